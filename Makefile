@@ -1,0 +1,36 @@
+# `make repro` and `make test` work on a fresh clone: they make the virtual environment first.
+PYTHON ?= python3
+VENV := .venv
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+
+.PHONY: repro test lint format bench lock-check clean
+
+repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
+	$(RUN) dvc repro
+
+test: $(VENV)/development         ## the whole test suite, on all cores
+	$(RUN) python -m pytest -n auto --dist worksteal
+
+lint: $(VENV)/development         ## format, lint and types, as CI checks them
+	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy stages tests benchmarks
+
+format: $(VENV)/development       ## rewrite the code in the project's format
+	$(RUN) ruff format . && $(RUN) ruff check --fix .
+
+bench: $(VENV)/development        ## what is promised of speed, measured
+	$(RUN) python -m benchmarks.adam
+
+lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
+	$(RUN) .ci/lock-check
+
+clean:                            ## remove the environment and everything the pipeline wrote, but no cache
+	rm -rf $(VENV) && git clean -fdXq data
+
+$(VENV)/run-time: requirements.txt constraints.txt
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	touch $@
+
+$(VENV)/development: requirements-dev.txt $(VENV)/run-time
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	touch $@

@@ -1,0 +1,181 @@
+"""`params.yaml`: one section per stage, read and checked as a whole before any work.
+
+A section is a frozen dataclass; the type of a field is also its check:
+
+    int, float, bool           the YAML type; an integer is a valid float, 1e4 and 10000.0 are valid integers
+    Literal["a", "b"]          one of these words
+    Annotated[float, Range]    a number within a range
+
+This is written by hand because it is short: a validation library costs each of the four stages its import, and
+its messages would still have to be rewritten to name `params.yaml`, the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+
+from stages.errors import InputError
+
+FILE = Path("params.yaml")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed values of a number: low <= value <= high, without an end that `open_` names ("low", "high")."""
+
+    low: float
+    high: float
+    open_: frozenset[str] = frozenset()
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if "low" in self.open_ else value >= self.low
+        below = value < self.high if "high" in self.open_ else value <= self.high
+        return above and below  # a NaN is in no range
+
+    def __str__(self) -> str:
+        left = "(" if "low" in self.open_ else "["
+        right = ")" if "high" in self.open_ else "]"
+        return f"in {left}{self.low:g}, {self.high:g}{right}"
+
+
+POSITIVE = Range(0, 1e6, frozenset({"low"}))
+MOMENT = Range(0, 1, frozenset({"high"}))
+Seed = Annotated[int, Range(0, 2**32 - 1)]  # what numpy.random.RandomState and torch both accept
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Section `simulate`: the true observer and its trials."""
+
+    seed: Seed
+    n_factors: Annotated[int, Range(1, 100_000)]
+    n_classes: Annotated[int, Range(1, 10_000)]
+    n_trials: Annotated[int, Range(1, 1e9)]
+    n_test_trials: Annotated[int, Range(1, 1e9)]
+    weight_scale: Annotated[float, POSITIVE]
+    streams: Literal["independent", "notebook"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Section `train`: the solver and its settings."""
+
+    solver: Literal["adam"]
+    seed: Seed
+    learning_rate: Annotated[float, POSITIVE]
+    beta1: Annotated[float, MOMENT]
+    beta2: Annotated[float, MOMENT]
+    amsgrad: bool
+    num_epochs: Annotated[int, Range(1, 1e6)]
+    batch_size: Annotated[int, Range(1, 1e6)]
+    dtype: Literal["float64", "float32"]
+    device: Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Section `evaluate`: how the metrics are binned."""
+
+    calibration_bins: Annotated[int, Range(1, 1000)]
+    histogram_bins: Annotated[int, Range(1, 1000)]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Section `plot`: what is drawn and how finely."""
+
+    class_index: Annotated[int, Range(0, 9_999)]
+    dpi: Annotated[int, Range(30, 600)]
+
+
+Section = TypeVar("Section", Simulate, Train, Evaluate, Plot)
+
+
+def read(section: type[Section], path: Path = FILE) -> Section:
+    """The stage's section of `params.yaml`, checked.
+
+    Raises InputError naming the file, the key, the value and what is allowed.
+    """
+    name = section.__name__.lower()
+    return check(section, _load(path).get(name), where=f"{path}: {name}")
+
+
+def check(section: type[Section], values: object, where: str) -> Section:
+    """`values` as an instance of `section`; raises InputError on the first thing that is wrong."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must be a section of `key: value` lines, but it is {_show(values)}")
+    kinds = get_type_hints(section, include_extras=True)
+    for key in values:
+        if key not in kinds:
+            near = difflib.get_close_matches(str(key), kinds, n=1, cutoff=0)[0]
+            raise InputError(f"{where}.{_show(key, quote=False)} is not a parameter; the nearest is {near}")
+    for key, kind in kinds.items():
+        if key not in values:
+            raise InputError(f"{where}.{key} is missing; it must be {_describe(kind)}")
+    converted: dict[str, Any] = {key: _convert(kind, values[key], f"{where}.{key}") for key, kind in kinds.items()}
+    return section(**converted)
+
+
+def _load(path: Path) -> Mapping[Any, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run this from the folder that holds it") from None
+    except (UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, Mapping):
+        raise InputError(f"{path} must hold sections of `key: value` lines, but it is {_show(document)}")
+    return document
+
+
+def _convert(kind: Any, value: object, where: str) -> object:
+    base, allowed = _split(kind)
+    if get_origin(kind) is Literal:
+        if isinstance(value, str) and value in get_args(kind):
+            return value
+    elif base is bool:
+        if isinstance(value, bool):
+            return value
+    else:
+        number = _number(value)
+        if number is not None and (allowed is None or number in allowed):
+            if base is float:
+                return float(number)
+            if number == int(number):
+                return int(number)
+    raise InputError(f"{where} = {_show(value)}, but it must be {_describe(kind)}")
+
+
+def _number(value: object) -> int | float | None:
+    """The number a person wrote. PyYAML reads `1e-5`, which is also what `dvc exp run -S` writes, as a string."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", value):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if isinstance(value, int) or math.isfinite(value) else None
+
+
+def _split(kind: Any) -> tuple[Any, Range | None]:
+    return get_args(kind) if get_origin(kind) is Annotated else (kind, None)
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    base, allowed = _split(kind)
+    words = {int: "an integer", float: "a number", bool: "true or false"}[base]
+    return words if allowed is None else f"{words} {allowed}"
+
+
+def _show(value: object, quote: bool = True) -> str:
+    text = repr(value) if quote or not isinstance(value, str) else value
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,32 @@
+"""Stage `simulate`: the true observer, its training trials and its held-out trials."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.errors import run
+from stages.parameters import Simulate, read
+from stages.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
+from stages.storage import Outputs
+
+
+def main() -> None:
+    p = read(Simulate)
+    notebook = p.streams == "notebook"
+    with Outputs("simulate") as outputs:
+        observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), np.float64)
+        observer[:] = draw_observer(p.seed, p.n_factors, p.n_classes, p.weight_scale, notebook)
+        for name, split, n_trials in (("train", TRAIN, p.n_trials), ("test", TEST, p.n_test_trials)):
+            factors = outputs.array(f"{name}/factors.npy", (n_trials, p.n_factors), np.float64)
+            responses = outputs.array(f"{name}/responses.npy", (n_trials, p.n_classes), np.bool_)
+            if notebook and split == TRAIN:
+                draw_notebook_trials(p.seed, observer, factors, responses)
+            else:
+                draw_trials(p.seed, split, observer, factors, responses)
+            print(
+                f"{name}: {n_trials} trials, {p.n_factors} factors, {p.n_classes} classes, {responses.mean():.3f} yes"
+            )
+
+
+if __name__ == "__main__":
+    run(main)
