@@ -6,13 +6,15 @@
 with X (n, n_factors), y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
 
 The gradient is a formula, so nothing is recorded for autograd, and every step writes into buffers that exist already.
-What remains is the memory traffic of gathering the shuffled trials and two matrix products per batch.
+What remains is two matrix products per batch and, as costly, gathering the shuffled trials; a second thread does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from stages.model import LogisticRegression
 
 EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
-SPAN_ELEMENTS = 2**18  # factors gathered at once: long enough to use all cores, short enough to stay in their caches
+SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
 
 
 class Adam:
@@ -82,63 +84,89 @@ def epochs(
     """
     coefficients = model.coefficients()
     adam = Adam(coefficients, learning_rate, beta1, beta2, amsgrad)
-    batches = _Batches(factors, responses, batch_size, coefficients)
+    size = min(batch_size, len(factors))
+    length = size * max(1, SPAN_ELEMENTS // (size * factors.shape[1]))
+    spans = [_Span(factors, responses, length, size, adam) for _ in range(2)]
+    loaded = _loaded(spans, _shuffled(len(factors), length, num_epochs, seed))
+    n_batches, n_spans = -(-len(factors) // size), -(-len(factors) // length)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the second core gathers; OpenMP's would spin, which a busy machine turns into a crawl
+    try:
+        with threadpool_limits(1, user_api="blas"), torch.no_grad():
+            for _ in range(num_epochs):
+                total = sum(next(loaded).descend() for _ in range(n_spans))
+                model.load_coefficients(coefficients)
+                yield total / n_batches
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _shuffled(n_trials: int, length: int, num_epochs: int, seed: int) -> Iterator[torch.Tensor]:
+    """The trials of epoch after epoch, each in an order of its own, `length` at a time."""
     shuffle = torch.Generator().manual_seed(seed)
-    # One thread of NumPy's BLAS is the fastest for products this small, and gives the same bits on any machine size.
-    with threadpool_limits(1, user_api="blas"), torch.no_grad():
-        for _ in range(num_epochs):
-            loss = batches.descend(adam, torch.randperm(len(factors), generator=shuffle))
-            model.load_coefficients(coefficients)
-            yield loss
+    for _ in range(num_epochs):
+        yield from torch.split(torch.randperm(n_trials, generator=shuffle), length)
 
 
-class _Batches:
-    """One epoch after another: gather a span of shuffled trials, step through its batches, add up their losses."""
+def _loaded(spans: list[_Span], rows: Iterator[torch.Tensor]) -> Iterator[_Span]:
+    """Spans with their trials, of which the next is always being gathered in the background."""
+    with ThreadPoolExecutor(1) as background:
+        coming: Future[_Span] | None = None
+        for span, trials in zip(cycle(spans), rows, strict=False):
+            gathering = background.submit(span.gather, trials)  # the caller is done with this one: there are two
+            if coming is not None:
+                yield coming.result()
+            coming = gathering
+        if coming is not None:
+            yield coming.result()
+
+
+class _Span:
+    """Buffers for a few batches of shuffled trials: gathered at once, and then descended one after another."""
 
     def __init__(
-        self, factors: torch.Tensor, responses: torch.Tensor, batch_size: int, coefficients: torch.Tensor
+        self, factors: torch.Tensor, responses: torch.Tensor, length: int, batch_size: int, adam: Adam
     ) -> None:
-        self._factors, self._responses, self._size = factors, responses, min(batch_size, len(factors))
+        self._factors, self._responses = factors, responses
+        self._size, self._adam = batch_size, adam
         n_factors, n_classes = factors.shape[1], responses.shape[1]
-        self._span = self._size * max(1, SPAN_ELEMENTS // (self._size * n_factors))
-        self._gathered = torch.empty(self._span, n_factors, dtype=factors.dtype)
-        self._answers = torch.empty(self._span, n_classes, dtype=torch.bool)
-        self._x = coefficients.new_empty(self._span, n_factors)
+        self._gathered = torch.empty(length, n_factors, dtype=factors.dtype)
+        self._answers = torch.empty(length, n_classes, dtype=torch.bool)
+        self._x = adam.coefficients.new_empty(length, n_factors)
         if self._x.dtype == factors.dtype and self._x.device == factors.device:
             self._x = self._gathered  # nothing to convert
-        self._y = coefficients.new_empty(self._span, n_classes)
-        self._z = coefficients.new_empty(self._span, n_classes)
-        self._residual = torch.empty_like(self._z)
+        self._y = adam.coefficients.new_empty(length, n_classes)
+        self._z = adam.coefficients.new_empty(length, n_classes)
+        self._length = 0
 
-    def descend(self, adam: Adam, order: torch.Tensor) -> float:
-        """One step per batch of trials in `order` (n_trials,); returns the mean over batches of the batch losses."""
-        total, n_batches = 0.0, -(-len(order) // self._size)
-        for rows in torch.split(order, self._span):
-            n = self._gather(rows)
-            for step in self._steps(adam, n):
-                step()
-            losses = binary_cross_entropy_with_logits(self._z[:n], self._y[:n], reduction="none")
-            total += float(sum(batch.mean() for batch in torch.split(losses, self._size)))
-        return total / n_batches
-
-    def _gather(self, rows: torch.Tensor) -> int:
-        n = len(rows)
+    def gather(self, rows: torch.Tensor) -> _Span:
+        """Fetch the trials `rows` (at most `length`,); returns itself."""
+        self._length = n = len(rows)
         torch.index_select(self._factors, 0, rows, out=self._gathered[:n])
         torch.index_select(self._responses, 0, rows, out=self._answers[:n])
         if self._x is not self._gathered:
             self._x[:n].copy_(self._gathered[:n])
         self._y[:n].copy_(self._answers[:n])
-        return n
+        return self
 
-    @cache  # noqa: B019  # a view costs as much as a small product; there are two lengths, a full span's and the last's
-    def _steps(self, adam: Adam, n: int) -> list[Callable[[], None]]:
+    def descend(self) -> float:
+        """One step of Adam per batch; returns the sum of the batch losses, each before its step, in nats."""
+        n = self._length
+        for step in self._steps(n):
+            step()
+        losses = binary_cross_entropy_with_logits(self._z[:n], self._y[:n], reduction="none")
+        return float(sum(batch.mean() for batch in torch.split(losses, self._size)))
+
+    @cache  # noqa: B019  # making a view costs as much as a small product, and there are but two lengths
+    def _steps(self, n: int) -> list[Callable[[], None]]:
         """What to call for each batch of the first `n` gathered trials."""
-        parts = (torch.split(part[:n], self._size) for part in (self._x, self._y, self._z, self._residual))
-        return [_step(adam, *batch) for batch in zip(*parts, strict=True)]
+        parts = (torch.split(part[:n], self._size) for part in (self._x, self._y, self._z))
+        return [_step(self._adam, *batch) for batch in zip(*parts, strict=True)]
 
 
-def _step(adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, residual: torch.Tensor) -> Callable[[], None]:
-    """One step of `adam` on one batch, bound to its buffers: x (n, n_factors); y, z and residual (n, n_classes)."""
+def _step(adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> Callable[[], None]:
+    """One step of `adam` on one batch, bound to its buffers: x (n, n_factors), y and z (n, n_classes)."""
+    residual = torch.empty_like(z)
     bias, bias_gradient = adam.coefficients[-1], adam.gradient[-1]
     forward = _product(x, adam.coefficients[:-1], out=z)
     backward = _product(x.T, residual, out=adam.gradient[:-1])
