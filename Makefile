@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint format bench lock-check clean
+PICTURES := recovery trajectory
+
+.PHONY: repro test lint format bench lock-check docs clean
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro
@@ -22,6 +24,9 @@ bench: $(VENV)/development        ## what is promised of speed, measured
 
 lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
 	$(RUN) .ci/lock-check
+
+docs: repro                       ## take the pictures of README.md from the figures
+	cp $(PICTURES:%=data/figures/%.png) docs
 
 clean:                            ## remove the environment and everything the pipeline wrote, but no cache
 	rm -rf $(VENV) && git clean -fdXq data
