@@ -12,13 +12,14 @@ import numpy as np
 from stages import statistics
 from stages.errors import InputError, run
 from stages.parameters import Evaluate, read
-from stages.storage import Floats, Outputs, Trials, read_checkpoints, read_model, read_observer, read_trials
+from stages.storage import Floats, Model, Outputs, Trials, read_checkpoints, read_model, read_observer, read_trials
 
 
 def main() -> None:
     p = read(Evaluate)
     train, test = read_trials("train"), read_trials("test")
-    observer, fitted, checkpoints = read_observer(), read_model().coefficients, read_checkpoints()
+    observer, model, checkpoints = read_observer(), read_model(), read_checkpoints()
+    fitted = model.coefficients
     for name, split in (("train", train), ("test", test)):
         check_shapes(name, split, fitted, observer, checkpoints)
     with Outputs("evaluate") as outputs:
@@ -46,6 +47,7 @@ def main() -> None:
         train_entropies = statistics.cross_entropies(train.factors, train.responses, models)
         test_entropies = statistics.cross_entropies(test.factors, test.responses, models)
         metrics["train"] = {"cross_entropy": float(train_entropies[-1])}
+        metrics["fit"] = evidence(model)
 
         outputs.json("metrics.json", metrics)
         outputs.table("calibration.csv", vars(curve))
@@ -75,6 +77,17 @@ def check_shapes(
                 f"data/{what} has {found[0]} factors and {found[1]} classes, but data/{name} has {shape[0] - 1} and "
                 f"{shape[1]}; `dvc repro` makes them fit"
             )
+
+
+def evidence(model: Model) -> dict[str, Any]:
+    """What the solver reported, over the classes: the most work, the largest gradient, and whether all converged."""
+    reported = model.evidence
+    return {
+        "iterations": max(reported["iterations"]),
+        "evaluations": max(reported["evaluations"]),
+        "max_gradient": max(reported["max_gradient"]),
+        "converged": all(reported["converged"]),
+    }
 
 
 def edges(n_bins: int) -> dict[str, Floats]:

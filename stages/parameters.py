@@ -68,7 +68,7 @@ class Simulate:
 class Train:
     """Section `train`: the solver and its settings."""
 
-    solver: Literal["adam"]
+    solver: Literal["adam", "lbfgs"]
     seed: Seed
     learning_rate: Annotated[float, POSITIVE]
     beta1: Annotated[float, MOMENT]
@@ -76,8 +76,15 @@ class Train:
     amsgrad: bool
     num_epochs: Annotated[int, Range(1, 1e6)]
     batch_size: Annotated[int, Range(1, 1e6)]
+    ridge: Annotated[float, Range(0, 1e6)]
+    tolerance: Annotated[float, Range(0, 1, frozenset({"low"}))]
+    max_iterations: Annotated[int, Range(1, 1e6)]
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
+
+    def __post_init__(self) -> None:
+        if self.solver == "adam" and self.ridge > 0:
+            raise ValueError(f"ridge = {self.ridge}, but solver adam has no ridge; it must be 0, or the solver lbfgs")
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,10 @@ def check(section: type[Section], values: object, where: str) -> Section:
         if key not in values:
             raise InputError(f"{where}.{key} is missing; it must be {_describe(kind)}")
     converted: dict[str, Any] = {key: _convert(kind, values[key], f"{where}.{key}") for key, kind in kinds.items()}
-    return section(**converted)
+    try:
+        return section(**converted)
+    except ValueError as conflict:  # values that are right one by one, but not together
+        raise InputError(f"{where}.{conflict}") from None
 
 
 def _load(path: Path) -> Mapping[Any, Any]:

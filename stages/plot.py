@@ -42,18 +42,19 @@ def main() -> None:
             figures.biases(ax, biases["fitted"], biases.get("true"))
         with page("weights", size=(8, 3.4)) as [ax]:
             figures.weights(ax, p.class_index, weights["fitted"], weights.get("true"))
-        with page("loss") as [ax]:
-            figures.loss(ax, loss["epoch"], loss["loss"], train["cross_entropy"], bayes)
         with page("calibration", size=(4.2, 4.2)) as [ax]:
             curve = (calibration[key] for key in ("predicted", "observed", "low", "high"))
             figures.calibration(ax, *curve, slope=test["calibration_slope"])
-        with page("trajectory", size=(5.2, 4.6), rows=2 if "weight_slope" in trajectory else 1) as [ax, *below]:
-            figures.trajectory(
-                ax, trajectory["epoch"], trajectory["train_cross_entropy"], trajectory["test_cross_entropy"], bayes
-            )
-            for panel in below:
-                figures.slopes(panel, trajectory["epoch"], trajectory["weight_slope"])
-            [ax, *below][-1].set_xlabel("epoch, counted from 1")
+        if len(loss["epoch"]) > 1:  # an exact fit has one end and no history
+            with page("loss") as [ax]:
+                figures.loss(ax, loss["epoch"], loss["loss"], train["cross_entropy"], bayes)
+            with page("trajectory", size=(5.2, 4.6), rows=2 if "weight_slope" in trajectory else 1) as [ax, *below]:
+                figures.trajectory(
+                    ax, trajectory["epoch"], trajectory["train_cross_entropy"], trajectory["test_cross_entropy"], bayes
+                )
+                for panel in below:
+                    figures.slopes(panel, trajectory["epoch"], trajectory["weight_slope"])
+                [ax, *below][-1].set_xlabel("epoch, counted from 1")
         if "true" in coefficients:
             with page("recovery", size=(4.2, 4.2)) as [ax]:
                 is_bias = [factor == "bias" for factor in coefficients["factor"]]

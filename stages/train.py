@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
-from stages.adam import epochs
+from stages import adam, exact
 from stages.errors import InputError, run
 from stages.model import LogisticRegression
+from stages.objective import largest_gradient
 from stages.parameters import Train, read
 from stages.storage import Outputs, read_trials
 
 
 def main() -> None:
     p = read(Train)
-    device = choose_device(p.device)
     trials = read_trials("train")
     factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
+    with Outputs("train") as outputs:
+        if p.solver == "adam":
+            train_adam(p, factors, responses, outputs)
+        else:
+            train_exact(p, factors, responses, outputs)
+
+
+def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -> None:
+    """The notebook's fit: so many epochs of Adam, wherever they lead."""
     torch.manual_seed(p.seed)
-    model = LogisticRegression(factors.shape[1], responses.shape[1], getattr(torch, p.dtype), device)
-    training = epochs(
+    dtype, device = getattr(torch, p.dtype), choose_device(p.device)
+    model = LogisticRegression(factors.shape[1], responses.shape[1], dtype, device)
+    epochs = adam.epochs(
         model,
         factors,
         responses,
@@ -39,11 +48,8 @@ def main() -> None:
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     losses: list[float] = []
     terminal = sys.stderr.isatty()
-    with (
-        Outputs("train") as outputs,
-        tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress,
-    ):
-        for epoch, loss in enumerate(training):
+    with tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress:
+        for epoch, loss in enumerate(epochs):
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} in epoch {epoch}; lower train.learning_rate in params.yaml, "
@@ -52,12 +58,61 @@ def main() -> None:
             losses.append(loss)
             progress.update()
             if epoch % every == 0 or epoch == p.num_epochs - 1:
-                outputs.model(f"checkpoints/epoch-{epoch:06d}.safetensors", *arrays(model), epoch=epoch)
+                save(outputs, f"checkpoints/epoch-{epoch:06d}.safetensors", model.coefficients(), epoch=epoch)
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if not terminal:
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
-        outputs.model("model.safetensors", *arrays(model), solver=p.solver, epochs=p.num_epochs)
-        outputs.table("loss.csv", {"epoch": list(range(p.num_epochs)), "loss": losses})
+    coefficients = model.coefficients().cpu().double()
+    gradients = largest_gradient(factors, responses, coefficients)
+    steps = p.num_epochs * math.ceil(len(factors) / p.batch_size)
+    save(
+        outputs,
+        "model.safetensors",
+        coefficients,
+        solver=p.solver,
+        ridge=0.0,
+        iterations=[steps] * len(gradients),
+        evaluations=[p.num_epochs] * len(gradients),
+        max_gradient=gradients.tolist(),
+        converged=(gradients <= p.tolerance).tolist(),
+    )
+    outputs.table("loss.csv", {"epoch": list(range(p.num_epochs)), "loss": losses})
+
+
+def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -> None:
+    """The one minimum of the loss, with the evidence that it is reached."""
+    if choose_device(p.device).type != "cpu" and p.device != "auto":
+        raise InputError(f"params.yaml: train.device = '{p.device}', but solver lbfgs runs on the cpu; use auto or cpu")
+    if p.dtype != str(factors.dtype).removeprefix("torch."):
+        raise InputError(
+            f"params.yaml: train.dtype = '{p.dtype}', but solver lbfgs works in the precision of the factors, "
+            f"{str(factors.dtype).removeprefix('torch.')}"
+        )
+    with tqdm(unit="iteration", disable=None, leave=False) as progress:
+
+        def advance(iteration: int, gradient: float) -> None:
+            progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
+            progress.update(iteration - progress.n)
+
+        try:
+            fit = exact.fit(
+                factors,
+                responses,
+                ridge=p.ridge,
+                tolerance=p.tolerance,
+                max_iterations=p.max_iterations,
+                progress=advance,
+            )
+        except (exact.NoEstimate, exact.NotConverged, ValueError) as error:
+            raise InputError(f"data/train: {error} (train.ridge, .tolerance, .max_iterations in params.yaml)") from None
+    iterations, loss = int(fit.iterations.max()), float(fit.loss.mean())
+    evidence = {
+        name: getattr(fit, name).tolist() for name in ("iterations", "evaluations", "max_gradient", "converged")
+    }
+    save(outputs, f"checkpoints/epoch-{iterations:06d}.safetensors", fit.coefficients, epoch=iterations)
+    save(outputs, "model.safetensors", fit.coefficients, solver=p.solver, ridge=p.ridge, **evidence)
+    outputs.table("loss.csv", {"epoch": [iterations], "loss": [loss]})
+    print(f"{iterations} iterations, largest gradient {float(fit.max_gradient.max()):.1e}, loss {loss:.7f} nats")
 
 
 def choose_device(name: str) -> torch.device:
@@ -67,10 +122,10 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def arrays(model: LogisticRegression) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Weight (n_classes, n_factors) and bias (n_classes,) as NumPy arrays."""
-    weight, bias = (part.detach().cpu().numpy() for part in (model.linear.weight, model.linear.bias))
-    return weight, bias
+def save(outputs: Outputs, name: str, coefficients: Tensor, **evidence: object) -> None:
+    """Write coefficients (n_factors + 1, n_classes) as a model."""
+    weight, bias = coefficients[:-1].T.contiguous(), coefficients[-1].contiguous()
+    outputs.model(name, weight.cpu().numpy(), bias.cpu().numpy(), **evidence)
 
 
 if __name__ == "__main__":

@@ -165,3 +165,8 @@ def test_any_mapping_runs_or_gives_one_line(
         assert "params.yaml" in refuses(simulate.main)
     else:
         simulate.main()
+
+
+def test_values_that_are_right_one_by_one_may_not_go_together() -> None:
+    said = complaint(Train, {**GOOD, "solver": "adam", "ridge": 0.1})
+    assert said == "params.yaml: x.ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver lbfgs"

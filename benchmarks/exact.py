@@ -1,0 +1,192 @@
+"""How fast is the exact fit? Against scikit-learn, against its own matrix products, and as the trials grow.
+
+    python benchmark_exact.py [headline] [table] [floor] [growth] [--full]
+
+Both sides of a comparison run in this process, in turn, on the same data, and both must end with
+max |gradient| <= 1e-6, which is computed here from the coefficients that each returns. Medians are printed;
+--full adds the large points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # has no type hints
+from torch import Tensor
+
+from stages.exact import ExactFit, fit
+
+TOLERANCE = 1e-6
+SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky")
+HEADLINE = (10_000, 256, 10)
+
+
+def trials(n_trials: int, n_factors: int, n_classes: int, path: Path | None = None) -> tuple[Tensor, Tensor]:
+    """Gaussian factors; logits as large as the notebook's, 16, or as far as an estimate safely exists."""
+    crowding = n_factors / n_trials  # an estimate exists for 0.063 at size 16, for 0.3 at size 2
+    size = 16 if crowding < 0.04 else 4 if crowding < 0.12 else 1
+    rng = np.random.default_rng(1973)
+    weights = rng.standard_normal((n_factors, n_classes)) * size / n_factors**0.5
+    shape = (n_trials, n_factors)
+    factors = np.lib.format.open_memmap(path, "w+", np.float64, shape) if path else np.empty(shape)
+    responses = np.empty((n_trials, n_classes), dtype=bool)
+    for start in range(0, n_trials, 8192):
+        rows = slice(start, start + 8192)
+        factors[rows] = rng.standard_normal(factors[rows].shape)
+        chance = rng.random(responses[rows].shape)
+        responses[rows] = factors[rows] @ weights > np.log(chance) - np.log1p(-chance)
+    return torch.from_numpy(factors), torch.from_numpy(responses)
+
+
+def max_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> float:
+    largest = torch.zeros(coefficients.shape).double()
+    for start in range(0, len(factors), 65_536):
+        x = factors[start : start + 65_536].double()
+        residuals = torch.sigmoid(x @ coefficients[:-1] + coefficients[-1])
+        residuals -= responses[start : start + 65_536].double()
+        largest[:-1] += x.T @ residuals
+        largest[-1] += residuals.sum(0)
+    return float(largest.abs().max()) / len(factors)
+
+
+def peer(solver: str, factors: Tensor, responses: Tensor) -> Tensor:
+    """scikit-learn, a fit per class: (n_factors + 1, n_classes)."""
+    x, columns = factors.numpy(), []
+    for k in range(responses.shape[1]):
+        model = LogisticRegression(C=np.inf, solver=solver, tol=TOLERANCE, max_iter=10_000)
+        model.fit(x, responses[:, k].numpy())
+        columns.append(np.append(model.coef_[0], model.intercept_))
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    work()
+    return statistics.median(_timed(work) for _ in range(repeats))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(shape: tuple[int, int, int], repeats: int, solvers: tuple[str, ...] = SOLVERS) -> None:
+    """One line: both times, who was the fastest of the peers, their ratio, and the gradients that both reached."""
+    factors, responses = trials(*shape)
+    found = fit(factors, responses, tolerance=TOLERANCE)
+    ours = max_gradient(factors, responses, found.coefficients)
+    exact = seconds(lambda: fit(factors, responses, tolerance=TOLERANCE), repeats)
+    best, name, theirs = np.inf, "-", np.nan
+    for solver in solvers:
+        start = time.perf_counter()
+        coefficients = peer(solver, factors, responses)
+        taken = [time.perf_counter() - start]
+        reached = max_gradient(factors, responses, coefficients)
+        if taken[0] < 30:
+            taken += [_timed(partial(peer, solver, factors, responses)) for _ in range(2)]
+        if reached <= 1.01 * TOLERANCE and statistics.median(taken) < best:
+            best, name, theirs = statistics.median(taken), solver, reached
+    print(
+        f"{shape[0]:>9,} x {shape[1]:>4} x {shape[2]:>3}   exact {exact:8.4f} s  {name:>15} {best:8.3f} s   "
+        f"ratio {best / exact:6.1f}   max |gradient| {ours:.1e}  {theirs:.1e}",
+        flush=True,
+    )
+    if ours > 1.01 * TOLERANCE:
+        raise SystemExit("the exact fit has not reached the tolerance that it claims")
+
+
+def table(full: bool) -> None:
+    """One dimension at a time around the headline. Peers that would take many minutes are left out."""
+    n_trials, n_factors, n_classes = HEADLINE
+    for n in (1_000, 3_000, 30_000, 100_000) + ((300_000, 1_000_000) if full else ()):
+        compare((n, n_factors, n_classes), 3, SOLVERS if n <= 100_000 else ("newton-cholesky",))
+    for p in (16, 64) + ((512, 1024) if full else ()):
+        compare((n_trials, p, n_classes), 3)
+    for k in (1, 3, 30) + ((100,) if full else ()):
+        compare((n_trials, n_factors, k), 3, SOLVERS if k <= 30 else ("lbfgs",))
+
+
+def products(factors: Tensor, n_classes: int, found: ExactFit) -> Callable[[], None]:
+    """As many matrix products, of the same shapes and precisions, as the fit has made for its evaluations."""
+    pilot = factors[: found.pilot_trials].float()
+    pairs = [(pilot, found.pilot_evaluations), (factors, int(found.evaluations.max()))]
+    operands = [
+        (x, torch.randn(n_classes, x.shape[1]).to(x), torch.randn(n_classes, len(x)).to(x), n) for x, n in pairs
+    ]
+
+    def work() -> None:
+        for x, weights, residuals, n in operands:
+            for _ in range(n):
+                torch.mm(weights, x.T)
+                torch.mm(residuals, x)
+
+    return work
+
+
+def floor(shape: tuple[int, int, int]) -> None:
+    factors, responses = trials(*shape)
+    found = fit(factors, responses, tolerance=TOLERANCE)
+    work = products(factors, shape[2], found)
+    ratios = [_timed(lambda: fit(factors, responses, tolerance=TOLERANCE)) / _timed(work) for _ in range(9)]
+    print(
+        f"floor at {shape}: {found.pilot_evaluations} evaluations in single precision, "
+        f"{int(found.evaluations.max())} in double; the fit takes {statistics.median(ratios):.2f} times as long as their products alone"
+    )
+
+
+def growth(full: bool) -> None:
+    """Seconds per trial and anonymous memory against n_trials, factors memory-mapped."""
+    for n in (10_000, 100_000) + ((1_000_000,) if full else ()):
+        with tempfile.TemporaryDirectory(dir=".") as folder:
+            path = Path(folder) / "factors.npy"
+            _, responses = trials(n, *HEADLINE[1:], path=path)
+            factors = torch.from_numpy(np.load(path, mmap_mode="c"))
+            most = 0
+
+            def watch(*_: object) -> None:
+                nonlocal most
+                most = max(most, anonymous())
+
+            taken = seconds(lambda: fit(factors, responses, progress=watch), 1 if n > 100_000 else 3)  # noqa: B023
+            print(
+                f"{n:>9,} trials   {taken:8.3f} s   {1e6 * taken / n:6.2f} µs a trial   {most} MB anonymous",
+                flush=True,
+            )
+
+
+def anonymous() -> int:
+    """Anonymous resident memory of this process, MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) // 1024
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["headline", "floor", "table", "growth"])
+    parser.add_argument("--full", action="store_true", help="the large points as well: tens of minutes")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", category=FutureWarning)  # scikit-learn's, about names of its arguments
+    print(f"{torch.get_num_threads()} threads")
+    if "headline" in arguments.parts:
+        compare(HEADLINE, 9)
+    if "floor" in arguments.parts:
+        floor(HEADLINE)
+    if "table" in arguments.parts:
+        table(arguments.full)
+    if "growth" in arguments.parts:
+        growth(arguments.full)
+
+
+if __name__ == "__main__":
+    main()
