@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # has no type hints
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from stages.exact import ExactFit, fit

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from itertools import cycle
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+from threadpoolctl import threadpool_limits
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.model import LogisticRegression
 
 EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
 SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
+
+SPAN_BATCHES = 64  # at most: small batches have views of their own, which cost more than their trials
 
 
 class Adam:
@@ -85,7 +87,8 @@ def epochs(
     coefficients = model.coefficients()
     adam = Adam(coefficients, learning_rate, beta1, beta2, amsgrad)
     size = min(batch_size, len(factors))
-    length = size * max(1, SPAN_ELEMENTS // (size * factors.shape[1]))
+    width = max(factors.shape[1], responses.shape[1])
+    length = size * min(max(1, SPAN_ELEMENTS // (size * width)), -(-len(factors) // size), SPAN_BATCHES)
     spans = [_Span(factors, responses, length, size, adam) for _ in range(2)]
     loaded = _loaded(spans, _shuffled(len(factors), length, num_epochs, seed))
     n_batches, n_spans = -(-len(factors) // size), -(-len(factors) // length)
@@ -137,7 +140,9 @@ class _Span:
             self._x = self._gathered  # nothing to convert
         self._y = adam.coefficients.new_empty(length, n_classes)
         self._z = adam.coefficients.new_empty(length, n_classes)
+        self._residual = adam.coefficients.new_empty(batch_size, n_classes)
         self._length = 0
+        self._steps: dict[int, list[Callable[[], None]]] = {}
 
     def gather(self, rows: torch.Tensor) -> _Span:
         """Fetch the trials `rows` (at most `length`,); returns itself."""
@@ -152,21 +157,21 @@ class _Span:
     def descend(self) -> float:
         """One step of Adam per batch; returns the sum of the batch losses, each before its step, in nats."""
         n = self._length
-        for step in self._steps(n):
+        if n not in self._steps:  # making views costs as much as a small product; there are but two lengths
+            self._steps[n] = self._bind(n)
+        for step in self._steps[n]:
             step()
         losses = binary_cross_entropy_with_logits(self._z[:n], self._y[:n], reduction="none")
         return float(sum(batch.mean() for batch in torch.split(losses, self._size)))
 
-    @cache  # noqa: B019  # making a view costs as much as a small product, and there are but two lengths
-    def _steps(self, n: int) -> list[Callable[[], None]]:
+    def _bind(self, n: int) -> list[Callable[[], None]]:
         """What to call for each batch of the first `n` gathered trials."""
         parts = (torch.split(part[:n], self._size) for part in (self._x, self._y, self._z))
-        return [_step(self._adam, *batch) for batch in zip(*parts, strict=True)]
+        return [_step(self._adam, x, y, z, self._residual[: len(x)]) for x, y, z in zip(*parts, strict=True)]
 
 
-def _step(adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> Callable[[], None]:
-    """One step of `adam` on one batch, bound to its buffers: x (n, n_factors), y and z (n, n_classes)."""
-    residual = torch.empty_like(z)
+def _step(adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, residual: torch.Tensor) -> Callable[[], None]:
+    """One step of `adam` on one batch, bound to its buffers: x (n, n_factors); y, z and residual (n, n_classes)."""
     bias, bias_gradient = adam.coefficients[-1], adam.gradient[-1]
     forward = _product(x, adam.coefficients[:-1], out=z)
     backward = _product(x.T, residual, out=adam.gradient[:-1])

@@ -16,6 +16,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except MemoryError as error:
+        sys.exit(f"error: not enough memory for parameters or data of this size: {error}")
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

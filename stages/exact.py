@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 from torch.linalg import vecdot
 
-from stages.existence import exists_at, is_separable
 from stages.objective import Coordinates, Objective, sampled_rows, standardise
+from stages.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers
 KEPT = 2**22  # logits (n_classes · n_trials) that may be kept in memory: 32 MB
@@ -288,7 +288,7 @@ def fit(
     progress:   called after each iteration with its number and the largest gradient left.
 
     Raises NoEstimate where ridge is 0 and the factors separate a class's responses: what is returned with
-    ridge 0 has been proven to exist (`stages.existence`). Raises NotConverged, and ValueError for arrays that
+    ridge 0 has been proven to exist (`stages.separation`). Raises NotConverged, and ValueError for arrays that
     do not fit together.
     """
     _check(factors, responses, ridge, tolerance)

@@ -1,137 +1,106 @@
-"""Does the maximum-likelihood estimate of one class exist? A proof for yes, and a decision for the rest.
+"""Does a maximum-likelihood estimate exist? A sharp transition in κ = n_factors / n_trials.
 
-Some d separates the responses if s_i x_i·d >= 0 for every trial (s_i = +1 for yes, -1 for no; x_i with the
-bias's 1), not all of them 0. The estimate exists if and only if no d does (Albert & Anderson, Biometrika
-1984). Directions along which no x_i varies are left out throughout: `basis` holds the coordinates that
-remain, x~_i = basis · (x_i, 1).
-
-*A proof that it exists.* At any coefficients whatever, the residual r_i = sigmoid(z_i) - y_i has the sign of
--s_i, and the gradient is g = mean_i r_i x_i. If d separates, no two terms of g·d cancel, and so by |x_i·d| >=
-(x_i·d)² / (|x_i| |d|)
-
-    |g| |d|  >=  |g·d|  =  mean_i |r_i| |x_i·d|  >=  dᵀ H d / |d|,      H = mean_i (|r_i| / |x_i|) x_i x_iᵀ.
-
-Hence |g| < (smallest eigenvalue of H) excludes every d: the estimate exists. Terms may be left out of H, they
-are not negative; so the few trials with the largest residuals are tried first. As the gradient goes to zero
-where an estimate exists and H does not, the proof must come.
-
-*A proof that it does not.* If at some coefficients every |r_i| < 1/2, they separate. (The solver sees this by
-itself.)
-
-*In doubt,* which is left for quasi-separation and the narrowest of gaps, a linear programme decides.
+With too many factors some combination of them separates the two responses, the likelihood has no maximum, and
+the weights run off to infinity. Where that begins depends on the observer alone: on the standard deviation γ
+of the true logits (`signal`) and on their mean β0 (`intercept`).
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy.optimize import linprog  # type: ignore[import-untyped]  # scipy has no type hints
-from torch import Tensor
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr
 
-from stages.objective import blocks
+from stages.logistic_normal import probability_and_slope
 
-MOST = 2**22  # numbers in the factors that a proof may use: 32 MB
-MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
+Array = NDArray[np.float64]
+
+MAX_SIGNAL = 100.0  # the domain that the quadratures were tested on: γ,
+RAREST = 1e-5  # and the probability of the rarer response
 
 
-def exists_at(
-    factors: Tensor, rows: Tensor, residuals: Tensor, gradient: Tensor, direction: Tensor, basis: Tensor
-) -> bool:
-    """Whether the proof above succeeds with the trials in these rows of the factors.
+class OutsideTheory(ValueError):  # noqa: N818 - `raise OutsideTheory` reads as the sentence it is
+    """No answer exists, or none within the tested domain; one line says which value and what is allowed."""
 
-    factors: (n_trials, n_factors); rows and residuals: (m,); gradient: (rank + 1,), of the mean cross-entropy
-    of all trials, and direction: (rank + 1,), the fitted weights with a bias of 0, both in the coordinates of
-    `basis`, (rank + 1, n_factors + 1). A factor of two is left for rounding.
+
+class Frontier(NamedTuple):
+    """h and where its minimum lies: at the frontier the fit tends to b/s = −intercept, αγ/s = −signal."""
+
+    kappa: float
+    intercept: float
+    signal: float
+
+
+def existence_threshold(signal: float, intercept: float = 0.0) -> float:
+    """h(β0, γ): the maximum-likelihood estimate exists (with probability → 1) iff n_factors / n_trials < h.
+
+        h = min over t0, t1 of E[(t0 Y + t1 XY − Z)₊²],   X, Z ~ N(0, 1),  Y = ±1 with P(Y = 1) = σ(β0 + γX)
+
+    Theorem: Candès & Sur, Annals of Statistics 2020, theorem 2.1 (factors Gaussian). h(0, 0) = 1/2.
+    Raises OutsideTheory outside 0 ≤ γ ≤ 100 or where the rarer response has a probability below 1e-5.
     """
-    weights = residuals.abs().double() / len(factors)
-    n_used, precision = 3 * len(basis) // 2, torch.float32  # often enough, and then half the cost
-    most = min(len(weights), MOST // len(basis))
-    while True:
-        used = weights.topk(min(n_used, most)).indices
-        x = torch.addmm(basis[:, -1], factors[rows[used]].double(), basis[:, :-1].T)  # (n_used, rank + 1)
-        x, slope = _stretch(x, weights[used], gradient, direction)
-        if _smallest_eigenvalue_exceeds(2 * slope.norm(), x.to(precision), weights[used] / x.norm(dim=1)):
-            return True
-        if n_used >= most and precision == torch.float64:
-            return False
-        n_used, precision = 4 * n_used, torch.float64
+    check_observer(signal, intercept)
+    return frontier(signal, intercept).kappa
 
 
-def _stretch(x: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """x and g in coordinates stretched along one direction, in which H has a larger smallest eigenvalue.
-
-    The trials with large residuals lie near the boundary, and so hardly vary across it. They are stretched
-    until they vary there as elsewhere (the standardised coordinates have variance 4). This leaves g alone: at
-    the end of a fit it has next to no component in the direction of the weights.
+def frontier(signal: float, intercept: float) -> Frontier:
+    """Newton's method in (t0, t1) on a convex function; the integral over Z is closed, that over X
+    one-dimensional.
     """
-    across = direction / direction.norm().clamp_min(1e-300)
-    along = x @ across  # (n_used,)
-    variance = float(weights @ along.square() / weights.sum())
-    extra = 2 / variance**0.5 - 1 if variance > 0 else 0.0
-    return x.addr(along, across, alpha=extra), gradient + extra * (gradient @ across) * across
+    x, mass = _normal_grid(signal, intercept)
+    yes, no = mass * expit(intercept + signal * x), mass * expit(-intercept - signal * x)
+    design = np.stack([np.ones_like(x), x])  # (2, nodes)
+
+    def objective(t: Array) -> float:
+        a = t @ design
+        return float(yes @ _mean_square_excess(a) + no @ _mean_square_excess(-a))
+
+    t = np.zeros(2)
+    value = objective(t)
+    for _ in range(100):
+        a = t @ design
+        density = np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
+        slope = 2 * yes * (a * ndtr(a) + density) - 2 * no * (-a * ndtr(-a) + density)
+        curvature = 2 * yes * ndtr(a) + 2 * no * ndtr(-a)
+        gradient = design @ slope
+        move = -np.linalg.solve((design * curvature) @ design.T, gradient)
+        if -gradient @ move < 1e-15 * value:
+            break
+        while objective(t + move) > value and np.abs(move).max() > 1e-12:
+            move /= 2
+        t = t + move
+        value = objective(t)
+    return Frontier(value, float(t[0]), float(t[1]))
 
 
-def _smallest_eigenvalue_exceeds(bound: Tensor, x: Tensor, weights: Tensor) -> bool:
-    """Whether sum_i weights_i x_i x_iᵀ - bound · 1 is positive definite, beyond its rounding error."""
-    matrix = (x * weights.to(x.dtype)[:, None]).T @ x
-    matrix.diagonal().sub_(bound + len(matrix) * torch.finfo(x.dtype).eps * matrix.trace())
-    return not torch.linalg.cholesky_ex(matrix).info
+def _mean_square_excess(a: Array) -> Array:
+    """E[(a − Z)₊²] = (1 + a²) Φ(a) + a φ(a)."""
+    return np.asarray((1 + a * a) * ndtr(a) + a * np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi))
 
 
-def is_separable(factors: Tensor, responses: Tensor, coefficients: Tensor, basis: Tensor) -> bool:
-    """Whether some direction separates the responses, or all but those on the boundary: linear programming.
+def _normal_grid(signal: float, intercept: float) -> tuple[Array, Array]:
+    """Nodes and masses of N(0, 1), crowded where the true logit crosses zero."""
+    if signal <= 1:
+        x = np.arange(-9.0, 9.01, 0.25)
+        spacing = np.full_like(x, 0.25)
+    else:
+        t = np.arange(-1.0, 1.0001, 1 / 75) * np.arcsinh(9 * signal + abs(intercept))
+        x = (np.sinh(t) - intercept) / signal
+        spacing = np.cosh(t) * (t[1] - t[0]) / signal
+    return x, spacing * np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
 
-    Maximises mean_i s_i x~_i·d over -1 <= d <= 1 subject to s_i x~_i·d >= 0: positive if and only if d
-    separates. Few of the constraints matter, so they are added as they are found violated, beginning with the
-    trials that `coefficients` serve worst. Any d that is found is checked on all trials; a maximum of 0 with
-    a part of the constraints is 0 with all of them. MARGIN is the resolution.
 
-    factors: (n_trials, n_factors); responses: (n_trials,) bool; coefficients: (n_factors + 1,), bias last.
+def check_observer(signal: float, intercept: float, rarest: float = RAREST) -> None:
+    """Raises OutsideTheory unless 0 ≤ γ ≤ 100 and the rarer response has at least the probability
+    `rarest`.
     """
-    rank, n_trials = len(basis), len(factors)
-    signs = 2 * responses.double() - 1
-    objective = (_signed_sum(factors, signs) @ basis.T / n_trials).numpy()
-    margins = _margins(factors, signs, coefficients)
-    chosen = margins.topk(min(n_trials, 4 * rank), largest=False).indices
-    while True:
-        x = torch.addmm(basis[:, -1], factors[chosen].double(), basis[:, :-1].T)  # (n_chosen, rank + 1)
-        direction = _widest(objective, (signs[chosen, None] * x).numpy())
-        margins = _margins(factors, signs, torch.from_numpy(direction) @ basis)
-        if float(direction @ objective) <= 0 or float(margins.max()) <= MARGIN:
-            return False
-        worst = margins.topk(min(n_trials, 4 * rank), largest=False)
-        violated = worst.indices[worst.values < -MARGIN]
-        if not len(violated):
-            return True
-        chosen = torch.cat([chosen, violated])
-
-
-def _signed_sum(factors: Tensor, signs: Tensor) -> Tensor:
-    """sum_i s_i (x_i, 1), (n_factors + 1,)."""
-    total = torch.zeros(factors.shape[1] + 1).double()
-    for rows in blocks(*factors.shape):
-        total[:-1] += signs[rows] @ factors[rows].double()
-    total[-1] = signs.sum()
-    return total
-
-
-def _margins(factors: Tensor, signs: Tensor, coefficients: Tensor) -> Tensor:
-    """s_i (x_i·w + b) for every trial, (n_trials,)."""
-    logits = [factors[rows].double() @ coefficients[:-1] for rows in blocks(*factors.shape)]
-    return (torch.cat(logits) + coefficients[-1]) * signs
-
-
-def _widest(objective: np.ndarray, constraints: np.ndarray) -> np.ndarray:
-    """argmax of objective·d over constraints · d >= 0, -1 <= d <= 1."""
-    tolerance = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    result = linprog(
-        -objective,
-        A_ub=-constraints,
-        b_ub=np.zeros(len(constraints)),
-        bounds=(-1, 1),
-        method="highs",
-        options=tolerance,
-    )
-    if result.status != 0:
-        raise RuntimeError(f"the linear programme that looks for separation failed: {result.message}")
-    return np.asarray(result.x)
+    if not 0 <= signal <= MAX_SIGNAL:
+        raise OutsideTheory(f"signal is {signal:g}: the sd of the true logits must be from 0 to {MAX_SIGNAL:g}")
+    if not np.isfinite(intercept):
+        raise OutsideTheory(f"intercept is {intercept:g}: it must be a finite number")
+    rarer = float(probability_and_slope(-abs(intercept), signal)[0])
+    if rarer < rarest:
+        raise OutsideTheory(
+            f"intercept is {intercept:g}: at signal {signal:g} the rarer response has a probability "
+            f"of {rarer:.1e}, it must be at least {rarest:g}"
+        )

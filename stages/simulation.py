@@ -28,9 +28,10 @@ CHUNK = 1024  # trials that share a random stream; a constant of the data format
 def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float, notebook: bool) -> Floats:
     """True coefficients W ~ N(0, weight_scale^2), (n_factors + 1, n_classes), last row = bias."""
     shape = (n_factors + 1, n_classes)
-    if notebook:
-        return weight_scale * np.random.RandomState(seed).randn(*shape)
-    return weight_scale * _stream(seed, OBSERVER).standard_normal(shape)
+    stream = np.random.RandomState(seed) if notebook else _stream(seed, OBSERVER)
+    coefficients = stream.standard_normal(shape)
+    coefficients *= weight_scale
+    return np.asarray(coefficients)
 
 
 def draw_trials(seed: int, split: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:

@@ -48,8 +48,13 @@ def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
         out[rows] = logits(factors[rows], coefficients)
 
 
+def all_finite(logits: Floats) -> bool:
+    """Whether no entry of `logits` (n, n_classes) is NaN or infinite."""
+    return all(bool(np.isfinite(logits[rows]).all()) for rows in blocks(*logits.shape))
+
+
 def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Floats:
-    """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes), in one pass: (n_models,)."""
+    """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes): (n_models,)."""
     n_models, _, n_classes = models.shape
     stacked = np.concatenate(models, axis=1)  # (n_factors + 1, n_models * n_classes): one matrix product per block
     sums = np.zeros(n_models)
@@ -128,35 +133,39 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
         P(y = 1) = 1 / (1 + exp(-(intercept + slope * logit)))       all classes pooled
 
     Calibrated predictions have intercept 0 and slope 1; overconfident ones a slope below 1. None where no
-    maximum-likelihood estimate exists: with one regressor that is when a threshold on it separates "yes" from "no"
-    (Albert & Anderson 1984).
+    maximum-likelihood estimate exists, or nearly none: with one regressor that is when a threshold on it separates
+    "yes" from "no" (Albert & Anderson 1984).
     """
     if _separable(fitted, responses):
         return None
-    scale = max(1.0, math.sqrt(mean(np.square, fitted)))  # logits of any size become regressors of size 1
+    centre = mean(np.asarray, fitted)
+    scale = math.sqrt(mean(lambda z: (z - centre) ** 2, fitted))  # > 0: constant logits were separable
     theta: Floats = np.zeros(2)
     step: Floats = np.zeros(2)
     loss = math.inf
-    for _ in range(100):
-        new_loss, gradient, hessian = _derivatives(theta - step, fitted, responses, scale)
-        if new_loss > loss * (1 + 1e-12):  # more than rounding: Newton's step went too far, and a shorter one descends
+    for _ in range(200):
+        new_loss, gradient, hessian = _derivatives(theta - step, fitted, responses, centre, scale)
+        if new_loss > loss * (1 + 1e-12):  # by more than rounding: the step went too far, and a shorter one descends
             step = step / 2
             continue
         theta, loss = theta - step, new_loss
-        step = np.linalg.solve(hessian, gradient)
+        try:
+            step = np.linalg.solve(hessian, gradient)
+        except np.linalg.LinAlgError:  # so nearly separable that no response is uncertain
+            return None
         if gradient @ step < 1e-20:  # the Newton decrement, twice what is left to gain in nats
-            break
-    theta = theta - step
-    return float(theta[0]), float(theta[1] / scale)
+            slope = float((theta - step)[1] / scale)
+            return float((theta - step)[0] - slope * centre), slope
+    return None
 
 
 def _derivatives(
-    theta: Floats, fitted: Floats, responses: Booleans, scale: float
+    theta: Floats, fitted: Floats, responses: Booleans, centre: float, scale: float
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Mean cross-entropy of intercept + slope * logit / scale, with its gradient (2,) and Hessian (2, 2)."""
+    """Mean cross-entropy of theta_0 + theta_1 (logit - centre) / scale, its gradient (2,) and Hessian (2, 2)."""
 
     def terms(logit: Floats, y: Booleans) -> Floats:
-        x = (logit / scale).ravel()
+        x = ((logit - centre) / scale).ravel()
         z = theta[0] + theta[1] * x
         p, q = probability(z), probability(-z)
         r, d = p - y.ravel(), p * q
@@ -196,3 +205,9 @@ def recovery(fitted: Floats, true: Floats) -> dict[str, float | None]:
         "weight_rmse": float(np.sqrt(np.mean((w - t) ** 2))),
         "bias_rmse": float(np.sqrt(np.mean((fitted[-1] - true[-1]) ** 2))),
     }
+
+
+def residual_sd(fitted: Floats, true: Floats) -> float:
+    """Root-mean-square of what the fitted weights have besides slope times the true ones, class by class."""
+    w, t = fitted[:-1], true[:-1]
+    return float(np.sqrt(np.mean((w - t * ((w * t).sum(0) / (t * t).sum(0))) ** 2)))

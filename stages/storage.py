@@ -1,4 +1,4 @@
-"""Where the pipeline's files lie, and how they are read, checked and written. No other module knows a path in data/.
+"""Where the pipeline's files lie, and how they are read, checked and written; no other module opens one.
 
     observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
     train/, test/: factors.npy             (n_trials, n_factors) float64
@@ -8,15 +8,17 @@
     figures/*.png
 
 A stage writes into a folder of its own under data/.partial/ and renames whole outputs into place at its end, so a stage
-that dies leaves nothing that looks whole. A stage that starts removes what earlier runs of it left there. So if DVC is
-killed and its orphan goes on, the orphan finds its folder gone and cannot write over the outputs of the rerun.
+that dies leaves nothing that looks whole. A stage that starts removes what earlier runs of it left there, and a stage
+whose DVC was killed renames nothing: so the orphan cannot write over what a rerun has made or restored.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +38,7 @@ from stages.errors import InputError
 Floats = NDArray[np.floating]
 
 DATA = Path("data")
+FLOATS = (np.float64, np.float32)
 SIGNIFICANT_DIGITS = 6  # another processor changes the last bits of a fit; what git tracks must not change with them
 
 
@@ -59,8 +63,8 @@ class Model:
 
 def read_trials(split: str) -> Trials:
     """The trials of `split`, "train" or "test"; raises InputError if they are not whole or do not fit together."""
-    factors = _read_array(DATA / split / "factors.npy", "float", ndim=2)
-    responses = _read_array(DATA / split / "responses.npy", "bool", ndim=2)
+    factors = _read_array(DATA / split / "factors.npy", FLOATS)
+    responses = _read_array(DATA / split / "responses.npy", (np.bool_,))
     if len(factors) != len(responses):
         raise InputError(
             f"{DATA / split}: factors.npy has {len(factors)} trials but responses.npy has {len(responses)}; "
@@ -72,7 +76,7 @@ def read_trials(split: str) -> Trials:
 def read_observer() -> Floats | None:
     """True coefficients (n_factors + 1, n_classes), or None where no truth is known."""
     path = DATA / "observer.npy"
-    return _read_array(path, "float", ndim=2) if path.exists() else None
+    return _finite(path, _read_array(path, FLOATS)) if path.exists() else None
 
 
 def read_model() -> Model:
@@ -80,60 +84,73 @@ def read_model() -> Model:
     return _read_model(DATA / "model.safetensors")
 
 
-def read_checkpoints() -> dict[int, Floats]:
-    """Coefficients (n_factors + 1, n_classes) by epoch, in order."""
-    folder = DATA / "checkpoints"
-    models = [_read_model(path) for path in sorted(folder.glob("*.safetensors"))]
-    if not models:
-        raise InputError(f"{folder} holds no checkpoint; `dvc repro train` writes them")
-    return {int(model.evidence["epoch"]): model.coefficients for model in models}
+def read_checkpoints(epochs: list[int]) -> dict[int, Floats]:
+    """Coefficients (n_factors + 1, n_classes) of these epochs, in their order."""
+    return {epoch: _read_model(DATA / checkpoint_name(epoch)).coefficients for epoch in epochs}
 
 
-def read_table(name: str, *required: str) -> dict[str, list[Any]]:
-    """A CSV file as columns, the `required` ones among them; numbers are floats, anything else is text."""
+def checkpoint_name(epoch: int) -> str:
+    """The output that holds the coefficients after `epoch`."""
+    return f"checkpoints/epoch-{epoch:06d}.safetensors"
+
+
+def read_table(name: str, *numbers: str) -> dict[str, list[Any]]:
+    """A CSV file as columns. Those named in `numbers` must be there; every cell that is a number becomes a float."""
     path = DATA / name
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        text = path.read_text(encoding="utf-8")
+        header, *rows = csv.reader(io.StringIO(text))
     except FileNotFoundError:
         raise _missing(path) from None
     except (ValueError, csv.Error):
         raise InputError(f"{path} is not a CSV table with a header") from None
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is truncated: its last line has no end; `dvc repro` makes it")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, line {number}: {len(row)} values where the header names {len(header)}")
-    if not rows or not set(required) <= set(header):
-        raise InputError(f"{path} must be a table with the columns {', '.join(required)}; `dvc repro` makes it")
-    return {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
+    if not rows or not set(numbers) <= set(header):
+        raise InputError(f"{path} must be a table with the columns {', '.join(numbers)}; `dvc repro` makes it")
+    table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
+    for key in numbers:
+        for number, value in enumerate(table[key], start=2):
+            if not isinstance(value, float) or not math.isfinite(value):
+                raise InputError(f"{path}, line {number}: {key} is {value!r}; it must be a number")
+    return table
 
 
-def read_metrics() -> dict[str, Any]:
-    """metrics.json."""
+def read_metrics(*required: str) -> dict[str, Any]:
+    """metrics.json, in which the `required` ones ("test.cross_entropy") are numbers or null."""
     path = DATA / "metrics.json"
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _missing(path) from None
     except ValueError as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(metrics, dict):
-        raise InputError(f"{path} must hold an object of metrics")
+    for name in required:
+        value: Any = metrics
+        for key in name.split("."):
+            value = value.get(key, "") if isinstance(value, dict) else ""
+        if not isinstance(value, int | float | None):
+            raise InputError(f"{path} must hold the number {name}; `dvc repro` makes it")
     return metrics
 
 
-def _read_array(path: Path, kind: str, ndim: int) -> NDArray[Any]:
+def _read_array(path: Path, kinds: tuple[type[np.generic], ...]) -> NDArray[Any]:
+    """A memory-mapped array with two dimensions; copy-on-write, as torch does not view a read-only one in silence."""
     try:
-        array: NDArray[Any] = np.load(
-            path, mmap_mode="c"
-        )  # copy-on-write: torch refuses to view a read-only array in silence
+        array: NDArray[Any] = np.load(path, mmap_mode="c")
     except FileNotFoundError:
         raise _missing(path) from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{path} is truncated or not a .npy array: {error}") from None
-    good = np.issubdtype(array.dtype, np.bool_ if kind == "bool" else np.floating)
-    if not good or array.ndim != ndim or 0 in array.shape:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive; it must be a .npy array")
+    if array.dtype not in [np.dtype(kind) for kind in kinds] or array.ndim != 2 or 0 in array.shape:
+        names = " or ".join(np.dtype(kind).name for kind in kinds)
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; it must be {kind}, {ndim}-dimensional and not empty"
+            f"{path} holds {array.dtype} of shape {array.shape}; it must be {names}, 2-dimensional and not empty"
         )
     return array
 
@@ -142,16 +159,22 @@ def _read_model(path: Path) -> Model:
     try:
         with safe_open(path, framework="numpy") as file:
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-            evidence = json.loads((file.metadata() or {})["evidence"])
+            evidence = dict(json.loads((file.metadata() or {})["evidence"]))
     except FileNotFoundError:
         raise _missing(path) from None
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} is truncated or not a model of this pipeline: {error}") from None
     if weight.ndim != 2 or bias.shape != weight.shape[:1]:
         raise InputError(
             f"{path}: weight {weight.shape} and bias {bias.shape} must be (n_classes, n_factors) and (n_classes,)"
         )
-    return Model(np.vstack([weight.T, bias]).astype(np.float64), evidence)
+    return Model(_finite(path, np.vstack([weight.T, bias]).astype(np.float64)), evidence)
+
+
+def _finite(path: Path, coefficients: Floats) -> Floats:
+    if not np.isfinite(coefficients).all():
+        raise InputError(f"{path} holds NaN or infinite coefficients; they must be finite")
+    return coefficients
 
 
 def _missing(path: Path) -> InputError:
@@ -178,6 +201,7 @@ class Outputs:
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._folder = DATA / ".partial"
+        self._parent = os.getppid()
 
     def __enter__(self) -> Outputs:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -199,12 +223,15 @@ class Outputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _commit(self) -> None:
+        if "DVC_STAGE" in os.environ and os.getppid() != self._parent:
+            raise InputError(f"DVC was killed while {self._stage} ran; this run has written nothing")
         try:
-            for whole in sorted((self._scratch / "outputs").iterdir()):
-                target = DATA / whole.name
-                if target.is_dir():  # a folder cannot be renamed onto a folder that holds something
-                    target.rename(self._scratch / f"old-{whole.name}")
-                whole.replace(target)
+            whole = sorted((self._scratch / "outputs").iterdir())
+            for new in whole:  # first all old ones go, so that a run killed here leaves some missing, never a mixture
+                if (DATA / new.name).exists():
+                    (DATA / new.name).rename(self._scratch / f"old-{new.name}")
+            for new in whole:
+                new.rename(DATA / new.name)
         except FileNotFoundError:
             raise self._taken_over() from None
 
@@ -212,7 +239,7 @@ class Outputs:
         return InputError(f"another run of {self._stage} was started meanwhile; this one has written nothing")
 
     def path(self, name: str) -> Path:
-        """Where to write the output `name`, a path relative to data/."""
+        """Where to write the output `name`, relative to data/."""
         path = self._scratch / "outputs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
@@ -228,12 +255,16 @@ class Outputs:
 
     def _new_array(self, path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
         needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(self._scratch).free
-        if needed > free:  # a memory-mapped file that outgrows the disk ends in a bus error, which nobody can read
+        if needed > free:
             raise InputError(
                 f"{DATA}: an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free; "
                 "lower simulate.n_trials, n_test_trials or n_factors in params.yaml, or free some disk"
             )
-        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and a bus error once the file is mapped
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return array
 
     def model(self, name: str, weight: NDArray[Any], bias: NDArray[Any], **evidence: object) -> None:
         """`weight` (n_classes, n_factors), `bias` (n_classes,) and what the solver reports, as safetensors."""
@@ -248,6 +279,10 @@ class Outputs:
             writer.writerow(columns)
             for row in zip(*(_cells(column) for column in columns.values()), strict=True):
                 writer.writerow(row)
+
+    def text(self, name: str, line: str) -> None:
+        """A file with one line for a person."""
+        self.path(name).write_text(line + "\n", encoding="utf-8")
 
     def json(self, name: str, numbers: Mapping[str, Any]) -> None:
         """Nested numbers with SIGNIFICANT_DIGITS digits; None (undefined here) becomes null."""

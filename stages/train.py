@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from stages import adam, exact
+from stages import adam
 from stages.errors import InputError, run
 from stages.model import LogisticRegression
 from stages.objective import largest_gradient
 from stages.parameters import Train, read
-from stages.storage import Outputs, read_trials
+from stages.storage import Outputs, checkpoint_name, read_trials
 
 
 def main() -> None:
@@ -47,6 +48,7 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
     )
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     losses: list[float] = []
+    checkpoints: list[int] = []
     terminal = sys.stderr.isatty()
     with tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress:
         for epoch, loss in enumerate(epochs):
@@ -58,7 +60,8 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
             losses.append(loss)
             progress.update()
             if epoch % every == 0 or epoch == p.num_epochs - 1:
-                save(outputs, f"checkpoints/epoch-{epoch:06d}.safetensors", model.coefficients(), epoch=epoch)
+                save(outputs, checkpoint_name(epoch), model.coefficients())
+                checkpoints.append(epoch)
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if not terminal:
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
@@ -71,6 +74,7 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
         coefficients,
         solver=p.solver,
         ridge=0.0,
+        checkpoints=checkpoints,
         iterations=[steps] * len(gradients),
         evaluations=[p.num_epochs] * len(gradients),
         max_gradient=gradients.tolist(),
@@ -81,13 +85,16 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
 
 def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -> None:
     """The one minimum of the loss, with the evidence that it is reached."""
-    if choose_device(p.device).type != "cpu" and p.device != "auto":
-        raise InputError(f"params.yaml: train.device = '{p.device}', but solver lbfgs runs on the cpu; use auto or cpu")
-    if p.dtype != str(factors.dtype).removeprefix("torch."):
+    from stages import exact, ridge  # and with them scipy: Adam does not pay for it
+
+    precision = str(factors.dtype).removeprefix("torch.")
+    if p.device == "cuda":
+        raise InputError("params.yaml: train.device = 'cuda', but solver lbfgs runs on the cpu; use auto or cpu")
+    if p.dtype != precision:
         raise InputError(
-            f"params.yaml: train.dtype = '{p.dtype}', but solver lbfgs works in the precision of the factors, "
-            f"{str(factors.dtype).removeprefix('torch.')}"
+            f"params.yaml: train.dtype = '{p.dtype}', but solver lbfgs works in the factors' precision, {precision}"
         )
+    limits: dict[str, Any] = {"tolerance": p.tolerance, "max_iterations": p.max_iterations}
     with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
@@ -95,23 +102,29 @@ def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) 
             progress.update(iteration - progress.n)
 
         try:
-            fit = exact.fit(
-                factors,
-                responses,
-                ridge=p.ridge,
-                tolerance=p.tolerance,
-                max_iterations=p.max_iterations,
-                progress=advance,
-            )
-        except (exact.NoEstimate, exact.NotConverged, ValueError) as error:
-            raise InputError(f"data/train: {error} (train.ridge, .tolerance, .max_iterations in params.yaml)") from None
+            strength = ridge.choose(factors, responses, **limits) if p.ridge == "auto" else p.ridge
+            fit = exact.fit(factors, responses, ridge=strength, progress=advance, **limits)
+        except (exact.NotConverged, ValueError) as error:
+            raise InputError(
+                f"data/train: {error} (params.yaml: train.ridge = {p.ridge}, .max_iterations = {p.max_iterations})"
+            ) from None
     iterations, loss = int(fit.iterations.max()), float(fit.loss.mean())
     evidence = {
         name: getattr(fit, name).tolist() for name in ("iterations", "evaluations", "max_gradient", "converged")
     }
-    save(outputs, f"checkpoints/epoch-{iterations:06d}.safetensors", fit.coefficients, epoch=iterations)
-    save(outputs, "model.safetensors", fit.coefficients, solver=p.solver, ridge=p.ridge, **evidence)
+    save(outputs, checkpoint_name(iterations), fit.coefficients)
+    save(
+        outputs,
+        "model.safetensors",
+        fit.coefficients,
+        solver=p.solver,
+        ridge=strength,
+        checkpoints=[iterations],
+        **evidence,
+    )
     outputs.table("loss.csv", {"epoch": [iterations], "loss": [loss]})
+    if p.ridge == "auto":
+        print(f"ridge {strength:.6g}, the best by theory")
     print(f"{iterations} iterations, largest gradient {float(fit.max_gradient.max()):.1e}, loss {loss:.7f} nats")
 
 

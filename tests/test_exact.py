@@ -10,15 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog  # type: ignore[import-untyped]  # these three have no type hints
-from scipy.special import expit  # type: ignore[import-untyped]
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from scipy.optimize import linprog
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from stages import exact
 from stages.exact import NoEstimate, NotConverged, fit
-from stages.existence import exists_at, is_separable
 from stages.objective import Objective, sampled_rows, standardise
+from stages.separation import exists_at, is_separable
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
 

@@ -54,6 +54,34 @@ def other_type(path: Path) -> None:
     np.save(path, np.load(path).astype(np.int16))
 
 
+def big_endian(path: Path) -> None:
+    np.save(path, np.load(path).astype(">f8"))
+
+
+def archive(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+
+
+def not_a_number(path: Path) -> None:
+    array = np.load(path)
+    array[-1, -1] = np.nan
+    np.save(path, array)
+
+
+def words(path: Path) -> None:
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[:-1], ",".join(["word"] * len(header.split(",")))]) + "\n")
+
+
+def fewer_lines(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def no_metrics(path: Path) -> None:
+    path.write_text('{"test": {"calibration_slope": "steep"}}')
+
+
 def one_dimension(path: Path) -> None:
     np.save(path, np.load(path).ravel())
 
@@ -71,16 +99,18 @@ def whole_file(*damages: Callable[[Path], None]) -> list[Callable[[Path], None]]
 
 
 DAMAGED: list[tuple[str, str, list[Callable[[Path], None]]]] = [
-    ("train", "train/factors.npy", whole_file(pickled, other_type, one_dimension, fewer_rows)),
+    ("train", "train/factors.npy", whole_file(pickled, archive, other_type, one_dimension, fewer_rows)),
     ("train", "train/responses.npy", whole_file(pickled, other_type, one_dimension, fewer_rows)),
-    ("evaluate", "test/factors.npy", whole_file(other_type, fewer_rows, fewer_columns)),
+    ("evaluate", "test/factors.npy", whole_file(other_type, big_endian, fewer_rows, fewer_columns, not_a_number)),
     ("evaluate", "test/responses.npy", whole_file(other_type, fewer_rows, fewer_columns)),
-    ("evaluate", "observer.npy", [foreign, truncated, empty, fewer_rows, fewer_columns, one_dimension]),
+    ("evaluate", "observer.npy", [foreign, truncated, empty, fewer_rows, fewer_columns, one_dimension, not_a_number]),
     ("evaluate", "model.safetensors", whole_file()),
-    ("evaluate", "checkpoints/epoch-000000.safetensors", [foreign, truncated, empty]),
-    ("plot", "loss.csv", [foreign, empty, missing]),
-    ("plot", "coefficients.csv", [foreign, truncated, empty, missing]),
-    ("plot", "metrics.json", whole_file()),
+    ("evaluate", "checkpoints/epoch-000000.safetensors", whole_file()),
+    ("plot", "loss.csv", whole_file(words, fewer_lines)),
+    ("plot", "coefficients.csv", whole_file(words, fewer_lines)),
+    ("plot", "calibration.csv", whole_file(words, fewer_lines)),
+    ("plot", "trajectory.csv", whole_file(words)),
+    ("plot", "metrics.json", whole_file(no_metrics)),
 ]
 
 
@@ -195,6 +225,19 @@ def test_killing_dvc_leaves_no_output_that_looks_whole(copy: Project) -> None:
         assert copy.run("dvc", "status").stdout == "Data and pipelines are up to date.\n"
     finally:
         os.killpg(dvc.pid, signal.SIGKILL)
+
+
+def test_an_orphan_of_dvc_does_not_write_over_what_was_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_STAGE", "train")
+    orphan = Outputs("train")
+    orphan.__enter__().table("loss.csv", {"epoch": [1]})
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    with pytest.raises(InputError, match="DVC was killed"):
+        orphan.__exit__(None, None, None)
+    assert not Path("data/loss.csv").exists()
 
 
 def test_an_earlier_run_cannot_write_over_a_later_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

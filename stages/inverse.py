@@ -1,0 +1,143 @@
+"""The equations backwards: who is the observer, given only a fit? (SLOE: Yadlowsky, Yun, McLean & D'Amour,
+NeurIPS 2021)
+
+Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. Those two can be had
+from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), tell the observer,
+and with it α and everything that `stages.predictions` says. The equations are those of `stages.equations` and
+no more certain than they.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.equations import Asymptotics, log_ratios
+from stages.existence import MAX_SIGNAL, OutsideTheory
+from stages.theory import ACCEPTED, Problem, newton, solve
+
+Array = NDArray[np.float64]
+
+WEAKEST = 0.01  # the γ from which the search starts
+
+
+class NoSignal(OutsideTheory):
+    """The fitted logits vary no more than they would if no factor mattered."""
+
+
+def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+    """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
+    follows of it.
+
+    kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
+    training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
+    factors have mean zero.
+
+    Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
+    the fit cannot exist.
+    """
+    if not 0 < eta_squared < np.inf or not np.isfinite(fitted_intercept):
+        raise OutsideTheory(
+            f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
+            "the first must be a positive number, the second finite"
+        )
+    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge)
+    for legs in (1, 4, 16):
+        found = guess
+        for share in np.arange(1, legs + 1) / legs:
+            goal = (
+                guess.eta ** (2 - 2 * share) * eta_squared**share,
+                guess.b + share * (fitted_intercept - guess.b),
+            )
+            found = _invert(found, *goal)
+            if found.residual > ACCEPTED:
+                break
+        else:
+            if found.signal > MAX_SIGNAL:
+                raise _too_much_signal(kappa, eta_squared, ridge)
+            return found
+    raise OutsideTheory(
+        f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, "
+        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}: "
+        f"residual {found.residual:.1e} instead of {ACCEPTED:g}"
+    )
+
+
+def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+    """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
+    intercept = fitted_intercept
+    for _ in range(30):
+        answer = solve(kappa, 0.0, intercept, ridge=ridge)
+        if abs(answer.b - fitted_intercept) <= 1e-8 * (1 + abs(fitted_intercept)):
+            return answer
+        intercept *= fitted_intercept / answer.b
+    raise OutsideTheory(f"no observer without signal has the fitted intercept {fitted_intercept:g} at kappa {kappa:g}")
+
+
+def sensitivity(a: Asymptotics) -> Array:
+    """∂(log γ, β0) / ∂(log η², b), (2, 2): how errors of what the data give become errors of the observer.
+
+    Raises NoSignal where η² is so near to that of chance alone that no derivative can be taken.
+    """
+    step = 1e-4 * np.array([[1.0, 0.0], [0.0, a.eta]])
+    columns = []
+    for log_eta_squared, b in step:
+        ahead = _invert(a, a.eta**2 * np.exp(log_eta_squared), a.b + b)
+        behind = _invert(a, a.eta**2 * np.exp(-log_eta_squared), a.b - b)
+        if max(ahead.residual, behind.residual) > ACCEPTED:
+            raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
+        change = np.array([np.log(ahead.signal / behind.signal), ahead.intercept - behind.intercept])
+        columns.append(change / (2 * (log_eta_squared + b)))
+    return np.stack(columns, axis=1)
+
+
+def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float) -> Asymptotics:
+    """A solved observer whose fit is similar: η grows with γ, so bisection in log γ."""
+
+    def candidate(signal: float) -> Asymptotics | None:
+        # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
+        ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
+        try:
+            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge)
+        except OutsideTheory:
+            return None
+
+    low, high = np.log(WEAKEST), np.log(MAX_SIGNAL)
+    nearest = candidate(np.exp(low))
+    if nearest is None or nearest.eta**2 >= eta_squared:
+        floor = without_signal(kappa, fitted_intercept, ridge=ridge)
+        if eta_squared <= floor.s**2:
+            raise NoSignal(
+                f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} "
+                f"has {floor.s**2:.6g}"
+            )
+        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge)
+    top = candidate(np.exp(high))
+    if top is not None and top.eta**2 < eta_squared:
+        raise _too_much_signal(kappa, eta_squared, ridge)
+    for _ in range(6):
+        middle = (low + high) / 2
+        found = candidate(np.exp(middle))
+        if found is None or found.eta**2 > eta_squared:
+            high = middle
+        else:
+            low, nearest = middle, found
+    return nearest
+
+
+def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
+    """Newton's method in (log γ, log α/s, log λ/s, β0/√(1 + γ²)) with η² and b given."""
+
+    def at(x: Array, residual: float = np.nan) -> Asymptotics:
+        signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
+        s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
+        intercept = float(x[3] * np.hypot(1, signal))
+        problem = Problem(near.kappa, signal, intercept, near.ridge, near.shrinkage)
+        return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept, residual)
+
+    start = np.log([near.signal, near.alpha / near.s, near.lambda_ / near.s])
+    return at(*newton(lambda x: log_ratios(at(x)), np.append(start, near.intercept / np.hypot(1, near.signal))))
+
+
+def _too_much_signal(kappa: float, eta_squared: float, ridge: float) -> OutsideTheory:
+    return OutsideTheory(
+        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g} that takes a signal above {MAX_SIGNAL:g}"
+    )

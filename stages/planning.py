@@ -1,0 +1,89 @@
+"""How many trials do I need? The theory, asked before any data exist."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+
+from stages.logistic_normal import probability_and_slope
+from stages.predictions import bayes_cross_entropy, predict
+from stages.theory import CLOSEST, OutsideTheory, existence_threshold, solve
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One line of the table. What a maximum-likelihood fit has is None where no such fit exists.
+
+    Weight errors are root-mean-square errors in units of the root-mean-square true weight (1 = as large as
+    the weights themselves); cross-entropies are in nats per response.
+    """
+
+    n_trials: int
+    kappa: float  # n_factors / n_trials
+    exists: bool
+    alpha: float | None  # by how much the weights come out too large
+    weight_error: float | None  # of the plain fit
+    debiased_weight_error: float | None
+    classical_coverage: float | None  # of nominal 95 % intervals
+    held_out: float | None  # cross-entropy on new trials
+    best: float | None  # the same of the best prediction from the fitted logit
+    bayes: float
+
+
+def intercept_for(base_rate: float, signal: float) -> float:
+    """β0 such that P(y = 1) = E σ(β0 + γZ) = base_rate, to 1e-10. Raises OutsideTheory unless 0 < base_rate <
+    1.
+    """
+    if not 0 < base_rate < 1:
+        raise OutsideTheory(f"base_rate is {base_rate:g}: the probability of a yes must lie between 0 and 1")
+    if base_rate == 0.5:
+        return 0.0
+    rarer = min(base_rate, 1 - base_rate)
+    span = 40 + 10 * signal
+
+    def excess(intercept: float) -> float:
+        return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
+
+    return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), base_rate - 0.5))
+
+
+def smallest_n_trials(n_factors: int, signal: float, intercept: float = 0.0) -> int:
+    """The smallest number of trials at which a maximum-likelihood estimate exists with probability → 1: n > p
+    / h.
+    """
+    return int(np.floor(n_factors / existence_threshold(signal, intercept))) + 1
+
+
+def plan(n_factors: int, signal: float, base_rate: float, n_trials: Iterable[int]) -> list[Plan]:
+    """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
+
+    Maximum likelihood with intercept. Raises OutsideTheory for an impossible observer, or n_trials or
+    n_factors below 1.
+    """
+    intercept = intercept_for(base_rate, signal)
+    threshold = existence_threshold(signal, intercept)
+    bayes = bayes_cross_entropy(signal, intercept)
+    return [_line(n_factors, n, signal, intercept, threshold, bayes) for n in n_trials]
+
+
+def _line(n_factors: int, n_trials: int, signal: float, intercept: float, threshold: float, bayes: float) -> Plan:
+    if n_factors < 1 or n_trials < 1:
+        raise OutsideTheory(f"n_factors is {n_factors}, n_trials is {n_trials}: both must be at least 1")
+    kappa = n_factors / n_trials
+    if kappa >= CLOSEST * threshold:
+        return Plan(n_trials, kappa, False, None, None, None, None, None, None, bayes)
+    a = solve(kappa, signal, intercept)
+    p = predict(a)
+    return Plan(
+        n_trials,
+        kappa,
+        True,
+        a.alpha,
+        p.weight_error,
+        p.debiased_weight_error,
+        p.classical_coverage,
+        p.held_out,
+        p.best,
+        bayes,
+    )

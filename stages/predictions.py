@@ -1,0 +1,151 @@
+"""What the theory says about a fit before anyone measures it, and the best use of its logits.
+
+All cross-entropies are means over trials in nats; all integrals are one-dimensional, over the nodes of
+`stages.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the equations do.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, ndtr, ndtri, xlogy
+
+from stages.equations import Asymptotics, Trials, trials
+from stages.logistic_normal import logit_of_probability
+from stages.theory import solve
+
+Array = NDArray[np.float64]
+
+
+# --- what to do with a fitted logit ----------------------------------------------------------------
+
+
+def debiased_logits(a: Asymptotics, logits: ArrayLike) -> Array:
+    """β0 + (V − b) / α: the logits of the debiased weights. Right on average over fits, not the best
+    prediction.
+    """
+    return np.asarray(a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha)
+
+
+def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
+    """logit π(V), π(V) = E[σ(S) | V] = P(y = 1 | V): no other function of the fitted logit predicts better.
+
+    Given V the true logit S is normal with mean β0 + (αγ²/η²)(V − b) and sd γs/η, so π is a logistic-normal
+    integral. logits: V of new trials, any shape. The result is a logit (error below 1e-7), for the loss to be
+    computed from.
+    """
+    mean = a.intercept + a.slope_of_truth * (np.asarray(logits, dtype=np.float64) - a.b)
+    return logit_of_probability(mean, a.sd_of_truth)
+
+
+# --- what to expect --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Cross-entropies in nats per response, Brier scores, weight errors in units of the rms true weight."""
+
+    training: float  # cross-entropy of the fit on its own trials
+    held_out: float  # … on new ones
+    debiased: float  # … of its debiased logits
+    best: float  # … of π(V)
+    bayes: float  # … of the true probabilities
+    brier_held_out: float
+    brier_best: float
+    brier_bayes: float
+    weight_error: float  # rmse of the fitted weights; infinite where γ = 0
+    debiased_weight_error: float
+    classical_coverage: float  # of 95 % Wald intervals
+
+
+def predict(a: Asymptotics) -> Predictions:
+    """All predictions of one solution, about 1 ms."""
+    q = trials(replace(a, lambda_=0.0))  # at λ = 0, u is V: new trials
+    sign = np.array([[1.0], [-1.0]])
+    wrong = 1 - q.response  # (2, nodes): π(V) given to the response that did not occur
+    bayes = _bayes(a.signal, a.intercept)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, a.s), a.s / a.alpha]) / a.signal
+    return Predictions(
+        training=training_cross_entropy(a),
+        held_out=_mean(q, _loss(q.v)),
+        debiased=_mean(q, _loss(sign * a.intercept + (q.v - q.mean) / a.alpha)),
+        best=-float((xlogy(q.response, q.response) * q.dv).sum()),
+        bayes=bayes[0],
+        brier_held_out=_mean(q, expit(q.v) ** 2),
+        brier_best=_mean(q, wrong**2),
+        brier_bayes=bayes[1],
+        weight_error=float(weight_errors[0]),
+        debiased_weight_error=float(weight_errors[1]),
+        classical_coverage=classical_coverage(a),
+    )
+
+
+def training_cross_entropy(a: Asymptotics) -> float:
+    """E of the loss at u, the fitted logit of a training trial (without the penalty)."""
+    q = trials(a)
+    return _mean(q, _loss(q.u))
+
+
+def held_out_cross_entropy(a: Asymptotics) -> float:
+    """E of the loss at V, the fitted logit of a new trial."""
+    q = trials(replace(a, lambda_=0.0))
+    return _mean(q, _loss(q.v))
+
+
+def bayes_cross_entropy(signal: float, intercept: float = 0.0) -> float:
+    """E of the entropy of a response given its true probability: no prediction can have less."""
+    return _bayes(signal, intercept)[0]
+
+
+def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
+    """Coverage of the textbook interval ŵ ± z √[H⁻¹]_jj, averaged over weights that are themselves normal.
+
+    For isotropic factors ŵ − β = (α − 1) β + (s/√p) Z and [H⁻¹]_jj → λ/p (H summed over trials), hence
+    P(|N(0, (α − 1)²γ² + s²)| < z √λ). It leaves out that [H⁻¹]_jj is a little larger for large weights.
+    """
+    z = ndtri(0.5 + level / 2)
+    return float(2 * ndtr(z * np.sqrt(a.lambda_) / np.hypot((a.alpha - 1) * a.signal, a.s)) - 1)
+
+
+def _bayes(signal: float, intercept: float) -> tuple[float, float]:
+    """Cross-entropy and Brier score of the true probabilities."""
+    if signal == 0:
+        p = float(expit(intercept))
+        return -float(xlogy(p, p) + xlogy(1 - p, 1 - p)), p * (1 - p)
+    q = trials(Asymptotics(0.0, signal, intercept, 0.0, 1.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))
+    return _mean(q, _loss(q.v)), _mean(q, expit(q.v) ** 2)
+
+
+def _loss(logits: Array) -> Array:
+    """−log σ(−logit): the mirrored rows of `trials` make a large logit a wrong answer."""
+    return np.logaddexp(0.0, logits)
+
+
+def _mean(q: Trials, values: Array) -> float:
+    return float((values * q.response * q.dv).sum())
+
+
+# --- ridge without cross-validation ----------------------------------------------------------------
+
+WEAKEST_SIGNAL = 0.01  # below it the best ridge, about κ/γ², has no limit; what it is then hardly matters
+
+
+def best_ridge(kappa: float, signal: float, intercept: float = 0.0) -> float:
+    """The ridge strength μ (of (μ/2)‖w‖², mean loss) with the smallest predicted held-out cross-entropy.
+
+    Exists at any κ up to 10, also where the maximum-likelihood estimate does not. A normal prior of the
+    weights alone would say κ/γ², and the minimum lies near it: the search goes e⁷ to either side, on log μ,
+    to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
+    OutsideTheory as `solve` does.
+    """
+    centre = np.log(kappa / max(signal, WEAKEST_SIGNAL) ** 2)
+
+    def cost(log_ridge: float) -> float:
+        return held_out_cross_entropy(
+            solve(kappa, max(signal, WEAKEST_SIGNAL), intercept, ridge=float(np.exp(log_ridge)))
+        )
+
+    found = minimize_scalar(cost, bounds=(centre - 7, centre + 7), method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(found.x))

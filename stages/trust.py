@@ -1,0 +1,140 @@
+"""How far an exact fit can be trusted, as tables: from the data alone, and beside it what the truth says.
+
+The statistics are in `stages.inference` (these data) and `stages.theory` (what to expect of such data), with their
+sources and what of them is proven; here they are put beside one another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages import statistics
+from stages.existence import OutsideTheory, existence_threshold
+from stages.inference import ClassInference, UntrustedFit, infer, mean_variance
+from stages.planning import plan, smallest_n_trials
+from stages.predictions import best_logits, classical_coverage, debiased_logits, predict
+from stages.psychometric import Floats
+from stages.statistics import Booleans
+from stages.theory import solve
+
+__all__ = ["OutsideTheory", "UntrustedFit", "infer"]  # with what stands below, all that `evaluate` needs
+
+Table = dict[str, Any]
+
+
+def corrected_coefficients(classes: Sequence[ClassInference]) -> Floats:
+    """Debiased weights and biases, (n_factors + 1, n_classes)."""
+    return np.stack([c.corrected for c in classes], axis=1)
+
+
+def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
+    """Columns of one number per class and coefficient, class by class, the bias last: classical, then corrected."""
+    intervals = [(c.classical_interval(level), c.interval(level)) for c in classes]
+    columns: dict[str, list[Floats]] = {
+        "estimate": [c.estimate for c in classes],
+        "classical_error": [c.classical_error for c in classes],
+        "classical_low": [classical[0] for classical, _ in intervals],
+        "classical_high": [classical[1] for classical, _ in intervals],
+        "classical_p": [c.classical_p_values() for c in classes],
+        "corrected": [c.corrected for c in classes],
+        "error": [c.corrected_error for c in classes],
+        "low": [ours[0] for _, ours in intervals],
+        "high": [ours[1] for _, ours in intervals],
+        "p": [c.p_values() for c in classes],
+    }
+    return {name: np.concatenate(values) for name, values in columns.items()}
+
+
+def coverage_table(table: Table, true: Floats) -> Table:
+    """Per class, the share of weights whose interval holds the `true` one; that is (n_factors + 1, n_classes)."""
+    truth = true.T  # (n_classes, n_factors + 1), as the table goes
+
+    def covered(low: str, high: str) -> Floats:
+        inside = (table[low].reshape(truth.shape) <= truth) & (truth <= table[high].reshape(truth.shape))
+        return np.asarray(inside[:, :-1].mean(1))
+
+    return {
+        "class": np.arange(len(truth)),
+        "classical": covered("classical_low", "classical_high"),
+        "corrected": covered("low", "high"),
+    }
+
+
+def write_corrected_logits(classes: Sequence[ClassInference], fitted: Floats, debiased: Floats, best: Floats) -> None:
+    """From fitted held-out logits (n, n_classes): those of the debiased weights, and those that predict best."""
+    for rows in statistics.blocks(*fitted.shape):
+        for k, c in enumerate(classes):
+            debiased[rows, k] = debiased_logits(c.theory, fitted[rows, k])
+            best[rows, k] = best_logits(c.theory, fitted[rows, k])
+
+
+def theory_metrics(classes: Sequence[ClassInference], n_factors: int, ridge: float, level: float) -> dict[str, Any]:
+    """What the theory expects of this experiment, from the data alone: means over the classes.
+
+    Where on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
+    maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it proves that
+    these data have one). The last three are those of the worst class. The rest is to be compared with what is measured.
+    """
+    expected = [predict(c.theory) for c in classes]
+
+    def mean(value: Callable[[int], float]) -> float:
+        return float(np.mean([value(k) for k in range(len(classes))]))
+
+    observers = [(c.theory.signal, c.theory.intercept) for c in classes]
+    return {
+        "n_trials": round(n_factors / classes[0].theory.kappa),
+        "kappa": float(classes[0].theory.kappa),
+        "signal": mean(lambda k: classes[k].theory.signal),
+        "existence_threshold": min(existence_threshold(*observer) for observer in observers),
+        "smallest_n_trials": max(smallest_n_trials(n_factors, *observer) for observer in observers),
+        "certificate": max(c.certificate for c in classes) if ridge == 0 else None,
+        "weight_slope": mean(lambda k: classes[k].theory.alpha),
+        "residual_sd": mean(lambda k: float(classes[k].null_error.mean())),
+        "train_cross_entropy": mean(lambda k: expected[k].training),
+        "test_cross_entropy": mean(lambda k: expected[k].held_out),
+        "test_debiased_cross_entropy": mean(lambda k: expected[k].debiased),
+        "test_best_cross_entropy": mean(lambda k: expected[k].best),
+        "bayes_cross_entropy": mean(lambda k: expected[k].bayes),
+        "classical_coverage": mean(lambda k: classical_coverage(classes[k].theory, level)),
+    }
+
+
+def planning_table(classes: Sequence[ClassInference], factors: Floats, responses: Booleans) -> Table:
+    """Weight errors and held-out cross-entropy to expect of other numbers of trials, for an observer like this one.
+
+    That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response).
+    Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit of a
+    factor, as the weights are; the units come from the factors (n_trials, n_factors).
+    """
+    (n_trials, n_factors), yes = factors.shape, responses.mean(0)
+    signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
+    base_rate = float(np.minimum(yes, 1 - yes).mean())
+    sizes = sorted({int(n) for n in np.geomspace(max(n_factors + 2, n_trials // 50), 100 * n_trials, 60)})
+    lines = [line for line in plan(n_factors, signal, base_rate, sizes) if line.exists]
+    scale = signal / math.sqrt(n_factors * mean_variance(factors))  # the root-mean-square true weight
+    return {
+        "n_trials": [line.n_trials for line in lines],
+        "weight_rmse": [scale * (line.weight_error or 0) for line in lines],
+        "debiased_weight_rmse": [scale * (line.debiased_weight_error or 0) for line in lines],
+        "classical_coverage": [line.classical_coverage for line in lines],
+        "test_cross_entropy": [line.held_out for line in lines],
+        "test_best_cross_entropy": [line.best for line in lines],
+        "bayes_cross_entropy": [line.bayes for line in lines],
+    }
+
+
+def map_table(largest_signal: float) -> Table:
+    """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
+    rows = []
+    for signal in np.linspace(0, largest_signal, 17):
+        threshold = existence_threshold(float(signal))
+        rows += [
+            (signal, share * threshold, solve(float(share * threshold), float(signal)).alpha)
+            for share in (0.001, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.87, 0.93, 0.97, 0.99)
+        ]
+    signals, kappas, alphas = zip(*rows, strict=True)
+    return {"signal": signals, "kappa": kappas, "alpha": alphas}
