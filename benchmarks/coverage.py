@@ -1,7 +1,7 @@
 """Do the corrected intervals cover? A simulation study over designs, and a sweep of the solver.
 
-python study_coverage.py              the table of designs, some ten minutes on one core
-python study_coverage.py --sweep 2000 solves so many random cases, none may fail
+python -m benchmarks.coverage              the table of designs, some ten minutes on one core
+python -m benchmarks.coverage --sweep 2000 solves so many random cases, none may fail
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How fast is the exact fit? Against scikit-learn, against its own matrix products, and as the trials grow.
 
-    python benchmark_exact.py [headline] [table] [floor] [growth] [--full]
+    python -m benchmarks.exact [headline] [table] [floor] [growth] [--full]
 
 Both sides of a comparison run in this process, in turn, on the same data, and both must end with
 max |gradient| <= 1e-6, which is computed here from the coefficients that each returns. Medians are printed;
@@ -80,7 +80,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def compare(shape: tuple[int, int, int], repeats: int, solvers: tuple[str, ...] = SOLVERS) -> None:
-    """One line: both times, who was the fastest of the peers, their ratio, and the gradients that both reached."""
+    """One line: both times, the fastest of the peers, their ratio, and the gradients that both reached."""
     factors, responses = trials(*shape)
     found = fit(factors, responses, tolerance=TOLERANCE)
     ours = max_gradient(factors, responses, found.coefficients)
@@ -139,7 +139,8 @@ def floor(shape: tuple[int, int, int]) -> None:
     ratios = [_timed(lambda: fit(factors, responses, tolerance=TOLERANCE)) / _timed(work) for _ in range(9)]
     print(
         f"floor at {shape}: {found.pilot_evaluations} evaluations in single precision, "
-        f"{int(found.evaluations.max())} in double; the fit takes {statistics.median(ratios):.2f} times as long as their products alone"
+        f"{int(found.evaluations.max())} in double; "
+        f"the fit takes {statistics.median(ratios):.2f} times as long as their products alone"
     )
 
 

@@ -34,6 +34,7 @@ from stages.objective import Coordinates, Objective, sampled_rows, standardise
 from stages.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers
+PLANE = 2**17  # logits in a block of the plane's sums: 1 MB
 KEPT = 2**22  # logits (n_classes · n_trials) that may be kept in memory: 32 MB
 SAMPLE = 2**24  # numbers in the pilot's factors: 64 MB in single precision
 PILOT_ITERATIONS = 30  # at most: what single precision has not settled by then is left to double
@@ -114,16 +115,14 @@ def search_plane(
     ridge's Hessian. Returns (a, b) as (n_classes, 2), and the logits there.
     """
     here = there = torch.zeros_like(slopes)
-    sums, hessian = _plane_sums(logits, logits, change, responses)
-    shift, hessian, moved = slopes - sums, hessian + penalty, logits
-    sizes = torch.stack([vecdot(z, z) for z in (change, logits)], 1).double().div_(logits.shape[1]).sqrt_()
+    sums, hessian = _plane_sums(there, logits, change, responses)[:2]
+    shift, hessian = slopes - sums, hessian + penalty
+    sizes = torch.stack([z.square().mean(1).sqrt() for z in (change, logits)], dim=1).double()
     step = _newton_step(slopes, hessian, sizes)
     enough = vecdot(slopes, step) / 20  # negative, as is every slope along a Newton step
     for _ in range(40):
         there = here + step
-        a, b = there.to(logits.dtype).tensor_split(2, dim=1)
-        moved = torch.addcmul(torch.addcmul(logits, b, logits), a, change)
-        sums, hessian_there = _plane_sums(moved, logits, change, responses)
+        sums, hessian_there, moved = _plane_sums(there, logits, change, responses)
         slopes_there = sums + shift + (penalty @ there[:, :, None])[:, :, 0]
         left = vecdot(slopes_there, step) / vecdot(slopes, step)  # of the slope; 0 at the minimum
         good = ((left > -0.5) | ~left.isfinite())[:, None]
@@ -136,18 +135,24 @@ def search_plane(
     return there, moved
 
 
-def _plane_sums(at: Tensor, logits: Tensor, change: Tensor, responses: Tensor) -> tuple[Tensor, Tensor]:
-    """Slopes (n_classes, 2) and Hessian (n_classes, 2, 2) of the cross-entropy along (change, logits)."""
-    sums = torch.zeros(len(at), 5).double()
-    columns = max(1, KEPT // 32 // len(at))  # as many as the cache holds
-    for block in range(0, at.shape[1], columns):
-        z, u, v, y = (t[:, block : block + columns] for t in (at, change, logits, responses))
+def _plane_sums(there: Tensor, logits: Tensor, change: Tensor, responses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Slopes (n_classes, 2) and Hessian (n_classes, 2, 2) of the cross-entropy there, and the logits."""
+    a, b = there.to(logits.dtype).tensor_split(2, dim=1)
+    moved, total = torch.empty_like(logits), there.new_zeros(len(there), 5)
+    n_classes, n_trials = logits.shape
+    size = max(1, PLANE // n_classes)
+    for start in range(0, n_trials, size):
+        columns = slice(start, min(start + size, n_trials))
+        v, u, y = (of[:, columns] for of in (logits, change, responses))
+        z = torch.addcmul(torch.addcmul(v, b, v), a, u)
         p = torch.sigmoid(z)
         r, d = p - y, p * (1 - p)
         du, dv = d * u, d * v
-        sums += torch.stack([vecdot(s, t) for s, t in ((r, u), (r, v), (du, u), (du, v), (dv, v))], dim=1)
-    sums /= at.shape[1]
-    return sums[:, :2], sums[:, [2, 3, 3, 4]].view(-1, 2, 2)
+        pairs = (r, u), (r, v), (du, u), (du, v), (dv, v)
+        total += torch.stack([vecdot(s, t) for s, t in pairs], dim=1)
+        moved[:, columns] = z
+    total /= n_trials
+    return total[:, :2], total[:, [2, 3, 3, 4]].view(-1, 2, 2), moved
 
 
 def _newton_step(slopes: Tensor, hessian: Tensor, sizes: Tensor) -> Tensor:
@@ -311,9 +316,9 @@ def fit(
         arrived = (descent.max_gradient <= tolerance) & (last | (next_proof[descent.classes] <= iteration))
         apart = (descent.worst < 0.5) & (ridge == 0)
         for row in (arrived & ~apart).nonzero()[:, 0].tolist() if ridge == 0 else []:
-            k = descent.classes[row]
             if descent.proves_existence(row):
                 continue
+            k = descent.classes[row]
             proofs[k], next_proof[k] = proofs[k] + 1, iteration + BETWEEN_PROOFS
             if last or proofs[k] == PROOFS:
                 apart[row] = descent.is_separable(row)

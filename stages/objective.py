@@ -23,12 +23,13 @@ from torch import Tensor
 from torch.linalg import vecdot
 from torch.nn.functional import logsigmoid
 
-BLOCK = 2**20  # numbers in a block of factors: 8 MB
+BLOCK = 2**22  # bytes of factors in a block
 
 
-def blocks(n_trials: int, n_factors: int) -> list[slice]:
-    rows = max(64, BLOCK // n_factors)
-    return [slice(start, start + rows) for start in range(0, n_trials, rows)]
+def blocks(factors: Tensor) -> list[slice]:
+    n_trials, row = len(factors), factors.shape[1] * factors.element_size()
+    size = max(64, BLOCK // row)
+    return [slice(start, min(start + size, n_trials)) for start in range(0, n_trials, size)]
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,13 @@ class Objective:
     def __len__(self) -> int:
         return len(self.factors)
 
-    def blocks(self) -> list[slice]:
-        return blocks(*self.factors.shape)
-
     def logits(self, points: Tensor) -> Tensor:
         """(n_classes, n_trials) from points (n_classes, rank + 1)."""
         weights, bias = self._coefficients(points)
+        if self.factors.dtype == torch.float32:
+            return torch.addmm(bias, weights, self.factors.T)  # in single precision, blocks would only slow it down
         logits = self.factors.new_empty(len(points), len(self))
-        for rows in self.blocks():
+        for rows in blocks(self.factors):
             logits[:, rows] = torch.addmm(bias, weights, self.factors[rows].T)
         return logits
 
@@ -72,30 +72,31 @@ class Objective:
         weights, bias = self._coefficients(points)
         gradient = points.new_zeros(len(points), len(self.ridge))
         variance, worst = points.new_zeros(2, len(points))
-        for rows in self.blocks():
+        for rows in blocks(self.factors) if logits is None else [slice(0, len(self))]:
             x = self.factors[rows]  # (block, n_factors)
             z = torch.addmm(bias, weights, x.T) if logits is None else logits[:, rows]  # (n_classes, block)
             residuals = torch.sigmoid(z).sub_(self.responses[classes, rows].to(z.dtype))
-            variance += vecdot(residuals, residuals) / len(self)
-            worst = torch.maximum(worst, residuals.abs().amax(1))
             gradient[:, :-1] += residuals @ x
             gradient[:, -1] += residuals.sum(1)
+            variance += vecdot(residuals, residuals)
+            worst = torch.maximum(worst, residuals.abs_().amax(1))
         gradient = gradient / len(self) + self.ridge * (points @ self.basis)
-        return Evaluation(gradient @ self.basis.T, gradient.abs().amax(1), variance, worst)
+        return Evaluation(gradient @ self.basis.T, gradient.abs().amax(1), variance / len(self), worst)
 
     def loss(self, points: Tensor, classes: Tensor, logits: Tensor | None = None) -> Tensor:
         """Mean cross-entropy without the penalty, (n_classes,) in nats per trial."""
         weights, bias = self._coefficients(points)
         loss = points.new_zeros(len(points))
-        for rows in self.blocks():
+        for rows in blocks(self.factors):
             z = torch.addmm(bias, weights, self.factors[rows].T) if logits is None else logits[:, rows]
-            loss -= logsigmoid(torch.where(self.responses[classes, rows], z, -z)).sum(1)  # p would round to 0 or 1
+            right = torch.where(self.responses[classes, rows], z, -z)
+            loss -= logsigmoid(right).sum(1)  # from logits: probabilities would round to 0 and 1
         return loss / len(self)
 
     def _coefficients(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (n_classes, n_factors) and bias (n_classes, 1), in the precision of the factors."""
         coefficients = (points @ self.basis).to(self.factors.dtype)
-        return coefficients[:, :-1], coefficients[:, -1:]
+        return coefficients[:, :-1].contiguous(), coefficients[:, -1:]
 
 
 def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:
@@ -132,8 +133,9 @@ class Coordinates:
     def sample(self, factors: Tensor, rows: Tensor) -> Tensor:
         """A copy of these rows in single precision, in units of standard deviations from the means."""
         sample = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
-        for block in blocks(*sample.shape):
-            sample[block] = (factors[rows[block]] - self.mean).mul_(self.units)
+        for block in blocks(sample):
+            chosen = factors[block] if len(rows) == len(factors) else factors[rows[block]]
+            sample[block] = (chosen - self.mean).mul_(self.units)
         return sample
 
 
@@ -169,17 +171,16 @@ def standardise(factors: Tensor, ridge: float) -> Coordinates:
 def _hessian_at_zero(factors: Tensor, ridge: float, precision: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and unit (1 / standard deviation, or 0) of every factor; the weights' Hessian in these units."""
     n_trials, n_factors = factors.shape
-    mean, variance = factors.new_zeros(2, n_factors, dtype=torch.float64)
-    hessian = factors.new_zeros(n_factors, n_factors, dtype=precision)
-    for rows in blocks(n_trials, n_factors):
+    mean = factors.new_zeros(n_factors, dtype=torch.float64)
+    covariance = factors.new_zeros(n_factors, n_factors, dtype=precision)
+    for rows in blocks(factors):
         mean += factors[rows].sum(0, dtype=torch.float64) / n_trials
     if not mean.isfinite().all():
         raise ValueError("factors must be finite numbers")
-    for rows in blocks(n_trials, n_factors):
-        variance += (factors[rows] - mean).square_().sum(0) / n_trials  # centred first: a large mean eats digits
-    deviations = variance.sqrt()
+    for rows in blocks(factors):
+        x = (factors[rows] - mean).to(precision)  # centred before the product: a large mean would eat its digits
+        covariance.addmm_(x.T, x, alpha=1 / n_trials)
+    deviations = covariance.diagonal().double().sqrt()
     units = torch.where(deviations > 1e-12 * mean.abs(), 1 / deviations, 0)
-    for rows in blocks(n_trials, n_factors):
-        x = (factors[rows] - mean).mul_(units).to(precision)
-        hessian.addmm_(x.T, x, alpha=0.25 / n_trials)
-    return mean, units, hessian.double() + torch.diag(ridge * units**2)
+    hessian = covariance.double() * units.outer(units) / 4
+    return mean, units, hessian + torch.diag(ridge * units**2)

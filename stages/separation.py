@@ -49,8 +49,9 @@ def exists_at(
     while True:
         used = weights.topk(min(n_used, most)).indices
         x = torch.addmm(basis[:, -1], factors[rows[used]].double(), basis[:, :-1].T)  # (n_used, rank + 1)
-        x, slope = _stretch(x, weights[used], gradient, direction)
-        if _smallest_eigenvalue_exceeds(2 * slope.norm(), x.to(precision), weights[used] / x.norm(dim=1)):
+        weight = weights[used].to(precision)
+        x, slope = _stretch(x.to(precision), weight, gradient.to(precision), direction.to(precision))
+        if _smallest_eigenvalue_exceeds(2 * slope.norm(), x, weight / x.norm(dim=1)):
             return True
         if n_used >= most and precision == torch.float64:
             return False
@@ -64,7 +65,7 @@ def _stretch(x: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor) ->
     until they vary there as elsewhere (the standardised coordinates have variance 4). This leaves g alone: at
     the end of a fit it has next to no component in the direction of the weights.
     """
-    across = direction / direction.norm().clamp_min(1e-300)
+    across = direction / direction.norm().clamp_min(1e-30)
     along = x @ across  # (n_used,)
     variance = float(weights @ along.square() / weights.sum())
     extra = 2 / variance**0.5 - 1 if variance > 0 else 0.0
@@ -73,7 +74,7 @@ def _stretch(x: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor) ->
 
 def _smallest_eigenvalue_exceeds(bound: Tensor, x: Tensor, weights: Tensor) -> bool:
     """Whether sum_i weights_i x_i x_iᵀ - bound · 1 is positive definite, beyond its rounding error."""
-    matrix = (x * weights.to(x.dtype)[:, None]).T @ x
+    matrix = (x * weights[:, None]).T @ x
     matrix.diagonal().sub_(bound + len(matrix) * torch.finfo(x.dtype).eps * matrix.trace())
     return not torch.linalg.cholesky_ex(matrix).info
 
@@ -109,7 +110,7 @@ def is_separable(factors: Tensor, responses: Tensor, coefficients: Tensor, basis
 def _signed_sum(factors: Tensor, signs: Tensor) -> Tensor:
     """sum_i s_i (x_i, 1), (n_factors + 1,)."""
     total = torch.zeros(factors.shape[1] + 1).double()
-    for rows in blocks(*factors.shape):
+    for rows in blocks(factors):
         total[:-1] += signs[rows] @ factors[rows].double()
     total[-1] = signs.sum()
     return total
@@ -117,7 +118,7 @@ def _signed_sum(factors: Tensor, signs: Tensor) -> Tensor:
 
 def _margins(factors: Tensor, signs: Tensor, coefficients: Tensor) -> Tensor:
     """s_i (x_i·w + b) for every trial, (n_trials,)."""
-    logits = [factors[rows].double() @ coefficients[:-1] for rows in blocks(*factors.shape)]
+    logits = [factors[rows].double() @ coefficients[:-1] for rows in blocks(factors)]
     return (torch.cat(logits) + coefficients[-1]) * signs
 
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Before NumPy is imported: the tests run on all cores already, one to a core, and threads on top of that only spin.
+
 import pytest
 import yaml
 from hypothesis import settings

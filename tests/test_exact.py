@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stages import exact
 from stages.exact import NoEstimate, NotConverged, fit
-from stages.objective import Objective, sampled_rows, standardise
+from stages.objective import Objective, blocks, sampled_rows, standardise
 from stages.separation import exists_at, is_separable
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
@@ -371,7 +371,9 @@ def test_memory_mapped_factors_are_neither_copied_nor_changed(tmp_path: Path) ->
     np.save(tmp_path / "factors.npy", factors.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "factors.npy", mmap_mode="c"))
     objective = Objective(mapped, responses.T, torch.eye(6).double(), torch.zeros(6).double())
-    assert all(objective.factors[rows].untyped_storage().data_ptr() == mapped.data_ptr() for rows in objective.blocks())
+    assert all(
+        objective.factors[rows].untyped_storage().data_ptr() == mapped.data_ptr() for rows in blocks(objective.factors)
+    )
     assert torch.equal(fit(mapped, responses).coefficients, fit(factors, responses).coefficients)
     assert torch.equal(mapped, factors)
 

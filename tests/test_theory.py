@@ -202,7 +202,7 @@ def test_a_stronger_signal_or_a_tilt_leaves_less_room_for_an_estimate(signal: fl
     intercept = tilt * float(np.hypot(1.7, signal))
     h = existence_threshold(signal, intercept)
     assert h == pytest.approx(existence_threshold(signal, -intercept), rel=1e-9)
-    assert existence_threshold((signal + 0.05) * more, intercept) < h
+    assert existence_threshold((signal + 0.05) * more) < existence_threshold(signal)
     assert existence_threshold(signal, intercept * more + 0.05 * np.sign(tilt)) <= h <= 0.5 + 1e-12
 
 
