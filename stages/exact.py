@@ -177,13 +177,13 @@ def _newton_step(slopes: Tensor, hessian: Tensor, sizes: Tensor) -> Tensor:
 class Descent:
     """Classes on their way down: where they are and what they know; `step` is an iteration for all."""
 
-    def __init__(self, objective: Objective, view: Objective, view_rows: Tensor, points: Tensor) -> None:
+    def __init__(self, objective: Objective, view: Objective, points: Tensor, proof: tuple[Tensor, Objective]) -> None:
         self.objective, self.view = objective, view  # the plane is searched on `view`: the same, or a sample
-        self.view_rows = view_rows  # (n_view,), where its trials are among all
+        self.proof = proof  # where the trials of `view` are found for proofs of existence: rows (n_view,), and of what
         self.points = points  # (n_classes, rank + 1)
         self.classes = torch.arange(len(points), device=points.device)  # which they are
         self.pairs: deque[Pair] = deque(maxlen=PAIRS)
-        self.responses = view.responses.to(view.factors.dtype)  # (n_classes, n_view)
+        self.responses = view.responses.to(view.factors.dtype).contiguous()  # (n_classes, n_view)
         self.logits: Tensor = view.logits(points)  # (n_classes, n_view)
         self.iterations = self.evaluations = 0
         self._evaluate()
@@ -249,8 +249,10 @@ class Descent:
         residuals = torch.sigmoid(self.logits[row]) - self.responses[row]
         direction = self.points[row].clone()
         direction[-1] = 0
-        factors, basis = self.objective.factors, self.objective.basis
-        return exists_at(factors, self.view_rows, residuals, self.gradient[row], direction, basis)
+        rows, trials = self.proof
+        return exists_at(
+            trials.factors, rows, residuals, self.gradient[row], direction, trials.basis, len(self.objective)
+        )
 
     def is_separable(self, row: int) -> bool:
         objective = self.objective
@@ -300,12 +302,16 @@ def fit(
     (n_trials, n_factors), n_classes = factors.shape, responses.shape[1]
     coordinates = standardise(factors, ridge)
     penalty = torch.nn.functional.pad(torch.full_like(coordinates.mean, ridge), (0, 1))  # (n_factors + 1,)
-    objective = Objective(factors, responses.T, coordinates.basis(), penalty)
+    by_class = responses.T.contiguous() if responses.numel() <= KEPT else responses.T  # rows are summed faster
+    objective = Objective(factors, by_class, coordinates.basis(), penalty)
     pilot = _pilot(objective, coordinates, tolerance, max_iterations, progress)
-    if n_trials * n_classes <= KEPT:
-        descent = Descent(objective, objective, torch.arange(n_trials), pilot.points)
+    everywhere = torch.arange(len(pilot.objective))
+    if n_trials * n_classes > KEPT:
+        descent = Descent(objective, pilot.objective, pilot.points, (everywhere, pilot.objective))
+    elif len(pilot.objective) == n_trials:
+        descent = Descent(objective, objective, pilot.points, (everywhere, pilot.objective))
     else:
-        descent = Descent(objective, pilot.objective, pilot.view_rows, pilot.points)
+        descent = Descent(objective, objective, pilot.points, (torch.arange(n_trials), objective))
 
     found = _blank(n_factors, n_classes, pilot)
     proofs, next_proof = torch.zeros(2, n_classes, dtype=torch.int64)
@@ -355,12 +361,12 @@ def _pilot(
     rows = sampled_rows(n_trials, min(SAMPLE // n_factors, KEPT // n_classes))
     factors = coordinates.sample(objective.factors, rows)
     penalty = objective.ridge * torch.nn.functional.pad(coordinates.units, (0, 1)) ** 2
-    sample = Objective(factors, objective.responses[:, rows], coordinates.basis_of_sample(), penalty)
+    sample = Objective(factors, objective.responses[:, rows].contiguous(), coordinates.basis_of_sample(), penalty)
 
     yes = sample.responses.sum(1)
     points = penalty.new_zeros(n_classes, len(sample.basis))
     points[:, -1] = torch.log((yes + 0.5) / (len(sample) - yes + 0.5)) / sample.basis[-1, -1]
-    pilot = Descent(sample, sample, rows, points)
+    pilot = Descent(sample, sample, points, (rows, objective))
     smallest = max(PILOT_TOLERANCE, 0.8 * tolerance)
     for iteration in range(1, min(PILOT_ITERATIONS, max_iterations) + 1):
         noise = len(sample.basis) * pilot.variance / len(sample) if len(sample) < n_trials else 0

@@ -35,20 +35,31 @@ MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linea
 
 
 def exists_at(
-    factors: Tensor, rows: Tensor, residuals: Tensor, gradient: Tensor, direction: Tensor, basis: Tensor
+    factors: Tensor,
+    rows: Tensor,
+    residuals: Tensor,
+    gradient: Tensor,
+    direction: Tensor,
+    basis: Tensor,
+    n_trials: int,
 ) -> bool:
     """Whether the proof above succeeds with the trials in these rows of the factors.
 
-    factors: (n_trials, n_factors); rows and residuals: (m,); gradient: (rank + 1,), of the mean cross-entropy
-    of all trials, and direction: (rank + 1,), the fitted weights with a bias of 0, both in the coordinates of
-    `basis`, (rank + 1, n_factors + 1). A factor of two is left for rounding.
+    factors: (n_trials, n_factors), or a standardised copy of some of them in single precision; rows and
+    residuals: (m,); gradient: (rank + 1,), of the mean cross-entropy of all trials, and direction: (rank + 1,),
+    the fitted weights with a bias of 0, both in the coordinates of `basis`, (rank + 1, n_factors + 1); n_trials: of
+    which the rows are all, or some.
+
+    Twice |g| is asked for, and what rounding can take away: an error of eps |x_i| in x_i is worth at most
+    eps · mean |r_i| |x_i| = eps · tr H, and `_smallest_eigenvalue_exceeds` leaves rank times that.
     """
-    weights = residuals.abs().double() / len(factors)
+    weights = residuals.abs().double() / n_trials
+    basis = basis.to(factors.dtype)
     n_used, precision = 3 * len(basis) // 2, torch.float32  # often enough, and then half the cost
     most = min(len(weights), MOST // len(basis))
     while True:
         used = weights.topk(min(n_used, most)).indices
-        x = torch.addmm(basis[:, -1], factors[rows[used]].double(), basis[:, :-1].T)  # (n_used, rank + 1)
+        x = torch.addmm(basis[:, -1], factors[rows[used]], basis[:, :-1].T)  # (n_used, rank + 1)
         weight = weights[used].to(precision)
         x, slope = _stretch(x.to(precision), weight, gradient.to(precision), direction.to(precision))
         if _smallest_eigenvalue_exceeds(2 * slope.norm(), x, weight / x.norm(dim=1)):

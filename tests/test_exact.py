@@ -316,7 +316,7 @@ def test_the_proof_of_existence_never_errs(seed: int, n_trials: int) -> None:
         points = torch.from_numpy(rng.standard_normal((1, len(basis))) * rng.choice([0.1, 1, 10]))
         residuals = torch.sigmoid(objective.logits(points)[0]) - y.double()
         slope = objective.evaluate(points, torch.arange(1)).gradient[0]
-        if exists_at(x, torch.arange(n_trials), residuals, slope, points[0], basis):
+        if exists_at(x, torch.arange(n_trials), residuals, slope, points[0], basis, n_trials):
             assert not separable(factors, responses)
     assert is_separable(x, y, points[0] @ basis, basis) == separable(factors, responses)
 
