@@ -5,7 +5,9 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 PICTURES := recovery trajectory
 
-.PHONY: repro test lint format bench lock-check docs clean
+PICTURES_OF_EXACT := map intervals planning predictions
+
+.PHONY: repro test lint format bench study lock-check docs clean
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro
@@ -21,12 +23,17 @@ format: $(VENV)/development       ## rewrite the code in the project's format
 
 bench: $(VENV)/development        ## what is promised of speed, measured
 	$(RUN) python -m benchmarks.adam
+	$(RUN) python -m benchmarks.exact
+
+study: $(VENV)/development        ## do the corrected intervals cover? simulated over designs, some ten minutes
+	$(RUN) python -m benchmarks.coverage
 
 lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
 	$(RUN) .ci/lock-check
 
-docs: repro                       ## take the pictures of README.md from the figures
+docs: repro                       ## take the pictures of README.md, of the default parameters and of an exact fit
 	cp $(PICTURES:%=data/figures/%.png) docs
+	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
 
 clean:                            ## remove the environment and everything the pipeline wrote, but no cache
 	rm -rf $(VENV) && git clean -fdXq data
