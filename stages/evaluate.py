@@ -133,15 +133,16 @@ def judge(
         outputs.table(f"inference/calibration_{name}.csv", vars(curve))
 
     table = trust.coefficient_table(classes, p.interval_level)
-    metrics["theory"] = trust.theory_metrics(classes, train.factors.shape[1], ridge, p.interval_level)
+    by_class = trust.class_table(classes, train.factors.shape[1])
+    metrics["theory"] = trust.theory_metrics(classes, by_class, ridge, p.interval_level)
     metrics["inference"] = {"level": p.interval_level}
     if observer is not None:
-        coverage = trust.coverage_table(table, observer)
-        outputs.table("inference/coverage.csv", coverage)
-        metrics["inference"]["classical_coverage"] = float(coverage["classical"].mean())
-        metrics["inference"]["coverage"] = float(coverage["corrected"].mean())
+        by_class |= trust.coverage(table, observer)
+        for name in ("classical_coverage", "coverage"):
+            metrics["inference"][name] = float(by_class[name].mean())
         metrics["recovery"]["residual_sd"] = statistics.residual_sd(model.coefficients, observer)
         metrics["recovery"]["corrected"] = statistics.recovery(trust.corrected_coefficients(classes), observer)
+    outputs.table("inference/classes.csv", by_class)
     rows = coefficients_table(model.coefficients, observer)
     fitted = rows.pop("fitted")
     outputs.table("inference/coefficients.csv", {**rows, "estimate": fitted, **table})

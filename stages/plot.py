@@ -94,9 +94,9 @@ def draw_inference(page: Page, p: Plot, metrics: dict[str, Any], calibration: Ta
             figures.intervals(ax, title, x, weights[middle], weights[low], weights[high], "true" in weights)
     if "coverage" in metrics["inference"]:
         with page("coverage") as [ax]:
-            covered = read_table("inference/coverage.csv", "class", "classical", "corrected")
+            each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
             n_weights = len(weights["factor"])
-            figures.coverage(ax, covered["class"], covered["classical"], covered["corrected"], level, n_weights)
+            figures.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
     with page("map", size=(5.6, 3.8)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
         figures.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))

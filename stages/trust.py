@@ -7,7 +7,7 @@ sources and what of them is proven; here they are put beside one another.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,21 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def coverage_table(table: Table, true: Floats) -> Table:
+def class_table(classes: Sequence[ClassInference], n_factors: int) -> Table:
+    """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are)."""
+    observers = [(c.theory.signal, c.theory.intercept) for c in classes]
+    return {
+        "class": list(range(len(classes))),
+        "signal": [signal for signal, _ in observers],
+        "intercept": [float(intercept) for _, intercept in observers],
+        "alpha": [c.theory.alpha for c in classes],
+        "existence_threshold": [existence_threshold(*observer) for observer in observers],
+        "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
+        "certificate": [c.certificate for c in classes],
+    }
+
+
+def coverage(table: Table, true: Floats) -> dict[str, Floats]:
     """Per class, the share of weights whose interval holds the `true` one; that is (n_factors + 1, n_classes)."""
     truth = true.T  # (n_classes, n_factors + 1), as the table goes
 
@@ -58,9 +72,8 @@ def coverage_table(table: Table, true: Floats) -> Table:
         return np.asarray(inside[:, :-1].mean(1))
 
     return {
-        "class": np.arange(len(truth)),
-        "classical": covered("classical_low", "classical_high"),
-        "corrected": covered("low", "high"),
+        "classical_coverage": covered("classical_low", "classical_high"),
+        "coverage": covered("low", "high"),
     }
 
 
@@ -72,35 +85,36 @@ def write_corrected_logits(classes: Sequence[ClassInference], fitted: Floats, de
             best[rows, k] = best_logits(c.theory, fitted[rows, k])
 
 
-def theory_metrics(classes: Sequence[ClassInference], n_factors: int, ridge: float, level: float) -> dict[str, Any]:
+def theory_metrics(classes: Sequence[ClassInference], table: Table, ridge: float, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
     Where on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
     maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it proves that
     these data have one). The last three are those of the worst class. The rest is to be compared with what is measured.
+    `table` is the classes' `class_table`.
     """
     expected = [predict(c.theory) for c in classes]
-
-    def mean(value: Callable[[int], float]) -> float:
-        return float(np.mean([value(k) for k in range(len(classes))]))
-
-    observers = [(c.theory.signal, c.theory.intercept) for c in classes]
+    kappa, n_factors = float(classes[0].theory.kappa), len(classes[0].estimate) - 1
     return {
-        "n_trials": round(n_factors / classes[0].theory.kappa),
-        "kappa": float(classes[0].theory.kappa),
-        "signal": mean(lambda k: classes[k].theory.signal),
-        "existence_threshold": min(existence_threshold(*observer) for observer in observers),
-        "smallest_n_trials": max(smallest_n_trials(n_factors, *observer) for observer in observers),
-        "certificate": max(c.certificate for c in classes) if ridge == 0 else None,
-        "weight_slope": mean(lambda k: classes[k].theory.alpha),
-        "residual_sd": mean(lambda k: float(classes[k].null_error.mean())),
-        "train_cross_entropy": mean(lambda k: expected[k].training),
-        "test_cross_entropy": mean(lambda k: expected[k].held_out),
-        "test_debiased_cross_entropy": mean(lambda k: expected[k].debiased),
-        "test_best_cross_entropy": mean(lambda k: expected[k].best),
-        "bayes_cross_entropy": mean(lambda k: expected[k].bayes),
-        "classical_coverage": mean(lambda k: classical_coverage(classes[k].theory, level)),
+        "n_trials": round(n_factors / kappa),
+        "kappa": kappa,
+        "signal": _mean(table["signal"]),
+        "existence_threshold": min(table["existence_threshold"]),
+        "smallest_n_trials": max(table["smallest_n_trials"]),
+        "certificate": max(table["certificate"]) if ridge == 0 else None,
+        "weight_slope": _mean(table["alpha"]),
+        "residual_sd": _mean(c.null_error.mean() for c in classes),
+        "train_cross_entropy": _mean(e.training for e in expected),
+        "test_cross_entropy": _mean(e.held_out for e in expected),
+        "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
+        "test_best_cross_entropy": _mean(e.best for e in expected),
+        "bayes_cross_entropy": _mean(e.bayes for e in expected),
+        "classical_coverage": _mean(classical_coverage(c.theory, level) for c in classes),
     }
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def planning_table(classes: Sequence[ClassInference], factors: Floats, responses: Booleans) -> Table:
