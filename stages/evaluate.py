@@ -46,6 +46,7 @@ def evidence(model: Model) -> Metrics:
     return {
         "iterations": max(reported["iterations"]),
         "evaluations": max(reported["evaluations"]),
+        "pilot_evaluations": reported["pilot_evaluations"],
         "max_gradient": max(reported["max_gradient"]),
         "converged": all(reported["converged"]),
         "ridge": reported["ridge"],
@@ -144,10 +145,10 @@ def judge(
         metrics["recovery"]["corrected"] = statistics.recovery(trust.corrected_coefficients(classes), observer)
     outputs.table("inference/classes.csv", by_class)
     rows = coefficients_table(model.coefficients, observer)
-    fitted = rows.pop("fitted")
-    outputs.table("inference/coefficients.csv", {**rows, "estimate": fitted, **table})
+    del rows["fitted"]  # the table's "estimate"
+    outputs.table("inference/coefficients.csv", {**rows, **table})
     outputs.table("inference/planning.csv", trust.planning_table(classes, train.factors, train.responses))
-    outputs.table("inference/map.csv", trust.map_table(1.25 * metrics["theory"]["signal"]))
+    outputs.table("inference/map.csv", trust.map_table(max(1.25 * metrics["theory"]["signal"], 1)))
 
 
 def leave_out(reason: str, outputs: Outputs) -> None:

@@ -229,6 +229,8 @@ def _second_pass(
     answers = []
     for c in range(k):
         eta_squared = float(sum_of_squares[c] / n - (total[0, c] / n) ** 2)
+        if not eta_squared > 0:
+            raise UntrustedFit(f"class {c}: its fitted logits do not vary, so there is nothing to infer from them")
         covariance = (square[c] - np.outer(total[:, c], total[:, c]) / n)[1:, 1:]
         scale = np.array([1 / eta_squared, 1.0])
         answers.append(LeftOut(eta_squared, float(b[c]), covariance * np.outer(scale, scale), float(largest[c])))

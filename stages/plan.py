@@ -13,7 +13,7 @@ COLUMNS = {
     "estimate exists": "yes",
     "weights too large by": "{0.alpha:.3f}",
     "weight error": "{0.weight_error:.3f}",
-    "corrected": "{0.debiased_weight_error:.3f}",
+    "corrected, scale known": "{0.debiased_weight_error:.3f}",
     "plain 95 % intervals cover": "{0.classical_coverage:.3f}",
     "held-out": "{0.held_out:.4f}",
     "best": "{0.best:.4f}",
@@ -31,21 +31,23 @@ def main() -> None:
         lines = plan(arguments.n_factors, arguments.signal, arguments.base_rate, sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
-    print(f"A maximum-likelihood estimate exists from {first} trials on.\n")
+    print(f"A maximum-likelihood estimate exists from about {first} trials on.\n")
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + " ---: |" * len(COLUMNS))
     for line in lines:
         print("| " + " | ".join(cells(line)) + " |")
     print(
         "\nWeight errors are root-mean-square, in units of the root-mean-square true weight; held-out cross-entropies\n"
-        "of the plain fit, of the best prediction from it, and of the true observer are in nats per response."
+        "of the plain fit, of the best prediction from it, and of the true observer are in nats per response.\n"
+        "Corrected weights err somewhat more, as their scale must be estimated; plain intervals cover somewhat more\n"
+        "than said where few weights make up the signal."
     )
 
 
 def cells(line: Plan) -> list[str]:
     """One line of the table."""
     if line.exists:
-        return [form.format(line) for form in COLUMNS.values()]
+        return [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal, no relative error
     return [str(line.n_trials), "no", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
 
 

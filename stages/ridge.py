@@ -21,7 +21,7 @@ def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations:
     nearly not, from a fit with ridge: at first as strong as would suit a signal of 1, then as suits the signal found;
     and where the first shrinks so much that the signal cannot be told, from a tenth or a hundredth of it. What is
     returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can be
-    told. Raises OutsideTheory where none can.
+    told. Raises OutsideTheory or UntrustedFit where none can.
     """
     kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.numpy())
 
@@ -48,7 +48,7 @@ def _observer(factors: Tensor, responses: Tensor, coefficients: Tensor, ridge: f
         try:
             one = slice(k, k + 1)
             [found] = infer(factors.numpy(), responses[:, one].numpy(), coefficients[:, one].numpy(), ridge)
-        except OutsideTheory as error:
+        except (OutsideTheory, UntrustedFit) as error:
             reason = error
         else:
             signals.append(found.theory.signal)

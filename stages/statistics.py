@@ -207,7 +207,9 @@ def recovery(fitted: Floats, true: Floats) -> dict[str, float | None]:
     }
 
 
-def residual_sd(fitted: Floats, true: Floats) -> float:
+def residual_sd(fitted: Floats, true: Floats) -> float | None:
     """Root-mean-square of what the fitted weights have besides slope times the true ones, class by class."""
     w, t = fitted[:-1], true[:-1]
+    if len(w) == 1:
+        return None  # a slope explains a single weight whole
     return float(np.sqrt(np.mean((w - t * ((w * t).sum(0) / (t * t).sum(0))) ** 2)))

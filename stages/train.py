@@ -77,6 +77,7 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
         checkpoints=checkpoints,
         iterations=[steps] * len(gradients),
         evaluations=[p.num_epochs] * len(gradients),
+        pilot_evaluations=0,
         max_gradient=gradients.tolist(),
         converged=(gradients <= p.tolerance).tolist(),
     )
@@ -120,6 +121,7 @@ def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) 
         solver=p.solver,
         ridge=strength,
         checkpoints=[iterations],
+        pilot_evaluations=fit.pilot_evaluations,
         **evidence,
     )
     outputs.table("loss.csv", {"epoch": [iterations], "loss": [loss]})

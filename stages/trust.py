@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from stages import statistics
 from stages.existence import OutsideTheory, existence_threshold
 from stages.inference import ClassInference, UntrustedFit, infer, mean_variance
-from stages.planning import plan, smallest_n_trials
-from stages.predictions import best_logits, classical_coverage, debiased_logits, predict
+from stages.planning import intercept_for, plan, smallest_n_trials
+from stages.predictions import best_logits, debiased_logits, predict
 from stages.psychometric import Floats
 from stages.statistics import Booleans
 from stages.theory import solve
@@ -109,8 +110,25 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, ridge: float
         "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
         "test_best_cross_entropy": _mean(e.best for e in expected),
         "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(classical_coverage(c.theory, level) for c in classes),
+        "classical_coverage": _mean(expected_classical_coverage(c, level) for c in classes),
     }
+
+
+def expected_classical_coverage(c: ClassInference, level: float) -> float:
+    """Coverage to expect of the classical intervals of one class's weights, from the data alone.
+
+    A fitted weight is alpha beta + e, with e ~ N(0, null_error^2) by the theory. If the true weights are normal too,
+    with the variance that this leaves for them, then given its fitted value so is each, and the classical interval
+    holds it with a known probability. Unlike `predictions.classical_coverage` this takes the classical errors as they
+    are: larger for large weights.
+    """
+    fitted, noise = c.estimate[:-1], c.null_error**2
+    explained = max(float(np.mean(fitted**2 - noise)), 0.0)  # alpha^2 times the variance of the true weights
+    share = explained / (explained + noise)
+    centre, sd = share * fitted / c.theory.alpha, np.sqrt(share * noise) / c.theory.alpha
+    half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
+    with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
+        return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -127,7 +145,8 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats, responses
     (n_trials, n_factors), yes = factors.shape, responses.mean(0)
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
     base_rate = float(np.minimum(yes, 1 - yes).mean())
-    sizes = sorted({int(n) for n in np.geomspace(max(n_factors + 2, n_trials // 50), 100 * n_trials, 60)})
+    first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
+    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 60)})
     lines = [line for line in plan(n_factors, signal, base_rate, sizes) if line.exists]
     scale = signal / math.sqrt(n_factors * mean_variance(factors))  # the root-mean-square true weight
     return {
@@ -144,7 +163,7 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats, responses
 def map_table(largest_signal: float) -> Table:
     """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
     rows = []
-    for signal in np.linspace(0, largest_signal, 17):
+    for signal in largest_signal * np.linspace(0, 1, 25) ** 1.5:  # denser where the frontier bends
         threshold = existence_threshold(float(signal))
         rows += [
             (signal, share * threshold, solve(float(share * threshold), float(signal)).alpha)
