@@ -170,3 +170,28 @@ def test_any_mapping_runs_or_gives_one_line(
 def test_values_that_are_right_one_by_one_may_not_go_together() -> None:
     said = complaint(Train, {**GOOD, "solver": "adam", "ridge": 0.1})
     assert said == "params.yaml: x.ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver lbfgs"
+
+
+@given(data=st.data(), section=st.sampled_from(SECTIONS))
+def test_any_change_to_a_valid_section_is_accepted_or_named(data: st.DataObject, section: type[Any]) -> None:
+    values = dict(SHIPPED[section.__name__.lower()])
+    for key in data.draw(st.lists(st.sampled_from([*values, "unknown", "", "\x1b[31m"]), max_size=3)):
+        values[key] = data.draw(anything | st.integers(-2, 3) | st.floats(0, 2))
+    try:
+        found = check(section, values, "params.yaml: x")
+    except InputError as error:
+        assert str(error).startswith("params.yaml: x")
+        assert str(error).isprintable()
+    else:
+        assert set(dataclasses.asdict(found)) == set(values)
+
+
+@pytest.mark.parametrize(
+    "text", ['!!int ""', '!!float ""', "!!bool x", "!!timestamp x", "0x" + "f" * 5000, "!!python/x"]
+)
+def test_a_value_that_yaml_itself_chokes_on_is_one_line(text: str, tmp_path: Path) -> None:
+    keys = [f"  {key}: {value}" for key, value in SHIPPED["simulate"].items() if key != "seed"]
+    (tmp_path / "params.yaml").write_text("\n".join(["simulate:", f"  seed: {text}", *keys]))
+    with pytest.raises(InputError, match=r"params\.yaml") as error:
+        read(Simulate, tmp_path / "params.yaml")
+    assert "\n" not in str(error.value)
