@@ -25,7 +25,6 @@ from stages.model import LogisticRegression
 
 EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
 SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
-
 SPAN_BATCHES = 64  # at most: small batches have views of their own, which cost more than their trials
 
 

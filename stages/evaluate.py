@@ -73,7 +73,8 @@ def trace(
     if observer is not None:
         trajectory["weight_slope"] = [statistics.weight_slope(w, observer) for w in checkpoints.values()]
     outputs.table("trajectory.csv", trajectory)
-    outputs.table("coefficients.csv", coefficients_table(model.coefficients, observer))
+    rows = coefficient_rows(model.coefficients.shape, observer)
+    outputs.table("coefficients.csv", {**rows, "fitted": model.coefficients.T.ravel()})
     return float(on_train[-1])
 
 
@@ -118,11 +119,13 @@ def judge(
         leave_out("they hold for an exact fit (train.solver: lbfgs)", outputs)
         return
     from stages import trust  # and with it scipy: only what needs it pays for it
+    from stages.existence import OutsideTheory
+    from stages.inference import UntrustedFit, infer
 
     ridge = model.evidence["ridge"]
     try:
-        classes = trust.infer(train.factors, train.responses, model.coefficients, ridge)
-    except (trust.OutsideTheory, trust.UntrustedFit) as reason:
+        classes = infer(train.factors, train.responses, model.coefficients, ridge)
+    except (OutsideTheory, UntrustedFit) as reason:
         leave_out(str(reason), outputs)
         return
     debiased, best = (outputs.scratch_array(logits.shape) for _ in range(2))
@@ -144,9 +147,7 @@ def judge(
         metrics["recovery"]["residual_sd"] = statistics.residual_sd(model.coefficients, observer)
         metrics["recovery"]["corrected"] = statistics.recovery(trust.corrected_coefficients(classes), observer)
     outputs.table("inference/classes.csv", by_class)
-    rows = coefficients_table(model.coefficients, observer)
-    del rows["fitted"]  # the table's "estimate"
-    outputs.table("inference/coefficients.csv", {**rows, **table})
+    outputs.table("inference/coefficients.csv", {**coefficient_rows(model.coefficients.shape, observer), **table})
     outputs.table("inference/planning.csv", trust.planning_table(classes, train.factors, train.responses))
     outputs.table("inference/map.csv", trust.map_table(max(1.25 * metrics["theory"]["signal"], 1)))
 
@@ -175,16 +176,11 @@ def check_shapes(
                 )
 
 
-def coefficients_table(fitted: Floats, observer: Floats | None) -> dict[str, Any]:
-    """One row per class and factor, the bias last: class, factor, true (if known), fitted."""
-    rows, n_classes = fitted.shape
-    table: dict[str, Any] = {
-        "class": np.repeat(np.arange(n_classes), rows),
-        "factor": [*range(rows - 1), "bias"] * n_classes,
-    }
-    if observer is not None:
-        table["true"] = observer.T.ravel()
-    return {**table, "fitted": fitted.T.ravel()}
+def coefficient_rows(shape: tuple[int, ...], observer: Floats | None) -> dict[str, Any]:
+    """One row per class and factor, the bias last, of coefficients of this shape: class, factor, true (if known)."""
+    rows, n_classes = shape
+    names = {"class": np.repeat(np.arange(n_classes), rows), "factor": [*range(rows - 1), "bias"] * n_classes}
+    return names if observer is None else {**names, "true": observer.T.ravel()}
 
 
 if __name__ == "__main__":

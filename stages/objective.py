@@ -2,9 +2,8 @@
 
 For every class by itself, over n_trials trials and in nats per trial,
 
-    objective(w, b) = mean_i [ -log sigmoid(±z_i) ] + ridge/2 · |w|²     z_i = x_i·w + b,  + where the
-    response is yes gradient(w, b)  = mean_i [ r_i (x_i, 1) ] + ridge · (w, 0)           r_i = sigmoid(z_i) -
-    y_i
+    objective(w, b) = mean_i [ -log sigmoid(±z_i) ] + ridge/2 · |w|²     z_i = x_i·w + b,  + for a yes, - for a no
+    gradient(w, b)  = mean_i [ r_i (x_i, 1) ] + ridge · (w, 0)           r_i = sigmoid(z_i) - y_i
 
 The factors are read in blocks of rows, once for the logits and, while the block is still in the cache, once
 for the gradient; all classes share both products. No other copy of the factors is made, and no column of ones
@@ -27,6 +26,7 @@ BLOCK = 2**22  # bytes of factors in a block
 
 
 def blocks(factors: Tensor) -> list[slice]:
+    """Slices of consecutive rows of `factors` (n_trials, n_factors), about BLOCK bytes each."""
     n_trials, row = len(factors), factors.shape[1] * factors.element_size()
     size = max(64, BLOCK // row)
     return [slice(start, min(start + size, n_trials)) for start in range(0, n_trials, size)]

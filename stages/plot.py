@@ -87,10 +87,8 @@ def draw_inference(page: Page, p: Plot, metrics: dict[str, Any], calibration: Ta
             (panels[0], "Classical", "estimate", "classical_low", "classical_high"),
             (panels[1], "Corrected", "corrected", "low", "high"),
         ):
-            x, title = (
-                weights.get("true", weights["factor"]),
-                f"{name} {100 * level:g} % intervals, class {p.class_index}",
-            )
+            x = weights.get("true", weights["factor"])
+            title = f"{name} {100 * level:g} % intervals, class {p.class_index}"
             figures.intervals(ax, title, x, weights[middle], weights[low], weights[high], "true" in weights)
     if "coverage" in metrics["inference"]:
         with page("coverage") as [ax]:

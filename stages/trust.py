@@ -14,15 +14,13 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from stages import statistics
-from stages.existence import OutsideTheory, existence_threshold
-from stages.inference import ClassInference, UntrustedFit, infer, mean_variance
+from stages.existence import existence_threshold
+from stages.inference import ClassInference, mean_variance
 from stages.planning import intercept_for, plan, smallest_n_trials
 from stages.predictions import best_logits, debiased_logits, predict
 from stages.psychometric import Floats
 from stages.statistics import Booleans
 from stages.theory import solve
-
-__all__ = ["OutsideTheory", "UntrustedFit", "infer"]  # with what stands below, all that `evaluate` needs
 
 Table = dict[str, Any]
 
