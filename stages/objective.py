@@ -1,4 +1,4 @@
-"""What the exact fit minimises, class by class, and the coordinates it does so in.
+"""What the exact fit minimises, class by class.
 
 For every class by itself, over n_trials trials and in nats per trial,
 
@@ -10,25 +10,47 @@ for the gradient; all classes share both products. No other copy of the factors 
 for the bias.
 
 Classes come first, (n_classes, ...), so that sums over trials run along memory. Products are made in the
-precision of the factors, and their sums over blocks kept in float64.
+precision of the factors, and their sums over blocks kept in float64. What has a length of trials is torch's, on
+the CPU or on CUDA; what has a length of coefficients is NumPy's.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.linalg import vecdot
 from torch.nn.functional import logsigmoid
 
-BLOCK = 2**22  # bytes of factors in a block
+from stages import processes
+
+Array = NDArray[np.float64]
+
+BLOCK = {"cpu": 2**22, "cuda": 2**28}  # bytes of factors in a block
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product a @ b; on the CPU by NumPy's BLAS.
+
+    Torch's own is slower at these narrow shapes on some processors, and its threads wait spinning, which costs far
+    more wherever the processor is shared.
+    """
+    return a @ b if a.is_cuda else torch.from_numpy(a.numpy() @ b.numpy())
+
+
+def dots(a: Tensor, b: Tensor) -> Array:
+    """The dot products of rows of a and b, both (m, n): (m,) in float64."""
+    if a.is_cuda:
+        return torch.linalg.vecdot(a, b).double().cpu().numpy()
+    return np.vecdot(a.numpy(), b.numpy()).astype(np.float64)
 
 
 def blocks(factors: Tensor) -> list[slice]:
     """Slices of consecutive rows of `factors` (n_trials, n_factors), about BLOCK bytes each."""
     n_trials, row = len(factors), factors.shape[1] * factors.element_size()
-    size = max(64, BLOCK // row)
+    size = max(64, BLOCK[factors.device.type] // row)
     return [slice(start, min(start + size, n_trials)) for start in range(0, n_trials, size)]
 
 
@@ -36,67 +58,58 @@ def blocks(factors: Tensor) -> list[slice]:
 class Evaluation:
     """An objective at some points, class by class."""
 
-    gradient: Tensor  # (n_classes, rank + 1), in the coordinates of the points
-    max_gradient: Tensor  # (n_classes,), its largest |component| in the units of the factors
-    variance: Tensor  # (n_classes,), mean squared residual
-    worst: Tensor  # (n_classes,), largest |residual|: below 1/2, every trial is on its right side
+    gradient: Array  # (n_classes, rank + 1), in the coordinates of the points
+    max_gradient: Array  # (n_classes,), its largest |component| in the units of the factors
+    worst: Array  # (n_classes,), largest |residual|: below 1/2, every trial is on its right side
+    loss: Array | None = None  # (n_classes,), mean cross-entropy without the penalty, nats per trial, where asked for
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective over these trials, at points u of coordinates in which coefficients = u @ basis.
+    """The objective over all trials, at points u of coordinates in which coefficients = u @ basis.
 
-    A sample of the trials, with its factors in other units, has another basis for the same coordinates.
+    factors and responses are those of the trials that this process has; sums run over all processes.
     """
 
-    factors: Tensor  # (n_trials, n_factors)
-    responses: Tensor  # (n_classes, n_trials), may be a view
-    basis: Tensor  # (rank + 1, n_factors + 1)
-    ridge: Tensor  # (n_factors + 1,), 0 for the bias
+    factors: Tensor  # (n_rows, n_factors)
+    responses: Tensor  # (n_classes, n_rows) bool, may be a view
+    basis: Array  # (rank + 1, n_factors + 1)
+    ridge: Array  # (n_factors + 1,), 0 for the bias
+    n_trials: int  # of all processes
 
-    def __len__(self) -> int:
-        return len(self.factors)
-
-    def logits(self, points: Tensor) -> Tensor:
-        """(n_classes, n_trials) from points (n_classes, rank + 1)."""
-        weights, bias = self._coefficients(points)
-        if self.factors.dtype == torch.float32:
-            return torch.addmm(bias, weights, self.factors.T)  # in single precision, blocks would only slow it down
-        logits = self.factors.new_empty(len(points), len(self))
+    def evaluate(self, points: Array, classes: NDArray[np.intp]) -> Evaluation:
+        """Everything of these classes; logits are made, and forgotten, by blocks."""
+        coefficients = torch.from_numpy(points @ self.basis).to(self.factors)
+        weights, bias = coefficients[:, :-1], coefficients[:, -1:]
+        gradient = coefficients.new_zeros(coefficients.shape, dtype=torch.float64)
+        loss, worst = gradient.new_zeros(len(points)), weights.new_zeros(len(points))
         for rows in blocks(self.factors):
-            logits[:, rows] = torch.addmm(bias, weights, self.factors[rows].T)
-        return logits
-
-    def evaluate(self, points: Tensor, classes: Tensor, logits: Tensor | None = None) -> Evaluation:
-        """Gradient and residuals of these classes; logits are made, and forgotten, by blocks unless given."""
-        weights, bias = self._coefficients(points)
-        gradient = points.new_zeros(len(points), len(self.ridge))
-        variance, worst = points.new_zeros(2, len(points))
-        for rows in blocks(self.factors) if logits is None else [slice(0, len(self))]:
             x = self.factors[rows]  # (block, n_factors)
-            z = torch.addmm(bias, weights, x.T) if logits is None else logits[:, rows]  # (n_classes, block)
-            residuals = torch.sigmoid(z).sub_(self.responses[classes, rows].to(z.dtype))
-            gradient[:, :-1] += residuals @ x
+            signs = self._responses(classes, rows).to(x.dtype).mul_(2).sub_(1)  # (n_classes, block)
+            margins = product(weights, x.T).add_(bias).mul_(signs)
+            loss -= logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
+            wrong = torch.sigmoid_(margins.neg_())  # of being so: |residual|
+            worst = torch.maximum(worst, wrong.amax(1))
+            residuals = wrong.mul_(signs).neg_()
+            gradient[:, :-1] += product(residuals, x)
             gradient[:, -1] += residuals.sum(1)
-            variance += vecdot(residuals, residuals)
-            worst = torch.maximum(worst, residuals.abs_().amax(1))
-        gradient = gradient / len(self) + self.ridge * (points @ self.basis)
-        return Evaluation(gradient @ self.basis.T, gradient.abs().amax(1), variance / len(self), worst)
+        processes.total(gradient, loss)
+        processes.largest(worst)
+        mean = gradient.cpu().numpy() / self.n_trials
+        return evaluation(mean, worst, points, self.basis, self.ridge, loss.cpu().numpy() / self.n_trials)
 
-    def loss(self, points: Tensor, classes: Tensor, logits: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy without the penalty, (n_classes,) in nats per trial."""
-        weights, bias = self._coefficients(points)
-        loss = points.new_zeros(len(points))
-        for rows in blocks(self.factors):
-            z = torch.addmm(bias, weights, self.factors[rows].T) if logits is None else logits[:, rows]
-            right = torch.where(self.responses[classes, rows], z, -z)
-            loss -= logsigmoid(right).sum(1)  # from logits: probabilities would round to 0 and 1
-        return loss / len(self)
+    def _responses(self, classes: NDArray[np.intp], rows: slice) -> Tensor:
+        everyone = len(classes) == len(self.responses)
+        return self.responses[:, rows] if everyone else self.responses[torch.from_numpy(classes), rows]
 
-    def _coefficients(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (n_classes, n_factors) and bias (n_classes, 1), in the precision of the factors."""
-        coefficients = (points @ self.basis).to(self.factors.dtype)
-        return coefficients[:, :-1].contiguous(), coefficients[:, -1:]
+
+def evaluation(
+    mean: Array, worst: Tensor, points: Array, basis: Array, ridge: Array, loss: Array | None = None
+) -> Evaluation:
+    """From the gradient of the mean cross-entropy by coefficients, (n_classes, n_factors + 1)."""
+    if ridge.any():
+        mean = mean + ridge * (points @ basis)
+    return Evaluation(mean @ basis.T, np.abs(mean).max(axis=1), worst.cpu().numpy(), loss)
 
 
 def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:
@@ -104,83 +117,7 @@ def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """
-    identity = torch.eye(len(coefficients), dtype=coefficients.dtype)
-    objective = Objective(factors, responses.T, identity, torch.zeros_like(coefficients[:, 0]))
-    return objective.evaluate(coefficients.T, torch.arange(coefficients.shape[1])).max_gradient
-
-
-@dataclass(frozen=True)
-class Coordinates:
-    """u, in which weights = u[:-1] @ root * units, and the bias at the mean of the factors is 2 u[-1]."""
-
-    mean: Tensor  # (n_factors,)
-    units: Tensor  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
-    root: Tensor  # (rank, n_factors)
-
-    def basis(self) -> Tensor:
-        """(rank + 1, n_factors + 1), for the factors as they are."""
-        basis = self.basis_of_sample()
-        basis[:-1, :-1] *= self.units
-        basis[:-1, -1] = -basis[:-1, :-1] @ self.mean
-        return basis
-
-    def basis_of_sample(self) -> Tensor:
-        """(rank + 1, n_factors + 1), for the factors in `sample`."""
-        basis = torch.nn.functional.pad(self.root, (0, 1, 0, 1))
-        basis[-1, -1] = 2
-        return basis
-
-    def sample(self, factors: Tensor, rows: Tensor) -> Tensor:
-        """A copy of these rows in single precision, in units of standard deviations from the means."""
-        sample = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
-        for block in blocks(sample):
-            chosen = factors[block] if len(rows) == len(factors) else factors[rows[block]]
-            sample[block] = (chosen - self.mean).mul_(self.units)
-        return sample
-
-
-def sampled_rows(n_trials: int, most: int) -> Tensor:
-    """A sample of at most `most` rows, in order: one at random from each run of k, always the same ones."""
-    stride = -(-n_trials // max(1, most))
-    starts = torch.arange(0, n_trials - stride + 1, stride)
-    return starts + torch.randint(stride, starts.shape, generator=torch.Generator().manual_seed(0))
-
-
-def standardise(factors: Tensor, ridge: float) -> Coordinates:
-    """Coordinates in which the objective's Hessian at zero is the identity, or nearly so.
-
-    That Hessian is cov(x)/4 + ridge for the weights, and 1/4 for the bias counted at the mean of the factors.
-    A sample in single precision gives it well enough to steer by, unless factors seem to depend on one
-    another there. Then all trials are asked, and directions in which the factors do not vary (constant,
-    duplicated, dependent up to rounding: the rule of numpy's matrix_rank, applied to correlations) are left
-    out. No logit needs them, and of many equal optima the fit then is the one with the smallest weights in
-    units of the factors' standard deviations.
-    """
-    n_trials, n_factors = factors.shape
-    mean, units, hessian = _hessian_at_zero(factors[:: max(1, n_trials // (16 * n_factors))], ridge, torch.float32)
-    cholesky, failed = torch.linalg.cholesky_ex(hessian)
-    if not failed and bool((cholesky.diagonal() ** 2 > 1e-4 * hessian.diagonal()).all()):
-        root = torch.linalg.solve_triangular(cholesky, torch.eye(n_factors).to(hessian), upper=False)
-        return Coordinates(mean, units, root)
-    mean, units, hessian = _hessian_at_zero(factors, ridge, torch.float64)
-    values, vectors = torch.linalg.eigh(hessian)
-    kept = values > n_factors * torch.finfo(values.dtype).eps * values.max()
-    return Coordinates(mean, units, (vectors[:, kept] / values[kept].sqrt()).T)
-
-
-def _hessian_at_zero(factors: Tensor, ridge: float, precision: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and unit (1 / standard deviation, or 0) of every factor; the weights' Hessian in these units."""
-    n_trials, n_factors = factors.shape
-    mean = factors.new_zeros(n_factors, dtype=torch.float64)
-    covariance = factors.new_zeros(n_factors, n_factors, dtype=precision)
-    for rows in blocks(factors):
-        mean += factors[rows].sum(0, dtype=torch.float64) / n_trials
-    if not mean.isfinite().all():
-        raise ValueError("factors must be finite numbers")
-    for rows in blocks(factors):
-        x = (factors[rows] - mean).to(precision)  # centred before the product: a large mean would eat its digits
-        covariance.addmm_(x.T, x, alpha=1 / n_trials)
-    deviations = covariance.diagonal().double().sqrt()
-    units = torch.where(deviations > 1e-12 * mean.abs(), 1 / deviations, 0)
-    hessian = covariance.double() * units.outer(units) / 4
-    return mean, units, hessian + torch.diag(ridge * units**2)
+    n_trials, identity = len(factors), np.eye(len(coefficients))
+    objective = Objective(factors, responses.T, identity, np.zeros(len(coefficients)), n_trials)
+    found = objective.evaluate(coefficients.T.numpy(), np.arange(coefficients.shape[1]))
+    return torch.from_numpy(found.max_gradient)

@@ -23,74 +23,94 @@ itself.)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor
 
-from stages.objective import blocks
+from stages.coordinates import Sample
+from stages.objective import Array, blocks, product
+
+Floats = NDArray[np.floating[Any]]
 
 MOST = 2**22  # numbers in the factors that a proof may use: 32 MB
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
-def exists_at(
-    factors: Tensor,
-    rows: Tensor,
-    residuals: Tensor,
-    gradient: Tensor,
-    direction: Tensor,
-    basis: Tensor,
-    n_trials: int,
-) -> bool:
-    """Whether the proof above succeeds with the trials in these rows of the factors.
+def exists_at(sample: Sample, residuals: Tensor, gradient: Array, point: Array, n_trials: int) -> bool:
+    """Whether the proof above succeeds with trials of this sample, for one class.
 
-    factors: (n_trials, n_factors), or a standardised copy of some of them in single precision; rows and
-    residuals: (m,); gradient: (rank + 1,), of the mean cross-entropy of all trials, and direction: (rank + 1,),
-    the fitted weights with a bias of 0, both in the coordinates of `basis`, (rank + 1, n_factors + 1); n_trials: of
-    which the rows are all, or some.
+    residuals: (n_sampled,), at the point; point: (rank + 1,), and gradient: (rank + 1,), of the mean
+    cross-entropy of all n_trials there.
 
     Twice |g| is asked for, and what rounding can take away: an error of eps |x_i| in x_i is worth at most
     eps · mean |r_i| |x_i| = eps · tr H, and `_smallest_eigenvalue_exceeds` leaves rank times that.
     """
-    weights = residuals.abs().double() / n_trials
-    basis = basis.to(factors.dtype)
-    n_used, precision = 3 * len(basis) // 2, torch.float32  # often enough, and then half the cost
+    weights, n_used = residuals.abs() / n_trials, 3 * len(gradient) // 2  # often enough; and single precision, too
+    if sample.inverse is not None:  # the factors as they are: where they are not much correlated, this will do
+        direction = point[:-1] @ sample.basis[:-1, :-1]
+        if _proves(sample.factors, None, weights, n_used, sample.inverse @ gradient, direction, np.float32):
+            return True
+    basis = torch.from_numpy(sample.basis).to(sample.factors)
+    if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float32):
+        return True
     most = min(len(weights), MOST // len(basis))
     while True:
-        used = weights.topk(min(n_used, most)).indices
-        x = torch.addmm(basis[:, -1], factors[rows[used]], basis[:, :-1].T)  # (n_used, rank + 1)
-        weight = weights[used].to(precision)
-        x, slope = _stretch(x.to(precision), weight, gradient.to(precision), direction.to(precision))
-        if _smallest_eigenvalue_exceeds(2 * slope.norm(), x, weight / x.norm(dim=1)):
+        n_used = min(4 * n_used, most)
+        if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float64):
             return True
-        if n_used >= most and precision == torch.float64:
+        if n_used == most:
             return False
-        n_used, precision = 4 * n_used, torch.float64
 
 
-def _stretch(x: Tensor, weights: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """x and g in coordinates stretched along one direction, in which H has a larger smallest eigenvalue.
+def _proves(
+    factors: Tensor,
+    basis: Tensor | None,
+    weights: Tensor,
+    n_used: int,
+    gradient: Array,
+    direction: Array,
+    precision: type[np.floating[Any]],
+) -> bool:
+    """Whether the n_used trials with the largest weights |r_i| / n_trials are proof, in coordinates of this basis.
 
-    The trials with large residuals lie near the boundary, and so hardly vary across it. They are stretched
-    until they vary there as elsewhere (the standardised coordinates have variance 4). This leaves g alone: at
-    the end of a fit it has next to no component in the direction of the weights.
+    The trials with large residuals lie near the boundary, and so hardly vary across it, that is along the fitted
+    weights `direction`. They are stretched in that direction until they vary there as much as the bias, which makes
+    the smallest eigenvalue larger. This leaves |g| alone: at the end of a fit g has next to no component there.
     """
-    across = direction / direction.norm().clamp_min(1e-30)
-    along = x @ across  # (n_used,)
-    variance = float(weights @ along.square() / weights.sum())
-    extra = 2 / variance**0.5 - 1 if variance > 0 else 0.0
-    return x.addr(along, across, alpha=extra), gradient + extra * (gradient @ across) * across
+    used = weights.topk(min(n_used, len(weights))).indices
+    chosen, weight = factors[used], weights[used].cpu().numpy().astype(precision)
+    if basis is None:
+        x = torch.nn.functional.pad(chosen, (0, 1), value=1.0).cpu().numpy()  # (n_used, n_factors + 1)
+    else:
+        x = product(chosen, basis[:, :-1].T).add_(basis[:, -1]).cpu().numpy()  # (n_used, rank + 1)
+    x = x.astype(precision, copy=False)
+    across = np.append(direction, 0) / max(float(np.linalg.norm(direction)), 1e-30)
+    along = x @ across.astype(precision)  # (n_used,)
+    variance = float(weight @ np.square(along) / weight.sum())
+    extra = float(x[0, -1]) / variance**0.5 - 1 if variance > 0 else 0.0
+    x += np.outer(precision(extra) * along, across.astype(precision))
+    bound = 2 * float(np.linalg.norm(gradient + extra * (gradient @ across) * across))
+    return _smallest_eigenvalue_exceeds(bound, x, weight / np.sqrt(np.vecdot(x, x)))
 
 
-def _smallest_eigenvalue_exceeds(bound: Tensor, x: Tensor, weights: Tensor) -> bool:
+def _smallest_eigenvalue_exceeds(bound: float, x: Floats, weights: Floats) -> bool:
     """Whether sum_i weights_i x_i x_iᵀ - bound · 1 is positive definite, beyond its rounding error."""
-    matrix = (x * weights[:, None]).T @ x
-    matrix.diagonal().sub_(bound + len(matrix) * torch.finfo(x.dtype).eps * matrix.trace())
-    return not torch.linalg.cholesky_ex(matrix).info
+    weighted = x * np.sqrt(weights)[:, None]
+    matrix = weighted.T @ weighted
+    rounding = len(matrix) * float(np.finfo(x.dtype).eps) * float(matrix.trace())
+    matrix[np.diag_indices_from(matrix)] -= bound + rounding
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
-def is_separable(factors: Tensor, responses: Tensor, coefficients: Tensor, basis: Tensor) -> bool:
+def is_separable(factors: Tensor, responses: Tensor, coefficients: Array, basis: Array) -> bool:
     """Whether some direction separates the responses, or all but those on the boundary: linear programming.
 
     Maximises mean_i s_i x~_i·d over -1 <= d <= 1 subject to s_i x~_i·d >= 0: positive if and only if d
@@ -102,13 +122,13 @@ def is_separable(factors: Tensor, responses: Tensor, coefficients: Tensor, basis
     """
     rank, n_trials = len(basis), len(factors)
     signs = 2 * responses.double() - 1
-    objective = (_signed_sum(factors, signs) @ basis.T / n_trials).numpy()
+    objective = basis @ _signed_sum(factors, signs) / n_trials
     margins = _margins(factors, signs, coefficients)
     chosen = margins.topk(min(n_trials, 4 * rank), largest=False).indices
     while True:
-        x = torch.addmm(basis[:, -1], factors[chosen].double(), basis[:, :-1].T)  # (n_chosen, rank + 1)
-        direction = _widest(objective, (signs[chosen, None] * x).numpy())
-        margins = _margins(factors, signs, torch.from_numpy(direction) @ basis)
+        x = factors[chosen].double().cpu().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_chosen, rank + 1)
+        direction = _widest(objective, signs[chosen, None].cpu().numpy() * x)
+        margins = _margins(factors, signs, direction @ basis)
         if float(direction @ objective) <= 0 or float(margins.max()) <= MARGIN:
             return False
         worst = margins.topk(min(n_trials, 4 * rank), largest=False)
@@ -118,18 +138,19 @@ def is_separable(factors: Tensor, responses: Tensor, coefficients: Tensor, basis
         chosen = torch.cat([chosen, violated])
 
 
-def _signed_sum(factors: Tensor, signs: Tensor) -> Tensor:
+def _signed_sum(factors: Tensor, signs: Tensor) -> Array:
     """sum_i s_i (x_i, 1), (n_factors + 1,)."""
-    total = torch.zeros(factors.shape[1] + 1).double()
+    total = signs.new_zeros(factors.shape[1] + 1)
     for rows in blocks(factors):
         total[:-1] += signs[rows] @ factors[rows].double()
     total[-1] = signs.sum()
-    return total
+    return np.asarray(total.cpu().numpy())
 
 
-def _margins(factors: Tensor, signs: Tensor, coefficients: Tensor) -> Tensor:
+def _margins(factors: Tensor, signs: Tensor, coefficients: Array) -> Tensor:
     """s_i (x_i·w + b) for every trial, (n_trials,)."""
-    logits = [factors[rows].double() @ coefficients[:-1] for rows in blocks(factors)]
+    weights = torch.from_numpy(coefficients[:-1]).to(signs)
+    logits = [factors[rows].double() @ weights for rows in blocks(factors)]
     return (torch.cat(logits) + coefficients[-1]) * signs
 
 

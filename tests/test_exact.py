@@ -16,8 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from stages import exact
+from stages.coordinates import Sample, sampled_rows, standardise
 from stages.exact import NoEstimate, NotConverged, fit
-from stages.objective import Objective, blocks, sampled_rows, standardise
+from stages.objective import Objective, blocks
 from stages.separation import exists_at, is_separable
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
@@ -96,14 +97,30 @@ def test_reports_the_gradient_and_loss_that_autograd_finds(seed: int, size: floa
 @given(seed=st.integers(0, 10**6), n_trials=st.integers(2, 70), ridge=st.sampled_from([0.0, 0.1]))
 def test_gradient_is_that_of_autograd_anywhere(seed: int, n_trials: int, ridge: float) -> None:
     factors, responses = problem(seed, n_trials, 5, 3)
-    penalty = torch.tensor([ridge] * 5 + [0.0], dtype=torch.float64)
-    objective = Objective(factors, responses.T, torch.eye(6).double(), penalty)
-    coefficients = torch.from_numpy(np.random.default_rng(seed).standard_normal((3, 6)) * 10)
-    found = objective.evaluate(coefficients, torch.arange(3))
-    wanted = gradient(factors, responses, coefficients.T, ridge).T
-    torch.testing.assert_close(found.gradient, wanted, rtol=1e-12, atol=1e-13)
-    given_logits = objective.evaluate(coefficients, torch.arange(3), objective.logits(coefficients))
-    torch.testing.assert_close(given_logits.gradient, wanted, rtol=1e-12, atol=1e-13)
+    objective = Objective(factors, responses.T, np.eye(6), np.array([ridge] * 5 + [0.0]), n_trials)
+    coefficients = np.random.default_rng(seed).standard_normal((3, 6)) * 10
+    wanted = gradient(factors, responses, torch.from_numpy(coefficients).T, ridge).T.numpy()
+    found = objective.evaluate(coefficients, np.arange(3))
+    np.testing.assert_allclose(found.gradient, wanted, rtol=1e-12, atol=1e-13)
+    some = objective.evaluate(coefficients[[2, 0]], np.array([2, 0]))
+    np.testing.assert_allclose(some.gradient, wanted[[2, 0]], rtol=1e-12, atol=1e-13)
+
+
+@quick
+@given(seed=st.integers(0, 10**6), ridge=st.sampled_from([0.0, 0.1]))
+def test_the_sample_is_the_same_objective_in_other_units(seed: int, ridge: float) -> None:
+    factors, responses = problem(seed, 70, 5, 3)
+    factors = factors * torch.tensor([1, 10, 0.1, 1, 1000]) + 3
+    sample = Sample(factors, responses, 70)
+    coordinates = standardise(sample, factors, ridge)
+    objective = Objective(factors, responses.T, coordinates.basis(), np.array([ridge] * 5 + [0.0]), 70)
+    points = np.random.default_rng(seed).standard_normal((3, 6))
+    residuals = torch.sigmoid(sample.logits(points)) - sample.responses
+    wanted, found = objective.evaluate(points, np.arange(3)), sample.evaluate(points, residuals)
+    np.testing.assert_allclose(found.gradient, wanted.gradient, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.worst, wanted.worst, rtol=1e-4)
+    assert coordinates.inverse is not None
+    np.testing.assert_allclose(coordinates.inverse @ coordinates.basis_of_sample(), np.eye(6), atol=1e-12)
 
 
 def test_first_order_conditions() -> None:
@@ -219,16 +236,17 @@ def test_a_constant_factor_is_left_to_the_bias(value: float, ridge: float) -> No
     torch.testing.assert_close(found.coefficients[[0, 1, 2, 3, 5]], plain.coefficients, rtol=1e-4, atol=1e-4)
 
 
-def test_a_factor_that_varies_only_outside_the_sample_still_counts() -> None:
+def test_a_factor_that_varies_only_outside_the_sample_still_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "KEPT", 400)
     factors, responses = problem(8, 4000, 2, 1)
     outside = torch.ones(4000, dtype=torch.bool)
-    outside[sampled_rows(4000, 16 * 3)] = False
+    outside[sampled_rows(4000, 400)] = False
     rare = torch.zeros(4000, 1).double()
     rare[outside.nonzero()[::400, 0]] = 1
     responses[outside.nonzero()[::800, 0]] = True
     responses[outside.nonzero()[400::800, 0]] = False
     widened = torch.cat([factors, rare], dim=1)
-    assert len(standardise(widened, 0.0).root) == 3
+    assert len(standardise(Sample(widened, responses, 400), widened, 0.0).root) == 3
     found = fit(widened, responses, tolerance=1e-9)
     assert gradient(widened, responses, found.coefficients, 0).abs().max() <= 1.01e-9
     assert found.coefficients[2].abs() > 1e-3
@@ -303,20 +321,22 @@ def test_names_every_class_without_estimate() -> None:
 
 
 @quick
-@given(seed=st.integers(0, 10**6), n_trials=st.integers(6, 30))
-def test_the_proof_of_existence_never_errs(seed: int, n_trials: int) -> None:
+@given(seed=st.integers(0, 10**6), n_trials=st.integers(6, 30), correlated=st.booleans())
+def test_the_proof_of_existence_never_errs(seed: int, n_trials: int, correlated: bool) -> None:
     """At any coefficients, fitted or not, with any trials: if it succeeds, the linear programme agrees."""
     rng = np.random.default_rng(seed)
     factors = rng.integers(-2, 3, (n_trials, 2)).astype(float)
+    factors[:, 1] += 5 * correlated * factors[:, 0]
     responses = rng.random(n_trials) < expit(factors[:, 0])
     x, y = torch.from_numpy(factors), torch.from_numpy(responses)
-    basis = standardise(x, 0.0).basis()
-    objective = Objective(x, y[None], basis, torch.zeros(3).double())
+    sample = Sample(x, y[:, None], n_trials)
+    basis = standardise(sample, x, 0.0).basis()
+    objective = Objective(x, y[None], basis, np.zeros(3), n_trials)
     for _ in range(5):
-        points = torch.from_numpy(rng.standard_normal((1, len(basis))) * rng.choice([0.1, 1, 10]))
-        residuals = torch.sigmoid(objective.logits(points)[0]) - y.double()
-        slope = objective.evaluate(points, torch.arange(1)).gradient[0]
-        if exists_at(x, torch.arange(n_trials), residuals, slope, points[0], basis, n_trials):
+        points = rng.standard_normal((1, len(basis))) * rng.choice([0.1, 1, 10])
+        residuals = torch.sigmoid(sample.logits(points)[0]) - sample.responses[0]
+        slope = objective.evaluate(points, np.arange(1)).gradient[0]
+        if exists_at(sample, residuals, slope, points[0], n_trials):
             assert not separable(factors, responses)
     assert is_separable(x, y, points[0] @ basis, basis) == separable(factors, responses)
 
@@ -370,7 +390,7 @@ def test_memory_mapped_factors_are_neither_copied_nor_changed(tmp_path: Path) ->
     factors, responses = problem(15, 1000, 5, 2)
     np.save(tmp_path / "factors.npy", factors.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "factors.npy", mmap_mode="c"))
-    objective = Objective(mapped, responses.T, torch.eye(6).double(), torch.zeros(6).double())
+    objective = Objective(mapped, responses.T, np.eye(6), np.zeros(6), 1000)
     assert all(
         objective.factors[rows].untyped_storage().data_ptr() == mapped.data_ptr() for rows in blocks(objective.factors)
     )

@@ -1,0 +1,157 @@
+"""Coordinates in which the exact fit is easy, and the sample of the trials, in single precision, to steer by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages import processes
+from stages.objective import Array, Evaluation, blocks, evaluation, product
+
+ENOUGH = 64  # trials per factor from which their covariances are known well enough
+
+
+class Sample:
+    """A copy of some trials, or of all, in single precision, with factors as deviations from their means.
+
+    It is the same in every process. Its factors are in units of standard deviations from `standardise` on.
+    """
+
+    def __init__(self, factors: Tensor, responses: Tensor, most: int) -> None:
+        """At most `most` of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes)."""
+        rows = sampled_rows(len(factors), most).to(factors.device)
+        whole = len(rows) == len(factors)
+        self.factors = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
+        mean = factors.new_zeros(factors.shape[1], dtype=torch.float64)
+        for block in blocks(self.factors):
+            mean += (factors[block] if whole else factors[rows[block]]).sum(0, dtype=torch.float64)
+        mean /= len(rows)
+        if not mean.isfinite().all():
+            raise ValueError("factors must be finite numbers")
+        for block in blocks(self.factors):
+            self.factors[block] = (factors[block] if whole else factors[rows[block]]) - mean
+        self.mean = mean.cpu().numpy()  # (n_factors,)
+        self.responses = (responses if whole else responses[rows]).T.to(torch.float32).contiguous()
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def standardise(self, coordinates: Coordinates, ridge: float) -> None:
+        """Take the units of these coordinates."""
+        self.factors += torch.from_numpy(self.mean - coordinates.mean).to(self.factors)
+        self.factors *= torch.from_numpy(coordinates.units).to(self.factors)
+        self.basis = coordinates.basis_of_sample()  # (rank + 1, n_factors + 1)
+        self.ridge = ridge * np.append(coordinates.units, 0) ** 2  # (n_factors + 1,)
+        self.inverse = coordinates.inverse  # of the basis, if it has one
+
+    def logits(self, points: Array) -> Tensor:
+        """(n_classes, n_sampled) from points (n_classes, rank + 1)."""
+        coefficients = torch.from_numpy(points @ self.basis).to(self.factors)
+        return product(coefficients[:, :-1], self.factors.T).add_(coefficients[:, -1:])
+
+    def evaluate(self, points: Array, residuals: Tensor) -> Evaluation:
+        """The objective over the sample at these points, where its residuals (n_classes, n_sampled) are known."""
+        weights, bias = product(residuals, self.factors), residuals.sum(1, keepdim=True)
+        mean = torch.cat([weights, bias], dim=1).double().cpu().numpy() / len(self)
+        return evaluation(mean, residuals.abs().amax(1), points, self.basis, self.ridge)
+
+
+def sampled_rows(n_trials: int, most: int) -> Tensor:
+    """A sample of at most `most` rows, in order: one at random from each run of k, always the same ones."""
+    stride = -(-n_trials // max(1, most))
+    starts = torch.arange(0, n_trials - stride + 1, stride)
+    return starts + torch.randint(stride, starts.shape, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """u, in which weights = u[:-1] @ root * units, and the bias at the mean of the factors is 2 u[-1]."""
+
+    mean: Array  # (n_factors,)
+    units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
+    root: Array  # (rank, n_factors)
+    inverse: Array | None = None  # (n_factors + 1, n_factors + 1) of `basis_of_sample`, where the rank is full
+
+    def basis(self) -> Array:
+        """(rank + 1, n_factors + 1), for the factors as they are."""
+        basis = self.basis_of_sample()
+        basis[:-1, :-1] *= self.units
+        basis[:-1, -1] = -basis[:-1, :-1] @ self.mean
+        return basis
+
+    def basis_of_sample(self) -> Array:
+        """(rank + 1, n_factors + 1), for the factors in a `Sample` that takes these coordinates."""
+        basis = np.pad(self.root, (0, 1))
+        basis[-1, -1] = 2
+        return basis
+
+
+def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
+    """Coordinates in which the objective's Hessian at zero is the identity, or nearly so; `sample` takes them too.
+
+    That Hessian is cov(x)/4 + ridge for the weights, and 1/4 for the bias counted at the mean of the factors.
+    A sample in single precision gives it well enough to steer by, unless factors seem to depend on one
+    another there. Then all trials are asked, and directions in which the factors do not vary (constant,
+    duplicated, dependent up to rounding: the rule of numpy's matrix_rank, applied to correlations) are left
+    out. No logit needs them, and of many equal optima the fit then is the one with the smallest weights in
+    units of the factors' standard deviations.
+    """
+    n_factors = factors.shape[1]
+    x = sample.factors[:: max(1, len(sample) // (ENOUGH * n_factors))]
+    covariance = product(x.T, x).double().cpu().numpy() / len(x)
+    units, hessian = _hessian_at_zero(sample.mean, covariance, ridge)
+    cholesky = _cholesky(hessian)
+    if cholesky is not None:
+        lower, identity = torch.from_numpy(cholesky), torch.eye(n_factors).double()
+        root = torch.linalg.solve_triangular(lower, identity, upper=False).numpy()
+        inverse = np.pad(cholesky, (0, 1))
+        inverse[-1, -1] = 0.5
+        coordinates = Coordinates(sample.mean, units, root, inverse)
+    else:
+        mean, covariance = _moments(factors[processes.share(len(factors))], processes.total)
+        units, hessian = _hessian_at_zero(mean, covariance, ridge)
+        values, vectors = np.linalg.eigh(hessian)
+        kept = values > n_factors * np.finfo(values.dtype).eps * values.max()
+        root = np.ascontiguousarray((vectors[:, kept] / np.sqrt(values[kept])).T)
+        coordinates = Coordinates(mean, units, root)
+    sample.standardise(coordinates, ridge)
+    return coordinates
+
+
+def _cholesky(hessian: Array) -> Array | None:
+    """Lower triangular L with L Lᵀ = hessian, unless the factors seem to depend on one another."""
+    try:
+        cholesky = np.linalg.cholesky(hessian)
+    except np.linalg.LinAlgError:
+        return None
+    certain = np.square(np.diagonal(cholesky)) > 1e-4 * np.diagonal(hessian)
+    return cholesky if certain.all() else None
+
+
+def _hessian_at_zero(mean: Array, covariance: Array, ridge: float) -> tuple[Array, Array]:
+    """Unit (1 / standard deviation, or 0) of every factor; the weights' Hessian in these units."""
+    deviations = np.sqrt(np.diagonal(covariance))
+    units = np.where(deviations > 1e-12 * np.abs(mean), 1 / np.where(deviations > 0, deviations, 1), 0)
+    return units, covariance * np.outer(units, units) / 4 + np.diag(ridge * units**2)
+
+
+def _moments(factors: Tensor, total: Callable[..., None]) -> tuple[Array, Array]:
+    """Mean and covariance of all factors, each process having these rows; total: sums over processes, in place."""
+    n_factors = factors.shape[1]
+    count, mean = factors.new_full((1,), len(factors)).double(), factors.new_zeros(n_factors).double()
+    covariance = factors.new_zeros(n_factors, n_factors).double()
+    for rows in blocks(factors):
+        mean += factors[rows].sum(0, dtype=torch.float64)
+    total(count, mean)
+    mean /= count
+    if not mean.isfinite().all():
+        raise ValueError("factors must be finite numbers")
+    for rows in blocks(factors):
+        x = factors[rows].double() - mean  # centred before the product: a large mean would eat its digits
+        covariance += product(x.T, x)
+    total(covariance)
+    return mean.cpu().numpy(), (covariance / count).cpu().numpy()
