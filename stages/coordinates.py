@@ -28,7 +28,8 @@ class Sample:
         self.factors = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
         mean = factors.new_zeros(factors.shape[1], dtype=torch.float64)
         for block in blocks(self.factors):
-            mean += (factors[block] if whole else factors[rows[block]]).sum(0, dtype=torch.float64)
+            chosen = (factors[block] if whole else factors[rows[block]]).double()
+            mean += product(chosen.new_ones(1, len(chosen)), chosen)[0]
         mean /= len(rows)
         if not mean.isfinite().all():
             raise ValueError("factors must be finite numbers")
@@ -124,12 +125,9 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
 
 def _cholesky(hessian: Array) -> Array | None:
     """Lower triangular L with L Lᵀ = hessian, unless the factors seem to depend on one another."""
-    try:
-        cholesky = np.linalg.cholesky(hessian)
-    except np.linalg.LinAlgError:
-        return None
-    certain = np.square(np.diagonal(cholesky)) > 1e-4 * np.diagonal(hessian)
-    return cholesky if certain.all() else None
+    cholesky, failed = torch.linalg.cholesky_ex(torch.from_numpy(hessian))
+    certain = cholesky.diagonal().square().numpy() > 1e-4 * np.diagonal(hessian)
+    return None if failed or not certain.all() else cholesky.numpy()
 
 
 def _hessian_at_zero(mean: Array, covariance: Array, ridge: float) -> tuple[Array, Array]:

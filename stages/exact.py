@@ -39,7 +39,7 @@ from stages.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers
 KEPT = 2**22  # logits (n_classes · n_trials) of the sample: 16 MB in single precision
-SAMPLE = 2**24  # numbers in the sample's factors: 64 MB in single precision
+SAMPLE = 2**25  # numbers in the sample's factors: 128 MB in single precision
 PILOT_ITERATIONS = 30  # at most: what single precision has not settled by then is left to double
 PILOT_TOLERANCE = 5e-7  # max |gradient| that single precision is good for, factors in units of their deviations
 PROOFS = 6  # attempts to prove that a class's estimate exists, before the linear programme is asked
@@ -163,7 +163,8 @@ class Descent:
             found = self.sample.evaluate(points, self.residuals)
             self.pilot_evaluations += 1
         self.gradient, self.max_gradient = found.gradient, found.max_gradient
-        self.worst, self.loss = found.worst, found.loss
+        self.worst = found.worst
+        self.loss = np.full(len(points), np.nan) if found.loss is None else found.loss
 
     def _penalty(self, axes: Array) -> Array:
         """The ridge's Hessian in the plane, (n_classes, 2, 2)."""

@@ -42,9 +42,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def dots(a: Tensor, b: Tensor) -> Array:
     """The dot products of rows of a and b, both (m, n): (m,) in float64."""
-    if a.is_cuda:
-        return torch.linalg.vecdot(a, b).double().cpu().numpy()
-    return np.vecdot(a.numpy(), b.numpy()).astype(np.float64)
+    found = torch.linalg.vecdot(a, b).cpu().numpy() if a.is_cuda else np.vecdot(a.numpy(), b.numpy())
+    return np.asarray(found, dtype=np.float64)
 
 
 def blocks(factors: Tensor) -> list[slice]:

@@ -6,7 +6,9 @@ rank 0 of 1 and every function here returns at once. Sums go through gloo on the
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 
@@ -33,8 +35,10 @@ def total(*sums: Tensor) -> None:
     if joined():
         packed = torch.cat([s.reshape(-1) for s in sums])
         distributed.all_reduce(packed)
-        for s, part in zip(sums, packed.split([s.numel() for s in sums]), strict=True):
-            s.copy_(part.view_as(s))
+        start = 0
+        for s in sums:
+            s.copy_(packed[start : start + s.numel()].view_as(s))
+            start += s.numel()
 
 
 def largest(values: Tensor) -> None:
@@ -43,7 +47,10 @@ def largest(values: Tensor) -> None:
         distributed.all_reduce(values, distributed.ReduceOp.MAX)
 
 
-def agree(values: Tensor) -> None:
+def agree(values: NDArray[np.float64]) -> None:
     """Replace these by those of rank 0: other processors may round otherwise."""
     if joined():
-        distributed.broadcast(values, 0)
+        cuda = distributed.get_backend() == "nccl"
+        sent = torch.from_numpy(values).to("cuda" if cuda else "cpu")
+        distributed.broadcast(sent, 0)
+        values[:] = sent.cpu().numpy()

@@ -103,11 +103,7 @@ def _smallest_eigenvalue_exceeds(bound: float, x: Floats, weights: Floats) -> bo
     matrix = weighted.T @ weighted
     rounding = len(matrix) * float(np.finfo(x.dtype).eps) * float(matrix.trace())
     matrix[np.diag_indices_from(matrix)] -= bound + rounding
-    try:
-        np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+    return not torch.linalg.cholesky_ex(torch.from_numpy(matrix)).info
 
 
 def is_separable(factors: Tensor, responses: Tensor, coefficients: Array, basis: Array) -> bool:
@@ -150,8 +146,8 @@ def _signed_sum(factors: Tensor, signs: Tensor) -> Array:
 def _margins(factors: Tensor, signs: Tensor, coefficients: Array) -> Tensor:
     """s_i (x_i·w + b) for every trial, (n_trials,)."""
     weights = torch.from_numpy(coefficients[:-1]).to(signs)
-    logits = [factors[rows].double() @ weights for rows in blocks(factors)]
-    return (torch.cat(logits) + coefficients[-1]) * signs
+    logits = torch.cat([factors[rows].double() @ weights for rows in blocks(factors)])
+    return (logits + float(coefficients[-1])) * signs
 
 
 def _widest(objective: np.ndarray, constraints: np.ndarray) -> np.ndarray:
