@@ -18,10 +18,10 @@ from itertools import cycle
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.model import LogisticRegression
+from stages.parallel import quietly
 
 EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
 SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
@@ -91,16 +91,11 @@ def epochs(
     spans = [_Span(factors, responses, length, size, adam) for _ in range(2)]
     loaded = _loaded(spans, _shuffled(len(factors), length, num_epochs, seed))
     n_batches, n_spans = -(-len(factors) // size), -(-len(factors) // length)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the second core gathers; OpenMP's would spin, which a busy machine turns into a crawl
-    try:
-        with threadpool_limits(1, user_api="blas"), torch.no_grad():
-            for _ in range(num_epochs):
-                total = sum(next(loaded).descend() for _ in range(n_spans))
-                model.load_coefficients(coefficients)
-                yield total / n_batches
-    finally:
-        torch.set_num_threads(threads)
+    with quietly(), torch.no_grad():  # the second core gathers
+        for _ in range(num_epochs):
+            total = sum(next(loaded).descend() for _ in range(n_spans))
+            model.load_coefficients(coefficients)
+            yield total / n_batches
 
 
 def _shuffled(n_trials: int, length: int, num_epochs: int, seed: int) -> Iterator[torch.Tensor]:

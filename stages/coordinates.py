@@ -11,7 +11,9 @@ from torch import Tensor
 
 from stages import processes
 from stages.objective import Array, Evaluation, blocks, evaluation, product
+from stages.parallel import cut, each
 
+PART = 2**21  # factors of the sample that a core takes at once
 ENOUGH = 64  # trials per factor from which their covariances are known well enough
 
 
@@ -26,15 +28,25 @@ class Sample:
         rows = sampled_rows(len(factors), most).to(factors.device)
         whole = len(rows) == len(factors)
         self.factors = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
+        self.parts = cut(len(rows), factors.shape[1], PART)
+
+        def chosen(block: slice) -> Tensor:
+            return factors[block] if whole else factors.index_select(0, rows[block])
+
+        def total(block: slice) -> Tensor:
+            x = chosen(block).double()
+            return product(x.new_ones(1, len(x)), x)[0]
+
+        def copy(block: slice) -> None:
+            self.factors[block] = chosen(block) - mean
+
         mean = factors.new_zeros(factors.shape[1], dtype=torch.float64)
-        for block in blocks(self.factors):
-            chosen = (factors[block] if whole else factors[rows[block]]).double()
-            mean += product(chosen.new_ones(1, len(chosen)), chosen)[0]
+        for part in each(total, blocks(self.factors)):
+            mean += part
         mean /= len(rows)
         if not mean.isfinite().all():
             raise ValueError("factors must be finite numbers")
-        for block in blocks(self.factors):
-            self.factors[block] = (factors[block] if whole else factors[rows[block]]) - mean
+        list(each(copy, blocks(self.factors)))
         self.mean = mean.cpu().numpy()  # (n_factors,)
         self.responses = (responses if whole else responses[rows]).T.to(torch.float32).contiguous()
 
@@ -43,7 +55,8 @@ class Sample:
 
     def standardise(self, coordinates: Coordinates, ridge: float) -> None:
         """Take the units of these coordinates."""
-        self.factors += torch.from_numpy(self.mean - coordinates.mean).to(self.factors)
+        if coordinates.mean is not self.mean:
+            self.factors += torch.from_numpy(self.mean - coordinates.mean).to(self.factors)
         self.factors *= torch.from_numpy(coordinates.units).to(self.factors)
         self.basis = coordinates.basis_of_sample()  # (rank + 1, n_factors + 1)
         self.ridge = ridge * np.append(coordinates.units, 0) ** 2  # (n_factors + 1,)
@@ -52,12 +65,21 @@ class Sample:
     def logits(self, points: Array) -> Tensor:
         """(n_classes, n_sampled) from points (n_classes, rank + 1)."""
         coefficients = torch.from_numpy(points @ self.basis).to(self.factors)
-        return product(coefficients[:, :-1], self.factors.T).add_(coefficients[:, -1:])
+        logits = self.factors.new_empty(len(points), len(self))
+
+        def write(rows: slice) -> None:
+            torch.add(product(coefficients[:, :-1], self.factors[rows].T), coefficients[:, -1:], out=logits[:, rows])
+
+        list(each(write, self.parts))
+        return logits
 
     def evaluate(self, points: Array, residuals: Tensor) -> Evaluation:
         """The objective over the sample at these points, where its residuals (n_classes, n_sampled) are known."""
-        weights, bias = product(residuals, self.factors), residuals.sum(1, keepdim=True)
-        mean = torch.cat([weights, bias], dim=1).double().cpu().numpy() / len(self)
+        gradient = residuals.new_zeros(len(points), len(self.ridge), dtype=torch.float64)
+        for part in each(lambda rows: product(residuals[:, rows], self.factors[rows]), self.parts):
+            gradient[:, :-1] += part
+        gradient[:, -1] = residuals.sum(1)
+        mean = gradient.cpu().numpy() / len(self)
         return evaluation(mean, residuals.abs().amax(1), points, self.basis, self.ridge)
 
 
@@ -103,7 +125,8 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
     """
     n_factors = factors.shape[1]
     x = sample.factors[:: max(1, len(sample) // (ENOUGH * n_factors))]
-    covariance = product(x.T, x).double().cpu().numpy() / len(x)
+    products = each(lambda rows: product(x[rows].T, x[rows]), cut(len(x), n_factors, PART))
+    covariance = torch.stack(list(products)).sum(0, dtype=torch.float64).cpu().numpy() / len(x)
     units, hessian = _hessian_at_zero(sample.mean, covariance, ridge)
     cholesky = _cholesky(hessian)
     if cholesky is not None:
@@ -142,14 +165,18 @@ def _moments(factors: Tensor, total: Callable[..., None]) -> tuple[Array, Array]
     n_factors = factors.shape[1]
     count, mean = factors.new_full((1,), len(factors)).double(), factors.new_zeros(n_factors).double()
     covariance = factors.new_zeros(n_factors, n_factors).double()
-    for rows in blocks(factors):
-        mean += factors[rows].sum(0, dtype=torch.float64)
+    for part in each(lambda rows: factors[rows].sum(0, dtype=torch.float64), blocks(factors)):
+        mean += part
     total(count, mean)
     mean /= count
     if not mean.isfinite().all():
         raise ValueError("factors must be finite numbers")
-    for rows in blocks(factors):
+
+    def products(rows: slice) -> Tensor:
         x = factors[rows].double() - mean  # centred before the product: a large mean would eat its digits
-        covariance += product(x.T, x)
+        return product(x.T, x)
+
+    for part in each(products, blocks(factors)):
+        covariance += part
     total(covariance)
     return mean.cpu().numpy(), (covariance / count).cpu().numpy()

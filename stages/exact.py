@@ -23,8 +23,7 @@ to the exact gradient.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +34,7 @@ from torch import Tensor
 from stages import plane, processes
 from stages.coordinates import Sample, standardise
 from stages.objective import Array, Objective
+from stages.parallel import each, quietly
 from stages.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers
@@ -178,6 +178,12 @@ class Descent:
         rho = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
         self.pairs.append((step, change, rho))
 
+    def proves_existence(self, row: int) -> bool:
+        """Whether it is proven here that the estimate of the class in this row exists."""
+        assert self.objective is not None
+        n_trials = self.objective.n_trials
+        return exists_at(self.sample, self.residuals[row], self.gradient[row], self.points[row], n_trials)
+
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Go on with these rows only: a class that has arrived costs nothing any more."""
         for name in ("classes", "points", "gradient", "max_gradient", "worst", "loss"):
@@ -219,7 +225,7 @@ def fit(
     do not fit together.
     """
     _check(factors, responses, ridge, tolerance)
-    with _one_thread():
+    with quietly():
         return _fit(factors, responses, ridge, tolerance, max_iterations, progress or (lambda *_: None))
 
 
@@ -251,10 +257,11 @@ def _fit(
         last = descent.iterations >= max_iterations
         arrived = (descent.max_gradient <= tolerance) & (last | (next_proof[descent.classes] <= descent.iterations))
         apart = (descent.worst < 0.5) & (ridge == 0)
-        for row in np.flatnonzero(arrived & ~apart) if ridge == 0 else []:
-            k = descent.classes[row]
-            if exists_at(sample, descent.residuals[row], descent.gradient[row], descent.points[row], n_trials):
+        in_question = np.flatnonzero(arrived & ~apart) if ridge == 0 else np.arange(0)
+        for row, proven in zip(in_question, each(descent.proves_existence, in_question.tolist()), strict=True):
+            if proven:
                 continue
+            k = descent.classes[row]
             proofs[k], next_proof[k] = proofs[k] + 1, descent.iterations + BETWEEN_PROOFS
             if last or proofs[k] == PROOFS:
                 start = descent.points[row] @ objective.basis
@@ -324,17 +331,6 @@ def _report(descent: Descent, objective: Objective, rows: NDArray[np.bool_], fou
     found.converged.numpy()[classes] = gradient <= tolerance
     found.iterations.numpy()[classes] = descent.iterations
     found.evaluations.numpy()[classes] = descent.evaluations
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch on one thread: its others would wait spinning for their next task, in the way of NumPy's BLAS."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check(factors: Tensor, responses: Tensor, ridge: float, tolerance: float) -> None:

@@ -25,18 +25,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from stages import processes
+from stages.parallel import cut, each, quietly
 
 Array = NDArray[np.float64]
 
-BLOCK = {"cpu": 2**22, "cuda": 2**28}  # bytes of factors in a block
+BLOCK = {"cpu": 2**19, "cuda": 2**25}  # factors in a block: 4 MB in float64 on the CPU
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product a @ b; on the CPU by NumPy's BLAS.
-
-    Torch's own is slower at these narrow shapes on some processors, and its threads wait spinning, which costs far
-    more wherever the processor is shared.
-    """
+    """The matrix product a @ b; on the CPU by NumPy's BLAS, which is faster than torch's at these narrow shapes."""
     return a @ b if a.is_cuda else torch.from_numpy(a.numpy() @ b.numpy())
 
 
@@ -47,10 +44,9 @@ def dots(a: Tensor, b: Tensor) -> Array:
 
 
 def blocks(factors: Tensor) -> list[slice]:
-    """Slices of consecutive rows of `factors` (n_trials, n_factors), about BLOCK bytes each."""
-    n_trials, row = len(factors), factors.shape[1] * factors.element_size()
-    size = max(64, BLOCK[factors.device.type] // row)
-    return [slice(start, min(start + size, n_trials)) for start in range(0, n_trials, size)]
+    """Slices of consecutive rows of `factors` (n_trials, n_factors), at most BLOCK numbers each or one row."""
+    n_trials, n_factors = factors.shape
+    return cut(n_trials, n_factors, BLOCK[factors.device.type])
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,24 @@ class Objective:
         """Everything of these classes; logits are made, and forgotten, by blocks."""
         coefficients = torch.from_numpy(points @ self.basis).to(self.factors)
         weights, bias = coefficients[:, :-1], coefficients[:, -1:]
-        gradient = coefficients.new_zeros(coefficients.shape, dtype=torch.float64)
-        loss, worst = gradient.new_zeros(len(points)), weights.new_zeros(len(points))
-        for rows in blocks(self.factors):
+
+        def sums(rows: slice) -> tuple[Tensor, ...]:
             x = self.factors[rows]  # (block, n_factors)
             signs = self._responses(classes, rows).to(x.dtype).mul_(2).sub_(1)  # (n_classes, block)
             margins = product(weights, x.T).add_(bias).mul_(signs)
-            loss -= logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
-            wrong = torch.sigmoid_(margins.neg_())  # of being so: |residual|
-            worst = torch.maximum(worst, wrong.amax(1))
+            loss = logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
+            wrong = torch.sigmoid_(margins.neg_())  # probability of the other response, |residual|
+            worst = wrong.amax(1)
             residuals = wrong.mul_(signs).neg_()
-            gradient[:, :-1] += product(residuals, x)
-            gradient[:, -1] += residuals.sum(1)
+            return product(residuals, x), residuals.sum(1), loss, worst
+
+        gradient = coefficients.new_zeros(coefficients.shape, dtype=torch.float64)
+        loss, worst = gradient.new_zeros(len(points)), weights.new_zeros(len(points))
+        for by_weight, by_bias, part, worst_here in each(sums, blocks(self.factors)):
+            gradient[:, :-1] += by_weight
+            gradient[:, -1] += by_bias
+            loss -= part
+            worst = torch.maximum(worst, worst_here)
         processes.total(gradient, loss)
         processes.largest(worst)
         mean = gradient.cpu().numpy() / self.n_trials
@@ -118,5 +120,6 @@ def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -
     """
     n_trials, identity = len(factors), np.eye(len(coefficients))
     objective = Objective(factors, responses.T, identity, np.zeros(len(coefficients)), n_trials)
-    found = objective.evaluate(coefficients.T.numpy(), np.arange(coefficients.shape[1]))
+    with quietly():
+        found = objective.evaluate(coefficients.T.numpy(), np.arange(coefficients.shape[1]))
     return torch.from_numpy(found.max_gradient)

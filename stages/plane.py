@@ -9,14 +9,17 @@ The sums over trials are torch's. The algebra of two unknowns is NumPy's: torch 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from stages.objective import Array, dots
+from stages.parallel import cut, each
 
 SMALL = 0.1  # root mean square change of the logits, over which their curvature hardly changes
-BLOCK = {"cpu": 2**17, "cuda": 2**26}  # logits in a block of the sums
+BLOCK = {"cpu": 2**18, "cuda": 2**26}  # logits in a block of the sums
 
 
 def search(
@@ -60,15 +63,30 @@ def search(
 
 def _sums_there(there: Array, logits: Tensor, change: Tensor, responses: Tensor) -> tuple[Array, Array, Tensor]:
     """Slopes (n_classes, 2) and Hessian (n_classes, 2, 2) of the mean cross-entropy there, and the logits there."""
-    moved = _moved(there, logits, change)
-    slopes, hessian = np.zeros((len(there), 2)), np.zeros((len(there), 2, 2))
-    for columns in _blocks(logits):
-        residuals = torch.sigmoid(moved[:, columns]).sub_(responses[:, columns])
-        part = (columns.stop - columns.start) / len(logits[0])
-        sums, curvature = _sums_of_block(residuals, logits[:, columns], change[:, columns])
-        slopes += part * sums
-        hessian += part * curvature
-    return slopes, hessian, moved
+    a, b = torch.from_numpy(there).to(logits).tensor_split(2, dim=1)
+    moved = torch.empty_like(logits)
+
+    def sums(columns: slice) -> Array:
+        v, u, z = logits[:, columns], change[:, columns], moved[:, columns]
+        torch.addcmul(v, b, v, out=z).addcmul_(a, u)
+        return _sums_of_block(torch.sigmoid(z).sub_(responses[:, columns]), v, u)
+
+    return *_slopes_and_hessian(sums, logits), moved
+
+
+def _sums(residuals: Tensor, logits: Tensor, change: Tensor) -> tuple[Array, Array]:
+    """The same where the residuals are known."""
+
+    def sums(columns: slice) -> Array:
+        return _sums_of_block(residuals[:, columns], logits[:, columns], change[:, columns])
+
+    return _slopes_and_hessian(sums, logits)
+
+
+def _slopes_and_hessian(sums: Callable[[slice], Array], logits: Tensor) -> tuple[Array, Array]:
+    n_classes, n_trials = logits.shape
+    means = sum(each(sums, cut(n_trials, n_classes, BLOCK[logits.device.type])), np.zeros(())) / n_trials
+    return means[:, :2], means[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
 
 
 def _moved(there: Array, logits: Tensor, change: Tensor) -> Tensor:
@@ -76,30 +94,13 @@ def _moved(there: Array, logits: Tensor, change: Tensor) -> Tensor:
     return torch.addcmul(logits, b, logits).addcmul_(a, change)
 
 
-def _sums(residuals: Tensor, logits: Tensor, change: Tensor) -> tuple[Array, Array]:
-    slopes, hessian = np.zeros((len(logits), 2)), np.zeros((len(logits), 2, 2))
-    for columns in _blocks(logits):
-        part = (columns.stop - columns.start) / len(logits[0])
-        sums, curvature = _sums_of_block(residuals[:, columns], logits[:, columns], change[:, columns])
-        slopes += part * sums
-        hessian += part * curvature
-    return slopes, hessian
-
-
-def _sums_of_block(residuals: Tensor, logits: Tensor, change: Tensor) -> tuple[Array, Array]:
-    """Means over these trials of r (u, v) and p (1 - p) (u, v)(u, v)ᵀ, with u = change, v = logits."""
+def _sums_of_block(residuals: Tensor, logits: Tensor, change: Tensor) -> Array:
+    """Sums over these trials of r (u, v) and of p (1 - p) (uu, uv, vv), with u = change, v = logits: (n_classes, 5)."""
     size = residuals.abs()
     curvature = torch.addcmul(size, size, size, value=-1)  # p (1 - p) = |r| (1 - |r|)
     du, dv = curvature * change, curvature * logits
     pairs = (residuals, change), (residuals, logits), (du, change), (du, logits), (dv, logits)
-    sums = np.stack([dots(s, t) for s, t in pairs], axis=1) / len(residuals[0])
-    return sums[:, :2], sums[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-
-
-def _blocks(logits: Tensor) -> list[slice]:
-    n_classes, n_trials = logits.shape
-    size = max(1, BLOCK[logits.device.type] // n_classes)
-    return [slice(start, min(start + size, n_trials)) for start in range(0, n_trials, size)]
+    return np.stack([dots(s, t) for s, t in pairs], axis=1)
 
 
 def _newton_step(slopes: Array, hessian: Array, sizes: Array) -> Array:

@@ -82,7 +82,7 @@ def _proves(
     the smallest eigenvalue larger. This leaves |g| alone: at the end of a fit g has next to no component there.
     """
     used = weights.topk(min(n_used, len(weights))).indices
-    chosen, weight = factors[used], weights[used].cpu().numpy().astype(precision)
+    chosen, weight = factors.index_select(0, used), weights[used].cpu().numpy().astype(precision)
     if basis is None:
         x = torch.nn.functional.pad(chosen, (0, 1), value=1.0).cpu().numpy()  # (n_used, n_factors + 1)
     else:

@@ -1,0 +1,75 @@
+"""Sums over trials on all cores, in threads that wait asleep.
+
+BLAS and OpenMP have threads of their own, which wait spinning: beside other work on the same cores a product of half
+a millisecond then takes a hundred. So both are held to one thread (`quietly`), trials are cut into parts, and threads
+of ours take part after part. How they are cut depends on the trials alone and results are summed in order: one core or
+many, the sum is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+CORES = torch.get_num_threads()  # as OMP_NUM_THREADS says, or the processor
+
+WAITING = 64  # results that may wait to be summed
+
+
+def cut(n: int, width: int, most: int) -> list[slice]:
+    """Slices of n rows of this width, of about equal length, each of at most `most` numbers if it can be."""
+    count = -(-n * width // most)
+    count = min(n, count + count % 2) if count > 1 else 1  # even, for two cores
+    return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
+
+
+def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+    """The results of `work` on each of the parts, in their order."""
+    for start in range(0, len(parts), WAITING):
+        yield from _each(work, parts[start : start + WAITING])
+
+
+def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    todo, results = iter(range(len(parts))), dict[int, Result]()
+
+    def some() -> None:
+        for k in todo:  # shared: each thread takes the next
+            results[k] = work(parts[k])
+
+    # The calling thread works too: to be woken costs as much as a small product.
+    others = [_pool().submit(some) for _ in range(min(CORES, len(parts)) - 1)]
+    some()
+    for other in others:
+        other.result()
+    return [results[k] for k in range(len(parts))]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _libraries().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CORES)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
