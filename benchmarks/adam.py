@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from stages.adam import epochs
+from stages.adam import Training
 from stages.model import LogisticRegression
 from stages.simulation import draw_notebook_trials, draw_observer
 
@@ -44,7 +44,7 @@ def notebook(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
 
 def ours(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
     """Losses of the pipeline's loop."""
-    losses = epochs(
+    training = Training(
         start(),
         factors,
         responses,
@@ -52,11 +52,10 @@ def ours(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
         beta1=BETA1,
         beta2=BETA2,
         amsgrad=AMSGRAD,
-        num_epochs=NUM_EPOCHS,
         batch_size=BATCH_SIZE,
         seed=0,
     )
-    return list(losses)
+    return list(training.epochs(NUM_EPOCHS))
 
 
 def start() -> LogisticRegression:

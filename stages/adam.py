@@ -15,13 +15,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from stages import processes
 from stages.model import LogisticRegression
 from stages.parallel import quietly
+
+State = dict[str, NDArray[Any]]  # of a training, between two epochs
 
 EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
 SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
@@ -61,48 +66,86 @@ class Adam:
         rate = self._rate * correction / (1 - self._beta1**self._steps)
         self.coefficients.addcdiv_(self._mean, self._scale, value=-rate)
 
+    def state(self) -> State:
+        """Coefficients and moments."""
+        tensors = {"coefficients": self.coefficients, "mean": self._mean, "square": self._square, "bound": self._bound}
+        return {"steps": np.array(self._steps), **{k: v.cpu().numpy().copy() for k, v in tensors.items()}}
 
-def epochs(
-    model: LogisticRegression,
-    factors: torch.Tensor,
-    responses: torch.Tensor,
-    *,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    amsgrad: bool,
-    num_epochs: int,
-    batch_size: int,
-    seed: int,
-) -> Iterator[float]:
-    """Train `model` in place; after each epoch, yield the mean over its batches of the loss before the step, in nats.
+    def restore(self, state: State) -> None:
+        """Take them over."""
+        self._steps = int(state["steps"])
+        for name in ("coefficients", "mean", "square", "bound"):
+            mine = self.coefficients if name == "coefficients" else getattr(self, f"_{name}")
+            mine.copy_(torch.from_numpy(state[name]))
 
-    Args:
-        model: its coefficients are the start, and hold the result of every epoch when that epoch is yielded.
-        factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
-        responses: (n_trials, n_classes), bool, likewise.
-        seed: of the order of the trials; every epoch visits each trial once, the last batch may be smaller.
+
+class Training:
+    """Epochs of Adam over shuffled batches, for one process or for several that share every batch out.
+
+    model: its coefficients are the start, and hold the result of every epoch when that epoch is yielded.
+    factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
+    responses: (n_trials, n_classes), bool, likewise.
+    seed: of the order of the trials; every epoch visits each trial once, the last batch may be smaller.
     """
-    coefficients = model.coefficients()
-    adam = Adam(coefficients, learning_rate, beta1, beta2, amsgrad)
-    size = min(batch_size, len(factors))
-    width = max(factors.shape[1], responses.shape[1])
-    length = size * min(max(1, SPAN_ELEMENTS // (size * width)), -(-len(factors) // size), SPAN_BATCHES)
-    spans = [_Span(factors, responses, length, size, adam) for _ in range(2)]
-    loaded = _loaded(spans, _shuffled(len(factors), length, num_epochs, seed))
-    n_batches, n_spans = -(-len(factors) // size), -(-len(factors) // length)
-    with quietly(), torch.no_grad():  # the second core gathers
-        for _ in range(num_epochs):
-            total = sum(next(loaded).descend() for _ in range(n_spans))
-            model.load_coefficients(coefficients)
-            yield total / n_batches
 
+    def __init__(
+        self,
+        model: LogisticRegression,
+        factors: torch.Tensor,
+        responses: torch.Tensor,
+        *,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        amsgrad: bool,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._model, self._factors, self._responses = model, factors, responses
+        self._adam = Adam(model.coefficients(), learning_rate, beta1, beta2, amsgrad)
+        self._size = min(batch_size, len(factors))
+        self._shuffle = torch.Generator().manual_seed(seed)
+        self._shuffles: dict[int, torch.Tensor] = {}  # its state before these epochs
+        self._done = 0  # epochs
 
-def _shuffled(n_trials: int, length: int, num_epochs: int, seed: int) -> Iterator[torch.Tensor]:
-    """The trials of epoch after epoch, each in an order of its own, `length` at a time."""
-    shuffle = torch.Generator().manual_seed(seed)
-    for _ in range(num_epochs):
-        yield from torch.split(torch.randperm(n_trials, generator=shuffle), length)
+    def epochs(self, num_epochs: int) -> Iterator[float]:
+        """Those that are left of so many; of each, the mean over its batches of the loss before the step, in nats."""
+        n_trials, size = len(self._factors), self._size
+        width = max(self._factors.shape[1], self._responses.shape[1])
+        length = size * min(max(1, SPAN_ELEMENTS // (size * width)), -(-n_trials // size), SPAN_BATCHES)
+        spans = [_Span(self._factors, self._responses, length, size, self._adam) for _ in range(2)]
+        loaded = _loaded(spans, self._shuffled(length, num_epochs))
+        n_batches, n_spans = -(-n_trials // size), -(-n_trials // length)
+        with quietly(), torch.no_grad():  # the second core gathers
+            for _ in range(self._done, num_epochs):
+                total = torch.zeros(1, dtype=torch.float64)
+                for _ in range(n_spans):
+                    total += next(loaded).descend()
+                processes.total(total)
+                self._model.load_coefficients(self._adam.coefficients)
+                self._done += 1
+                yield float(total) / n_batches
+
+    def _shuffled(self, length: int, num_epochs: int) -> Iterator[torch.Tensor]:
+        """The trials of epoch after epoch, each in an order of its own, `length` at a time."""
+        for epoch in range(self._done, num_epochs):
+            self._shuffles = {
+                epoch - 1: self._shuffles.get(epoch - 1, torch.empty(0)),
+                epoch: self._shuffle.get_state(),
+            }
+            yield from torch.split(torch.randperm(len(self._factors), generator=self._shuffle), length)
+
+    def state(self) -> State:
+        """Everything that the epochs to come depend on."""
+        shuffle = self._shuffles.get(self._done, self._shuffle.get_state())
+        return {"done": np.array(self._done), "shuffle": shuffle.numpy(), **self._adam.state()}
+
+    def restore(self, state: State) -> None:
+        """Go on where `state` was asked for: to the last bit as if there had been no stop."""
+        self._done = int(state["done"])
+        self._shuffle.set_state(torch.from_numpy(state["shuffle"]))
+        self._adam.restore(state)
+        self._model.load_coefficients(self._adam.coefficients)
 
 
 def _loaded(spans: list[_Span], rows: Iterator[torch.Tensor]) -> Iterator[_Span]:
@@ -136,11 +179,15 @@ class _Span:
         self._z = adam.coefficients.new_empty(length, n_classes)
         self._residual = adam.coefficients.new_empty(batch_size, n_classes)
         self._length = 0
-        self._steps: dict[int, list[Callable[[], None]]] = {}
+        self._steps: dict[int, tuple[list[tuple[int, int]], list[Callable[[], None]]]] = {}
 
     def gather(self, rows: torch.Tensor) -> _Span:
-        """Fetch the trials `rows` (at most `length`,); returns itself."""
-        self._length = n = len(rows)
+        """Fetch this process's share of each batch of the trials `rows` (at most `length`,); returns itself."""
+        self._length = len(rows)
+        if processes.joined():
+            batches = torch.split(rows, self._size)
+            rows = torch.cat([batch[processes.share(len(batch))] for batch in batches])
+        n = len(rows)
         torch.index_select(self._factors, 0, rows, out=self._gathered[:n])
         torch.index_select(self._responses, 0, rows, out=self._answers[:n])
         if self._x is not self._gathered:
@@ -149,35 +196,53 @@ class _Span:
         return self
 
     def descend(self) -> float:
-        """One step of Adam per batch; returns the sum of the batch losses, each before its step, in nats."""
+        """One step of Adam per batch; returns this process's part of the sum of their losses, each before its step."""
         n = self._length
         if n not in self._steps:  # making views costs as much as a small product; there are but two lengths
             self._steps[n] = self._bind(n)
-        for step in self._steps[n]:
+        batches, steps = self._steps[n]
+        for step in steps:
             step()
-        losses = binary_cross_entropy_with_logits(self._z[:n], self._y[:n], reduction="none")
-        return float(sum(batch.mean() for batch in torch.split(losses, self._size)))
+        used = sum(share for _, share in batches)
+        losses = binary_cross_entropy_with_logits(self._z[:used], self._y[:used], reduction="none")
+        parts = torch.split(losses, [share for _, share in batches])
+        n_classes = losses.shape[1]
+        return float(sum(part.sum() / (size * n_classes) for part, (size, _) in zip(parts, batches, strict=True)))
 
-    def _bind(self, n: int) -> list[Callable[[], None]]:
-        """What to call for each batch of the first `n` gathered trials."""
-        parts = (torch.split(part[:n], self._size) for part in (self._x, self._y, self._z))
-        return [_step(self._adam, x, y, z, self._residual[: len(x)]) for x, y, z in zip(*parts, strict=True)]
+    def _bind(self, n: int) -> tuple[list[tuple[int, int]], list[Callable[[], None]]]:
+        """Size and share of each batch of `n` trials, and what to call for it."""
+        sizes = [min(self._size, n - start) for start in range(0, n, self._size)]
+        batches = [(size, len(range(size)[processes.share(size)])) for size in sizes]
+        shares = [share for _, share in batches]
+        parts = (torch.split(part[: sum(shares)], shares) for part in (self._x, self._y, self._z))
+        steps = [
+            _step(self._adam, x, y, z, self._residual[: len(x)], size)
+            for x, y, z, size in zip(*parts, sizes, strict=True)
+        ]
+        return batches, steps
 
 
-def _step(adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, residual: torch.Tensor) -> Callable[[], None]:
-    """One step of `adam` on one batch, bound to its buffers: x (n, n_factors); y, z and residual (n, n_classes)."""
+def _step(
+    adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, residual: torch.Tensor, size: int
+) -> Callable[[], None]:
+    """One step of `adam` on a batch of `size` trials, of which this process has x (n, n_factors) and y (n, n_classes).
+
+    Bound to its buffers; z and residual are (n, n_classes).
+    """
     bias, bias_gradient = adam.coefficients[-1], adam.gradient[-1]
     forward = _product(x, adam.coefficients[:-1], out=z)
     backward = _product(x.T, residual, out=adam.gradient[:-1])
-    size = residual.numel()
+    count, joined = size * y.shape[1], processes.joined()
 
     def step() -> None:
         forward()
         z.add_(bias)
         torch.sigmoid(z, out=residual)
-        residual.sub_(y).div_(size)
+        residual.sub_(y).div_(count)
         backward()
         torch.sum(residual, 0, out=bias_gradient)
+        if joined:
+            processes.total(adam.gradient)
         adam.step()
 
     return step

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,6 +86,8 @@ class ExactFit:
     pilot_trials: int  # over so many trials
 
 
+State = dict[str, NDArray[Any]]  # of a fit, between two iterations
+PER_CLASS = ("classes", "points", "gradient", "max_gradient", "worst", "loss")  # arrays of a descent, class by class
 Pair = tuple[Array, Array, Array]  # step s, change of gradient y, both (n_classes, rank + 1), rho = 1/s·y
 
 
@@ -186,12 +189,53 @@ class Descent:
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Go on with these rows only: a class that has arrived costs nothing any more."""
-        for name in ("classes", "points", "gradient", "max_gradient", "worst", "loss"):
+        for name in PER_CLASS:
             setattr(self, name, getattr(self, name)[rows])
         chosen = torch.from_numpy(rows)
         self.logits, self.residuals = self.logits[chosen], self.residuals[chosen]
         self.responses = self.responses[chosen]
         self.pairs = deque(((s[rows], y[rows], rho[rows]) for s, y, rho in self.pairs), maxlen=PAIRS)
+
+    def is_separable(self, row: int, factors: Tensor, responses: Tensor) -> bool:
+        """The linear programme's word on the class in this row; factors and responses of all trials."""
+        assert self.objective is not None
+        basis = self.objective.basis
+        return is_separable(factors, responses, self.points[row] @ basis, basis)
+
+    def report(self, rows: NDArray[np.bool_], found: ExactFit, tolerance: float) -> None:
+        """Enter what these rows have reached into the result."""
+        assert self.objective is not None
+        classes, gradient = self.classes[rows], self.max_gradient[rows]
+        found.loss.numpy()[classes] = self.loss[rows]
+        found.coefficients.numpy()[:, classes] = (self.points[rows] @ self.objective.basis).T
+        found.max_gradient.numpy()[classes] = gradient
+        found.converged.numpy()[classes] = gradient <= tolerance
+        found.iterations.numpy()[classes] = self.iterations
+        found.evaluations.numpy()[classes] = self.evaluations
+
+    def state(self) -> State:
+        """Everything that the steps to come depend on, but for the trials."""
+        counts = (self.iterations, self.evaluations, self.pilot_evaluations)
+        pairs = {
+            f"{name}{k}": part for k, pair in enumerate(self.pairs) for name, part in zip("syr", pair, strict=True)
+        }
+        own = {name: getattr(self, name) for name in PER_CLASS}
+        return {"counts": np.array(counts), "logits": self.logits.cpu().numpy(), **own, **pairs}
+
+    @classmethod
+    def restored(cls, sample: Sample, objective: Objective, state: State) -> Descent:
+        """Where `state` was asked for."""
+        self = cls.__new__(cls)
+        self.sample, self.objective = sample, objective
+        self.iterations, self.evaluations, self.pilot_evaluations = (int(n) for n in state["counts"])
+        for name in PER_CLASS:
+            setattr(self, name, state[name])
+        self.responses = sample.responses[torch.from_numpy(self.classes)]
+        self.logits = torch.from_numpy(state["logits"]).to(sample.factors)
+        self.residuals = torch.sigmoid(self.logits).sub_(self.responses)
+        n_pairs = sum(name.startswith("s") and name[1:].isdigit() for name in state)
+        self.pairs = deque(((state[f"s{k}"], state[f"y{k}"], state[f"r{k}"]) for k in range(n_pairs)), maxlen=PAIRS)
+        return self
 
     def noise(self) -> Array:
         """Expected squared length of the gradient that sampling alone makes, (n_classes,)."""
@@ -206,19 +250,25 @@ def fit(
     ridge: float = 0.0,
     tolerance: float = 1e-6,
     max_iterations: int = 500,
+    dtype: torch.dtype = torch.float64,
     progress: Callable[[int, float], None] | None = None,
+    start: State | None = None,
+    keep: Callable[[Callable[[], State]], None] | None = None,
 ) -> ExactFit:
     """The minimum of the objective (`stages.objective`) for every class, with the evidence that it is one.
 
-    factors:    (n_trials, n_factors) float64 or float32, which is also the precision of the products; may be
-                memory-mapped.
+    factors:    (n_trials, n_factors) float64 or float32, on the CPU or on CUDA; may be memory-mapped. Several
+                processes (`stages.processes`) are each given all of them, and read their own.
     responses:  (n_trials, n_classes) bool.
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
     tolerance:  every class ends with max |gradient| <= tolerance, the gradient being that of *its own* mean
                 over trials (not divided by n_classes) in the units of the factors: what scikit-learn's `tol`
                 bounds in a fit of one class. Where ridge is 0 a class may go on below it, for the proof that
                 its estimate exists.
+    dtype:      of the products.
     progress:   called after each iteration with its number and the largest gradient left.
+    start:      a state that `keep` was given in a fit of the same arguments, to go on from there.
+    keep:       called after each iteration on all trials with a function that returns the state.
 
     Raises NoEstimate where ridge is 0 and the factors separate a class's responses: what is returned with
     ridge 0 has been proven to exist (`stages.separation`). Raises NotConverged, and ValueError for arrays that
@@ -226,61 +276,92 @@ def fit(
     """
     _check(factors, responses, ridge, tolerance)
     with quietly():
-        return _fit(factors, responses, ridge, tolerance, max_iterations, progress or (lambda *_: None))
+        return _Fit(factors, responses, ridge, tolerance, max_iterations, dtype).run(
+            progress or (lambda *_: None), start, keep or (lambda _: None)
+        )
 
 
-def _fit(
-    factors: Tensor,
-    responses: Tensor,
-    ridge: float,
-    tolerance: float,
-    max_iterations: int,
-    progress: Callable[[int, float], None],
-) -> ExactFit:
-    (n_trials, n_factors), n_classes = factors.shape, responses.shape[1]
-    sample = Sample(factors, responses, min(SAMPLE // n_factors, KEPT // n_classes))
-    coordinates = standardise(sample, factors, ridge)
-    descent = _pilot(sample, n_trials, tolerance, max_iterations, progress)
+class _Fit:
+    """A fit under way: what is asked, what is found, and for each class how often a proof was tried."""
 
-    own = processes.share(n_trials)
-    by_class = responses[own].T
-    if by_class.numel() <= KEPT:
-        by_class = by_class.contiguous()  # sums along rows are faster
-    penalty = np.append(np.full(n_factors, ridge), 0)
-    objective = Objective(factors[own], by_class, coordinates.basis(), penalty, n_trials)
-    descent.turn_to(objective)
+    def __init__(
+        self,
+        factors: Tensor,
+        responses: Tensor,
+        ridge: float,
+        tolerance: float,
+        max_iterations: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self.factors, self.responses = factors, responses
+        self.ridge, self.tolerance, self.max_iterations, self.dtype = ridge, tolerance, max_iterations, dtype
 
-    found = _blank(n_factors, n_classes, descent)
-    proofs, next_proof = np.zeros((2, n_classes), dtype=int)
-    separated: list[int] = []
-    while len(descent.classes):
-        last = descent.iterations >= max_iterations
-        arrived = (descent.max_gradient <= tolerance) & (last | (next_proof[descent.classes] <= descent.iterations))
-        apart = (descent.worst < 0.5) & (ridge == 0)
-        in_question = np.flatnonzero(arrived & ~apart) if ridge == 0 else np.arange(0)
-        for row, proven in zip(in_question, each(descent.proves_existence, in_question.tolist()), strict=True):
-            if proven:
-                continue
+    def run(
+        self,
+        progress: Callable[[int, float], None],
+        start: State | None,
+        keep: Callable[[Callable[[], State]], None],
+    ) -> ExactFit:
+        (n_trials, n_factors), n_classes = self.factors.shape, self.responses.shape[1]
+        sample = Sample(self.factors, self.responses, min(SAMPLE // n_factors, KEPT // n_classes))
+        coordinates = standardise(sample, self.factors, self.ridge)
+        own = processes.share(n_trials)
+        by_class = self.responses[own].T
+        if by_class.numel() <= KEPT:
+            by_class = by_class.contiguous()  # sums along rows are faster
+        penalty = np.append(np.full(n_factors, self.ridge), 0)
+        objective = Objective(self.factors[own], by_class, coordinates.basis(), penalty, n_trials, self.dtype)
+
+        self.found = _blank(n_factors, n_classes, len(sample))
+        self.proofs, self.next_proof = np.zeros((2, n_classes), dtype=int)
+        self.separated = np.zeros(n_classes, dtype=bool)
+        if start is None:
+            descent = _pilot(sample, n_trials, self.tolerance, self.max_iterations, progress)
+            descent.turn_to(objective)
+        else:
+            descent = Descent.restored(sample, objective, start)
+            for name, mine in self._arrays().items():
+                mine[:] = start[name]
+        self.found = replace(self.found, pilot_evaluations=descent.pilot_evaluations)
+        while len(descent.classes):
+            self._let_go(descent)
+            if len(descent.classes):
+                descent.step()
+                progress(descent.iterations, float(descent.max_gradient.max()))
+                keep(lambda: descent.state() | {name: mine.copy() for name, mine in self._arrays().items()})
+        if self.separated.any():
+            raise NoEstimate(np.flatnonzero(self.separated).tolist())
+        if not self.found.converged.all():
+            raise NotConverged(self.found, self.tolerance)
+        return self.found
+
+    def _let_go(self, descent: Descent) -> None:
+        """Enter those classes into the result that have arrived, with proof, or that never will."""
+        last = descent.iterations >= self.max_iterations
+        due = self.next_proof[descent.classes] <= descent.iterations
+        arrived = (descent.max_gradient <= self.tolerance) & (last | due)
+        apart = (descent.worst < 0.5) & (self.ridge == 0)
+        in_question = np.flatnonzero(arrived & ~apart) if self.ridge == 0 else np.arange(0)
+        proven = np.array([*each(descent.proves_existence, in_question.tolist())], dtype=bool)
+        for row in in_question[~proven]:
             k = descent.classes[row]
-            proofs[k], next_proof[k] = proofs[k] + 1, descent.iterations + BETWEEN_PROOFS
-            if last or proofs[k] == PROOFS:
-                start = descent.points[row] @ objective.basis
-                apart[row] = is_separable(factors, responses[:, k], start, objective.basis)
+            self.proofs[k] += 1
+            self.next_proof[k] = descent.iterations + BETWEEN_PROOFS
+            if last or self.proofs[k] == PROOFS:
+                apart[row] = descent.is_separable(row, self.factors, self.responses[:, k])
             else:  # a smaller gradient proves more
                 arrived[row] = False
         leaving = arrived | apart | last | ~np.isfinite(descent.max_gradient)
         if leaving.any():
-            _report(descent, objective, leaving, found, tolerance)
-            separated += descent.classes[apart].tolist()
+            self.separated[descent.classes[apart]] = True
+            descent.report(leaving, self.found, self.tolerance)
             descent.keep(~leaving)
-        if len(descent.classes):
-            descent.step()
-            progress(descent.iterations, float(descent.max_gradient.max()))
-    if separated:
-        raise NoEstimate(sorted(separated))
-    if not found.converged.all():
-        raise NotConverged(found, tolerance)
-    return found
+
+    def _arrays(self) -> State:
+        """What has been found so far, to be read and written."""
+        names = ("coefficients", "loss", "max_gradient", "converged", "iterations", "evaluations")
+        found = {f"found_{name}": getattr(self.found, name).numpy() for name in names}
+        return {**found, "proofs": self.proofs, "next_proof": self.next_proof, "separated": self.separated}
 
 
 def _pilot(
@@ -307,7 +388,7 @@ def _pilot(
     return pilot
 
 
-def _blank(n_factors: int, n_classes: int, pilot: Descent) -> ExactFit:
+def _blank(n_factors: int, n_classes: int, pilot_trials: int) -> ExactFit:
     loss, max_gradient = torch.zeros(2, n_classes).double()
     iterations, evaluations = torch.zeros(2, n_classes, dtype=torch.int64)
     return ExactFit(
@@ -317,20 +398,9 @@ def _blank(n_factors: int, n_classes: int, pilot: Descent) -> ExactFit:
         converged=torch.zeros(n_classes, dtype=torch.bool),
         iterations=iterations,
         evaluations=evaluations,
-        pilot_evaluations=pilot.pilot_evaluations,
-        pilot_trials=len(pilot.sample),
+        pilot_evaluations=0,
+        pilot_trials=pilot_trials,
     )
-
-
-def _report(descent: Descent, objective: Objective, rows: NDArray[np.bool_], found: ExactFit, tolerance: float) -> None:
-    """Enter what these rows have reached into the result."""
-    classes, points, gradient = descent.classes[rows], descent.points[rows], descent.max_gradient[rows]
-    found.loss.numpy()[classes] = descent.loss[rows]
-    found.coefficients.numpy()[:, classes] = (points @ objective.basis).T
-    found.max_gradient.numpy()[classes] = gradient
-    found.converged.numpy()[classes] = gradient <= tolerance
-    found.iterations.numpy()[classes] = descent.iterations
-    found.evaluations.numpy()[classes] = descent.evaluations
 
 
 def _check(factors: Tensor, responses: Tensor, ridge: float, tolerance: float) -> None:

@@ -9,8 +9,8 @@ The factors are read in blocks of rows, once for the logits and, while the block
 for the gradient; all classes share both products. No other copy of the factors is made, and no column of ones
 for the bias.
 
-Classes come first, (n_classes, ...), so that sums over trials run along memory. Products are made in the
-precision of the factors, and their sums over blocks kept in float64. What has a length of trials is torch's, on
+Classes come first, (n_classes, ...), so that sums over trials run along memory. Sums over blocks are kept in
+float64, whatever the precision of the products. What has a length of trials is torch's, on
 the CPU or on CUDA; what has a length of coefficients is NumPy's.
 """
 
@@ -71,14 +71,15 @@ class Objective:
     basis: Array  # (rank + 1, n_factors + 1)
     ridge: Array  # (n_factors + 1,), 0 for the bias
     n_trials: int  # of all processes
+    dtype: torch.dtype = torch.float64  # of the products; blocks of other factors are converted
 
     def evaluate(self, points: Array, classes: NDArray[np.intp]) -> Evaluation:
         """Everything of these classes; logits are made, and forgotten, by blocks."""
-        coefficients = torch.from_numpy(points @ self.basis).to(self.factors)
+        coefficients = torch.from_numpy(points @ self.basis).to(self.factors.device, self.dtype)
         weights, bias = coefficients[:, :-1], coefficients[:, -1:]
 
         def sums(rows: slice) -> tuple[Tensor, ...]:
-            x = self.factors[rows]  # (block, n_factors)
+            x = self.factors[rows].to(self.dtype)  # (block, n_factors)
             signs = self._responses(classes, rows).to(x.dtype).mul_(2).sub_(1)  # (n_classes, block)
             margins = product(weights, x.T).add_(bias).mul_(signs)
             loss = logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stages.exact import NoEstimate, fit
@@ -13,7 +14,7 @@ from stages.predictions import best_ridge
 ROUNDS = 2  # of estimating the signal at one ridge, and the best ridge for that signal
 
 
-def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations: int) -> float:
+def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations: int, dtype: torch.dtype) -> float:
     """One strength for all classes, as `stages.exact.fit` takes it; factors (n_trials, n_factors), bool responses.
 
     The theory needs to know the observer: the strength of its signal (gamma, the sd of its logits) and its intercept.
@@ -23,10 +24,10 @@ def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations:
     returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can be
     told. Raises OutsideTheory or UntrustedFit where none can.
     """
-    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.numpy())
+    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.cpu().numpy())
 
     def best_after(ridge: float) -> float:
-        fitted = fit(factors, responses, ridge=ridge, tolerance=tolerance, max_iterations=max_iterations)
+        fitted = fit(factors, responses, ridge=ridge, tolerance=tolerance, max_iterations=max_iterations, dtype=dtype)
         signal, intercept = _observer(factors, responses, fitted.coefficients, ridge)
         return best_ridge(kappa, signal, intercept) * variance
 
@@ -47,7 +48,7 @@ def _observer(factors: Tensor, responses: Tensor, coefficients: Tensor, ridge: f
     for k in range(responses.shape[1]):
         try:
             one = slice(k, k + 1)
-            [found] = infer(factors.numpy(), responses[:, one].numpy(), coefficients[:, one].numpy(), ridge)
+            [found] = infer(factors.cpu().numpy(), responses[:, one].cpu().numpy(), coefficients[:, one].numpy(), ridge)
         except (OutsideTheory, UntrustedFit) as error:
             reason = error
         else:

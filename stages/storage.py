@@ -15,13 +15,18 @@ whose DVC was killed renames nothing: so the orphan cannot write over what a rer
 from __future__ import annotations
 
 import csv
+import functools
+import hashlib
+import importlib.metadata
 import io
 import json
 import math
 import os
+import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -198,16 +203,18 @@ class Outputs:
         outputs.table("loss.csv", {"epoch": epochs, "loss": losses})
     """
 
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
+    def __init__(self, stage: str, keep: bool = True) -> None:
+        """keep: whether they are wanted; of several processes one keeps, and the others write for nobody."""
+        self._stage, self._keep = stage, keep
         self._folder = DATA / ".partial"
         self._parent = os.getppid()
 
     def __enter__(self) -> Outputs:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for left_over in self._folder.glob(f"{self._stage}-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
+        if self._keep:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for left_over in self._folder.glob(f"{self._stage}-*"):
+                shutil.rmtree(left_over, ignore_errors=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder if self._keep else None))
         (self._scratch / "outputs").mkdir()
         return self
 
@@ -223,7 +230,10 @@ class Outputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _commit(self) -> None:
-        if "DVC_STAGE" in os.environ and os.getppid() != self._parent:
+        if not self._keep:
+            return
+        orphaned = "DVC_STAGE" in os.environ and os.getppid() != self._parent
+        if orphaned or not _alive(os.environ.get("TRAIN_SUPERVISOR")):
             raise InputError(f"DVC was killed while {self._stage} ran; this run has written nothing")
         try:
             whole = sorted((self._scratch / "outputs").iterdir())
@@ -287,6 +297,81 @@ class Outputs:
     def json(self, name: str, numbers: Mapping[str, Any]) -> None:
         """Nested numbers with SIGNIFICANT_DIGITS digits; None (undefined here) becomes null."""
         self.path(name).write_text(json.dumps(_rounded(numbers), indent=2) + "\n", encoding="utf-8")
+
+
+def _alive(process: str | None) -> bool:
+    """Whether the process with this number is, or none is named."""
+    try:
+        os.kill(int(process or os.getpid()), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Unfinished:
+    """The state of a stage's run, kept beside its outputs, which DVC removes before it starts a stage again.
+
+    A run of minutes that is killed goes on from there. A state is taken up only by a run of the same parameters, code,
+    libraries, data and number of processes; that of another run is left where it is until this run saves its own.
+
+    unfinished = Unfinished("train", asked)
+    state = unfinished.state()                  # arrays, or None
+    unfinished.offer(lambda: {...})             # now and then; saved at most every UNFINISHED_SECONDS (30)
+    unfinished.done()
+    """
+
+    def __init__(self, stage: str, asked: object, keep: bool = True) -> None:
+        self._path, self._asked, self._keep = DATA / ".unfinished" / f"{stage}.npz", asked, keep
+        seconds = os.environ.get("UNFINISHED_SECONDS", "30")
+        if not seconds.replace(".", "", 1).isdigit():
+            raise InputError(f"UNFINISHED_SECONDS = {seconds!r} must be a number of seconds, at least 0")
+        self._seconds = float(seconds)
+        self._last = time.monotonic()
+
+    def state(self) -> dict[str, NDArray[Any]] | None:
+        """What an earlier run of the same kind has left, if there is one."""
+        if not self._keep or not self._path.exists():
+            return None
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                state = dict(file)
+            mine = str(state.pop("run")) == self._run
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+            print(f"{self._path} is truncated or of another version: left aside, starting from the beginning")
+            return None
+        if not mine:
+            print(f"{self._path} is of other data, parameters or code: left aside, starting from the beginning")
+            return None
+        return state
+
+    def offer(self, state: Callable[[], Mapping[str, NDArray[Any]]]) -> None:
+        """Save what `state` returns, if it is time."""
+        if not self._keep or time.monotonic() - self._last < self._seconds:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez(file, run=np.array(self._run), **dict(state()))  # type: ignore[arg-type]  # it allows a bool, too
+        partial.replace(self._path)
+        self._last = time.monotonic()
+
+    def done(self) -> None:
+        """The run has ended well: its state is no longer needed."""
+        if self._keep and self._path.exists():
+            self._path.unlink()
+
+    @functools.cached_property
+    def _run(self) -> str:
+        """A digest of all that decides what the run's outputs are."""
+        digest = hashlib.sha256(repr(self._asked).encode())
+        for package in ("python", "numpy", "torch"):
+            version = platform.python_version() if package == "python" else importlib.metadata.version(package)
+            digest.update(f"{package} {version}".encode())
+        code = sorted(Path(__file__).parent.glob("*.py"))
+        for path in [*code, *(DATA / "train" / f"{name}.npy" for name in ("factors", "responses"))]:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
 
 def _cells(column: ArrayLike) -> Iterator[str]:

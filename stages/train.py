@@ -3,38 +3,52 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from stages import adam
+from stages import adam, processes
 from stages.errors import InputError, run
 from stages.model import LogisticRegression
 from stages.objective import largest_gradient
 from stages.parameters import Train, read
-from stages.storage import Outputs, checkpoint_name, read_trials
+from stages.storage import Outputs, Unfinished, checkpoint_name, read_trials
 
 
 def main() -> None:
     p = read(Train)
+    launcher = os.environ.get(processes.LAUNCHER)
+    if launcher and not processes.launched():
+        processes.launch(launcher, "stages.train")
+        return
+    device = choose_device(p.device)
     trials = read_trials("train")
     factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
-    with Outputs("train") as outputs:
-        if p.solver == "adam":
-            train_adam(p, factors, responses, outputs)
-        else:
-            train_exact(p, factors, responses, outputs)
+    try:
+        with processes.together(device):
+            first, asked = processes.rank() == 0, (p, str(device), processes.count())
+            unfinished = Unfinished("train", asked, keep=first)
+            with Outputs("train", keep=first) as outputs:
+                fit = train_adam if p.solver == "adam" else train_exact
+                fit(p, factors, responses, device, outputs, unfinished)
+            unfinished.done()
+    except processes.Lost as lost:
+        raise InputError(f"train: {lost}; no model was written") from None
 
 
-def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -> None:
+def train_adam(
+    p: Train, factors: Tensor, responses: Tensor, device: torch.device, outputs: Outputs, unfinished: Unfinished
+) -> None:
     """The notebook's fit: so many epochs of Adam, wherever they lead."""
     torch.manual_seed(p.seed)
-    dtype, device = getattr(torch, p.dtype), choose_device(p.device)
-    model = LogisticRegression(factors.shape[1], responses.shape[1], dtype, device)
-    epochs = adam.epochs(
+    model = LogisticRegression(factors.shape[1], responses.shape[1], getattr(torch, p.dtype), device)
+    training = adam.Training(
         model,
         factors,
         responses,
@@ -42,16 +56,26 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
         beta1=p.beta1,
         beta2=p.beta2,
         amsgrad=p.amsgrad,
-        num_epochs=p.num_epochs,
         batch_size=p.batch_size,
         seed=p.seed,
     )
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     losses: list[float] = []
-    checkpoints: list[int] = []
-    terminal = sys.stderr.isatty()
-    with tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress:
-        for epoch, loss in enumerate(epochs):
+    checkpoints: dict[int, NDArray[Any]] = {}
+    state = processes.shared_state(unfinished.state())
+    if state:
+        training.restore(state)
+        losses = state["losses"].tolist()
+        checkpoints = dict(zip(state["epochs"].tolist(), state["checkpoints"], strict=True))
+        say(f"going on from epoch {len(losses)}, where an earlier run was stopped")
+
+    def kept() -> dict[str, NDArray[Any]]:
+        at, fits = np.array([*checkpoints]), np.stack([*checkpoints.values()])
+        return {**training.state(), "losses": np.array(losses), "epochs": at, "checkpoints": fits}
+
+    terminal = sys.stderr.isatty() and processes.rank() == 0
+    with tqdm(total=p.num_epochs, initial=len(losses), unit="epoch", disable=not terminal) as progress:
+        for epoch, loss in enumerate(training.epochs(p.num_epochs), start=len(losses)):
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} in epoch {epoch}; lower train.learning_rate in params.yaml, "
@@ -60,21 +84,23 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
             losses.append(loss)
             progress.update()
             if epoch % every == 0 or epoch == p.num_epochs - 1:
-                save(outputs, checkpoint_name(epoch), model.coefficients())
-                checkpoints.append(epoch)
+                checkpoints[epoch] = model.coefficients().cpu().numpy()
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if not terminal:
-                    print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
+                    say(f"Iteration: {epoch} - Loss: {loss:.5f}")
+            unfinished.offer(kept)
     coefficients = model.coefficients().cpu().double()
     gradients = largest_gradient(factors, responses, coefficients)
     steps = p.num_epochs * math.ceil(len(factors) / p.batch_size)
+    for epoch, fitted in checkpoints.items():
+        save(outputs, checkpoint_name(epoch), torch.from_numpy(fitted))
     save(
         outputs,
         "model.safetensors",
         coefficients,
         solver=p.solver,
         ridge=0.0,
-        checkpoints=checkpoints,
+        checkpoints=[*checkpoints],
         iterations=[steps] * len(gradients),
         evaluations=[p.num_epochs] * len(gradients),
         pilot_evaluations=0,
@@ -84,19 +110,22 @@ def train_adam(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -
     outputs.table("loss.csv", {"epoch": list(range(p.num_epochs)), "loss": losses})
 
 
-def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) -> None:
+def train_exact(
+    p: Train, factors: Tensor, responses: Tensor, device: torch.device, outputs: Outputs, unfinished: Unfinished
+) -> None:
     """The one minimum of the loss, with the evidence that it is reached."""
     from stages import exact, ridge  # and with them scipy: Adam does not pay for it
 
-    precision = str(factors.dtype).removeprefix("torch.")
-    if p.device == "cuda":
-        raise InputError("params.yaml: train.device = 'cuda', but solver lbfgs runs on the cpu; use auto or cpu")
-    if p.dtype != precision:
-        raise InputError(
-            f"params.yaml: train.dtype = '{p.dtype}', but solver lbfgs works in the factors' precision, {precision}"
-        )
-    limits: dict[str, Any] = {"tolerance": p.tolerance, "max_iterations": p.max_iterations}
-    with tqdm(unit="iteration", disable=None, leave=False) as progress:
+    limits: dict[str, Any] = {
+        "tolerance": p.tolerance,
+        "max_iterations": p.max_iterations,
+        "dtype": getattr(torch, p.dtype),
+    }
+    factors, responses = factors.to(device), responses.to(device)
+    state = processes.shared_state(unfinished.state())
+    if state:
+        say(f"going on from iteration {state['counts'][0]}, where an earlier run was stopped")
+    with tqdm(unit="iteration", disable=None if processes.rank() == 0 else True, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
             progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
@@ -104,7 +133,9 @@ def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) 
 
         try:
             strength = ridge.choose(factors, responses, **limits) if p.ridge == "auto" else p.ridge
-            fit = exact.fit(factors, responses, ridge=strength, progress=advance, **limits)
+            fit = exact.fit(
+                factors, responses, ridge=strength, progress=advance, start=state, keep=unfinished.offer, **limits
+            )
         except (exact.NotConverged, ValueError) as error:
             raise InputError(
                 f"data/train: {error} (params.yaml: train.ridge = {p.ridge}, .max_iterations = {p.max_iterations})"
@@ -126,15 +157,22 @@ def train_exact(p: Train, factors: Tensor, responses: Tensor, outputs: Outputs) 
     )
     outputs.table("loss.csv", {"epoch": [iterations], "loss": [loss]})
     if p.ridge == "auto":
-        print(f"ridge {strength:.6g}, the best by theory")
-    print(f"{iterations} iterations, largest gradient {float(fit.max_gradient.max()):.1e}, loss {loss:.7f} nats")
+        say(f"ridge {strength:.6g}, the best by theory")
+    say(f"{iterations} iterations, largest gradient {float(fit.max_gradient.max()):.1e}, loss {loss:.7f} nats")
+
+
+def say(line: str) -> None:
+    """A line for a person, once and not from every process."""
+    if processes.rank() == 0:
+        print(line, flush=True)
 
 
 def choose_device(name: str) -> torch.device:
     """The device that `train.device` names; "auto" is CUDA where there is one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("params.yaml: train.device = 'cuda', but there is no CUDA device here; use auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    cuda = name != "cpu" and torch.cuda.is_available()
+    return processes.local_device(torch.device("cuda" if cuda else "cpu"))
 
 
 def save(outputs: Outputs, name: str, coefficients: Tensor, **evidence: object) -> None:

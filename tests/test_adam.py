@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.adam import Adam, epochs
+from stages.adam import Adam, Training
 from stages.model import LogisticRegression
 from tests.conftest import Project
 
@@ -61,7 +61,7 @@ def test_epochs_are_those_of_torchs_own_parts(
     expected = naive_epochs(naive, factors, responses, 3, batch_size, 11, amsgrad)
     settings = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99}
     losses = list(
-        epochs(ours, factors, responses, **settings, amsgrad=amsgrad, num_epochs=3, batch_size=batch_size, seed=11)
+        Training(ours, factors, responses, **settings, amsgrad=amsgrad, batch_size=batch_size, seed=11).epochs(3)
     )
     assert losses == pytest.approx(expected, rel=1e-10)
     assert torch.allclose(ours.coefficients(), naive.coefficients(), rtol=1e-8, atol=1e-10)
@@ -91,7 +91,7 @@ def test_spans_of_any_length_give_the_same_fit(monkeypatch: pytest.MonkeyPatch) 
         torch.manual_seed(1)
         model = LogisticRegression(3, 2, torch.float64, CPU)
         settings = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "amsgrad": True}
-        for _ in epochs(model, factors, responses, **settings, num_epochs=4, batch_size=16, seed=2):  # type: ignore[arg-type]
+        for _ in Training(model, factors, responses, **settings, batch_size=16, seed=2).epochs(4):  # type: ignore[arg-type]
             pass
         return model.coefficients()
 
@@ -108,7 +108,7 @@ def test_float32_is_float64_up_to_its_rounding() -> None:
         model = LogisticRegression(4, 3, dtype, CPU)
         model.load_coefficients(torch.zeros(5, 3, dtype=dtype))
         settings = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "amsgrad": True}
-        for _ in epochs(model, factors, responses, **settings, num_epochs=20, batch_size=64, seed=0):  # type: ignore[arg-type]
+        for _ in Training(model, factors, responses, **settings, batch_size=64, seed=0).epochs(20):  # type: ignore[arg-type]
             pass
         fits.append(model.coefficients())
     assert fits[1].dtype == torch.float32

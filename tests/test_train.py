@@ -81,7 +81,7 @@ def test_a_fit_that_ends_too_early_fails(exact: Project, refuses: Refuses) -> No
     assert "not converged" in refuses(train.main)
 
 
-@pytest.mark.parametrize(("key", "value"), [("device", "cuda"), ("dtype", "float32")])
+@pytest.mark.parametrize(("key", "value"), [("device", "cuda")])
 def test_what_the_exact_solver_cannot_do_is_said(key: str, value: str, exact: Project, refuses: Refuses) -> None:
     exact.set(train={key: value})
     assert f"train.{key} = '{value}'" in refuses(train.main)
