@@ -24,6 +24,7 @@ format: $(VENV)/development       ## rewrite the code in the project's format
 bench: $(VENV)/development        ## what is promised of speed, measured
 	$(RUN) python -m benchmarks.adam
 	$(RUN) python -m benchmarks.exact
+	$(RUN) python -m benchmarks.growth
 
 study: $(VENV)/development        ## do the corrected intervals cover? simulated over designs, some ten minutes
 	$(RUN) python -m benchmarks.coverage

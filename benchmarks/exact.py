@@ -1,6 +1,6 @@
-"""How fast is the exact fit? Against scikit-learn, against its own matrix products, and as the trials grow.
+"""How fast is the exact fit? Against scikit-learn, and against its own matrix products.
 
-    python -m benchmarks.exact [headline] [table] [floor] [growth] [--full]
+    python -m benchmarks.exact [headline] [table] [floor] [--full]
 
 Both sides of a comparison run in this process, in turn, on the same data, and both must end with
 max |gradient| <= 1e-6, which is computed here from the coefficients that each returns. Medians are printed;
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -155,37 +154,9 @@ def floor(shape: tuple[int, int, int]) -> None:
     )
 
 
-def growth(full: bool) -> None:
-    """Seconds per trial and anonymous memory against n_trials, factors memory-mapped."""
-    for n in (10_000, 100_000) + ((1_000_000,) if full else ()):
-        with tempfile.TemporaryDirectory(dir=".") as folder:
-            path = Path(folder) / "factors.npy"
-            _, responses = trials(n, *HEADLINE[1:], path=path)
-            factors = torch.from_numpy(np.load(path, mmap_mode="c"))
-            most = 0
-
-            def watch(*_: object) -> None:
-                nonlocal most
-                most = max(most, anonymous())
-
-            taken = seconds(lambda: fit(factors, responses, progress=watch), 1 if n > 100_000 else 3)  # noqa: B023
-            print(
-                f"{n:>9,} trials   {taken:8.3f} s   {1e6 * taken / n:6.2f} µs a trial   {most} MB anonymous",
-                flush=True,
-            )
-
-
-def anonymous() -> int:
-    """Anonymous resident memory of this process, MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) // 1024
-    return 0
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["headline", "floor", "table", "growth"])
+    parser.add_argument("parts", nargs="*", default=["headline", "floor", "table"])
     parser.add_argument("--full", action="store_true", help="the large points as well: tens of minutes")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)  # scikit-learn's, about names of its arguments
@@ -196,8 +167,6 @@ def main() -> None:
         floor(HEADLINE)
     if "table" in arguments.parts:
         table(arguments.full)
-    if "growth" in arguments.parts:
-        growth(arguments.full)
 
 
 if __name__ == "__main__":
