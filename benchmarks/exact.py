@@ -113,7 +113,7 @@ def table(full: bool) -> None:
     """One dimension at a time around the headline. Peers that would take many minutes are left out."""
     n_trials, n_factors, n_classes = HEADLINE
     for n in (1_000, 3_000, 30_000, 100_000) + ((300_000, 1_000_000) if full else ()):
-        compare((n, n_factors, n_classes), 3, SOLVERS if n <= 100_000 else ("newton-cholesky",))
+        compare((n, n_factors, n_classes), 3, SOLVERS if n <= 100_000 else ("lbfgs", "newton-cholesky"))
     for p in (16, 64) + ((512, 1024) if full else ()):
         compare((n_trials, p, n_classes), 3)
     for k in (1, 3, 30) + ((100,) if full else ()):

@@ -51,13 +51,14 @@ def exists_at(sample: Sample, residuals: Tensor, gradient: Array, point: Array, 
     """
     weights, n_used = residuals.abs() / n_trials, 3 * len(gradient) // 2  # often enough; and single precision, too
     if sample.inverse is not None:  # the factors as they are: where they are not much correlated, this will do
-        direction = point[:-1] @ sample.basis[:-1, :-1]
-        if _proves(sample.factors, None, weights, n_used, sample.inverse @ gradient, direction, np.float32):
-            return True
+        direction, slope = point[:-1] @ sample.basis[:-1, :-1], sample.inverse @ gradient
+        for precision in (np.float32, np.float64):  # of 1000 factors single precision cannot be sure any more
+            if _proves(sample.factors, None, weights, n_used, slope, direction, precision):
+                return True
     basis = torch.from_numpy(sample.basis).to(sample.factors)
-    if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float32):
+    if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float64):
         return True
-    most = min(len(weights), MOST // len(basis))
+    most = min(len(weights), max(MOST // len(basis), 4 * len(basis)))
     while True:
         n_used = min(4 * n_used, most)
         if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float64):
