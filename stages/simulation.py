@@ -13,16 +13,20 @@ its figures. Its held-out trials come from an independent stream.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from stages.psychometric import Floats, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
 CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials
+PIECE = 2**16  # numbers drawn before they are stored: half a megabyte
+QUEUE = 1024  # chunks that wait for a thread
 
 
 def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float, notebook: bool) -> Floats:
@@ -37,41 +41,52 @@ def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float
 def draw_trials(seed: int, split: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:
     """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in place.
 
-    Chunk by chunk on all cores; nothing of the size of the arrays is allocated, so they may be memory-mapped.
+    Factors are drawn in float64 and stored in the array's precision; responses are to the factors as stored. Chunk by
+    chunk on all cores; nothing of the size of the arrays is allocated, so they may be memory-mapped.
     """
 
-    def draw(rows: slice) -> None:
-        _draw_chunk(seed, split, coefficients, factors[rows], responses[rows], rows.start // CHUNK)
+    def draw(start: int) -> None:
+        rows = slice(start, start + CHUNK)
+        _draw_chunk(seed, split, start // CHUNK, coefficients, factors[rows], responses[rows])
 
-    chunks = _chunks(len(factors))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(draw, chunks), "simulate", len(chunks), unit="chunk", leave=False, disable=None):
-            pass  # the results are in place; iterating raises what a thread raised
+    starts = range(0, len(factors), CHUNK)
+    with (
+        threadpool_limits(1, user_api="blas"),  # every thread of the pool multiplies: BLAS's own would only contend
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(starts), desc="simulate", unit="chunk", leave=False, disable=None) as progress,
+    ):
+        for first in range(0, len(starts), QUEUE):
+            for _ in pool.map(draw, starts[first : first + QUEUE]):  # iterating raises what a thread raised
+                progress.update()
 
 
 def _draw_chunk(
-    seed: int, split: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_], chunk: int
+    seed: int, split: int, chunk: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]
 ) -> None:
     # Two streams, so that the first trials of a chunk do not depend on how many follow.
-    _stream(seed, split, chunk, 0).standard_normal(out=factors)
-    _respond(coefficients, factors, responses, _stream(seed, split, chunk, 1).random(responses.shape))
+    stimuli, choices = _stream(seed, split, chunk, 0), _stream(seed, split, chunk, 1)
+    for rows in _pieces(factors, coefficients):
+        factors[rows] = stimuli.standard_normal(factors[rows].shape)
+        _respond(coefficients, factors[rows], responses[rows], choices.random(responses[rows].shape))
 
 
 def draw_notebook_trials(seed: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:
     """The notebook's training trials, bit for bit: re-seed, draw all factors, then all uniforms. In place."""
     stream = np.random.RandomState(seed)
-    for rows in _chunks(len(factors)):
+    for rows in _pieces(factors, coefficients):
         factors[rows] = stream.randn(*factors[rows].shape)
-    for rows in _chunks(len(factors)):
+    for rows in _pieces(factors, coefficients):
         _respond(coefficients, factors[rows], responses[rows], stream.rand(*responses[rows].shape))
 
 
 def _respond(coefficients: Floats, factors: Floats, responses: NDArray[np.bool_], uniforms: Floats) -> None:
-    responses[:] = probability(logits(factors, coefficients)) > uniforms
+    responses[:] = probability(logits(factors, coefficients)) > uniforms  # in float64, as the coefficients are
 
 
-def _chunks(n_trials: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, n_trials)) for start in range(0, n_trials, CHUNK)]
+def _pieces(factors: Floats, coefficients: Floats) -> Iterator[slice]:
+    """Rows of the factors, so many at a time that what is made of them stays in a core's cache."""
+    step = max(1, PIECE // max(coefficients.shape))
+    return (slice(start, start + step) for start in range(0, len(factors), step))
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:

@@ -1,7 +1,7 @@
 """Where the pipeline's files lie, and how they are read, checked and written; no other module opens one.
 
     observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
-    train/, test/: factors.npy             (n_trials, n_factors) float64
+    train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
                    responses.npy           (n_trials, n_classes) bool
     model.safetensors, checkpoints/*       weight (n_classes, n_factors), bias (n_classes,)
     loss.csv, metrics.json, *.csv          tables, numbers
