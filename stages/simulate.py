@@ -7,7 +7,7 @@ import numpy as np
 from stages.errors import run
 from stages.parameters import Simulate, read
 from stages.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
-from stages.storage import Outputs
+from stages.storage import FileRows, Outputs
 
 
 def main() -> None:
@@ -22,7 +22,8 @@ def main() -> None:
             if notebook and split == TRAIN:
                 draw_notebook_trials(p.seed, observer, factors, responses)
             else:
-                draw_trials(p.seed, split, observer, factors, responses)
+                with FileRows(factors) as rows:
+                    draw_trials(p.seed, split, observer, rows, responses)
             print(
                 f"{name}: {n_trials} trials, {p.n_factors} factors, {p.n_classes} classes, {responses.mean():.3f} yes"
             )
