@@ -23,6 +23,7 @@ format: $(VENV)/development       ## rewrite the code in the project's format
 
 bench: $(VENV)/development        ## what is promised of speed, measured
 	$(RUN) python -m benchmarks.simulate
+	$(RUN) python -m benchmarks.memory
 	$(RUN) python -m benchmarks.adam
 	$(RUN) python -m benchmarks.exact
 
