@@ -22,6 +22,8 @@ format: $(VENV)/development       ## rewrite the code in the project's format
 	$(RUN) ruff format . && $(RUN) ruff check --fix .
 
 bench: $(VENV)/development        ## what is promised of speed, measured
+	$(RUN) python -m benchmarks.simulate
+	$(RUN) python -m benchmarks.memory
 	$(RUN) python -m benchmarks.adam
 	$(RUN) python -m benchmarks.exact
 	$(RUN) python -m benchmarks.growth

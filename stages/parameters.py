@@ -61,6 +61,7 @@ class Simulate:
     n_trials: Annotated[int, Range(1, 1e9)]
     n_test_trials: Annotated[int, Range(1, 1e9)]
     weight_scale: Annotated[float, Range(1e-6, 1e6)]
+    dtype: Literal["float64", "float32"]
     streams: Literal["independent", "notebook"]
 
 

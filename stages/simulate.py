@@ -7,7 +7,7 @@ import numpy as np
 from stages.errors import run
 from stages.parameters import Simulate, read
 from stages.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
-from stages.storage import Outputs
+from stages.storage import FileRows, Outputs
 
 
 def main() -> None:
@@ -17,12 +17,13 @@ def main() -> None:
         observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), np.float64)
         observer[:] = draw_observer(p.seed, p.n_factors, p.n_classes, p.weight_scale, notebook)
         for name, split, n_trials in (("train", TRAIN, p.n_trials), ("test", TEST, p.n_test_trials)):
-            factors = outputs.array(f"{name}/factors.npy", (n_trials, p.n_factors), np.float64)
+            factors = outputs.array(f"{name}/factors.npy", (n_trials, p.n_factors), getattr(np, p.dtype))
             responses = outputs.array(f"{name}/responses.npy", (n_trials, p.n_classes), np.bool_)
             if notebook and split == TRAIN:
                 draw_notebook_trials(p.seed, observer, factors, responses)
             else:
-                draw_trials(p.seed, split, observer, factors, responses)
+                with FileRows(factors) as rows:
+                    draw_trials(p.seed, split, observer, rows, responses)
             print(
                 f"{name}: {n_trials} trials, {p.n_factors} factors, {p.n_classes} classes, {responses.mean():.3f} yes"
             )

@@ -13,16 +13,21 @@ its figures. Its held-out trials come from an independent stream.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from stages.psychometric import Floats, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
 CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials
+PIECE = 2**17  # numbers drawn before they are stored: one megabyte
+QUEUE = 1024  # chunks that wait for a thread
 
 
 def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float, notebook: bool) -> Floats:
@@ -34,44 +39,65 @@ def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float
     return np.asarray(coefficients)
 
 
-def draw_trials(seed: int, split: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:
+class Rows(Protocol):
+    """An array, or what takes rows as one does."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None: ...
+
+
+def draw_trials(seed: int, split: int, coefficients: Floats, factors: Rows, responses: Rows) -> None:
     """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in place.
 
-    Chunk by chunk on all cores; nothing of the size of the arrays is allocated, so they may be memory-mapped.
+    Factors are drawn in float64 and rounded to the precision of `factors`; responses are to the factors as rounded.
+    Chunk by chunk on all cores; nothing of the size of the arrays is allocated, so they may be on disk.
     """
 
-    def draw(rows: slice) -> None:
-        _draw_chunk(seed, split, coefficients, factors[rows], responses[rows], rows.start // CHUNK)
+    def draw(start: int) -> None:
+        _draw_chunk(seed, split, start, coefficients, factors, responses)
 
-    chunks = _chunks(len(factors))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in tqdm(pool.map(draw, chunks), "simulate", len(chunks), unit="chunk", leave=False, disable=None):
-            pass  # the results are in place; iterating raises what a thread raised
+    starts = range(0, factors.shape[0], CHUNK)
+    with (
+        threadpool_limits(1, user_api="blas"),  # every thread of the pool multiplies: BLAS's own would only contend
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(starts), desc="simulate", unit="chunk", leave=False, disable=None) as progress,
+    ):
+        for first in range(0, len(starts), QUEUE):
+            for _ in pool.map(draw, starts[first : first + QUEUE]):  # iterating raises what a thread raised
+                progress.update()
 
 
-def _draw_chunk(
-    seed: int, split: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_], chunk: int
-) -> None:
+def _draw_chunk(seed: int, split: int, start: int, coefficients: Floats, factors: Rows, responses: Rows) -> None:
+    chunk, end = start // CHUNK, min(start + CHUNK, factors.shape[0])
     # Two streams, so that the first trials of a chunk do not depend on how many follow.
-    _stream(seed, split, chunk, 0).standard_normal(out=factors)
-    _respond(coefficients, factors, responses, _stream(seed, split, chunk, 1).random(responses.shape))
+    stimuli, choices = _stream(seed, split, chunk, 0), _stream(seed, split, chunk, 1)
+    for rows in _pieces(start, end, coefficients):
+        n = rows.stop - rows.start
+        drawn = stimuli.standard_normal((n, factors.shape[1])).astype(factors.dtype, copy=False)
+        factors[rows] = drawn
+        responses[rows] = _respond(coefficients, drawn, choices.random((n, responses.shape[1])))
 
 
 def draw_notebook_trials(seed: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:
     """The notebook's training trials, bit for bit: re-seed, draw all factors, then all uniforms. In place."""
     stream = np.random.RandomState(seed)
-    for rows in _chunks(len(factors)):
+    for rows in _pieces(0, len(factors), coefficients):
         factors[rows] = stream.randn(*factors[rows].shape)
-    for rows in _chunks(len(factors)):
-        _respond(coefficients, factors[rows], responses[rows], stream.rand(*responses[rows].shape))
+    for rows in _pieces(0, len(factors), coefficients):
+        responses[rows] = _respond(coefficients, factors[rows], stream.rand(*responses[rows].shape))
 
 
-def _respond(coefficients: Floats, factors: Floats, responses: NDArray[np.bool_], uniforms: Floats) -> None:
-    responses[:] = probability(logits(factors, coefficients)) > uniforms
+def _respond(coefficients: Floats, factors: Floats, uniforms: Floats) -> NDArray[np.bool_]:
+    return np.asarray(probability(logits(factors, coefficients)) > uniforms)  # in float64, as the coefficients are
 
 
-def _chunks(n_trials: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, n_trials)) for start in range(0, n_trials, CHUNK)]
+def _pieces(start: int, end: int, coefficients: Floats) -> Iterator[slice]:
+    """Rows start .. end, so many at a time that what is drawn for them stays in a core's cache."""
+    step = max(1, PIECE // max(coefficients.shape))
+    return (slice(first, min(first + step, end)) for first in range(start, end, step))
 
 
 def _stream(seed: int, *key: int) -> np.random.Generator:

@@ -132,6 +132,7 @@ nearly = {
     "n_trials": st.integers(-1, 20) | st.sampled_from(["1e1", 7.0, 10**30]),
     "n_test_trials": st.integers(-1, 20) | st.sampled_from(["1e1", 7.0, 10**30]),
     "weight_scale": st.floats(-1, 10) | anything,
+    "dtype": st.sampled_from(["float64", "float32", "float16"]) | anything,
     "streams": st.sampled_from(["independent", "notebook", "Notebook"]) | anything,
 }
 

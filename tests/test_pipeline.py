@@ -26,6 +26,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "simulate.n_trials": (301, EVERYTHING),
     "simulate.n_test_trials": (201, ["simulate", "evaluate", "plot"]),
     "simulate.weight_scale": (0.5, EVERYTHING),
+    "simulate.dtype": ("float32", ["simulate", "train", "evaluate"]),  # to six digits the same fit, so the same figures
     "simulate.streams": ("notebook", EVERYTHING),
     "train.solver": ("lbfgs", AFTER_TRAIN),
     "train.seed": (2, AFTER_TRAIN),

@@ -6,19 +6,26 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from stages import simulation
 from stages.psychometric import logits, probability
 from stages.simulation import CHUNK, TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from tests import notebook
 
-Trials = tuple[NDArray[np.float64], NDArray[np.bool_]]
+Trials = tuple[NDArray[np.floating], NDArray[np.bool_]]
+Float = type[np.floating]
+
+dtypes = st.sampled_from([np.float64, np.float32])
+trial_numbers = st.integers(1, 3 * CHUNK)
 
 
-def draw(seed: int, split: int, n_trials: int, n_factors: int = 3, n_classes: int = 2) -> Trials:
-    factors, responses = np.empty((n_trials, n_factors)), np.empty((n_trials, n_classes), bool)
+def draw(
+    seed: int, split: int, n_trials: int, n_factors: int = 3, n_classes: int = 2, dtype: Float = np.float64
+) -> Trials:
+    factors, responses = np.empty((n_trials, n_factors), dtype), np.empty((n_trials, n_classes), bool)
     observer = draw_observer(seed, n_factors, n_classes, 1.0, notebook=False)
     draw_trials(seed, split, observer, factors, responses)
     return factors, responses
@@ -51,19 +58,61 @@ def test_notebook_streams_give_the_notebooks_trials_bit_for_bit() -> None:
     assert np.array_equal(factors.ravel()[: W.size], W.ravel())  # the flaw that independent streams mend
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 2 * CHUNK), st.integers(1, 3 * CHUNK))
-def test_the_first_trials_of_more_are_the_same(seed: int, fewer: int, more: int) -> None:
+@given(st.integers(0, 2**32 - 1), trial_numbers, trial_numbers, dtypes)
+def test_the_first_trials_of_more_are_the_same(seed: int, fewer: int, more: int, dtype: Float) -> None:
     fewer, more = sorted((fewer, more))
-    few, many = draw(seed, TRAIN, fewer), draw(seed, TRAIN, more)
+    few, many = draw(seed, TRAIN, fewer, dtype=dtype), draw(seed, TRAIN, more, dtype=dtype)
     assert np.array_equal(few[0], many[0][:fewer])
     assert np.array_equal(few[1], many[1][:fewer])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_any_number_of_threads_draws_the_same_trials(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = draw(5, TRAIN, 5 * CHUNK + 1)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_any_number_of_threads_draws_the_same_trials(
+    threads: int, dtype: Float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = draw(5, TRAIN, 5 * CHUNK + 1, dtype=dtype)
     monkeypatch.setattr(os, "cpu_count", lambda: threads)
-    factors, responses = draw(5, TRAIN, 5 * CHUNK + 1)
+    monkeypatch.setattr(simulation, "QUEUE", 2)
+    factors, responses = draw(5, TRAIN, 5 * CHUNK + 1, dtype=dtype)
+    assert np.array_equal(factors, expected[0])
+    assert np.array_equal(responses, expected[1])
+
+
+@given(st.integers(0, 2**32 - 1), trial_numbers, st.integers(1, 300))
+@settings(max_examples=30)
+def test_single_precision_rounds_the_same_factors(seed: int, n_trials: int, n_factors: int) -> None:
+    double, single = (draw(seed, TEST, n_trials, n_factors, dtype=dtype) for dtype in (np.float64, np.float32))
+    assert np.array_equal(single[0], double[0].astype(np.float32))
+    assert np.mean(single[1] != double[1]) < 1e-3  # rounding moves p by less than 1e-5
+
+
+def test_single_precision_rounds_the_notebooks_factors_too() -> None:
+    W, factors, _, y = notebook.get_data(CHUNK + 17)
+    single, responses = np.empty_like(factors, np.float32), np.empty_like(y)
+    draw_notebook_trials(notebook.SEED, W, single, responses)
+    assert np.array_equal(single, factors.astype(np.float32))
+    assert np.mean(responses != y) < 1e-3
+
+
+def test_responses_are_to_the_factors_as_they_are_stored() -> None:
+    """An observer with so large weights that only the sign of the logit counts, and factors with so few digits that
+    rounding them changes some of the signs.
+    """
+    observer = 1e8 * draw_observer(7, 3, 2, 1.0, notebook=False)
+    factors, responses = np.empty((100_000, 3), np.float16), np.empty((100_000, 2), bool)
+    draw_trials(7, TRAIN, observer, factors, responses)
+    stored = logits(factors.astype(np.float64), observer)
+    drawn = logits(draw(7, TRAIN, 100_000)[0], observer)
+    assert np.array_equal(responses, stored > 0)
+    assert not np.array_equal(responses, drawn > 0)
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 2**30])
+def test_the_size_of_the_pieces_does_not_change_the_trials(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = draw(3, TRAIN, CHUNK + 300, n_factors=20)
+    monkeypatch.setattr(simulation, "PIECE", numbers)
+    factors, responses = draw(3, TRAIN, CHUNK + 300, n_factors=20)
     assert np.array_equal(factors, expected[0])
     assert np.array_equal(responses, expected[1])
 

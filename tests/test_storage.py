@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stages import evaluate, plot, simulate, storage, train
 from stages.errors import InputError
-from stages.storage import Outputs
+from stages.storage import FileRows, Outputs
 from tests.conftest import Project
 
 OWN_CHANGE: dict[str, dict[str, dict[str, object]]] = {
@@ -279,6 +279,21 @@ def test_numbers_keep_six_significant_digits(value: float) -> None:
 def test_a_metric_that_is_not_a_number_is_refused() -> None:
     with pytest.raises(InputError, match="nan"):
         storage._rounded({"a": float("nan")})
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.bool_])
+def test_rows_written_to_the_file_are_rows_of_the_array(
+    dtype: type[np.generic], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    expected = np.random.default_rng(0).integers(0, 2, (30, 3)).astype(dtype)
+    with Outputs("simulate") as outputs:
+        array = outputs.array("train/factors.npy", (30, 3), dtype)
+        with FileRows(array) as rows:
+            for start in (20, 0, 10):
+                rows[start : start + 10] = expected[start : start + 10]
+        assert np.array_equal(array, expected)
+    assert np.array_equal(np.load("data/train/factors.npy"), expected)
 
 
 def test_a_model_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
