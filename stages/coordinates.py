@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,7 @@ ENOUGH = 64  # trials per factor from which their covariances are known well eno
 class Sample:
     """A copy of some trials, or of all, in single precision, with factors as deviations from their means.
 
-    It is the same in every process. Its factors are in units of standard deviations from `standardise` on.
+    Only process 0 has it. Its factors are in units of standard deviations from `standardise` on.
     """
 
     def __init__(self, factors: Tensor, responses: Tensor, most: int) -> None:
@@ -80,7 +79,7 @@ class Sample:
             gradient[:, :-1] += part
         gradient[:, -1] = residuals.sum(1)
         mean = gradient.cpu().numpy() / len(self)
-        return evaluation(mean, residuals.abs().amax(1), points, self.basis, self.ridge)
+        return evaluation(mean, residuals.abs().amax(1).cpu().numpy(), points, self.basis, self.ridge)
 
 
 def sampled_rows(n_trials: int, most: int) -> Tensor:
@@ -136,7 +135,8 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
         inverse[-1, -1] = 0.5
         coordinates = Coordinates(sample.mean, units, root, inverse)
     else:
-        mean, covariance = _moments(factors[processes.share(len(factors))], processes.total)
+        processes.tell("moments")
+        mean, covariance = moments(factors[processes.share(len(factors))])
         units, hessian = _hessian_at_zero(mean, covariance, ridge)
         values, vectors = np.linalg.eigh(hessian)
         kept = values > n_factors * np.finfo(values.dtype).eps * values.max()
@@ -160,14 +160,14 @@ def _hessian_at_zero(mean: Array, covariance: Array, ridge: float) -> tuple[Arra
     return units, covariance * np.outer(units, units) / 4 + np.diag(ridge * units**2)
 
 
-def _moments(factors: Tensor, total: Callable[..., None]) -> tuple[Array, Array]:
-    """Mean and covariance of all factors, each process having these rows; total: sums over processes, in place."""
+def moments(factors: Tensor) -> tuple[Array, Array]:
+    """Mean and covariance of the factors of all processes, of which this one has these rows; all call it together."""
     n_factors = factors.shape[1]
     count, mean = factors.new_full((1,), len(factors)).double(), factors.new_zeros(n_factors).double()
     covariance = factors.new_zeros(n_factors, n_factors).double()
     for part in each(lambda rows: factors[rows].sum(0, dtype=torch.float64), blocks(factors)):
         mean += part
-    total(count, mean)
+    processes.total(count, mean)
     mean /= count
     if not mean.isfinite().all():
         raise ValueError("factors must be finite numbers")
@@ -178,5 +178,5 @@ def _moments(factors: Tensor, total: Callable[..., None]) -> tuple[Array, Array]
 
     for part in each(products, blocks(factors)):
         covariance += part
-    total(covariance)
+    processes.total(covariance)
     return mean.cpu().numpy(), (covariance / count).cpu().numpy()

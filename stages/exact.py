@@ -12,12 +12,10 @@ The way here:
    every step sets the length anew. Logits are linear in the coefficients, so two rows of logits give those of
    the whole plane.
 4. A pilot: the descent is first made on a copy in single precision, of all trials or of a sample of them. The
-   same descent in full on all trials then begins so close to the end that it often has nothing left to do but
-   evaluate the gradient, which is the proof.
+   descent on all trials then begins so close to the end that it often has nothing left to do but evaluate the
+   gradient, which is the proof. Its planes are searched on the same sample, corrected to the exact gradient.
 
 An iteration costs two products over the factors, logits = x·w and gradient = xᵀr, for all classes together.
-Where n_trials · n_classes logits are too many to keep, the plane is searched on the pilot's sample, corrected
-to the exact gradient.
 """
 
 from __future__ import annotations
@@ -33,8 +31,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stages import plane, processes
-from stages.coordinates import Sample, standardise
-from stages.objective import Array, Objective
+from stages.coordinates import Sample, moments, standardise
+from stages.objective import Array, Objective, sums
 from stages.parallel import each, quietly
 from stages.separation import exists_at, is_separable
 
@@ -156,7 +154,6 @@ class Descent:
 
     def _come_to(self, points: Array, logits: Tensor) -> None:
         """Be at these points, where the sample has these logits, and evaluate the gradient."""
-        processes.agree(points)
         self.points, self.logits = points, logits  # (n_classes, rank + 1), (n_classes, n_sampled)
         self.residuals = torch.sigmoid(logits).sub_(self.responses)
         if self.objective:
@@ -243,6 +240,19 @@ class Descent:
         return len(self.sample.basis) * squares / len(self.sample) ** 2
 
 
+def serve(factors: Tensor, responses: Tensor, dtype: torch.dtype) -> None:
+    """What all processes but the first do while that one fits: add sums over their own trials, until told to end."""
+    own = processes.share(len(factors))
+    factors, by_class = factors[own], responses[own].T
+    with quietly():
+        while command := processes.hear():
+            name, *arguments = command
+            if name == "sums":
+                sums(factors, by_class, arguments[0], arguments[1], dtype)
+            elif name == "moments":
+                moments(factors)
+
+
 def fit(
     factors: Tensor,
     responses: Tensor,
@@ -258,7 +268,8 @@ def fit(
     """The minimum of the objective (`stages.objective`) for every class, with the evidence that it is one.
 
     factors:    (n_trials, n_factors) float64 or float32, on the CPU or on CUDA; may be memory-mapped. Several
-                processes (`stages.processes`) are each given all of them, and read their own.
+                processes (`stages.processes`) are each given all of them, and read their own: the first calls
+                this, the others `serve`.
     responses:  (n_trials, n_classes) bool.
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
     tolerance:  every class ends with max |gradient| <= tolerance, the gradient being that of *its own* mean

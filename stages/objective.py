@@ -59,11 +59,46 @@ class Evaluation:
     loss: Array | None = None  # (n_classes,), mean cross-entropy without the penalty, nats per trial, where asked for
 
 
+def sums(
+    factors: Tensor, responses: Tensor, coefficients: Array, classes: NDArray[np.intp], dtype: torch.dtype
+) -> tuple[Array, Array, Array]:
+    """Over all trials: sums of gradients (n, n_factors + 1) and losses (n,), and the largest |residual| (n,).
+
+    factors (n_rows, n_factors) and responses (n_classes, n_rows) are those of this process; coefficients are
+    (n, n_factors + 1), of these n classes. All processes call this together; logits are made, and forgotten, by blocks.
+    """
+    ready = torch.from_numpy(coefficients).to(factors.device, dtype)
+    weights, bias = ready[:, :-1], ready[:, -1:]
+    everyone, chosen = len(classes) == len(responses), torch.from_numpy(classes)
+
+    def of_block(rows: slice) -> tuple[Tensor, ...]:
+        x = factors[rows].to(dtype)  # (block, n_factors)
+        answers = responses[:, rows] if everyone else responses[chosen, rows]
+        signs = answers.to(dtype).mul_(2).sub_(1)  # (n, block)
+        margins = product(weights, x.T).add_(bias).mul_(signs)
+        loss = logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
+        wrong = torch.sigmoid_(margins.neg_())  # probability of the other response, |residual|
+        worst = wrong.amax(1)
+        residuals = wrong.mul_(signs).neg_()
+        return product(residuals, x), residuals.sum(1), loss, worst
+
+    gradient = ready.new_zeros(ready.shape, dtype=torch.float64)
+    loss, worst = gradient.new_zeros(len(ready)), ready.new_zeros(len(ready))
+    for by_weight, by_bias, part, worst_here in each(of_block, blocks(factors)):
+        gradient[:, :-1] += by_weight
+        gradient[:, -1] += by_bias
+        loss -= part
+        worst = torch.maximum(worst, worst_here)
+    processes.total(gradient, loss)
+    processes.largest(worst)
+    return gradient.cpu().numpy(), loss.cpu().numpy(), worst.cpu().numpy()
+
+
 @dataclass(frozen=True)
 class Objective:
     """The objective over all trials, at points u of coordinates in which coefficients = u @ basis.
 
-    factors and responses are those of the trials that this process has; sums run over all processes.
+    factors and responses are those of the trials that this process has; the others are told to add theirs.
     """
 
     factors: Tensor  # (n_rows, n_factors)
@@ -74,44 +109,20 @@ class Objective:
     dtype: torch.dtype = torch.float64  # of the products; blocks of other factors are converted
 
     def evaluate(self, points: Array, classes: NDArray[np.intp]) -> Evaluation:
-        """Everything of these classes; logits are made, and forgotten, by blocks."""
-        coefficients = torch.from_numpy(points @ self.basis).to(self.factors.device, self.dtype)
-        weights, bias = coefficients[:, :-1], coefficients[:, -1:]
-
-        def sums(rows: slice) -> tuple[Tensor, ...]:
-            x = self.factors[rows].to(self.dtype)  # (block, n_factors)
-            signs = self._responses(classes, rows).to(x.dtype).mul_(2).sub_(1)  # (n_classes, block)
-            margins = product(weights, x.T).add_(bias).mul_(signs)
-            loss = logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
-            wrong = torch.sigmoid_(margins.neg_())  # probability of the other response, |residual|
-            worst = wrong.amax(1)
-            residuals = wrong.mul_(signs).neg_()
-            return product(residuals, x), residuals.sum(1), loss, worst
-
-        gradient = coefficients.new_zeros(coefficients.shape, dtype=torch.float64)
-        loss, worst = gradient.new_zeros(len(points)), weights.new_zeros(len(points))
-        for by_weight, by_bias, part, worst_here in each(sums, blocks(self.factors)):
-            gradient[:, :-1] += by_weight
-            gradient[:, -1] += by_bias
-            loss -= part
-            worst = torch.maximum(worst, worst_here)
-        processes.total(gradient, loss)
-        processes.largest(worst)
-        mean = gradient.cpu().numpy() / self.n_trials
-        return evaluation(mean, worst, points, self.basis, self.ridge, loss.cpu().numpy() / self.n_trials)
-
-    def _responses(self, classes: NDArray[np.intp], rows: slice) -> Tensor:
-        everyone = len(classes) == len(self.responses)
-        return self.responses[:, rows] if everyone else self.responses[torch.from_numpy(classes), rows]
+        """Everything of these classes."""
+        coefficients = points @ self.basis
+        processes.tell("sums", coefficients, classes)
+        gradient, loss, worst = sums(self.factors, self.responses, coefficients, classes, self.dtype)
+        return evaluation(gradient / self.n_trials, worst, points, self.basis, self.ridge, loss / self.n_trials)
 
 
 def evaluation(
-    mean: Array, worst: Tensor, points: Array, basis: Array, ridge: Array, loss: Array | None = None
+    mean: Array, worst: Array, points: Array, basis: Array, ridge: Array, loss: Array | None = None
 ) -> Evaluation:
     """From the gradient of the mean cross-entropy by coefficients, (n_classes, n_factors + 1)."""
     if ridge.any():
         mean = mean + ridge * (points @ basis)
-    return Evaluation(mean @ basis.T, np.abs(mean).max(axis=1), worst.cpu().numpy(), loss)
+    return Evaluation(mean @ basis.T, np.abs(mean).max(axis=1), worst, loss)
 
 
 def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:
@@ -119,8 +130,9 @@ def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """
-    n_trials, identity = len(factors), np.eye(len(coefficients))
-    objective = Objective(factors, responses.T, identity, np.zeros(len(coefficients)), n_trials)
+    own = processes.share(len(factors))
     with quietly():
-        found = objective.evaluate(coefficients.T.numpy(), np.arange(coefficients.shape[1]))
-    return torch.from_numpy(found.max_gradient)
+        gradient, _, _ = sums(
+            factors[own], responses[own].T, coefficients.T.numpy(), np.arange(coefficients.shape[1]), torch.float64
+        )
+    return torch.from_numpy(np.abs(gradient).max(axis=1) / len(factors))

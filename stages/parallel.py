@@ -27,6 +27,8 @@ WAITING = 64  # results that may wait to be summed
 
 def cut(n: int, width: int, most: int) -> list[slice]:
     """Slices of n rows of this width, of about equal length, each of at most `most` numbers if it can be."""
+    if n == 0:
+        return []
     count = -(-n * width // most)
     count = min(n, count + count % 2) if count > 1 else 1  # even, for two cores
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]

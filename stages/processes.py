@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from stages.errors import InputError
+
+Value = TypeVar("Value")
 
 LAUNCHER, TIMEOUT, SUPERVISOR = "TRAIN_LAUNCHER", "TRAIN_TIMEOUT", "TRAIN_SUPERVISOR"
 
@@ -42,23 +43,20 @@ def launched() -> bool:
 def launch(launcher: str, module: str) -> None:
     """Run `LAUNCHER -m MODULE` and wait for it; it ends if this process, or its parent, ends first."""
     command, parent = [*shlex.split(launcher), "-m", module], os.getppid()
-    try:
-        environment = {
-            "OMP_NUM_THREADS": "1",
-            **os.environ,
-            SUPERVISOR: str(os.getpid()),
-        }  # torchrun's own choice, unsaid
-        running = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        raise InputError(f"{LAUNCHER} = {launcher!r}: {error}; it must be a command such as torchrun") from None
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, SUPERVISOR: str(os.getpid())}  # torchrun's own choice, unsaid
     before = signal.signal(signal.SIGTERM, _leave)
     try:
-        while _still(running):
-            if os.getppid() != parent:
-                raise InputError("DVC was killed while train ran; this run has written nothing")
+        running = subprocess.Popen(command, env=environment)
+        try:
+            while _still(running):
+                if os.getppid() != parent:
+                    raise InputError("DVC was killed while train ran; this run has written nothing")
+        finally:
+            _end(running)
+    except FileNotFoundError as error:
+        raise InputError(f"{LAUNCHER} = {launcher!r}: {error}; it must be a command such as torchrun") from None
     finally:
         signal.signal(signal.SIGTERM, before)
-        _end(running)
     if running.returncode:
         raise InputError(
             f"train: a process that {launcher!r} started failed (exit status {running.returncode}, the reason stands "
@@ -166,20 +164,24 @@ def largest(values: Tensor) -> None:
             distributed.all_reduce(values, distributed.ReduceOp.MAX)
 
 
-def agree(values: NDArray[np.float64]) -> None:
-    """Replace these by those of process 0: other processors may round otherwise."""
+def tell(*command: object) -> None:
+    """From process 0 to the others, who `hear` it: what to do next, or nothing more."""
     if joined():
-        sent = torch.from_numpy(values).to(_messenger())
-        with _losing():
-            distributed.broadcast(sent, 0)
-        values[:] = sent.cpu().numpy()
+        _broadcast(command)
 
 
-def shared_state(state: dict[str, NDArray[np.generic]] | None) -> dict[str, NDArray[np.generic]] | None:
-    """What process 0 has."""
-    if not joined():
-        return state
-    box = [state]
+def hear() -> Any:
+    """What process 0 tells."""
+    return _broadcast(None)
+
+
+def same(value: Value) -> Value:
+    """What process 0 has, in all."""
+    return _broadcast(value) if joined() else value
+
+
+def _broadcast(value: Any) -> Any:
+    box = [value]
     with _losing():
         distributed.broadcast_object_list(box, 0, device=_messenger())
     return box[0]

@@ -62,7 +62,7 @@ def train_adam(
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     losses: list[float] = []
     checkpoints: dict[int, NDArray[Any]] = {}
-    state = processes.shared_state(unfinished.state())
+    state = processes.same(unfinished.state())
     if state:
         training.restore(state)
         losses = state["losses"].tolist()
@@ -122,10 +122,13 @@ def train_exact(
         "dtype": getattr(torch, p.dtype),
     }
     factors, responses = factors.to(device), responses.to(device)
-    state = processes.shared_state(unfinished.state())
+    if processes.rank() > 0:
+        exact.serve(factors, responses, limits["dtype"])
+        return
+    state = unfinished.state()
     if state:
         say(f"going on from iteration {state['counts'][0]}, where an earlier run was stopped")
-    with tqdm(unit="iteration", disable=None if processes.rank() == 0 else True, leave=False) as progress:
+    with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
             progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
@@ -140,6 +143,8 @@ def train_exact(
             raise InputError(
                 f"data/train: {error} (params.yaml: train.ridge = {p.ridge}, .max_iterations = {p.max_iterations})"
             ) from None
+        finally:
+            processes.tell()
     iterations, loss = int(fit.iterations.max()), float(fit.loss.mean())
     evidence = {
         name: getattr(fit, name).tolist() for name in ("iterations", "evaluations", "max_gradient", "converged")
