@@ -77,10 +77,8 @@ def write(n_bytes: int, fsync: bool) -> None:
 def cost(work: Callable[[], None], n_bytes: int) -> tuple[float, float]:
     """Seconds of one run, on the clock and of all cores together. What it wrote is removed.
 
-    Before it starts the disk is brought to rest, and as much memory as it will fill is used and freed.
-
-    A virtual machine may give freed memory back to its host after seconds, and then pays for being the first to use it
-    again: up to three times as long as the run itself, for any way of writing.
+    First the disk is brought to rest, and as much memory as the run will fill is used and freed: a virtual machine
+    gives free memory back to its host after seconds, and getting it again can take longer than the run itself.
     """
     write(n_bytes, fsync=True)
     Path("plain").unlink()

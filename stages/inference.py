@@ -141,7 +141,7 @@ def infer(
 def mean_variance(factors: NDArray[np.floating]) -> float:
     """Variance of a factor about its own mean, averaged over the factors (n, p), in blocks: the unit of ridge."""
     starts = range(0, len(factors), BLOCK)
-    centre = sum(factors[i : i + BLOCK].sum(axis=0) for i in starts) / len(factors)
+    centre = sum(factors[i : i + BLOCK].sum(axis=0, dtype=np.float64) for i in starts) / len(factors)
     return float(sum(((factors[i : i + BLOCK] - centre) ** 2).sum() for i in starts) / factors.size)
 
 
