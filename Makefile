@@ -9,6 +9,7 @@ PICTURES_OF_EXACT := map intervals planning predictions
 
 .PHONY: repro test lint format bench study ci lock-check gate report docs clean
 .NOTPARALLEL:
+
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro
 

@@ -24,9 +24,9 @@ def attempt(*command: str) -> subprocess.CompletedProcess[str]:
         raise InputError(f"{command[0]} is not installed, or not on the path") from None
     except subprocess.CalledProcessError as error:
         said = (error.stderr or error.stdout).strip().splitlines() or ["it does not say why"]
-        why = next((line for line in said if line.lower().startswith(("error:", "fatal:"))), said[-1])
+        why = next((line for line in said if line.lower().startswith(("error: ", "fatal: "))), f"error: {said[0]}")
         name = " ".join(command).replace(" ".join(DVC), "dvc")
-        raise InputError(f"`{name}` failed: {why.split(': ', 1)[-1]}") from None
+        raise InputError(f"`{name}` failed: {why.split(': ', 1)[1]}") from None
 
 
 def finish(main: Callable[[], int]) -> None:

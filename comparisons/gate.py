@@ -28,17 +28,17 @@ ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digit
 class Verdict(enum.Enum):
     """What became of a metric."""
 
-    UNCHANGED = "unchanged"
+    WORSE = "worse than allowed"
+    MISSING = "missing"
+    NO_NUMBER = "no number"
+    TOLERATED = "worse within tolerance"
     BETTER = "better"
     AS_GOOD = "as good"
-    TOLERATED = "worse, as allowed"
     CHANGED = "changed"  # and neither direction is better
     NEW = "new"
     GONE = "gone"
     NO_RULE = "no rule"
-    WORSE = "worse than allowed"
-    MISSING = "missing"
-    NO_NUMBER = "no number"
+    UNCHANGED = "unchanged"
 
     @property
     def fails(self) -> bool:
@@ -157,7 +157,7 @@ def allowance(c: Comparison) -> str:
     if c.rule is None or c.rule.better == "neither" or not is_number(c.old):
         return "-"
     allowed = f"{c.rule.allowed(float(c.old)):.3g}"
-    return {"lower": f"+{allowed}", "higher": f"-{allowed}"}.get(c.rule.better, f"{allowed} off {c.rule.target:g}")
+    return {"lower": f"+{allowed}", "higher": f"-{allowed}"}.get(c.rule.better, f"+{allowed} off {c.rule.target:g}")
 
 
 def summary(found: Sequence[Comparison]) -> str:
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{changed}\n")
     failed = [c.metric for c in found if c.verdict.fails]
     if failed:
-        print(f"Not good: {', '.join(failed)}. If it is meant so, change its rule in {rules.FILE}, and say why there.")
+        print(f"Not good: {', '.join(failed)}. If that is meant, change the rule in {rules.FILE}, and say there why.")
     return 1 if failed else 0
 
 

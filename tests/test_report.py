@@ -49,7 +49,7 @@ def test_a_change_and_what_it_does_old_beside_new(
     assert here.git("status", "--porcelain", "--", ":!report") == before
     files = written(here.folder)
     page = lines(files.pop("report.md"))
-    assert "The gate fails: 6 unchanged, 1 worse than allowed." in page
+    assert "The gate fails: 1 worse than allowed, 6 unchanged." in page
     assert "| test.loss | 0.5 | 0.7 | ↑ +0.2 | +0.05 | **worse than allowed** |" in page
     assert "| train.epochs | 10 | 3 |\n| train.learning_rate | - | 0.1 |" in page
     assert "| evaluate | train.epochs, train.learning_rate, picture, source.json |" in page
