@@ -10,9 +10,6 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from comparisons import lock
 from comparisons.base import Base
@@ -66,7 +63,8 @@ def pictures_at(against: Base) -> dict[Path, bytes]:
 
 def figures_at(against: Base) -> dict[Path, bytes] | None:
     """DVC's figures at a commit, or None if they are not in its cache here."""
-    then, now = recorded(against.file("dvc.lock")), recorded(Path("dvc.lock").read_bytes())
+    then = recorded(against.file("dvc.lock") or b"stages: {}", f"dvc.lock at {against}")
+    now = recorded(Path("dvc.lock").read_bytes(), "dvc.lock")
     if then is None:
         return {}
     if then == now:
@@ -80,8 +78,7 @@ def figures_at(against: Base) -> dict[Path, bytes] | None:
         return contents(got, FIGURES)
 
 
-def recorded(lock_file: bytes | None) -> str | None:
+def recorded(text: bytes, where: str) -> str | None:
     """The hash of data/figures in a lock."""
-    stages: dict[str, Any] = yaml.safe_load(lock_file)["stages"] if lock_file else {}
-    outs = [out for stage in stages.values() for out in stage.get("outs", ())]
+    outs = [out for stage in lock.stages(text, where).values() for out in stage.get("outs", ())]
     return next((out["md5"] for out in outs if out["path"] == str(FIGURES)), None)

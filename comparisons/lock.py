@@ -26,10 +26,22 @@ LAST_BITS = {"data/model.safetensors", "data/checkpoints"}
 PICTURES = ("recovery", "trajectory")
 
 
-def recorded(lock: str) -> dict[str, Any]:
+def stages(lock: str | bytes, where: str) -> dict[str, Any]:
+    """The stages in a lock file's text, by name; raises InputError, naming where it is from, if it is none."""
+    try:
+        found = yaml.safe_load(lock)["stages"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is no lock file of DVC; `dvc repro` writes one")
+    return found
+
+
+def recorded(lock: str, where: str) -> dict[str, Any]:
     """The hash of every input and output in the lock, but for those that differ in their last bits."""
-    stages = yaml.safe_load(lock)["stages"]
-    files = [file for stage in stages.values() for kind in ("deps", "outs") for file in stage.get(kind, ())]
+    files = [
+        file for stage in stages(lock, where).values() for kind in ("deps", "outs") for file in stage.get(kind, ())
+    ]
     return {file["path"]: file["md5"] for file in files if file["path"] not in LAST_BITS}
 
 
@@ -41,7 +53,8 @@ def stale() -> list[str]:
 
 def different() -> list[str]:
     """What the workspace has that is not as committed."""
-    committed, made = recorded(output("git", "show", "HEAD:dvc.lock")), recorded(Path("dvc.lock").read_text())
+    committed = recorded(output("git", "show", "HEAD:dvc.lock"), "dvc.lock at HEAD")
+    made = recorded(Path("dvc.lock").read_text(), "dvc.lock")
     wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
     if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
         wrong.append("data/metrics.json, the file")
@@ -54,8 +67,8 @@ def same(one: Path, other: Path) -> bool:
 
 
 def main() -> int:
-    if stages := stale():
-        print(f"dvc.lock is stale: `dvc repro` would run {', '.join(stages)}. Run it and commit dvc.lock and data/.")
+    if would_run := stale():
+        print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
         return 1
     if subprocess.run([*DVC, "repro"], check=False).returncode != 0:
         raise InputError("`dvc repro` failed, as it says above")

@@ -15,9 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from comparisons import gate, rules
+from comparisons import gate, lock, rules
 from comparisons.base import Base, base
 from comparisons.commands import DVC, finish, output
 from comparisons.figures import NOT_AT_HAND, Figure, changed
@@ -25,7 +23,6 @@ from comparisons.markdown import table
 
 FOLDER = Path("report")
 PAGE = FOLDER / "report.md"
-LOCK = Path("dvc.lock")
 
 
 def parameters(against: Base) -> str:
@@ -47,9 +44,10 @@ def metrics(found: Sequence[gate.Comparison], rules_changed: bool) -> str:
     return "\n\n".join(filter(None, said))
 
 
-def stages(old: bytes | None, new: bytes | None) -> str:
-    """The stages that ran anew between two locks, each with what made it run."""
-    before, after = ((yaml.safe_load(lock) or {}).get("stages", {}) if lock else {} for lock in (old, new))
+def stages(against: Base) -> str:
+    """The stages that ran since, by the locks, each with what made it run."""
+    before = lock.stages(against.file("dvc.lock") or b"stages: {}", f"dvc.lock at {against}")
+    after = lock.stages(Path("dvc.lock").read_bytes(), "dvc.lock")
     lines = [[name, reason] for name, stage in after.items() if (reason := cause(before.get(name), stage))]
     lines += [[name, "it is no longer a stage"] for name in before if name not in after]
     return table(["stage", "because of"], lines) if lines else "None."
@@ -97,7 +95,7 @@ def write(against: Base) -> None:
     parts = {
         "Metrics": metrics(found, against.file(str(rules.FILE)) != rules.FILE.read_bytes()),
         "Parameters": parameters(against),
-        "Stages that ran": stages(against.file(str(LOCK)), LOCK.read_bytes()),
+        "Stages that ran": stages(against),
     }
     shutil.rmtree(FOLDER, ignore_errors=True)
     for figure in drawn:

@@ -80,16 +80,13 @@ def read(path: Path = FILE) -> Rules:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict) or not document:
         raise InputError(f"{path} must hold lines such as `test.accuracy: {{better: higher, absolute: 0.01}}`")
-    return Rules({_name(name, path): _rule(keys, f"{path}: {name}") for name, keys in document.items()})
+    return Rules({name: _rule(name, keys, path) for name, keys in document.items()})
 
 
-def _name(name: object, path: Path) -> str:
+def _rule(name: object, keys: object, path: Path) -> Rule:
     if not isinstance(name, str):
         raise InputError(f"{path}: {name!r} is no metric's name")
-    return name
-
-
-def _rule(keys: object, where: str) -> Rule:
+    where = f"{path}: {name}"
     if not isinstance(keys, dict):
         raise InputError(f"{where} must be a rule such as {{better: lower, relative: 0.01}}, but it is {keys!r}")
     for key in keys:
@@ -102,7 +99,7 @@ def _rule(keys: object, where: str) -> Rule:
     required = keys.get("required", False)
     if not isinstance(required, bool):
         raise InputError(f"{where}.required = {required!r}, but it must be true or false")
-    if required and any(character in where.rsplit(": ", 1)[-1] for character in "*?["):
+    if required and any(character in name for character in "*?["):
         raise InputError(f"{where}.required = true, but only a metric named in full can be required, not a pattern")
     if better == "neither" and ("absolute" in keys or "relative" in keys):
         raise InputError(f"{where} has a tolerance, but where neither direction is better none is worse")

@@ -73,7 +73,7 @@ def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, said:
     repository.commit()
     repository.write("data/metrics.json", kept)
     assert gate.main(["HEAD"]) == 0
-    assert "unchanged" in said()  # the null: DVC cannot tell it from what is not there
+    assert ": 6 new, 1 unchanged.\n" in said()  # the null: DVC cannot tell it from what is not there
 
 
 def ends(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -253,7 +253,7 @@ def test_the_worse_the_value_the_worse_the_verdict(rule: Rule, old: float, one: 
     assert {2: 1}.get(ranks[0], ranks[0]) <= {2: 1}.get(ranks[1], ranks[1])  # unchanged is as good
 
 
-@given(directed, numbers, st.none() | st.booleans() | st.text() | st.sampled_from([math.nan, math.inf, 10**400, []]))
+@given(directed, numbers, st.sampled_from([None, True, False, "", "1", math.nan, math.inf, 10**400, []]))
 def test_what_is_no_number_fails(rule: Rule, old: float, new: object) -> None:
     assert judge(rule, old, new) is judge(None, old, new) is Verdict.NO_NUMBER
 

@@ -79,7 +79,13 @@ def test_a_pipeline_that_cannot_run_is_an_error(repository: Repository) -> None:
 def test_the_models_last_bits_do_not_count() -> None:
     def recorded(model: str, table: str) -> dict[str, str]:
         outs = f"[{{path: data/model.safetensors, md5: {model}}}, {{path: data/loss.csv, md5: {table}}}]"
-        return lock.recorded(f"stages: {{train: {{cmd: a, outs: {outs}}}}}")
+        return lock.recorded(f"stages: {{train: {{cmd: a, outs: {outs}}}}}", "dvc.lock")
 
     assert recorded("a", "b") == recorded("c", "b")
     assert recorded("a", "b") != recorded("a", "d")
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< HEAD", "[1]", "stages: 1", "schema: '2.0'"])
+def test_what_is_no_lock_is_an_error(text: str) -> None:
+    with pytest.raises(InputError, match="at HEAD is no lock file of DVC"):
+        lock.stages(text, "dvc.lock at HEAD")
