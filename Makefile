@@ -29,7 +29,7 @@ bench: $(VENV)/development        ## what is promised of speed, measured
 study: $(VENV)/development        ## do the corrected intervals cover? simulated over designs, some ten minutes
 	$(RUN) python -m benchmarks.coverage
 
-ci: $(VENV)/development           ## all that decides about a change, against BASE (default: where it left origin's branch)
+ci: $(VENV)/development           ## all that decides about a change against BASE (default: where it left origin's)
 	$(MAKE) --keep-going lint lock-check gate report test
 
 lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
@@ -45,8 +45,8 @@ docs: repro                       ## take the pictures of README.md, of the defa
 	cp $(PICTURES:%=data/figures/%.png) docs
 	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
 
-clean:                            ## remove the environment and everything the pipeline wrote, but no cache
-	rm -rf $(VENV) && git clean -fdXq data
+clean:                            ## remove the environment and everything that was written, but no cache
+	rm -rf $(VENV) && git clean -fdXq data report
 
 $(VENV)/run-time: requirements.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
