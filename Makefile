@@ -7,7 +7,8 @@ PICTURES := recovery trajectory
 
 PICTURES_OF_EXACT := map intervals planning predictions
 
-.PHONY: repro test lint format bench study lock-check docs clean
+.PHONY: repro test lint format bench study ci lock-check gate report docs clean
+.NOTPARALLEL:
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro
@@ -16,7 +17,7 @@ test: $(VENV)/development         ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/development         ## format, lint and types, as CI checks them
-	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy stages tests benchmarks
+	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy stages comparisons tests benchmarks
 
 format: $(VENV)/development       ## rewrite the code in the project's format
 	$(RUN) ruff format . && $(RUN) ruff check --fix .
@@ -31,15 +32,24 @@ bench: $(VENV)/development        ## what is promised of speed, measured
 study: $(VENV)/development        ## do the corrected intervals cover? simulated over designs, some ten minutes
 	$(RUN) python -m benchmarks.coverage
 
+ci: $(VENV)/development           ## all that decides about a change against BASE (default: where it left origin's)
+	$(MAKE) --keep-going lint lock-check gate report test
+
 lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
-	$(RUN) .ci/lock-check
+	$(RUN) python -m comparisons.lock
+
+gate: $(VENV)/run-time            ## fail if a metric is worse than at BASE by more than comparisons/rules.yaml allows
+	$(RUN) python -m comparisons.gate $${BASE:+"$$BASE"}
+
+report: $(VENV)/run-time          ## write report/report.md: what changed since BASE, for people
+	$(RUN) python -m comparisons.report $${BASE:+"$$BASE"}
 
 docs: repro                       ## take the pictures of README.md, of the default parameters and of an exact fit
 	cp $(PICTURES:%=data/figures/%.png) docs
 	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
 
-clean:                            ## remove the environment and everything the pipeline wrote, but no cache
-	rm -rf $(VENV) && git clean -fdXq data
+clean:                            ## remove the environment and everything that was written, but no cache
+	rm -rf $(VENV) && git clean -fdXq data report
 
 $(VENV)/run-time: requirements.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

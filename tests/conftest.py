@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # Before NumPy is imported: the tests run on all cores already, one to a core, and threads on top of that only spin.
@@ -16,6 +16,9 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import pytest
 import yaml
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.revisions import Repository
 
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.load_profile("suite")
@@ -128,3 +131,20 @@ def refuses(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable[[], None]]
         return message
 
     return call
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A tiny repository with one commit. Not to be changed: copy it."""
+    from tests.revisions import new_repository
+
+    return new_repository(tmp_path_factory.mktemp("pristine") / "repository")
+
+
+@pytest.fixture
+def repository(pristine: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """A copy of `pristine` that may be changed, as the current folder."""
+    copied = pristine.copy(tmp_path / "repository")
+    monkeypatch.chdir(copied.folder)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)  # the tests may themselves run on a runner
+    return copied

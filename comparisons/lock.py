@@ -1,0 +1,83 @@
+"""Fail unless dvc.lock, data/metrics.json and the pictures in docs/ are those of the committed code.
+
+1. No stage would run. DVC has no exit status for a stale lock: a dry run says which stages it would run, and
+   --allow-missing lets it pass over outputs that are not on this machine.
+2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: on another
+   processor its last bits differ, and only they.
+3. The pictures of the README that show the default parameters are the figures.
+
+`python -m comparisons.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from comparisons.commands import DVC, finish, output
+from stages.errors import InputError
+
+LAST_BITS = {"data/model.safetensors", "data/checkpoints"}
+PICTURES = ("recovery", "trajectory")
+
+
+def stages(lock: str | bytes, where: str) -> dict[str, Any]:
+    """The stages in a lock file's text, by name; raises InputError, naming where it is from, if it is none."""
+    try:
+        found = yaml.safe_load(lock)["stages"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is no lock file of DVC; `dvc repro` writes one")
+    return found
+
+
+def recorded(lock: str, where: str) -> dict[str, Any]:
+    """The hash of every input and output in the lock, but for those that differ in their last bits."""
+    files = [
+        file for stage in stages(lock, where).values() for kind in ("deps", "outs") for file in stage.get(kind, ())
+    ]
+    return {file["path"]: file["md5"] for file in files if file["path"] not in LAST_BITS}
+
+
+def stale() -> list[str]:
+    """The stages that would run, in their order."""
+    would = output(*DVC, "repro", "--dry", "--allow-missing")
+    return re.findall(r"^Running stage '(.*)':", would, re.MULTILINE)
+
+
+def different() -> list[str]:
+    """What the workspace has that is not as committed."""
+    committed = recorded(output("git", "show", "HEAD:dvc.lock"), "dvc.lock at HEAD")
+    made = recorded(Path("dvc.lock").read_text(), "dvc.lock")
+    wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
+    if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
+        wrong.append("data/metrics.json, the file")
+    pairs = ((Path(f"docs/{name}.png"), Path(f"data/figures/{name}.png")) for name in PICTURES)
+    return wrong + [str(shown) for shown, drawn in pairs if not same(shown, drawn)]
+
+
+def same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def main() -> int:
+    if would_run := stale():
+        print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
+        return 1
+    if subprocess.run([*DVC, "repro"], check=False).returncode != 0:
+        raise InputError("`dvc repro` failed, as it says above")
+    if wrong := different():
+        print(f"not what the committed code gives: {', '.join(wrong)}. Run `make repro docs` and commit them.")
+        return 1
+    print(f"dvc.lock, data/metrics.json and the pictures {', '.join(PICTURES)} are those of the committed code.")
+    return 0
+
+
+if __name__ == "__main__":
+    finish(main)

@@ -1,0 +1,306 @@
+"""The gate: what passes, what fails, and against which revision, with real git and DVC; and its rules."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from comparisons import gate, rules
+from comparisons.base import base
+from comparisons.commands import finish
+from comparisons.gate import Verdict, compare, judge
+from comparisons.rules import Rule, Rules
+from stages.errors import InputError
+from tests.conftest import ROOT
+from tests.revisions import Repository
+
+Say = Callable[[], str]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Say:
+    return lambda: capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "lines"),
+    [
+        ({}, 0, ["7 unchanged."]),
+        ({"loss": 0.4}, 0, ["| test.loss | 0.5 | 0.4 | ↓ -0.1 | +0.05 | better |"]),
+        (
+            {"loss": 0.54, "more": 3},
+            0,
+            [
+                "| test.loss | 0.5 | 0.54 | ↑ +0.04 | +0.05 | worse within tolerance |",
+                "| test.more | - | 3 | - | - | no rule |",
+            ],
+        ),
+        ({"loss": 0.56}, 1, ["| test.loss | 0.5 | 0.56 | ↑ +0.06 | +0.05 | **worse than allowed** |"]),
+        (
+            {"accuracy": 0.8, "slope": 1.4},
+            1,
+            [
+                "| test.accuracy | 0.9 | 0.8 | ↓ -0.1 | -0.01 | **worse than allowed** |",
+                "| test.slope | 0.75 | 1.4 | ↑ +0.65 | +0.05 off 1 | **worse than allowed** |",
+            ],
+        ),
+        ({"loss": None}, 1, ["| test.loss | 0.5 | - | - | +0.05 | **no number** |"]),
+        ({"loss": math.nan}, 1, ["| test.loss | 0.5 | nan | - | +0.05 | **no number** |"]),
+        (
+            {"loss": "low", "more": None},
+            1,
+            [
+                '| test.loss | 0.5 | "low" | - | +0.05 | **no number** |',
+                "| test.more | - | - | - | - | **no number** |",
+            ],
+        ),
+    ],
+)
+def test_the_gate_on_a_changed_metric(
+    changes: dict[str, Any], status: int, lines: list[str], repository: Repository, said: Say
+) -> None:
+    repository.metrics(**changes)
+    assert gate.main(["HEAD"]) == status
+    text = " ".join(said().split())
+    assert all(line in text for line in lines)
+
+
+def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository, said: Say) -> None:
+    repository.write("data/metrics.json", '{"test": {"accuracy": 0.9, "slope": 0.75}}')
+    assert gate.main(["HEAD"]) == 1
+    text = " ".join(said().split())
+    assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
+    assert "| test.optional | 2 | - | - | +0 | gone |" in text
+    assert "Not good: test.loss. If that is meant, change the rule in comparisons/rules.yaml" in text
+
+
+def test_without_metrics_all_that_are_required_are_missing(repository: Repository, said: Say) -> None:
+    (repository.data / "metrics.json").unlink()
+    assert gate.main(["HEAD"]) == 1
+    assert "2 missing" in said()
+
+
+def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, said: Say) -> None:
+    kept = (repository.data / "metrics.json").read_text()
+    repository.git("rm", "--quiet", "data/metrics.json")
+    repository.commit()
+    repository.write("data/metrics.json", kept)
+    assert gate.main(["HEAD"]) == 0
+    assert ": 6 new, 1 unchanged.\n" in said()  # the null: DVC cannot tell it from what is not there
+
+
+def ends(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit status of a command, and the one line it says on stderr."""
+    with pytest.raises(SystemExit) as stop:
+        finish(main)
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["workspace", "base"])
+def test_metrics_that_cannot_be_read_are_an_error(
+    where: str, repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = (repository.data / "metrics.json").read_text()
+    repository.write("data/metrics.json", '{"test": ')
+    if where == "base":
+        repository.commit()
+        repository.write("data/metrics.json", good)
+    status, line = ends(lambda: gate.main(["HEAD"]), capsys)
+    assert status == 2
+    assert line.startswith("error: data/metrics.json ")
+    assert line.count("\n") == 1
+
+
+def test_the_command_ends_with_its_verdict(repository: Repository) -> None:
+    repository.metrics(loss=9.0)
+    done = repository.run("python", "-m", "comparisons.gate", "HEAD", PYTHONPATH=str(ROOT))
+    assert done.returncode == 1
+    done = repository.run("python", "-m", "comparisons.gate", "nowhere", PYTHONPATH=str(ROOT))
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: BASE = 'nowhere' is no commit here; a branch, tag or commit would be: git fetch it\n"
+    )
+
+
+def test_the_base_is_where_the_branch_left(repository: Repository) -> None:
+    fork = repository.git("rev-parse", "HEAD")
+    repository.git("checkout", "--quiet", "-b", "change")
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "on the branch")
+    repository.git("checkout", "--quiet", "main")
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "on main")
+    repository.git("checkout", "--quiet", "change")
+    assert base("main").commit == fork
+    assert base(None).commit == fork  # no remote: the first parent
+
+
+def test_without_a_base_it_is_the_remotes_branch_or_else_the_parent(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "second")
+    clone = repository.clone(tmp_path / "clone")
+    monkeypatch.chdir(clone.folder)
+    assert (base(None).commit, base(None).reason) == (start, "HEAD's first parent")
+    second = clone.git("rev-parse", "HEAD")
+    for message in ("third", "fourth"):
+        clone.git("commit", "--quiet", "--allow-empty", "-m", message)
+    assert (base(None).commit, base(None).reason) == (second, "the merge base of origin's default branch and HEAD")
+
+
+def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="HEAD has no parent"):
+        base(None)
+    for unknown in ("nowhere", "", "--help", "HEAD:dvc.yaml"):
+        with pytest.raises(InputError, match="is no commit here"):
+            base(unknown)
+    repository.git("checkout", "--quiet", "--orphan", "stranger")
+    repository.git("commit", "--quiet", "-m", "another beginning")
+    with pytest.raises(InputError, match="no common history"):
+        base("main")
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "second")
+    monkeypatch.chdir(repository.clone(tmp_path / "shallow", "--depth", "1").folder)
+    with pytest.raises(InputError, match="this clone is shallow"):
+        base("HEAD")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="not a git repository"):
+        base("HEAD")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must hold lines such as"),
+        ("[1]", "must hold lines such as"),
+        ("a: [", "is not valid YAML"),
+        ("a: lower", "a must be a rule such as"),
+        ("1: {better: lower}", "1 is no metric's name"),
+        ("a: {better: lower, relativ: 1}", "a.relativ is not a key of a rule; those are better, target"),
+        ("a: {}", "a must have either better: lower | higher | neither, or target"),
+        ("a: {better: up}", "a must have either better: lower | higher | neither, or target"),
+        ("a: {better: target}", "a must have either better: lower | higher | neither, or target"),
+        ("a: {better: [lower]}", "a must have either better: lower | higher | neither, or target"),
+        ("a: {better: lower, target: 1}", "a must have either better: lower | higher | neither, or target"),
+        ("a: {target: one}", "a.target = 'one', but it must be a number"),
+        ("a: {target: .nan}", "a.target = nan, but it must be a number"),
+        ("a: {target: null}", "a.target = None, but it must be a number"),
+        ("a: {better: lower, absolute: true}", "a.absolute = True, but it must be a number"),
+        ("a: {better: lower, absolute: .inf}", "a.absolute = inf, but it must be a number"),
+        ("a: {better: lower, relative: -1e-3}", "a.relative = '-1e-3', but it must not be negative"),
+        ("a: {better: lower, required: 1}", "a.required = 1, but it must be true or false"),
+        ("a.*: {better: lower, required: true}", "only a metric named in full can be required"),
+        ("a: {better: neither, absolute: 1}", "a has a tolerance, but"),
+        ("a: {better: lower}\na: {better: higher}", "a stands there twice"),
+        ("a: {better: lower, better: higher}", "better stands there twice"),
+    ],
+)
+def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        rules.read(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_rules_nothing_is_judged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository.folder / "comparisons/rules.yaml").unlink()
+    assert ends(lambda: gate.main(["HEAD"]), capsys) == (
+        2,
+        "error: comparisons/rules.yaml is missing; run this from the folder that holds dvc.yaml\n",
+    )
+
+
+def test_the_first_rule_that_fits_is_the_rule(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("a.b: {target: 1e-1}\na.*: {better: lower}\n")
+    known = rules.read(path)
+    assert known.of("a.b") == Rule("target", target=0.1)
+    assert known.of("a.c") == Rule("lower")
+    assert known.of("b") is None
+
+
+@pytest.mark.parametrize("file", ["data/metrics.json", "docs/exact_metrics.json"])
+def test_every_metric_of_ours_has_a_rule_and_what_is_required_is_there(file: str) -> None:
+    known, metrics = rules.read(ROOT / rules.FILE), gate.read(ROOT / file)
+    assert {c.verdict for c in compare(known, metrics, {})} == {Verdict.UNCHANGED}
+
+
+def test_no_rule_of_ours_is_for_nothing() -> None:
+    known = rules.read(ROOT / rules.FILE)
+    metrics = {**gate.read(ROOT / "data/metrics.json"), **gate.read(ROOT / "docs/exact_metrics.json")}
+    assert {id(known.of(name)) for name in metrics} == {id(rule) for rule in known.rules.values()}
+
+
+directed = st.builds(
+    Rule,
+    better=st.sampled_from(["lower", "higher", "target"]),
+    target=st.floats(-10, 10),
+    absolute=st.floats(0, 10),
+    relative=st.floats(0, 10),
+    required=st.booleans(),
+)
+numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20)
+RANK = [Verdict.BETTER, Verdict.AS_GOOD, Verdict.UNCHANGED, Verdict.TOLERATED, Verdict.WORSE]
+
+
+@given(directed, numbers)
+def test_unchanged_passes(rule: Rule, value: float) -> None:
+    (comparison,) = compare(Rules({"m": rule}), {"m": value}, {})
+    assert comparison.verdict is Verdict.UNCHANGED
+
+
+@given(directed, numbers, numbers)
+def test_an_improvement_never_fails(rule: Rule, old: float, new: float) -> None:
+    closer = abs(new - rule.target) < abs(old - rule.target)
+    assume({"lower": new < old, "higher": new > old, "target": closer}[rule.better])
+    assert not judge(rule, old, new).fails
+
+
+@given(directed, st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_the_worse_the_value_the_worse_the_verdict(rule: Rule, old: float, one: float, other: float) -> None:
+    good, bad = sorted((one, other), key=rule.badness)
+    ranks = [RANK.index(judge(rule, old, new)) for new in (good, bad)]
+    assume(rule.badness(good) < rule.badness(bad))
+    assert {2: 1}.get(ranks[0], ranks[0]) <= {2: 1}.get(ranks[1], ranks[1])  # unchanged is as good
+
+
+@given(directed, numbers, st.sampled_from([None, True, False, "", "1", math.nan, math.inf, 10**400, []]))
+def test_what_is_no_number_fails(rule: Rule, old: float, new: object) -> None:
+    assert judge(rule, old, new) is judge(None, old, new) is Verdict.NO_NUMBER
+
+
+@given(directed, numbers, numbers)
+def test_a_new_metric_passes(rule: Rule, new: float, other: float) -> None:
+    for old in (None, True, "other", math.nan):
+        assert judge(rule, old, new) is Verdict.NEW
+
+
+@pytest.mark.parametrize("value", [True, None, "text", 3, 0.5])
+def test_what_only_informs_may_be_anything_but_nan(value: object) -> None:
+    assert judge(Rule(), value, value) is Verdict.UNCHANGED
+    assert judge(Rule(), value, math.nan) is Verdict.NO_NUMBER
+    assert judge(Rule(required=True), value, None) is Verdict.NO_NUMBER
+
+
+def test_exactly_what_is_allowed_passes() -> None:
+    assert 0.8 - 0.7 > 0.1  # as floats
+    assert judge(Rule("lower", absolute=0.1), 0.7, 0.8) is Verdict.TOLERATED
+    assert judge(Rule("lower", absolute=0.1), 0.7, 0.800001) is Verdict.WORSE
+    assert judge(Rule("target", target=1), 0.9, 1.1) is Verdict.AS_GOOD
+
+
+def test_flattened_names_are_those_of_dvc(repository: Repository) -> None:
+    shown = json.loads(repository.run("dvc", "metrics", "show", "--json").stdout)
+    tree = shown[""]["data"]["data/metrics.json"]["data"]
+    names = dict(gate.flatten(tree))
+    assert {"test.loss", "fit.converged"} < set(names)
+    assert {**names, "fit.undefined": None} == gate.read()  # DVC leaves out what is null

@@ -1,0 +1,86 @@
+"""Whether the committed lock is the code's, with real git and DVC."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from comparisons import lock
+from stages.errors import InputError
+from tests.revisions import METRICS, Repository
+
+GOOD = "dvc.lock, data/metrics.json and the pictures recovery, trajectory are those of the committed code.\n"
+
+
+def test_a_lock_that_is_the_codes_is_good_also_in_a_fresh_clone(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository.clone(tmp_path / "clone").folder)
+    assert lock.main() == 0
+    assert capfd.readouterr().out.endswith(GOOD)
+
+
+def test_a_stale_lock_names_its_stages(repository: Repository, capfd: pytest.CaptureFixture[str]) -> None:
+    repository.write("params.yaml", "train: {epochs: 11}\n")
+    repository.commit()
+    assert lock.main() == 1
+    said = "dvc.lock is stale: `dvc repro` would run evaluate. Run it and commit dvc.lock and data/.\n"
+    assert capfd.readouterr().out == said
+    assert repository.git("status", "--porcelain") == ""  # nothing ran
+
+
+def test_a_lock_that_was_made_but_not_committed_is_not_good(repository: Repository) -> None:
+    repository.write("picture", "second picture")
+    assert repository.repro() == ["evaluate"]
+    assert lock.different() == ["data/figures", "picture", "docs/recovery.png", "docs/trajectory.png"]
+
+
+def test_metrics_that_the_code_does_not_give_are_not_good(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Better numbers, written by hand into metrics.json and the lock: only running the code brings it out."""
+    forged = json.dumps({**METRICS, "test": {"loss": 0.1}})
+    before = (repository.data / "metrics.json").read_bytes()
+    recorded = (repository.folder / "dvc.lock").read_text()
+    old, new = (hashlib.md5(text).hexdigest() for text in (before, forged.encode()))
+    metrics, deps = recorded.rsplit(old, 1)  # source.json has the same hash, and comes first
+    repository.write("dvc.lock", metrics + new + deps)
+    repository.write("data/metrics.json", forged)
+    repository.commit()
+    monkeypatch.chdir(repository.clone(tmp_path / "clone").folder)
+    assert lock.main() == 1  # not stale, but
+    assert "gives: data/metrics.json, data/metrics.json, the file. Run" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("broken", ["changed", "absent"])
+def test_a_picture_that_is_not_the_figure_is_not_good(broken: str, repository: Repository) -> None:
+    picture = repository.folder / "docs/recovery.png"
+    picture.write_text("another") if broken == "changed" else picture.unlink()
+    assert lock.different() == ["docs/recovery.png"]
+
+
+def test_a_pipeline_that_cannot_run_is_an_error(repository: Repository) -> None:
+    (repository.folder / "picture").unlink()
+    with pytest.raises(InputError, match="`dvc repro` failed"):
+        lock.main()  # a dry run that allows for missing outputs passes over a missing input
+    repository.write("dvc.yaml", "stages: [")
+    with pytest.raises(InputError, match=r"`dvc repro --dry --allow-missing` failed: .*dvc.yaml.* is invalid"):
+        lock.main()
+
+
+def test_the_models_last_bits_do_not_count() -> None:
+    def recorded(model: str, table: str) -> dict[str, str]:
+        outs = f"[{{path: data/model.safetensors, md5: {model}}}, {{path: data/loss.csv, md5: {table}}}]"
+        return lock.recorded(f"stages: {{train: {{cmd: a, outs: {outs}}}}}", "dvc.lock")
+
+    assert recorded("a", "b") == recorded("c", "b")
+    assert recorded("a", "b") != recorded("a", "d")
+
+
+@pytest.mark.parametrize("text", ["", "<<<<<<< HEAD", "[1]", "stages: 1", "schema: '2.0'"])
+def test_what_is_no_lock_is_an_error(text: str) -> None:
+    with pytest.raises(InputError, match="at HEAD is no lock file of DVC"):
+        lock.stages(text, "dvc.lock at HEAD")
