@@ -24,7 +24,7 @@ class Sample:
 
     def __init__(self, factors: Tensor, responses: Tensor, most: int) -> None:
         """At most `most` of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes)."""
-        rows = sampled_rows(len(factors), most).to(factors.device)
+        self.rows = rows = sampled_rows(len(factors), most).to(factors.device)
         whole = len(rows) == len(factors)
         self.factors = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
         self.parts = cut(len(rows), factors.shape[1], PART)
@@ -124,8 +124,10 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
     """
     n_factors = factors.shape[1]
     x = sample.factors[:: max(1, len(sample) // (ENOUGH * n_factors))]
-    products = each(lambda rows: product(x[rows].T, x[rows]), cut(len(x), n_factors, PART))
-    covariance = torch.stack(list(products)).sum(0, dtype=torch.float64).cpu().numpy() / len(x)
+    products = x.new_zeros(n_factors, n_factors).double()
+    for part in each(lambda rows: product(x[rows].T, x[rows]), cut(len(x), n_factors, PART), waiting=2):
+        products += part
+    covariance = products.cpu().numpy() / len(x)
     units, hessian = _hessian_at_zero(sample.mean, covariance, ridge)
     cholesky = _cholesky(hessian)
     if cholesky is not None:
@@ -176,7 +178,7 @@ def moments(factors: Tensor) -> tuple[Array, Array]:
         x = factors[rows].double() - mean  # centred before the product: a large mean would eat its digits
         return product(x.T, x)
 
-    for part in each(products, blocks(factors)):
+    for part in each(products, blocks(factors), waiting=2):
         covariance += part
     processes.total(covariance)
     return mean.cpu().numpy(), (covariance / count).cpu().numpy()

@@ -145,8 +145,10 @@ class Descent:
             back = np.vecdot(self.gradient, step) > -0.5 * slope  # slopes are negative, or 0 where nothing moves
             if not back.any():
                 break
-            left = np.divide(np.vecdot(self.gradient, step), slope, out=np.zeros_like(slope), where=back)
-            length /= 1 - left
+            left = np.divide(np.vecdot(self.gradient, step), slope, out=np.zeros_like(slope), where=back & (slope < 0))
+            length = np.where(back & (slope >= 0), 0, length / (1 - left))  # uphill, where the sample's logits mislead
+            if (slope > 0).any():
+                self.pairs.clear()
             weight = torch.from_numpy(length[:, None]).to(logits)
             self._come_to(start + length[:, None] * step, torch.lerp(before, logits, weight))
         self._remember(self.points - start, self.gradient - gradient)
@@ -178,11 +180,18 @@ class Descent:
         rho = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
         self.pairs.append((step, change, rho))
 
-    def proves_existence(self, row: int) -> bool:
-        """Whether it is proven here that the estimate of the class in this row exists."""
+    def proves_existence(self, row: int, factors: Tensor, responses: Tensor) -> bool:
+        """Whether it is proven here that the estimate of the class in this row exists; of all trials and classes."""
         assert self.objective is not None
-        n_trials = self.objective.n_trials
-        return exists_at(self.sample, self.residuals[row], self.gradient[row], self.points[row], n_trials)
+        return exists_at(
+            self.sample,
+            self.residuals[row],
+            self.gradient[row],
+            self.points[row],
+            factors,
+            responses[:, self.classes[row]],
+            self.objective.basis,
+        )
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Go on with these rows only: a class that has arrived costs nothing any more."""
@@ -240,10 +249,10 @@ class Descent:
         return len(self.sample.basis) * squares / len(self.sample) ** 2
 
 
-def serve(factors: Tensor, responses: Tensor, dtype: torch.dtype) -> None:
+def serve(factors: Tensor, responses: Tensor, dtype: torch.dtype, device: torch.device) -> None:
     """What all processes but the first do while that one fits: add sums over their own trials, until told to end."""
     own = processes.share(len(factors))
-    factors, by_class = factors[own], responses[own].T
+    factors, by_class = factors[own].to(device), responses[own].T.to(device)
     with quietly():
         while command := processes.hear():
             name, *arguments = command
@@ -348,12 +357,15 @@ class _Fit:
 
     def _let_go(self, descent: Descent) -> None:
         """Enter those classes into the result that have arrived, with proof, or that never will."""
+        if not np.isfinite(descent.max_gradient).all() and np.isfinite(descent.points).all():
+            raise ValueError("factors must be finite numbers, and not so large or small that they overflow")
         last = descent.iterations >= self.max_iterations
         due = self.next_proof[descent.classes] <= descent.iterations
         arrived = (descent.max_gradient <= self.tolerance) & (last | due)
         apart = (descent.worst < 0.5) & (self.ridge == 0)
         in_question = np.flatnonzero(arrived & ~apart) if self.ridge == 0 else np.arange(0)
-        proven = np.array([*each(descent.proves_existence, in_question.tolist())], dtype=bool)
+        proofs = each(lambda row: descent.proves_existence(row, self.factors, self.responses), in_question.tolist())
+        proven = np.array([*proofs], dtype=bool)
         for row in in_question[~proven]:
             k = descent.classes[row]
             self.proofs[k] += 1

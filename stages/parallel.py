@@ -34,10 +34,11 @@ def cut(n: int, width: int, most: int) -> list[slice]:
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
-def each(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
-    """The results of `work` on each of the parts, in their order."""
-    for start in range(0, len(parts), WAITING):
-        yield from _each(work, parts[start : start + WAITING])
+def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Iterator[Result]:
+    """The results of `work` on each of the parts, in their order; so many are held at a time, or WAITING."""
+    window = max(waiting or WAITING, CORES)
+    for start in range(0, len(parts), window):
+        yield from _each(work, parts[start : start + window])
 
 
 def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:

@@ -37,7 +37,7 @@ class Lost(RuntimeError):  # noqa: N818  # a finding about the others
 
 def launched() -> bool:
     """Whether a launcher such as torchrun has started this process."""
-    return "RANK" in os.environ
+    return {"RANK", "WORLD_SIZE"} <= os.environ.keys()
 
 
 def launch(launcher: str, module: str) -> None:
@@ -93,12 +93,11 @@ def together(device: torch.device) -> Iterator[None]:
         yield
         return
     seconds = os.environ.get(TIMEOUT, "600")
-    if not seconds.isdigit() or int(seconds) < 1:
+    if not seconds.isdecimal() or int(seconds) < 1:
         raise InputError(f"{TIMEOUT} = {seconds!r} must be a whole number of seconds, at least 1")
     with _losing():
-        distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=int(seconds))
-        )
+        backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backends, timeout=timedelta(seconds=int(seconds)))
     try:
         yield
     finally:
@@ -107,7 +106,12 @@ def together(device: torch.device) -> Iterator[None]:
 
 def local_device(device: torch.device) -> torch.device:
     """On CUDA, each process of a machine has a device of its own."""
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device.type == "cuda" else device
+    if device.type != "cuda":
+        return device
+    number, available = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= available:
+        raise InputError(f"process {number} of this machine has no CUDA device, there are {available}; start no more")
+    return torch.device("cuda", number)
 
 
 @contextmanager
@@ -183,9 +187,5 @@ def same(value: Value) -> Value:
 def _broadcast(value: Any) -> Any:
     box = [value]
     with _losing():
-        distributed.broadcast_object_list(box, 0, device=_messenger())
+        distributed.broadcast_object_list(box, 0, device=torch.device("cpu"))
     return box[0]
-
-
-def _messenger() -> torch.device:
-    return local_device(torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu"))

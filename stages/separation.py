@@ -32,7 +32,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from stages.coordinates import Sample
-from stages.objective import Array, blocks, product
+from stages.objective import Array, blocks
 
 Floats = NDArray[np.floating[Any]]
 
@@ -40,60 +40,56 @@ MOST = 2**22  # numbers in the factors that a proof may use: 32 MB
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
-def exists_at(sample: Sample, residuals: Tensor, gradient: Array, point: Array, n_trials: int) -> bool:
+def exists_at(
+    sample: Sample, residuals: Tensor, gradient: Array, point: Array, factors: Tensor, responses: Tensor, basis: Array
+) -> bool:
     """Whether the proof above succeeds with trials of this sample, for one class.
 
     residuals: (n_sampled,), at the point; point: (rank + 1,), and gradient: (rank + 1,), of the mean
-    cross-entropy of all n_trials there.
+    cross-entropy of all trials there. factors: (n_trials, n_factors), responses: (n_trials,) bool, and basis:
+    (rank + 1, n_factors + 1), of all trials: where factors seem to depend on one another, the coordinates would
+    magnify the rounding of the sample, so its trials are taken from there, in double precision.
 
     Twice |g| is asked for, and what rounding can take away: an error of eps |x_i| in x_i is worth at most
     eps · mean |r_i| |x_i| = eps · tr H, and `_smallest_eigenvalue_exceeds` leaves rank times that.
     """
-    weights, n_used = residuals.abs() / n_trials, 3 * len(gradient) // 2  # often enough; and single precision, too
+    weights, n_used = residuals.abs(), 3 * len(gradient) // 2  # often enough; and single precision, too
     if sample.inverse is not None:  # the factors as they are: where they are not much correlated, this will do
         direction, slope = point[:-1] @ sample.basis[:-1, :-1], sample.inverse @ gradient
         for precision in (np.float32, np.float64):  # of 1000 factors single precision cannot be sure any more
-            if _proves(sample.factors, None, weights, n_used, slope, direction, precision):
+            used = weights.topk(min(n_used, len(weights))).indices
+            chosen = torch.nn.functional.pad(sample.factors.index_select(0, used), (0, 1), value=1.0)
+            own: Floats = chosen.cpu().numpy().astype(precision, copy=False)  # (n_used, n_factors + 1)
+            if _proves(own, (weights[used] / len(factors)).cpu().numpy().astype(precision), slope, direction):
                 return True
-    basis = torch.from_numpy(sample.basis).to(sample.factors)
-    if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float64):
-        return True
     most = min(len(weights), max(MOST // len(basis), 4 * len(basis)))
     while True:
-        n_used = min(4 * n_used, most)
-        if _proves(sample.factors, basis, weights, n_used, gradient, point[:-1], np.float64):
+        rows = sample.rows[weights.topk(min(n_used, most)).indices]
+        x = factors.index_select(0, rows).double().cpu().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_used, rank + 1)
+        signs = 2 * responses[rows].double().cpu().numpy() - 1
+        with np.errstate(over="ignore"):
+            weight = (
+                1 / (1 + np.exp(signs * (x @ point))) / len(factors)
+            )  # |residual| of the proof, in double precision
+        if _proves(x, weight, gradient, point[:-1]):
             return True
-        if n_used == most:
+        if n_used >= most:
             return False
+        n_used *= 4
 
 
-def _proves(
-    factors: Tensor,
-    basis: Tensor | None,
-    weights: Tensor,
-    n_used: int,
-    gradient: Array,
-    direction: Array,
-    precision: type[np.floating[Any]],
-) -> bool:
-    """Whether the n_used trials with the largest weights |r_i| / n_trials are proof, in coordinates of this basis.
+def _proves(x: Floats, weight: Floats, gradient: Array, direction: Array) -> bool:
+    """Whether trials x (n_used, rank + 1), whose |r_i| / n_trials are `weight`, are proof; x is changed.
 
     The trials with large residuals lie near the boundary, and so hardly vary across it, that is along the fitted
     weights `direction`. They are stretched in that direction until they vary there as much as the bias, which makes
     the smallest eigenvalue larger. This leaves |g| alone: at the end of a fit g has next to no component there.
     """
-    used = weights.topk(min(n_used, len(weights))).indices
-    chosen, weight = factors.index_select(0, used), weights[used].cpu().numpy().astype(precision)
-    if basis is None:
-        x = torch.nn.functional.pad(chosen, (0, 1), value=1.0).cpu().numpy()  # (n_used, n_factors + 1)
-    else:
-        x = product(chosen, basis[:, :-1].T).add_(basis[:, -1]).cpu().numpy()  # (n_used, rank + 1)
-    x = x.astype(precision, copy=False)
     across = np.append(direction, 0) / max(float(np.linalg.norm(direction)), 1e-30)
-    along = x @ across.astype(precision)  # (n_used,)
+    along = x @ across.astype(x.dtype)  # (n_used,)
     variance = float(weight @ np.square(along) / weight.sum())
     extra = float(x[0, -1]) / variance**0.5 - 1 if variance > 0 else 0.0
-    x += np.outer(precision(extra) * along, across.astype(precision))
+    x += np.outer(x.dtype.type(extra) * along, across.astype(x.dtype))
     bound = 2 * float(np.linalg.norm(gradient + extra * (gradient @ across) * across))
     return _smallest_eigenvalue_exceeds(bound, x, weight / np.sqrt(np.vecdot(x, x)))
 

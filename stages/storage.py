@@ -305,6 +305,8 @@ def _alive(process: str | None) -> bool:
         os.kill(int(process or os.getpid()), 0)
     except ProcessLookupError:
         return False
+    except PermissionError:  # it is another's
+        return True
     return True
 
 
@@ -323,10 +325,11 @@ class Unfinished:
     def __init__(self, stage: str, asked: object, keep: bool = True) -> None:
         self._path, self._asked, self._keep = DATA / ".unfinished" / f"{stage}.npz", asked, keep
         seconds = os.environ.get("UNFINISHED_SECONDS", "30")
-        if not seconds.replace(".", "", 1).isdigit():
+        if not seconds.replace(".", "", 1).isdecimal():
             raise InputError(f"UNFINISHED_SECONDS = {seconds!r} must be a number of seconds, at least 0")
         self._seconds = float(seconds)
-        self._last = time.monotonic()
+        self._last, self._parent = time.monotonic(), os.getppid()
+        self._code, self._data = self._digest_of_code(), self._files()
 
     def state(self) -> dict[str, NDArray[Any]] | None:
         """What an earlier run of the same kind has left, if there is one."""
@@ -336,7 +339,15 @@ class Unfinished:
             with np.load(self._path, allow_pickle=False) as file:
                 state = dict(file)
             mine = str(state.pop("run")) == self._run
-        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        except (
+            OSError,
+            ValueError,
+            EOFError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            BadZipFile,
+        ):  # as zipfile and NumPy please
             print(f"{self._path} is truncated or of another version: left aside, starting from the beginning")
             return None
         if not mine:
@@ -348,6 +359,8 @@ class Unfinished:
         """Save what `state` returns, if it is time."""
         if not self._keep or time.monotonic() - self._last < self._seconds:
             return
+        if ("DVC_STAGE" in os.environ and os.getppid() != self._parent) or not self._run:
+            return  # an orphan, or a run whose data have changed under it: its state is of no use to anybody
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -362,16 +375,30 @@ class Unfinished:
 
     @functools.cached_property
     def _run(self) -> str:
-        """A digest of all that decides what the run's outputs are."""
-        digest = hashlib.sha256(repr(self._asked).encode())
-        for package in ("python", "numpy", "torch"):
-            version = platform.python_version() if package == "python" else importlib.metadata.version(package)
-            digest.update(f"{package} {version}".encode())
-        code = sorted(Path(__file__).parent.glob("*.py"))
-        for path in [*code, *(DATA / "train" / f"{name}.npy" for name in ("factors", "responses"))]:
-            with path.open("rb") as file:
+        """A digest of all that decides what the run's outputs are; empty if the data are not those it began with.
+
+        The data are read only where there is a state to compare or to save: a short run does without.
+        """
+        digest = self._code.copy()
+        for name in self._data:
+            with (DATA / "train" / name).open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        return digest.hexdigest() if self._files() == self._data else ""
+
+    def _digest_of_code(self) -> hashlib._Hash:
+        digest = hashlib.sha256(repr(self._asked).encode())
+        for package in ("numpy", "torch"):
+            digest.update(f"{package} {importlib.metadata.version(package)}".encode())
+        digest.update(platform.python_version().encode())
+        for path in sorted(Path(__file__).parent.glob("*.py")):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest
+
+    @staticmethod
+    def _files() -> dict[str, tuple[int, ...]]:
+        """What the file system says of the training trials."""
+        stats = {name: (DATA / "train" / name).stat() for name in ("factors.npy", "responses.npy")}
+        return {name: (s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}
 
 
 class FileRows:

@@ -121,10 +121,13 @@ def train_exact(
         "max_iterations": p.max_iterations,
         "dtype": getattr(torch, p.dtype),
     }
-    factors, responses = factors.to(device), responses.to(device)
     if processes.rank() > 0:
-        exact.serve(factors, responses, limits["dtype"])
+        try:
+            exact.serve(factors, responses, limits["dtype"], device)
+        except ValueError as error:
+            raise InputError(f"data/train: {error}") from None
         return
+    factors, responses = factors.to(device), responses.to(device)
     state = unfinished.state()
     if state:
         say(f"going on from iteration {state['counts'][0]}, where an earlier run was stopped")
@@ -140,11 +143,11 @@ def train_exact(
                 factors, responses, ridge=strength, progress=advance, start=state, keep=unfinished.offer, **limits
             )
         except (exact.NotConverged, ValueError) as error:
+            processes.tell()
             raise InputError(
                 f"data/train: {error} (params.yaml: train.ridge = {p.ridge}, .max_iterations = {p.max_iterations})"
             ) from None
-        finally:
-            processes.tell()
+    processes.tell()
     iterations, loss = int(fit.iterations.max()), float(fit.loss.mean())
     evidence = {
         name: getattr(fit, name).tolist() for name in ("iterations", "evaluations", "max_gradient", "converged")

@@ -26,7 +26,7 @@ settings.load_profile("suite")
 ROOT = Path(__file__).parent.parent
 SMALL: dict[str, dict[str, Any]] = {
     "simulate": {"n_factors": 4, "n_classes": 2, "n_trials": 300, "n_test_trials": 200, "weight_scale": 0.8},
-    "train": {"num_epochs": 5, "batch_size": 64},
+    "train": {"num_epochs": 5, "batch_size": 64, "device": "cpu"},
     "plot": {"class_index": 0, "dpi": 40},
 }
 

@@ -336,7 +336,7 @@ def test_the_proof_of_existence_never_errs(seed: int, n_trials: int, correlated:
         points = rng.standard_normal((1, len(basis))) * rng.choice([0.1, 1, 10])
         residuals = torch.sigmoid(sample.logits(points)[0]) - sample.responses[0]
         slope = objective.evaluate(points, np.arange(1)).gradient[0]
-        if exists_at(sample, residuals, slope, points[0], n_trials):
+        if exists_at(sample, residuals, slope, points[0], x, y, basis):
             assert not separable(factors, responses)
     assert is_separable(x, y, points[0] @ basis, basis) == separable(factors, responses)
 
@@ -349,6 +349,18 @@ def test_the_proof_is_needed_and_enough_in_the_ordinary_case(monkeypatch: pytest
     fit(*problem(11, 1000, 20, 5, size=4))
     monkeypatch.setattr(exact, "exists_at", refuse)
     fit(*problem(11, 1000, 20, 5, size=4), ridge=1e-3)
+
+
+@pytest.mark.parametrize(("gap", "seed"), [(1e-6, 0), (1e-6, 1), (3e-6, 1), (1e-5, 2)])
+def test_where_a_difference_of_nearly_equal_factors_separates_nothing_is_returned(gap: float, seed: int) -> None:
+    """b - a is 0 but in five trials, where it has the sign of the response: rounding must not pass for variation."""
+    rng = np.random.default_rng(seed)
+    a, yes = rng.standard_normal(500), rng.random(500) < 0.5
+    b = a.copy()
+    b[:5] += gap * (2 * yes[:5] - 1)
+    factors, responses = torch.from_numpy(np.column_stack([a, b])), torch.from_numpy(yes[:, None])
+    with pytest.raises((NoEstimate, NotConverged)):
+        fit(factors, responses)
 
 
 # --- the machinery ---------------------------------------------------------------------------------------
