@@ -7,7 +7,7 @@ PICTURES := recovery trajectory
 
 PICTURES_OF_EXACT := map intervals planning predictions
 
-.PHONY: repro test lint format bench study lock-check docs clean
+.PHONY: repro test lint format bench study lock-check docs experiments clean
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro
@@ -34,6 +34,9 @@ lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed 
 docs: repro                       ## take the pictures of README.md, of the default parameters and of an exact fit
 	cp $(PICTURES:%=data/figures/%.png) docs
 	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
+
+experiments: $(VENV)/run-time     ## run the grid of comparisons/grid.yaml, as far as it is missing, and draw it into docs/
+	$(RUN) python -m comparisons.experiments
 
 clean:                            ## remove the environment and everything the pipeline wrote, but no cache
 	rm -rf $(VENV) && git clean -fdXq data
