@@ -69,6 +69,8 @@ def is_there(experiment: Experiment, row: results.Row | None) -> bool:
     if row is None:
         return False
     if not same(experiment.settings, row.params):
+        if row.no_estimate:
+            return False  # an older finding: the new one takes its place
         raise InputError(
             f"{experiment.name} exists already with other parameters than {settings(experiment)}; "
             f"remove it with `dvc exp remove {experiment.name}`, or rename its group"
