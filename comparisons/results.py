@@ -133,9 +133,9 @@ def choose(everything: Sequence[Row], pattern: str, parameter: str) -> dict[str,
     chosen = [row for row in everything[1:] if fnmatch.fnmatchcase(row.name, pattern)]
     if not chosen:
         names = [row.name for row in everything[1:]]
-        raise InputError(
-            f"no experiment of this commit is called {pattern}; {nearest(pattern, names)}; see `dvc exp show`"
-        )
+        if not names:
+            raise InputError("this commit has no experiments; `make experiments` runs the grid, `dvc exp run` one")
+        raise InputError(f"no experiment of this commit is called {pattern}; {nearest(pattern, names)}")
     keys = [key for key in known if key != parameter and key not in SEEDS]
     varied = [key for key in keys if len({str(number(row.params.get(key))) for row in chosen}) > 1]
     series: dict[str, list[Row]] = {}
