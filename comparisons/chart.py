@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from comparisons import expected, results
 from comparisons.grid import Value
@@ -60,14 +59,14 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
     out.parent.mkdir(parents=True, exist_ok=True)
     with page(paths[0], dpi=150, size=(5.6, 0.6 + 2.7 * len(metrics)), rows=len(metrics)) as axes:
         for ax, metric in zip(axes, metrics, strict=True):
-            draw(ax, found[metric], metric)
+            draw(ax, found[metric], join=not theory)
             if theory:
                 draw_theory(ax, metric, params)
             if metric == "test.cross_entropy":
                 draw_floor(ax, series)
             ax.set_ylabel(label(metric))
             ax.legend()
-        axes[0].set_title(f"{out.name}: {label(parameter)}")
+        axes[0].set_title(out.name.replace("-", " ").capitalize())
         axes[-1].set_xlabel(label(parameter))
     paths[1].write_text(results.to_markdown(lines, parameter), encoding="utf-8")
     paths[2].write_text(results.to_csv(lines), encoding="utf-8")
@@ -83,10 +82,11 @@ def table(found: Sequence[Point], metric: str, params: Mapping[str, Value] | Non
     return [replace(line, theory=value) for line, value in zip(lines, values, strict=True)]
 
 
-def draw(ax: Axes, found: Sequence[Point], metric: str) -> None:
+def draw(ax: Axes, found: Sequence[Point], *, join: bool) -> None:
     """A point per experiment, and per series the means over seeds with a bar of one standard deviation each way.
 
-    Where no estimate exists a cross stands on the lower edge.
+    `join` draws a faint line from mean to mean, on a logarithmic axis, to lead the eye. Where no estimate exists a cross
+    stands on the lower edge.
     """
     position = positions(ax, [point.x for point in found])
     numbers = [point.y for point in found if point.y is not None]
@@ -96,7 +96,7 @@ def draw(ax: Axes, found: Sequence[Point], metric: str) -> None:
         ax.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in "235" else "")
     for (series, members), color, marker in zip(grouped(found), itertools.cycle(COLORS), itertools.cycle("os^DvP")):
         name = series or "mean over seeds"
-        lines = [line for line in results.table(members, metric) if line.mean is not None]
+        lines = [line for line in results.table(members, "") if line.mean is not None]
         at = [position[line.value] for line in lines]
         seeds = [point for point in members if point.y is not None]
         if len(seeds) > len(lines):
@@ -107,6 +107,8 @@ def draw(ax: Axes, found: Sequence[Point], metric: str) -> None:
         else:
             bars, name = None, series or "one experiment"
         means = [line.mean or 0.0 for line in lines]
+        if join and ax.get_xscale() == "log":
+            ax.plot(at, means, color=color, lw=0.6, alpha=0.6)
         ax.errorbar(at, means, bars, fmt=marker, ms=5, mfc="none", color=color, capsize=3, label=name)
     absent = sorted({position[results.shown_value(point.x)] for point in found if point.y is None})
     if absent:
@@ -128,9 +130,14 @@ def positions(ax: Axes, values: Sequence[Value]) -> dict[str, float]:
         return {results.shown_value(value): float(i) for i, value in enumerate(ordered)}
     if wide(numbers):
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}".replace(",", " ")))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter(lambda x, _: _spaced(x))
+        ax.tick_params(axis="x", which="minor", pad=5)  # as far from the axis as under the longer major ticks
+        ax.xaxis.set_minor_formatter(lambda x, _: _spaced(x) if f"{x:e}"[0] in "25" else "")
     return {results.shown_value(n): n for n in numbers}
+
+
+def _spaced(x: float) -> str:
+    return f"{x:,.10g}".replace(",", " ")
 
 
 def wide(numbers: Sequence[float]) -> bool:
@@ -142,7 +149,7 @@ def draw_theory(ax: Axes, metric: str, params: Mapping[str, Value]) -> None:
     low, high = ax.get_xlim()
     first = expected.threshold(params)
     ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: theory says that none exists")
-    x = np.geomspace(1.005 * first, max(high, 1.1 * first), 80).tolist()
+    x = (first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))).tolist()  # close to where it is steep
     values = expected.expected(metric, params, x)
     if values:
         bottom, top = ax.get_ylim()
