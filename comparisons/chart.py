@@ -85,8 +85,8 @@ def table(found: Sequence[Point], metric: str, params: Mapping[str, Value] | Non
 def draw(ax: Axes, found: Sequence[Point], *, join: bool) -> None:
     """A point per experiment, and per series the means over seeds with a bar of one standard deviation each way.
 
-    `join` draws a faint line from mean to mean, on a logarithmic axis, to lead the eye. Where no estimate exists a cross
-    stands on the lower edge.
+    `join` draws a faint line from mean to mean, on a logarithmic axis, to lead the eye. Where no estimate exists a
+    cross stands on the lower edge.
     """
     position = positions(ax, [point.x for point in found])
     numbers = [point.y for point in found if point.y is not None]

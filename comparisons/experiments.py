@@ -36,7 +36,7 @@ def main() -> None:
     todo = [(group, e) for group in groups for e in group.experiments if not is_there(e, rows.get(e.name))]
     print(f"{sum(len(group.experiments) for group in groups)} experiments, {len(todo)} of them to run", flush=True)
     if todo:
-        check_clean(arguments.out)
+        check_clean()
     failed = []
     for number, (group, experiment) in enumerate(todo, start=1):
         started = time.monotonic()
@@ -45,14 +45,26 @@ def main() -> None:
         print(f"[{number}/{len(todo)}] {experiment.name}: {outcome or 'done'} ({seconds:.0f} s)", flush=True)
         if outcome not in (None, "no estimate exists"):
             failed.append(experiment.name)
-    for group in groups:
-        if group.metrics:
-            written_to = chart.make(
-                results.load(), group.metrics, group.parameter, f"{group.name}-*", arguments.out / group.name
-            )
-            print(f"{group.name}: {', '.join(str(path) for path in written_to)}")
+    failed += draw(groups, arguments.out)
     if failed:
-        raise InputError(f"{len(failed)} of {len(todo)} experiments failed: {', '.join(failed)}; the others are done")
+        raise InputError(
+            f"failed: {', '.join(failed)}; everything else is done, and the same command tries these again"
+        )
+
+
+def draw(groups: Sequence[Group], out: Path) -> list[str]:
+    """The figure and the tables of every group that asks for them; the names of the groups without."""
+    rows, failed = results.load(), []
+    for group in groups:
+        try:
+            paths = group.metrics and chart.make(
+                rows, group.metrics, group.parameter, f"{group.name}-*", out / group.name
+            )
+            print(f"{group.name}: {', '.join(map(str, paths)) or 'nothing to draw'}")
+        except InputError as error:
+            print(f"{group.name}: not drawn: {error}")
+            failed.append(f"the figure of {group.name}")
+    return failed
 
 
 def params_of(revision: str) -> dict[str, Value]:
@@ -82,9 +94,9 @@ def settings(experiment: Experiment) -> str:
     return " ".join(f"{key}={written(value)}" for key, value in experiment.settings.items())
 
 
-def check_clean(out: Path) -> None:
+def check_clean() -> None:
     """An experiment takes along what is changed but not committed: its results would not be the commit's."""
-    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){out}"]
+    command = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){DRAWINGS}"]
     changed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     if changed:
         names = ", ".join(line[3:] for line in changed[:5])
