@@ -54,13 +54,17 @@ def main() -> None:
 
 def draw(groups: Sequence[Group], out: Path) -> list[str]:
     """The figure and the tables of every group that asks for them; the names of the groups without."""
-    rows, failed = results.load(), []
+    (baseline, *rows), failed = results.load(), []
     for group in groups:
+        names = {experiment.name for experiment in group.experiments}  # those of an older grid may be there, too
+        members = [row for row in rows if row.name in names]
+        if not group.metrics:
+            continue
         try:
-            paths = group.metrics and chart.make(
-                rows, group.metrics, group.parameter, f"{group.name}-*", out / group.name
-            )
-            print(f"{group.name}: {', '.join(map(str, paths)) or 'nothing to draw'}")
+            if not members:
+                raise InputError("none of its experiments has ended well")
+            paths = chart.make([baseline, *members], group.metrics, group.parameter, "*", out / group.name)
+            print(f"{group.name}: {', '.join(map(str, paths))}")
         except InputError as error:
             print(f"{group.name}: not drawn: {error}")
             failed.append(f"the figure of {group.name}")
