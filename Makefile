@@ -7,7 +7,7 @@ PICTURES := recovery trajectory
 
 PICTURES_OF_EXACT := map intervals planning predictions
 
-.PHONY: repro test lint format bench study ci lock-check gate report docs clean
+.PHONY: repro test lint format bench study ci lock-check gate report experiments docs clean
 .NOTPARALLEL:
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
@@ -48,8 +48,16 @@ docs: repro                       ## take the pictures of README.md, of the defa
 	cp $(PICTURES:%=data/figures/%.png) docs
 	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
 
+<<<<<<< HEAD
 clean:                            ## remove the environment and everything that was written, but no cache
 	rm -rf $(VENV) && git clean -fdXq data report
+=======
+experiments: $(VENV)/run-time     ## run the grid of comparisons/grid.yaml, as far as it is missing, and draw it into docs/
+	$(RUN) python -m comparisons.experiments
+
+clean:                            ## remove the environment and everything the pipeline wrote, but no cache
+	rm -rf $(VENV) && git clean -fdXq data
+>>>>>>> exps
 
 $(VENV)/run-time: requirements.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -1,0 +1,210 @@
+"""From `dvc exp show --json` to points, tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comparisons import chart, expected, results
+from comparisons.grid import Value
+from comparisons.results import Line, Row
+from stages.errors import InputError
+from stages.planning import plan, smallest_n_trials
+from tests.conftest import Project
+
+PARAMS: dict[str, Value] = {
+    "simulate.seed": 1973,
+    "simulate.n_trials": 10000,
+    "simulate.n_factors": 256,
+    "simulate.weight_scale": 1.0,
+    "train.solver": "lbfgs",
+    "train.ridge": 0,
+    "train.seed": 1973,
+    "train.amsgrad": True,
+    "evaluate.interval_level": 0.95,
+}
+BASE = Row("baseline", PARAMS, {})
+
+
+def row(name: str, metrics: Mapping[str, Value], no_estimate: bool = False, **changes: Value) -> Row:
+    return Row(
+        name, {**PARAMS, **{key.replace("__", "."): value for key, value in changes.items()}}, metrics, no_estimate
+    )
+
+
+SIZES = [
+    BASE,
+    *(
+        row(
+            f"size-{n}-{seed}",
+            {"test.cross_entropy": 1000 / n + seed / 100, "gone": None},
+            simulate__n_trials=n,
+            simulate__seed=seed,
+        )
+        for n in (5000, 10000)
+        for seed in (1, 2, 3)
+    ),
+    row("size-2000-1", {}, no_estimate=True, simulate__n_trials=2000, simulate__seed=1),
+]
+
+
+def test_rows_are_read_from_what_dvc_shows() -> None:
+    def data(seed: int, metrics: dict[str, Any] | None) -> dict[str, Any]:
+        params = {"params.yaml": {"data": {"simulate": {"seed": seed}}}}
+        return {"params": params, "metrics": metrics and {"data/metrics.json": {"data": metrics}}}
+
+    shown: list[dict[str, Any]] = [
+        {"rev": "workspace", "name": None, "data": data(0, None), "experiments": None},
+        {
+            "rev": "abc",
+            "name": "main",
+            "data": data(1, {"test": {"accuracy": 0.5}}),
+            "experiments": [
+                {"name": "good", "revs": [{"data": data(2, {"test": {"accuracy": None, "brier": 1}})}]},
+                {"name": "without metrics", "revs": [{"data": data(3, None)}]},
+                {"name": "queued", "revs": [{"data": None}]},
+            ],
+        },
+    ]
+    assert results.rows(shown, "abc") == [
+        Row("baseline", {"simulate.seed": 1}, {"test.accuracy": 0.5}),
+        Row("good", {"simulate.seed": 2}, {"test.accuracy": None, "test.brier": 1}),
+        Row("without metrics", {"simulate.seed": 3}, {}),
+    ]
+    with pytest.raises(InputError, match="nothing about commit"):
+        results.rows(shown, "def")
+
+
+def test_seeds_are_averaged_and_where_no_estimate_exists_is_said() -> None:
+    series = results.choose(SIZES, "size-*", "simulate.n_trials")
+    lines = results.table(results.points(series, "test.cross_entropy", "simulate.n_trials"), "test.cross_entropy")
+    assert [(line.value, line.n, line.without) for line in lines] == [("2000", 0, 1), ("5000", 3, 0), ("10000", 3, 0)]
+    values = [1000 / 5000 + seed / 100 for seed in (1, 2, 3)]
+    assert lines[0].mean is None
+    assert lines[1].mean == pytest.approx(sum(values) / 3)
+    assert lines[1].sd == pytest.approx(statistics.stdev(values))
+    assert (lines[1].low, lines[1].high) == (values[0], values[-1])
+    assert "| 2000 | 1 | no estimate | - | - | - |" in results.to_markdown(lines, "simulate.n_trials")
+
+
+def test_what_experiments_differ_in_besides_makes_series() -> None:
+    rows = [BASE] + [
+        row(f"{solver}-{n}", {"m": 1.0}, train__solver=solver, simulate__n_trials=n)
+        for solver in ("adam", "lbfgs")
+        for n in (10, 20)
+    ]
+    assert [*results.choose(rows, "*", "simulate.n_trials")] == ["solver adam", "solver lbfgs"]
+    assert [*results.choose(rows, "adam-*", "simulate.n_trials")] == [""]
+    assert [*results.choose(rows, "*-10", "train.solver")] == [""]
+
+
+def test_equal_experiments_count_once() -> None:
+    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 1.0}), row("as text", {"m": 1.0}, train__ridge="0.0")]
+    found = results.points(results.choose(rows, "*", "train.solver"), "m", "train.solver")
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("metric", "parameter", "glob", "said"),
+    [
+        ("test.cross_entropi", "simulate.n_trials", "*", "the nearest: test.cross_entropy"),
+        ("gone", "simulate.n_trials", "*", "null in all"),
+        ("test.cross_entropy", "simulate.n_trial", "*", "the nearest: simulate.n_trials"),
+        ("test.cross_entropy", "simulate.n_trials", "sise-*", "the nearest: size-"),
+    ],
+)
+def test_what_does_not_exist_is_said_with_the_nearest_names(
+    metric: str, parameter: str, glob: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as error:
+        chart.make(SIZES, [metric], parameter, glob, tmp_path / "chart")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_theory_drawn_is_that_of_planning(tmp_path: Path) -> None:
+    chart.make(SIZES, ["test.cross_entropy"], "simulate.n_trials", "size-*", tmp_path / "size")
+    read = list(csv.DictReader(io.StringIO((tmp_path / "size.csv").read_text())))
+    of_planning = plan(256, 16.0, 0.5, [2000, 5000, 10000])
+    assert [line["theory"] for line in read] == ["" if p.held_out is None else repr(p.held_out) for p in of_planning]
+    assert expected.threshold(PARAMS) == smallest_n_trials(256, 16.0)
+    in_logits = expected.expected("recovery.weight_rmse", {**PARAMS, "simulate.weight_scale": 2.0}, [50000])
+    error = plan(256, 32.0, 0.5, [50000])[0].weight_error
+    assert error is not None
+    assert in_logits is not None
+    assert in_logits[0] == pytest.approx(2 * error)
+
+
+def test_theory_is_silent_where_it_says_nothing(tmp_path: Path) -> None:
+    assert expected.expected("test.brier", PARAMS, [10000]) is None
+    assert expected.expected("inference.classical_coverage", {**PARAMS, "evaluate.interval_level": 0.9}, [9000]) is None
+    adam = [
+        BASE,
+        *(row(f"a-{n}", {"test.cross_entropy": 0.1}, simulate__n_trials=n, train__solver="adam") for n in (1, 9)),
+    ]
+    chart.make(adam, ["test.cross_entropy"], "simulate.n_trials", "*", tmp_path / "adam")
+    assert "theory" not in (tmp_path / "adam.md").read_text()
+
+
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+lines = st.builds(
+    Line,
+    series=st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\n\0", exclude_categories=["Cs", "Cc"])),
+    value=st.text(alphabet="abc019.-, \"'", min_size=1),
+    metric=st.sampled_from(["test.cross_entropy", "m"]),
+    n=st.integers(0, 99),
+    without=st.integers(0, 99),
+    mean=numbers,
+    sd=numbers,
+    low=numbers,
+    high=numbers,
+    theory=numbers,
+)
+
+
+@given(st.lists(lines, max_size=4))
+def test_the_table_round_trips_through_csv(given_lines: list[Line]) -> None:
+    def number(cell: str) -> float | None:
+        return float(cell) if cell else None
+
+    read = [
+        Line(
+            cells["series"],
+            cells["value"],
+            cells["metric"],
+            int(cells["n"]),
+            int(cells["without"]),
+            *(number(cells[key]) for key in ("mean", "sd", "low", "high", "theory")),
+        )
+        for cells in csv.DictReader(io.StringIO(results.to_csv(given_lines)))
+    ]
+    assert read == given_lines
+
+
+@pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
+def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> None:
+    rows = [BASE] + [row(f"e-{i}", {"m": 1.0 + i}, train__ridge=value) for i, value in enumerate(values)]
+    png, _, table = chart.make(rows, ["m"], "train.ridge", "*", tmp_path / "chart")
+    picture = matplotlib.image.imread(png)
+    assert picture.std() > 0.01
+    assert len(list(csv.DictReader(table.open()))) == len(values)
+
+
+def test_the_command_says_in_one_line_that_nothing_was_run(
+    finished: Project, monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Callable[[], None]], str]
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    monkeypatch.setattr("sys.argv", ["chart", "test.cross_entropy", "simulate.n_trials"])
+    assert "make experiments" in refuses(chart.main)
+    monkeypatch.setattr("sys.argv", ["chart", "test.cross_entropy", "simulate.n_trials", "--rev", "nowhere"])
+    assert "nowhere is no commit" in refuses(chart.main)
