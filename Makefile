@@ -48,16 +48,11 @@ docs: repro                       ## take the pictures of README.md, of the defa
 	cp $(PICTURES:%=data/figures/%.png) docs
 	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
 
-<<<<<<< HEAD
-clean:                            ## remove the environment and everything that was written, but no cache
-	rm -rf $(VENV) && git clean -fdXq data report
-=======
 experiments: $(VENV)/run-time     ## run the grid of comparisons/grid.yaml, as far as it is missing, and draw it into docs/
 	$(RUN) python -m comparisons.experiments
 
-clean:                            ## remove the environment and everything the pipeline wrote, but no cache
-	rm -rf $(VENV) && git clean -fdXq data
->>>>>>> exps
+clean:                            ## remove the environment and everything that was written, but no cache
+	rm -rf $(VENV) && git clean -fdXq data report
 
 $(VENV)/run-time: requirements.txt constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
