@@ -40,7 +40,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.tolerance": ("1e-5", ["train"]),  # the same fit, so what reads it has nothing new to read
     "train.max_iterations": (100, ["train"]),
     "train.dtype": ("float32", AFTER_TRAIN),
-    "train.device": ("cpu", ["train"]),
+    "train.device": ("auto", ["train"]),
     "evaluate.calibration_bins": (5, ["evaluate", "plot"]),
     "evaluate.histogram_bins": (5, ["evaluate", "plot"]),
     "evaluate.interval_level": (0.9, ["evaluate"]),  # Adam's fit has no intervals
