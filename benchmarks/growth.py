@@ -135,7 +135,8 @@ def draw(found: dict[str, tuple[list[int], list[Point]]], two: tuple[list[int], 
             ax.loglog(values, [p["seconds"] for p in points], "o-", color=FIT, label="one process, two cores")
             if name == "trials":
                 ax.loglog(two[0], [p["seconds"] for p in two[1]], "s--", color=OTHER, label="two processes")
-                ax.legend()
+                ax.set_ylim(top=10 * max(p["seconds"] for p in two[1]))  # room for the legend
+                ax.legend(loc="upper left")
             ax.set(xlabel=f"number of {name}", ylabel="seconds per fit")
             ax.set_title(f"slope {slope(values, points):.2f}")
         values, points = found["trials"]
@@ -143,7 +144,7 @@ def draw(found: dict[str, tuple[list[int], list[Point]]], two: tuple[list[int], 
         ax.semilogx(values, [p["memory"] for p in points], "o-", color=FIT, label="peak in the fit")
         ax.semilogx(values, [p["before"] for p in points], "^:", color=FAINT, label="before it: libraries")
         ax.axhline(600, color=TRUTH, linestyle="--", label="what is promised")
-        ax.set(xlabel="number of trials", ylabel="anonymous memory (MB)", ylim=(0, 750))
+        ax.set(xlabel="number of trials", ylabel="anonymous memory (MB)", ylim=(0, 950))
         ax.legend(loc="upper left", ncols=1)
         figure.savefig("docs/growth.png", dpi=150)
 
