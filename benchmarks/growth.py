@@ -26,6 +26,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.exact import trials
+from benchmarks.memory import anonymous
 from stages import processes
 from stages.exact import fit, serve
 from stages.figures import FAINT, FIT, OTHER, STYLE, TRUTH
@@ -46,11 +47,11 @@ def point(folder: Path, n_trials: int) -> None:
 
     def watch() -> None:
         while not going.wait(0.005):
-            peak[0] = max(peak[0], anonymous())
+            peak[0] = max(peak[0], own_memory())
 
     watching = threading.Thread(target=watch, daemon=True)
     with processes.together(torch.device("cpu")):
-        before, times = anonymous(), []
+        before, times = own_memory(), []
         watching.start()
         if processes.rank() > 0:
             serve(factors, responses, torch.float64, torch.device("cpu"))
@@ -86,12 +87,9 @@ def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
     return found
 
 
-def anonymous() -> int:
+def own_memory() -> int:
     """Anonymous resident memory of this process, MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon"):
-            return int(line.split()[1]) // 1024
-    return 0
+    return anonymous(os.getpid()) // 2**20
 
 
 def drawn(folder: Path, shape: tuple[int, int, int]) -> None:

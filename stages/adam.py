@@ -105,7 +105,7 @@ class Training:
         self._adam = Adam(model.coefficients(), learning_rate, beta1, beta2, amsgrad)
         self._size = min(batch_size, len(factors))
         self._shuffle = torch.Generator().manual_seed(seed)
-        self._shuffles: dict[int, torch.Tensor] = {}  # its state before these epochs
+        self._begun, self._before = -1, torch.empty(0)  # the last epoch begun, and the generator's state before it
         self._done = 0  # epochs
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
@@ -129,15 +129,13 @@ class Training:
     def _shuffled(self, length: int, num_epochs: int) -> Iterator[torch.Tensor]:
         """The trials of epoch after epoch, each in an order of its own, `length` at a time."""
         for epoch in range(self._done, num_epochs):
-            self._shuffles = {
-                epoch - 1: self._shuffles.get(epoch - 1, torch.empty(0)),
-                epoch: self._shuffle.get_state(),
-            }
+            self._begun, self._before = epoch, self._shuffle.get_state()
             yield from torch.split(torch.randperm(len(self._factors), generator=self._shuffle), length)
 
     def state(self) -> State:
         """Everything that the epochs to come depend on."""
-        shuffle = self._shuffles.get(self._done, self._shuffle.get_state())
+        ahead = self._begun == self._done  # the next epoch's first trials are being gathered already
+        shuffle = self._before if ahead else self._shuffle.get_state()
         return {"done": np.array(self._done), "shuffle": shuffle.numpy(), **self._adam.state()}
 
     def restore(self, state: State) -> None:

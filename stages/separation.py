@@ -56,11 +56,12 @@ def exists_at(
     weights, n_used = residuals.abs(), 3 * len(gradient) // 2  # often enough; and single precision, too
     if sample.inverse is not None:  # the factors as they are: where they are not much correlated, this will do
         direction, slope = point[:-1] @ sample.basis[:-1, :-1], sample.inverse @ gradient
+        used = weights.topk(min(n_used, len(weights)))
+        chosen = torch.nn.functional.pad(sample.factors.index_select(0, used.indices), (0, 1), value=1.0).cpu().numpy()
+        share = (used.values / len(factors)).cpu().numpy()
         for precision in (np.float32, np.float64):  # of 1000 factors single precision cannot be sure any more
-            used = weights.topk(min(n_used, len(weights))).indices
-            chosen = torch.nn.functional.pad(sample.factors.index_select(0, used), (0, 1), value=1.0)
-            own: Floats = chosen.cpu().numpy().astype(precision, copy=False)  # (n_used, n_factors + 1)
-            if _proves(own, (weights[used] / len(factors)).cpu().numpy().astype(precision), slope, direction):
+            own: Floats = chosen.astype(precision)  # (n_used, n_factors + 1)
+            if _proves(own, share.astype(precision), slope, direction):
                 return True
     most = min(len(weights), max(MOST // len(basis), 4 * len(basis)))
     while True:
@@ -68,10 +69,8 @@ def exists_at(
         x = factors.index_select(0, rows).double().cpu().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_used, rank + 1)
         signs = 2 * responses[rows].double().cpu().numpy() - 1
         with np.errstate(over="ignore"):
-            weight = (
-                1 / (1 + np.exp(signs * (x @ point))) / len(factors)
-            )  # |residual| of the proof, in double precision
-        if _proves(x, weight, gradient, point[:-1]):
+            wrong = 1 / (1 + np.exp(signs * (x @ point)))  # |residual|, in double precision
+        if _proves(x, wrong / len(factors), gradient, point[:-1]):
             return True
         if n_used >= most:
             return False

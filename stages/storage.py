@@ -232,8 +232,7 @@ class Outputs:
     def _commit(self) -> None:
         if not self._keep:
             return
-        orphaned = "DVC_STAGE" in os.environ and os.getppid() != self._parent
-        if orphaned or not _alive(os.environ.get("TRAIN_SUPERVISOR")):
+        if _orphaned(self._parent):
             raise InputError(f"DVC was killed while {self._stage} ran; this run has written nothing")
         try:
             whole = sorted((self._scratch / "outputs").iterdir())
@@ -299,15 +298,17 @@ class Outputs:
         self.path(name).write_text(json.dumps(_rounded(numbers), indent=2) + "\n", encoding="utf-8")
 
 
-def _alive(process: str | None) -> bool:
-    """Whether the process with this number is, or none is named."""
-    try:
-        os.kill(int(process or os.getpid()), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another's
+def _orphaned(parent: int) -> bool:
+    """Whether DVC, the `parent`, or the stage that launched this process has ended: a rerun may be under way."""
+    if "DVC_STAGE" in os.environ and os.getppid() != parent:
         return True
-    return True
+    try:
+        os.kill(int(os.environ.get("TRAIN_SUPERVISOR", os.getpid())), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # the number is another user's by now, or it may not be asked
+        return False
+    return False
 
 
 class Unfinished:
@@ -359,7 +360,7 @@ class Unfinished:
         """Save what `state` returns, if it is time."""
         if not self._keep or time.monotonic() - self._last < self._seconds:
             return
-        if ("DVC_STAGE" in os.environ and os.getppid() != self._parent) or not self._run:
+        if _orphaned(self._parent) or not self._run:
             return  # an orphan, or a run whose data have changed under it: its state is of no use to anybody
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
