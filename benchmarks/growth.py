@@ -54,7 +54,7 @@ def point(folder: Path, n_trials: int) -> None:
         before, times = own_memory(), []
         watching.start()
         if processes.rank() > 0:
-            serve(factors, responses, torch.float64, torch.device("cpu"))
+            serve(factors, responses, torch.device("cpu"))
         else:
             for _ in range(2 if n_trials > 500_000 else 4):
                 start = time.perf_counter()

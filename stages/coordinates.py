@@ -13,6 +13,7 @@ from stages.objective import Array, Evaluation, blocks, evaluation, product
 from stages.parallel import cut, each
 
 PART = 2**21  # factors of the sample that a core takes at once
+OFFSET = 10  # mean of a factor over its standard deviation that costs single precision little
 ENOUGH = 64  # trials per factor from which their covariances are known well enough
 
 
@@ -97,6 +98,11 @@ class Coordinates:
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
     root: Array  # (rank, n_factors)
     inverse: Array | None = None  # (n_factors + 1, n_factors + 1) of `basis_of_sample`, where the rank is full
+
+    def suit_single_precision(self) -> bool:
+        """Whether it can take the factors as they are: no large mean eats their digits, no exponent is too large."""
+        sizes = np.concatenate([np.abs(self.mean), self.units, 1 / self.units[self.units > 0]])
+        return bool((np.abs(self.mean) * self.units < OFFSET).all() and (sizes < 1e30).all())
 
     def basis(self) -> Array:
         """(rank + 1, n_factors + 1), for the factors as they are."""

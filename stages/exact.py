@@ -11,9 +11,10 @@ The way here:
    (`stages.plane`): where responses are nearly certain a fit spends most of its steps on growing, and here
    every step sets the length anew. Logits are linear in the coefficients, so two rows of logits give those of
    the whole plane.
-4. A pilot: the descent is first made on a copy in single precision, of all trials or of a sample of them. The
-   descent on all trials then begins so close to the end that it often has nothing left to do but evaluate the
-   gradient, which is the proof. Its planes are searched on the same sample, corrected to the exact gradient.
+4. A pilot: the descent is first made on a copy in single precision, of all trials or, where these are very many, of
+   a sample of them; in that case it then goes on in single precision on all trials. The descent in double precision
+   begins so close to the end that it often has nothing left to do but evaluate the gradient, which is the proof.
+   Planes are always searched on the sample, corrected to the gradient of all trials.
 
 An iteration costs two products over the factors, logits = x·w and gradient = xᵀr, for all classes together.
 """
@@ -41,6 +42,7 @@ KEPT = 2**22  # logits (n_classes · n_trials) of the sample: 16 MB in single pr
 SAMPLE = 2**25  # numbers in the sample's factors: 128 MB in single precision
 PILOT_ITERATIONS = 30  # at most: what single precision has not settled by then is left to double
 PILOT_TOLERANCE = 5e-7  # max |gradient| that single precision is good for, factors in units of their deviations
+NEXT = 5  # a step mostly makes the gradient so many times smaller, or more
 PROOFS = 6  # attempts to prove that a class's estimate exists, before the linear programme is asked
 BETWEEN_PROOFS = 4  # iterations
 
@@ -79,9 +81,9 @@ class ExactFit:
     max_gradient: Tensor  # largest |component| of the objective's gradient
     converged: Tensor  # max_gradient <= tolerance
     iterations: Tensor  # steps taken, the pilot's and those on all trials
-    evaluations: Tensor  # gradients over all trials in full precision: two products each
-    pilot_evaluations: int  # gradients in single precision, for all classes,
-    pilot_trials: int  # over so many trials
+    evaluations: Tensor  # gradients over all trials in the precision asked for: two products each
+    pilot_evaluations: int  # gradients in single precision, for all classes, over pilot_trials and then over all trials
+    pilot_trials: int
 
 
 State = dict[str, NDArray[Any]]  # of a fit, between two iterations
@@ -107,20 +109,25 @@ class Descent:
     """Classes on their way down: where they are and what they know; `step` is an iteration for all.
 
     The planes are searched on `sample`; the gradient is the sample's too, until `turn_to` gives it an objective.
+    As long as `piloting`, evaluations count as the pilot's.
     """
 
     def __init__(self, sample: Sample, points: Array) -> None:
         self.sample = sample
         self.objective: Objective | None = None
+        self.piloting = True
         self.classes = np.arange(len(points))  # which they are
         self.pairs: deque[Pair] = deque(maxlen=PAIRS)
         self.responses = sample.responses  # (n_classes, n_sampled)
         self.iterations = self.evaluations = self.pilot_evaluations = 0
         self._come_to(points, sample.logits(points))
 
-    def turn_to(self, objective: Objective) -> None:
-        """From here on, descend on this objective."""
-        self.objective = objective
+    def turn_to(self, objective: Objective, piloting: bool) -> None:
+        """From the next evaluation on, descend on this objective."""
+        self.objective, self.piloting = objective, piloting
+
+    def look(self) -> None:
+        """Evaluate the objective where they are."""
         self._come_to(self.points, self.logits)
 
     def step(self, moving: NDArray[np.bool_] | None = None) -> None:
@@ -160,10 +167,12 @@ class Descent:
         self.residuals = torch.sigmoid(logits).sub_(self.responses)
         if self.objective:
             found = self.objective.evaluate(points, self.classes)
-            self.evaluations += 1
         else:
             found = self.sample.evaluate(points, self.residuals)
+        if self.piloting:
             self.pilot_evaluations += 1
+        else:
+            self.evaluations += 1
         self.gradient, self.max_gradient = found.gradient, found.max_gradient
         self.worst = found.worst
         self.loss = np.full(len(points), np.nan) if found.loss is None else found.loss
@@ -221,7 +230,7 @@ class Descent:
 
     def state(self) -> State:
         """Everything that the steps to come depend on, but for the trials."""
-        counts = (self.iterations, self.evaluations, self.pilot_evaluations)
+        counts = (self.iterations, self.evaluations, self.pilot_evaluations, self.piloting)
         pairs = {
             f"{name}{k}": part for k, pair in enumerate(self.pairs) for name, part in zip("syr", pair, strict=True)
         }
@@ -229,11 +238,11 @@ class Descent:
         return {"counts": np.array(counts), "logits": self.logits.cpu().numpy(), **own, **pairs}
 
     @classmethod
-    def restored(cls, sample: Sample, objective: Objective, state: State) -> Descent:
+    def restored(cls, sample: Sample, pilot: Objective, objective: Objective, state: State) -> Descent:
         """Where `state` was asked for."""
         self = cls.__new__(cls)
-        self.sample, self.objective = sample, objective
-        self.iterations, self.evaluations, self.pilot_evaluations = (int(n) for n in state["counts"])
+        self.iterations, self.evaluations, self.pilot_evaluations, piloting = (int(n) for n in state["counts"])
+        self.sample, self.piloting, self.objective = sample, bool(piloting), pilot if piloting else objective
         for name in PER_CLASS:
             setattr(self, name, state[name])
         self.responses = sample.responses[torch.from_numpy(self.classes)]
@@ -249,7 +258,7 @@ class Descent:
         return len(self.sample.basis) * squares / len(self.sample) ** 2
 
 
-def serve(factors: Tensor, responses: Tensor, dtype: torch.dtype, device: torch.device) -> None:
+def serve(factors: Tensor, responses: Tensor, device: torch.device) -> None:
     """What all processes but the first do while that one fits: add sums over their own trials, until told to end."""
     own = processes.share(len(factors))
     factors, by_class = factors[own].to(device), responses[own].T.to(device)
@@ -257,7 +266,7 @@ def serve(factors: Tensor, responses: Tensor, dtype: torch.dtype, device: torch.
         while command := processes.hear():
             name, *arguments = command
             if name == "sums":
-                sums(factors, by_class, arguments[0], arguments[1], dtype)
+                sums(factors, by_class, *arguments)
             elif name == "moments":
                 moments(factors)
 
@@ -331,29 +340,70 @@ class _Fit:
             by_class = by_class.contiguous()  # sums along rows are faster
         penalty = np.append(np.full(n_factors, self.ridge), 0)
         objective = Objective(self.factors[own], by_class, coordinates.basis(), penalty, n_trials, self.dtype)
+        units = np.append(coordinates.units, 1)
+        pilot = replace(objective, dtype=torch.float32, units=units, with_loss=False)
+
+        def go(moving: NDArray[np.bool_] | None = None) -> None:
+            descent.step(moving)
+            progress(descent.iterations, float(descent.max_gradient.max()))
+            keep(lambda: descent.state() | {name: mine.copy() for name, mine in self._arrays().items()})
 
         self.found = _blank(n_factors, n_classes, len(sample))
         self.proofs, self.next_proof = np.zeros((2, n_classes), dtype=int)
         self.separated = np.zeros(n_classes, dtype=bool)
         if start is None:
-            descent = _pilot(sample, n_trials, self.tolerance, self.max_iterations, progress)
-            descent.turn_to(objective)
+            descent = self._pilot(sample, n_trials, progress)
+            useful = len(sample) < n_trials and coordinates.suit_single_precision()
+            descent.turn_to(pilot if useful else objective, piloting=useful)
+            descent.look()
         else:
-            descent = Descent.restored(sample, objective, start)
+            descent = Descent.restored(sample, pilot, objective, start)
             for name, mine in self._arrays().items():
                 mine[:] = start[name]
-        self.found = replace(self.found, pilot_evaluations=descent.pilot_evaluations)
+        while descent.piloting:
+            moving = self._under_way(descent)
+            if not self._under_way(descent, NEXT).any():  # this step should be the last that is needed
+                descent.turn_to(objective, piloting=False)
+            if moving.any():
+                go(moving)
+            else:
+                descent.look()
         while len(descent.classes):
             self._let_go(descent)
             if len(descent.classes):
-                descent.step()
-                progress(descent.iterations, float(descent.max_gradient.max()))
-                keep(lambda: descent.state() | {name: mine.copy() for name, mine in self._arrays().items()})
+                go()
+        self.found = replace(self.found, pilot_evaluations=descent.pilot_evaluations)
         if self.separated.any():
             raise NoEstimate(np.flatnonzero(self.separated).tolist())
         if not self.found.converged.all():
             raise NotConverged(self.found, self.tolerance)
         return self.found
+
+    def _pilot(self, sample: Sample, n_trials: int, progress: Callable[[int, float], None]) -> Descent:
+        """The descent on the sample, in single precision: from the best bias alone to as near as it can come.
+
+        That is, until single precision ends, or until the gradient is no larger than the difference that sampling
+        makes to it, or until the sample is separated.
+        """
+        yes = sample.responses.sum(1).double().cpu().numpy()
+        points = np.zeros((len(yes), len(sample.basis)))
+        points[:, -1] = np.log((yes + 0.5) / (len(sample) - yes + 0.5)) / sample.basis[-1, -1]
+        pilot = Descent(sample, points)
+        while True:
+            moving = self._under_way(pilot)
+            if len(sample) < n_trials:
+                moving &= np.square(pilot.gradient).sum(axis=1) > pilot.noise()
+            if not moving.any():
+                return pilot
+            pilot.step(moving)
+            progress(pilot.iterations, float(pilot.max_gradient.max()))
+
+    def _under_way(self, pilot: Descent, times: float = 1) -> NDArray[np.bool_]:
+        """Which classes single precision can still help: the gradient is larger than so many times what will do."""
+        if pilot.iterations >= min(PILOT_ITERATIONS, self.max_iterations):
+            return np.zeros(len(pilot.classes), dtype=bool)
+        smallest = times * max(PILOT_TOLERANCE, 0.95 * self.tolerance)
+        return (pilot.max_gradient > smallest) & (pilot.worst > 0.5)
 
     def _let_go(self, descent: Descent) -> None:
         """Enter those classes into the result that have arrived, with proof, or that never will."""
@@ -385,30 +435,6 @@ class _Fit:
         names = ("coefficients", "loss", "max_gradient", "converged", "iterations", "evaluations")
         found = {f"found_{name}": getattr(self.found, name).numpy() for name in names}
         return {**found, "proofs": self.proofs, "next_proof": self.next_proof, "separated": self.separated}
-
-
-def _pilot(
-    sample: Sample, n_trials: int, tolerance: float, max_iterations: int, progress: Callable[[int, float], None]
-) -> Descent:
-    """The descent in single precision: from the best bias alone to as near as it can come.
-
-    That is, until single precision ends, or until the gradient is no larger than the difference that sampling
-    makes to it, or until the sample is separated.
-    """
-    yes = sample.responses.sum(1).double().cpu().numpy()
-    points = np.zeros((len(yes), len(sample.basis)))
-    points[:, -1] = np.log((yes + 0.5) / (len(sample) - yes + 0.5)) / sample.basis[-1, -1]
-    pilot = Descent(sample, points)
-    smallest = max(PILOT_TOLERANCE, 0.95 * tolerance)
-    while pilot.iterations < min(PILOT_ITERATIONS, max_iterations):
-        under_way = (pilot.max_gradient > smallest) & (pilot.worst > 0.5)
-        if len(sample) < n_trials:
-            under_way &= np.square(pilot.gradient).sum(axis=1) > pilot.noise()
-        if not under_way.any():
-            break
-        pilot.step(under_way)
-        progress(pilot.iterations, float(pilot.max_gradient.max()))
-    return pilot
 
 
 def _blank(n_factors: int, n_classes: int, pilot_trials: int) -> ExactFit:

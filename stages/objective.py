@@ -54,18 +54,24 @@ class Evaluation:
     """An objective at some points, class by class."""
 
     gradient: Array  # (n_classes, rank + 1), in the coordinates of the points
-    max_gradient: Array  # (n_classes,), its largest |component| in the units of the factors
+    max_gradient: Array  # (n_classes,), its largest |component| by coefficients
     worst: Array  # (n_classes,), largest |residual|: below 1/2, every trial is on its right side
     loss: Array | None = None  # (n_classes,), mean cross-entropy without the penalty, nats per trial, where asked for
 
 
 def sums(
-    factors: Tensor, responses: Tensor, coefficients: Array, classes: NDArray[np.intp], dtype: torch.dtype
+    factors: Tensor,
+    responses: Tensor,
+    coefficients: Array,
+    classes: NDArray[np.intp],
+    dtype: torch.dtype = torch.float64,
+    with_loss: bool = True,
 ) -> tuple[Array, Array, Array]:
     """Over all trials: sums of gradients (n, n_factors + 1) and losses (n,), and the largest |residual| (n,).
 
     factors (n_rows, n_factors) and responses (n_classes, n_rows) are those of this process; coefficients are
     (n, n_factors + 1), of these n classes. All processes call this together; logits are made, and forgotten, by blocks.
+    Products are of this dtype; losses are 0 unless asked for.
     """
     ready = torch.from_numpy(coefficients).to(factors.device, dtype)
     weights, bias = ready[:, :-1], ready[:, -1:]
@@ -73,21 +79,19 @@ def sums(
 
     def of_block(rows: slice) -> tuple[Tensor, ...]:
         x = factors[rows].to(dtype)  # (block, n_factors)
-        answers = responses[:, rows] if everyone else responses[chosen, rows]
-        signs = answers.to(dtype).mul_(2).sub_(1)  # (n, block)
-        margins = product(weights, x.T).add_(bias).mul_(signs)
-        loss = logsigmoid(margins).sum(1)  # from logits: probabilities would round to 0 and 1
-        wrong = torch.sigmoid_(margins.neg_())  # probability of the other response, |residual|
-        worst = wrong.amax(1)
-        residuals = wrong.mul_(signs).neg_()
-        return product(residuals, x), residuals.sum(1), loss, worst
+        yes = (responses[:, rows] if everyone else responses[chosen, rows]).to(dtype)  # (n, block)
+        logits = product(weights, x.T).add_(bias)
+        # From logits: probabilities would round to 0 and 1.
+        loss = logsigmoid((2 * yes - 1).mul_(logits)).sum(1).neg_() if with_loss else zero
+        residuals = torch.sigmoid_(logits).sub_(yes)
+        return product(residuals, x), residuals.sum(1), loss, residuals.abs().amax(1)
 
-    gradient = ready.new_zeros(ready.shape, dtype=torch.float64)
-    loss, worst = gradient.new_zeros(len(ready)), ready.new_zeros(len(ready))
-    for by_weight, by_bias, part, worst_here in each(of_block, blocks(factors)):
+    zero = ready.new_zeros(len(ready))
+    gradient, loss, worst = torch.zeros_like(ready, dtype=torch.float64), zero.double(), zero.clone()
+    for by_weight, by_bias, loss_here, worst_here in each(of_block, blocks(factors)):
         gradient[:, :-1] += by_weight
         gradient[:, -1] += by_bias
-        loss -= part
+        loss += loss_here
         worst = torch.maximum(worst, worst_here)
     processes.total(gradient, loss)
     processes.largest(worst)
@@ -107,22 +111,32 @@ class Objective:
     ridge: Array  # (n_factors + 1,), 0 for the bias
     n_trials: int  # of all processes
     dtype: torch.dtype = torch.float64  # of the products; blocks of other factors are converted
+    units: Array | float = 1.0  # (n_factors + 1,), of the components that max_gradient compares
+    with_loss: bool = True
 
     def evaluate(self, points: Array, classes: NDArray[np.intp]) -> Evaluation:
         """Everything of these classes."""
         coefficients = points @ self.basis
-        processes.tell("sums", coefficients, classes)
-        gradient, loss, worst = sums(self.factors, self.responses, coefficients, classes, self.dtype)
-        return evaluation(gradient / self.n_trials, worst, points, self.basis, self.ridge, loss / self.n_trials)
+        asked = (coefficients, classes, self.dtype, self.with_loss)
+        processes.tell("sums", *asked)
+        gradient, loss, worst = sums(self.factors, self.responses, *asked)
+        mean = gradient / self.n_trials
+        return evaluation(mean, worst, points, self.basis, self.ridge, loss / self.n_trials, self.units)
 
 
 def evaluation(
-    mean: Array, worst: Array, points: Array, basis: Array, ridge: Array, loss: Array | None = None
+    mean: Array,
+    worst: Array,
+    points: Array,
+    basis: Array,
+    ridge: Array,
+    loss: Array | None = None,
+    units: Array | float = 1.0,
 ) -> Evaluation:
     """From the gradient of the mean cross-entropy by coefficients, (n_classes, n_factors + 1)."""
     if ridge.any():
         mean = mean + ridge * (points @ basis)
-    return Evaluation(mean @ basis.T, np.abs(mean).max(axis=1), worst, loss)
+    return Evaluation(mean @ basis.T, np.abs(mean * units).max(axis=1), worst, loss)
 
 
 def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ def train_exact(
     }
     if processes.rank() > 0:
         try:
-            exact.serve(factors, responses, limits["dtype"], device)
+            exact.serve(factors, responses, device)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
         return

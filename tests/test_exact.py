@@ -377,6 +377,36 @@ def test_a_sample_to_steer_by_leads_to_the_same_fit(monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(sampled.coefficients, plain.coefficients, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize(("offset", "in_double"), [(0, 2), (1e4, 5)])
+def test_single_precision_goes_far_with_all_trials_if_it_can(
+    offset: float, in_double: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a large mean would take its digits, double precision goes alone; the fit is the same."""
+    factors, responses = problem(17, 20_000, 6, 3, size=3)
+    plain = fit(factors, responses, tolerance=1e-7)
+    monkeypatch.setattr(exact, "KEPT", 3 * 1000)
+    found = fit(factors + offset, responses, tolerance=1e-7)
+    weights = found.coefficients[:-1]
+    torch.testing.assert_close(weights, plain.coefficients[:-1], rtol=1e-4, atol=1e-5)
+    evaluations = int(found.evaluations.max())
+    assert evaluations <= 2 if in_double == 2 else evaluations >= in_double
+    assert gradient(factors + offset, responses, found.coefficients, 0).abs().max() <= 1.01e-7
+
+
+def test_a_fit_goes_on_from_any_of_its_states_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    factors, responses = problem(18, 6000, 6, 3, size=3)
+    monkeypatch.setattr(exact, "KEPT", 3 * 600)
+    states: list[exact.State] = []
+    whole = fit(factors, responses, tolerance=1e-11, keep=lambda state: states.append(state()))
+    piloting = [bool(state["counts"][-1]) for state in states]
+    assert piloting[0]
+    assert not piloting[-1]
+    for state in states:
+        resumed = fit(factors, responses, tolerance=1e-11, start=state)
+        for name, value in vars(whole).items():
+            assert torch.equal(torch.as_tensor(getattr(resumed, name)), torch.as_tensor(value)), name
+
+
 def test_a_sample_that_misleads_is_overruled(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few trials, none of them in the sample, are ten times as far out: steps come out too long."""
     factors, responses = problem(13, 3000, 4, 2)

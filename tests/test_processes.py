@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,17 +65,28 @@ def test_several_processes_give_the_fit_of_one(solver: str, count: int, copy: Pr
     assert [bool(said) for said, _ in outputs] == [True] + [False] * (count - 1)
 
 
+ENDLESS: dict[str, dict[str, Any]] = {
+    "adam": {"num_epochs": 1_000_000},
+    "lbfgs": {"solver": "lbfgs", "ridge": "1e-6", "tolerance": "1e-300", "max_iterations": 10**6},
+}
+
+
+@pytest.mark.parametrize("solver", ENDLESS)
 @pytest.mark.parametrize(
     ("number", "said"),
     [(signal.SIGKILL, "another one died"), (signal.SIGSTOP, "another one hangs: no answer within 2 seconds")],
 )
-def test_a_process_that_dies_or_hangs_ends_the_others(number: signal.Signals, said: str, copy: Project) -> None:
-    copy.set(train={"num_epochs": 1_000_000})
+def test_a_process_that_dies_or_hangs_ends_the_others(
+    solver: str, number: signal.Signals, said: str, copy: Project
+) -> None:
+    copy.set(train=ENDLESS[solver])
     before = (copy.data / "model.safetensors").read_bytes()
-    first, second = started(copy, 2, TRAIN_TIMEOUT="2")
+    first, second = started(copy, 2, TRAIN_TIMEOUT="2", UNFINISHED_SECONDS="0")
     try:
-        assert first.stdout is not None
-        assert first.stdout.readline().startswith("Iteration: 0")  # under way
+        under_way, deadline = copy.data / ".unfinished" / "train.npz", time.monotonic() + 30
+        while not under_way.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert under_way.exists()
         second.send_signal(number)
         _, errors = first.communicate(timeout=30)
     finally:
