@@ -32,16 +32,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.linalg.blas import dtrmm
 from scipy.special import chdtrc, expit, ndtr, ndtri
 
 from stages.equations import Asymptotics
 from stages.existence import OutsideTheory
 from stages.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from stages.parallel import cut, each, quietly
 
 Array = NDArray[np.float64]
 
 BLOCK = 1024  # trials in memory at a time: small enough for the cache, large enough for BLAS
+TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
@@ -123,6 +124,13 @@ def infer(
     """
     coefficients: Array = np.asarray(fitted, np.float64)
     _check_shapes(factors, responses, coefficients)
+    with quietly():
+        return _infer(factors, responses, coefficients, ridge)
+
+
+def _infer(
+    factors: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array, ridge: float
+) -> list[ClassInference]:
     n, p = factors.shape
     moments, hessians, gradient = _first_pass(factors, responses, coefficients)
     design = _describe(moments, n, ridge)
@@ -191,10 +199,7 @@ def _first_pass(
     for x, _, residual, curvature in _blocks(factors, responses, coefficients):
         moments += x.T @ x
         gradient -= x.T @ residual
-        root = np.sqrt(curvature)
-        for c in range(k):
-            weighted = x * root[:, c : c + 1]
-            hessians[c] += weighted.T @ weighted  # one matrix twice: BLAS computes one half only
+        list(each(_add_square, [(h, x, root) for h, root in zip(hessians, np.sqrt(curvature).T, strict=True)]))
     return moments, hessians, gradient
 
 
@@ -218,7 +223,7 @@ def _second_pass(
     total, square = np.zeros((3, k)), np.zeros((k, 3, 3))
     sum_of_squares, largest = np.zeros(k), np.zeros(k)
     for x, z, residual, curvature in _blocks(factors, responses, coefficients):
-        leverage = np.stack([_leverage(x, r) for r in roots], axis=1)  # (m, k)
+        leverage = np.stack([*each(_leverage, [(x, root) for root in roots])], axis=1)  # (m, k)
         left_out = residual / (1 - leverage * curvature)
         v = z - leverage * left_out - b  # (m, k), V_i − b̂
         influence = np.stack([v, v * v / n + 2 * (x @ to_spread) * left_out, (x @ to_centre) * left_out])
@@ -237,10 +242,24 @@ def _second_pass(
     return answers
 
 
-def _leverage(x: Array, root: Array) -> Array:
-    """x̃ᵀH⁻¹x̃ of each row, H⁻¹ = root · rootᵀ: (m,)."""
-    half = dtrmm(1.0, root, x.T, trans_a=1)  # (p + 1, m); root is upper triangular, half the work of a product
-    return np.asarray(np.einsum("ij,ij->j", half, half))
+def _add_square(task: tuple[Array, Array, Array]) -> None:
+    """hessian += Σ_i root_i² x̃_i x̃_iᵀ, of one class; task: hessian (p + 1, p + 1), x̃ (m, p + 1), root (m,)."""
+    hessian, x, root = task
+    weighted = x * root[:, None]
+    hessian += weighted.T @ weighted  # one matrix twice: BLAS computes one half only
+
+
+def _leverage(task: tuple[Array, Array]) -> Array:
+    """x̃ᵀH⁻¹x̃ of each row, H⁻¹ = root · rootᵀ: (m,); task: x̃ (m, p + 1), root (p + 1, p + 1) upper triangular.
+
+    By blocks of columns, above the diagonal only. BLAS's own product with a triangle would hold Python's lock.
+    """
+    x, root = task
+    leverage = np.zeros(len(x))
+    for columns in cut(len(root), 1, TRIANGLE):
+        half = x[:, : columns.stop] @ root[: columns.stop, columns]
+        leverage += np.vecdot(half, half)
+    return leverage
 
 
 # --- from sums to answers
@@ -335,7 +354,7 @@ def _inverse_root(matrix: Array, c: int | None) -> Array:
         upper = cholesky(matrix)
     except np.linalg.LinAlgError as error:
         raise UntrustedFit(f"{what}: these data do not determine the coefficients (use ridge)") from error
-    return np.asfortranarray(solve_triangular(upper, np.eye(len(matrix))))
+    return np.asarray(solve_triangular(upper, np.eye(len(matrix))))
 
 
 def _check_optimal(root: Array, gradient: Array, c: int) -> None:

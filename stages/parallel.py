@@ -8,19 +8,22 @@ many, the sum is the same to the last bit.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-import torch
-from threadpoolctl import ThreadpoolController
+import numpy  # noqa: F401  # the BLAS that is asked
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-CORES = torch.get_num_threads()  # as OMP_NUM_THREADS says, or the processor
+# As many as BLAS would use: OMP_NUM_THREADS or OPENBLAS_NUM_THREADS, or what the processor has.
+CORES = max((library["num_threads"] for library in threadpool_info()), default=os.cpu_count() or 1)
 
 WAITING = 64  # results that may wait to be summed
 
@@ -59,13 +62,16 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
 @contextmanager
 def quietly() -> Iterator[None]:
     """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")  # where it is not in use, it is not worth its import
+    threads = torch.get_num_threads() if torch else 0
     try:
+        if torch:
+            torch.set_num_threads(1)
         with _libraries().limit(limits=1, user_api="blas"):
             yield
     finally:
-        torch.set_num_threads(threads)
+        if torch:
+            torch.set_num_threads(threads)
 
 
 @cache
