@@ -403,7 +403,7 @@ class _Fit:
         if pilot.iterations >= min(PILOT_ITERATIONS, self.max_iterations):
             return np.zeros(len(pilot.classes), dtype=bool)
         smallest = times * max(PILOT_TOLERANCE, 0.95 * self.tolerance)
-        return (pilot.max_gradient > smallest) & (pilot.worst > 0.5)
+        return (pilot.max_gradient > smallest) & (pilot.worst >= 0.5)
 
     def _let_go(self, descent: Descent) -> None:
         """Enter those classes into the result that have arrived, with proof, or that never will."""

@@ -393,6 +393,13 @@ def test_single_precision_goes_far_with_all_trials_if_it_can(
     assert gradient(factors + offset, responses, found.coefficients, 0).abs().max() <= 1.01e-7
 
 
+def test_as_many_yes_as_no_is_no_reason_to_leave_single_precision() -> None:
+    """At the best bias alone all residuals then are exactly 1/2: none is on its right side, none on its wrong."""
+    factors, _ = problem(19, 2000, 6, 1)
+    ranks = (factors[:, 0] + torch.from_numpy(np.random.default_rng(19).logistic(size=2000))).argsort().argsort()
+    assert fit(factors, (ranks >= 1000)[:, None]).evaluations.max() <= 2
+
+
 def test_a_fit_goes_on_from_any_of_its_states_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     factors, responses = problem(18, 6000, 6, 3, size=3)
     monkeypatch.setattr(exact, "KEPT", 3 * 600)
