@@ -97,6 +97,7 @@ def together(device: torch.device) -> Iterator[None]:
         raise InputError(f"{TIMEOUT} = {seconds!r} must be a whole number of seconds, at least 1")
     with _losing():
         backends = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # or nccl would abort this process where a sum fails
         distributed.init_process_group(backends, timeout=timedelta(seconds=int(seconds)))
     try:
         yield

@@ -40,6 +40,11 @@ def main() -> None:
             unfinished.done()
     except processes.Lost as lost:
         raise InputError(f"train: {lost}; no model was written") from None
+    except torch.OutOfMemoryError:
+        raise InputError(
+            f"the {len(factors)} trials of data/train do not fit into the memory of {device}; take "
+            "train.device: cpu, where they need not, or simulate.dtype: float32"
+        ) from None
 
 
 def train_adam(

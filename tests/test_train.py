@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from stages import evaluate, plot, storage, train
 from tests.conftest import Project
@@ -81,7 +82,7 @@ def test_a_fit_that_ends_too_early_fails(exact: Project, refuses: Refuses) -> No
     assert "not converged" in refuses(train.main)
 
 
-@pytest.mark.parametrize(("key", "value"), [("device", "cuda")])
-def test_what_the_exact_solver_cannot_do_is_said(key: str, value: str, exact: Project, refuses: Refuses) -> None:
-    exact.set(train={key: value})
-    assert f"train.{key} = '{value}'" in refuses(train.main)
+def test_a_device_that_is_not_there_is_said(exact: Project, refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    exact.set(train={"device": "cuda"})
+    assert "train.device = 'cuda'" in refuses(train.main)
