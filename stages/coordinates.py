@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages import processes
-from stages.objective import Array, Evaluation, blocks, evaluation, product
+from stages.objective import Array, Evaluation, Share, blocks, evaluation, product
 from stages.parallel import cut, each
 
 PART = 2**21  # factors of the sample that a core takes at once
@@ -118,7 +118,7 @@ class Coordinates:
         return basis
 
 
-def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
+def standardise(sample: Sample, share: Share, ridge: float) -> Coordinates:
     """Coordinates in which the objective's Hessian at zero is the identity, or nearly so; `sample` takes them too.
 
     That Hessian is cov(x)/4 + ridge for the weights, and 1/4 for the bias counted at the mean of the factors.
@@ -128,7 +128,7 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
     out. No logit needs them, and of many equal optima the fit then is the one with the smallest weights in
     units of the factors' standard deviations.
     """
-    n_factors = factors.shape[1]
+    n_factors = share.factors.shape[1]
     x = sample.factors[:: max(1, len(sample) // (ENOUGH * n_factors))]
     products = x.new_zeros(n_factors, n_factors).double()
     for part in each(lambda rows: product(x[rows].T, x[rows]), cut(len(x), n_factors, PART), waiting=2):
@@ -144,7 +144,7 @@ def standardise(sample: Sample, factors: Tensor, ridge: float) -> Coordinates:
         coordinates = Coordinates(sample.mean, units, root, inverse)
     else:
         processes.tell("moments")
-        mean, covariance = moments(factors[processes.share(len(factors))])
+        mean, covariance = moments(share)
         units, hessian = _hessian_at_zero(mean, covariance, ridge)
         values, vectors = np.linalg.eigh(hessian)
         kept = values > n_factors * np.finfo(values.dtype).eps * values.max()
@@ -168,15 +168,15 @@ def _hessian_at_zero(mean: Array, covariance: Array, ridge: float) -> tuple[Arra
     return units, covariance * np.outer(units, units) / 4 + np.diag(ridge * units**2)
 
 
-def moments(factors: Tensor) -> tuple[Array, Array]:
-    """Mean and covariance of the factors of all processes, of which this one has these rows; all call it together."""
-    n_factors = factors.shape[1]
-    count, mean = factors.new_full((1,), len(factors)).double(), factors.new_zeros(n_factors).double()
+def moments(share: Share) -> tuple[Array, Array]:
+    """Mean and covariance of the factors of all processes; all call it together, each with its share."""
+    factors, n_factors = share.factors, share.factors.shape[1]
+    mean = factors.new_zeros(n_factors).double()
     covariance = factors.new_zeros(n_factors, n_factors).double()
-    for part in each(lambda rows: factors[rows].sum(0, dtype=torch.float64), blocks(factors)):
+    for part in each(lambda rows: factors[rows].sum(0, dtype=torch.float64), share.blocks):
         mean += part
-    processes.total(count, mean)
-    mean /= count
+    processes.total(mean)
+    mean /= share.n_trials
     if not mean.isfinite().all():
         raise ValueError("factors must be finite numbers")
 
@@ -184,7 +184,7 @@ def moments(factors: Tensor) -> tuple[Array, Array]:
         x = factors[rows].double() - mean  # centred before the product: a large mean would eat its digits
         return product(x.T, x)
 
-    for part in each(products, blocks(factors), waiting=2):
+    for part in each(products, share.blocks, waiting=2):
         covariance += part
     processes.total(covariance)
-    return mean.cpu().numpy(), (covariance / count).cpu().numpy()
+    return mean.cpu().numpy(), (covariance / share.n_trials).cpu().numpy()

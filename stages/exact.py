@@ -33,7 +33,7 @@ from torch import Tensor
 
 from stages import plane, processes
 from stages.coordinates import Sample, moments, standardise
-from stages.objective import Array, Objective, sums
+from stages.objective import Array, Objective, Share, sums
 from stages.parallel import each, quietly
 from stages.separation import exists_at, is_separable
 
@@ -260,15 +260,14 @@ class Descent:
 
 def serve(factors: Tensor, responses: Tensor, device: torch.device) -> None:
     """What all processes but the first do while that one fits: add sums over their own trials, until told to end."""
-    own = processes.share(len(factors))
-    factors, by_class = factors[own].to(device), responses[own].T.to(device)
+    share = Share.of(factors, responses, device)
     with quietly():
         while command := processes.hear():
             name, *arguments = command
             if name == "sums":
-                sums(factors, by_class, *arguments)
+                sums(share, *arguments)
             elif name == "moments":
-                moments(factors)
+                moments(share)
 
 
 def fit(
@@ -333,13 +332,10 @@ class _Fit:
     ) -> ExactFit:
         (n_trials, n_factors), n_classes = self.factors.shape, self.responses.shape[1]
         sample = Sample(self.factors, self.responses, min(SAMPLE // n_factors, KEPT // n_classes))
-        coordinates = standardise(sample, self.factors, self.ridge)
-        own = processes.share(n_trials)
-        by_class = self.responses[own].T
-        if by_class.numel() <= KEPT:
-            by_class = by_class.contiguous()  # sums along rows are faster
+        share = Share.of(self.factors, self.responses)
+        coordinates = standardise(sample, share, self.ridge)
         penalty = np.append(np.full(n_factors, self.ridge), 0)
-        objective = Objective(self.factors[own], by_class, coordinates.basis(), penalty, n_trials, self.dtype)
+        objective = Objective(share, coordinates.basis(), penalty, self.dtype)
         units = np.append(coordinates.units, 1)
         pilot = replace(objective, dtype=torch.float32, units=units, with_loss=False)
 

@@ -30,6 +30,7 @@ from stages.parallel import cut, each, quietly
 Array = NDArray[np.float64]
 
 BLOCK = {"cpu": 2**19, "cuda": 2**25}  # factors in a block: 4 MB in float64 on the CPU
+COPIED = 2**22  # responses of a process that are copied, class by class: sums along rows are faster
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:
@@ -43,10 +44,10 @@ def dots(a: Tensor, b: Tensor) -> Array:
     return np.asarray(found, dtype=np.float64)
 
 
-def blocks(factors: Tensor) -> list[slice]:
+def blocks(factors: Tensor, device: torch.device | None = None) -> list[slice]:
     """Slices of consecutive rows of `factors` (n_trials, n_factors), at most BLOCK numbers each or one row."""
     n_trials, n_factors = factors.shape
-    return cut(n_trials, n_factors, BLOCK[factors.device.type])
+    return cut(n_trials, n_factors, BLOCK[(device or factors.device).type])
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,35 @@ class Evaluation:
     loss: Array | None = None  # (n_classes,), mean cross-entropy without the penalty, nats per trial, where asked for
 
 
+@dataclass(frozen=True)
+class Share:
+    """The trials of this process, and the blocks over which it sums."""
+
+    factors: Tensor  # (n_rows, n_factors)
+    responses: Tensor  # (n_classes, n_rows) bool, may be a view
+    blocks: list[slice]  # of these rows
+    n_trials: int  # of all processes
+
+    @classmethod
+    def of(cls, factors: Tensor, responses: Tensor, device: torch.device | None = None) -> Share:
+        """This process's of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes).
+
+        All trials are cut into blocks and a process has whole blocks, consecutive ones. So single precision rounds
+        the same sums, however many processes there are.
+        """
+        device = device or factors.device
+        everyone = blocks(factors, device)
+        own = everyone[processes.share(len(everyone))]
+        start, stop = (own[0].start, own[-1].stop) if own else (0, 0)
+        by_class = responses[start:stop].to(device).T
+        if by_class.numel() <= COPIED:
+            by_class = by_class.contiguous()
+        here = [slice(block.start - start, block.stop - start) for block in own]
+        return cls(factors[start:stop].to(device), by_class, here, len(factors))
+
+
 def sums(
-    factors: Tensor,
-    responses: Tensor,
+    share: Share,
     coefficients: Array,
     classes: NDArray[np.intp],
     dtype: torch.dtype = torch.float64,
@@ -69,17 +96,16 @@ def sums(
 ) -> tuple[Array, Array, Array]:
     """Over all trials: sums of gradients (n, n_factors + 1) and losses (n,), and the largest |residual| (n,).
 
-    factors (n_rows, n_factors) and responses (n_classes, n_rows) are those of this process; coefficients are
-    (n, n_factors + 1), of these n classes. All processes call this together; logits are made, and forgotten, by blocks.
-    Products are of this dtype; losses are 0 unless asked for.
+    coefficients are (n, n_factors + 1), of these n classes. All processes call this together, each with its share;
+    logits are made, and forgotten, by blocks. Products are of this dtype; losses are 0 unless asked for.
     """
-    ready = torch.from_numpy(coefficients).to(factors.device, dtype)
+    ready = torch.from_numpy(coefficients).to(share.factors.device, dtype)
     weights, bias = ready[:, :-1], ready[:, -1:]
-    everyone, chosen = len(classes) == len(responses), torch.from_numpy(classes)
+    everyone, chosen = len(classes) == len(share.responses), torch.from_numpy(classes)
 
     def of_block(rows: slice) -> tuple[Tensor, ...]:
-        x = factors[rows].to(dtype)  # (block, n_factors)
-        yes = (responses[:, rows] if everyone else responses[chosen, rows]).to(dtype)  # (n, block)
+        x = share.factors[rows].to(dtype)  # (block, n_factors)
+        yes = (share.responses[:, rows] if everyone else share.responses[chosen, rows]).to(dtype)  # (n, block)
         logits = product(weights, x.T).add_(bias)
         # From logits: probabilities would round to 0 and 1.
         loss = logsigmoid((2 * yes - 1).mul_(logits)).sum(1).neg_() if with_loss else zero
@@ -88,7 +114,7 @@ def sums(
 
     zero = ready.new_zeros(len(ready))
     gradient, loss, worst = torch.zeros_like(ready, dtype=torch.float64), zero.double(), zero.clone()
-    for by_weight, by_bias, loss_here, worst_here in each(of_block, blocks(factors)):
+    for by_weight, by_bias, loss_here, worst_here in each(of_block, share.blocks):
         gradient[:, :-1] += by_weight
         gradient[:, -1] += by_bias
         loss += loss_here
@@ -102,14 +128,12 @@ def sums(
 class Objective:
     """The objective over all trials, at points u of coordinates in which coefficients = u @ basis.
 
-    factors and responses are those of the trials that this process has; the others are told to add theirs.
+    This process has a share of the trials; the others are told to add theirs.
     """
 
-    factors: Tensor  # (n_rows, n_factors)
-    responses: Tensor  # (n_classes, n_rows) bool, may be a view
+    share: Share
     basis: Array  # (rank + 1, n_factors + 1)
     ridge: Array  # (n_factors + 1,), 0 for the bias
-    n_trials: int  # of all processes
     dtype: torch.dtype = torch.float64  # of the products; blocks of other factors are converted
     units: Array | float = 1.0  # (n_factors + 1,), of the components that max_gradient compares
     with_loss: bool = True
@@ -119,9 +143,9 @@ class Objective:
         coefficients = points @ self.basis
         asked = (coefficients, classes, self.dtype, self.with_loss)
         processes.tell("sums", *asked)
-        gradient, loss, worst = sums(self.factors, self.responses, *asked)
-        mean = gradient / self.n_trials
-        return evaluation(mean, worst, points, self.basis, self.ridge, loss / self.n_trials, self.units)
+        gradient, loss, worst = sums(self.share, *asked)
+        n_trials = self.share.n_trials
+        return evaluation(gradient / n_trials, worst, points, self.basis, self.ridge, loss / n_trials, self.units)
 
 
 def evaluation(
@@ -144,9 +168,7 @@ def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """
-    own = processes.share(len(factors))
     with quietly():
-        gradient, _, _ = sums(
-            factors[own], responses[own].T, coefficients.T.numpy(), np.arange(coefficients.shape[1]), torch.float64
-        )
+        classes = np.arange(coefficients.shape[1])
+        gradient, _, _ = sums(Share.of(factors, responses), coefficients.T.numpy(), classes)
     return torch.from_numpy(np.abs(gradient).max(axis=1) / len(factors))

@@ -18,7 +18,7 @@ from torch import Tensor
 from stages import exact
 from stages.coordinates import Sample, sampled_rows, standardise
 from stages.exact import NoEstimate, NotConverged, fit
-from stages.objective import Objective, blocks
+from stages.objective import Objective, Share
 from stages.separation import exists_at, is_separable
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
@@ -97,7 +97,7 @@ def test_reports_the_gradient_and_loss_that_autograd_finds(seed: int, size: floa
 @given(seed=st.integers(0, 10**6), n_trials=st.integers(2, 70), ridge=st.sampled_from([0.0, 0.1]))
 def test_gradient_is_that_of_autograd_anywhere(seed: int, n_trials: int, ridge: float) -> None:
     factors, responses = problem(seed, n_trials, 5, 3)
-    objective = Objective(factors, responses.T, np.eye(6), np.array([ridge] * 5 + [0.0]), n_trials)
+    objective = Objective(Share.of(factors, responses), np.eye(6), np.array([ridge] * 5 + [0.0]))
     coefficients = np.random.default_rng(seed).standard_normal((3, 6)) * 10
     wanted = gradient(factors, responses, torch.from_numpy(coefficients).T, ridge).T.numpy()
     found = objective.evaluate(coefficients, np.arange(3))
@@ -112,8 +112,9 @@ def test_the_sample_is_the_same_objective_in_other_units(seed: int, ridge: float
     factors, responses = problem(seed, 70, 5, 3)
     factors = factors * torch.tensor([1, 10, 0.1, 1, 1000]) + 3
     sample = Sample(factors, responses, 70)
-    coordinates = standardise(sample, factors, ridge)
-    objective = Objective(factors, responses.T, coordinates.basis(), np.array([ridge] * 5 + [0.0]), 70)
+    share = Share.of(factors, responses)
+    coordinates = standardise(sample, share, ridge)
+    objective = Objective(share, coordinates.basis(), np.array([ridge] * 5 + [0.0]))
     points = np.random.default_rng(seed).standard_normal((3, 6))
     residuals = torch.sigmoid(sample.logits(points)) - sample.responses
     wanted, found = objective.evaluate(points, np.arange(3)), sample.evaluate(points, residuals)
@@ -246,7 +247,7 @@ def test_a_factor_that_varies_only_outside_the_sample_still_counts(monkeypatch: 
     responses[outside.nonzero()[::800, 0]] = True
     responses[outside.nonzero()[400::800, 0]] = False
     widened = torch.cat([factors, rare], dim=1)
-    assert len(standardise(Sample(widened, responses, 400), widened, 0.0).root) == 3
+    assert len(standardise(Sample(widened, responses, 400), Share.of(widened, responses), 0.0).root) == 3
     found = fit(widened, responses, tolerance=1e-9)
     assert gradient(widened, responses, found.coefficients, 0).abs().max() <= 1.01e-9
     assert found.coefficients[2].abs() > 1e-3
@@ -329,9 +330,9 @@ def test_the_proof_of_existence_never_errs(seed: int, n_trials: int, correlated:
     factors[:, 1] += 5 * correlated * factors[:, 0]
     responses = rng.random(n_trials) < expit(factors[:, 0])
     x, y = torch.from_numpy(factors), torch.from_numpy(responses)
-    sample = Sample(x, y[:, None], n_trials)
-    basis = standardise(sample, x, 0.0).basis()
-    objective = Objective(x, y[None], basis, np.zeros(3), n_trials)
+    sample, share = Sample(x, y[:, None], n_trials), Share.of(x, y[:, None])
+    basis = standardise(sample, share, 0.0).basis()
+    objective = Objective(share, basis, np.zeros(3))
     for _ in range(5):
         points = rng.standard_normal((1, len(basis))) * rng.choice([0.1, 1, 10])
         residuals = torch.sigmoid(sample.logits(points)[0]) - sample.responses[0]
@@ -439,10 +440,7 @@ def test_memory_mapped_factors_are_neither_copied_nor_changed(tmp_path: Path) ->
     factors, responses = problem(15, 1000, 5, 2)
     np.save(tmp_path / "factors.npy", factors.numpy())
     mapped = torch.from_numpy(np.load(tmp_path / "factors.npy", mmap_mode="c"))
-    objective = Objective(mapped, responses.T, np.eye(6), np.zeros(6), 1000)
-    assert all(
-        objective.factors[rows].untyped_storage().data_ptr() == mapped.data_ptr() for rows in blocks(objective.factors)
-    )
+    assert Share.of(mapped, responses).factors.data_ptr() == mapped.data_ptr()
     assert torch.equal(fit(mapped, responses).coefficients, fit(factors, responses).coefficients)
     assert torch.equal(mapped, factors)
 
