@@ -53,7 +53,7 @@ def main() -> None:
 
 def own_memory() -> int:
     """Anonymous resident memory of this process, MB."""
-    return anonymous(os.getpid()) // 2**20
+    return anonymous(os.getpid()) // 10**6
 
 
 if __name__ == "__main__":

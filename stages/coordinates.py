@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stages import processes
-from stages.objective import Array, Evaluation, Share, blocks, evaluation, product
+from stages.objective import CPU, Array, Evaluation, Share, blocks, evaluation, product
 from stages.parallel import cut, each
 
 PART = 2**21  # factors of the sample that a core takes at once
@@ -23,15 +23,18 @@ class Sample:
     Only process 0 has it. Its factors are in units of standard deviations from `standardise` on.
     """
 
-    def __init__(self, factors: Tensor, responses: Tensor, most: int) -> None:
-        """At most `most` of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes)."""
-        self.rows = rows = sampled_rows(len(factors), most).to(factors.device)
+    def __init__(self, factors: Tensor, responses: Tensor, most: int, device: torch.device = CPU) -> None:
+        """At most `most` of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes).
+
+        They are copied to this device. Raises ValueError where factors are not finite.
+        """
+        self.rows = rows = sampled_rows(len(factors), most)
         whole = len(rows) == len(factors)
-        self.factors = factors.new_empty(len(rows), factors.shape[1], dtype=torch.float32)
+        self.factors = torch.empty(len(rows), factors.shape[1], dtype=torch.float32, device=device)
         self.parts = cut(len(rows), factors.shape[1], PART)
 
         def chosen(block: slice) -> Tensor:
-            return factors[block] if whole else factors.index_select(0, rows[block])
+            return (factors[block] if whole else factors.index_select(0, rows[block])).to(device)
 
         def total(block: slice) -> Tensor:
             x = chosen(block).double()
@@ -40,15 +43,14 @@ class Sample:
         def copy(block: slice) -> None:
             self.factors[block] = chosen(block) - mean
 
-        mean = factors.new_zeros(factors.shape[1], dtype=torch.float64)
+        mean = torch.zeros(factors.shape[1], dtype=torch.float64, device=device)
         for part in each(total, blocks(self.factors)):
             mean += part
         mean /= len(rows)
-        if not mean.isfinite().all():
-            raise ValueError("factors must be finite numbers")
-        list(each(copy, blocks(self.factors)))
         self.mean = mean.cpu().numpy()  # (n_factors,)
-        self.responses = (responses if whole else responses[rows]).T.to(torch.float32).contiguous()
+        _check_finite(self.mean)
+        list(each(copy, blocks(self.factors)))
+        self.responses = (responses if whole else responses[rows]).to(device).T.to(torch.float32).contiguous()
 
     def __len__(self) -> int:
         return len(self.factors)
@@ -126,7 +128,7 @@ def standardise(sample: Sample, share: Share, ridge: float) -> Coordinates:
     another there. Then all trials are asked, and directions in which the factors do not vary (constant,
     duplicated, dependent up to rounding: the rule of numpy's matrix_rank, applied to correlations) are left
     out. No logit needs them, and of many equal optima the fit then is the one with the smallest weights in
-    units of the factors' standard deviations.
+    units of the factors' standard deviations. Raises ValueError where factors are not finite.
     """
     n_factors = share.factors.shape[1]
     x = sample.factors[:: max(1, len(sample) // (ENOUGH * n_factors))]
@@ -145,6 +147,7 @@ def standardise(sample: Sample, share: Share, ridge: float) -> Coordinates:
     else:
         processes.tell("moments")
         mean, covariance = moments(share)
+        _check_finite(mean)
         units, hessian = _hessian_at_zero(mean, covariance, ridge)
         values, vectors = np.linalg.eigh(hessian)
         kept = values > n_factors * np.finfo(values.dtype).eps * values.max()
@@ -152,6 +155,11 @@ def standardise(sample: Sample, share: Share, ridge: float) -> Coordinates:
         coordinates = Coordinates(mean, units, root)
     sample.standardise(coordinates, ridge)
     return coordinates
+
+
+def _check_finite(mean: Array) -> None:
+    if not np.isfinite(mean).all():
+        raise ValueError("factors must be finite numbers")
 
 
 def _cholesky(hessian: Array) -> Array | None:
@@ -177,8 +185,6 @@ def moments(share: Share) -> tuple[Array, Array]:
         mean += part
     processes.total(mean)
     mean /= share.n_trials
-    if not mean.isfinite().all():
-        raise ValueError("factors must be finite numbers")
 
     def products(rows: slice) -> Tensor:
         x = factors[rows].double() - mean  # centred before the product: a large mean would eat its digits

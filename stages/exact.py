@@ -33,7 +33,7 @@ from torch import Tensor
 
 from stages import plane, processes
 from stages.coordinates import Sample, moments, standardise
-from stages.objective import Array, Objective, Share, sums
+from stages.objective import CPU, Array, Objective, Share, sums
 from stages.parallel import each, quietly
 from stages.separation import exists_at, is_separable
 
@@ -278,13 +278,14 @@ def fit(
     tolerance: float = 1e-6,
     max_iterations: int = 500,
     dtype: torch.dtype = torch.float64,
+    device: torch.device = CPU,
     progress: Callable[[int, float], None] | None = None,
     start: State | None = None,
     keep: Callable[[Callable[[], State]], None] | None = None,
 ) -> ExactFit:
     """The minimum of the objective (`stages.objective`) for every class, with the evidence that it is one.
 
-    factors:    (n_trials, n_factors) float64 or float32, on the CPU or on CUDA; may be memory-mapped. Several
+    factors:    (n_trials, n_factors) float64 or float32, on the CPU; may be memory-mapped. Several
                 processes (`stages.processes`) are each given all of them, and read their own: the first calls
                 this, the others `serve`.
     responses:  (n_trials, n_classes) bool.
@@ -294,6 +295,7 @@ def fit(
                 bounds in a fit of one class. Where ridge is 0 a class may go on below it, for the proof that
                 its estimate exists.
     dtype:      of the products.
+    device:     of the products; on CUDA each process has its share of the trials there.
     progress:   called after each iteration with its number and the largest gradient left.
     start:      a state that `keep` was given in a fit of the same arguments, to go on from there.
     keep:       called after each iteration on all trials with a function that returns the state.
@@ -304,7 +306,7 @@ def fit(
     """
     _check(factors, responses, ridge, tolerance)
     with quietly():
-        return _Fit(factors, responses, ridge, tolerance, max_iterations, dtype).run(
+        return _Fit(factors, responses, ridge, tolerance, max_iterations, dtype, device).run(
             progress or (lambda *_: None), start, keep or (lambda _: None)
         )
 
@@ -320,9 +322,11 @@ class _Fit:
         tolerance: float,
         max_iterations: int,
         dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self.factors, self.responses = factors, responses
-        self.ridge, self.tolerance, self.max_iterations, self.dtype = ridge, tolerance, max_iterations, dtype
+        self.ridge, self.tolerance, self.max_iterations = ridge, tolerance, max_iterations
+        self.dtype, self.device = dtype, device
 
     def run(
         self,
@@ -331,18 +335,13 @@ class _Fit:
         keep: Callable[[Callable[[], State]], None],
     ) -> ExactFit:
         (n_trials, n_factors), n_classes = self.factors.shape, self.responses.shape[1]
-        sample = Sample(self.factors, self.responses, min(SAMPLE // n_factors, KEPT // n_classes))
-        share = Share.of(self.factors, self.responses)
+        sample = Sample(self.factors, self.responses, min(SAMPLE // n_factors, KEPT // n_classes), self.device)
+        share = Share.of(self.factors, self.responses, self.device)
         coordinates = standardise(sample, share, self.ridge)
         penalty = np.append(np.full(n_factors, self.ridge), 0)
         objective = Objective(share, coordinates.basis(), penalty, self.dtype)
         units = np.append(coordinates.units, 1)
         pilot = replace(objective, dtype=torch.float32, units=units, with_loss=False)
-
-        def go(moving: NDArray[np.bool_] | None = None) -> None:
-            descent.step(moving)
-            progress(descent.iterations, float(descent.max_gradient.max()))
-            keep(lambda: descent.state() | {name: mine.copy() for name, mine in self._arrays().items()})
 
         self.found = _blank(n_factors, n_classes, len(sample))
         self.proofs, self.next_proof = np.zeros((2, n_classes), dtype=int)
@@ -356,6 +355,12 @@ class _Fit:
             descent = Descent.restored(sample, pilot, objective, start)
             for name, mine in self._arrays().items():
                 mine[:] = start[name]
+
+        def go(moving: NDArray[np.bool_] | None = None) -> None:
+            descent.step(moving)
+            progress(descent.iterations, float(descent.max_gradient.max()))
+            keep(lambda: descent.state() | {name: mine.copy() for name, mine in self._arrays().items()})
+
         while descent.piloting:
             moving = self._under_way(descent)
             if not self._under_way(descent, NEXT).any():  # this step should be the last that is needed

@@ -348,7 +348,7 @@ def _overdispersion(inverse: Array, design: Design) -> float:
 
 
 def _inverse_root(matrix: Array, c: int | None) -> Array:
-    """R⁻¹ of the Cholesky factor, upper triangular, in Fortran order: matrix⁻¹ = R⁻¹ R⁻ᵀ."""
+    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹ R⁻ᵀ."""
     what = "the factors are linearly dependent" if c is None else f"class {c}: the Hessian is singular"
     try:
         upper = cholesky(matrix)

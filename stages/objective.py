@@ -29,6 +29,7 @@ from stages.parallel import cut, each, quietly
 
 Array = NDArray[np.float64]
 
+CPU = torch.device("cpu")
 BLOCK = {"cpu": 2**19, "cuda": 2**25}  # factors in a block: 4 MB in float64 on the CPU
 COPIED = 2**22  # responses of a process that are copied, class by class: sums along rows are faster
 
@@ -55,7 +56,7 @@ class Evaluation:
     """An objective at some points, class by class."""
 
     gradient: Array  # (n_classes, rank + 1), in the coordinates of the points
-    max_gradient: Array  # (n_classes,), its largest |component| by coefficients
+    max_gradient: Array  # (n_classes,), largest |component| of the gradient by coefficients, in units asked for
     worst: Array  # (n_classes,), largest |residual|: below 1/2, every trial is on its right side
     loss: Array | None = None  # (n_classes,), mean cross-entropy without the penalty, nats per trial, where asked for
 
@@ -70,13 +71,12 @@ class Share:
     n_trials: int  # of all processes
 
     @classmethod
-    def of(cls, factors: Tensor, responses: Tensor, device: torch.device | None = None) -> Share:
+    def of(cls, factors: Tensor, responses: Tensor, device: torch.device = CPU) -> Share:
         """This process's of the trials in factors (n_trials, n_factors) and responses (n_trials, n_classes).
 
-        All trials are cut into blocks and a process has whole blocks, consecutive ones. So single precision rounds
-        the same sums, however many processes there are.
+        They are moved to this device. All trials are cut into blocks and a process has whole blocks, consecutive ones:
+        single precision then rounds the same sums, however many processes there are.
         """
-        device = device or factors.device
         everyone = blocks(factors, device)
         own = everyone[processes.share(len(everyone))]
         start, stop = (own[0].start, own[-1].stop) if own else (0, 0)
@@ -91,8 +91,8 @@ def sums(
     share: Share,
     coefficients: Array,
     classes: NDArray[np.intp],
-    dtype: torch.dtype = torch.float64,
-    with_loss: bool = True,
+    dtype: torch.dtype,
+    with_loss: bool,
 ) -> tuple[Array, Array, Array]:
     """Over all trials: sums of gradients (n, n_factors + 1) and losses (n,), and the largest |residual| (n,).
 
@@ -103,6 +103,8 @@ def sums(
     weights, bias = ready[:, :-1], ready[:, -1:]
     everyone, chosen = len(classes) == len(share.responses), torch.from_numpy(classes)
 
+    zero = ready.new_zeros(len(ready))
+
     def of_block(rows: slice) -> tuple[Tensor, ...]:
         x = share.factors[rows].to(dtype)  # (block, n_factors)
         yes = (share.responses[:, rows] if everyone else share.responses[chosen, rows]).to(dtype)  # (n, block)
@@ -112,7 +114,6 @@ def sums(
         residuals = torch.sigmoid_(logits).sub_(yes)
         return product(residuals, x), residuals.sum(1), loss, residuals.abs().amax(1)
 
-    zero = ready.new_zeros(len(ready))
     gradient, loss, worst = torch.zeros_like(ready, dtype=torch.float64), zero.double(), zero.clone()
     for by_weight, by_bias, loss_here, worst_here in each(of_block, share.blocks):
         gradient[:, :-1] += by_weight
@@ -145,7 +146,8 @@ class Objective:
         processes.tell("sums", *asked)
         gradient, loss, worst = sums(self.share, *asked)
         n_trials = self.share.n_trials
-        return evaluation(gradient / n_trials, worst, points, self.basis, self.ridge, loss / n_trials, self.units)
+        mean_loss = loss / n_trials if self.with_loss else None
+        return evaluation(gradient / n_trials, worst, points, self.basis, self.ridge, mean_loss, self.units)
 
 
 def evaluation(
@@ -170,5 +172,5 @@ def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -
     """
     with quietly():
         classes = np.arange(coefficients.shape[1])
-        gradient, _, _ = sums(Share.of(factors, responses), coefficients.T.numpy(), classes)
+        gradient, _, _ = sums(Share.of(factors, responses), coefficients.T.numpy(), classes, torch.float64, False)
     return torch.from_numpy(np.abs(gradient).max(axis=1) / len(factors))

@@ -23,7 +23,8 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 # As many as BLAS would use: OMP_NUM_THREADS or OPENBLAS_NUM_THREADS, or what the processor has.
-CORES = max((library["num_threads"] for library in threadpool_info()), default=os.cpu_count() or 1)
+_BLAS = (library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+CORES = max(_BLAS, default=os.cpu_count() or 1)
 
 WAITING = 64  # results that may wait to be summed
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import torch
 from torch import Tensor
 
 from stages.exact import NoEstimate, fit
@@ -14,8 +15,8 @@ from stages.predictions import best_ridge
 ROUNDS = 2  # of estimating the signal at one ridge, and the best ridge for that signal
 
 
-def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations: int, dtype: torch.dtype) -> float:
-    """One strength for all classes, as `stages.exact.fit` takes it; factors (n_trials, n_factors), bool responses.
+def choose(factors: Tensor, responses: Tensor, **how: Any) -> float:
+    """One strength for all classes; factors, responses and how to fit (tolerance, dtype, ...) are `stages.exact.fit`'s.
 
     The theory needs to know the observer: the strength of its signal (gamma, the sd of its logits) and its intercept.
     They are estimated by SLOE (`stages.inference`) from a first exact fit without ridge. Where that does not exist, or
@@ -24,10 +25,10 @@ def choose(factors: Tensor, responses: Tensor, tolerance: float, max_iterations:
     returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can be
     told. Raises OutsideTheory or UntrustedFit where none can.
     """
-    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.cpu().numpy())
+    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.numpy())
 
     def best_after(ridge: float) -> float:
-        fitted = fit(factors, responses, ridge=ridge, tolerance=tolerance, max_iterations=max_iterations, dtype=dtype)
+        fitted = fit(factors, responses, ridge=ridge, **how)
         signal, intercept = _observer(factors, responses, fitted.coefficients, ridge)
         return best_ridge(kappa, signal, intercept) * variance
 
@@ -48,7 +49,7 @@ def _observer(factors: Tensor, responses: Tensor, coefficients: Tensor, ridge: f
     for k in range(responses.shape[1]):
         try:
             one = slice(k, k + 1)
-            [found] = infer(factors.cpu().numpy(), responses[:, one].cpu().numpy(), coefficients[:, one].numpy(), ridge)
+            [found] = infer(factors.numpy(), responses[:, one].numpy(), coefficients[:, one].numpy(), ridge)
         except (OutsideTheory, UntrustedFit) as error:
             reason = error
         else:

@@ -65,9 +65,9 @@ def exists_at(
                 return True
     most = min(len(weights), max(MOST // len(basis), 4 * len(basis)))
     while True:
-        rows = sample.rows[weights.topk(min(n_used, most)).indices]
-        x = factors.index_select(0, rows).double().cpu().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_used, rank + 1)
-        signs = 2 * responses[rows].double().cpu().numpy() - 1
+        rows = sample.rows[weights.topk(min(n_used, most)).indices.cpu()]
+        x = factors.index_select(0, rows).double().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_used, rank + 1)
+        signs = 2 * responses[rows].double().numpy() - 1
         with np.errstate(over="ignore"):
             wrong = 1 / (1 + np.exp(signs * (x @ point)))  # |residual|, in double precision
         if _proves(x, wrong / len(factors), gradient, point[:-1]):
@@ -118,8 +118,8 @@ def is_separable(factors: Tensor, responses: Tensor, coefficients: Array, basis:
     margins = _margins(factors, signs, coefficients)
     chosen = margins.topk(min(n_trials, 4 * rank), largest=False).indices
     while True:
-        x = factors[chosen].double().cpu().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_chosen, rank + 1)
-        direction = _widest(objective, signs[chosen, None].cpu().numpy() * x)
+        x = factors[chosen].double().numpy() @ basis[:, :-1].T + basis[:, -1]  # (n_chosen, rank + 1)
+        direction = _widest(objective, signs[chosen, None].numpy() * x)
         margins = _margins(factors, signs, direction @ basis)
         if float(direction @ objective) <= 0 or float(margins.max()) <= MARGIN:
             return False
@@ -136,7 +136,7 @@ def _signed_sum(factors: Tensor, signs: Tensor) -> Array:
     for rows in blocks(factors):
         total[:-1] += signs[rows] @ factors[rows].double()
     total[-1] = signs.sum()
-    return np.asarray(total.cpu().numpy())
+    return np.asarray(total.numpy())
 
 
 def _margins(factors: Tensor, signs: Tensor, coefficients: Array) -> Tensor:

@@ -41,9 +41,11 @@ def main() -> None:
     except processes.Lost as lost:
         raise InputError(f"train: {lost}; no model was written") from None
     except torch.OutOfMemoryError:
+        what, instead = f"the {len(factors)} trials of data/train", "simulate.dtype: float32"
+        if p.solver == "adam":
+            what, instead = f"batches of train.batch_size = {p.batch_size} trials", "a smaller one"
         raise InputError(
-            f"the {len(factors)} trials of data/train do not fit into the memory of {device}; take "
-            "train.device: cpu, where they need not, or simulate.dtype: float32"
+            f"{what} do not fit into the memory of {device}; take {instead}, or train.device: cpu"
         ) from None
 
 
@@ -121,18 +123,15 @@ def train_exact(
     """The one minimum of the loss, with the evidence that it is reached."""
     from stages import exact, ridge  # and with them scipy: Adam does not pay for it
 
-    limits: dict[str, Any] = {
+    how: dict[str, Any] = {
         "tolerance": p.tolerance,
         "max_iterations": p.max_iterations,
         "dtype": getattr(torch, p.dtype),
+        "device": device,
     }
     if processes.rank() > 0:
-        try:
-            exact.serve(factors, responses, device)
-        except ValueError as error:
-            raise InputError(f"data/train: {error}") from None
+        exact.serve(factors, responses, device)
         return
-    factors, responses = factors.to(device), responses.to(device)
     state = unfinished.state()
     if state:
         say(f"going on from iteration {state['counts'][0]}, where an earlier run was stopped")
@@ -143,9 +142,9 @@ def train_exact(
             progress.update(iteration - progress.n)
 
         try:
-            strength = ridge.choose(factors, responses, **limits) if p.ridge == "auto" else p.ridge
+            strength = ridge.choose(factors, responses, **how) if p.ridge == "auto" else p.ridge
             fit = exact.fit(
-                factors, responses, ridge=strength, progress=advance, start=state, keep=unfinished.offer, **limits
+                factors, responses, ridge=strength, progress=advance, start=state, keep=unfinished.offer, **how
             )
         except (exact.NotConverged, ValueError) as error:
             processes.tell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -58,18 +59,17 @@ def test_the_exact_fit_is_that_of_the_cpu(
         monkeypatch.setattr(exact, "KEPT", 3 * 600)
     alone = fit(factors, responses, ridge=ridge, tolerance=1e-8)
     states: list[exact.State] = []
-    there = factors.to(cuda), responses.to(cuda)
-    found = fit(*there, ridge=ridge, tolerance=1e-8, keep=lambda state: states.append(state()))
+    there = partial(fit, factors, responses, ridge=ridge, tolerance=1e-8, device=cuda)
+    found = there(keep=lambda state: states.append(state()))
     torch.testing.assert_close(found.coefficients[:-1], alone.coefficients[:-1], rtol=1e-4, atol=1e-6)
     assert found.max_gradient.max() <= 1e-8
-    for state in states[:1]:
-        assert torch.equal(fit(*there, ridge=ridge, tolerance=1e-8, start=state).coefficients, found.coefficients)
+    assert torch.equal(there(start=states[0]).coefficients, found.coefficients)
 
 
 def test_single_precision_on_it_comes_close(cuda: torch.device) -> None:
     factors, responses = problem(22, 2000, 5, 2)
     alone = fit(factors, responses)
-    found = fit(factors.float().to(cuda), responses.to(cuda), dtype=torch.float32, tolerance=1e-5)
+    found = fit(factors.float(), responses, dtype=torch.float32, tolerance=1e-5, device=cuda)
     torch.testing.assert_close(found.coefficients, alone.coefficients, rtol=1e-3, atol=1e-3)
 
 
@@ -82,7 +82,7 @@ def test_where_no_estimate_exists_it_is_found_there_too(cuda: torch.device) -> N
     nearly[:5, 1] = torch.tensor([True, False, True, False, True])
     for separated in (responses, nearly):
         with pytest.raises(NoEstimate, match="class 1"):
-            fit(factors.to(cuda), separated.to(cuda))
+            fit(factors, separated, device=cuda)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from stages.coordinates import sampled_rows
+from stages.exact import KEPT
 from tests.conftest import Project
 
 
@@ -54,9 +56,7 @@ def files(folder: Path) -> set[Path]:
 MANY = {"n_trials": 160_000, "n_factors": 16, "n_classes": 30, "n_test_trials": 10}
 
 
-@pytest.mark.parametrize(
-    ("solver", "count", "trials"), [("adam", 2, {}), ("lbfgs", 2, {}), ("lbfgs", 2, MANY), ("lbfgs", 4, MANY)]
-)
+@pytest.mark.parametrize(("solver", "count", "trials"), [("adam", 2, {}), ("lbfgs", 2, MANY), ("lbfgs", 4, MANY)])
 def test_several_processes_give_the_fit_of_one(solver: str, count: int, trials: dict[str, int], copy: Project) -> None:
     change = {"solver": solver, "num_epochs": 4, "batch_size": 299, "tolerance": "1e-6"}  # one trial is left
     copy.set(train=change, simulate=trials)
@@ -70,6 +70,20 @@ def test_several_processes_give_the_fit_of_one(solver: str, count: int, trials: 
     np.testing.assert_allclose(fitted(copy), alone, rtol=0, atol=1e-9)
     assert files(copy.data) == before  # one has written, and nobody has left anything
     assert [bool(said) for said, _ in outputs] == [True] + [False] * (count - 1)
+
+
+def test_what_is_wrong_with_the_data_is_said_by_several_processes_too(copy: Project) -> None:
+    """Factors that depend on one another make all look at all trials, and one of these is no number."""
+    copy.set(train={"solver": "lbfgs"}, simulate=MANY)
+    assert copy.stage("simulate").returncode == 0
+    factors = np.load(copy.data / "train" / "factors.npy", mmap_mode="r+")
+    factors[:, 1] = factors[:, 0]
+    unseen = set(range(100)) - set(sampled_rows(len(factors), KEPT // MANY["n_classes"]).tolist())
+    factors[min(unseen), 2] = np.nan
+    factors.flush()
+    outputs = [process.communicate(timeout=60) for process in started(copy, 2)]
+    assert outputs[0][1].startswith("error: data/train: factors must be finite numbers")
+    assert outputs[1] == ("", "")
 
 
 ENDLESS: dict[str, dict[str, Any]] = {

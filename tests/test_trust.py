@@ -131,8 +131,8 @@ def test_ridge_is_in_the_units_of_the_factors() -> None:
     factors, weights = stream.standard_normal((1500, 30)), stream.standard_normal((30, 3))
     responses = torch.from_numpy(stream.random((1500, 3)) < 1 / (1 + np.exp(-factors @ weights)))
     limits = {"tolerance": 1e-9, "max_iterations": 500, "dtype": torch.float64}
-    one = ridge.choose(torch.from_numpy(factors), responses, **limits)  # type: ignore[arg-type]
-    ten = ridge.choose(torch.from_numpy(10 * factors + 3), responses, **limits)  # type: ignore[arg-type]
+    one = ridge.choose(torch.from_numpy(factors), responses, **limits)
+    ten = ridge.choose(torch.from_numpy(10 * factors + 3), responses, **limits)
     assert ten == pytest.approx(100 * one, rel=1e-3)
 
 
