@@ -190,7 +190,7 @@ def choose_device(name: str) -> torch.device:
 def save(outputs: Outputs, name: str, coefficients: Tensor, **evidence: object) -> None:
     """Write coefficients (n_factors + 1, n_classes) as a model."""
     weight, bias = coefficients[:-1].T.contiguous(), coefficients[-1].contiguous()
-    outputs.model(name, weight.cpu().numpy(), bias.cpu().numpy(), **evidence)
+    outputs.model(name, weight.numpy(), bias.numpy(), **evidence)
 
 
 if __name__ == "__main__":
