@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from stages.adam import Training
-from stages.model import LogisticRegression
-from stages.simulation import draw_notebook_trials, draw_observer
+from hdlogit.adam.training import Training
+from hdlogit.adam.model import LogisticRegression
+from hdlogit.psychometric.simulation import draw_notebook_trials, draw_observer
 
 N_TRIALS, N_FACTORS, N_CLASSES, BATCH_SIZE = 10_000, 256, 10, 256
 LEARNING_RATE, BETA1, BETA2, AMSGRAD = 0.005, 0.9, 0.999, True

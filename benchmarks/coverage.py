@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from tqdm import tqdm
 
-from stages.existence import existence_threshold
-from stages.inference import infer
-from stages.planning import intercept_for
-from stages.predictions import best_logits, best_ridge, debiased_logits
-from stages.theory import solve
+from hdlogit.asymptotics.existence import existence_threshold
+from hdlogit.inference.infer import infer
+from hdlogit.asymptotics.planning import intercept_for
+from hdlogit.asymptotics.predictions import best_logits, best_ridge, debiased_logits
+from hdlogit.asymptotics.theory import solve
 from tests.problems import fit, random_observer
 
 Array = NDArray[np.float64]

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.memory import anonymous
-from stages import processes
-from stages.exact import fit, serve
+from hdlogit.compute import processes
+from hdlogit.exact.solver import fit, serve
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ import yaml
 from threadpoolctl import threadpool_limits
 
 from stages import simulate
-from stages.psychometric import logits, probability
-from stages.simulation import PIECE
+from hdlogit.psychometric.function import logits, probability
+from hdlogit.psychometric.simulation import PIECE
 
 N_FACTORS, N_CLASSES = 256, 10
 BYTES = {"float64": 8, "float32": 4}

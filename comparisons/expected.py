@@ -1,4 +1,4 @@
-"""What the theory expects of metrics at a number of trials, before any data exist (`stages.planning`)."""
+"""What the theory expects of metrics at a number of trials, before any data exist (`hdlogit.asymptotics.planning`)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from comparisons.grid import Value
-from stages.planning import Plan, plan, smallest_n_trials
-from stages.theory import OutsideTheory
+from hdlogit.asymptotics.planning import Plan, plan, smallest_n_trials
+from hdlogit.asymptotics.theory import OutsideTheory
 
 EXPECTED = {
     "recovery.weight_slope": "alpha",
@@ -20,7 +20,7 @@ EXPECTED = {
 
 
 def applies(params: Mapping[str, Value]) -> bool:
-    """Whether the theory of `stages.planning` speaks of these parameters: maximum likelihood, whole."""
+    """Whether the theory of `hdlogit.asymptotics.planning` speaks of these parameters: maximum likelihood, whole."""
     return params["train.solver"] == "lbfgs" and params["train.ridge"] in (0, "0", "0.0")
 
 

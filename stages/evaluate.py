@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stages import statistics
+from hdlogit.scores import statistics
 from stages.errors import InputError, run
 from stages.parameters import Evaluate, read
 from stages.storage import Floats, Model, Outputs, Trials, read_checkpoints, read_model, read_observer, read_trials
@@ -119,8 +119,8 @@ def judge(
         leave_out("they hold for an exact fit (train.solver: lbfgs)", outputs)
         return
     from stages import trust  # and with it scipy: only what needs it pays for it
-    from stages.existence import OutsideTheory
-    from stages.inference import UntrustedFit, infer
+    from hdlogit.asymptotics.existence import OutsideTheory
+    from hdlogit.inference.infer import UntrustedFit, infer
 
     ridge = model.evidence["ridge"]
     try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from stages.errors import InputError, run
-from stages.existence import OutsideTheory
-from stages.planning import Plan, intercept_for, plan, smallest_n_trials
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.planning import Plan, intercept_for, plan, smallest_n_trials
 
 COLUMNS = {
     "n_trials": "{0.n_trials}",

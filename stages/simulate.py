@@ -6,7 +6,7 @@ import numpy as np
 
 from stages.errors import run
 from stages.parameters import Simulate, read
-from stages.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
+from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from stages.storage import FileRows, Outputs
 
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from stages import adam, processes
+from hdlogit.adam import training as adam
+from hdlogit.compute import processes
 from stages.errors import InputError, run
-from stages.model import LogisticRegression
-from stages.objective import largest_gradient
+from hdlogit.adam.model import LogisticRegression
+from hdlogit.exact.objective import largest_gradient
 from stages.parameters import Train, read
 from stages.storage import Outputs, Unfinished, checkpoint_name, read_trials
 
@@ -121,7 +122,8 @@ def train_exact(
     p: Train, factors: Tensor, responses: Tensor, device: torch.device, outputs: Outputs, unfinished: Unfinished
 ) -> None:
     """The one minimum of the loss, with the evidence that it is reached."""
-    from stages import exact, ridge  # and with them scipy: Adam does not pay for it
+    from hdlogit.exact import solver as exact  # and with them scipy: Adam does not pay for it
+    from hdlogit.inference import ridge
 
     how: dict[str, Any] = {
         "tolerance": p.tolerance,

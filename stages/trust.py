@@ -1,6 +1,6 @@
 """How far an exact fit can be trusted, as tables: from the data alone, and beside it what the truth says.
 
-The statistics are in `stages.inference` (these data) and `stages.theory` (what to expect of such data), with their
+The statistics are in `hdlogit.inference.infer` (these data) and `hdlogit.asymptotics.theory` (what to expect of such data), with their
 sources and what of them is proven; here they are put beside one another.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from stages import statistics
-from stages.existence import existence_threshold
-from stages.inference import ClassInference, mean_variance
-from stages.planning import intercept_for, plan, smallest_n_trials
-from stages.predictions import best_logits, debiased_logits, predict
-from stages.psychometric import Floats
-from stages.statistics import Booleans
-from stages.theory import solve
+from hdlogit.scores import statistics
+from hdlogit.asymptotics.existence import existence_threshold
+from hdlogit.inference.infer import ClassInference, mean_variance
+from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
+from hdlogit.asymptotics.predictions import best_logits, debiased_logits, predict
+from hdlogit.psychometric.function import Floats
+from hdlogit.scores.statistics import Booleans
+from hdlogit.asymptotics.theory import solve
 
 Table = dict[str, Any]
 

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.adam import Adam, Training
-from stages.model import LogisticRegression
+from hdlogit.adam.training import Adam, Training
+from hdlogit.adam.model import LogisticRegression
 from tests.conftest import Project
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def test_spans_of_any_length_give_the_same_fit(monkeypatch: pytest.MonkeyPatch) 
 
     expected = fit()
     for elements in (1, 100, 10**9):
-        monkeypatch.setattr("stages.adam.SPAN_ELEMENTS", elements)
+        monkeypatch.setattr("hdlogit.adam.training.SPAN_ELEMENTS", elements)
         assert torch.equal(fit(), expected)
 
 

@@ -18,7 +18,7 @@ from comparisons import chart, expected, results
 from comparisons.grid import Value
 from comparisons.results import Line, Row
 from stages.errors import InputError
-from stages.planning import plan, smallest_n_trials
+from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from tests.conftest import Project
 
 PARAMS: dict[str, Value] = {

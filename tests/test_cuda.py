@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages import exact, parallel, storage, train
-from stages.adam import Training
-from stages.exact import NoEstimate, fit
-from stages.model import LogisticRegression
+from stages import storage, train
+from hdlogit.exact import solver as exact
+from hdlogit.compute import threads as parallel
+from hdlogit.adam.training import Training
+from hdlogit.exact.solver import NoEstimate, fit
+from hdlogit.adam.model import LogisticRegression
 from tests.conftest import Project
 from tests.pretend import PretendCuda
 from tests.test_exact import problem

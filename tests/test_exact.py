@@ -15,11 +15,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from stages import exact
-from stages.coordinates import Sample, sampled_rows, standardise
-from stages.exact import NoEstimate, NotConverged, fit
-from stages.objective import Objective, Share
-from stages.separation import exists_at, is_separable
+from hdlogit.exact import solver as exact
+from hdlogit.exact.coordinates import Sample, sampled_rows, standardise
+from hdlogit.exact.solver import NoEstimate, NotConverged, fit
+from hdlogit.exact.objective import Objective, Share
+from hdlogit.exact.separation import exists_at, is_separable
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
 

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import kstest
 
-import stages.inference
-from stages.existence import OutsideTheory, existence_threshold
-from stages.inference import ClassInference, UntrustedFit, infer, likelihood_ratio_p_values
-from stages.predictions import best_logits, best_ridge, debiased_logits
-from stages.theory import solve
+import hdlogit.inference.infer
+from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
+from hdlogit.inference.infer import ClassInference, UntrustedFit, infer, likelihood_ratio_p_values
+from hdlogit.asymptotics.predictions import best_logits, best_ridge, debiased_logits
+from hdlogit.asymptotics.theory import solve
 from tests.problems import Experiment, fit, gaussian, notebook
 
 Array = NDArray[np.float64]
@@ -147,7 +147,7 @@ def test_blocks_and_memory_maps_change_nothing(
     problem, coefficients = small
     whole = infer(problem.factors, problem.responses, coefficients)
     np.save(tmp_path / "factors.npy", problem.factors)
-    monkeypatch.setattr(stages.inference, "BLOCK", 77)
+    monkeypatch.setattr(hdlogit.inference.infer, "BLOCK", 77)
     mapped = np.load(tmp_path / "factors.npy", mmap_mode="r")
     for a, b in zip(whole, infer(mapped, problem.responses, coefficients), strict=True):
         assert a.corrected == pytest.approx(b.corrected, rel=1e-9, abs=1e-10)

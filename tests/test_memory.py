@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stages import statistics
-from stages.inference import infer, mean_variance
-from stages.psychometric import Floats
-from stages.simulation import TRAIN, draw_observer, draw_trials
+from hdlogit.scores import statistics
+from hdlogit.inference.infer import infer, mean_variance
+from hdlogit.psychometric.function import Floats
+from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
 from stages.storage import FileRows, Outputs, Trials, read_trials
 from tests.problems import fit
 

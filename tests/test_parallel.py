@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from stages import parallel
-from stages.exact import fit
-from stages.parallel import cut, each, quietly
+from hdlogit.compute import threads as parallel
+from hdlogit.exact.solver import fit
+from hdlogit.compute.threads import cut, each, quietly
 
 
 @given(n=st.integers(1, 10**6), width=st.integers(1, 5000), most=st.integers(1, 2**22))
@@ -57,7 +57,7 @@ def test_the_fit_is_the_same_to_the_last_bit_on_one_core_and_on_three(monkeypatc
     responses = torch.from_numpy(rng.random((3000, 3)) < 0.5)
     for module in ("objective", "plane"):
         monkeypatch.setattr(f"stages.{module}.BLOCK", {"cpu": 2**11})
-    monkeypatch.setattr("stages.coordinates.PART", 2**11)
+    monkeypatch.setattr("hdlogit.exact.coordinates.PART", 2**11)
     found = []
     with ThreadPoolExecutor(3) as pool:
         monkeypatch.setattr(parallel, "_pool", lambda: pool)

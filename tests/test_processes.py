@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from stages.coordinates import sampled_rows
-from stages.exact import KEPT
+from hdlogit.exact.coordinates import sampled_rows
+from hdlogit.exact.solver import KEPT
 from tests.conftest import Project
 
 

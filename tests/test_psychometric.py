@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.psychometric import cross_entropy, divergence, logits, probability, softplus
+from hdlogit.psychometric.function import cross_entropy, divergence, logits, probability, softplus
 
 logit = st.floats(-700, 700)
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages import simulation
-from stages.psychometric import logits, probability
-from stages.simulation import CHUNK, TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
+from hdlogit.psychometric import simulation
+from hdlogit.psychometric.function import logits, probability
+from hdlogit.psychometric.simulation import CHUNK, TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from tests import notebook
 
 Trials = tuple[NDArray[np.floating], NDArray[np.bool_]]

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from stages.equations import STEP, Asymptotics, log_ratios, trials
-from stages.existence import OutsideTheory, existence_threshold
-from stages.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
-from stages.logistic_normal import logit_of_probability, probability_and_slope
-from stages.planning import intercept_for, plan, smallest_n_trials
-from stages.predictions import (
+from hdlogit.asymptotics.equations import STEP, Asymptotics, log_ratios, trials
+from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
+from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from hdlogit.asymptotics.logistic_normal import logit_of_probability, probability_and_slope
+from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
+from hdlogit.asymptotics.predictions import (
     bayes_cross_entropy,
     best_logits,
     best_ridge,
@@ -21,7 +21,7 @@ from stages.predictions import (
     held_out_cross_entropy,
     predict,
 )
-from stages.theory import solve
+from hdlogit.asymptotics.theory import solve
 from tests.problems import fit, gaussian, random_observer
 
 Array = NDArray[np.float64]

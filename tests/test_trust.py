@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages import evaluate, exact, plot, ridge, simulate, storage, train
-from stages.predictions import held_out_cross_entropy
-from stages.theory import solve
+from stages import evaluate, plot, simulate, storage, train
+from hdlogit.exact import solver as exact
+from hdlogit.inference import ridge
+from hdlogit.asymptotics.predictions import held_out_cross_entropy
+from hdlogit.asymptotics.theory import solve
 from tests.conftest import ROOT, Project
 
 Refuses = Callable[[Callable[[], None]], str]

@@ -1,7 +1,7 @@
 """What the theory says about a fit before anyone measures it, and the best use of its logits.
 
 All cross-entropies are means over trials in nats; all integrals are one-dimensional, over the nodes of
-`stages.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the equations do.
+`hdlogit.asymptotics.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the equations do.
 """
 
 from dataclasses import dataclass, replace
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, ndtr, ndtri, xlogy
 
-from stages.equations import Asymptotics, Trials, trials
-from stages.logistic_normal import logit_of_probability
-from stages.theory import solve
+from hdlogit.asymptotics.equations import Asymptotics, Trials, trials
+from hdlogit.asymptotics.logistic_normal import logit_of_probability
+from hdlogit.asymptotics.theory import solve
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ x̃ ends in 1):
     w_i = x̃_iᵀ H⁻¹ x̃_i                          leverage
     e_i = (y_i − σ(z_i)) / (1 − w_i σ'(z_i))     leave-one-out residual
     V_i = z_i − w_i e_i                          leave-one-out logit: what the fit without trial i says of it
-    η̂² = Var(V_i), b̂ = mean z_i                  → γ̂, β̂0, α̂, s, λ by `stages.inverse` (SLOE, NeurIPS 2021)
+    η̂² = Var(V_i), b̂ = mean z_i                  → γ̂, β̂0, α̂, s, λ by `hdlogit.asymptotics.inverse` (SLOE, NeurIPS 2021)
 
 The mean of the z_i is the intercept of the problem with centred factors, which is what the theory speaks of.
 The debiased weights are ŵ/α̂, the debiased bias β̂0 − x̄·ŵ/α̂.
@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import chdtrc, expit, ndtr, ndtri
 
-from stages.equations import Asymptotics
-from stages.existence import OutsideTheory
-from stages.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
-from stages.parallel import cut, each, quietly
+from hdlogit.asymptotics.equations import Asymptotics
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from hdlogit.compute.threads import cut, each, quietly
 
 Array = NDArray[np.float64]
 

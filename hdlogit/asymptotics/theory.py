@@ -3,7 +3,7 @@
     solve(kappa, signal, intercept) → Asymptotics: α, s, λ, b and what follows of them
 
 Everything is in units in which a factor has variance 1. Without ridge this is no restriction, as the fit is
-invariant under linear maps of the factors. The other way round, from a fit to the observer: `stages.inverse`.
+invariant under linear maps of the factors. The other way round, from a fit to the observer: `hdlogit.asymptotics.inverse`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.equations import Asymptotics, log_ratios
-from stages.existence import RAREST, Frontier, OutsideTheory, check_observer, existence_threshold
-from stages.existence import frontier as find_frontier
-from stages.logistic_normal import probability_and_slope
+from hdlogit.asymptotics.equations import Asymptotics, log_ratios
+from hdlogit.asymptotics.existence import RAREST, Frontier, OutsideTheory, check_observer, existence_threshold
+from hdlogit.asymptotics.existence import frontier as find_frontier
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
 __all__ = ["Asymptotics", "OutsideTheory", "existence_threshold", "solve"]
 

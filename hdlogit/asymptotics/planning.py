@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
-from stages.logistic_normal import probability_and_slope
-from stages.predictions import bayes_cross_entropy, predict
-from stages.theory import CLOSEST, OutsideTheory, existence_threshold, solve
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
+from hdlogit.asymptotics.predictions import bayes_cross_entropy, predict
+from hdlogit.asymptotics.theory import CLOSEST, OutsideTheory, existence_threshold, solve
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from stages import processes
-from stages.parallel import cut, each, quietly
+from hdlogit.compute import processes
+from hdlogit.compute.threads import cut, each, quietly
 
 Array = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """The exact fit: maximum likelihood (or ridge) for all classes at once, with proof.
 
-The objective (`stages.objective`) is convex, so a small gradient proves a good fit, however one came there.
+The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however one came there.
 The way here:
 
 1. Coordinates in which the Hessian at zero is the identity (`standardise`): they heal bad units, correlation
@@ -8,7 +8,7 @@ The way here:
 2. A direction from L-BFGS (Nocedal & Wright, Numerical Optimization, algorithm 7.4), each class with its own
    pairs.
 3. A search not on the line but in the plane spanned by that direction and the *point itself*
-   (`stages.plane`): where responses are nearly certain a fit spends most of its steps on growing, and here
+   (`hdlogit.exact.plane`): where responses are nearly certain a fit spends most of its steps on growing, and here
    every step sets the length anew. Logits are linear in the coefficients, so two rows of logits give those of
    the whole plane.
 4. A pilot: the descent is first made on a copy in single precision, of all trials or, where these are very many, of
@@ -31,11 +31,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages import plane, processes
-from stages.coordinates import Sample, moments, standardise
-from stages.objective import CPU, Array, Objective, Share, sums
-from stages.parallel import each, quietly
-from stages.separation import exists_at, is_separable
+from hdlogit.exact import plane
+from hdlogit.compute import processes
+from hdlogit.exact.coordinates import Sample, moments, standardise
+from hdlogit.exact.objective import CPU, Array, Objective, Share, sums
+from hdlogit.compute.threads import each, quietly
+from hdlogit.exact.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers
 KEPT = 2**22  # logits (n_classes · n_trials) of the sample: 16 MB in single precision
@@ -283,10 +284,10 @@ def fit(
     start: State | None = None,
     keep: Callable[[Callable[[], State]], None] | None = None,
 ) -> ExactFit:
-    """The minimum of the objective (`stages.objective`) for every class, with the evidence that it is one.
+    """The minimum of the objective (`hdlogit.exact.objective`) for every class, with the evidence that it is one.
 
     factors:    (n_trials, n_factors) float64 or float32, on the CPU; may be memory-mapped. Several
-                processes (`stages.processes`) are each given all of them, and read their own: the first calls
+                processes (`hdlogit.compute.processes`) are each given all of them, and read their own: the first calls
                 this, the others `serve`.
     responses:  (n_trials, n_classes) bool.
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
@@ -301,7 +302,7 @@ def fit(
     keep:       called after each iteration on all trials with a function that returns the state.
 
     Raises NoEstimate where ridge is 0 and the factors separate a class's responses: what is returned with
-    ridge 0 has been proven to exist (`stages.separation`). Raises NotConverged, and ValueError for arrays that
+    ridge 0 has been proven to exist (`hdlogit.exact.separation`). Raises NotConverged, and ValueError for arrays that
     do not fit together.
     """
     _check(factors, responses, ridge, tolerance)

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stages.exact import NoEstimate, fit
-from stages.existence import OutsideTheory
-from stages.inference import UntrustedFit, infer, mean_variance
-from stages.predictions import best_ridge
+from hdlogit.exact.solver import NoEstimate, fit
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.inference.infer import UntrustedFit, infer, mean_variance
+from hdlogit.asymptotics.predictions import best_ridge
 
 ROUNDS = 2  # of estimating the signal at one ridge, and the best ridge for that signal
 
 
 def choose(factors: Tensor, responses: Tensor, **how: Any) -> float:
-    """One strength for all classes; factors, responses and how to fit (tolerance, dtype, ...) are `stages.exact.fit`'s.
+    """One strength for all classes; factors, responses and how to fit (tolerance, dtype, ...) are `hdlogit.exact.solver.fit`'s.
 
     The theory needs to know the observer: the strength of its signal (gamma, the sd of its logits) and its intercept.
-    They are estimated by SLOE (`stages.inference`) from a first exact fit without ridge. Where that does not exist, or
+    They are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge. Where that does not exist, or
     nearly not, from a fit with ridge: at first as strong as would suit a signal of 1, then as suits the signal found;
     and where the first shrinks so much that the signal cannot be told, from a tenth or a hundredth of it. What is
     returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can be

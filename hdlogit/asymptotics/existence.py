@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
-from stages.logistic_normal import probability_and_slope
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
 Array = NDArray[np.float64]
 

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from torch import Tensor
 
-from stages.coordinates import Sample
-from stages.objective import Array, blocks
+from hdlogit.exact.coordinates import Sample
+from hdlogit.exact.objective import Array, blocks
 
 Floats = NDArray[np.floating[Any]]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.psychometric import Floats, cross_entropy, divergence, logits, probability
+from hdlogit.psychometric.function import Floats, cross_entropy, divergence, logits, probability
 
 Booleans = NDArray[np.bool_]
 

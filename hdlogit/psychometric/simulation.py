@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from stages.psychometric import Floats, logits, probability
+from hdlogit.psychometric.function import Floats, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
 CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials

@@ -3,16 +3,16 @@ NeurIPS 2021)
 
 Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. Those two can be had
 from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), tell the observer,
-and with it α and everything that `stages.predictions` says. The equations are those of `stages.equations` and
+and with it α and everything that `hdlogit.asymptotics.predictions` says. The equations are those of `hdlogit.asymptotics.equations` and
 no more certain than they.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.equations import Asymptotics, log_ratios
-from stages.existence import MAX_SIGNAL, OutsideTheory
-from stages.theory import ACCEPTED, Problem, newton, solve
+from hdlogit.asymptotics.equations import Asymptotics, log_ratios
+from hdlogit.asymptotics.existence import MAX_SIGNAL, OutsideTheory
+from hdlogit.asymptotics.theory import ACCEPTED, Problem, newton, solve
 
 Array = NDArray[np.float64]
 

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from stages import processes
-from stages.model import LogisticRegression
-from stages.parallel import quietly
+from hdlogit.compute import processes
+from hdlogit.adam.model import LogisticRegression
+from hdlogit.compute.threads import quietly
 
 State = dict[str, NDArray[Any]]  # of a training, between two epochs
 

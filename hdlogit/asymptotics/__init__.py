@@ -1,0 +1,1 @@
+"""What to expect of a fit with many factors per trial: the theory, before any data."""

@@ -1,0 +1,1 @@
+"""The exact fit: the minimum of the loss, and whether it exists."""

@@ -1,0 +1,1 @@
+"""What one exact fit says of its own coefficients: corrections, intervals, tests."""

@@ -1,0 +1,1 @@
+"""The psychometric function, and trials drawn from it."""

@@ -1,0 +1,1 @@
+"""Scores of predictions, their calibration, and the recovery of true coefficients."""
