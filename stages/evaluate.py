@@ -12,14 +12,14 @@ import numpy as np
 
 from hdlogit.scores import statistics
 from stages.errors import InputError, run
-from stages.parameters import Evaluate, read
+from stages.parameters import Evaluate, read_parameters
 from stages.storage import Floats, Model, Outputs, Trials, read_checkpoints, read_model, read_observer, read_trials
 
 Metrics = dict[str, Any]
 
 
 def main() -> None:
-    p = read(Evaluate)
+    p = read_parameters().evaluate
     train, test = read_trials("train"), read_trials("test")
     observer, model = read_observer(), read_model()
     checkpoints = read_checkpoints(model.evidence["checkpoints"])

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from stages import figures
 from stages.errors import InputError, run
-from stages.parameters import Plot, read
+from stages.parameters import Plot, read_parameters
 from stages.storage import Outputs, read_metrics, read_table
 
 Table = dict[str, list[Any]]
@@ -20,7 +20,7 @@ CALIBRATION = ("predicted", "observed", "low", "high")
 
 
 def main() -> None:
-    p = read(Plot)
+    p = read_parameters().plot
     coefficients = read_table("coefficients.csv", "class", "fitted")
     metrics = read_metrics("train.cross_entropy", "test.calibration_slope", "fit.ridge")
     test, train = metrics["test"], metrics["train"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from stages.errors import run
-from stages.parameters import Simulate, read
+from stages.parameters import read_parameters
 from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from stages.storage import FileRows, Outputs
 
 
 def main() -> None:
-    p = read(Simulate)
+    p = read_parameters().simulate
     notebook = p.streams == "notebook"
     with Outputs("simulate") as outputs:
         observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), np.float64)

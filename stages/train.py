@@ -18,12 +18,12 @@ from hdlogit.compute import processes
 from stages.errors import InputError, run
 from hdlogit.adam.model import LogisticRegression
 from hdlogit.exact.objective import largest_gradient
-from stages.parameters import Train, read
+from stages.parameters import Train, read_parameters
 from stages.storage import Outputs, Unfinished, checkpoint_name, read_trials
 
 
 def main() -> None:
-    p = read(Train)
+    p = read_parameters().train
     launcher = os.environ.get(processes.LAUNCHER)
     if launcher and not processes.launched():
         processes.launch(launcher, "stages.train")
