@@ -187,9 +187,8 @@ def to_csv(found: Sequence[Line], parameter: str) -> str:
 def to_markdown(found: Sequence[Line], parameter: str) -> str:
     """The table as a person reads it, without empty columns, and without the metric if it is one."""
     rows = [line.cells(parameter) for line in found]
-    kept = [
-        key for key in rows[0] if any(row[key] not in (None, "") for row in rows) and (key != "metric" or len({r[key] for r in rows}) > 1)
-    ]
+    contents = {key: {row[key] for row in rows} for key in rows[0]}
+    kept = [key for key, values in contents.items() if values - {None, ""} and (key != "metric" or len(values) > 1)]
 
     def shown(value: str | int | float | None) -> str:
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -19,18 +19,18 @@ from stages.errors import run
 
 WIDTH = 100
 METRICS = {
-    "test.cross_entropy": "test\nx-entropy",
-    "test.accuracy": "test\naccuracy",
-    "test.calibration_slope": "calibr.\nslope",
+    "test.cross_entropy": "cross-\nentropy",
+    "test.accuracy": "accu-\nracy",
+    "test.calibration_slope": "calib.\nslope",
     "recovery.weight_slope": "weight\nslope",
-    "inference.coverage": "coverage",
+    "inference.coverage": "cover-\nage",
 }
 
 
 def overview(rows: Sequence[Row], base: Row) -> str:
     """One line per row, or more where its changes are many; metrics that none has are left out."""
     kept = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
-    left = WIDTH - 11 * len(kept) - max(len(row.name) for row in rows) - 4
+    left = WIDTH - 9 * len(kept) - max(len(row.name) for row in rows) - 4
 
     def cells(row: Row) -> list[str]:
         values = [row.metrics.get(metric) for metric in kept]
