@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from stages.errors import InputError, run
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, intercept_for, plan, smallest_n_trials
+from stages.errors import InputError, run
 
 COLUMNS = {
     "n_trials": "{0.n_trials}",

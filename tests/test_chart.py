@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from comparisons import chart, expected, results
 from comparisons.grid import Value
 from comparisons.results import Line, Row
-from stages.errors import InputError
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
+from stages.errors import InputError
 from tests.conftest import Project
 
 PARAMS: dict[str, Value] = {
