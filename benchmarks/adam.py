@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from hdlogit.adam.training import Training
 from hdlogit.adam.model import LogisticRegression
+from hdlogit.adam.training import Training
 from hdlogit.psychometric.simulation import draw_notebook_trials, draw_observer
 
 N_TRIALS, N_FACTORS, N_CLASSES, BATCH_SIZE = 10_000, 256, 10, 256

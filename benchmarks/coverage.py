@@ -14,10 +14,10 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.inference.infer import infer
 from hdlogit.asymptotics.planning import intercept_for
 from hdlogit.asymptotics.predictions import best_logits, best_ridge, debiased_logits
 from hdlogit.asymptotics.theory import solve
+from hdlogit.inference.infer import infer
 from tests.problems import fit, random_observer
 
 Array = NDArray[np.float64]

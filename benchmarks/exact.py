@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from benchmarks.trials import trials
-from hdlogit.exact.solver import fit
 from hdlogit.exact.objective import product
+from hdlogit.exact.solver import fit
 
 TOLERANCE = 1e-6
 SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky")

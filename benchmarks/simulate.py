@@ -25,9 +25,9 @@ import numpy as np
 import yaml
 from threadpoolctl import threadpool_limits
 
-from stages import simulate
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.psychometric.simulation import PIECE
+from stages import simulate
 
 N_FACTORS, N_CLASSES = 256, 10
 BYTES = {"float64": 8, "float32": 4}

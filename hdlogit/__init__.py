@@ -1,1 +1,29 @@
-"""Logistic regression whose coefficients can be trusted: exact fits, and what theory and data say of them."""
+"""Logistic regression whose coefficients can be trusted: exact fits, and what theory and data say of them.
+
+    from hdlogit import fit, infer, plan
+
+Names are imported when they are first used: `import hdlogit` alone costs neither torch nor scipy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hdlogit.asymptotics.planning import plan as plan
+    from hdlogit.exact.solver import fit as fit
+    from hdlogit.inference.infer import infer as infer
+
+_HOMES = {
+    "fit": "hdlogit.exact.solver",
+    "infer": "hdlogit.inference.infer",
+    "plan": "hdlogit.asymptotics.planning",
+}
+__all__ = ["fit", "infer", "plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hdlogit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

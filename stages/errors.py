@@ -1,24 +1,57 @@
-"""What a person can mend is said in one line, with a non-zero exit and no traceback."""
+"""What its user can put right is reported in one line, with a non-zero exit status and no traceback."""
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+OUTCOME = "HDLOGIT_OUTCOME"  # names a file for the exit status and the line, where DVC hides both from its caller
 
 
 class InputError(Exception):
     """Bad input. The message is one line: what is wrong, where (file, key, value), what would be right."""
 
+    status = 1  # to exit with
+
+
+class NoEstimateError(InputError):
+    """The trials determine no coefficients: a finding, which a caller may expect."""
+
+    status = 3
+
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; turn what its user can mend into one line on stderr and exit status 1."""
+    """Run a command's `main`; turn what its user can put right into one line on stderr and an exit status."""
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        _fail(str(error), error.status)
     except MemoryError as error:
-        sys.exit(f"error: not enough memory for parameters or data of this size: {error}")
+        _fail(f"not enough memory for parameters or data of this size: {error}")
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
-        sys.exit(f"error: {error}")
+        _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell reports for SIGINT
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage. Its parameters stand in params.yaml and its files below data/, so it takes no arguments."""
+    module = sys.modules[main.__module__]
+    name = f"python -m stages.{Path(str(module.__file__)).stem}"
+    notice = "It takes no arguments: its parameters stand in params.yaml, its files below data/."
+    parser = argparse.ArgumentParser(prog=name, description=f"{module.__doc__} {notice}", usage="%(prog)s [--help]")
+    _, others = parser.parse_known_args()
+    if others:
+        _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters stand in params.yaml")
+    run(main)
+
+
+def _fail(message: str, status: int = 1) -> None:
+    if OUTCOME in os.environ:
+        Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from stages.errors import run
-from stages.parameters import read_parameters
 from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
-from stages.storage import FileRows, Outputs
+from stages.errors import run_stage
+from stages.files.writing import FileRows, Outputs
+from stages.parameters import read_parameters
 
 
 def main() -> None:
     p = read_parameters().simulate
     notebook = p.streams == "notebook"
     with Outputs("simulate") as outputs:
-        observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), np.float64)
+        observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), "float64")
         observer[:] = draw_observer(p.seed, p.n_factors, p.n_classes, p.weight_scale, notebook)
         for name, split, n_trials in (("train", TRAIN, p.n_trials), ("test", TEST, p.n_test_trials)):
-            factors = outputs.array(f"{name}/factors.npy", (n_trials, p.n_factors), getattr(np, p.dtype))
-            responses = outputs.array(f"{name}/responses.npy", (n_trials, p.n_classes), np.bool_)
+            factors = outputs.array(f"{name}/factors.npy", (n_trials, p.n_factors), p.dtype)
+            responses = outputs.array(f"{name}/responses.npy", (n_trials, p.n_classes), "bool")
             if notebook and split == TRAIN:
                 draw_notebook_trials(p.seed, observer, factors, responses)
             else:
@@ -30,4 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

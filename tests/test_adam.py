@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdlogit.adam.training import Adam, Training
 from hdlogit.adam.model import LogisticRegression
+from hdlogit.adam.training import Adam, Training
 from tests.conftest import Project
 
 CPU = torch.device("cpu")

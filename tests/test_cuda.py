@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages import storage, train
-from hdlogit.exact import solver as exact
-from hdlogit.compute import threads as parallel
-from hdlogit.adam.training import Training
-from hdlogit.exact.solver import NoEstimate, fit
 from hdlogit.adam.model import LogisticRegression
+from hdlogit.adam.training import Training
+from hdlogit.compute import threads as parallel
+from hdlogit.exact import solver as exact
+from hdlogit.exact.solver import NoEstimate, fit
+from stages import storage, train
 from tests.conftest import Project
 from tests.pretend import PretendCuda
 from tests.test_exact import problem

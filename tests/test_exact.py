@@ -17,9 +17,9 @@ from torch import Tensor
 
 from hdlogit.exact import solver as exact
 from hdlogit.exact.coordinates import Sample, sampled_rows, standardise
-from hdlogit.exact.solver import NoEstimate, NotConverged, fit
 from hdlogit.exact.objective import Objective, Share
 from hdlogit.exact.separation import exists_at, is_separable
+from hdlogit.exact.solver import NoEstimate, NotConverged, fit
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
 

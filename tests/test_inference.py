@@ -9,9 +9,9 @@ from scipy.stats import kstest
 
 import hdlogit.inference.infer
 from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
-from hdlogit.inference.infer import ClassInference, UntrustedFit, infer, likelihood_ratio_p_values
 from hdlogit.asymptotics.predictions import best_logits, best_ridge, debiased_logits
 from hdlogit.asymptotics.theory import solve
+from hdlogit.inference.infer import ClassInference, UntrustedFit, infer, likelihood_ratio_p_values
 from tests.problems import Experiment, fit, gaussian, notebook
 
 Array = NDArray[np.float64]

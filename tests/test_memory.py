@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from stages.storage import FileRows, Outputs, Trials, read_trials
 
-from hdlogit.scores import statistics
 from hdlogit.inference.infer import infer, mean_variance
 from hdlogit.psychometric.function import Floats
 from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
-from stages.storage import FileRows, Outputs, Trials, read_trials
+from hdlogit.scores import statistics
 from tests.problems import fit
 
 N_TRIALS, N_FACTORS, N_CLASSES = 40_000, 64, 2

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from hdlogit.compute import threads as parallel
-from hdlogit.exact.solver import fit
 from hdlogit.compute.threads import cut, each, quietly
+from hdlogit.exact.solver import fit
 
 
 @given(n=st.integers(1, 10**6), width=st.integers(1, 5000), most=st.integers(1, 2**22))

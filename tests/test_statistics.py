@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from hdlogit.scores import statistics
 from hdlogit.psychometric.function import probability
+from hdlogit.scores import statistics
 
 seeds = st.integers(0, 2**32 - 1)
 

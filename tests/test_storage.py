@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stages.storage import FileRows, Outputs
 
 from stages import evaluate, plot, simulate, storage, train
 from stages.errors import InputError
-from stages.storage import FileRows, Outputs
 from tests.conftest import Project
 
 OWN_CHANGE: dict[str, dict[str, dict[str, object]]] = {

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from stages import evaluate, plot, simulate, storage, train
-from hdlogit.exact import solver as exact
-from hdlogit.inference import ridge
 from hdlogit.asymptotics.predictions import held_out_cross_entropy
 from hdlogit.asymptotics.theory import solve
+from hdlogit.exact import solver as exact
+from hdlogit.inference import ridge
+from stages import evaluate, plot, simulate, storage, train
 from tests.conftest import ROOT, Project
 
 Refuses = Callable[[Callable[[], None]], str]

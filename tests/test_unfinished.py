@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
-
 from stages.storage import Unfinished
+
 from tests.conftest import Project
 
 KILLED = """

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hdlogit.compute import processes
 from hdlogit.adam.model import LogisticRegression
+from hdlogit.compute import processes
 from hdlogit.compute.threads import quietly
 
 State = dict[str, NDArray[Any]]  # of a training, between two epochs

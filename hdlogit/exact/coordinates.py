@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from hdlogit.compute import processes
-from hdlogit.exact.objective import CPU, Array, Evaluation, Share, blocks, evaluation, product
 from hdlogit.compute.threads import cut, each
+from hdlogit.exact.objective import CPU, Array, Evaluation, Share, blocks, evaluation, product
 
 PART = 2**21  # factors of the sample that a core takes at once
 OFFSET = 10  # mean of a factor over its standard deviation that costs single precision little

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdlogit.exact.objective import Array, dots
 from hdlogit.compute.threads import cut, each
+from hdlogit.exact.objective import Array, dots
 
 SMALL = 0.1  # root mean square change of the logits, over which their curvature hardly changes
 BLOCK = {"cpu": 2**18, "cuda": 2**26}  # logits in a block of the sums

@@ -31,11 +31,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlogit.exact import plane
 from hdlogit.compute import processes
+from hdlogit.compute.threads import each, quietly
+from hdlogit.exact import plane
 from hdlogit.exact.coordinates import Sample, moments, standardise
 from hdlogit.exact.objective import CPU, Array, Objective, Share, sums
-from hdlogit.compute.threads import each, quietly
 from hdlogit.exact.separation import exists_at, is_separable
 
 PAIRS = 10  # steps and changes of gradient that each class remembers

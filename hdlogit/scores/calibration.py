@@ -1,85 +1,22 @@
-"""What is measured of a fit: scores of its predictions, their calibration, and the recovery of the true coefficients.
+"""Are predicted probabilities those that are observed? Curve, histogram and recalibrating line.
 
-Arrays of trials may be memory-mapped: they are walked in blocks of rows, so memory does not grow with their number.
-A number that the data do not define (the correlation of a single weight, say) is None.
+Arrays are (n_trials, n_classes) and may be memory-mapped. A line that the data do not define is None.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.psychometric.function import Floats, cross_entropy, divergence, logits, probability
+from hdlogit.psychometric.function import Floats, cross_entropy, probability
+from hdlogit.scores.blocks import blocks, mean, total
 
 Booleans = NDArray[np.bool_]
 
-BLOCK_ELEMENTS = 2**20  # numbers in a block of rows: 8 MB, so that temporaries stay near the caches
 Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
-
-
-def blocks(n_rows: int, width: int) -> Iterator[slice]:
-    """Slices of consecutive rows of `width` numbers each, about BLOCK_ELEMENTS numbers at a time."""
-    step = max(1, BLOCK_ELEMENTS // width)
-    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
-
-
-def total(function: Callable[..., Floats], *arrays: NDArray[Any]) -> Floats:
-    """Sum over rows of `function(*rows)`, block by block: arrays (n, width) -> (width,) or what `function` gives."""
-    sums = [function(*(a[rows] for a in arrays)).sum(0) for rows in blocks(*arrays[0].shape)]
-    return np.asarray(np.sum(sums, axis=0))
-
-
-def mean(function: Callable[..., Floats], *arrays: NDArray[Any]) -> float:
-    """Mean of an element-wise `function` over all entries of `arrays` (n, width)."""
-    return float(total(function, *arrays).sum() / arrays[0].size)
-
-
-# ------------------------------------------------------------------------------------------------------- predictions
-
-
-def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
-    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes)."""
-    for rows in blocks(*factors.shape):
-        out[rows] = logits(factors[rows], coefficients)
-
-
-def all_finite(logits: Floats) -> bool:
-    """Whether no entry of `logits` (n, n_classes) is NaN or infinite."""
-    return all(bool(np.isfinite(logits[rows]).all()) for rows in blocks(*logits.shape))
-
-
-def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Floats:
-    """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes): (n_models,)."""
-    n_models, _, n_classes = models.shape
-    stacked = np.concatenate(models, axis=1)  # (n_factors + 1, n_models * n_classes): one matrix product per block
-    sums = np.zeros(n_models)
-    for rows in blocks(len(factors), max(stacked.shape)):
-        z = logits(factors[rows], stacked).reshape(-1, n_models, n_classes)
-        y = np.broadcast_to(responses[rows, None, :], z.shape)
-        sums += cross_entropy(z, y).sum((0, 2))
-    return sums / responses.size
-
-
-def scores(fitted: Floats, responses: Booleans) -> dict[str, float]:
-    """Cross-entropy (nats), accuracy (share of responses on the likelier side) and Brier score of logits `fitted`."""
-    return {
-        "cross_entropy": mean(cross_entropy, fitted, responses),
-        "accuracy": mean(lambda z, y: (z > 0) == y, fitted, responses),
-        "brier": mean(lambda z, y: (probability(z) - y) ** 2, fitted, responses),
-    }
-
-
-def excess(true: Floats, fitted: Floats) -> float:
-    """Mean Kullback-Leibler divergence of the fitted from the true probabilities, in nats, from both logits."""
-    return mean(divergence, true, fitted)
-
-
-# ------------------------------------------------------------------------------------------------------- calibration
 
 
 @dataclass(frozen=True)
@@ -184,32 +121,3 @@ def _separable(fitted: Floats, responses: Booleans) -> bool:
             low[answer] = min(low[answer], z.min(initial=np.inf))
             high[answer] = max(high[answer], z.max(initial=-np.inf))
     return bool(high[0] <= low[1] or high[1] <= low[0])
-
-
-# ---------------------------------------------------------------------------------------------------------- recovery
-
-
-def weight_slope(fitted: Floats, true: Floats) -> float:
-    """<fitted, true> / <true, true> over the weights of all classes: 1 where the fit has the truth's size."""
-    w, t = fitted[:-1].ravel(), true[:-1].ravel()
-    return float(w @ t / (t @ t))
-
-
-def recovery(fitted: Floats, true: Floats) -> dict[str, float | None]:
-    """How close `fitted` is to `true`, both (n_factors + 1, n_classes), over all classes."""
-    w, t = fitted[:-1].ravel(), true[:-1].ravel()
-    spread = w.std() * t.std()
-    return {
-        "weight_slope": weight_slope(fitted, true),
-        "weight_correlation": float(np.mean((w - w.mean()) * (t - t.mean())) / spread) if spread > 0 else None,
-        "weight_rmse": float(np.sqrt(np.mean((w - t) ** 2))),
-        "bias_rmse": float(np.sqrt(np.mean((fitted[-1] - true[-1]) ** 2))),
-    }
-
-
-def residual_sd(fitted: Floats, true: Floats) -> float | None:
-    """Root-mean-square of what the fitted weights have besides slope times the true ones, class by class."""
-    w, t = fitted[:-1], true[:-1]
-    if len(w) == 1:
-        return None  # a slope explains a single weight whole
-    return float(np.sqrt(np.mean((w - t * ((w * t).sum(0) / (t * t).sum(0))) ** 2)))

@@ -1,33 +1,91 @@
-"""How far an exact fit can be trusted, as tables: from the data alone, and beside it what the truth says.
+"""How far an exact fit can be trusted: from the data alone, and beside it what the truth says.
 
-The statistics are in `hdlogit.inference.infer` (these data) and `hdlogit.asymptotics.theory` (what to expect of such data), with their
-sources and what of them is proven; here they are put beside one another.
+The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data), with
+their sources and what of them is proven; here they are put beside one another.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hdlogit.scores import statistics
-from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.inference.infer import ClassInference, mean_variance
+from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
 from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits, predict
-from hdlogit.psychometric.function import Floats
-from hdlogit.scores.statistics import Booleans
 from hdlogit.asymptotics.theory import solve
+from hdlogit.inference.infer import ClassInference, UntrustedFit, infer, mean_variance
+from hdlogit.psychometric.function import Floats
+from hdlogit.scores import calibration, recovery
+from hdlogit.scores.blocks import blocks
+from hdlogit.scores.predictions import Booleans
+from stages.files.reading import Model, Trials
+from stages.parameters import Evaluate
+from stages.tables import Findings, Table
+from stages.tables.scores import coefficient_rows, prediction_scores
 
-Table = dict[str, Any]
+
+def inferred(
+    train: Trials,
+    test: Trials,
+    model: Model,
+    observer: Floats | None,
+    fitted: Floats,
+    corrected: Mapping[str, Floats],
+    p: Evaluate,
+) -> Findings:
+    """All that an exact fit allows to say of its coefficients; or a notice why nothing can be said.
+
+    fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in `corrected` are arrays of that shape,
+    to be filled.
+    """
+    try:
+        classes = infer(train.factors, train.responses, model.coefficients, model.evidence.ridge)
+    except (OutsideTheory, UntrustedFit) as reason:
+        return Findings(notices=[f"intervals, corrections and theory are left out: {reason}"])
+    write_corrected_logits(classes, fitted, corrected["debiased"], corrected["best"])
+    table, by_class = coefficient_table(classes, p.interval_level), class_table(classes, train.factors.shape[1])
+    found = corrected_predictions(corrected, test.responses, p)
+    if observer is not None:
+        by_class |= coverage(table, observer)
+        found += recovered(classes, model.coefficients, by_class, observer)
+    theory = theory_metrics(classes, by_class, model.evidence.ridge, p.interval_level)
+    rows = coefficient_rows(model.coefficients.shape, observer)
+    tables = {
+        "inference/classes.csv": by_class,
+        "inference/coefficients.csv": {**rows, **table},
+        "inference/planning.csv": planning_table(classes, train.factors, train.responses),
+        "inference/map.csv": map_table(max(1.25 * theory["signal"], 1)),
+    }
+    return found + Findings({"inference": {"level": p.interval_level}, "theory": theory}, tables)
 
 
-def corrected_coefficients(classes: Sequence[ClassInference]) -> Floats:
-    """Debiased weights and biases, (n_factors + 1, n_classes)."""
-    return np.stack([c.corrected for c in classes], axis=1)
+def corrected_predictions(corrected: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
+    """Held-out scores of the debiased fit and of the best prediction, and their calibration curves."""
+    metrics, tables = {}, {}
+    for name, logits in corrected.items():
+        scores = prediction_scores(logits, responses)
+        metrics[name] = {key: scores[key] for key in ("cross_entropy", "brier", "calibration_slope")}
+        curve = calibration.calibration_curve(logits, responses, p.calibration_bins)
+        tables[f"inference/calibration_{name}.csv"] = vars(curve)
+    return Findings({"test": metrics}, tables)
+
+
+def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class: Table, observer: Floats) -> Findings:
+    """Coverage of the intervals, and how close the corrected coefficients come to the true ones."""
+    corrected = np.stack([c.corrected for c in classes], axis=1)
+    return Findings(
+        {
+            "inference": {name: float(by_class[name].mean()) for name in ("coverage", "classical_coverage")},
+            "recovery": {
+                "residual_sd": recovery.residual_sd(coefficients, observer),
+                "corrected": recovery.recovery(corrected, observer),
+            },
+        }
+    )
 
 
 def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
@@ -48,7 +106,7 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def class_table(classes: Sequence[ClassInference], n_factors: int) -> Table:
+def class_table(classes: Sequence[ClassInference], n_factors: int) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are)."""
     observers = [(c.theory.signal, c.theory.intercept) for c in classes]
     return {
@@ -78,7 +136,7 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
 
 def write_corrected_logits(classes: Sequence[ClassInference], fitted: Floats, debiased: Floats, best: Floats) -> None:
     """From fitted held-out logits (n, n_classes): those of the debiased weights, and those that predict best."""
-    for rows in statistics.blocks(*fitted.shape):
+    for rows in blocks(*fitted.shape):
         for k, c in enumerate(classes):
             debiased[rows, k] = debiased_logits(c.theory, fitted[rows, k])
             best[rows, k] = best_logits(c.theory, fitted[rows, k])

@@ -1,0 +1,30 @@
+"""Sums over trials that stay on disk: in blocks of rows, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlogit.psychometric.function import Floats
+
+BLOCK_ELEMENTS = 2**20  # numbers in a block of rows: 8 MB, so that temporaries stay near the caches
+
+
+def blocks(n_rows: int, width: int) -> Iterator[slice]:
+    """Slices of consecutive rows of `width` numbers each, about BLOCK_ELEMENTS numbers at a time."""
+    step = max(1, BLOCK_ELEMENTS // width)
+    return (slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step))
+
+
+def total(function: Callable[..., Floats], *arrays: NDArray[Any]) -> Floats:
+    """Sum over rows of `function(*rows)`, block by block: arrays (n, width) -> (width,) or what `function` gives."""
+    sums = [function(*(a[rows] for a in arrays)).sum(0) for rows in blocks(*arrays[0].shape)]
+    return np.asarray(np.sum(sums, axis=0))
+
+
+def mean(function: Callable[..., Floats], *arrays: NDArray[Any]) -> float:
+    """Mean of an element-wise `function` over all entries of `arrays` (n, width)."""
+    return float(total(function, *arrays).sum() / arrays[0].size)

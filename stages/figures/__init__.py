@@ -1,0 +1,1 @@
+"""The figures: statistics come from elsewhere, here they are only drawn."""

@@ -1,0 +1,19 @@
+"""The pipeline's files below data/: reading them, writing them whole or not at all, resuming what was stopped.
+
+observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
+train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
+               responses.npy           (n_trials, n_classes) bool
+ridge.json                             the ridge strength of an exact fit
+model.safetensors, checkpoints/*       weight (n_classes, n_factors) float32, bias (n_classes,) float64, evidence
+loss.csv, metrics.json, *.csv          tables, numbers
+figures/*.png
+"""
+
+from pathlib import Path
+
+DATA = Path("data")
+
+
+def checkpoint_name(epoch: int) -> str:
+    """The output that holds the coefficients after `epoch`."""
+    return f"checkpoints/epoch-{epoch:06d}.safetensors"

@@ -1,0 +1,186 @@
+"""Files as arrays, models and tables; whatever is damaged is refused in one line that names it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError, safe_open
+
+from stages.errors import InputError
+from stages.files import DATA, checkpoint_name
+from stages.parameters.documents import validate
+
+Floats = NDArray[np.floating]
+Table = dict[str, list[Any]]
+
+AGAIN = "the stage that writes it must run again"
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Memory-mapped stimuli and responses of one split, copy-on-write."""
+
+    factors: Floats  # (n_trials, n_factors)
+    responses: NDArray[np.bool_]  # (n_trials, n_classes)
+
+
+class Evidence(BaseModel):
+    """What the solver reports, one entry per class where it is a list."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    solver: str
+    ridge: float
+    checkpoints: list[int]  # their epochs, or the exact fit's iterations
+    iterations: list[int]
+    evaluations: list[int]
+    max_gradient: list[float]
+    converged: list[bool]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Fitted coefficients in the observer's layout, and the evidence for them."""
+
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    evidence: Evidence
+
+
+def read_trials(split: str) -> Trials:
+    """The trials of `split`, "train" or "test"; raises InputError if they are not whole or do not fit together."""
+    factors = _read_array(DATA / split / "factors.npy", "float64", "float32")
+    responses = _read_array(DATA / split / "responses.npy", "bool")
+    if len(factors) != len(responses):
+        raise InputError(
+            f"{DATA / split}: factors.npy has {len(factors)} trials but responses.npy has {len(responses)}; "
+            "both need one row per trial"
+        )
+    return Trials(factors, responses)
+
+
+def read_observer() -> Floats | None:
+    """True coefficients (n_factors + 1, n_classes), or None where no truth is known."""
+    path = DATA / "observer.npy"
+    return _finite(path, _read_array(path, "float64", "float32")) if path.exists() else None
+
+
+def read_model() -> Model:
+    """The fitted model."""
+    path = DATA / "model.safetensors"
+    coefficients, evidence = _read_coefficients(path)
+    return Model(coefficients, validate(Evidence, evidence, f"{path}, evidence"))
+
+
+def read_checkpoints(epochs: list[int]) -> dict[int, Floats]:
+    """Coefficients (n_factors + 1, n_classes) of these epochs, in their order."""
+    return {epoch: _read_coefficients(DATA / checkpoint_name(epoch))[0] for epoch in epochs}
+
+
+def read_table(name: str, *numbers: str) -> Table:
+    """A CSV file as columns. Those named in `numbers` must be there; every cell that is a number becomes a float."""
+    path = DATA / name
+    text = _read_text(path)
+    try:
+        header, *rows = csv.reader(io.StringIO(text))
+    except (ValueError, csv.Error):
+        raise InputError(f"{path} is not a CSV table with a header; {AGAIN}") from None
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is truncated: its last line has no end; {AGAIN}")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {number}: {len(row)} values where the header names {len(header)}")
+    if not rows or not set(numbers) <= set(header):
+        raise InputError(f"{path} must be a table with the columns {', '.join(numbers)}; {AGAIN}")
+    table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
+    for key in numbers:
+        for number, value in enumerate(table[key], start=2):
+            if not isinstance(value, float) or not math.isfinite(value):
+                raise InputError(f"{path}, line {number}: {key} is {value!r}; it must be a number")
+    return table
+
+
+def read_json(name: str, *required: str) -> dict[str, Any]:
+    """A JSON file of nested numbers, in which the `required` ones ("test.cross_entropy") are numbers or null."""
+    path = DATA / name
+    try:
+        document: dict[str, Any] = json.loads(_read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    for key in required:
+        value: Any = document
+        for part in key.split("."):
+            value = value.get(part, "") if isinstance(value, dict) else ""
+        if not isinstance(value, int | float | None):
+            raise InputError(f"{path} must hold the number {key}; {AGAIN}")
+    return document
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError:
+        raise InputError(f"{path} is not a text file; {AGAIN}") from None
+
+
+def _read_array(path: Path, *kinds: str) -> NDArray[Any]:
+    """A memory-mapped array with two dimensions; copy-on-write, as torch does not view a read-only one in silence."""
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="c")
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InputError(f"{path} is truncated or not a .npy array: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive; it must be a .npy array")
+    if array.dtype not in [np.dtype(kind) for kind in kinds] or array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            f"{path} holds {array.dtype} of shape {array.shape}; it must be {' or '.join(kinds)}, 2-dimensional and "
+            "not empty"
+        )
+    return array
+
+
+def _read_coefficients(path: Path) -> tuple[Floats, object]:
+    """Coefficients (n_factors + 1, n_classes) in float64, and the evidence stored with them."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
+            evidence = json.loads((file.metadata() or {}).get("evidence", "null"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is truncated or not a model of this pipeline: {error}") from None
+    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+        raise InputError(
+            f"{path}: weight {weight.shape} and bias {bias.shape} must be (n_classes, n_factors) and (n_classes,)"
+        )
+    return _finite(path, np.vstack([weight.T, bias]).astype(np.float64)), evidence
+
+
+def _finite(path: Path, coefficients: Floats) -> Floats:
+    if not np.isfinite(coefficients).all():
+        raise InputError(f"{path} holds NaN or infinite coefficients; they must be finite")
+    return coefficients
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(f"{path} is missing; {AGAIN}")
+
+
+def _number(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return cell

@@ -1,0 +1,43 @@
+"""What came out, in a few lines: `python -m stages.summary`, the end of `make repro`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.errors import run
+from stages.files import DATA
+from stages.files.reading import read_json
+
+# metric -> what it is, and what it would be of a fit that can be trusted; the first five that are there are shown
+LINES = {
+    "recovery.weight_slope": "weights are too large by the factor (1 = right size)",
+    "inference.classical_coverage": "true weights inside their classical intervals",
+    "inference.coverage": "true weights inside their corrected intervals",
+    "recovery.corrected.weight_slope": "weights, corrected, are too large by the factor",
+    "recovery.weight_correlation": "correlation of fitted with true weights",
+    "test.cross_entropy": "cross-entropy of held-out trials (nats per response)",
+    "test.bayes_cross_entropy": "the same of the true observer: no prediction can have less",
+    "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
+    "test.accuracy": "held-out responses on the likelier side",
+}
+SHOWN = 5
+
+
+def main() -> None:
+    metrics = read_json("metrics.json")
+    found = [(value, text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
+    for value, text in found[:SHOWN]:
+        print(f"{value:>10.4g}  {text}")
+    print(f"Figures: {DATA / 'figures'}, all numbers: {DATA / 'metrics.json'}")
+
+
+def lookup(metrics: dict[str, Any], name: str) -> float | None:
+    """The number at "test.cross_entropy"; None where there is none."""
+    value: Any = metrics
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, int | float) else None
+
+
+if __name__ == "__main__":
+    run(main)

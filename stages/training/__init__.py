@@ -1,0 +1,18 @@
+"""The two fits as the stage `train` runs them: with progress, and with what is stored of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from stages.files.reading import Floats
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `train` writes. Coefficients are (n_factors + 1, n_classes), last row = bias."""
+
+    coefficients: Floats
+    checkpoints: dict[int, Floats]  # coefficients after these epochs, or after the exact fit's iterations
+    losses: dict[str, Any]  # the table loss.csv: epoch, loss
+    evidence: dict[str, Any]  # `stages.files.reading.Evidence`

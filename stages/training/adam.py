@@ -1,0 +1,93 @@
+"""So many epochs of Adam, wherever they lead; a run that was stopped goes on from its last state."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+import hdlogit.adam
+import hdlogit.compute
+from hdlogit.adam.model import LogisticRegression
+from hdlogit.adam.training import Training
+from hdlogit.exact.objective import largest_gradient
+from stages.errors import InputError
+from stages.files.reading import Floats, Trials
+from stages.files.resuming import Unfinished
+from stages.parameters import Train
+from stages.training import Fitted
+
+CODE = [path for room in (hdlogit.adam, hdlogit.compute) for path in Path(room.__path__[0]).glob("*.py")]
+
+
+def fit(p: Train, trials: Trials, device: torch.device) -> Fitted:
+    """The notebook's fit, with its state saved now and then."""
+    factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
+    torch.manual_seed(p.seed)
+    model = LogisticRegression(factors.shape[1], responses.shape[1], getattr(torch, p.dtype), device)
+    training = Training(
+        model,
+        factors,
+        responses,
+        learning_rate=p.learning_rate,
+        beta1=p.beta1,
+        beta2=p.beta2,
+        amsgrad=p.amsgrad,
+        batch_size=p.batch_size,
+        seed=p.seed,
+    )
+    unfinished = Unfinished("train", (p, str(device)), CODE)
+    losses, checkpoints = _resume(training, unfinished)
+
+    def state() -> dict[str, NDArray[Any]]:
+        epochs, fits = np.array([*checkpoints]), np.stack([*checkpoints.values()])
+        return {**training.state(), "losses": np.array(losses), "epochs": epochs, "checkpoints": fits}
+
+    every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
+    terminal = sys.stderr.isatty()
+    with tqdm(total=p.num_epochs, initial=len(losses), unit="epoch", disable=not terminal) as progress:
+        for epoch, loss in enumerate(training.epochs(p.num_epochs), start=len(losses)):
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} in epoch {epoch}; lower train.learning_rate in params.yaml, "
+                    "or look for NaN and infinite factors in data/train"
+                )
+            losses.append(loss)
+            progress.update()
+            if epoch % every == 0 or epoch == p.num_epochs - 1:
+                checkpoints[epoch] = model.coefficients().cpu().double().numpy()
+                progress.set_postfix(loss=f"{loss:.5f}")
+                if not terminal:
+                    print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
+            unfinished.offer(state)
+    unfinished.done()
+    coefficients = model.coefficients().cpu().double()
+    gradients = largest_gradient(factors, responses, coefficients)
+    steps, n_classes = p.num_epochs * math.ceil(len(factors) / p.batch_size), responses.shape[1]
+    evidence = {
+        "solver": p.solver,
+        "ridge": 0.0,
+        "checkpoints": [*checkpoints],
+        "iterations": [steps] * n_classes,
+        "evaluations": [p.num_epochs] * n_classes,
+        "max_gradient": gradients.tolist(),
+        "converged": (gradients <= p.tolerance).tolist(),
+    }
+    return Fitted(coefficients.numpy(), checkpoints, {"epoch": [*range(p.num_epochs)], "loss": losses}, evidence)
+
+
+def _resume(training: Training, unfinished: Unfinished) -> tuple[list[float], dict[int, Floats]]:
+    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to take up."""
+    state = unfinished.state()
+    if state is None:
+        return [], {}
+    training.restore(state)
+    losses = state["losses"].tolist()
+    print(f"going on from epoch {len(losses)}, where an earlier run was stopped", flush=True)
+    return losses, dict(zip(state["epochs"].tolist(), state["checkpoints"], strict=True))
