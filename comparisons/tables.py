@@ -16,8 +16,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return leaves
 
 
-def table(header: Sequence[str], lines: Sequence[Sequence[str]], *, align: str = "left", form: str = "pipe") -> str:
-    """A table in one of tabulate's forms; `pipe` is Markdown's."""
-    if form == "pipe":
-        lines = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
-    return str(tabulate(lines, header, tablefmt=form, disable_numparse=True, colalign=[align] * len(header)))
+def markdown(header: Sequence[str], lines: Sequence[Sequence[str]], align: str = "left") -> str:
+    """A Markdown table, its columns padded to one width."""
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return str(tabulate(cells, header, tablefmt="pipe", disable_numparse=True, colalign=[align] * len(header)))

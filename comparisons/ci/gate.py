@@ -17,7 +17,7 @@ from pathlib import Path
 from comparisons.ci.base import Base, base_of_arguments
 from comparisons.ci.rules import Rule, Rules, is_number, read_rules, rule_of, rules_file
 from comparisons.commands import finish
-from comparisons.tables import flatten, table
+from comparisons.tables import flatten, markdown
 from stages.errors import InputError
 
 METRICS = Path("data/metrics.json")
@@ -120,7 +120,7 @@ def metrics(text: bytes | None, where: str) -> dict[str, object]:
 def as_table(found: Sequence[Comparison]) -> str:
     """Those that are not unchanged, as Markdown; nothing if all are."""
     lines = [comparison.cells() for comparison in found if comparison.verdict is not Verdict.UNCHANGED]
-    return table(["metric", "old", "new", "change", "allowed", "verdict"], lines) if lines else ""
+    return markdown(["metric", "old", "new", "change", "allowed", "verdict"], lines) if lines else ""
 
 
 def summary(found: Sequence[Comparison]) -> str:

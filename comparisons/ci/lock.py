@@ -2,8 +2,8 @@
 
 1. No stage is out of date. DVC has no exit status for that: `dvc status` says what is modified, and what is only not on
    this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
-2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: on another
-   processor its last bits differ, and only they.
+2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: that of an exact fit
+   differs in its last bits on another processor.
 3. The pictures in docs/ that are figures of the pipeline are its figures.
 
 `python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.

@@ -19,7 +19,7 @@ from comparisons.ci.base import Base, base_of_arguments
 from comparisons.ci.figures import NOT_AT_HAND, changed
 from comparisons.ci.rules import rules_file
 from comparisons.commands import DVC, finish, output
-from comparisons.tables import flatten, table
+from comparisons.tables import flatten, markdown
 
 FOLDER = Path("report")
 PAGE = FOLDER / "report.md"
@@ -30,7 +30,7 @@ def parameters(against: Base) -> str:
     files = json.loads(output(*DVC, "params", "diff", "--json", against.commit, "--targets", "params.yaml"))
     changes = sorted(files.get("params.yaml", {}).items())
     lines = [[name, gate.shown(values["old"]), gate.shown(values["new"])] for name, values in changes]
-    return table(["parameter", "old", "new"], lines) if lines else "None changed."
+    return markdown(["parameter", "old", "new"], lines) if lines else "None changed."
 
 
 def metrics(against: Base) -> str:
@@ -52,7 +52,7 @@ def stages(against: Base) -> str:
     after = lock.stages(Path("dvc.lock").read_bytes(), "dvc.lock")
     lines = [[name, reason] for name, stage in after.items() if (reason := cause(before.get(name), stage))]
     lines += [[name, "it is no longer a stage"] for name in before if name not in after]
-    return table(["stage", "because of"], lines) if lines else "None."
+    return markdown(["stage", "because of"], lines) if lines else "None."
 
 
 def cause(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
@@ -82,7 +82,7 @@ def figures(drawn: Mapping[str, Mapping[str, bytes | str]], pictures: bool) -> s
             side: f"![{side} {Path(name).stem}]({side}/{name})" if pictures else f"{side}/{name}" for side in sides
         }
         lines.append([name, *(it if isinstance(it, str) else paths[side] for side, it in sides.items())])
-    return "\n\n".join(filter(None, [" ".join(notes), table(["figure", "old", "new"], lines)]))
+    return "\n\n".join(filter(None, [" ".join(notes), markdown(["figure", "old", "new"], lines)]))
 
 
 def page(parts: Mapping[str, str], against: Base) -> str:

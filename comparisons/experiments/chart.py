@@ -21,7 +21,7 @@ from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
 from stages.errors import run
-from stages.figures import FAINT, FIT, OTHER, TRUTH, page
+from stages.figures.style import FAINT, FIT, OTHER, TRUTH, page
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis

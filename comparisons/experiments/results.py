@@ -14,7 +14,7 @@ from typing import Any
 
 from comparisons.commands import DVC, commit, output
 from comparisons.experiments.grid import Value, written
-from comparisons.tables import flatten, table
+from comparisons.tables import flatten, markdown
 from stages.errors import InputError
 from stages.parameters.documents import nearest
 
@@ -193,4 +193,4 @@ def to_markdown(found: Sequence[Line], parameter: str) -> str:
     def shown(value: str | int | float | None) -> str:
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    return table(kept, [[shown(row[key]) for key in kept] for row in rows], align="right") + "\n"
+    return markdown(kept, [[shown(row[key]) for key in kept] for row in rows], align="right") + "\n"

@@ -7,41 +7,42 @@ that matter, then the name, then the parameters that are not the commit's.
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
 
 from comparisons.commands import parser
 from comparisons.experiments import results
 from comparisons.experiments.grid import written
 from comparisons.experiments.results import Row
-from comparisons.tables import table
 from stages.errors import run
 
 WIDTH = 100
-METRICS = {
-    "test.cross_entropy": "cross-\nentropy",
-    "test.accuracy": "accu-\nracy",
-    "test.calibration_slope": "calib.\nslope",
-    "recovery.weight_slope": "weight\nslope",
-    "inference.coverage": "cover-\nage",
+METRICS = {  # and their headings
+    "test.cross_entropy": "cross-entropy",
+    "test.accuracy": "accuracy",
+    "test.calibration_slope": "calibration slope",
+    "recovery.weight_slope": "weight slope",
+    "inference.coverage": "coverage",
 }
 
 
-def overview(rows: Sequence[Row], base: Row) -> str:
+def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more where its changes are many; metrics that none has are left out."""
     kept = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
-    left = WIDTH - 9 * len(kept) - max(len(row.name) for row in rows) - 4
-
-    def cells(row: Row) -> list[str]:
+    made = Table(box=None)
+    for metric in kept:
+        made.add_column(METRICS[metric], justify="right", max_width=11)
+    made.add_column("experiment", no_wrap=True)
+    made.add_column("changed parameters")
+    for row in rows:
         values = [row.metrics.get(metric) for metric in kept]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
         keys = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
-        changes = " ".join(f"{key.rpartition('.')[2]}={written(row.params[key])}" for key in keys)
-        changes += " (no estimate exists)" * row.no_estimate
-        return [*numbers, row.name, "\n".join(textwrap.wrap(changes, max(left, 20)))]
-
-    header = [*(METRICS[metric] for metric in kept), "experiment", "changed parameters"]
-    return table(header, [cells(row) for row in rows], form="simple")
+        changes = [f"{key.rpartition('.')[2]}={written(row.params[key])}" for key in keys]
+        made.add_row(*numbers, row.name, " ".join([*changes, *["(no estimate exists)"] * row.no_estimate]))
+    return made
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = options.parse_args()
     os.chdir(arguments.folder)
     rows = results.load(arguments.rev, workspace=True)
-    print(overview(rows, base=rows[1]))
+    Console(width=WIDTH, markup=False, highlight=False).print(overview(rows, base=rows[1]))
 
 
 if __name__ == "__main__":
