@@ -20,10 +20,10 @@ from stages.errors import run
 
 WIDTH = 100
 METRICS = {  # and their headings
-    "test.cross_entropy": "cross-entropy",
+    "test.cross_entropy": "cross-\nentropy",
     "test.accuracy": "accuracy",
-    "test.calibration_slope": "calibration slope",
-    "recovery.weight_slope": "weight slope",
+    "test.calibration_slope": "calibr.\nslope",
+    "recovery.weight_slope": "weight\nslope",
     "inference.coverage": "coverage",
 }
 
@@ -33,9 +33,9 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
     kept = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
     made = Table(box=None)
     for metric in kept:
-        made.add_column(METRICS[metric], justify="right", max_width=11)
+        made.add_column(METRICS[metric], justify="right", no_wrap=True)
     made.add_column("experiment", no_wrap=True)
-    made.add_column("changed parameters")
+    made.add_column("changed parameters", overflow="fold")
     for row in rows:
         values = [row.metrics.get(metric) for metric in kept]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
