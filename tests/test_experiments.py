@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,6 @@ solver:
   vary: {train.solver: [adam, exact]}
   may_have_no_estimate: true
   draw: [test.loss]
-exact:
-  vary: {train.solver: [exact]}
 bad:
   vary: {train.epochs: [-1]}
   draw: [test.loss]
@@ -109,10 +108,9 @@ def test_a_grid_runs_and_a_failing_experiment_does_not_stop_the_others(ran: Ran)
     assert names(repository) == {"solver-adam"}
     assert "solver-adam: done" in result.stdout
     assert "solver-exact: no estimate exists" in result.stdout
-    assert "exact-exact: failed: no estimate of class 0 exists" in result.stdout  # where it was not to be expected
     assert "bad--1: failed: params.yaml: train.epochs = -1 (" in result.stdout
     assert "bad: not drawn: this commit has no experiments" in result.stdout
-    assert result.stderr.startswith("error: failed: exact-exact, bad--1, the figure of bad; everything else is done")
+    assert result.stderr.startswith("error: failed: bad--1, the figure of bad; everything else is done")
     assert len(result.stderr.splitlines()) == 1
     assert changes(repository) == ["?? docs/"]
 
@@ -120,9 +118,9 @@ def test_a_grid_runs_and_a_failing_experiment_does_not_stop_the_others(ran: Ran)
 def test_what_is_there_is_skipped_and_what_failed_is_tried_again(ran: Ran) -> None:
     repository, first = ran
     result = run_grid(repository)
-    assert "4 experiments, 4 of them to run" in first.stdout
-    assert "4 experiments, 2 of them to run" in result.stdout
-    assert "[2/2] bad--1: failed" in result.stdout
+    assert "3 experiments, 3 of them to run" in first.stdout
+    assert "3 experiments, 1 of them to run" in result.stdout
+    assert "[1/1] bad--1: failed" in result.stdout
     assert result.returncode == 1
 
 
@@ -151,8 +149,11 @@ def test_changes_that_are_not_committed_are_refused(untried: Repository, tmp_pat
 def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it() -> None:
     asked = grid.Experiment("ridge-1", {"train.ridge": 1})
     assert runner.is_there(asked, results.Row("ridge-1", {"train.ridge": 1.0}, {}))
-    assert not runner.is_there(asked, results.Row("ridge-1", {"train.ridge": 2}, {}))
     assert not runner.is_there(asked, None)
+    other = results.Row("ridge-1", {"train.ridge": 2}, {})
+    with pytest.raises(InputError, match=r"other parameters than train\.ridge=1; remove it with `dvc exp remove ridge-1`"):
+        runner.is_there(asked, other)
+    assert not runner.is_there(asked, replace(other, no_estimate=True))
 
 
 def test_interrupted_it_leaves_nothing_behind_and_can_go_on(untried: Repository, tmp_path: Path) -> None:

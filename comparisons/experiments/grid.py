@@ -44,6 +44,10 @@ class Experiment:
     name: str
     settings: Mapping[str, Value]
 
+    @property
+    def options(self) -> list[str]:
+        return [f"{key}={written(value)}" for key, value in self.settings.items()]
+
 
 def written(value: object) -> str:
     """A parameter's value as a person writes it in params.yaml; 1e-5 and 1e-05, 0 and 0.0 are one."""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from comparisons.commands import DVC, environment, output, parser, reason
 from comparisons.experiments import chart, results
-from comparisons.experiments.grid import Experiment, Group, read_grid, same, written
+from comparisons.experiments.grid import Experiment, Group, read_grid, same
 from stages.errors import OUTCOME, InputError, NoEstimateError, run
 
 GRID = Path(__file__).with_name("grid.yaml")
@@ -74,12 +74,15 @@ def draw(groups: Mapping[str, Group]) -> list[str]:
 
 
 def is_there(experiment: Experiment, row: results.Row | None) -> bool:
-    """Whether the commit has this experiment. (Of another one of that name DVC says how to get rid of it.)"""
-    return row is not None and same(experiment.settings, row.params)
-
-
-def settings(experiment: Experiment) -> list[str]:
-    return [f"{key}={written(value)}" for key, value in experiment.settings.items()]
+    """Whether the commit has this experiment. Raises InputError where it has another one of that name."""
+    if row is None or same(experiment.settings, row.params):
+        return row is not None
+    if row.no_estimate:
+        return False  # an older finding: the new one takes its place
+    raise InputError(
+        f"{experiment.name} exists already with other parameters than {' '.join(experiment.options)}; "
+        f"remove it with `dvc exp remove {experiment.name}`, or rename its group"
+    )
 
 
 def check_clean() -> None:
@@ -96,7 +99,7 @@ def perform(experiment: Experiment) -> tuple[int, str]:
     DVC ends with a status of its own, so a stage leaves its own in the file that $HDLOGIT_OUTCOME names. Where there is
     none, DVC itself failed.
     """
-    options = [option for setting in settings(experiment) for option in ("--set-param", setting)]
+    options = [option for setting in experiment.options for option in ("--set-param", setting)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "outcome.json"
         status, printed = wait(*DVC, "exp", "run", "--temp", "--name", experiment.name, *options, outcome=file)
