@@ -23,13 +23,13 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 NOTES = """\
-Too large by: the factor by which a maximum-likelihood fit overstates the weights.
-Errors of the weights are root-mean-square, in units of the root-mean-square true
-weight; corrected ones err somewhat more, as their scale must be estimated.
+Too large by: the factor by which a maximum-likelihood fit overstates weights.
+Errors of weights are root-mean-square, in units of the root-mean-square true
+weight; corrected ones are somewhat larger, as the scale must be estimated.
 95 % cover: the fraction of true weights inside their classical 95 % intervals,
 somewhat more where few weights make up the signal.
-Losses are cross-entropies in nats per response: of the plain fit on new trials, of
-the best prediction from it, and of the true observer, below which none can get."""
+Losses are cross-entropies in nats per response: of the plain fit on new trials,
+of the best prediction from it, and of the true observer, the least possible."""
 SIGNAL_HELP = """\
 The signal is the standard deviation of the true logits. If you have no data to estimate it from, guess in which
 fraction of trials the observer's response could be predicted at best, and give --accuracy instead."""
@@ -49,7 +49,7 @@ def main() -> None:
     console = Console()
     console.print(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     console.print(table(lines))
-    console.print(NOTES)
+    print(NOTES)
 
 
 def table(lines: list[Plan]) -> Table:

@@ -6,10 +6,10 @@ import csv
 import io
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,14 +71,19 @@ def read_trials(split: str) -> Trials:
 def read_observer() -> Floats | None:
     """True coefficients (n_factors + 1, n_classes), or None where no truth is known."""
     path = DATA / "observer.npy"
-    return _finite(path, _read_array(path, "float64", "float32")) if path.exists() else None
+    return _finite(path, _read_array(path, "float64", "float32")) if os.path.lexists(path) else None
 
 
 def read_model() -> Model:
     """The fitted model."""
     path = DATA / "model.safetensors"
     coefficients, evidence = _read_coefficients(path)
-    return Model(coefficients, validate(Evidence, evidence, f"{path}, evidence"))
+    found = validate(Evidence, evidence, f"{path}, evidence")
+    n_classes = coefficients.shape[1]
+    for name, value in found:
+        if name in ("iterations", "evaluations", "max_gradient", "converged") and len(value) != n_classes:
+            raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
+    return Model(coefficients, found)
 
 
 def read_checkpoints(epochs: list[int]) -> dict[int, Floats]:
@@ -128,8 +133,8 @@ def read_json(name: str, *required: str) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except ValueError:
         raise InputError(f"{path} is not a text file; {AGAIN}") from None
 
@@ -137,19 +142,23 @@ def _read_text(path: Path) -> str:
 def _read_array(path: Path, *kinds: str) -> NDArray[Any]:
     """A memory-mapped array with two dimensions; copy-on-write, as torch does not view a read-only one in silence."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="c")
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} is truncated or not a .npy array: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive; it must be a .npy array")
-    if array.dtype not in [np.dtype(kind) for kind in kinds] or array.ndim != 2 or 0 in array.shape:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, is_fortran, dtype = read_header[version](file)
+            start, size = file.tell(), file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:  # NumPy lets through whatever Python's own parser says of a damaged header
+        raise InputError(f"{path} is truncated or not a .npy array: {' '.join(str(error).split())}") from None
+    if str(dtype) not in kinds or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape) or is_fortran:
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; it must be {' or '.join(kinds)}, 2-dimensional and "
-            "not empty"
+            f"{path} holds {dtype} of shape {shape}{' in Fortran order' if is_fortran else ''}; it must be "
+            f"{' or '.join(kinds)}, 2-dimensional, not empty and in C order"
         )
-    return array
+    if size - start != math.prod(shape) * dtype.itemsize:
+        raise InputError(f"{path} is truncated or too long: {size} bytes are not those of {dtype} of shape {shape}")
+    return np.memmap(path, dtype, "c", start, shape)
 
 
 def _read_coefficients(path: Path) -> tuple[Floats, object]:
@@ -158,15 +167,17 @@ def _read_coefficients(path: Path) -> tuple[Floats, object]:
         with safe_open(path, framework="numpy") as file:
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
             evidence = json.loads((file.metadata() or {}).get("evidence", "null"))
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is truncated or not a model of this pipeline: {error}") from None
-    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+    kinds = [str(weight.dtype), str(bias.dtype)]
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or 0 in weight.shape or kinds != ["float32", "float64"]:
         raise InputError(
-            f"{path}: weight {weight.shape} and bias {bias.shape} must be (n_classes, n_factors) and (n_classes,)"
+            f"{path}: weight {weight.shape} and bias {bias.shape} of {' and '.join(kinds)} must be "
+            "(n_classes, n_factors) of float32 and (n_classes,) of float64"
         )
-    return _finite(path, np.vstack([weight.T, bias]).astype(np.float64)), evidence
+    return _finite(path, np.vstack([weight.T.astype(np.float64), bias])), evidence
 
 
 def _finite(path: Path, coefficients: Floats) -> Floats:
@@ -175,8 +186,9 @@ def _finite(path: Path, coefficients: Floats) -> Floats:
     return coefficients
 
 
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path} is missing; {AGAIN}")
+def _unreadable(path: Path, error: OSError) -> InputError:
+    missing = isinstance(error, FileNotFoundError)
+    return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
 
 
 def _number(cell: str) -> float | str:
