@@ -23,13 +23,15 @@ class NoSignal(OutsideTheory):
     """The fitted logits vary no more than they would if no factor mattered."""
 
 
-def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+def signal_from_fit(
+    kappa: float, eta_squared: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0
+) -> Asymptotics:
     """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
     follows of it.
 
     kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
     training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
-    factors have mean zero.
+    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them.
 
     Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
     the fit cannot exist.
@@ -39,7 +41,7 @@ def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *
             f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
             "the first must be a positive number, the second finite"
         )
-    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge)
+    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
     for legs in (1, 4, 16):
         found = guess
         for share in np.arange(1, legs + 1) / legs:
@@ -52,20 +54,20 @@ def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *
                 break
         else:
             if found.signal > MAX_SIGNAL:
-                raise _too_much_signal(kappa, eta_squared, ridge)
+                raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
             return found
     raise OutsideTheory(
         f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, "
-        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}: "
+        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}: "
         f"residual {found.residual:.1e} instead of {ACCEPTED:g}"
     )
 
 
-def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
     """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
     intercept = fitted_intercept
     for _ in range(30):
-        answer = solve(kappa, 0.0, intercept, ridge=ridge)
+        answer = solve(kappa, 0.0, intercept, ridge=ridge, shrinkage=shrinkage)
         if abs(answer.b - fitted_intercept) <= 1e-8 * (1 + abs(fitted_intercept)):
             return answer
         intercept *= fitted_intercept / answer.b
@@ -89,30 +91,30 @@ def sensitivity(a: Asymptotics) -> Array:
     return np.stack(columns, axis=1)
 
 
-def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float) -> Asymptotics:
+def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
     """A solved observer whose fit is similar: η grows with γ, so bisection in log γ."""
 
     def candidate(signal: float) -> Asymptotics | None:
         # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
         ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
         try:
-            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge)
+            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge, shrinkage=shrinkage)
         except OutsideTheory:
             return None
 
     low, high = np.log(WEAKEST), np.log(MAX_SIGNAL)
     nearest = candidate(np.exp(low))
     if nearest is None or nearest.eta**2 >= eta_squared:
-        floor = without_signal(kappa, fitted_intercept, ridge=ridge)
+        floor = without_signal(kappa, fitted_intercept, ridge=ridge, shrinkage=shrinkage)
         if eta_squared <= floor.s**2:
             raise NoSignal(
                 f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} "
                 f"has {floor.s**2:.6g}"
             )
-        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge)
+        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge, shrinkage=shrinkage)
     top = candidate(np.exp(high))
     if top is not None and top.eta**2 < eta_squared:
-        raise _too_much_signal(kappa, eta_squared, ridge)
+        raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
     for _ in range(6):
         middle = (low + high) / 2
         found = candidate(np.exp(middle))
@@ -137,7 +139,8 @@ def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> A
     return at(*newton(lambda x: log_ratios(at(x)), np.append(start, near.intercept / np.hypot(1, near.signal))))
 
 
-def _too_much_signal(kappa: float, eta_squared: float, ridge: float) -> OutsideTheory:
+def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:
     return OutsideTheory(
-        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g} that takes a signal above {MAX_SIGNAL:g}"
+        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g}, shrinkage {shrinkage:g} "
+        f"that takes a signal above {MAX_SIGNAL:g}"
     )
