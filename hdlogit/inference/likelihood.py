@@ -61,23 +61,27 @@ def response(theta: Array, mean: Array, noise: Array) -> tuple[Array, Array, Arr
 
 def _response(theta: Array, mean: Array, noise: Array) -> tuple[Array, Array, Array]:
     log_gain, b, guess, lapse = (theta[:, k, None] for k in range(4))  # (problems, 1)
-    gain = np.exp(log_gain)
-    spread = float(gain.max() * noise.max())
-    step = 0.85 / max(1.0, spread)  # the error is below 1e-8
-    half = np.ceil((6.0 + min(spread, 6.0)) / step)  # e^(spread·z) moves the mass of the tails outward
+    by_index = np.exp(log_gain) * mean  # (problems, cells) Γ m V
+    spread = np.exp(log_gain) * noise
+    widest = float(spread.max())
+    step = 0.85 / max(1.0, widest)  # the error is below 1e-8
+    half = int(np.ceil((6.0 + min(widest, 6.0)) / step))  # e^(spread·z) moves the mass of the tails outward
     z = step * np.arange(-half, half + 1)  # (nodes,)
     weight = np.exp(-0.5 * z * z)
-    weight /= weight.sum()
-    index = mean[:, None] + noise[:, None] * z  # (cells, nodes) ζ
-    odds_of_no = np.exp(-np.clip(gain[..., None] * index + b[..., None], -600.0, 600.0))  # (problems, cells, nodes)
+    weights = np.stack([weight, weight * z]) / weight.sum()  # (2, nodes)
+    # exp(−logit) at evenly spaced nodes is a geometric sequence: multiplications in place of exponentials.
+    odds_of_no = np.empty((len(z), *spread.shape))  # (nodes, problems, cells)
+    odds_of_no[0] = np.exp(np.clip(half * step * spread - by_index - b, -600.0, 600.0))
+    ratio = np.exp(-step * spread)
+    for k in range(1, len(z)):
+        np.multiply(odds_of_no[k - 1], ratio, out=odds_of_no[k])
     yes = 1 / (1 + odds_of_no)
     no = odds_of_no * yes
-    density = yes * no
-    yes_mean, no_mean = yes @ weight, no @ weight
+    yes_mean, no_mean = np.tensordot(weights[0], yes, 1), np.tensordot(weights[0], no, 1)
+    density, density_z = np.tensordot(weights, yes * no, 1)
     between = 1 - guess - lapse
-    by_gain, by_intercept = gain * ((density * index) @ weight), density @ weight
-    derivative = np.stack([between * by_gain, between * by_intercept, no_mean, -yes_mean])
-    return guess + between * yes_mean, lapse + between * no_mean, derivative
+    derivative = between * (by_index * density + spread * density_z), between * density, no_mean, -yes_mean
+    return guess + between * yes_mean, lapse + between * no_mean, np.stack(derivative)
 
 
 def objective(theta: Array, cells: Cells, prior: Array) -> tuple[Array, Array, Array]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc
 
 from hdlogit.inference.likelihood import GAIN, GUESS, HIGHEST, INTERCEPT, LOWEST, Cells, maximise, objective, response
 
@@ -28,6 +29,8 @@ Array = NDArray[np.float64]
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 UNDETERMINED = 0.04  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
+CLEAR = 20.0  # a statistic that needs no samples
+SAMPLES, MOST_SAMPLES, ENOUGH = 50, 400, 10  # at a time, at most, and how many must gain more
 MOST_TRIALS = 100_000
 
 
@@ -59,7 +62,7 @@ class LogisticTest:
     """Is the psychometric function logistic (g = l = 0), or does it end elsewhere than at 0 and 1?"""
 
     statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, no priors
-    p_value: float  # against samples from the fitted logistic function; at least 1 / (n_samples + 1)
+    p_value: float  # against samples from the fitted logistic function, or their bound
 
 
 def fit_link(
@@ -100,32 +103,42 @@ def logistic_test(
     *,
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
-    n_samples: int = 400,
     seed: int = 0,
 ) -> LogisticTest:
     """Twice the gain in log-likelihood by the rates that are free, and its p-value. Arguments as in `fit_link`.
 
-    Rates cannot be negative, so the usual χ² does not hold; the p-value is that of `n_samples` sets of responses drawn
-    from the fitted logistic function at the same leave-one-out logits. A small one says that the responses do not
+    Rates cannot be negative, so the usual χ² with one degree of freedom per free rate is only a bound, taken where it
+    is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until
+    enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value says that the responses do not
     follow a logistic function of the index: lapses are one reason, another shape or a drifting criterion are others.
     """
     cells = _cells(index, slope, noise, responses).groups()
     fixed = _fixed(guess_rate, lapse_rate)
     null = np.where(np.isnan(fixed), [np.nan, np.nan, 0.0, 0.0], fixed)
-    statistic, found = _gain(cells, null, fixed)
-    p = response(found, cells.mean, cells.noise)[0][0]
-    drawn = np.random.default_rng(seed).binomial(cells.trials.astype(np.int64), p, (n_samples, len(p)))
-    sampled = _gain(cells._replace(yes=drawn.astype(np.float64)), null, fixed)[0]
-    return LogisticTest(float(statistic[0]), float(1 + (sampled >= statistic - 1e-6).sum()) / (1 + n_samples))
+    [statistic], [found] = _gain(cells, null, fixed)
+    if statistic > CLEAR:
+        return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
+    p = response(found[None], cells.mean, cells.noise)[0][0]
+    rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
+    while drawn < MOST_SAMPLES and exceeding < ENOUGH:
+        yes = rng.binomial(cells.trials.astype(np.int64), p, (SAMPLES, len(p)))
+        gain, _ = _gain(cells._replace(yes=yes.astype(np.float64)), null, fixed, found)
+        drawn, exceeding = drawn + SAMPLES, exceeding + int((gain >= statistic - 1e-6).sum())
+    return LogisticTest(float(statistic), (1 + exceeding) / (1 + drawn))
 
 
-def _best(cells: Cells, fixed: Array, prior: Array, tolerance: float) -> Array:
-    """The better of two maxima, one of which starts at small rates and one at rates of 5 %: (problems, 4)."""
+def _best(cells: Cells, fixed: Array, prior: Array, tolerance: float, near: Array | None = None) -> Array:
+    """The better of two maxima, one of which starts at small rates and one at rates of 5 %: (problems, 4).
+
+    near: (4,) log Γ and b to start from.
+    """
     free, problems = np.isnan(fixed), len(cells.yes)
     known = np.where(free, 0.0, fixed)
     rate = np.clip((cells.yes.sum(axis=1) / cells.trials.sum() - known[GUESS]) / (1 - known[2:].sum()), 0.01, 0.99)
     start = np.tile(known, (problems, 1))
     start[:, INTERCEPT] = np.log(rate / (1 - rate))
+    if near is not None:
+        start[:, :2] = near[:2]
     logistic = free & np.array([True, True, False, False])
     first, _ = maximise(start, logistic, cells, prior, tolerance)
     if not free[2:].any():
@@ -139,10 +152,10 @@ def _best(cells: Cells, fixed: Array, prior: Array, tolerance: float) -> Array:
     return np.where(better[:, None], theta[problems:], theta[:problems])
 
 
-def _gain(cells: Cells, null: Array, fixed: Array) -> tuple[Array, Array]:
+def _gain(cells: Cells, null: Array, fixed: Array, near: Array | None = None) -> tuple[Array, Array]:
     """Twice the gain in log-likelihood over the null (problems,), and the parameters of the null (problems, 4)."""
     none = np.zeros(2)
-    found, best = _best(cells, null, none, COARSE), _best(cells, fixed, none, COARSE)
+    found, best = _best(cells, null, none, COARSE, near), _best(cells, fixed, none, COARSE, near)
     gain = 2 * (objective(best, cells, none)[0] - objective(found, cells, none)[0])
     return np.maximum(gain, 0.0), found
 
