@@ -26,6 +26,7 @@ from hdlogit.asymptotics.theory import solve
 from hdlogit.exact.solver import NoEstimate
 from hdlogit.exact.solver import fit as exact_fit
 from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.check import expected_worst
 from tests.problems import fit as newton_fit
 from tests.problems import random_observer
 
@@ -81,17 +82,10 @@ class Tally:
         return [design.name, str(n), str(p), str(self.fits), *(f"{v:.3f}" for v in values), ", ".join(misses)]
 
 
-def expected_worst(p: int, replicates: int) -> float:
-    """Mean coverage of the worst of p factors whose intervals are perfect."""
-    if replicates == 0:
-        return np.nan
-    return float(np.random.default_rng(0).binomial(replicates, 0.95, (200, p)).min(axis=1).mean() / replicates)
-
-
 def fit(factors: Array, responses: NDArray[np.bool_], ridge: float, shrinkage: float) -> Array:
     """Coefficients, NaN where no estimate exists."""
     if shrinkage:
-        return newton_fit(factors, (1 - shrinkage) * responses + shrinkage / 2, ridge)
+        return newton_fit(factors, np.asarray((1 - shrinkage) * responses + shrinkage / 2, np.float64), ridge)
     coefficients, left = np.full((factors.shape[1] + 1, responses.shape[1]), np.nan), np.arange(responses.shape[1])
     while len(left):
         try:
@@ -108,12 +102,12 @@ def study(design: Design, replicates: int) -> Tally:
     x = design.draw(rng)
     weights, bias = draw_truth(rng, design, x)
     n, p = x.shape
-    ridge = design.ridge * p / n / design.signal**2 * float(x.var(axis=0).mean()) if design.ridge else 0.0
+    ridge = design.ridge * p / n / (design.signal or 1.0) ** 2 * float(x.var(axis=0).mean())
     shrinkage = p / (n + p) if design.shrinkage else 0.0
     yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ weights + bias)
     tally = Tally(np.append(weights, bias), x.std(axis=0))
-    for _ in tqdm(range(0, replicates, AT_ONCE), design.name, leave=False, disable=None):
-        y = rng.random((n, min(AT_ONCE, replicates))) < yes[:, None]
+    for start in tqdm(range(0, replicates, AT_ONCE), design.name, leave=False, disable=None):
+        y = rng.random((n, min(AT_ONCE, replicates - start))) < yes[:, None]
         coefficients = fit(x, y, ridge, shrinkage)
         for result in infer(x, y, coefficients, ridge, shrinkage, "estimate" if design.asymptotes else "none"):
             tally.add(result)
@@ -137,7 +131,7 @@ def sweep(cases: int) -> None:
 
 
 def main(designs: list[Design], replicates: int) -> None:
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for design in designs:
         tally = study(design, replicates)
         n = design.draw(np.random.default_rng(0)).shape[0]

@@ -86,7 +86,7 @@ def _infer(
     if ridge == 0 and n <= p + 1:
         raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
     units = measure(factors)
-    exists = np.isfinite(fitted).all(axis=0)
+    exists = np.asarray(np.isfinite(fitted).all(axis=0))
     coefficients = units.coefficients(np.where(exists, fitted, 0.0))  # (p + 1, k)
     sums = add_up(factors, responses, units, coefficients, shrinkage)
     precision = np.ones(p) if ridge else _precision(sums.correlation, n)
@@ -135,7 +135,7 @@ def _precision(correlation: Array, n_trials: int) -> Array:
     check_independence(correlation)
     root = inverse_root(correlation)
     assert root is not None
-    return np.einsum("ij,ij->i", root, root) * (n_trials - len(correlation)) / n_trials
+    return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials
 
 
 def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:

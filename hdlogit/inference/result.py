@@ -1,5 +1,6 @@
 """What inference says of one class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,8 +12,6 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.link import Link
 
 Array = NDArray[np.float64]
-
-DEPARTURE = 0.15  # relative difference between measured and theoretical noise from which on a note says so
 
 
 class Score(NamedTuple):
@@ -47,7 +46,7 @@ class ClassInference:
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     signal_error: float  # sd of log γ̂; nan where no signal was found
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
-    departure: float  # largest relative difference between a factor's noise and that of Gaussian factors
+    note: str | None  # a line where the factors are not of the theory's kind
     leave_one_out: LeaveOneOut
     guess_rate: float = 0.0
     lapse_rate: float = 0.0
@@ -68,16 +67,6 @@ class ClassInference:
         """(n_factors,) sd of the fitted weight of a factor that has no effect."""
         return np.sqrt(np.diag(self.noise)[:-1])
 
-    @property
-    def note(self) -> str | None:
-        """A line where the factors are not of the theory's kind; None where they are."""
-        if not self.departure > DEPARTURE:
-            return None
-        return (
-            f"the noise of a weight differs by up to {100 * self.departure:.0f} % from that of Gaussian factors: "
-            "intervals and tests use what was measured on these factors, but what the theory predicts is approximate"
-        )
-
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high), see the module's docstring."""
         half = ndtri(0.5 + level / 2) * self.corrected_error
@@ -97,8 +86,10 @@ class ClassInference:
         """The textbook's two-sided Wald test."""
         return np.asarray(2 * ndtr(-np.abs(self.estimate / self.classical_error)))
 
-    def joint_test(self, factors: NDArray[np.intp] | list[int]) -> tuple[float, float]:
+    def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
         """(statistic, p) for the weights of all these factors being zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
-        weights = self.estimate[:-1][factors]
-        statistic = float(weights @ np.linalg.solve(self.noise[np.ix_(factors, factors)], weights))
+        chosen = np.asarray(factors, np.intp)
+        weights = self.estimate[:-1][chosen]
+        noise: Array = self.noise[:-1, :-1][chosen][:, chosen]
+        statistic = float(weights @ np.linalg.solve(noise, weights))
         return statistic, float(chdtrc(len(weights), statistic))

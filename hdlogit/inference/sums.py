@@ -119,6 +119,11 @@ def _find_not_finite(factors: Factors, parts: list[slice]) -> None:
     raise Refused("the factors are so large that their squares overflow: use smaller units")
 
 
+def mean_variance(factors: Factors) -> float:
+    """Variance of a factor (n, p) about its own mean, averaged over the factors: the unit of ridge."""
+    return float(np.mean(measure(factors).scale ** 2))
+
+
 def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
     """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
 
