@@ -15,7 +15,6 @@ import time
 from collections import Counter
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 from tqdm import tqdm
@@ -23,11 +22,9 @@ from tqdm import tqdm
 from benchmarks.designs import DESIGNS, Design, draw_truth
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.theory import solve
-from hdlogit.exact.solver import NoEstimate
-from hdlogit.exact.solver import fit as exact_fit
+from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import expected_worst
-from tests.problems import fit as newton_fit
 from tests.problems import random_observer
 
 Array = NDArray[np.float64]
@@ -82,21 +79,6 @@ class Tally:
         return [design.name, str(n), str(p), str(self.fits), *(f"{v:.3f}" for v in values), ", ".join(misses)]
 
 
-def fit(factors: Array, responses: NDArray[np.bool_], ridge: float, shrinkage: float) -> Array:
-    """Coefficients, NaN where no estimate exists."""
-    if shrinkage:
-        return newton_fit(factors, np.asarray((1 - shrinkage) * responses + shrinkage / 2, np.float64), ridge)
-    coefficients, left = np.full((factors.shape[1] + 1, responses.shape[1]), np.nan), np.arange(responses.shape[1])
-    while len(left):
-        try:
-            chosen = torch.from_numpy(np.ascontiguousarray(responses[:, left]))
-            coefficients[:, left] = exact_fit(torch.from_numpy(factors), chosen, ridge=ridge).coefficients.numpy()
-            break
-        except NoEstimate as reason:
-            left = np.delete(left, reason.classes)
-    return coefficients
-
-
 def study(design: Design, replicates: int) -> Tally:
     rng = np.random.default_rng([2026, *design.name.encode()])
     x = design.draw(rng)
@@ -108,7 +90,7 @@ def study(design: Design, replicates: int) -> Tally:
     tally = Tally(np.append(weights, bias), x.std(axis=0))
     for start in tqdm(range(0, replicates, AT_ONCE), design.name, leave=False, disable=None):
         y = rng.random((n, min(AT_ONCE, replicates - start))) < yes[:, None]
-        coefficients = fit(x, y, ridge, shrinkage)
+        coefficients = fit(x, (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y, ridge).coefficients
         for result in infer(x, y, coefficients, ridge, shrinkage, "estimate" if design.asymptotes else "none"):
             tally.add(result)
     return tally

@@ -50,7 +50,7 @@ def autoregressive(n: int, p: int, r: float) -> Draw:
 
 
 def lognormal(n: int, p: int) -> Draw:
-    return lambda rng: np.asarray(np.exp(rng.normal(size=(n, p))))
+    return lambda rng: np.array(rng.lognormal(size=(n, p)), np.float64)
 
 
 def row_scaled(n: int, p: int, degrees: float) -> Draw:

@@ -3,9 +3,11 @@ NeurIPS 2021)
 
 Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. Those two can be had
 from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), tell the observer,
-and with it α and everything that `hdlogit.asymptotics.predictions` says. The equations are those of `hdlogit.asymptotics.equations` and
-no more certain than they.
+and with it α and everything that `hdlogit.asymptotics.predictions` says. The equations are those of
+`hdlogit.asymptotics.equations` and no more certain than they.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +26,21 @@ class NoSignal(OutsideTheory):
 
 
 def signal_from_fit(
-    kappa: float, eta_squared: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0
+    kappa: float,
+    eta_squared: float,
+    fitted_intercept: float,
+    *,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+    near: Asymptotics | None = None,
 ) -> Asymptotics:
     """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
     follows of it.
 
     kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
     training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
-    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them.
+    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them; near: a guess
+    of the same problem, from which the answer is found sooner.
 
     Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
     the fit cannot exist.
@@ -41,6 +50,10 @@ def signal_from_fit(
             f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
             "the first must be a positive number, the second finite"
         )
+    if near:
+        found = _invert(near, eta_squared, fitted_intercept)
+        if found.residual <= ACCEPTED and WEAKEST < found.signal <= MAX_SIGNAL:
+            return found
     guess = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
     for legs in (1, 4, 16):
         found = guess
@@ -77,18 +90,23 @@ def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0,
 def sensitivity(a: Asymptotics) -> Array:
     """∂(log γ, β0) / ∂(log η², b), (2, 2): how errors of what the data give become errors of the observer.
 
-    Raises NoSignal where η² is so near to that of chance alone that no derivative can be taken.
+    By the implicit function theorem, derivatives of the equations by differences. Raises NoSignal where η² is so near
+    to that of chance alone that none can be taken.
     """
-    step = 1e-4 * np.array([[1.0, 0.0], [0.0, a.eta]])
-    columns = []
-    for log_eta_squared, b in step:
-        ahead = _invert(a, a.eta**2 * np.exp(log_eta_squared), a.b + b)
-        behind = _invert(a, a.eta**2 * np.exp(-log_eta_squared), a.b - b)
-        if max(ahead.residual, behind.residual) > ACCEPTED:
-            raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
-        change = np.array([np.log(ahead.signal / behind.signal), ahead.intercept - behind.intercept])
-        columns.append(change / (2 * (log_eta_squared + b)))
-    return np.stack(columns, axis=1)
+    start, step = np.append(_unknowns(a), [np.log(a.eta**2), a.b]), 1e-5
+    ahead, behind = (
+        np.stack([log_ratios(_from_unknowns(a, x[:4], float(np.exp(x[4])), float(x[5]))) for x in start + sign], axis=1)
+        for sign in (step * np.eye(6), -step * np.eye(6))
+    )
+    jacobian = (ahead - behind) / (2 * step)  # (4, 6)
+    try:
+        change = -np.linalg.solve(jacobian[:, :4], jacobian[:, 4:])
+    except np.linalg.LinAlgError:
+        change = np.full((4, 2), np.nan)
+    if not np.isfinite(change).all():
+        raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
+    to_intercept = np.hypot(1, a.signal) * change[3] + a.intercept * a.signal**2 / (1 + a.signal**2) * change[0]
+    return np.stack([change[0], to_intercept])
 
 
 def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
@@ -126,17 +144,21 @@ def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: fl
 
 
 def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
-    """Newton's method in (log γ, log α/s, log λ/s, β0/√(1 + γ²)) with η² and b given."""
+    """Newton's method in the unknowns below, with η² and b given."""
+    x, residual = newton(lambda x: log_ratios(_from_unknowns(near, x, eta_squared, fitted_intercept)), _unknowns(near))
+    return replace(_from_unknowns(near, x, eta_squared, fitted_intercept), residual=residual)
 
-    def at(x: Array, residual: float = np.nan) -> Asymptotics:
-        signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
-        s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
-        intercept = float(x[3] * np.hypot(1, signal))
-        problem = Problem(near.kappa, signal, intercept, near.ridge, near.shrinkage)
-        return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept, residual)
 
-    start = np.log([near.signal, near.alpha / near.s, near.lambda_ / near.s])
-    return at(*newton(lambda x: log_ratios(at(x)), np.append(start, near.intercept / np.hypot(1, near.signal))))
+def _unknowns(a: Asymptotics) -> Array:
+    """(log γ, log α/s, log λ/s, β0/√(1 + γ²))."""
+    return np.append(np.log([a.signal, a.alpha / a.s, a.lambda_ / a.s]), a.intercept / np.hypot(1, a.signal))
+
+
+def _from_unknowns(near: Asymptotics, x: Array, eta_squared: float, fitted_intercept: float) -> Asymptotics:
+    signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
+    s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
+    problem = Problem(near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage)
+    return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept)
 
 
 def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:

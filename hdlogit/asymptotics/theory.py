@@ -3,7 +3,8 @@
     solve(kappa, signal, intercept) → Asymptotics: α, s, λ, b and what follows of them
 
 Everything is in units in which a factor has variance 1. Without ridge this is no restriction, as the fit is
-invariant under linear maps of the factors. The other way round, from a fit to the observer: `hdlogit.asymptotics.inverse`.
+invariant under linear maps of the factors. The other way round, from a fit to the observer:
+`hdlogit.asymptotics.inverse`.
 """
 
 from collections.abc import Callable, Sequence

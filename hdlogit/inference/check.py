@@ -7,12 +7,12 @@ for an observer like the one found should hold for the one looked for; no truth 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from hdlogit.exact.solver import fit
+from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
@@ -51,27 +51,29 @@ def check(
     repetitions: int = 200,
     level: float = 0.95,
     ridge: float = 0.0,
-    estimate_rates: bool = False,
+    shrinkage: float = 0.0,
+    asymptotes: Literal["none", "estimate"] = "none",
+    guess_rate: float | None = None,
+    lapse_rate: float | None = None,
     seed: int = 0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Check:
     """Repeat the experiment of one class by simulation.
 
-    factors: (n, p), those that were fitted; inference: of the class; ridge, estimate_rates: as they were; progress is
-    told how many repetitions are done. Raises ValueError where no repetition has an inference.
+    factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as `infer` was given them;
+    progress is told how many repetitions are done. Raises ValueError where no repetition has an inference.
     """
     n, p = factors.shape
     truth = inference.corrected
     yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
     rng = np.random.default_rng(seed)
-    x, results = torch.from_numpy(np.ascontiguousarray(factors)), list[ClassInference | str]()
+    results: list[ClassInference | str] = []
     while len(results) < repetitions:
         count = min(repetitions - len(results), max(1, AT_ONCE // (p + 1) ** 2))
         y = rng.random((n, count)) < yes
-        fitted = fit(x, torch.from_numpy(y), ridge=ridge)
-        results += infer(
-            factors, y, fitted.coefficients.numpy(), ridge, asymptotes="estimate" if estimate_rates else "none"
-        )
+        soft = (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y
+        fitted = fit(factors, soft, ridge=ridge).coefficients
+        results += infer(factors, y, fitted, ridge, shrinkage, asymptotes, guess_rate, lapse_rate)
         progress(len(results))
     found = [result for result in results if not isinstance(result, str)]
     reasons = [result for result in results if isinstance(result, str)]

@@ -15,6 +15,7 @@ from hdlogit.inference.result import Array, ClassInference, LeaveOneOut, Score
 from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
 
 POINTS = 500  # of the information's integral
+ROUGH_SLOPE = 1.2  # α, to start from
 NOTABLE = (
     2.0  # root mean square difference of noises, in units of chance: Gaussian factors reached 1.4 (docs/theory.md)
 )
@@ -137,8 +138,19 @@ def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Se
     )
     if not seen.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
+    slope = ROUGH_SLOPE * (1 - setting.shrinkage)
+    guess = Asymptotics(
+        kappa,
+        signal=float(np.sqrt(max(seen.explained, 1e-3))) / slope,
+        intercept=b / slope,
+        **size,
+        alpha=slope,
+        s=float(np.sqrt(seen.s_squared)),
+        lambda_=kappa / (seen.curvature + setting.ridge),
+        b=b,
+    )
     try:
-        a = signal_from_fit(kappa, seen.eta_squared, b, **size)
+        a = signal_from_fit(kappa, seen.eta_squared, b, **size, near=guess)
         change = sensitivity(a)[0]  # of log γ with (log η², b)
     except NoSignal:
         return Scale(without_signal(kappa, b, **size), np.nan, 0.0)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.compute.threads import quietly
+from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Rates, Setting, infer_class
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
@@ -72,7 +72,7 @@ def infer(
     _check(factors, responses, coefficients, guess_rate, lapse_rate)
     estimate = asymptotes == "estimate"
     rates = (guess_rate, lapse_rate) if estimate else (guess_rate or 0.0, lapse_rate or 0.0)
-    with quietly():
+    with single_threaded_blas():
         try:
             return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates)
         except Refused as reason:

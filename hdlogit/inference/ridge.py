@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.predictions import best_ridge
-from hdlogit.exact.solver import NoEstimate, fit
+from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.sums import mean_variance
 
 ROUNDS = 2  # of estimating the signal at one ridge, and the best ridge for that signal
 
 
-def choose(factors: Tensor, responses: Tensor, **how: Any) -> float:
+def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: Any) -> float:
     """One strength for all classes; factors, responses and how to fit (tolerance, ...) are `hdlogit.exact.fit`'s.
 
     The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its intercept. They
@@ -26,11 +26,14 @@ def choose(factors: Tensor, responses: Tensor, **how: Any) -> float:
     is returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can
     be told. Raises OutsideTheory where none can.
     """
-    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors.numpy())
+    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors)
 
     def best_after(ridge: float) -> float:
         fitted = fit(factors, responses, ridge=ridge, **how)
-        results = infer(factors.numpy(), responses.numpy(), fitted.coefficients.numpy(), ridge)
+        missing = [f"class {c}: {reason}" for c, reason in enumerate(fitted.reasons) if reason]
+        if missing:  # the classes that are left have the weaker signals
+            raise OutsideTheory(missing[0])
+        results = infer(factors, responses, fitted.coefficients, ridge)
         found = [result.theory for result in results if not isinstance(result, str)]
         if not found:
             raise OutsideTheory(str(results[0]))
@@ -43,6 +46,6 @@ def choose(factors: Tensor, responses: Tensor, **how: Any) -> float:
             for _ in range(ROUNDS if start > 0 else 0):
                 strength = best_after(strength)
             return strength
-        except (NoEstimate, OutsideTheory) as error:
+        except OutsideTheory as error:
             reason = error
     raise reason
