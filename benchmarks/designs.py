@@ -68,7 +68,7 @@ def one_hot(n: int, variables: int, levels: int) -> Draw:
     def draw(rng: np.random.Generator) -> Array:
         frequency = 1 / np.arange(1, levels + 1)
         chosen = rng.choice(levels, size=(n, variables), p=frequency / frequency.sum())
-        return (chosen[:, :, None] == np.arange(1, levels)).reshape(n, -1).astype(float)
+        return np.asarray((chosen[:, :, None] == np.arange(1, levels)).reshape(n, -1), np.float64)
 
     return draw
 

@@ -211,6 +211,8 @@ def _note(a: Asymptotics, noise: Array, weights: Array, along: float, left: Left
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
     chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2 Σ D²)/Σ D.
     """
+    if setting.ridge:  # factors that are not isotropic were refused
+        return None
     p, d = len(weights), left.curvature
     expected = a.s**2 / p
     beside = np.diag(noise)[:p] - (along - expected / float(weights @ setting.correlation @ weights)) * weights**2
