@@ -54,15 +54,12 @@ def draw_coefficients(
 ) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
     is_bias = [factor == "bias" for factor in coefficients["factor"]]
-    chosen, all_biases = one_class(coefficients, p.class_index), rows(coefficients, is_bias)
-    if inferred is None:
-        weights, biases = ((style.Estimates(table["fitted"]), None) for table in (chosen, all_biases))
-    else:
-        weights, biases = (estimates(one_class(inferred, p.class_index)), estimates(rows(inferred, is_bias)))
+    table = inferred or coefficients
+    weights, biases = one_class(table, p.class_index), rows(table, is_bias)
     with page("biases") as [ax]:
-        fits.biases(ax, all_biases["class"], *biases, all_biases.get("true"))
+        fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
     with page("weights", size=(8, 3.8)) as [ax]:
-        fits.weights(ax, named(chosen["class"][0], "class"), *weights, chosen.get("true"))
+        fits.weights(ax, named(weights["class"][0], "class"), *estimates(weights), weights.get("true"))
     if "true" in coefficients:
         with page("recovery", size=(4.4, 4.4)) as [ax]:
             slope = metrics["recovery"]["weight_slope"]
@@ -75,7 +72,7 @@ def draw_predictions(page: Page, calibration: Table, histogram: Table, test: dic
         predictions.probabilities(ax, histogram["low"], histogram["high"], histogram["fitted"], histogram.get("true"))
     with page("calibration", size=(4.6, 4.8)) as [ax]:
         line = test["calibration_intercept"], test["calibration_slope"]
-        predictions.calibration(ax, *(calibration[key] for key in CALIBRATION), None if None in line else line)
+        predictions.calibration(ax, calibration, None if None in line else line)
 
 
 def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
@@ -83,12 +80,16 @@ def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, 
     bayes = metrics["test"].get("bayes_cross_entropy")
     with page("loss") as [ax]:
         fits.loss(ax, loss["epoch"], loss["loss"], metrics["train"]["cross_entropy"], bayes)
-    with page("trajectory", size=(5.6, 5), rows=2 if "weight_slope" in trajectory else 1) as [ax, *below]:
+    panels = (
+        {"rows": 2, "heights": (1.7, 1), "size": (5.8, 5.6)} if "weight_slope" in trajectory else {"size": (5.8, 4)}
+    )
+    with page("trajectory", **panels) as [ax, *below]:
         x = trajectory["epoch"]
         fits.trajectory(ax, x, trajectory["train_cross_entropy"], trajectory["test_cross_entropy"], bayes)
         for panel in below:
             fits.slopes(panel, x, trajectory["weight_slope"])
         [ax, *below][-1].set_xlabel("epoch, counted from 1")
+        style.legend_below(ax)
 
 
 def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]) -> None:
@@ -96,6 +97,7 @@ def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]
     weights, level = one_class(inferred, p.class_index), metrics["inference"]["level"]
     name, true = named(weights["class"][0], "class"), weights.get("true")
     plain, corrected = estimates(weights)
+    assert corrected is not None
     with page("forest", size=fits.forest_size(len(weights["factor"]))) as [ax]:
         fits.forest(ax, name, weights["factor"], plain, corrected, true)
     if true is None:
@@ -104,7 +106,7 @@ def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]
         title = f"{100 * level:g} % intervals, {name}"
         inference.intervals(panels[0], f"Classical {title}", true, plain)
         inference.intervals(panels[1], f"Corrected {title}", true, corrected)
-    with page("coverage", size=(5.2, 4)) as [ax]:
+    with page("coverage", size=(5.8, 4.2)) as [ax]:
         each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
         n_weights = len(weights["factor"])
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
@@ -127,10 +129,12 @@ def draw_theory(page: Page, calibration: Table, metrics: dict[str, Any]) -> None
         inference.planning(above, below, plan, theory["n_trials"], measured(metrics))
 
 
-def estimates(inferred: Table) -> tuple[style.Estimates, style.Estimates]:
-    """Classical and corrected coefficients with their intervals."""
-    classical = (inferred[key] for key in ("estimate", "classical_low", "classical_high"))
-    return style.Estimates(*classical), style.Estimates(*(inferred[key] for key in ("corrected", "low", "high")))
+def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:
+    """Fitted coefficients, and after an exact fit their intervals and the corrected ones with theirs."""
+    if "corrected" not in table:
+        return style.Estimates(table["fitted"]), None
+    classical, corrected = ("estimate", "classical_low", "classical_high"), ("corrected", "low", "high")
+    return style.Estimates(*(table[key] for key in classical)), style.Estimates(*(table[key] for key in corrected))
 
 
 def measured(metrics: dict[str, Any]) -> dict[str, float | None]:

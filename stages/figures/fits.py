@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
 from stages.figures.style import (
     CORRECTED,
     CORRECTED_POINTS,
+    DATA,
     FAINT,
     MANY,
     PLAIN,
@@ -50,22 +52,14 @@ def weights(ax: Axes, name: str, plain: Estimates, corrected: Estimates | None, 
     best = corrected or plain
     order = sorted(range(len(plain.middle)), key=(best.middle if true is None else true).__getitem__)
     ranks = range(1, len(order) + 1)
-    size = max(1.5, min(4, 200 / len(order) ** 0.7))
+    few = len(order) <= ROWS
+    size = 4 if few else 2.5
     if true is not None:
-        ax.plot(
-            ranks,
-            [true[i] for i in order],
-            "_",
-            ms=3 * size,
-            mew=1.4,
-            color=TRUTH,
-            zorder=2,
-            label="true",
-            rasterized=len(order) > MANY,
-        )
-    points(ax, ranks, plain.at(order), label="plain fit", **{**PLAIN_POINTS, "ms": size, "zorder": 2.5})
+        line: dict[str, Any] = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6, "zorder": 2} if few else {"lw": 1, "zorder": 4}
+        ax.plot(ranks, [true[i] for i in order], **line, color=TRUTH, label="true")
+    points(ax, ranks, Estimates(plain.at(order).middle), label="plain fit", **{**PLAIN_POINTS, "ms": size})
     if corrected is not None:
-        points(ax, ranks, corrected.at(order), label="corrected", **{**CORRECTED_POINTS, "ms": size})
+        points(ax, ranks, corrected.at(order), label="corrected", **{**CORRECTED_POINTS, "ms": size, "zorder": 2.5})
     ax.axhline(0, color=FAINT, lw=0.6)
     ax.set(
         xlabel=f"factor, sorted by {'true' if true is not None else 'its'} weight", ylabel="weight (logits per unit)"
@@ -88,9 +82,9 @@ def forest(
     rows = range(len(order))
     if true is not None:
         ax.plot([true[i] for i in order], rows, "|", ms=9, mew=1.6, color=TRUTH, zorder=2, label="true")
-    points(ax, rows, plain.at(order), dodge=-2.2, horizontal=True, label="plain fit", **{**PLAIN_POINTS, "ms": 3})
+    points(ax, rows, plain.at(order), dodge=2.2, horizontal=True, label="plain fit", **{**PLAIN_POINTS, "ms": 3})
     points(
-        ax, rows, corrected.at(order), dodge=2.2, horizontal=True, label="corrected", **{**CORRECTED_POINTS, "ms": 3}
+        ax, rows, corrected.at(order), dodge=-2.2, horizontal=True, label="corrected", **{**CORRECTED_POINTS, "ms": 3}
     )
     name_rows(ax, [named(factors[i], "factor") for i in order])
     ax.axvline(0, color=FAINT, lw=0.6)
@@ -112,11 +106,14 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
 
 def recovery(ax: Axes, true: Numbers, fitted: Numbers, is_bias: Sequence[bool], slope: float) -> None:
     """Fitted against true coefficients, with the identity and the fitted slope of the weights."""
-    for name, bias, marker, color in (("weights", False, "o", PLAIN), ("biases", True, "D", CORRECTED)):
+    looks: Sequence[tuple[str, bool, dict[str, Any]]] = (
+        ("weights", False, {"marker": "o", "color": PLAIN, "mew": 0, "alpha": 0.35 if len(true) > 200 else 0.9}),
+        ("biases", True, {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3}),
+    )
+    for name, bias, look in looks:
         x = [value for value, flag in zip(true, is_bias, strict=True) if flag == bias]
         y = [value for value, flag in zip(fitted, is_bias, strict=True) if flag == bias]
-        alpha = 0.35 if len(x) > 200 else 0.9
-        ax.plot(x, y, marker, ms=4, mew=0, alpha=alpha, color=color, label=name, rasterized=len(x) > MANY)
+        ax.plot(x, y, ls="none", ms=4.5, label=name, rasterized=len(x) > MANY, **look)
     end = 1.05 * max(map(abs, [*true, *fitted]))
     ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
     ax.axline((0, 0), slope=slope, color=PLAIN, lw=1, label=f"slope {slope:.3f}")
@@ -139,40 +136,36 @@ def loss(ax: Axes, epochs: Numbers, losses: Numbers, train: float, bayes: float 
 def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers, bayes: float | None) -> None:
     """Cross-entropy on training and held-out trials over the checkpoints, above the true observer's where it is known.
 
-    The axis ends above the overfitting, not at the first epochs, next to which it would not be seen.
+    The axis ends not far above the best, so that overfitting is seen beside the large losses of the first epochs.
     """
     x, floor = [epoch + 1 for epoch in epochs], bayes or 0
     above_train, above_test = [y - floor for y in train], [y - floor for y in test]
     best = min(range(len(test)), key=test.__getitem__)
-    ax.plot(x, above_test, "s-", ms=3, mfc="white", color=PLAIN, label="held-out trials")
-    ax.plot(x, above_train, "^--", ms=3, color=FAINT, label="training trials")
+    worse = test[-1] - test[best]
+    ax.plot(x, above_test, "s-", ms=3.5, mfc="white", color=PLAIN, label="held-out trials")
+    ax.plot(x, above_train, "^--", ms=3.5, color=DATA, label="training trials")
     ax.plot(x[best], above_test[best], "*", ms=12, color=PLAIN, mec=TRUTH, label=f"best: epoch {x[best]:g}", zorder=4)
+    ax.set_ylabel("cross-entropy (nats)")
     if bayes is not None:
         ax.axhline(0, color=TRUTH, ls="--", lw=1, label="true observer: no prediction can be better")
-    low, top = min(above_train), max(2.5 * above_test[best] if bayes else 1.5 * test[best], 1.2 * above_test[-1])
-    ax.set(
-        ylim=(low - 0.05 * (top - low), top),
-        ylabel=f"cross-entropy{' above' if bayes is not None else ''}\n{'the true observer’s ' if bayes is not None else ''}(nats)",
-    )
-    worse = above_test[-1] - above_test[best]
-    heading(
-        ax,
-        "Overfitting: training improves, held-out predictions get worse"
-        if worse > 0
-        else "Held-out predictions still improve",
-        f"last epoch: {worse:.3g} nats worse on held-out trials than epoch {x[best]:g}" if worse > 0 else "",
-    )
+        ax.set_ylabel("cross-entropy above\nthe true observer's (nats)")
+    low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
+    high += max(0.8 * (high - low), 2 * worse)
+    ax.set_ylim(low - 0.05 * (high - low), high)
+    if worse > 0:
+        note = f"after the last epoch, held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
+        heading(ax, "Overfitting: training trials fit ever better, held-out trials do not", note)
+    else:
+        heading(ax, "No overfitting yet: held-out trials are fitted best after the last epoch")
     _epochs(ax)
-    ax.legend(loc="upper right")
 
 
 def slopes(ax: Axes, epochs: Numbers, slope: Numbers) -> None:
     """Size of the fitted weights, as their slope on the true ones, over the checkpoints."""
-    ax.plot([epoch + 1 for epoch in epochs], slope, "s-", ms=3, mfc="white", color=PLAIN, label="fitted")
-    ax.axhline(1, color=TRUTH, ls="--", lw=1, label="true")
-    ax.set(ylabel="weight slope\n(1: right size)", ylim=(0, None))
+    ax.plot([epoch + 1 for epoch in epochs], slope, "s-", ms=3, mfc="white", color=PLAIN)
+    ax.axhline(1, color=TRUTH, ls="--", lw=1)
+    ax.set(ylabel="size of the weights\n(1: right size)", ylim=(0, None))
     _epochs(ax)
-    ax.legend(loc="upper left")
 
 
 def _epochs(ax: Axes) -> None:

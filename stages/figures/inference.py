@@ -12,7 +12,6 @@ from stages.figures.style import (
     CORRECTED,
     CORRECTED_POINTS,
     FAINT,
-    MANY,
     PLAIN,
     PLAIN_POINTS,
     TRUTH,
@@ -30,9 +29,7 @@ from stages.figures.style import (
 
 def intervals(ax: Axes, title: str, true: Numbers, estimates: Estimates) -> None:
     """Intervals of the weights of one class against the true weights, those that miss them in another colour."""
-    _, low, high = estimates
-    assert low is not None and high is not None
-    hits = [a <= t <= b for t, a, b in zip(true, low, high, strict=True)]
+    hits = [a <= t <= b for t, a, b in zip(true, *estimates.ends(), strict=True)]
     for hit, words, look in ((True, "holds the truth", CORRECTED_POINTS), (False, "misses it", PLAIN_POINTS)):
         rows = [i for i, one in enumerate(hits) if one == hit]
         if rows:
@@ -55,7 +52,8 @@ def coverage(ax: Axes, names: Names, classical: Numbers, corrected: Numbers, lev
     points(ax, at, Estimates(corrected), dodge=2, label="corrected intervals", **CORRECTED_POINTS)
     ax.set(ylabel="true weights inside (fraction)", ylim=(0, 1.03))
     name_ticks(ax, names, "class", most=30)
-    note = "A class's weights share the error of its scale, so they miss together:\nclasses scatter more than the grey band."
+    note = "The weights of a class share the error of its scale: they miss the truth together,\n"
+    note += "so classes scatter more than the grey band."
     heading(ax, "How many intervals hold the truth", note)
     legend_below(ax)
 
@@ -140,17 +138,19 @@ def planning(
 ) -> None:
     """Weight error and held-out cross-entropy to expect of other numbers of trials, and what was measured here."""
     x = table["n_trials"]
-    fitted, corrected = "plain fit", "debiased weights (above), best predictions (below)"
-    for ax, keys in (
-        (above, ("weight_rmse", "debiased_weight_rmse")),
-        (below, ("test_cross_entropy", "test_best_cross_entropy")),
+    for ax, plain, corrected in (
+        (above, "weight_rmse", "debiased_weight_rmse"),
+        (below, "test_cross_entropy", "test_best_cross_entropy"),
     ):
-        for key, label, color, style, look in zip(
-            keys, (fitted, corrected), (PLAIN, CORRECTED), ("--", "-"), (PLAIN_POINTS, CORRECTED_POINTS), strict=True
+        for key, style, words, look in (
+            (plain, "--", "plain fit", PLAIN_POINTS),
+            (corrected, "-", "corrected: debiased weights, best predictions", CORRECTED_POINTS),
         ):
-            ax.plot(x, table[key], color=color, ls=style, label=f"{label}: theory")
+            color, marker = look["color"], {"marker": look["fmt"], "mfc": look.get("mfc", look["color"]), "ms": 6}
             if (found := measured.get(key)) is not None:
-                points(ax, [n_trials], Estimates([found]), label="measured here", **{**look, "ms": 6})
+                ax.plot(n_trials, found, **marker, color=color, zorder=4)
+                ax.plot([], [], **marker, color=color, ls=style, label=f"{words}; line: theory, point: measured here")
+            ax.plot(x, table[key], color=color, ls=style, label=None if found is not None else f"{words}, theory")
         ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     floor = table["bayes_cross_entropy"]
     below.plot(x, floor, color=TRUTH, lw=1, label="true observer: no prediction can be better")

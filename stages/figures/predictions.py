@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -40,16 +41,14 @@ def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: 
     ax.legend(loc="upper center")
 
 
-def calibration(
-    ax: Axes, predicted: Numbers, observed: Numbers, low: Numbers, high: Numbers, line: tuple[float, float] | None
-) -> None:
+def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float] | None) -> None:
     """Observed share of "yes" against the predicted probability, on logit axes, where recalibration is a line.
 
-    line: (intercept, slope) of logit(observed) on logit(predicted); None where the data do not define it.
+    curve: columns predicted, observed, low, high. line: (intercept, slope) of logit(observed) on logit(predicted); None
+    where the data do not define it.
     """
-    edge = logit_axes(ax, Estimates(predicted), Estimates(observed))
-    _diagonal(ax, edge)
-    _curve(ax, edge, Estimates(predicted, low, high), observed, label="observed", **PLAIN_POINTS)
+    edge = logit_axes(ax, curve["predicted"], curve["observed"])
+    _curve(ax, edge, curve, label="observed, by bins", **PLAIN_POINTS)
     if line is not None:
         intercept, slope = line
         ends = [edge, 1 - edge]
@@ -60,10 +59,8 @@ def calibration(
 
 def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: Mapping[str, float | None]) -> None:
     """Calibration of the plain fit (`fitted`), the debiased fit (`debiased`) and the best prediction (`best`)."""
-    columns = [Estimates(curve[key]) for curve in curves.values() for key in ("predicted", "observed")]
-    edge = logit_axes(ax, *columns)
-    _diagonal(ax, edge)
-    looks = {
+    edge = logit_axes(ax, *(curve[key] for curve in curves.values() for key in ("predicted", "observed")))
+    looks: dict[str, tuple[str, float, Mapping[str, Any]]] = {
         "fitted": ("plain fit", -3, PLAIN_POINTS),
         "debiased": ("debiased fit", 0, {"color": DATA, "fmt": "^", "mfc": "white", "ms": 4}),
         "best": ("best prediction", 3, CORRECTED_POINTS),
@@ -72,24 +69,15 @@ def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: M
         words, dodge, look = looks[name]
         slope = slopes[name]
         label = words if slope is None else f"{words}, slope {slope:.3f}"
-        columns = Estimates(curve["predicted"], curve["low"], curve["high"])
-        _curve(ax, edge, columns, curve["observed"], label=label, dodge=dodge, **look)
+        _curve(ax, edge, curve, label=label, dodge=dodge, **look)
     _labels(ax, "Calibration of three predictions")
 
 
-def _diagonal(ax: Axes, edge: float) -> None:
-    ax.plot([edge, 1 - edge], [edge, 1 - edge], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
-
-
-def _curve(ax: Axes, edge: float, at: Estimates, observed: Numbers, **look: object) -> None:
-    """The bins of a curve, those of no yes or no no on the edge of the axes."""
-
-    def inside(values: Numbers) -> list[float]:
-        return [min(max(v, edge), 1 - edge) for v in values]
-
-    assert at.low is not None and at.high is not None
-    estimates = Estimates(inside(observed), inside(at.low), inside(at.high))
-    points(ax, inside(at.middle), estimates, clip_on=False, **look)  # type: ignore[arg-type]
+def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> None:
+    """The bins of a curve; those of no yes or no no stand on the edge of the axes."""
+    inside = {key: [min(max(v, edge), 1 - edge) for v in values] for key, values in curve.items() if key != "responses"}
+    observed = Estimates(inside["observed"], inside["low"], inside["high"])
+    points(ax, inside["predicted"], observed, clip_on=False, **look)
 
 
 def _meaning(slope: float) -> str:

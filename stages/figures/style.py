@@ -1,7 +1,7 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), told apart by colour-blind readers; in grey, markers and lines tell them apart. What is
-true is black, the plain fit vermilion with open squares, what is corrected blue with filled circles.
+Colours are Okabe & Ito's (2008), told apart by colour-blind readers; in grey, markers and lines tell them apart. What
+is true is black, the plain fit vermilion with open squares, what is corrected blue with filled circles.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class Estimates(NamedTuple):
     low: Numbers | None = None
     high: Numbers | None = None
 
+    def ends(self) -> tuple[Numbers, Numbers]:
+        """Of the intervals; where there are none, the estimates themselves."""
+        return self.low or self.middle, self.high or self.middle
+
     def at(self, rows: Sequence[int]) -> Estimates:
         """These rows, in this order."""
         return Estimates(*(None if column is None else [column[i] for i in rows] for column in self))  # type: ignore[arg-type]
@@ -63,8 +67,9 @@ def page(
     size: tuple[float, float] = (5.2, 3.4),
     rows: int = 1,
     columns: int = 1,
+    heights: Sequence[float] | None = None,
 ) -> Iterator[list[Axes]]:
-    """One figure of `rows` or `columns` of panels with common axes, saved when the `with` block ends well.
+    """One figure of panels with common axes, rows of such relative `heights`, saved when the `with` block ends well.
 
     Each format (png, svg, pdf) is saved under the path with its suffix; the same numbers give the same bytes.
 
@@ -73,7 +78,8 @@ def page(
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
         figure = Figure(figsize=size)
-        yield list(figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False).flat)
+        panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
+        yield list(panels.flat)
         for kind in formats:
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
 
@@ -85,16 +91,18 @@ def points(
 
     They are moved by `dodge` points along that axis, so that two of the same position are told apart.
     """
-    middle, low, high = estimates
-    bars = None
-    if low is not None and high is not None:
-        below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
-        bars = [below, [max(b - m, 0) for m, b in zip(middle, high, strict=True)]]
+    middle, (low, high) = estimates.middle, estimates.ends()
+    below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
+    bars = None if estimates.low is None else [below, [max(b - m, 0) for m, b in zip(middle, high, strict=True)]]
     x, y, error = (middle, at, "xerr") if horizontal else (at, middle, "yerr")
-    move = (0, -dodge / 72) if horizontal else (dodge / 72, 0)
-    place = ax.transData + ScaledTranslation(*move, ax.figure.dpi_scale_trans)
-    style = {"lw": 0 if bars is None else 1, "elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look}
-    ax.errorbar(x, y, **{error: bars}, transform=place, **{**style, "ls": "none"})  # type: ignore[arg-type]
+    style: dict[str, Any] = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
+    if dodge:
+        assert isinstance(ax.figure, Figure)
+        right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
+        style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
+        corners = [(v, i) if horizontal else (i, v) for ends in (low, high) for i, v in zip(at, ends, strict=True)]
+        ax.update_datalim(corners)  # which matplotlib does not do for moved points
+    ax.errorbar(x, y, **{**style, error: bars})
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:
@@ -108,7 +116,9 @@ def heading(ax: Axes, title: str, note: str = "") -> None:
 
 def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
     """One legend below the figure, of all panels, each label once."""
-    found = {label: handle for one in (ax, *others) for handle, label in zip(*one.get_legend_handles_labels())}
+    found = {
+        label: handle for one in (ax, *others) for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
+    }
     assert isinstance(ax.figure, Figure)
     ax.figure.legend([*found.values()], [*found], loc="outside lower center", ncols=columns)
 
@@ -121,16 +131,17 @@ def logarithmic(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(lambda y, _: f"{y:.1g}" if f"{y:e}"[0] in "2357" else "")
 
 
-def logit_axes(ax: Axes, *curves: Estimates) -> float:
-    """Both axes logit scales of probabilities, just as far as the curves go; returns the lower end of both."""
-    values = [v for curve in curves for column in curve if column is not None for v in column if 0 < v < 1]
-    edge = max(min([min(v, 1 - v) for v in values] + [0.2]) / 2, CLAMP / 2)
+def logit_axes(ax: Axes, *columns: Numbers) -> float:
+    """Logit scales for probabilities, as far as the columns go, and the diagonal; returns the lower end of both."""
+    smallest = min([min(p, 1 - p) for column in columns for p in column if 0 < p < 1] + [0.2])
+    edge = max(smallest, CLAMP) / 2
     ticks = [p for p in PROBABILITIES if edge <= p <= 1 - edge]
     for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
         scale("logit")
         axis.set_ticks(ticks, [f"{p:.5f}".rstrip("0") for p in ticks])
         axis.set_ticks([], minor=True)
     ax.set(xlim=(edge, 1 - edge), ylim=(edge, 1 - edge), box_aspect=1)
+    ax.plot([edge, 1 - edge], [edge, 1 - edge], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
     return edge
 
 
