@@ -59,7 +59,8 @@ def draw_coefficients(
     with page("biases") as [ax]:
         fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
     with page("weights", size=(8, 3.8)) as [ax]:
-        fits.weights(ax, named(weights["class"][0], "class"), *estimates(weights), weights.get("true"))
+        name = named(weights["class"][0], "class")
+        fits.weights(ax, name, weights["factor"], *estimates(weights), weights.get("true"))
     if "true" in coefficients:
         with page("recovery", size=(4.4, 4.4)) as [ax]:
             slope = metrics["recovery"]["weight_slope"]

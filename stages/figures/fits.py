@@ -36,34 +36,37 @@ def biases(ax: Axes, names: Names, plain: Estimates, corrected: Estimates | None
     n = min(len(names), ROWS)
     rows = range(n)
     if true is not None:
-        ax.plot(rows, true[:n], "_", ms=max(5, 140 / n**0.7), mew=1.6, color=TRUTH, label="true")
+        ax.plot(rows, true[:n], "_", ms=min(24, 140 / n**0.7), mew=1.6, color=TRUTH, label="true")
     points(ax, rows, plain.at(rows), dodge=-2 if corrected else 0, label="plain fit", **PLAIN_POINTS)
     if corrected is not None:
         points(ax, rows, corrected.at(rows), dodge=2, label="corrected", **CORRECTED_POINTS)
     ax.axhline(0, color=FAINT, lw=0.6)
     heading(ax, "Bias of each class", f"the first {n} of {len(names)} classes" if n < len(names) else "")
     ax.set_ylabel("bias (logits)")
-    name_ticks(ax, names[:n], "class", most=30)
+    name_ticks(ax, names[:n], "class", most=20)
     legend_below(ax, columns=3)
 
 
-def weights(ax: Axes, name: str, plain: Estimates, corrected: Estimates | None, true: Numbers | None) -> None:
+def weights(
+    ax: Axes, name: str, factors: Names, plain: Estimates, corrected: Estimates | None, true: Numbers | None
+) -> None:
     """All weights of one class, sorted by the true ones, where they are known, else by the best estimates."""
     best = corrected or plain
-    order = sorted(range(len(plain.middle)), key=(best.middle if true is None else true).__getitem__)
-    ranks = range(1, len(order) + 1)
-    few = len(order) <= ROWS
-    size = 4 if few else 2.5
-    if true is not None:
-        line: dict[str, Any] = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6, "zorder": 2} if few else {"lw": 1, "zorder": 4}
+    order = sorted(range(len(factors)), key=(best.middle if true is None else true).__getitem__)
+    ranks, few = range(len(order)), len(order) <= ROWS
+    dodge, size = (2, 4) if few else (0, 2.5)
+    if true is not None:  # a line through very many sorted marks, which would hide one another
+        line: dict[str, Any] = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6} if few else {"lw": 1, "zorder": 4}
         ax.plot(ranks, [true[i] for i in order], **line, color=TRUTH, label="true")
-    points(ax, ranks, Estimates(plain.at(order).middle), label="plain fit", **{**PLAIN_POINTS, "ms": size})
+    middle = Estimates(plain.at(order).middle)
+    points(ax, ranks, middle, dodge=-dodge if corrected else 0, label="plain fit", **{**PLAIN_POINTS, "ms": size})
     if corrected is not None:
-        points(ax, ranks, corrected.at(order), label="corrected", **{**CORRECTED_POINTS, "ms": size, "zorder": 2.5})
+        look = {**CORRECTED_POINTS, "ms": size, "zorder": 2.5}
+        points(ax, ranks, corrected.at(order), dodge=dodge, label="corrected", **look)
     ax.axhline(0, color=FAINT, lw=0.6)
-    ax.set(
-        xlabel=f"factor, sorted by {'true' if true is not None else 'its'} weight", ylabel="weight (logits per unit)"
-    )
+    ax.set(ylabel="weight (logits per unit)", xlabel=f"factors, sorted by {'true' if true else 'their'} weight")
+    if few:
+        name_ticks(ax, [factors[i] for i in order], ax.get_xlabel(), most=ROWS)
     heading(ax, f"Weights of {name}")
     ax.legend(loc="upper left")
 
@@ -152,11 +155,11 @@ def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers, bayes: 
     low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
     high += max(0.8 * (high - low), 2 * worse)
     ax.set_ylim(low - 0.05 * (high - low), high)
-    if worse > 0:
+    if worse > 0.01 * test[best]:
         note = f"after the last epoch, held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
         heading(ax, "Overfitting: training trials fit ever better, held-out trials do not", note)
     else:
-        heading(ax, "No overfitting yet: held-out trials are fitted best after the last epoch")
+        heading(ax, f"Held-out trials are fitted best after epoch {x[best]:g} of {x[-1]:g}")
     _epochs(ax)
 
 

@@ -51,7 +51,7 @@ def coverage(ax: Axes, names: Names, classical: Numbers, corrected: Numbers, lev
     points(ax, at, Estimates(classical), dodge=-2, label="classical intervals", **PLAIN_POINTS)
     points(ax, at, Estimates(corrected), dodge=2, label="corrected intervals", **CORRECTED_POINTS)
     ax.set(ylabel="true weights inside (fraction)", ylim=(0, 1.03))
-    name_ticks(ax, names, "class", most=30)
+    name_ticks(ax, names, "class", most=20)
     note = "The weights of a class share the error of its scale: they miss the truth together,\n"
     note += "so classes scatter more than the grey band."
     heading(ax, "How many intervals hold the truth", note)
@@ -143,14 +143,12 @@ def planning(
         (below, "test_cross_entropy", "test_best_cross_entropy"),
     ):
         for key, style, words, look in (
-            (plain, "--", "plain fit", PLAIN_POINTS),
-            (corrected, "-", "corrected: debiased weights, best predictions", CORRECTED_POINTS),
+            (plain, "--", "plain fit, theory", PLAIN_POINTS),
+            (corrected, "-", "corrected (debiased weights, best predictions), theory", CORRECTED_POINTS),
         ):
-            color, marker = look["color"], {"marker": look["fmt"], "mfc": look.get("mfc", look["color"]), "ms": 6}
+            ax.plot(x, table[key], color=look["color"], ls=style, label=words)
             if (found := measured.get(key)) is not None:
-                ax.plot(n_trials, found, **marker, color=color, zorder=4)
-                ax.plot([], [], **marker, color=color, ls=style, label=f"{words}; line: theory, point: measured here")
-            ax.plot(x, table[key], color=color, ls=style, label=None if found is not None else f"{words}, theory")
+                points(ax, [n_trials], Estimates([found]), **{**look, "ms": 6})
         ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     floor = table["bayes_cross_entropy"]
     below.plot(x, floor, color=TRUTH, lw=1, label="true observer: no prediction can be better")
@@ -161,5 +159,5 @@ def planning(
     below.yaxis.set_minor_formatter("{x:g}")
     for axis in (above.yaxis, below.yaxis, below.xaxis):
         axis.set_major_formatter(number)
-    heading(above, "How many trials?")
+    heading(above, "How many trials?", "points: measured here" if measured else "")
     legend_below(above, below, columns=1)

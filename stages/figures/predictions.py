@@ -25,7 +25,7 @@ from stages.figures.style import (
     points,
 )
 
-BARS = "bars: 95 % intervals of the share of yes in a bin of like predictions"
+BARS = "bars: 95 % interval of each bin; slope below 1: overconfident"
 
 
 def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None) -> None:
@@ -35,10 +35,10 @@ def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: 
         ax.stairs(true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
     ax.stairs(fitted, edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
     ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(-0.02, 1.02), yscale="log")
-    ax.set_ylim(0.5, None)
+    ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
     ax.yaxis.set_major_formatter(number)
     heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
-    ax.legend(loc="upper center")
+    ax.legend(loc="upper center", ncols=2)
 
 
 def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float] | None) -> None:
@@ -53,7 +53,7 @@ def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float
         intercept, slope = line
         ends = [edge, 1 - edge]
         fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
-        ax.plot(ends, fitted, color=PLAIN, lw=1, label=f"slope {slope:.3f}: {_meaning(slope)}")
+        ax.plot(ends, fitted, color=PLAIN, lw=1, label=f"slope {slope:.3f}")
     _labels(ax, "Calibration on held-out trials")
 
 
@@ -78,10 +78,6 @@ def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> 
     inside = {key: [min(max(v, edge), 1 - edge) for v in values] for key, values in curve.items() if key != "responses"}
     observed = Estimates(inside["observed"], inside["low"], inside["high"])
     points(ax, inside["predicted"], observed, clip_on=False, **look)
-
-
-def _meaning(slope: float) -> str:
-    return "overconfident" if slope < 0.98 else "underconfident" if slope > 1.02 else "calibrated"
 
 
 def _labels(ax: Axes, title: str) -> None:
@@ -109,7 +105,7 @@ def psychometric(
     for key, label, color, style, width in (
         ("true", "true", TRUTH, "--", 1.2),
         ("logistic", "logistic", PLAIN, "-.", 1.2),
-        ("fitted", "with guess and lapse rates", CORRECTED, "-", 1.6),
+        ("fitted", "with guess and lapse rates" if guess_rate or lapse_rate else "fitted", CORRECTED, "-", 1.6),
     ):
         if key in curves:
             ax.plot(x, curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
