@@ -113,6 +113,8 @@ def _describe(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return " or ".join(_describe(option, schema) for option in part["anyOf"])
     if "enum" in part or "const" in part:
         return " or ".join(str(value) for value in part.get("enum", [part.get("const")]))
+    if part["type"] == "array" and "enum" in part["items"]:
+        return f"a list of {_describe(part['items'], schema)}"
     words = {
         "integer": "an integer",
         "number": "a number",
