@@ -14,6 +14,7 @@ from scipy.special import expit, ndtr, ndtri, xlogy
 from hdlogit.asymptotics.equations import Asymptotics, Trials, trials
 from hdlogit.asymptotics.logistic_normal import logit_of_probability
 from hdlogit.asymptotics.theory import solve
+from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
 
@@ -25,9 +26,8 @@ def debiased_logits(a: Asymptotics, logits: ArrayLike) -> Array:
     """β0 + (V − b) / α: the logits of the debiased weights. Right on average over fits, not the best
     prediction.
     """
-    return with_asymptotes(
-        a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha, a.guess_rate, a.lapse_rate
-    )
+    debiased = a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha
+    return log_odds(debiased, a.guess_rate, a.lapse_rate).astype(np.float64)
 
 
 def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
@@ -38,15 +38,7 @@ def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
     computed from.
     """
     mean = a.intercept + a.slope_of_truth * (np.asarray(logits, dtype=np.float64) - a.b)
-    return with_asymptotes(logit_of_probability(mean, a.sd_of_truth), a.guess_rate, a.lapse_rate)
-
-
-def with_asymptotes(logits: ArrayLike, guess_rate: ArrayLike, lapse_rate: ArrayLike) -> Array:
-    """logit of g + (1 − g − l) σ(t) at t = logits; t itself where g = l = 0."""
-    t, g, rates = np.asarray(logits, dtype=np.float64), np.asarray(guess_rate), np.add(guess_rate, lapse_rate)
-    if not rates.any():
-        return t
-    return np.asarray(np.log(g + (1 - rates) * expit(t)) - np.log(np.asarray(lapse_rate) + (1 - rates) * expit(-t)))
+    return log_odds(logit_of_probability(mean, a.sd_of_truth), a.guess_rate, a.lapse_rate).astype(np.float64)
 
 
 # --- what to expect --------------------------------------------------------------------------------
@@ -81,7 +73,7 @@ def predict(a: Asymptotics) -> Predictions:
     return Predictions(
         training=training_cross_entropy(a),
         held_out=_mean(q, _loss(q.v)),
-        debiased=_mean(q, _loss(with_asymptotes(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling))),
+        debiased=_mean(q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))),
         best=-float((xlogy(q.response, q.response) * q.dv).sum()),
         bayes=bayes[0],
         brier_held_out=_mean(q, expit(q.v) ** 2),

@@ -46,6 +46,13 @@ def surprisal(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) ->
     return np.asarray(np.log1p(np.exp(-np.abs(logits))) - ends)
 
 
+def log_odds(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
+    """log p / (1 - p) of p = g + (1 - g - l) / (1 + exp(-logit)), element-wise; the logit itself where g = l = 0."""
+    if not np.any(guess_rate) and not np.any(lapse_rate):
+        return np.asarray(logits)
+    return surprisal(-logits, lapse_rate, guess_rate) - surprisal(logits, guess_rate, lapse_rate)
+
+
 def cross_entropy(
     logits: Floats, responses: NDArray[np.bool_], guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0
 ) -> Floats:
