@@ -116,7 +116,8 @@ class Outputs:
         Weights are rounded to float32. Each bias changes with them, so that the logit at the factors' `means`
         (n_factors,) stays what it was, and is rounded to BIAS_STEP.
         """
-        weights = coefficients[:-1].astype(np.float32)
+        with np.errstate(over="ignore", under="ignore"):  # refused below
+            weights = coefficients[:-1].astype(np.float32)
         if not np.isfinite(weights).all() or ((weights == 0) & (coefficients[:-1] != 0)).any():
             raise InputError(f"{DATA / name}: a weight is beyond float32's range, 1e-45 to 3e38; rescale its factor")
         bias = coefficients[-1] + means @ (coefficients[:-1] - weights)

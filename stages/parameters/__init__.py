@@ -75,10 +75,11 @@ class Evaluate(Section):
 
 
 class Plot(Section):
-    """What is drawn and how finely."""
+    """What is drawn, how finely, and in which formats."""
 
     class_index: Annotated[int, Field(ge=0, le=9_999)]
     dpi: Annotated[int, Field(ge=30, le=600)]
+    formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
 
 
 class Parameters(Section):
