@@ -20,8 +20,6 @@ from comparisons.experiments.grid import Value
 from comparisons.experiments.results import Line, Row
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from stages.errors import InputError
-from tests.conftest import ROOT
-from tests.revisions import Repository
 
 PARAMS: dict[str, Value] = {
     "simulate.seed": 1973,
@@ -210,9 +208,9 @@ def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> 
     assert len(list(csv.DictReader(table.open()))) == len(values)
 
 
-def test_the_command_says_in_one_line_that_nothing_was_run(repository: Repository) -> None:
-    command = ("python", "-m", "comparisons.experiments.chart", "test.loss", "train.epochs")
-    done = repository.run(*command, PYTHONPATH=str(ROOT))
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "make experiments" in done.stderr
-    assert "nowhere is no commit" in repository.run(*command, "--rev", "nowhere", PYTHONPATH=str(ROOT)).stderr
+@pytest.mark.usefixtures("repository")
+def test_where_nothing_was_run_it_says_so() -> None:
+    with pytest.raises(InputError, match="make experiments"):
+        results.choose(results.load(), "*", "train.epochs")
+    with pytest.raises(InputError, match="nowhere is no commit"):
+        results.load("nowhere")

@@ -137,13 +137,15 @@ def test_the_table_of_a_group_says_where_no_estimate_exists(ran: Ran) -> None:
     ]
 
 
-def test_changes_that_are_not_committed_are_refused(untried: Repository, tmp_path: Path) -> None:
+def test_changes_that_are_not_committed_are_refused(
+    untried: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = untried.copy(tmp_path / "repository")
+    monkeypatch.chdir(repository.folder)
+    runner.check_clean()
     repository.write("params.yaml", "train: {solver: adam, epochs: 11, seconds: 0}\n")
-    result = run_grid(repository)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: the workspace has changes (params.yaml): commit them")
-    assert len(result.stderr.splitlines()) == 1
+    with pytest.raises(InputError, match=r"the workspace has changes \(params.yaml\): commit them"):
+        runner.check_clean()
 
 
 def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it() -> None:
@@ -151,7 +153,9 @@ def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it() 
     assert runner.is_there(asked, results.Row("ridge-1", {"train.ridge": 1.0}, {}))
     assert not runner.is_there(asked, None)
     other = results.Row("ridge-1", {"train.ridge": 2}, {})
-    with pytest.raises(InputError, match=r"other parameters than train\.ridge=1; remove it with `dvc exp remove ridge-1`"):
+    with pytest.raises(
+        InputError, match=r"other parameters than train\.ridge=1; remove it with `dvc exp remove ridge-1`"
+    ):
         runner.is_there(asked, other)
     assert not runner.is_there(asked, replace(other, no_estimate=True))
 

@@ -21,11 +21,12 @@ from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
 from stages.errors import run
-from stages.figures.style import FAINT, FIT, OTHER, TRUTH, page
+from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, page
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
-COLORS = (FIT, OTHER, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
+COLORS = (PLAIN, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
+THEORY = "#009E73"
 NAMES = {
     "simulate.n_trials": "training trials",
     "train.num_epochs": "epochs of Adam",
@@ -97,7 +98,7 @@ def draw(ax: Axes, lines: Sequence[Line], *, join: bool) -> None:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in "235" else "")
     series = itertools.groupby(lines, key=lambda line: line.series)
-    for (name, each), color, marker in zip(series, itertools.cycle(COLORS), itertools.cycle("os^DvP"), strict=False):
+    for (name, each), color, marker in zip(series, itertools.cycle(COLORS), itertools.cycle("so^DvP"), strict=False):
         members = [line for line in each if line.mean is not None]
         at = [position[line.value] for line in members]
         means = [line.mean or 0.0 for line in members]
@@ -149,7 +150,7 @@ def draw_theory(ax: Axes, metric: str, params: Mapping[str, Value]) -> None:
     values = expected.expected(metric, params, x)
     if values:
         bottom, top = ax.get_ylim()
-        ax.plot(x, [np.nan if y is None else y for y in values], color=OTHER, label="theory")
+        ax.plot(x, [np.nan if y is None else y for y in values], color=THEORY, label="theory")
         ax.set(xlim=(low, high), ylim=(bottom, top))  # theory goes to infinity at the threshold; the points decide
 
 
