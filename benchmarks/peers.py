@@ -18,9 +18,7 @@ def torch_lbfgs(factors: Array, responses: NDArray[np.bool_], tolerance: float) 
     x, y = torch.from_numpy(factors), torch.from_numpy(responses).double()
     w = torch.zeros(x.shape[1] + 1, y.shape[1], dtype=torch.float64)
     w.grad = torch.zeros_like(w)
-    steps = torch.optim.LBFGS(
-        [w], 1, 10_000, 20_000, tolerance, 0, history_size=10, line_search_fn="strong_wolfe"
-    )
+    steps = torch.optim.LBFGS([w], 1, 10_000, 20_000, tolerance, 0, history_size=10, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         z = torch.addmm(w[-1], x, w[:-1])

@@ -73,7 +73,9 @@ def predict(a: Asymptotics) -> Predictions:
     return Predictions(
         training=training_cross_entropy(a),
         held_out=_mean(q, _loss(q.v)),
-        debiased=_mean(q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))),
+        debiased=_mean(
+            q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))
+        ),
         best=-float((xlogy(q.response, q.response) * q.dv).sum()),
         bayes=bayes[0],
         brier_held_out=_mean(q, expit(q.v) ** 2),

@@ -39,8 +39,9 @@ def prediction_scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
 def recovered(fit: Fit) -> Findings:
     """The table of coefficients, and how close they come to the observer's."""
     table = {**coefficient_rows(fit), "fitted": fit.coefficients.T.ravel()}
-    known = fit.observer is not None
-    metrics = {"recovery": recovery.recovery(fit.coefficients, fit.observer.coefficients)} if known else {}
+    if fit.observer is None:
+        return Findings(tables={"coefficients.csv": table})
+    metrics = {"recovery": recovery.recovery(fit.coefficients, fit.observer.coefficients)}
     return Findings(metrics, {"coefficients.csv": table})
 
 
