@@ -43,6 +43,18 @@ class Project:
         self.params = folder / "params.yaml"
         self.data = folder / "data"
 
+    @classmethod
+    def small(cls, folder: Path) -> Project:
+        """A small project in a new folder: nothing but params.yaml."""
+        folder.mkdir()
+        shutil.copy(ROOT / "params.yaml", folder)
+        project = cls(folder)
+        project.set(**SMALL)
+        return project
+
+    def copy_to(self, folder: Path) -> Project:
+        return Project(Path(shutil.copytree(self.folder, folder, symlinks=True)))
+
     def set(self, **sections: Mapping[str, Any]) -> None:
         """Change keys of params.yaml: project.set(train={"num_epochs": 3})."""
         params = yaml.safe_load(self.params.read_text())
@@ -114,19 +126,19 @@ def new_project(folder: Path) -> Project:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A small project, without DVC, in which nothing was run; the current folder."""
-    return _here(_unused(tmp_path / "project"), monkeypatch)
+    return _here(Project.small(tmp_path / "project"), monkeypatch)
 
 
 @pytest.fixture
 def results(simulated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A small project, without DVC, whose stages have run; the current folder."""
-    return _here(_copied(simulated, tmp_path / "results"), monkeypatch)
+    return _here(simulated.copy_to(tmp_path / "results"), monkeypatch)
 
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """What `results` is a copy of. Not to be changed."""
-    small = _unused(tmp_path_factory.mktemp("simulated") / "project")
+    small = Project.small(tmp_path_factory.mktemp("simulated") / "project")
     with contextlib.chdir(small.folder):
         run_here(*STAGES)
     return small
@@ -153,19 +165,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def copy(finished: Project, tmp_path: Path) -> Project:
     """A copy of `finished` that may be changed."""
-    return _copied(finished, tmp_path / "copy")
-
-
-def _unused(folder: Path) -> Project:
-    folder.mkdir()
-    shutil.copy(ROOT / "params.yaml", folder)
-    small = Project(folder)
-    small.set(**SMALL)
-    return small
-
-
-def _copied(project: Project, folder: Path) -> Project:
-    return Project(Path(shutil.copytree(project.folder, folder, symlinks=True)))
+    return finished.copy_to(tmp_path / "copy")
 
 
 def _here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:

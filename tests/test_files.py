@@ -300,9 +300,10 @@ def test_rows_written_to_the_file_are_rows_of_the_array(dtype: str, project: Pro
 
 def stored(coefficients: Array, means: Array) -> Array:
     """Coefficients as they are read again."""
-    classes = {"iterations": [1], "evaluations": [1], "max_gradient": [0.0], "converged": [True]}
+    n = coefficients.shape[1]
+    evidence = {"iterations": [1] * n, "evaluations": [1] * n, "max_gradient": [0.0] * n, "converged": [True] * n}
     with Outputs("train") as outputs:
-        outputs.model("model.safetensors", coefficients, means, solver="adam", ridge=0.0, checkpoints=[], **classes)
+        outputs.model("model.safetensors", coefficients, means, solver="adam", ridge=0.0, checkpoints=[], **evidence)
     return np.asarray(read_model().coefficients)
 
 
