@@ -16,7 +16,7 @@ from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
 
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
-NOTABLE = (
+NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
     2.0  # root mean square difference of noises, in units of chance: Gaussian factors reached 1.4 (docs/theory.md)
 )
 
@@ -222,7 +222,7 @@ def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: 
     """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors.
 
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
-    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2 Σ D²)/Σ D.
+    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
     """
     if setting.ridge:  # factors that are not isotropic were refused
         return None
@@ -232,7 +232,8 @@ def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: 
     along = float(spread @ noise[:p, :p] @ spread) / squared**2
     beside = np.diag(noise)[:p] - (along - expected / squared) * weights**2
     ratio = beside / (expected * setting.precision)
-    by_chance = np.sqrt(2 * (d**2).mean() / setting.units.n_trials) / d.mean()
+    counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
+    by_chance = np.sqrt(2 / max(counting - p, 1.0))
     if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
         return None
     worst = int(np.abs(np.log(np.maximum(ratio, 1e-9))).argmax())
