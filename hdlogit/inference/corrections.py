@@ -17,8 +17,6 @@ from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-    2.0  # root mean square difference of noises, in units of chance: Gaussian factors reached 1.4 (docs/theory.md)
-)
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
