@@ -6,10 +6,10 @@
     python -m benchmarks.coverage --sweep 2000       solves so many random cases, none may fail
 
 Per design (`benchmarks.designs`) factors and truth are fixed, a fifth of the weights are zero, and responses are drawn
-anew for each replicate; replicates are fitted at once, as classes that share the factors. Beside the coverage of the
-worst factor stands what chance alone makes of the worst of so many perfect intervals. What misses the goals is named. With ridge the
-theory is about factors that are drawn too (given them, a weight is also pulled towards those it happens to correlate
-with), so they are drawn anew for every ten replicates.
+anew for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory is
+about factors that are drawn, too (given them, a weight is also pulled towards those that it happens to correlate with),
+so they are drawn anew for every ten replicates. Beside the coverage of the worst factor stands what chance alone makes
+of the worst of so many perfect intervals. What misses the goals is named.
 """
 
 import argparse

@@ -138,8 +138,8 @@ def test_leave_one_out_logits_and_scores_are_those_of_refits() -> None:
     assert inference.theory.b == pytest.approx(float((problem.factors @ coefficients[:-1] + coefficients[-1]).mean()))
     wrong = np.where(problem.responses[:, 0], -left_out, left_out)
     scores = inference.leave_one_out
-    assert scores.plain.cross_entropy == pytest.approx(np.logaddexp(0, wrong).mean(), rel=2e-3)
-    assert scores.plain.brier == pytest.approx((expit(wrong) ** 2).mean(), rel=2e-3)
+    assert scores.plain.cross_entropy == pytest.approx(np.logaddexp(0, wrong).mean(), rel=5e-3)
+    assert scores.plain.brier == pytest.approx((expit(wrong) ** 2).mean(), rel=5e-3)
     assert scores.best.cross_entropy < scores.plain.cross_entropy
 
 

@@ -16,9 +16,7 @@ from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
 
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
-NOTABLE = (
-    2.0  # root mean square difference of noises, in units of chance: Gaussian factors reached 1.4 (docs/theory.md)
-)
+NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
@@ -80,10 +78,7 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
     scale = (_logistic_scale if setting.rates == (0, 0) else _link_scale)(minimum, left, seen, setting)
     a = scale.theory
     corrected = weights / a.alpha
-    spread = setting.correlation @ weights  # u
-    along = float(spread @ noise[:-1, :-1] @ spread) / float(weights @ spread) ** 2  # v_u
-    stretch = seen.fraction * np.sqrt(max(np.nan_to_num(scale.variance) - along, 0.0)) * corrected
-    covariance = noise[:-1, :-1] / a.alpha**2 + np.outer(stretch, stretch)
+    covariance = _known_length(noise[:-1, :-1], weights, seen.fraction, scale.variance, setting) / a.alpha**2
     bias_variance = max(scale.intercept_variance, noise[-1, -1] / a.alpha**2)
     offset = units.centre / units.scale
     to_bias = np.append(-offset, 1.0)
@@ -98,12 +93,28 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
         noise=noise / np.outer(factor, factor),
         signal_error=float(np.sqrt(scale.variance)),
         certificate=_certificate(minimum, left, setting),
-        note=_note(a, noise, weights, along, left, setting),
+        note=_note(a, noise, weights, left, setting),
         leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
         guess_rate=a.guess_rate,
         lapse_rate=a.lapse_rate,
         link=scale.link,
     )
+
+
+def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
+    """Noise (p, p) of weights whose length is known by other means, with that variance of its logarithm.
+
+    (I − P) N (I − P)ᵀ + variance · c⁴ ŵŵᵀ with P = c² ŵuᵀ/(ŵ·u), u = Σŵ: errors of ŵ along itself are taken out. c² ŵ
+    is, but for the scale, the mean of β given ŵ: without signal there is no length to know.
+    """
+    if np.isnan(variance):
+        return noise
+    spread = setting.correlation @ weights  # u
+    pull = fraction / float(weights @ spread)
+    moved = noise @ spread
+    cross = pull * np.outer(weights, moved)
+    along = pull**2 * float(spread @ moved) + fraction**2 * variance
+    return noise - cross - cross.T + along * np.outer(weights, weights)
 
 
 def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
@@ -205,19 +216,22 @@ def _link(left: LeftOut, seen: Observed, rates: Rates) -> Link:
     return fit_link(seen.index, slope, sd, left.response, guess_rate=rates[0], lapse_rate=rates[1])
 
 
-def _note(a: Asymptotics, noise: Array, weights: Array, along: float, left: LeftOut, setting: Setting) -> str | None:
+def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
     """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors.
 
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
-    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2 Σ D²)/Σ D.
+    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
     """
     if setting.ridge:  # factors that are not isotropic were refused
         return None
     p, d = len(weights), left.curvature
-    expected = a.s**2 / p
-    beside = np.diag(noise)[:p] - (along - expected / float(weights @ setting.correlation @ weights)) * weights**2
+    expected, spread = a.s**2 / p, setting.correlation @ weights
+    squared = float(weights @ spread)
+    along = float(spread @ noise[:p, :p] @ spread) / squared**2
+    beside = np.diag(noise)[:p] - (along - expected / squared) * weights**2
     ratio = beside / (expected * setting.precision)
-    by_chance = np.sqrt(2 * (d**2).mean() / setting.units.n_trials) / d.mean()
+    counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
+    by_chance = np.sqrt(2 / max(counting - p, 1.0))
     if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
         return None
     worst = int(np.abs(np.log(np.maximum(ratio, 1e-9))).argmax())
