@@ -1,84 +1,215 @@
-"""The figures: complete labels, the numbers that were given, and the same bytes every time."""
+"""The figures: the numbers that were given, complete labels, and the same bytes every time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from stages import plot
-from stages.figures import fits
-from tests.conftest import Project
+from stages import evaluate, plot, ridge, simulate, train
+from stages.figures import fits, inference, predictions, style
+from stages.figures.style import Estimates
+from tests.conftest import ROOT
+
+SHARES = {"predicted": [0.001, 0.4, 0.9], "observed": [0.0, 0.5, 0.8], "low": [0, 0.4, 0.7], "high": [0.01, 0.6, 0.9]}
 
 
 @pytest.fixture
 def ax() -> Axes:
-    return Figure().add_subplot()
+    return Figure(layout="constrained").add_subplot()
 
 
-def drawn(ax: Axes, label: str) -> list[list[float]]:
-    """The points of the line with this label."""
-    (line,) = [line for line in ax.get_lines() if str(line.get_label()).startswith(label)]
-    points: list[list[float]] = np.asarray(line.get_xydata()).tolist()
-    return points
+def drawn(ax: Axes, label: str) -> list[tuple[float, float]]:
+    """The points of the line, or of the estimates, with this label."""
+    lines = {str(line.get_label()): line for line in ax.get_lines()}
+    lines |= {str(bars.get_label()): bars.lines[0] for bars in ax.containers if isinstance(bars, ErrorbarContainer)}
+    line = lines.get(label) or next(line for name, line in lines.items() if name.startswith(label))
+    x, y = (np.asarray(data).tolist() for data in (line.get_xdata(), line.get_ydata()))
+    return list(zip(x, y, strict=True))
 
 
-def test_the_numbers_given_are_the_numbers_drawn(ax: Axes) -> None:
-    fits.weights(ax, 4, [1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
-    assert drawn(ax, "fitted") == [[0, 1], [1, 2], [2, 3]]
-    assert drawn(ax, "true") == [[0, 1.5], [1, 2.5], [2, 3.5]]
-    assert "class 4" in ax.get_title(loc="left") + ax.get_title()
+def bars(ax: Axes, label: str) -> list[list[float]]:
+    """The ends of the intervals with this label, each [low, high]."""
+    found = [each for each in ax.containers if isinstance(each, ErrorbarContainer) and each.get_label() == label]
+    lines = found[0].lines[2][0].get_segments()
+    across = 0 if lines[0][0][1] == lines[0][1][1] else 1
+    return [[line[0][across], line[1][across]] for line in lines]
 
 
-def test_recovery_tells_weights_from_biases(ax: Axes) -> None:
+def legend(figure: Any) -> list[str]:
+    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+
+
+def rows(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.get_yticklabels()]
+
+
+def test_weights_are_sorted_by_the_truth_and_named_where_they_are_few(ax: Axes) -> None:
+    fits.weights(ax, "class 4", ["a", "b", "c"], Estimates([1.0, 2.0, 3.0]), None, [2.5, 3.5, 1.5])
+    assert drawn(ax, "plain fit") == [(0, 3), (1, 1), (2, 2)]
+    assert drawn(ax, "true") == [(0, 1.5), (1, 2.5), (2, 3.5)]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["c", "a", "b"]
+    assert "class 4" in ax.get_title(loc="left")
+
+
+def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(ax: Axes) -> None:
+    plain = Estimates([2.0, -3.0], [1.0, -4.0], [3.0, -2.0])
+    corrected = Estimates([1.5, -2.0], [0.5, -3.0], [2.5, -1.0])
+    fits.forest(ax, "choice", ["contrast", 7.0], plain, corrected)
+    assert rows(ax) == ["factor 7", "contrast"]
+    assert drawn(ax, "corrected") == [(-2, 0), (1.5, 1)]
+    assert bars(ax, "corrected") == [[-3, -1], [0.5, 2.5]]
+    assert bars(ax, "plain fit") == [[-4, -2], [1, 3]]
+
+
+def test_of_many_factors_a_forest_plot_shows_the_largest_and_says_where_the_rest_is(ax: Axes) -> None:
+    values = [i - 50.5 for i in range(101)]
+    many = Estimates(values, values, values)
+    fits.forest(ax, "choice", [f"x{i}" for i in range(101)], many, many)
+    assert len(rows(ax)) == fits.ROWS
+    assert rows(ax)[0] == "x0"
+    assert rows(ax)[-1] == "x100"
+    assert "the other 41 are from -20 to 20" in ax.texts[0].get_text()
+    assert fits.forest_size(101) == fits.forest_size(1000)
+
+
+def test_recovery_tells_weights_from_biases_on_equal_axes(ax: Axes) -> None:
     fits.recovery(ax, [1.0, 2.0, 3.0], [1.1, 2.2, 3.3], [False, True, False], slope=1.1)
-    assert drawn(ax, "weights") == [[1, 1.1], [3, 3.3]]
-    assert drawn(ax, "biases") == [[2, 2.2]]
-    assert "slope 1.100" in [text.get_text() for text in ax.get_legend().get_texts()]  # type: ignore[union-attr]
+    assert drawn(ax, "weights") == [(1, 1.1), (3, 3.3)]
+    assert drawn(ax, "biases") == [(2, 2.2)]
+    assert drawn(ax, "slope 1.100")
+    assert ax.get_xlim() == ax.get_ylim()
 
 
-def test_the_floor_is_left_out_where_no_truth_is_known(ax: Axes) -> None:
-    fits.loss(ax, [0, 1], [0.5, 0.4], 0.39, bayes=None)
+def test_the_trajectory_marks_the_best_epoch_and_ends_near_the_overfitting(ax: Axes) -> None:
+    fits.trajectory(ax, [0, 1, 3, 7], [9.0, 0.5, 0.3, 0.2], [9.0, 0.7, 0.6, 0.8], bayes=0.4)
+    assert np.allclose(drawn(ax, "best: epoch 4"), [(4, 0.2)])
+    assert np.allclose(drawn(ax, "training trials")[-1], (8, -0.2))
+    assert ax.get_ylim()[1] < 1
+    assert "Overfitting" in ax.get_title(loc="left")
+
+
+def test_without_the_truth_or_overfitting_the_trajectory_claims_neither(ax: Axes) -> None:
+    fits.trajectory(ax, [0, 1], [0.6, 0.5], [0.7, 0.6], bayes=None)
+    assert drawn(ax, "held-out trials") == [(1, 0.7), (2, 0.6)]
+    assert "Overfitting" not in ax.get_title(loc="left")
     assert not [line for line in ax.get_lines() if "true observer" in str(line.get_label())]
 
 
-def test_every_figure_is_drawn_with_labels_and_the_size_that_was_asked(
-    results: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, Figure] = {}
-    save = Figure.savefig
-
-    def remember(figure: Figure, path: Path, **options: object) -> None:
-        seen[path.stem] = figure
-        save(figure, path, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Figure, "savefig", remember)
-    results.set(plot={"dpi": 50})
-    plot.main()
-    assert set(seen) == {"probabilities", "biases", "weights", "loss", "recovery", "calibration", "trajectory"}
-    for name, figure in seen.items():
-        panels = figure.get_axes()
-        assert panels[-1].get_xlabel(), name
-        assert all(panel.get_ylabel() for panel in panels), name
-        assert all(panel.get_legend() for panel in panels), name
-        width, height = figure.get_size_inches()
-        assert imread(results.data / "figures" / f"{name}.png").shape[:2] == (round(height * 50), round(width * 50))
+def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_edge(ax: Axes) -> None:
+    predictions.calibration(ax, SHARES, line=(0.5, 0.8))
+    low = ax.get_xlim()[0]
+    assert drawn(ax, "observed") == [(0.001, low), (0.4, 0.5), (0.9, 0.8)]
+    for p, share in drawn(ax, "slope 0.800"):
+        assert math.log(share / (1 - share)) == pytest.approx(0.5 + 0.8 * math.log(p / (1 - p)))
+    assert ax.get_xscale() == ax.get_yscale() == "logit"
 
 
-def test_the_same_numbers_give_the_same_bytes(results: Project) -> None:
-    def drawn_bytes() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in (results.data / "figures").iterdir()}
-
-    before = drawn_bytes()
-    plot.main()
-    assert drawn_bytes() == before
+def test_no_line_is_drawn_where_the_data_define_none(ax: Axes) -> None:
+    predictions.calibration(ax, SHARES, line=None)
+    predictions.predictions(ax, {"fitted": SHARES, "best": SHARES}, {"fitted": None, "best": 1.0})
+    assert not [line for line in ax.get_lines() if "slope" in str(line.get_label())]
 
 
-def test_a_class_that_is_not_there_is_refused(results: Project, refuses: Callable[..., str]) -> None:
-    results.set(plot={"class_index": 2})
-    assert "plot.class_index = 2" in refuses(plot.main)
+def test_a_psychometric_curve_shows_bins_and_asymptotes(ax: Axes) -> None:
+    curves = {"index": [-1.0, 1.0], "fitted": [0.2, 0.8], "logistic": [0.1, 0.9]}
+    predictions.psychometric(ax, "choice", [0.0], Estimates([0.5], [0.4], [0.6]), curves, 0.05, 0.1)
+    assert drawn(ax, "with guess and lapse rates") == [(-1, 0.2), (1, 0.8)]
+    assert bars(ax, "responses") == [[0.4, 0.6]]
+    assert {"guess rate 0.05", "lapse rate 0.1"} <= {text.get_text() for text in ax.texts}
+    assert "true" not in legend(ax.figure)
+
+
+def test_the_check_on_the_own_factors_starts_with_the_worst(ax: Axes) -> None:
+    inference.factor_coverage(ax, ["a", "b"], [0.8, 0.9], [0.95, 0.93], [0.94, 0.96], 0.95, 1000)
+    assert rows(ax) == ["b", "a"]
+    assert drawn(ax, "corrected intervals") == [(0.93, 0), (0.95, 1)]
+    assert drawn(ax, "perfect intervals") == [(0.94, 0), (0.96, 1)]
+    assert ax.yaxis_inverted()
+
+
+def test_replication_marks_groups_without_an_estimate(ax: Axes) -> None:
+    plain, corrected = (Estimates([a, math.nan], [0.5, math.nan], [2.0, math.nan]) for a in (1.3, 1.1))
+    inference.replication(ax, ["monday", "tuesday"], plain, corrected, {"plain": (1.3, 0.1), "corrected": (1.1, 0.05)})
+    assert drawn(ax, "no estimate exists")[0][0] == 1
+    assert drawn(ax, "corrected")[0] == (0, 1.1)
+    assert "plain fit, mean: 1.30 ± 0.10" in legend(ax.figure)
+
+
+@pytest.mark.parametrize("dodge", [0, 3])
+def test_the_axes_hold_whole_intervals(ax: Axes, dodge: float) -> None:
+    style.points(ax, [0, 1], Estimates([1.0, 2.0], [-5.0, 1.0], [3.0, 9.0]), dodge=dodge, fmt="o")
+    low, high = ax.get_ylim()
+    assert low < -5
+    assert high > 9
+
+
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The figures of small fits, by solver."""
+    folders = {}
+    for solver, formats in FORMATS.items():
+        folder = tmp_path_factory.mktemp(solver)
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        params["simulate"] |= {
+            "n_factors": 4,
+            "n_classes": 2,
+            "n_trials": 300,
+            "n_test_trials": 200,
+            "weight_scale": 0.8,
+        }
+        params["train"] |= {"solver": solver, "num_epochs": 5, "device": "cpu"}
+        params["plot"] |= {"class_index": 1, "dpi": 40, "formats": [*formats]}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        with contextlib.chdir(folder):
+            for stage in (simulate, ridge, train, evaluate, plot):
+                stage.main()
+        folders[solver] = folder
+    return folders
+
+
+FORMATS = {"adam": ("png", "svg"), "lbfgs": ("svg",)}
+BOTH = {"biases", "calibration", "probabilities", "recovery", "weights"}
+EACH = {
+    "adam": BOTH | {"loss", "trajectory"},
+    "lbfgs": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions"},
+}
+
+
+def test_every_figure_is_drawn_in_the_formats_and_the_size_that_were_asked(drawings: dict[str, Path]) -> None:
+    for solver, formats in FORMATS.items():
+        found = {path.name for path in (drawings[solver] / "data/figures").iterdir()}
+        assert found == {f"{name}.{kind}" for name in EACH[solver] for kind in formats}
+    assert imread(drawings["adam"] / "data/figures/recovery.png").shape[:2] == (round(4.4 * 40), round(4.4 * 40))
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
+    values = np.linspace(-1, 1, style.MANY + 1).tolist()  # so many that a part is drawn as a picture
+
+    def draw() -> dict[str, bytes]:
+        with style.page(tmp_path / "figure.png", 40, ("png", "svg", "pdf")) as [ax]:
+            fits.recovery(ax, values, values, [False] * len(values), slope=1)
+        return {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
+
+    before = draw()
+    assert before.keys() == {".png", ".svg", ".pdf"}
+    assert not [kind for kind, content in before.items() if b"dc:date" in content or b"CreationDate" in content]
+    assert draw() == before
+
+
+@pytest.mark.parametrize("solver", EACH)
+def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) -> None:
+    for path in (drawings[solver] / "data/figures").glob("*.svg"):
+        labels = re.findall("<!-- (.*) -->", path.read_text())  # what each text says
+        assert labels, path
+        assert not [label for label in labels if "_" in label and "$" not in label], path

@@ -24,7 +24,6 @@ from stages.figures.style import (
     logarithmic,
     name_ticks,
     named,
-    number,
     points,
 )
 
@@ -132,7 +131,7 @@ def loss(ax: Axes, epochs: Numbers, losses: Numbers, train: float, bayes: float 
     if bayes is not None:
         ax.axhline(bayes, color=TRUTH, ls="--", label=f"true observer, held-out trials: {bayes:.4f}")
     ax.set(xlabel="epoch, counted from 1", ylabel="cross-entropy (nats)", title="Training loss")
-    logarithmic(ax)
+    logarithmic(ax.xaxis, ax.yaxis)
     ax.legend()
 
 
@@ -160,7 +159,7 @@ def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers, bayes: 
         heading(ax, "Overfitting: training trials fit ever better, held-out trials do not", note)
     else:
         heading(ax, f"Held-out trials are fitted best after epoch {x[best]:g} of {x[-1]:g}")
-    _epochs(ax)
+    logarithmic(ax.xaxis)
 
 
 def slopes(ax: Axes, epochs: Numbers, slope: Numbers) -> None:
@@ -168,9 +167,4 @@ def slopes(ax: Axes, epochs: Numbers, slope: Numbers) -> None:
     ax.plot([epoch + 1 for epoch in epochs], slope, "s-", ms=3, mfc="white", color=PLAIN)
     ax.axhline(1, color=TRUTH, ls="--", lw=1)
     ax.set(ylabel="size of the weights\n(1: right size)", ylim=(0, None))
-    _epochs(ax)
-
-
-def _epochs(ax: Axes) -> None:
-    ax.set(xscale="log")
-    ax.xaxis.set_major_formatter(number)
+    logarithmic(ax.xaxis)

@@ -20,6 +20,7 @@ from stages.figures.style import (
     Numbers,
     heading,
     legend_below,
+    logarithmic,
     name_ticks,
     named,
     number,
@@ -128,8 +129,8 @@ def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, her
     ax.plot(*edge, color=PLAIN, lw=2, label="beyond: no estimate exists")
     ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment, by its estimated signal", ls="none")
     lowest = min(1e-3, here[1] / 3)
-    ax.set(yscale="log", ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
-    ax.yaxis.set_major_formatter(number)
+    logarithmic(ax.yaxis)
+    ax.set(ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
     legend_below(ax)
 
 
@@ -152,12 +153,10 @@ def planning(
         ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     floor = table["bayes_cross_entropy"]
     below.plot(x, floor, color=TRUTH, lw=1, label="true observer: no prediction can be better")
-    above.set(xscale="log", yscale="log", ylabel="error of a weight (rms),\nlogits per unit")
+    logarithmic(above.yaxis, below.xaxis, below.yaxis)
+    above.set(ylabel="error of a weight (rms),\nlogits per unit")
     above.set_ylim(0.8 * min(table["debiased_weight_rmse"]), 20 * table["debiased_weight_rmse"][0])
-    below.set(xscale="log", yscale="log", ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
+    below.set(ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
     below.set_ylim(0.95 * floor[0], 4 * floor[0])
-    below.yaxis.set_minor_formatter("{x:g}")
-    for axis in (above.yaxis, below.yaxis, below.xaxis):
-        axis.set_major_formatter(number)
     heading(above, "How many trials?", "points: measured here" if measured else "")
     legend_below(above, below, columns=1)

@@ -20,8 +20,8 @@ from stages.figures.style import (
     Numbers,
     heading,
     legend_below,
+    logarithmic,
     logit_axes,
-    number,
     points,
 )
 
@@ -32,13 +32,18 @@ def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: 
     """Histogram of the probability of "yes" over all held-out responses, by bin."""
     edges = [*low, high[-1]]
     if true is not None:
-        ax.stairs(true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
-    ax.stairs(fitted, edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
-    ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(-0.02, 1.02), yscale="log")
+        ax.stairs(_positive(true), edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
+    ax.stairs(_positive(fitted), edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
+    ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(-0.02, 1.02))
+    logarithmic(ax.yaxis)
     ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
-    ax.yaxis.set_major_formatter(number)
     heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
     ax.legend(loc="upper center", ncols=2)
+
+
+def _positive(counts: Numbers) -> list[float]:
+    """Counts for a logarithmic axis that starts at one half."""
+    return [max(count, 0.5) for count in counts]
 
 
 def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float] | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
@@ -82,6 +83,7 @@ def page(
         yield list(panels.flat)
         for kind in formats:
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+            figure.set_layout_engine("none")  # the first has settled it
 
 
 def points(
@@ -107,7 +109,7 @@ def points(
 
 def heading(ax: Axes, title: str, note: str = "") -> None:
     """A title, and below it a note in smaller letters."""
-    ax.set_title(title, pad=8 + 11 * (note.count("\n") + 1 if note else 0))
+    ax.set_title(title, loc="left", pad=8 + 11 * (note.count("\n") + 1 if note else 0))
     if note:
         ax.annotate(
             note, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8, color=DATA, annotation_clip=False
@@ -123,12 +125,18 @@ def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
     ax.figure.legend([*found.values()], [*found], loc="outside lower center", ncols=columns)
 
 
-def logarithmic(ax: Axes) -> None:
-    """Both axes logarithmic, with plain numbers at their ticks."""
-    ax.set(xscale="log", yscale="log")
-    ax.xaxis.set_major_formatter(number)
-    ax.yaxis.set_major_formatter(number)
-    ax.yaxis.set_minor_formatter(lambda y, _: f"{y:.1g}" if f"{y:e}"[0] in "2357" else "")
+def logarithmic(*axes: XAxis | YAxis) -> None:
+    """Logarithmic axes with plain numbers, the more of them the fewer powers of ten there are."""
+    for axis in axes:
+
+        def between(x: float, _: object, axis: XAxis | YAxis = axis) -> str:
+            low, high = axis.get_view_interval()
+            digits = "2357" if high < 10 * low else "25" if high < 100 * low else ""
+            return number(x) if f"{x:e}"[0] in digits else ""
+
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        axis.set_major_formatter(number)
+        axis.set_minor_formatter(between)
 
 
 def logit_axes(ax: Axes, *columns: Numbers) -> float:
