@@ -22,12 +22,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
-from hdlogit.inference.likelihood import GAIN, GUESS, HIGHEST, INTERCEPT, LOWEST, Cells, maximise, objective, response
+from hdlogit.inference.likelihood import (
+    GAIN,
+    GUESS,
+    HIGHEST,
+    INTERCEPT,
+    LOWEST,
+    Cells,
+    maximise,
+    objective,
+    observed_information,
+    response,
+)
 
 Array = NDArray[np.float64]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
-UNDETERMINED = 0.04  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
+UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
 CLEAR = 20.0  # a statistic that needs no samples
 SAMPLES, MOST_SAMPLES, ENOUGH = 50, 400, 10  # at a time, at most, and how many must gain more
@@ -86,7 +97,7 @@ def fit_link(
     prior = PRIOR * free[2:]
     start = _best(cells.groups(), fixed, prior, COARSE)
     theta, value = maximise(start, free, cells, prior, FINE)
-    information = objective(theta, cells, prior)[2][0]
+    information = observed_information(theta, cells, prior)
     covariance = np.zeros((4, 4))
     covariance[np.ix_(free, free)] = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
     log_likelihood = float(value[0] - (prior * np.log1p(-theta[0, 2:])).sum())
