@@ -137,6 +137,13 @@ def test_rates_and_slope_are_recovered_and_errors_are_honest() -> None:
     assert z.std(axis=0) == pytest.approx(np.ones(4), abs=0.35)
 
 
+def test_intervals_of_the_link_stay_where_its_parameters_may_be() -> None:
+    link = Link(2.0, 0.5, 0.01, 0.05, np.diag([0.04, 0.01, 1e-4, 1e-4]), 0.0)
+    low, high = link.interval()
+    assert low == pytest.approx([2 * np.exp(-1.96 * 0.2), 0.5 - 0.196, 0.0, 0.05 - 0.0196], abs=1e-3)
+    assert high == pytest.approx([2 * np.exp(1.96 * 0.2), 0.5 + 0.196, 0.0296, 0.0696], abs=1e-3)
+
+
 def test_a_guess_rate_of_a_half_is_that_of_two_alternatives() -> None:
     trials = draw(3, 5000, 4.0, 0.0, 0.5, 0.03)
     link = fit_link(*trials[:4], guess_rate=0.5)
@@ -271,7 +278,7 @@ def test_the_joint_fit_is_the_most_probable_one() -> None:
 
 
 def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
-    plain, joint_, z, directions = [], [], [], []
+    plain, joint_, z, directions, covered = [], [], [], [], []
     for seed in range(15):
         x, y, truth = and_its_square(seed)
         coefficients = fit(x, y[:, None])[:, 0]
@@ -281,10 +288,14 @@ def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
         directions.append(found.direction_p_value)
         estimates = np.append(found.coefficients, [found.guess_rate, found.lapse_rate])
         z.append((estimates - [*truth, 0.0, 0.1]) / found.errors)
+        fresh = and_its_square(1000 + seed)[0]
+        p, new = 0.9 * expit(fresh @ truth[:-1] + truth[-1]), found.predict(fresh)
+        covered.append(np.mean((new.low <= p) & (p <= new.high)))
     assert np.median(plain) < -0.15  # 0 in truth
     assert np.median(joint_) == pytest.approx(0, abs=0.03)
     assert np.median(directions) < 0.01
     assert np.mean(np.abs(z) < 1.96) >= 0.92
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.04)
 
 
 def test_directions_of_gaussian_factors_agree() -> None:

@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import chdtrc, expit
+from scipy.special import chdtrc, expit, ndtri
 
 from hdlogit.inference.link import PRIOR, Link
+from hdlogit.inference.predict import Prediction
 
 Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
@@ -53,6 +54,16 @@ class JointFit:
     def errors(self) -> Array:
         """Standard errors of (weights, bias, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
+
+    def predict(self, factors: Factors, level: float = 0.95) -> Prediction:
+        """p of new trials (n, p), ± z √(jᵀCj), j = ∂p/∂(weights, bias, g, l), within 0 and 1."""
+        guess, lapse = self.guess_rate, self.lapse_rate
+        x = np.column_stack([factors, np.ones(len(factors))])
+        s, between = expit(x @ self.coefficients), 1 - guess - lapse
+        slopes = np.column_stack([x * (between * s * (1 - s))[:, None], 1 - s, -s])  # (n, p + 3)
+        p = guess + between * s
+        half = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(slopes @ self.covariance, slopes))
+        return Prediction(p, np.maximum(p - half, 0.0), np.minimum(p + half, 1.0))
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
