@@ -14,6 +14,7 @@ from hdlogit.exact.existence import Certificate
 from hdlogit.exact.objective import Array, Floats
 from hdlogit.exact.sample import Sample
 
+AWAY = 1e4  # coordinates at which the tilted objective has no minimum
 PAIRS = 10  # steps and changes of gradient that each class remembers
 Mask = NDArray[np.bool_]
 Pair = tuple[Array, Array, Array]  # step s, change of gradient y, both (n_classes, rank + 1); 1/s·y, (n_classes, 1)
@@ -34,8 +35,8 @@ class State:
     def only(self, rows: Mask) -> State:
         """Go on with these: a class that has arrived costs nothing any more."""
         pairs = tuple((s[rows], y[rows], rho[rows]) for s, y, rho in self.pairs)
-        arrays = (self.classes, self.points, self.logits, self.responses, self.gradient, self.worst)
-        return State(*(a[rows] for a in arrays), pairs=pairs)  # type: ignore[arg-type]  # mypy does not see their order
+        names = ("classes", "points", "logits", "responses", "gradient", "worst")
+        return replace(self, pairs=pairs, **{name: getattr(self, name)[rows] for name in names})
 
 
 def descend(
@@ -68,7 +69,8 @@ def descend(
             certified[state.classes[proven]] = True
         largest = sample.coordinates.largest(state.gradient)
         arrived = (largest <= tolerance) & certified[state.classes]
-        hopeless = ~certified[state.classes] & (state.worst < 0.5) | (iterations[state.classes] >= most)
+        away = (state.worst < 0.5) | (np.abs(state.points).max(1) > AWAY)
+        hopeless = ~certified[state.classes] & away | (iterations[state.classes] >= most)
         leaving = arrived | hopeless | ~np.isfinite(largest)
         points[state.classes[leaving]] = state.points[leaving]
         state = state.only(~leaving) if leaving.any() else state
@@ -119,11 +121,7 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     taken, difference = points - state.points, there - gradient
     curvature = np.vecdot(taken, difference)[:, None]
     rho = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
-    pairs = (
-        (*state.pairs[1 - PAIRS :], (taken, difference, rho))
-        if len(state.pairs) >= PAIRS
-        else (*state.pairs, (taken, difference, rho))
-    )
+    pairs = (*state.pairs, (taken, difference, rho))[-PAIRS:]
     return replace(state, points=points, logits=logits.numpy(), gradient=by_v + shift, worst=worst, pairs=pairs)
 
 

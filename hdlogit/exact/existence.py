@@ -4,15 +4,15 @@ Some d separates the responses if s_i x_i·d >= 0 for every trial, not all of th
 response between 0 and 1 counts as both), x_i with the bias's 1. The estimate exists if and only if no d does (Albert &
 Anderson, Biometrika 1984).
 
-*A proof that it exists.* None separates if weights q_i > 0 have sum_i q_i s_i x_i = 0: for then sum_i q_i |s_i x_i·d| = 0.
-At any coefficients |r_i| are such weights but for the gradient g = mean r_i x_i, as r_i = sigmoid(z_i) - y_i has the sign of
--s_i. That is mended on any subset S of m trials whose second moments M = mean_S x xᵀ have an inverse: with v = M⁻¹ (g + c),
+*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then sum_i q_i |s_i x_i·d| = 0.
+The residuals nearly are such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
+gradient. What is missing can be made up on any m of the trials, S, whose second moments M = mean_S x xᵀ have an inverse:
 
-    q_i = |r_i|,  and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),       c = -TILT · mean_S s_i x_i
+    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),      v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
 
-have that sum, so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the
-objective tilted by c, which exists if the estimate exists by some margin, and is close to the minimum itself. No Hessian is
-needed, and a sample's proof is one for all trials.
+so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the objective tilted by c·w,
+which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof is one
+for all trials.
 
 *A proof that it does not.* If at some coefficients every |r_i| < 1/2, they separate.
 
@@ -65,8 +65,8 @@ class Certificate:
         small = rows & (np.vecdot(gradient, gradient) < TILT**2)
         if not small.any():
             return small
-        v = (gradient[small, :-1] @ self.inverse).astype(self.factors.dtype)
-        x_v = v @ self.factors.T + gradient[small, -1:].astype(v.dtype)
+        v = (-gradient[small, :-1] @ self.inverse).astype(self.factors.dtype)
+        x_v = v @ self.factors.T - gradient[small, -1:].astype(v.dtype)
         small[small] = (self.signs[classes[small]] * x_v).max(1) < TILT / 2
         return small
 
@@ -76,7 +76,7 @@ def separating_direction(
 ) -> Array | None:
     """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
 
-    Minimises sum |d| subject to s_i x~_i·d >= 0 and mean_i s_i x~_i·d = 1, which is feasible if and only if some d
+    Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1, which is feasible if and only if some d
     separates; its minimum names few factors. Few of the constraints matter, so they are added as they are found
     violated; any d that is found has been checked on all trials, and what is infeasible with some of the constraints is
     with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
@@ -119,7 +119,7 @@ def _sparsest(mean: Array, constraints: Array) -> Array | None:
     result = linprog(
         np.concatenate([np.ones(n), [0], np.ones(n)]),
         A_ub=-split,
-        b_ub=np.zeros(len(split)),
+        b_ub=np.full(len(split), MARGIN / 2),
         A_eq=np.concatenate([mean, -mean[:-1]])[None],
         b_eq=[1.0],
         bounds=[(0, None)] * n + [(None, None)] + [(0, None)] * n,

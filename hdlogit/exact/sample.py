@@ -18,6 +18,7 @@ from hdlogit.exact.objective import Array, Floats, Trials
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
 LOGITS = 2**22  # logits (n_classes · n_trials) of the copy
 PER_FACTOR = 24  # trials per factor that it has at least, if there are so many: fewer are soon separable
+HEAVY = 1e-3  # median over root mean square deviation, below which the median is taken
 BLOCK = 3 * 2**18  # factors that a core takes at once
 
 
@@ -30,6 +31,7 @@ class Coordinates:
     covariance: Array  # (n_factors, n_factors) of the standardised factors, among the trials `anchors`
     basis: Array | None  # (rank, n_factors), v[:-1] = u[:-1] @ basis; None for twice the identity
     dependent: bool = False  # some directions are left out, or nearly
+    exactly: bool = False  # single precision is not enough
 
     @property
     def rank(self) -> int:
@@ -63,8 +65,8 @@ class Coordinates:
         So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
         not depend on their units and offsets.
         """
-        with np.errstate(divide="ignore"):
-            nearest = np.where(self.units > 0, 2.0 ** np.round(np.log2(self.units)) / self.units, 0)
+        units = np.where(self.units > 0, self.units, 1)
+        nearest = np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0)
         return np.asarray(np.abs(gradient * np.append(nearest, 1)).max(axis=1))
 
 
@@ -88,6 +90,12 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         size = np.abs(x).max(0)
         deviation = size * np.sqrt(np.square(x / np.where(size > 0, size, 1)).mean(0))
         units = np.where(deviation > 1e-12 * np.abs(center), 1 / np.where(deviation > 0, deviation, 1), 0)
+        few = x[:: max(1, len(x) // 64)]
+        middle = np.median(few, axis=0)
+        spread = np.median(np.abs(few - middle), axis=0)
+        heavy = (spread > 0) & (spread < HEAVY * deviation)  # an outlier would hide how all others vary
+        center, units = np.where(heavy, center + middle, center), np.where(heavy, 1 / np.where(heavy, spread, 1), units)
+        x -= np.where(heavy, middle, 0)
         z = (x * units).astype(np.float32)  # enough to steer by
     n, p = z.shape
     covariance = np.asarray(z.T @ z, dtype=np.float64) / n
@@ -97,9 +105,9 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(covariance.astype(np.float32)))
     dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
     if dependent or (shrinkage == 1 and ridge == 0):
-        return Coordinates(center, units, covariance, None, dependent)
-    hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4 + np.diag(ridge * units**2)
-    return Coordinates(center, units, covariance, np.linalg.inv(np.linalg.cholesky(hessian)))
+        return Coordinates(center, units, covariance, None, dependent, exactly=bool(heavy.any()))
+    hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4 + (np.diag(ridge * units**2) if ridge else 0)
+    return Coordinates(center, units, covariance, np.linalg.inv(np.linalg.cholesky(hessian)), exactly=bool(heavy.any()))
 
 
 def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coordinates:
@@ -112,9 +120,9 @@ def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coo
     deviation = np.sqrt(np.diagonal(covariance))
     units = np.where(deviation > 1e-12 * np.abs(mean), 1 / np.where(deviation > 0, deviation, 1), 0)
     correlation = covariance * np.outer(units, units)
-    values, vectors = np.linalg.eigh(correlation / 4 + np.diag(ridge * units**2))
+    values, vectors = np.linalg.eigh(correlation / 4 + (np.diag(ridge * units**2) if ridge else 0))
     kept = values > len(values) * np.finfo(np.float64).eps * values.max()
-    return Coordinates(mean, units, correlation, (vectors[:, kept] / np.sqrt(values[kept])).T.copy(), True)
+    return Coordinates(mean, units, correlation, (vectors[:, kept] / np.sqrt(values[kept])).T.copy(), True, True)
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ class Sample:
             c = coordinates_of(trials.factors[rows[anchors]], ridge)
         else:
             c, anchors = independent_coordinates(*moments, ridge), slice(None)
-        factors = np.empty((len(rows), n_factors), np.float64 if exactly or c.dependent else np.float32)
+        factors = np.empty((len(rows), n_factors), np.float64 if exactly or c.exactly else np.float32)
 
         def copy(part: slice) -> None:
             x = trials.factors[part if len(rows) == n_trials else rows[part]] - c.center
@@ -151,8 +159,8 @@ class Sample:
             mean = factors.mean(0)
             factors -= mean
             center = c.center + mean / np.where(c.units > 0, c.units, 1)
-            c = Coordinates(center, c.units, factors.T @ factors / len(rows), c.basis, True)
-        return cls(c, factors, responses, ridge * np.append(c.units, 0) ** 2, anchors)
+            c = Coordinates(center, c.units, factors.T @ factors / len(rows), c.basis, True, True)
+        return cls(c, factors, responses, ridge * np.append(c.units, 0) ** 2 if ridge else np.zeros(n_factors + 1), anchors)
 
     def logits(self, points: Array) -> Floats:
         """(n_classes, n_sampled)."""

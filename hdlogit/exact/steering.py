@@ -13,7 +13,7 @@ from hdlogit.exact.existence import Certificate, separating_direction
 from hdlogit.exact.objective import Array, Trials
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 60  # iterations after which a class without a proof that its estimate exists is in doubt
+UNPROVEN = 50  # iterations after which a class without a proof that its estimate exists is in doubt
 SINGLE = 1e-7  # tolerance that single precision reaches
 CLOSER = 0.5  # of the tolerance is aimed at on the sample
 ROUNDS = 50  # at most
