@@ -75,7 +75,9 @@ class Prepare(Section):
         long = {"trial": self.trial, "position": self.position, "value": self.value}
         for key, column in long.items():
             if (column is None) != (self.trial is None):
-                raise ValueError(f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none")
+                raise ValueError(
+                    f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
+                )
         if self.intervals is not None and isinstance(self.intervals, str) == (self.trial is None):
             raise ValueError(
                 f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "

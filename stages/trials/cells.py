@@ -89,6 +89,16 @@ def numbers(column: pa.Array) -> pa.Array:
         return pc.cast(pc.if_else(is_number, column, pa.scalar(None, pa.string())), pa.float64())
 
 
+def all_numbers(table: Table, column: pa.Array, name: str, n_before: int) -> pa.Array:
+    """`numbers`; raises InputError for a word. The column's first row is the table's row `n_before`."""
+    found = numbers(column)
+    wrong = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(f"{table.place(n_before + row)}: {name} is {show(str(column[row]))}; it must be a number")
+    return found
+
+
 def words(column: pa.Array) -> pa.Array:
     """Text, equal numbers written alike; null where a value is missing."""
     encoded = column.dictionary_encode()
@@ -96,11 +106,11 @@ def words(column: pa.Array) -> pa.Array:
     return pc.take(pa.array(values, pa.string()), encoded.indices)
 
 
-def scan(table: Table, columns: list[str], take: Callable[[pa.RecordBatch], NDArray[np.bool_]], needed: list[str]) -> tuple[dict[str, Column], int, int]:
-    """What `columns` hold in the rows that `take` accepts, reading `needed` for it; how many rows there are, how many taken."""
-    found = {name: Column() for name in columns}
+def scan(table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]]) -> tuple[dict[str, Column], int, int]:
+    """What each column holds in the rows that `take` accepts; how many rows there are, and how many are taken."""
+    found = {name: Column() for name in table.columns}
     n_rows = n_taken = 0
-    for batch in table.batches([*columns, *needed]):
+    for batch in table.batches(table.columns):
         taken = take(batch)
         rows = n_rows + np.flatnonzero(taken)
         n_rows, n_taken = n_rows + len(taken), n_taken + len(rows)
@@ -116,6 +126,6 @@ def check_numbers(table: Table, found: Mapping[str, Column]) -> None:
         if column.kind == "numbers" and column.first_word is not None:
             row, word = column.first_word
             raise InputError(
-                f"{table.place(row)}: {name} is {show(word)}, but {column.n_numbers} of its values are numbers; correct "
-                "it, leave it empty if it is missing, or take rows without it (where)"
+                f"{table.place(row)}: {name} is {show(word)}, but {column.n_numbers} of its values are numbers; "
+                "correct it, leave it empty if it is missing, or take other rows (where)"
             )

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.parameters.documents import show
-
 MOST_CHECKED = 2000  # factors, up to which dependent ones are looked for: it takes their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -82,28 +80,24 @@ def repeats(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
 
     Where more than half do, the stimuli come from a small set: repetition is the design, and every trial its own.
     """
-    _, codes = np.unique(hashes, return_inverse=True)
-    n_repeated = len(codes) - int(codes.max(initial=-1)) - 1
+    _, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
+    codes = np.argsort(np.argsort(first))[codes]  # as they come: hashes are others in every run
+    n_repeated = len(codes) - len(first)
     return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
 
 
 def hold_out(
-    fraction: float, by: str, same: NDArray[np.int64], groups: NDArray[np.int64] | None, seed: int
+    fraction: float, by: str, same: NDArray[np.int64], groups: NDArray[np.integer] | None, seed: int
 ) -> NDArray[np.bool_]:
     """Which trials are held out, (n,): about `fraction` of them, whole units of equal code in `same` or `groups`."""
     n, wanted = len(same), round(fraction * len(same))
     if wanted == 0:
         return np.zeros(n, bool)
     if by == "last":
-        codes, in_train = same, np.unique(same[: n - wanted])
-        return (np.arange(n) >= n - wanted) & ~np.isin(codes, in_train)  # what repeats a training trial stays there
-    codes = same if by == "trial" or groups is None else groups
+        in_train = np.unique(same[: n - wanted])
+        return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # what repeats a training trial stays there
+    codes: NDArray[np.integer] = same if by == "trial" or groups is None else groups
     sizes = np.bincount(codes)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))
     before = np.cumsum(sizes[shuffled]) - sizes[shuffled] / 2  # a unit is taken if most of it is wanted
     return np.isin(codes, shuffled[before < wanted])
-
-
-def describe(levels: list[str]) -> str:
-    """Some of a column's values."""
-    return ", ".join(show(level) for level in levels[:6]) + (", …" if len(levels) > 6 else "")

@@ -41,6 +41,13 @@ class Table:
             names = batch.schema.names
             yield pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], names=names)
 
+    def whole(self, columns: Sequence[str]) -> pa.RecordBatch:
+        """These columns of all rows, in memory. Raises InputError if there is no row."""
+        batches = list(self.batches(columns))
+        if not sum(batch.num_rows for batch in batches):
+            raise InputError(f"{self.name} holds no trials")
+        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+
     def check(self, columns: Iterable[str]) -> None:
         """Raise InputError, with the nearest name, unless it has these columns."""
         for column in columns:
@@ -85,7 +92,12 @@ def plain(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     kind = column.type
-    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    ):
         numbers = pc.cast(column, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -126,7 +138,7 @@ def _arrow(path: Path) -> Table:
 
 
 def _numpy(path: Path) -> Table:
-    """.npy: the columns of a two-dimensional array, named 0, 1, …; .npz: arrays by name, `x[0]` and so on for columns."""
+    """Columns 0, 1, … of an .npy file; the arrays of an .npz file by name, those of two dimensions as x[0], x[1], …"""
     loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
     arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     columns: dict[str, np.ndarray] = {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputError
 from stages.parameters.documents import show
-from stages.trials.cells import numbers, order, words
+from stages.trials.cells import all_numbers, order, words
 from stages.trials.files import Batches, Table, in_memory
 from stages.trials.responses import OUTCOMES, outcome
 
@@ -23,12 +23,15 @@ def differences(table: Table, endings: list[str]) -> Table:
     bases = [name.removesuffix(first) for name in table.columns if name.endswith(first) and name != first]
     bases = [base for base in bases if base + second in table.columns and first != second]
     if not bases:
-        raise InputError(f"{table.name}: no two columns differ in the endings {first!r} and {second!r} alone (intervals)")
+        raise InputError(
+            f"{table.name}: no two columns differ in the endings {first!r} and {second!r} alone (intervals)"
+        )
     pairs = {base: (base + first, base + second) for base in bases}
     replaced = {name for pair in pairs.values() for name in pair}
     others = [name for name in table.columns if name not in replaced]
     if set(bases) & set(others):
-        raise InputError(f"{table.name}: the difference of {', '.join(pairs[min(set(bases) & set(others))])} would be named like another column")
+        one, other = pairs[min(set(bases) & set(others))]
+        raise InputError(f"{table.name}: the difference of {one} and {other} would be named like another column")
 
     def read(columns: list[str]) -> Batches:
         wanted = [name for column in columns for name in pairs.get(column, (column,))]
@@ -37,7 +40,7 @@ def differences(table: Table, endings: list[str]) -> Table:
             arrays = []
             for column in columns:
                 if column in pairs:
-                    a, b = (_all_numbers(table, batch, name, n_rows) for name in pairs[column])
+                    a, b = (all_numbers(table, batch.column(name), name, n_rows) for name in pairs[column])
                     arrays.append(pc.subtract(b, a))
                 else:
                     arrays.append(batch.column(column))
@@ -56,10 +59,8 @@ def pivot(table: Table, trial: str, position: str, value: str, interval: str | N
     """
     keys = [trial, position, value, *([interval] if interval else [])]
     table.check(keys)
-    whole = pa.Table.from_batches(table.batches(table.columns)).combine_chunks()
-    if not whole.num_rows:
-        raise InputError(f"{table.name} holds no trials")
-    column = {name: whole.column(name).combine_chunks() for name in whole.column_names}
+    whole = table.whole(table.columns)
+    column = {name: whole.column(name) for name in table.columns}
     trials, trial_names = _codes(table, column, trial, in_order=False)
     positions, position_names = _codes(table, column, position)
     intervals, interval_names = _codes(table, column, interval) if interval else (np.zeros(len(trials), int), [""])
@@ -69,14 +70,14 @@ def pivot(table: Table, trial: str, position: str, value: str, interval: str | N
     n_cells = len(trial_names) * len(interval_names) * len(position_names)
     _check_each_once(table, cells, n_cells, len(position_names) * len(interval_names), trials, trial_names)
     filled = np.empty(n_cells)
-    filled[cells] = _all_numbers(table, whole, value, 0).to_numpy(zero_copy_only=False)
+    filled[cells] = all_numbers(table, column[value], value, 0).to_numpy(zero_copy_only=False)
     factors = filled.reshape(len(trial_names), len(interval_names), len(position_names))
     wide = factors[:, 1] - factors[:, 0] if interval else factors[:, 0]
     result = {trial: pa.array(trial_names)}
     last = np.full(len(trial_names), -1)
     in_last = np.flatnonzero(intervals == len(interval_names) - 1)
     last[trials[in_last]] = in_last  # a row of each trial's last interval
-    for name in whole.column_names:
+    for name in table.columns:
         if name not in keys and _is_constant(column[name], trials * len(interval_names) + intervals):
             result[name] = column[name].take(pa.array(last))
     result |= {
@@ -102,17 +103,9 @@ def with_signal(table: Table, column: str, levels: list[str]) -> Table:
     return Table(table.name, (*table.columns, "signal"), read, table.place)
 
 
-def _all_numbers(table: Table, batch: pa.RecordBatch | pa.Table, name: str, n_before: int) -> pa.Array:
-    column = batch.column(name)
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    found = numbers(column)
-    wrong = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool))
-    if len(wrong):
-        raise InputError(f"{table.place(n_before + int(wrong[0]))}: {name} is {show(str(column[int(wrong[0])]))}; it must be a number")
-    return found
-
-
-def _codes(table: Table, column: dict[str, pa.Array], name: str, in_order: bool = True) -> tuple[NDArray[np.int64], list[str]]:
+def _codes(
+    table: Table, column: dict[str, pa.Array], name: str, in_order: bool = True
+) -> tuple[NDArray[np.int64], list[str]]:
     """Codes from 0 of a column's values, sorted or as they come, and the values."""
     missing = np.flatnonzero(np.asarray(pc.is_null(column[name]), bool))
     if len(missing):
@@ -128,7 +121,9 @@ def _check_each_once(
 ) -> None:
     if n_cells > 4 * len(cells) + 1000:
         at = int(np.argmin(np.bincount(trials)))
-        raise InputError(f"{table.name}: trial {names[at]} has {int(np.bincount(trials)[at])} values, others up to {per_trial}")
+        raise InputError(
+            f"{table.name}: trial {names[at]} has {int(np.bincount(trials)[at])} values, others up to {per_trial}"
+        )
     counts = np.bincount(cells, minlength=n_cells)
     if counts.max() > 1:
         row = int(np.flatnonzero(counts[cells] > 1)[0])
@@ -136,7 +131,9 @@ def _check_each_once(
     if counts.min() == 0:
         at = int(np.argmin(counts)) // per_trial
         found = int(counts.reshape(-1, per_trial)[at].sum())
-        raise InputError(f"{table.name}: trial {names[at]} has {found} values; it must have {per_trial}, one per position")
+        raise InputError(
+            f"{table.name}: trial {names[at]} has {found} values; it must have {per_trial}, one per position"
+        )
 
 
 def _is_constant(column: pa.Array, classes: NDArray[np.int64]) -> bool:

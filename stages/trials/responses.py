@@ -58,23 +58,24 @@ def resolve(table: Table, response: str, columns: Mapping[str, Column]) -> Respo
     if len(levels) < 2:
         what = f"only {show(levels[0])}" if levels else "no values"
         raise InputError(f"{table.name}: the response {name} holds {what}; it must hold two values")
-    outcomes = [OUTCOMES.get(outcome(level)) for level in levels]
-    if value is None and None not in outcomes:
-        yes = [level for level, found in zip(levels, outcomes, strict=True) if found and found[1]]
+    if value is None and are_outcomes(levels):
+        yes = [level for level in levels if OUTCOMES[outcome(level)][1]]
         if 0 < len(yes) < len(levels):
             return Response(name=name, column=name, yes=yes, no=[level for level in levels if level not in yes])
         raise InputError(f"{table.name}: by its {name} every response was the same; it must hold both responses")
     if len(levels) > 2:
         many = ", ".join(map(show, levels[:6])) + (", …" if len(levels) > 6 else "")
         raise InputError(
-            f"{table.name}: the response {name} holds more than two values: {many}; take the rows of two of them, as in "
+            f"{table.name}: the response {name} holds more than two values: {many}; take rows with two of them, as in "
             f"where: {name} in ({show(levels[0])}, {show(levels[1])})"
         )
     if value is None:
         lowered = {level.lower() for level in levels}
         if not all(len(lowered & truth) == 1 for truth in TRUTH):
             choices = " or ".join(f"{name}={level}" for level in levels)
-            raise InputError(f"{table.name}: {name} holds {show(levels[0])} and {show(levels[1])}; which is yes? {choices}")
+            raise InputError(
+                f"{table.name}: {name} holds {show(levels[0])} and {show(levels[1])}; which is yes? {choices}"
+            )
         yes = [level for level in levels if level.lower() in TRUTH[0]]
     else:
         yes = [level for level in levels if level == canonical(value)]
@@ -84,6 +85,11 @@ def resolve(table: Table, response: str, columns: Mapping[str, Column]) -> Respo
                 f"{nearest(value, levels)}"
             )
     return Response(name=response, column=name, yes=yes, no=[level for level in levels if level not in yes])
+
+
+def are_outcomes(levels: list[str]) -> bool:
+    """Whether they are words of signal detection."""
+    return all(outcome(level) in OUTCOMES for level in levels)
 
 
 def outcome(level: str) -> str:

@@ -74,7 +74,9 @@ def sniff(path: Path) -> Dialect:
         header = ["", *header]
     numbers = [name for name in header if re.fullmatch(r"[-+]?[\d.]+", name)]
     if len(numbers) == len([name for name in header if name]):
-        raise InputError(f"{path}, line {header_lines}: the first line must name the columns, but it holds numbers only")
+        raise InputError(
+            f"{path}, line {header_lines}: the first line must name the columns, but it holds numbers only"
+        )
     cells = [cell.strip() for row in lines[1:] for cell in row]
     points = any(re.fullmatch(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?", cell) for cell in cells)
     commas = delimiter != "," and not points and any(re.fullmatch(COMMA, cell) for cell in cells)

@@ -77,7 +77,9 @@ class _Parser:
                 return lambda batch: _reduce(pc.and_kleene, [part(batch) for part in compared])
         raise self._refused(node)
 
-    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+    def _comparison(
+        self, left: ast.expr, op: ast.cmpop, right: ast.expr
+    ) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
         if isinstance(op, ast.In | ast.NotIn):
             if not isinstance(right, ast.Tuple | ast.List) or not right.elts:
                 raise self._refused(right)
@@ -144,7 +146,11 @@ def _converted(value: pa.Array | pa.Scalar, convert: Callable[[pa.Array], pa.Arr
 
 def _truth(value: pa.Array | pa.Scalar) -> pa.Array | pa.Scalar:
     if not isinstance(value, pa.Array):
-        return pc.cast(value, pa.bool_()) if not pa.types.is_string(value.type) else pa.scalar(value.as_py().lower() == "true")
+        return (
+            pc.cast(value, pa.bool_())
+            if not pa.types.is_string(value.type)
+            else pa.scalar(value.as_py().lower() == "true")
+        )
     lowered = pc.utf8_lower(words(value))
     yes, no = (pc.is_in(lowered, pa.array(kind)) for kind in (["true", "1"], ["false", "0"]))
     return pc.if_else(yes, True, pc.if_else(no, False, pa.scalar(None, pa.bool_())))
