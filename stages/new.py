@@ -137,7 +137,7 @@ def parameters(prepare: Prepare) -> str:
     """params.yaml: the section `prepare`, and the simulation's others, but for an exact fit."""
     lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
     width = min(max(map(len, lines)), 40)
-    head = "# One section per stage; a stage reads its own section only. Try values with `dvc exp run -S train.ridge=auto`."
+    head = "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`."
     section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     others = text[text.index("\ntrain:") :]

@@ -19,7 +19,7 @@ PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 NUMPY = (".npy", ".npz")
 
-BATCH = 4096  # rows: 8 MB of 256 columns
+BATCH = 2048  # rows: 4 MB of 256 columns
 MISSING = ("", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None", ".")
 
 Batches = Iterator[pa.RecordBatch]
@@ -114,9 +114,11 @@ def _parquet(path: Path) -> Table:
     names = tuple(pq.read_schema(path).names)
 
     def read(columns: list[str]) -> Batches:
-        # Unbuffered a whole column chunk would be in memory, and in most files that is a column from end to end.
-        with pq.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as file, _whole(path):
+        # Without a buffer whole column chunks would be in memory, in most files all of a column. So it is a page and a
+        # dictionary of each column: 2 MB a column as pandas writes them.
+        with pq.ParquetFile(path, buffer_size=1 << 13, pre_buffer=False) as file, _whole(path):
             yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+        pa.default_memory_pool().release_unused()
 
     return Table(path.name, names, read, _rows(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -44,7 +45,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
     """Code all trials of the study into `factors` (≥ n_taken, n_factors). Raises InputError if none is left."""
     responses: list[NDArray[np.bool_]] = []
     groups: list[NDArray[np.int32]] = []
-    same: list[int] = []
+    same = array("q")
     codes: dict[str, int] = {}
     lacking: dict[str, tuple[int, str]] = {}
     n_before = 0
@@ -63,7 +64,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
             chosen = block.factors[complete] + 0.0  # no −0, which equals 0 but has other bytes
             coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
             out[slice(len(same), len(same) + len(chosen))] = chosen
-            same += [hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True)]
+            same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
             responses.append(coded)
             if found.design.group:
                 labels = cells.words(block.also.column(found.design.group)).to_pylist()
