@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.errors import InputError
-from stages.parameters.documents import nearest
+from stages.parameters.documents import nearest, show
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
@@ -65,9 +65,11 @@ def open_table(path: Path) -> Table:
     elif path.suffix.lower() in kinds:
         try:
             table = kinds[path.suffix.lower()](path)
-        except (pa.ArrowException, ValueError, EOFError, OSError) as error:
-            if isinstance(error, OSError) and error.errno:  # a missing file, say
-                raise InputError(f"{path}: {error.strerror}") from None
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") if error.errno else _unreadable(path, error) from None
+        except Exception as error:  # of damaged bytes NumPy lets through whatever zipfile or Python's parser says
             raise _unreadable(path, error) from None
     else:
         known = " ".join((*TEXT, *PARQUET, *ARROW, *NUMPY))
@@ -75,6 +77,9 @@ def open_table(path: Path) -> Table:
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise InputError(f"{path}: the column {twice[0]!r} stands there twice; every column needs a name of its own")
+    strange = [name for name in table.columns if not name.isprintable()]
+    if strange:
+        raise InputError(f"{path}: the column name {show(strange[0])} holds what cannot be printed; name it otherwise")
     return table
 
 

@@ -50,7 +50,7 @@ def parse(text: str, columns: Collection[str], every: Iterable[str], responses: 
             raise refused(text, "a power of terms must be 2 or 3; the square of a column is I(x**2)")
         match kind:
             case "operator" if word == ".":
-                parts.append("(" + " + ".join(f"`{name}`" for name in every) + ")")
+                parts.append("(" + " + ".join(f"`{checker.column(name)}`" for name in every) + ")")
             case "operator" if word in OPERATORS:
                 parts.append(word)
             case "context":
@@ -64,6 +64,7 @@ def parse(text: str, columns: Collection[str], every: Iterable[str], responses: 
             case _:
                 raise refused(text, f"{show(word)} is not allowed; the operators are {' '.join(OPERATORS)}")
     return Parsed(
+        given=text,
         text=" ".join(parts),
         columns=list(checker.used),
         lags=checker.lags,
@@ -102,9 +103,9 @@ class _Checker:
         plain = re.sub(r"`([^`]+)`", lambda match: quoted.setdefault(match[1], f"_quoted_{len(quoted)}"), code)
         try:
             tree = ast.parse(plain.strip(), mode="eval").body
+            self._check(tree, {value: key for key, value in quoted.items()})
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise refused(self._text, f"{show(code)} cannot be read") from None
-        self._check(tree, {value: key for key, value in quoted.items()})
         return code
 
     def _replace(self, match: re.Match[str]) -> str:
@@ -175,7 +176,7 @@ def _sides(text: str) -> tuple[str, str]:
 def _tokens(text: str, right: str) -> list[Any]:
     try:
         return list(DefaultFormulaParser().get_tokens(right))
-    except (FormulaicError, ValueError, SyntaxError) as error:
+    except (FormulaicError, ValueError, SyntaxError, RecursionError) as error:
         raise unreadable(text, error) from None
 
 

@@ -54,16 +54,16 @@ def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
     spec = _materialise(parsed, spec, _typed(complete, whole)).model_spec
     terms = {str(term): list(indices) for term, indices in spec.term_indices.items() if str(term) != "1"}
     if len(terms) == len(spec.term_indices):
-        raise refused(parsed.text, "it removes the intercept, but a psychometric function has one, its bias")
+        raise refused(parsed.given, "it removes the intercept, but a psychometric function has one, its bias")
     if not terms:
-        raise refused(parsed.text, "it names no factor")
+        raise refused(parsed.given, "it names no factor")
     categories = {name: state["categories"] for name, (_, state) in spec.encoder_state.items() if "categories" in state}
     return State(
         transforms=_plain(spec.transform_state),
         categories=_plain(categories),
         whole=whole,
-        names=list(spec.column_names[1:]),
-        terms={name: [index - 1 for index in indices] for name, indices in terms.items()},
+        names=[name.replace("`", "") for name in spec.column_names[1:]],
+        terms={name.replace("`", ""): [index - 1 for index in indices] for name, indices in terms.items()},
     )
 
 
@@ -82,7 +82,7 @@ def _formula(parsed: Parsed) -> Formula:
     try:
         return Formula(parsed.text)
     except (FormulaicError, ValueError, SyntaxError, RecursionError) as error:
-        raise unreadable(parsed.text, error) from None
+        raise unreadable(parsed.given, error) from None
 
 
 def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any:
@@ -93,9 +93,9 @@ def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any
             return spec.get_model_matrix(complete, context=CONTEXT)
     except DataMismatchWarning as error:
         unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): ")[2].partition(". They")[0]
-        raise refused(parsed.text, f"categories that the study's trials do not have: {unseen}") from None
+        raise refused(parsed.given, f"categories that the study's trials do not have: {unseen}") from None
     except Exception as error:  # whatever a transform says of what it was given
-        raise unreadable(parsed.text, error) from None
+        raise unreadable(parsed.given, error) from None
 
 
 def _typed(complete: pd.DataFrame, whole: list[str]) -> pd.DataFrame:

@@ -12,6 +12,7 @@ class Parsed(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    given: str  # as it stands in params.yaml
     text: str  # the right-hand side, each lag a column of its own
     columns: list[str]  # of the file, those that only lags need left out
     lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2

@@ -69,7 +69,7 @@ def sniff(path: Path) -> Dialect:
     if len(lines) < 2:
         raise InputError(f"{path} holds no trials: it must be a line of column names, and then a line per trial")
     header_lines, header = rows[delimiter][0]
-    header = [name.strip() for name in header]
+    header = [" ".join(name.split()) for name in header]
     if len(lines[1]) == len(header) + 1:  # R's write.table: row names have no name
         header = ["", *header]
     numbers = [name for name in header if re.fullmatch(r"[-+]?[\d.]+", name)]

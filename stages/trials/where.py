@@ -51,10 +51,11 @@ def parse(text: str | None) -> Where:
 
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", stand_in, text).strip(), mode="eval")
+        parser = _Parser(text, {value: key for key, value in quoted.items()})
+        holds = parser.condition(tree.body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
-    parser = _Parser(text, {value: key for key, value in quoted.items()})
-    return Where(tuple(parser.columns), parser.condition(tree.body))
+    return Where(tuple(parser.columns), holds)
 
 
 class _Parser:
