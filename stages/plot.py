@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
+from stages.figures.style import named
 from stages.files.reading import AGAIN, Table, read_json, read_table
 from stages.files.writing import Outputs
 from stages.parameters import Plot, read_parameters
@@ -18,11 +18,14 @@ from stages.parameters import Plot, read_parameters
 Page = Callable[..., AbstractContextManager[list[Axes]]]
 
 CALIBRATION = ("predicted", "observed", "low", "high")
+ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 
 def main() -> None:
     p = read_parameters().plot
-    metrics = read_json("metrics.json", "train.cross_entropy", "test.calibration_slope", "fit.ridge")
+    metrics = read_json(
+        "metrics.json", "train.cross_entropy", "test.calibration_intercept", "test.calibration_slope", "fit.ridge"
+    )
     tables = {
         "coefficients": read_table("coefficients.csv", "class", "fitted"),
         "loss": read_table("loss.csv", "epoch", "loss"),
@@ -31,29 +34,35 @@ def main() -> None:
         "histogram": read_table("histogram.csv", "low", "high", "fitted"),
     }
     check_whole(tables)
+    inferred = read_table("inference/coefficients.csv", *ESTIMATES) if "inference" in metrics else None
     with Outputs("plot") as outputs:
 
         def page(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
-            return style.page(outputs.path(f"figures/{name}.png"), p.dpi, **shape)
+            return style.page(outputs.path(f"figures/{name}.png"), p.dpi, p.formats, **shape)
 
-        draw_coefficients(page, p, tables["coefficients"], metrics)
+        draw_coefficients(page, p, tables["coefficients"], inferred, metrics)
         draw_predictions(page, tables["calibration"], tables["histogram"], metrics["test"])
         if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
             draw_history(page, tables["loss"], tables["trajectory"], metrics)
-        if "inference" in metrics:
-            draw_inference(page, p, tables["calibration"], metrics)
+        if inferred is not None:
+            draw_intervals(page, p, inferred, metrics)
+            draw_theory(page, tables["calibration"], metrics)
 
 
-def draw_coefficients(page: Page, p: Plot, coefficients: Table, metrics: dict[str, Any]) -> None:
+def draw_coefficients(
+    page: Page, p: Plot, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
+) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
     is_bias = [factor == "bias" for factor in coefficients["factor"]]
-    weights, biases = one_class(coefficients, p.class_index), rows(coefficients, is_bias)
+    table = inferred or coefficients
+    weights, biases = one_class(table, p.class_index), rows(table, is_bias)
     with page("biases") as [ax]:
-        fits.biases(ax, biases["fitted"], biases.get("true"))
-    with page("weights", size=(8, 3.4)) as [ax]:
-        fits.weights(ax, p.class_index, weights["fitted"], weights.get("true"))
+        fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
+    with page("weights", size=(8, 3.8)) as [ax]:
+        name = named(weights["class"][0], "class")
+        fits.weights(ax, name, weights["factor"], *estimates(weights), weights.get("true"))
     if "true" in coefficients:
-        with page("recovery", size=(4.2, 4.2)) as [ax]:
+        with page("recovery", size=(4.4, 4.4)) as [ax]:
             slope = metrics["recovery"]["weight_slope"]
             fits.recovery(ax, coefficients["true"], coefficients["fitted"], is_bias, slope)
 
@@ -62,9 +71,9 @@ def draw_predictions(page: Page, calibration: Table, histogram: Table, test: dic
     """Held-out probabilities of yes, and whether they are right."""
     with page("probabilities") as [ax]:
         predictions.probabilities(ax, histogram["low"], histogram["high"], histogram["fitted"], histogram.get("true"))
-    with page("calibration", size=(4.2, 4.2)) as [ax]:
-        curve = (calibration[key] for key in CALIBRATION)
-        predictions.calibration(ax, *curve, slope=test["calibration_slope"])
+    with page("calibration", size=(4.6, 4.8)) as [ax]:
+        line = test["calibration_intercept"], test["calibration_slope"]
+        predictions.calibration(ax, calibration, None if None in line else line)
 
 
 def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
@@ -72,42 +81,61 @@ def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, 
     bayes = metrics["test"].get("bayes_cross_entropy")
     with page("loss") as [ax]:
         fits.loss(ax, loss["epoch"], loss["loss"], metrics["train"]["cross_entropy"], bayes)
-    with page("trajectory", size=(5.2, 4.6), rows=2 if "weight_slope" in trajectory else 1) as [ax, *below]:
+    panels = (
+        {"rows": 2, "heights": (1.7, 1), "size": (5.8, 5.6)} if "weight_slope" in trajectory else {"size": (5.8, 4)}
+    )
+    with page("trajectory", **panels) as [ax, *below]:
         x = trajectory["epoch"]
         fits.trajectory(ax, x, trajectory["train_cross_entropy"], trajectory["test_cross_entropy"], bayes)
         for panel in below:
             fits.slopes(panel, x, trajectory["weight_slope"])
         [ax, *below][-1].set_xlabel("epoch, counted from 1")
+        style.legend_below(ax)
 
 
-def draw_inference(page: Page, p: Plot, calibration: Table, metrics: dict[str, Any]) -> None:
-    """What an exact fit allows to say."""
-    test, theory, level = metrics["test"], metrics["theory"], metrics["inference"]["level"]
-    with page("predictions", size=(4.2, 4.2)) as [ax]:
+def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]) -> None:
+    """Classical and corrected weights with their intervals, and whether these hold the truth, where it is known."""
+    weights, level = one_class(inferred, p.class_index), metrics["inference"]["level"]
+    name, true = named(weights["class"][0], "class"), weights.get("true")
+    plain, corrected = estimates(weights)
+    assert corrected is not None
+    with page("forest", size=fits.forest_size(len(weights["factor"]))) as [ax]:
+        fits.forest(ax, name, weights["factor"], plain, corrected, true)
+    if true is None:
+        return
+    with page("intervals", size=(8, 4.2), columns=2) as panels:
+        title = f"{100 * level:g} % intervals, {name}"
+        inference.intervals(panels[0], f"Classical {title}", true, plain)
+        inference.intervals(panels[1], f"Corrected {title}", true, corrected)
+    with page("coverage", size=(5.8, 4.2)) as [ax]:
+        each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
+        n_weights = len(weights["factor"])
+        inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
+
+
+def draw_theory(page: Page, calibration: Table, metrics: dict[str, Any]) -> None:
+    """Better predictions, and what the theory says of this and of other numbers of trials."""
+    test, theory = metrics["test"], metrics["theory"]
+    with page("predictions", size=(4.6, 4.8)) as [ax]:
         curves, slopes = {"fitted": calibration}, {"fitted": test["calibration_slope"]}
         for name in ("debiased", "best"):
             curves[name] = read_table(f"inference/calibration_{name}.csv", *CALIBRATION)
             slopes[name] = test[name]["calibration_slope"]
-        predictions.predictions(ax, {n: {key: t[key] for key in CALIBRATION} for n, t in curves.items()}, slopes)
-    table = read_table("inference/coefficients.csv", "class", "estimate", "corrected", "low", "high")
-    weights = one_class(table, p.class_index)
-    with page("intervals", size=(8, 4.2), columns=2) as panels:
-        x, draw = weights.get("true", weights["factor"]), partial(inference.intervals, truth="true" in weights)
-        title = f"{100 * level:g} % intervals, class {p.class_index}"
-        low, high = weights["classical_low"], weights["classical_high"]
-        draw(panels[0], f"Classical {title}", x, weights["estimate"], low, high)
-        draw(panels[1], f"Corrected {title}", x, weights["corrected"], weights["low"], weights["high"])
-    if "coverage" in metrics["inference"]:
-        with page("coverage") as [ax]:
-            each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
-            n_weights = len(weights["factor"])
-            inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
-    with page("map", size=(5.6, 3.8)) as [ax]:
+        predictions.predictions(ax, curves, slopes)
+    with page("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
         plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
         inference.planning(above, below, plan, theory["n_trials"], measured(metrics))
+
+
+def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:
+    """Fitted coefficients, and after an exact fit their intervals and the corrected ones with theirs."""
+    if "corrected" not in table:
+        return style.Estimates(table["fitted"]), None
+    classical, corrected = ("estimate", "classical_low", "classical_high"), ("corrected", "low", "high")
+    return style.Estimates(*(table[key] for key in classical)), style.Estimates(*(table[key] for key in corrected))
 
 
 def measured(metrics: dict[str, Any]) -> dict[str, float | None]:

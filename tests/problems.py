@@ -35,8 +35,11 @@ def gaussian(seed: int, n: int, p: int, k: int, signal: float, intercept: float 
     return Experiment(observer, factors, rng.random((n, k)) < expit(factors @ weights + intercept))
 
 
-def fit(factors: Array, responses: NDArray[np.bool_], ridge: float = 0.0) -> Array:
-    """The minimum of mean cross-entropy + (ridge/2)‖w‖² by Newton's method with backtracking: (p + 1, k)."""
+def fit(factors: Array, responses: NDArray[np.bool_] | Array, ridge: float = 0.0) -> Array:
+    """The minimum of mean cross-entropy + (ridge/2)‖w‖² by Newton's method with backtracking: (p + 1, k).
+
+    responses: (n, k), soft ones too.
+    """
     n, p = factors.shape
     x = np.column_stack([factors, np.ones(n)])
     penalty = np.append(np.full(p, n * ridge), 0.0)

@@ -16,12 +16,14 @@ from hdlogit.scores.blocks import blocks, mean, total
 
 Booleans = NDArray[np.bool_]
 
+LARGEST_LOGIT = 7.0  # probabilities of 0.0009 and 0.9991
+
 Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
 class CalibrationCurve:
-    """Predicted against observed, over the occupied bins of equal width of the predicted probability."""
+    """Predicted against observed, over the occupied bins of equal width of the predicted logit."""
 
     predicted: Floats  # mean predicted probability in the bin
     observed: Floats  # share of "yes"
@@ -36,11 +38,19 @@ class CalibrationCurve:
 
 
 def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> CalibrationCurve:
-    """The curve of logits `fitted` (n, n_classes), all classes pooled."""
+    """The curve of logits `fitted` (n, n_classes), all classes pooled.
+
+    Bins divide the range of the logits, as far as it lies within ±LARGEST_LOGIT; logits beyond go to the outer bins. So
+    they are filled evenly where logits are large and most probabilities near 0 or 1.
+    """
+    ends = [(fitted[rows].min(), fitted[rows].max()) for rows in blocks(*fitted.shape)]
+    low = max(min(end for end, _ in ends), -LARGEST_LOGIT)
+    width = (min(max(end for _, end in ends), LARGEST_LOGIT) - low) / n_bins
     counts, predicted, observed = np.zeros(n_bins), np.zeros(n_bins), np.zeros(n_bins)
     for rows in blocks(*fitted.shape):
-        p, y = probability(fitted[rows]).ravel(), responses[rows].ravel()
-        bins = _bins(p, n_bins)
+        z, y = fitted[rows].ravel(), responses[rows].ravel()
+        p = probability(z)
+        bins = np.clip((z - low) / width if width > 0 else 0 * z, 0, n_bins - 1).astype(np.intp)
         counts += np.bincount(bins, minlength=n_bins)
         predicted += np.bincount(bins, weights=p, minlength=n_bins)
         observed += np.bincount(bins, weights=y, minlength=n_bins)

@@ -6,48 +6,108 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
-from matplotlib.ticker import MaxNLocator
 
-from stages.figures.style import FAINT, FIT, OTHER, TRUTH, Numbers
+from stages.figures.fits import ROWS, name_rows
+from stages.figures.style import (
+    CORRECTED,
+    CORRECTED_POINTS,
+    FAINT,
+    PLAIN,
+    PLAIN_POINTS,
+    TRUTH,
+    Estimates,
+    Names,
+    Numbers,
+    heading,
+    legend_below,
+    name_ticks,
+    named,
+    number,
+    points,
+)
 
 
-def intervals(ax: Axes, title: str, x: Numbers, middle: Numbers, low: Numbers, high: Numbers, truth: bool) -> None:
-    """Intervals of the weights of one class: against the true weights if known (`truth`), else by factor.
-
-    Those that miss the truth are drawn in another colour and with another marker.
-    """
-    hits = [not truth or a <= t <= b for t, a, b in zip(x, low, high, strict=True)]
-    for hit, name, color, marker in ((True, "holds the truth", FIT, "o"), (False, "misses it", OTHER, "x")):
-        rows = [row for row in zip(x, middle, low, high, hits, strict=True) if row[4] == hit]
+def intervals(ax: Axes, title: str, true: Numbers, estimates: Estimates) -> None:
+    """Intervals of the weights of one class against the true weights, those that miss them in another colour."""
+    hits = [a <= t <= b for t, a, b in zip(true, *estimates.ends(), strict=True)]
+    for hit, words, look in ((True, "holds the truth", CORRECTED_POINTS), (False, "misses it", PLAIN_POINTS)):
+        rows = [i for i, one in enumerate(hits) if one == hit]
         if rows:
-            at, centre, bottom, top, _ = zip(*rows, strict=True)
-            bars = [
-                [c - a for c, a in zip(centre, bottom, strict=True)],
-                [b - c for c, b in zip(centre, top, strict=True)],
-            ]
-            label = f"{name}: {len(rows)} of {len(hits)}" if truth else None
-            ax.errorbar(at, centre, bars, fmt=marker, ms=2.5, lw=0.7, color=color, label=label)
-    if truth:
-        ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
-        ax.legend(loc="upper left")
-    else:
-        ax.axhline(0, color=FAINT, lw=0.6)
-    ax.set(xlabel="true weight" if truth else "factor", ylabel="weight (logits per unit)", title=title)
+            label = f"{words}: {len(rows)} of {len(hits)}"
+            points(ax, [true[i] for i in rows], estimates.at(rows), label=label, **{**look, "ms": 2.5})
+    ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
+    ax.set(xlabel="true weight", ylabel="weight (logits per unit)")
+    heading(ax, title)
+    ax.legend(loc="upper left")
 
 
-def coverage(ax: Axes, classes: Numbers, classical: Numbers, corrected: Numbers, level: float, n_weights: int) -> None:
-    """Share of the weights of each class whose interval holds the truth, with the level and its binomial band."""
+def coverage(ax: Axes, names: Names, classical: Numbers, corrected: Numbers, level: float, n_weights: int) -> None:
+    """Fraction of the weights of each class whose interval holds the truth, with the level and its binomial band."""
     half = 1.96 * (level * (1 - level) / n_weights) ** 0.5
-    ax.axhspan(
-        level - half, level + half, color=FAINT, alpha=0.3, lw=0, label="95 % of samples, were weights independent"
-    )
+    band = "19 of 20 classes, if each weight missed by itself"
+    ax.axhspan(level - half, min(level + half, 1), color=FAINT, alpha=0.3, lw=0, label=band)
     ax.axhline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
-    ax.plot(classes, corrected, "o", ms=5, color=FIT, label="corrected intervals")
-    ax.plot(classes, classical, "x", ms=5, color=OTHER, label="classical intervals")
-    ax.set(xlabel="class", ylabel="share of true weights inside", ylim=(0, 1.03), title="Coverage of the intervals")
-    ax.set_xlim(-0.5, len(classes) - 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)  # below: points may stand anywhere
+    at = range(len(names))
+    points(ax, at, Estimates(classical), dodge=-2, label="classical intervals", **PLAIN_POINTS)
+    points(ax, at, Estimates(corrected), dodge=2, label="corrected intervals", **CORRECTED_POINTS)
+    ax.set(ylabel="true weights inside (fraction)", ylim=(0, 1.03))
+    name_ticks(ax, names, "class", most=20)
+    note = "The weights of a class share the error of its scale: they miss the truth together,\n"
+    note += "so classes scatter more than the grey band."
+    heading(ax, "How many intervals hold the truth", note)
+    legend_below(ax)
+
+
+def factor_coverage(
+    ax: Axes, factors: Names, classical: Numbers, corrected: Numbers, chance: Numbers, level: float, n_repetitions: int
+) -> None:
+    """Check on the own factors: coverage of each factor's intervals over repetitions of the experiment, worst first.
+
+    chance: the coverages that perfect intervals would have over so many repetitions, expected, from the worst to the
+    best; they are compared with the corrected ones, rank by rank. The ROWS worst factors are drawn.
+    """
+    order = sorted(range(len(factors)), key=corrected.__getitem__)[:ROWS]
+    rows = range(len(order))
+    look = {**PLAIN_POINTS, "ms": 3}
+    points(ax, rows, Estimates([classical[i] for i in order]), horizontal=True, label="classical intervals", **look)
+    look = {**CORRECTED_POINTS, "ms": 3.5}
+    points(ax, rows, Estimates([corrected[i] for i in order]), horizontal=True, label="corrected intervals", **look)
+    ax.plot(chance[: len(order)], rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
+    ax.axvline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
+    name_rows(ax, [named(factors[i], "factor") for i in order])
+    ax.invert_yaxis()
+    ax.set_xlabel(f"fraction of {number(n_repetitions)} repetitions in which the interval holds the truth")
+    rest = len(factors) - len(order)
+    heading(ax, "Check on the own factors, worst first", f"the {ROWS} worst of {len(factors)} factors" if rest else "")
+    legend_below(ax)
+
+
+def replication(
+    ax: Axes, groups: Names, plain: Estimates, corrected: Estimates, means: Mapping[str, tuple[float, float]]
+) -> None:
+    """Slope of the weights of each group on those of all others together; NaN for a group without an estimate.
+
+    means: {"plain": (mean over the groups, its standard error), "corrected": …}.
+    """
+    at = range(len(groups))
+    small = {} if len(groups) <= 40 else {"ms": 2.5}
+    ax.axhline(1, color=TRUTH, ls="--", lw=1, label="equal weights")
+    for key, words, estimates, look, color, dodge in (
+        ("plain", "plain fit", plain, PLAIN_POINTS, PLAIN, -2),
+        ("corrected", "corrected", corrected, CORRECTED_POINTS, CORRECTED, 2),
+    ):
+        found = [i for i in at if estimates.middle[i] == estimates.middle[i]]  # not NaN
+        points(ax, found, estimates.at(found), dodge=dodge, label=words, **{**look, **small})
+        mean, error = means[key]
+        ax.axhline(mean, color=color, lw=1, label=f"{words}, mean: {mean:.2f} ± {error:.2f}")
+    without = [i for i in at if plain.middle[i] != plain.middle[i]]
+    if without:
+        edge = ax.get_xaxis_transform()
+        ax.plot(without, [0.03] * len(without), "x", ms=6, color=TRUTH, transform=edge, label="no estimate exists")
+    ax.set_ylabel("slope on the weights of the other groups")
+    name_ticks(ax, groups, "group", most=40)
+    heading(ax, "Does each group replicate the others?", "above 1: its weights are larger than theirs")
+    legend_below(ax, columns=3)
 
 
 def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, here: tuple[float, float]) -> None:
@@ -61,15 +121,16 @@ def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, her
     ]
     levels = [1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 5, 10]
     filled = ax.contourf(*grid, levels=levels, norm=BoundaryNorm(levels, 256), cmap="cividis", extend="max")
-    ax.set_title("Maximum likelihood: where this experiment is on the map")
+    heading(ax, "Where this experiment is on the map of maximum likelihood")
     bar = ax.figure.colorbar(filled, ax=ax, ticks=levels, label="weights too large by the factor α*")
     bar.ax.set_yticklabels([f"{level:g}" for level in levels])
     edge = [row[-1] for row in grid[0]], [row[-1] for row in grid[1]]
-    ax.plot(*edge, color=OTHER, lw=2, label="beyond: no estimate exists")
-    ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment", ls="none")
+    ax.plot(*edge, color=PLAIN, lw=2, label="beyond: no estimate exists")
+    ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment, by its estimated signal", ls="none")
     lowest = min(1e-3, here[1] / 3)
     ax.set(yscale="log", ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
+    ax.yaxis.set_major_formatter(number)
+    legend_below(ax)
 
 
 def planning(
@@ -77,22 +138,26 @@ def planning(
 ) -> None:
     """Weight error and held-out cross-entropy to expect of other numbers of trials, and what was measured here."""
     x = table["n_trials"]
-    for ax, lines in (
-        (above, (("weight_rmse", "plain fit", OTHER), ("debiased_weight_rmse", "debiased fit", FIT))),
-        (below, (("test_cross_entropy", "plain fit", OTHER), ("test_best_cross_entropy", "best prediction", FIT))),
+    for ax, plain, corrected in (
+        (above, "weight_rmse", "debiased_weight_rmse"),
+        (below, "test_cross_entropy", "test_best_cross_entropy"),
     ):
-        for (key, name, color), style, marker in zip(lines, ("--", "-"), "so", strict=True):
-            known = " (scale known)" if key == "debiased_weight_rmse" else ""
-            ax.plot(x, table[key], color=color, ls=style, label=f"{name}, theory{known}")
-            if measured.get(key) is not None:
-                ax.plot(n_trials, measured[key] or 0, marker, ms=6, color=color, mec=TRUTH, label=f"{name}, measured")
-        ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer: no estimate exists")
-    below.plot(x, table["bayes_cross_entropy"], color=TRUTH, lw=1, label="true observer")
-    above.set(xscale="log", yscale="log", ylabel="weight rmse (logits per unit)", title="How many trials?")
-    below.set(xscale="log", ylabel="held-out cross-entropy (nats)", xlabel="training trials")
-    below.set_ylim(0.95 * table["bayes_cross_entropy"][0], 4 * table["bayes_cross_entropy"][0])
-    below.set_yscale("log")
-    below.yaxis.set_major_formatter("{x:g}")
+        for key, style, words, look in (
+            (plain, "--", "plain fit, theory", PLAIN_POINTS),
+            (corrected, "-", "corrected (debiased weights, best predictions), theory", CORRECTED_POINTS),
+        ):
+            ax.plot(x, table[key], color=look["color"], ls=style, label=words)
+            if (found := measured.get(key)) is not None:
+                points(ax, [n_trials], Estimates([found]), **{**look, "ms": 6})
+        ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
+    floor = table["bayes_cross_entropy"]
+    below.plot(x, floor, color=TRUTH, lw=1, label="true observer: no prediction can be better")
+    above.set(xscale="log", yscale="log", ylabel="error of a weight (rms),\nlogits per unit")
+    above.set_ylim(0.8 * min(table["debiased_weight_rmse"]), 20 * table["debiased_weight_rmse"][0])
+    below.set(xscale="log", yscale="log", ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
+    below.set_ylim(0.95 * floor[0], 4 * floor[0])
     below.yaxis.set_minor_formatter("{x:g}")
-    above.legend()
-    below.legend(ncols=2)
+    for axis in (above.yaxis, below.yaxis, below.xaxis):
+        axis.set_major_formatter(number)
+    heading(above, "How many trials?", "points: measured here" if measured else "")
+    legend_below(above, below, columns=1)

@@ -2,61 +2,123 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from matplotlib.axes import Axes
 
-from stages.figures.style import FAINT, FIT, OTHER, TRUTH, Numbers
+from stages.figures.style import (
+    CORRECTED,
+    CORRECTED_POINTS,
+    DATA,
+    FAINT,
+    PLAIN,
+    PLAIN_POINTS,
+    TRUTH,
+    Estimates,
+    Numbers,
+    heading,
+    legend_below,
+    logit_axes,
+    number,
+    points,
+)
+
+BARS = "bars: 95 % interval of each bin; slope below 1: overconfident"
 
 
 def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None) -> None:
     """Histogram of the probability of "yes" over all held-out responses, by bin."""
     edges = [*low, high[-1]]
     if true is not None:
-        ax.stairs(true, edges, color=FAINT, fill=True, alpha=0.5, label="true")
-    ax.stairs(fitted, edges, color=FIT, label="fitted", lw=1.6)
-    ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(0, 1))
-    ax.set_title("Probability of yes, true and fitted")
-    ax.legend()
+        ax.stairs(true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
+    ax.stairs(fitted, edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
+    ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(-0.02, 1.02), yscale="log")
+    ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
+    ax.yaxis.set_major_formatter(number)
+    heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
+    ax.legend(loc="upper center", ncols=2)
 
 
-def calibration(
-    ax: Axes, predicted: Numbers, observed: Numbers, low: Numbers, high: Numbers, *, slope: float | None
-) -> None:
-    """Observed share of "yes" against the predicted probability, with 95 % intervals."""
-    ax.plot([0, 1], [0, 1], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
-    _calibration_curve(ax, "fitted", FIT, "o", predicted, observed, low, high, slope=slope)
-    _calibration_axes(ax, "Calibration on held-out trials")
+def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float] | None) -> None:
+    """Observed share of "yes" against the predicted probability, on logit axes, where recalibration is a line.
+
+    curve: columns predicted, observed, low, high. line: (intercept, slope) of logit(observed) on logit(predicted); None
+    where the data do not define it.
+    """
+    edge = logit_axes(ax, curve["predicted"], curve["observed"])
+    _curve(ax, edge, curve, label="observed, by bins", **PLAIN_POINTS)
+    if line is not None:
+        intercept, slope = line
+        ends = [edge, 1 - edge]
+        fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
+        ax.plot(ends, fitted, color=PLAIN, lw=1, label=f"slope {slope:.3f}")
+    _labels(ax, "Calibration on held-out trials")
 
 
 def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: Mapping[str, float | None]) -> None:
-    """Calibration of the plain fit, the debiased fit and the best prediction."""
-    ax.plot([0, 1], [0, 1], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
-    for (name, curve), color, marker in zip(curves.items(), (OTHER, FAINT, FIT), "os^", strict=True):
-        _calibration_curve(ax, name, color, marker, **curve, slope=slopes[name])
-    _calibration_axes(ax, "Calibration of three predictions")
+    """Calibration of the plain fit (`fitted`), the debiased fit (`debiased`) and the best prediction (`best`)."""
+    edge = logit_axes(ax, *(curve[key] for curve in curves.values() for key in ("predicted", "observed")))
+    looks: dict[str, tuple[str, float, Mapping[str, Any]]] = {
+        "fitted": ("plain fit", -3, PLAIN_POINTS),
+        "debiased": ("debiased fit", 0, {"color": DATA, "fmt": "^", "mfc": "white", "ms": 4}),
+        "best": ("best prediction", 3, CORRECTED_POINTS),
+    }
+    for name, curve in curves.items():
+        words, dodge, look = looks[name]
+        slope = slopes[name]
+        label = words if slope is None else f"{words}, slope {slope:.3f}"
+        _curve(ax, edge, curve, label=label, dodge=dodge, **look)
+    _labels(ax, "Calibration of three predictions")
 
 
-def _calibration_curve(
+def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> None:
+    """The bins of a curve; those of no yes or no no stand on the edge of the axes."""
+    inside = {key: [min(max(v, edge), 1 - edge) for v in values] for key, values in curve.items() if key != "responses"}
+    observed = Estimates(inside["observed"], inside["low"], inside["high"])
+    points(ax, inside["predicted"], observed, clip_on=False, **look)
+
+
+def _labels(ax: Axes, title: str) -> None:
+    ax.set(xlabel="predicted probability of yes", ylabel="observed share of yes")
+    heading(ax, title, BARS)
+    ax.legend(loc="upper left")
+
+
+def psychometric(
     ax: Axes,
     name: str,
-    color: str,
-    marker: str,
-    predicted: Numbers,
-    observed: Numbers,
-    low: Numbers,
-    high: Numbers,
-    *,
-    slope: float | None,
+    index: Numbers,
+    observed: Estimates,
+    curves: Mapping[str, Numbers],
+    guess_rate: float = 0,
+    lapse_rate: float = 0,
 ) -> None:
-    below = [max(share - end, 0) for share, end in zip(observed, low, strict=True)]
-    above = [max(end - share, 0) for share, end in zip(observed, high, strict=True)]
-    label = name if slope is None else f"{name}, slope {slope:.3f}"
-    ax.errorbar(
-        predicted, observed, [below, above], fmt=f"{marker}-", ms=3.5, lw=1, color=color, capsize=2, label=label
+    """Responses of one class along its fitted index, in bins, and the curves that were fitted to them.
+
+    index: mean expected logit of each bin's trials; observed: their share of yes with its interval. curves: by column,
+    `index` and on it `fitted` (with guess and lapse rates), `logistic` (without) and `true`, where they are known.
+    """
+    x = curves["index"]
+    points(ax, index, observed, label="responses", clip_on=False, color=DATA, fmt="o", ms=4, zorder=2)
+    for key, label, color, style, width in (
+        ("true", "true", TRUTH, "--", 1.2),
+        ("logistic", "logistic", PLAIN, "-.", 1.2),
+        ("fitted", "with guess and lapse rates" if guess_rate or lapse_rate else "fitted", CORRECTED, "-", 1.6),
+    ):
+        if key in curves:
+            ax.plot(x, curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
+    for height, words in (
+        (guess_rate, f"guess rate {guess_rate:.3g}"),
+        (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}"),
+    ):
+        if 0 < height < 1:
+            ax.axhline(height, color=CORRECTED, lw=0.8, ls=":")
+            at, side = (0.98, "right") if height < 0.5 else (0.02, "left")
+            ax.text(at, height, words, transform=ax.get_yaxis_transform(), ha=side, va="bottom", fontsize=8, color=DATA)
+    ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02))
+    heading(
+        ax, f"Psychometric curve of {name}", "bars: 95 % intervals of the share of yes in a bin of equally many trials"
     )
-
-
-def _calibration_axes(ax: Axes, title: str) -> None:
-    ax.set(xlabel="predicted probability of yes", ylabel="observed share of yes", xlim=(0, 1), ylim=(0, 1), title=title)
-    ax.legend()
+    legend_below(ax)

@@ -1,20 +1,26 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), told apart by colour-blind readers; truth is always black, the fit blue, and what is
-held out vermilion, each with a marker or a line style of its own.
+Colours are Okabe & Ito's (2008), told apart by colour-blind readers; in grey, markers and lines tell them apart. What
+is true is black, the plain fit vermilion with open squares, what is corrected blue with filled circles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
-TRUTH, FIT, OTHER, FAINT = "black", "#0072B2", "#D55E00", "#999999"
+TRUTH, PLAIN, CORRECTED, FAINT, DATA = "black", "#D55E00", "#0072B2", "#999999", "#555555"
+
+PLAIN_POINTS: Mapping[str, Any] = {"color": PLAIN, "fmt": "s", "mfc": "white", "ms": 4}
+CORRECTED_POINTS: Mapping[str, Any] = {"color": CORRECTED, "fmt": "o", "ms": 4}
 
 STYLE = {
     "font.size": 9,
@@ -25,29 +31,134 @@ STYLE = {
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,  # text that stays text
+    "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
+UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+MANY = 2000  # points that SVG and PDF hold as one picture
+CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
+PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
 Numbers = Sequence[float]
+Names = Sequence[str | float]
+
+
+class Estimates(NamedTuple):
+    """Numbers, with the ends of their intervals where there are any."""
+
+    middle: Numbers
+    low: Numbers | None = None
+    high: Numbers | None = None
+
+    def ends(self) -> tuple[Numbers, Numbers]:
+        """Of the intervals; where there are none, the estimates themselves."""
+        return self.low or self.middle, self.high or self.middle
+
+    def at(self, rows: Sequence[int]) -> Estimates:
+        """These rows, in this order."""
+        return Estimates(*(None if column is None else [column[i] for i in rows] for column in self))  # type: ignore[arg-type]
 
 
 @contextmanager
 def page(
-    path: Path, dpi: int, size: tuple[float, float] = (5.2, 3.4), rows: int = 1, columns: int = 1
+    path: Path,
+    dpi: int,
+    formats: Sequence[str] = ("png",),
+    size: tuple[float, float] = (5.2, 3.4),
+    rows: int = 1,
+    columns: int = 1,
+    heights: Sequence[float] | None = None,
 ) -> Iterator[list[Axes]]:
-    """One figure of `rows` or `columns` of panels with common axes, saved as PNG when the `with` block ends well.
+    """One figure of panels with common axes, rows of such relative `heights`, saved when the `with` block ends well.
+
+    Each format (png, svg, pdf) is saved under the path with its suffix; the same numbers give the same bytes.
 
     with page(path, dpi=150) as [ax]:
         loss(ax, ...)
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
         figure = Figure(figsize=size)
-        yield list(figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False).flat)
-        figure.savefig(path, dpi=dpi)
+        panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
+        yield list(panels.flat)
+        for kind in formats:
+            figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+
+
+def points(
+    ax: Axes, at: Numbers, estimates: Estimates, *, dodge: float = 0, horizontal: bool = False, **look: Any
+) -> None:
+    """Estimates at positions `at` of the x axis (`horizontal`: of the y axis), with bars for their intervals.
+
+    They are moved by `dodge` points along that axis, so that two of the same position are told apart.
+    """
+    middle, (low, high) = estimates.middle, estimates.ends()
+    below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
+    bars = None if estimates.low is None else [below, [max(b - m, 0) for m, b in zip(middle, high, strict=True)]]
+    x, y, error = (middle, at, "xerr") if horizontal else (at, middle, "yerr")
+    style: dict[str, Any] = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
+    if dodge:
+        assert isinstance(ax.figure, Figure)
+        right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
+        style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
+        corners = [(v, i) if horizontal else (i, v) for ends in (low, high) for i, v in zip(at, ends, strict=True)]
+        ax.update_datalim(corners)  # which matplotlib does not do for moved points
+    ax.errorbar(x, y, **{**style, error: bars})
+
+
+def heading(ax: Axes, title: str, note: str = "") -> None:
+    """A title, and below it a note in smaller letters."""
+    ax.set_title(title, pad=8 + 11 * (note.count("\n") + 1 if note else 0))
+    if note:
+        ax.annotate(
+            note, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8, color=DATA, annotation_clip=False
+        )
+
+
+def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
+    """One legend below the figure, of all panels, each label once."""
+    found = {
+        label: handle for one in (ax, *others) for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
+    }
+    assert isinstance(ax.figure, Figure)
+    ax.figure.legend([*found.values()], [*found], loc="outside lower center", ncols=columns)
 
 
 def logarithmic(ax: Axes) -> None:
     """Both axes logarithmic, with plain numbers at their ticks."""
     ax.set(xscale="log", yscale="log")
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_major_formatter(number)
+    ax.yaxis.set_major_formatter(number)
     ax.yaxis.set_minor_formatter(lambda y, _: f"{y:.1g}" if f"{y:e}"[0] in "2357" else "")
+
+
+def logit_axes(ax: Axes, *columns: Numbers) -> float:
+    """Logit scales for probabilities, as far as the columns go, and the diagonal; returns the lower end of both."""
+    smallest = min([min(p, 1 - p) for column in columns for p in column if 0 < p < 1] + [0.2])
+    edge = max(smallest, CLAMP) / 2
+    ticks = [p for p in PROBABILITIES if edge <= p <= 1 - edge]
+    for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        scale("logit")
+        axis.set_ticks(ticks, [f"{p:.5f}".rstrip("0") for p in ticks])
+        axis.set_ticks([], minor=True)
+    ax.set(xlim=(edge, 1 - edge), ylim=(edge, 1 - edge), box_aspect=1)
+    ax.plot([edge, 1 - edge], [edge, 1 - edge], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
+    return edge
+
+
+def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
+    """Names at the positions 0, 1, … of the x axis, at most so many; numbers say `what` they count on the axis."""
+    every = max(1, math.ceil(len(names) / most))
+    labels = [named(name, "") for name in names[::every]]
+    long = max(map(len, labels)) > 3 and len(labels) > 6
+    ax.set_xticks(range(0, len(names), every), labels, rotation=90 if long else 0)
+    ax.set(xlim=(-0.6, len(names) - 0.4), xlabel=what)
+
+
+def named(name: str | float, what: str) -> str:
+    """A name as it is, a number as `factor 3`."""
+    return name if isinstance(name, str) else f"{what} {name:g}".strip()
+
+
+def number(x: float, _: object = None) -> str:
+    """A tick's number: 10 000, 0.01."""
+    return f"{x:,.10g}".replace(",", " ")

@@ -33,6 +33,23 @@ class Trials:
     factors: Floats  # (n_trials, n_factors)
     responses: NDArray[np.bool_]  # (n_trials, n_classes)
 
+    def of_classes(self, classes: list[int]) -> Trials:
+        """Those with the responses of these classes only."""
+        everyone = len(classes) == self.responses.shape[1]
+        return self if everyone else Trials(self.factors, self.responses[:, classes])
+
+
+@dataclass(frozen=True)
+class Observer:
+    """The truth, where it is known."""
+
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    rates: Floats  # (2, n_classes): guess rate, lapse rate
+
+    def of_classes(self, classes: list[int]) -> Observer:
+        """The truth of these classes only."""
+        return Observer(self.coefficients[:, classes], self.rates[:, classes])
+
 
 class Evidence(BaseModel):
     """What the solver reports, one entry per class where it is a list."""
@@ -46,14 +63,21 @@ class Evidence(BaseModel):
     evaluations: list[int]
     max_gradient: list[float]
     converged: list[bool]
+    shrinkage: list[float]
+    reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
 
 
 @dataclass(frozen=True)
 class Model:
     """Fitted coefficients in the observer's layout, and the evidence for them."""
 
-    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
     evidence: Evidence
+
+    @property
+    def classes(self) -> list[int]:
+        """Those that have an estimate."""
+        return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
 
 
 def read_trials(split: str) -> Trials:
@@ -68,27 +92,41 @@ def read_trials(split: str) -> Trials:
     return Trials(factors, responses)
 
 
-def read_observer() -> Floats | None:
-    """True coefficients (n_factors + 1, n_classes), or None where no truth is known."""
+def read_observer() -> Observer | None:
+    """The truth, or None where it is not known."""
     path = DATA / "observer.npy"
-    return _finite(path, _read_array(path, "float64", "float32")) if os.path.lexists(path) else None
+    if not os.path.lexists(path):
+        return None
+    coefficients = _finite(path, _read_array(path, "float64"))
+    path = DATA / "observer_rates.npy"
+    rates = _read_array(path, "float64")
+    if rates.shape != (2, coefficients.shape[1]) or not (rates >= 0).all() or not (rates.sum(axis=0) < 1).all():
+        raise InputError(f"{path} must hold guess and lapse rates, (2, n_classes), >= 0 and together below 1")
+    return Observer(coefficients, rates)
 
 
 def read_model() -> Model:
     """The fitted model."""
     path = DATA / "model.safetensors"
-    coefficients, evidence = _read_coefficients(path)
-    found = validate(Evidence, evidence, f"{path}, evidence")
+    coefficients, document = _read_coefficients(path)
+    evidence = validate(Evidence, document, f"{path}, evidence")
     n_classes = coefficients.shape[1]
-    for name, value in found:
-        if name in ("iterations", "evaluations", "max_gradient", "converged") and len(value) != n_classes:
+    for name, value in evidence:
+        if isinstance(value, list) and name != "checkpoints" and len(value) != n_classes:
             raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
-    return Model(coefficients, found)
+    model = Model(coefficients, evidence)
+    _finite(path, coefficients[:, model.classes])
+    return model
 
 
-def read_checkpoints(epochs: list[int]) -> dict[int, Floats]:
-    """Coefficients (n_factors + 1, n_classes) of these epochs, in their order."""
-    return {epoch: _read_coefficients(DATA / checkpoint_name(epoch))[0] for epoch in epochs}
+def read_checkpoints(model: Model) -> dict[int, Floats]:
+    """Coefficients (n_factors + 1, n_classes) of the model's checkpoints, by epoch."""
+    found = {}
+    for epoch in model.evidence.checkpoints:
+        path = DATA / checkpoint_name(epoch)
+        found[epoch], _ = _read_coefficients(path)
+        _finite(path, found[epoch][:, model.classes])
+    return found
 
 
 def read_table(name: str, *numbers: str) -> Table:
@@ -177,7 +215,7 @@ def _read_coefficients(path: Path) -> tuple[Floats, object]:
             f"{path}: weight {weight.shape} and bias {bias.shape} of {' and '.join(kinds)} must be "
             "(n_classes, n_factors) of float32 and (n_classes,) of float64"
         )
-    return _finite(path, np.vstack([weight.T.astype(np.float64), bias])), evidence
+    return np.vstack([weight.T.astype(np.float64), bias]), evidence
 
 
 def _finite(path: Path, coefficients: Floats) -> Floats:

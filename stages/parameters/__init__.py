@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -15,6 +15,9 @@ FILE = Path("params.yaml")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
+
+
+Rate = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -30,6 +33,17 @@ class Section(BaseModel):
         return int(value) if whole and cls.model_fields[str(key.field_name)].annotation is int else value
 
 
+Checked = TypeVar("Checked", bound=Section)
+
+
+def _check_rates(section: Checked, guess_rate: float, lapse_rate: float) -> Checked:
+    if guess_rate + lapse_rate >= 1:
+        raise ValueError(
+            f"lapse_rate = {lapse_rate:g}, but with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        )
+    return section
+
+
 class Simulate(Section):
     """The true observer and its trials."""
 
@@ -39,8 +53,14 @@ class Simulate(Section):
     n_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
     n_test_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
     weight_scale: Annotated[Number, Field(ge=1e-6, le=1e6)]
+    guess_rate: Rate
+    lapse_rate: Rate
     dtype: Literal["float64", "float32"]
     streams: Literal["independent", "notebook"]
+
+    @model_validator(mode="after")
+    def _rates_leave_room(self) -> Simulate:
+        return _check_rates(self, self.guess_rate, self.lapse_rate)
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -109,31 +129,46 @@ class Train(Section):
     num_epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     ridge: Annotated[Number, Field(ge=0, le=1e6)] | Literal["auto"]
+    shrinkage: Literal[0, "auto", "always"]
     tolerance: Annotated[Number, Field(gt=0, le=1)]
     max_iterations: Annotated[int, Field(ge=1, le=1_000_000)]
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
     @model_validator(mode="after")
-    def _ridge_needs_the_exact_fit(self) -> Train:
-        if self.solver == "adam" and self.ridge != 0:
-            raise ValueError(f"ridge = {self.ridge!r}, but solver adam has no ridge; it must be 0, or the solver lbfgs")
+    def _penalties_need_the_exact_fit(self) -> Train:
+        for name, value in (("ridge", self.ridge), ("shrinkage", self.shrinkage)):
+            if self.solver == "adam" and value != 0:
+                raise ValueError(
+                    f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver lbfgs"
+                )
+        if self.ridge != 0 and self.shrinkage != 0:
+            raise ValueError(f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not")
         return self
 
 
 class Evaluate(Section):
-    """How the metrics are binned."""
+    """How the metrics are binned, and what is inferred."""
 
     calibration_bins: Annotated[int, Field(ge=1, le=1000)]
     histogram_bins: Annotated[int, Field(ge=1, le=1000)]
-    interval_level: Annotated[Number, Field(gt=0, lt=1)]
+    interval_level: Annotated[Number, Field(ge=0.01, le=0.9999)]
+    asymptotes: Literal["none", "estimate"]
+    guess_rate: Rate | Literal["auto"]
+    lapse_rate: Rate | Literal["auto"]
+
+    @model_validator(mode="after")
+    def _rates_leave_room(self) -> Evaluate:
+        guess_rate, lapse_rate = (0 if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
+        return _check_rates(self, guess_rate, lapse_rate)
 
 
 class Plot(Section):
-    """What is drawn and how finely."""
+    """What is drawn, how finely, and in which formats."""
 
     class_index: Annotated[int, Field(ge=0, le=9_999)]
     dpi: Annotated[int, Field(ge=30, le=600)]
+    formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
 
 
 class Parameters(Section):

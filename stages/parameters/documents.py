@@ -45,10 +45,10 @@ def _mapping(loader: _Yaml12, node: yaml.MappingNode) -> dict[Any, Any]:
 
 for _tag, _pattern, _first in (
     ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)", "-+0123456789"),
+    ("int", r"[-+]?(?:0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9_]+)", "-+0123456789"),
     (
         "float",
-        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+(?:[eE][-+][0-9]+)?"
         r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
         "-+0123456789.",
     ),
@@ -113,6 +113,8 @@ def _describe(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return " or ".join(_describe(option, schema) for option in part["anyOf"])
     if "enum" in part or "const" in part:
         return " or ".join(str(value) for value in part.get("enum", [part.get("const")]))
+    if part["type"] == "array" and "enum" in part["items"]:
+        return f"a list of {_describe(part['items'], schema)}"
     words = {
         "integer": "an integer",
         "number": "a number",

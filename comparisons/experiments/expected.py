@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from comparisons.grid import Value
+from comparisons.experiments.grid import Value
 from hdlogit.asymptotics.planning import Plan, plan, smallest_n_trials
 from hdlogit.asymptotics.theory import OutsideTheory
 
@@ -21,7 +21,7 @@ EXPECTED = {
 
 def applies(params: Mapping[str, Value]) -> bool:
     """Whether the theory of `hdlogit.asymptotics.planning` speaks of these parameters: maximum likelihood, whole."""
-    return params["train.solver"] == "lbfgs" and params["train.ridge"] in (0, "0", "0.0")
+    return params["train.solver"] == "lbfgs" and params["train.ridge"] == 0
 
 
 def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]) -> list[float | None] | None:

@@ -2,29 +2,29 @@
 
 1. No stage is out of date. DVC has no exit status for that: `dvc status` says what is modified, and what is only not on
    this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
-2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: on another
-   processor its last bits differ, and only they.
-3. The pictures of the README that show the default parameters are the figures.
+2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: that of an exact fit
+   differs in its last bits on another processor.
+3. The pictures in docs/ that are figures of the pipeline are its figures.
 
-`python -m comparisons.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.
+`python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.
 """
 
 from __future__ import annotations
 
-import filecmp
 import json
+import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from comparisons.commands import DVC, finish, output
+from comparisons.ci import pictures
+from comparisons.commands import DVC, finish, output, parser
 from stages.errors import InputError
 
 LAST_BITS = {"data/model.safetensors", "data/checkpoints"}
-PICTURES = ("recovery", "trajectory")
 ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
 
 
@@ -39,17 +39,15 @@ def stages(lock: str | bytes, where: str) -> dict[str, Any]:
     return found
 
 
-def recorded(lock: str, where: str) -> dict[str, Any]:
-    """The hash of every input and output in the lock, but for those that differ in their last bits."""
-    files = [
-        file for stage in stages(lock, where).values() for kind in ("deps", "outs") for file in stage.get(kind, ())
-    ]
-    return {file["path"]: file["md5"] for file in files if file["path"] not in LAST_BITS}
+def hashes(lock: str, where: str) -> dict[str, str]:
+    """The hash of every input and output in a lock file's text, but for those that differ in their last bits."""
+    lists = [stage.get(side, []) for stage in stages(lock, where).values() for side in ("deps", "outs")]
+    return {file["path"]: file["md5"] for files in lists for file in files if file["path"] not in LAST_BITS}
 
 
 def stale() -> list[str]:
     """The stages whose command, parameters, inputs or outputs are not those of the lock, in their order."""
-    status = json.loads(output(*DVC, "status", "--json"))
+    status = json.loads(output(*DVC, "status", "--json", "dvc.yaml"))
     return [stage for stage, reasons in status.items() if not ABSENT.issuperset(states(reasons))]
 
 
@@ -64,20 +62,16 @@ def states(reasons: Any) -> Iterator[str]:
 
 def different() -> list[str]:
     """What the workspace has that is not as committed."""
-    committed = recorded(output("git", "show", "HEAD:dvc.lock"), "dvc.lock at HEAD")
-    made = recorded(Path("dvc.lock").read_text(), "dvc.lock")
+    committed = hashes(output("git", "show", "HEAD:./dvc.lock"), "dvc.lock at HEAD")
+    made = hashes(Path("dvc.lock").read_text(), "dvc.lock")
     wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
     if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
         wrong.append("data/metrics.json, the file")
-    pairs = ((Path(f"docs/{name}.png"), Path(f"data/figures/{name}.png")) for name in PICTURES)
-    return wrong + [str(shown) for shown, drawn in pairs if not same(shown, drawn)]
+    return wrong + pictures.outdated()
 
 
-def same(one: Path, other: Path) -> bool:
-    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    os.chdir(parser("ci.lock", __doc__).parse_args(arguments).folder)
     if would_run := stale():
         print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
         return 1
@@ -86,7 +80,8 @@ def main() -> int:
     if wrong := different():
         print(f"not what the committed code gives: {', '.join(wrong)}. Run `make repro docs` and commit them.")
         return 1
-    print(f"dvc.lock, data/metrics.json and the pictures {', '.join(PICTURES)} are those of the committed code.")
+    names = ", ".join(path.stem for path in pictures.copies()) or "none"
+    print(f"dvc.lock, data/metrics.json and the pictures in docs/ ({names}) are those of the committed code.")
     return 0
 
 
