@@ -5,11 +5,11 @@ from __future__ import annotations
 from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from stages.errors import run_stage
 from stages.files.writing import FileRows, Outputs
-from stages.parameters import read_parameters
+from stages.parameters import read_simulation
 
 
 def main() -> None:
-    p = read_parameters().simulate
+    p = read_simulation().simulate
     notebook = p.streams == "notebook"
     with Outputs("simulate") as outputs:
         observer = outputs.array("observer.npy", (p.n_factors + 1, p.n_classes), "float64")
