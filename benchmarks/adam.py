@@ -107,7 +107,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, times in seconds.items():
             printed = subprocess.run(
-                [sys.executable, __file__, name], check=True, capture_output=True, text=True
+                [sys.executable, "-m", "benchmarks.adam", name], check=True, capture_output=True, text=True
             ).stdout
             time_taken, last[name] = map(float, printed.split())
             times.append(time_taken)
@@ -118,7 +118,7 @@ def main() -> None:
         print(f"{name}: {median:.2f} s (median of {ROUNDS}; 513 epochs: {median * 513 / NUM_EPOCHS:.1f} s)")
     ratios = sorted(theirs / mine for theirs, mine in zip(*seconds.values(), strict=True))
     print(f"ratio: {statistics.median(ratios):.1f} times faster (median of pairs; {ratios[0]:.1f} .. {ratios[-1]:.1f})")
-    subprocess.run([sys.executable, __file__, "parts"], check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.adam", "parts"], check=True)
 
 
 if __name__ == "__main__":

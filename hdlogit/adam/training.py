@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import quietly
 
-SPAN_ELEMENTS = 2**17  # factors gathered at once: few enough to be in the cache still when their step is made
+SPAN_ELEMENTS = 2**18  # factors gathered at once: few enough to be in the cache still when their step is made
 SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
 
 Item = TypeVar("Item")
