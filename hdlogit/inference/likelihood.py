@@ -103,6 +103,21 @@ def objective(theta: Array, cells: Cells, prior: Array) -> tuple[Array, Array, A
     return value, gradient, information
 
 
+def observed_information(theta: Array, cells: Cells, prior: Array) -> Array:
+    """Sum of squares of the scores of the trials, and the curvature of the prior, (4, 4), of the first problem.
+
+    The expected information overstates what trials say of a rate near 0: a response that has nearly no probability
+    would tell much, but has not occurred.
+    """
+    yes, no, derivative = response(theta[:1], cells.mean, cells.noise)
+    squares = (
+        cells.yes[0] / np.maximum(yes[0], 1e-300) ** 2 + (cells.trials - cells.yes[0]) / np.maximum(no[0], 1e-300) ** 2
+    )
+    information = (derivative[:, 0] * squares) @ derivative[:, 0].T
+    information[(2, 3), (2, 3)] += prior / (1 - theta[0, 2:]) ** 2
+    return np.asarray(information)
+
+
 def maximise(
     theta: Array, free: NDArray[np.bool_], cells: Cells, prior: Array, tolerance: float
 ) -> tuple[Array, Array]:
@@ -111,7 +126,7 @@ def maximise(
     A parameter at its bound stays there while the gradient points outward. Ends where a step would gain less than
     `tolerance` nats.
     """
-    lowest, highest = np.where(free, LOWEST, theta[0]), np.where(free, HIGHEST, theta[0])
+    lowest, highest = np.where(free, LOWEST, theta), np.where(free, HIGHEST, theta)
     theta = np.clip(theta, lowest, highest)
     value, gradient, information = objective(theta, cells, prior)
     damping = np.full(len(theta), 1e-3)
@@ -121,7 +136,7 @@ def maximise(
         running = np.flatnonzero((gain > tolerance) & (damping < STUCK))
         if len(running) == 0:
             break
-        tried = np.clip(theta[running] + np.clip(step[running], -LONGEST, LONGEST), lowest, highest)
+        tried = np.clip(theta[running] + np.clip(step[running], -LONGEST, LONGEST), lowest[running], highest[running])
         new = objective(tried, cells._replace(yes=cells.yes[running]), prior)
         better = new[0] > value[running]
         damping[running] *= np.where(better, 0.1, 10.0)

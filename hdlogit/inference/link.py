@@ -20,14 +20,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc
+from scipy.special import chdtrc, ndtri
 
-from hdlogit.inference.likelihood import GAIN, GUESS, HIGHEST, INTERCEPT, LOWEST, Cells, maximise, objective, response
+from hdlogit.inference.likelihood import (
+    GAIN,
+    GUESS,
+    HIGHEST,
+    INTERCEPT,
+    LOWEST,
+    Cells,
+    maximise,
+    objective,
+    observed_information,
+    response,
+)
 
 Array = NDArray[np.float64]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
-UNDETERMINED = 0.04  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
+UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
 CLEAR = 20.0  # a statistic that needs no samples
 SAMPLES, MOST_SAMPLES, ENOUGH = 50, 400, 10  # at a time, at most, and how many must gain more
@@ -55,6 +66,13 @@ class Link:
     def errors(self) -> Array:
         """Standard errors of (log Γ, b, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """(low, high), each (4,) of (Γ, b, g, l): that of Γ from its logarithm, those of rates from 0 on."""
+        half = ndtri(0.5 + level / 2) * self.errors
+        low, high = self.parameters - half, self.parameters + half
+        low[GAIN], high[GAIN] = np.exp(low[GAIN]), np.exp(high[GAIN])
+        return np.maximum(low, [0.0, -np.inf, 0.0, 0.0]), high
 
 
 @dataclass(frozen=True)
@@ -86,7 +104,7 @@ def fit_link(
     prior = PRIOR * free[2:]
     start = _best(cells.groups(), fixed, prior, COARSE)
     theta, value = maximise(start, free, cells, prior, FINE)
-    information = objective(theta, cells, prior)[2][0]
+    information = observed_information(theta, cells, prior)
     covariance = np.zeros((4, 4))
     covariance[np.ix_(free, free)] = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
     log_likelihood = float(value[0] - (prior * np.log1p(-theta[0, 2:])).sum())
