@@ -5,20 +5,22 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hdlogit.compute.processes import ALONE
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
 from stages.files.reading import read_json, read_trials
 from stages.files.writing import Outputs
+from stages.launching import processes, start
 from stages.parameters import read_parameters
 from stages.training.adam import fit_by_adam
 
 
 def main() -> None:
     p = read_parameters().train
-    device, group = choose_device(p.device), ALONE
+    device = choose_device(p.device)
+    if start("stages.train"):
+        return
     trials, ridge = read_trials("train"), read_json("ridge.json", "ridge")["ridge"]
-    with Outputs("train") as outputs:
+    with processes() as group, Outputs("train", group.is_writer) as outputs:
         if p.solver == "adam":
             fitted = fit_by_adam(p, trials, device, group)
         else:

@@ -52,7 +52,8 @@ def started(folder: Path, count: int, **environment: str) -> subprocess.Popen[st
     return subprocess.Popen(
         [sys.executable, "-m", "program"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder / "tmp"), "TRAIN_PROCESSES": str(count)} | environment,
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder / "tmp"), "TRAIN_PROCESSES": str(count)}
+        | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

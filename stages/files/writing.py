@@ -173,16 +173,8 @@ class FileRows:
 
 
 def orphaned(parent: int) -> bool:
-    """Whether DVC, the `parent`, or the stage that launched this process has ended: a rerun may be under way."""
-    if "DVC_STAGE" in os.environ and os.getppid() != parent:
-        return True
-    try:
-        os.kill(int(os.environ.get("TRAIN_SUPERVISOR", os.getpid())), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # the number is another user's by now, or it may not be asked
-        return False
-    return False
+    """Whether DVC, the `parent`, has ended: a rerun may be under way."""
+    return "DVC_STAGE" in os.environ and os.getppid() != parent
 
 
 def _cells(column: ArrayLike) -> Iterator[str]:
