@@ -41,7 +41,7 @@ class Index(NamedTuple):
     As `fit_link`, `logistic_test` and `psychometric_curve` take it; of the trials of `LeaveOneOut`.
     """
 
-    index: Array  # (m,) V, centred
+    logit: Array  # (m,) V, centred
     slope: float  # m
     noise: Array  # (m,) ν
 
