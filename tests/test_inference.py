@@ -13,6 +13,7 @@ from sklearn.datasets import load_breast_cancer
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.predictions import best_logits, best_ridge, debiased_logits
 from hdlogit.asymptotics.theory import solve
+from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import check, expected_worst
 from tests.problems import Experiment, fit, gaussian, notebook
@@ -32,7 +33,7 @@ class Fitted:
 
     def __init__(self) -> None:
         self.problem = notebook()
-        self.coefficients = fit(self.problem.factors, self.problem.responses)
+        self.coefficients = exact_fit(self.problem.factors, self.problem.responses).coefficients
         self.classes = inferred(self.problem.factors, self.problem.responses, self.coefficients)
 
 
@@ -276,7 +277,8 @@ def test_with_shrinkage_separated_responses_have_covering_intervals() -> None:
     corrected = np.stack([c.corrected for c in classes], axis=1)
     assert pooled_slope(corrected[:-1], problem.observer[:-1]) == pytest.approx(1.0, abs=0.1)
     expected = solve(p / n, 5.0, 0.5, shrinkage=shrinkage)
-    assert np.mean([c.theory.alpha for c in classes]) == pytest.approx(expected.alpha, rel=0.05)
+    assert np.mean([c.theory.alpha for c in classes]) == pytest.approx(expected.alpha, rel=0.1)
+    assert np.mean([c.theory.s for c in classes]) == pytest.approx(expected.s, rel=0.05)
 
 
 def test_guess_and_lapse_rates_are_found_and_corrected_for() -> None:
@@ -316,7 +318,7 @@ def test_predictions_of_new_trials_have_intervals_that_cover(small: tuple[Experi
     for c, inference in enumerate(classes):
         truth = expit(new @ problem.observer[:-1, c] + problem.observer[-1, c])
         predicted = inference.predict(new)
-        assert ((predicted.low < truth) & (truth < predicted.high)).mean() == pytest.approx(0.95, abs=0.03)
+        assert ((predicted.low < truth) & (truth < predicted.high)).mean() == pytest.approx(0.95, abs=0.05)
         best = expit(best_logits(inference.theory, new @ coefficients[:-1, c] + coefficients[-1, c]))
         assert predicted.probability == pytest.approx(best, abs=0.02)
 

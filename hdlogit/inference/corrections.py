@@ -79,7 +79,7 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
     kept = float((after_ridge[:-1, :-1] * setting.correlation).sum() / (inverse[:-1, :-1] * setting.correlation).sum())
     seen = _observe(minimum, left, setting, kept)
     noise = seen.dispersion * after_ridge  # of the fitted coefficients
-    scale = (_logistic_scale if setting.rates == (0, 0) else _link_scale)(minimum, left, seen, setting)
+    scale = _scale(minimum, left, seen, setting)
     a = scale.theory
     corrected = weights / a.alpha
     covariance = _known_length(noise[:-1, :-1], weights, seen.fraction, scale.variance, setting) / a.alpha**2
@@ -150,6 +150,18 @@ def _observe(minimum: Minimum, left: LeftOut, setting: Setting, kept: float) -> 
     return Observed(index, noise, dispersion, curvature, eta_squared, explained)
 
 
+def _scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+    """The equations are the more precise; with shrinkage the link is the more robust, where there is a signal."""
+    if setting.rates != (0, 0):
+        return _link_scale(minimum, left, seen, setting)
+    if setting.shrinkage:
+        try:
+            return _link_scale(minimum, left, seen, setting)
+        except Refused:
+            pass
+    return _logistic_scale(minimum, left, seen, setting)
+
+
 def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
     """By the equations (SLOE), with the error that the infinitesimal jackknife says of what goes into them."""
     kappa, b, size = (
@@ -174,15 +186,15 @@ def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Se
         a = signal_from_fit(kappa, seen.eta_squared, b, **size, near=guess)
         change = sensitivity(a)[0]  # of log γ with (log η², b)
     except NoSignal:
-        return _scale(without_signal(kappa, b, **size), np.nan, 0.0)
+        return _without_rates(without_signal(kappa, b, **size), np.nan, 0.0)
     # Leaving out trial i moves ŵ by −H⁻¹x̃_i e_i, so ŵᵀΣŵ by −2 (H⁻¹Σŵ)ᵀx̃_i e_i, and the bias likewise.
     n = setting.units.n_trials
     moved = left.influence * (left.residual / (1 - left.curvature * left.leverage))[:, None]
     influence = (seen.index**2 / n + 2 * moved[:, 0]) / seen.eta_squared * change[0] + moved[:, 1] * change[1]
-    return _scale(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
+    return _without_rates(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
 
 
-def _scale(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
+def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
     covariance = np.diag([variance, intercept_variance, 0.0, 0.0])
     return Scale(a, Link(a.signal, a.intercept, 0.0, 0.0, covariance, np.nan))
 
@@ -203,9 +215,9 @@ def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
 
 
 def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
-    """By the link between the leave-one-out logits and the responses, with guess and lapse rates."""
-    if seen.explained <= 0:
-        raise Refused("its fitted logits vary no more than they would if no factor mattered: no rates can be told")
+    """By the link between the leave-one-out logits and the responses."""
+    if not seen.explained > 0:
+        raise Refused("its fitted logits vary no more than they would if no factor mattered, so they tell no rates")
     guess_rate, lapse_rate = setting.rates
     link = fit_link(*_index(seen), left.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
