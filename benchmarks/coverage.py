@@ -42,8 +42,9 @@ COLUMNS = (
 class Tally:
     """What one design's replicates add up to."""
 
-    def __init__(self, truth: Array, spread: Array) -> None:
-        self.truth, self.spread = truth, spread  # (p + 1,) with the bias last; (p,) sd of the factors
+    def __init__(self, truth: Array, factors: Array) -> None:
+        self.truth, centred = truth, factors - factors.mean(axis=0)  # (p + 1,), the bias last
+        self.sd, self.spread = factors.std(axis=0), centred.T @ (centred @ truth[:-1])  # (p,), Σβ
         self.fits, self.notes = 0, 0
         self.covered = np.zeros((2, len(truth)))  # classical, corrected
         self.rejected = np.zeros((2, len(truth) - 1))
@@ -63,12 +64,12 @@ class Tally:
         self.mean += np.stack([result.estimate, result.corrected])
 
     def line(self, design: Design, n: int) -> list[str]:
-        covered, w = self.covered / max(self.fits, 1), self.truth[:-1] * self.spread
+        covered, w = self.covered / max(self.fits, 1), self.truth[:-1] * self.sd
         weights, p = covered[:, :-1], len(self.truth) - 1
         largest = weights[:, np.abs(w) >= np.quantile(np.abs(w), 0.9)].mean(axis=1)
         chance = expected_worst(p, self.fits)
         rejected = self.rejected[:, w == 0].mean(axis=1) / max(self.fits, 1)
-        slopes = (self.mean[:, :-1] * self.spread @ w) / (w @ w) / max(self.fits, 1)
+        slopes = self.mean[:, :-1] @ self.spread / (self.truth[:-1] @ self.spread) / max(self.fits, 1)
         average, worst = weights.mean(axis=1), weights.min(axis=1)
         misses = []
         error = 0.2 / np.sqrt(self.fits * max(p / 4, 1))  # about two standard errors of an average
@@ -91,7 +92,7 @@ def study(design: Design, replicates: int) -> Tally:
     ridge = design.ridge * p / n / (design.signal or 1.0) ** 2 * float(x.var(axis=0).mean())
     shrinkage = p / (n + p) if design.shrinkage else 0.0
     yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ weights + bias)
-    tally = Tally(np.append(weights, bias), x.std(axis=0))
+    tally = Tally(np.append(weights, bias), x)
     count = REDRAWN if ridge else AT_ONCE
     for start in tqdm(range(0, replicates, count), design.name, leave=False, disable=None):
         if ridge:

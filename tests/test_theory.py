@@ -92,6 +92,14 @@ def test_the_published_solutions_are_reproduced(
         assert published is None or found == pytest.approx(published, abs=digits)
 
 
+def test_the_published_shrunken_solution_is_reproduced() -> None:
+    """brglm2's MDYPL, delta = 0.88."""
+    a = solve(0.2, 5.0, shrinkage=0.12)
+    assert (a.alpha, a.lambda_, a.sigma) == pytest.approx((0.565, 2.59, 2.54), abs=0.005)
+    found = signal_from_fit(0.2, a.eta**2, a.b, shrinkage=0.12)
+    assert (found.signal, found.alpha) == pytest.approx((5.0, a.alpha), rel=1e-6)
+
+
 def test_the_published_inverse_is_reproduced() -> None:
     a = signal_from_fit(0.1, 8.881028475794636, 0.0)  # the tests of sloe-logistic
     assert (a.alpha, a.lambda_, a.s) == pytest.approx((1.174, 1.007, 1.086), abs=1e-3)

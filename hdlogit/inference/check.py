@@ -24,7 +24,7 @@ AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted to
 class Coverage:
     """Of nominal intervals, over the repetitions."""
 
-    slope: float  # <mean estimate, truth>/<truth, truth>, in units of the factors' standard deviations
+    slope: float  # of the estimated logits on the true ones
     slope_error: float  # its standard error
     all_factors: float  # fraction of the weights' intervals that hold the truth
     all_factors_error: float
@@ -79,9 +79,10 @@ def check(
     reasons = [result for result in results if isinstance(result, str)]
     if not found:
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
-    units = np.asarray(factors.std(axis=0), np.float64)
-    classical = _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, units)
-    corrected = _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, units)
+    centred = factors - factors.mean(axis=0, dtype=np.float64)
+    spread = centred.T @ (centred @ truth[:-1])
+    classical = _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, spread)
+    corrected = _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, spread)
     return Check(classical, corrected, expected_worst(p, len(found), level), len(found), reasons)
 
 
@@ -91,11 +92,11 @@ def expected_worst(n_factors: int, repetitions: int, level: float = 0.95) -> flo
     return float(covered.min(axis=1).mean() / repetitions)
 
 
-def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, units: Array) -> Coverage:
+def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, spread: Array) -> Coverage:
     low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
     covered = (low < truth) & (truth < high)
-    weights, w = covered[:, :-1], truth[:-1] * units
-    slopes = np.array(estimates)[:, :-1] * units @ w / (w @ w)  # (repetitions,)
+    weights = covered[:, :-1]
+    slopes = np.array(estimates)[:, :-1] @ spread / (truth[:-1] @ spread)  # (repetitions,)
     by_factor, by_repetition, root = weights.mean(axis=0), weights.mean(axis=1), np.sqrt(len(covered))
     return Coverage(
         slope=float(slopes.mean()),

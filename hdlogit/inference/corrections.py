@@ -1,6 +1,6 @@
 """One class, from sums over trials to answers. The formulas are in `hdlogit.inference.infer`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +10,10 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.inference.joint import fit_joint
 from hdlogit.inference.link import Link, fit_link
-from hdlogit.inference.result import Array, ClassInference, LeaveOneOut, Score
-from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
+from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
+from hdlogit.inference.sums import Factors, LeftOut, Minimum, Refused, Responses, Units
 
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
@@ -62,9 +63,12 @@ class Scale(NamedTuple):
     """How long the true weights are, and how well that is known."""
 
     theory: Asymptotics
-    variance: float  # of log γ̂
-    intercept_variance: float  # of β̂0, for given weights
-    link: Link | None = None
+    link: Link
+
+    @property
+    def variance(self) -> float:
+        """Of log γ̂; nan where no signal was found."""
+        return float(self.link.covariance[0, 0])
 
 
 def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInference:
@@ -75,11 +79,11 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
     kept = float((after_ridge[:-1, :-1] * setting.correlation).sum() / (inverse[:-1, :-1] * setting.correlation).sum())
     seen = _observe(minimum, left, setting, kept)
     noise = seen.dispersion * after_ridge  # of the fitted coefficients
-    scale = (_logistic_scale if setting.rates == (0, 0) else _link_scale)(minimum, left, seen, setting)
+    scale = _scale(minimum, left, seen, setting)
     a = scale.theory
     corrected = weights / a.alpha
     covariance = _known_length(noise[:-1, :-1], weights, seen.fraction, scale.variance, setting) / a.alpha**2
-    bias_variance = max(scale.intercept_variance, noise[-1, -1] / a.alpha**2)
+    bias_variance = max(scale.link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
     offset = units.centre / units.scale
     to_bias = np.append(-offset, 1.0)
     factor = np.append(units.scale, 1.0)
@@ -95,10 +99,16 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
         certificate=_certificate(minimum, left, setting),
         note=_note(a, noise, weights, left, setting),
         leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
-        guess_rate=a.guess_rate,
-        lapse_rate=a.lapse_rate,
+        index=_index(seen),
         link=scale.link,
+        counted=np.diag([_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
     )
+
+
+def _along(noise: Array, weights: Array, setting: Setting) -> float:
+    """v_u: variance of log length of the fitted weights, by their noise."""
+    spread = setting.correlation @ weights
+    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
 
 
 def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
@@ -140,6 +150,18 @@ def _observe(minimum: Minimum, left: LeftOut, setting: Setting, kept: float) -> 
     return Observed(index, noise, dispersion, curvature, eta_squared, explained)
 
 
+def _scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+    """The equations are the more precise; with shrinkage the link is the more robust, where there is a signal."""
+    if setting.rates != (0, 0):
+        return _link_scale(minimum, left, seen, setting)
+    if setting.shrinkage:
+        try:
+            return _link_scale(minimum, left, seen, setting)
+        except Refused:
+            pass
+    return _logistic_scale(minimum, left, seen, setting)
+
+
 def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
     """By the equations (SLOE), with the error that the infinitesimal jackknife says of what goes into them."""
     kappa, b, size = (
@@ -164,12 +186,17 @@ def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Se
         a = signal_from_fit(kappa, seen.eta_squared, b, **size, near=guess)
         change = sensitivity(a)[0]  # of log γ with (log η², b)
     except NoSignal:
-        return Scale(without_signal(kappa, b, **size), np.nan, 0.0)
+        return _without_rates(without_signal(kappa, b, **size), np.nan, 0.0)
     # Leaving out trial i moves ŵ by −H⁻¹x̃_i e_i, so ŵᵀΣŵ by −2 (H⁻¹Σŵ)ᵀx̃_i e_i, and the bias likewise.
     n = setting.units.n_trials
     moved = left.influence * (left.residual / (1 - left.curvature * left.leverage))[:, None]
     influence = (seen.index**2 / n + 2 * moved[:, 0]) / seen.eta_squared * change[0] + moved[:, 1] * change[1]
-    return Scale(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
+    return _without_rates(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
+
+
+def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
+    covariance = np.diag([variance, intercept_variance, 0.0, 0.0])
+    return Scale(a, Link(a.signal, a.intercept, 0.0, 0.0, covariance, np.nan))
 
 
 def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
@@ -188,10 +215,11 @@ def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
 
 
 def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
-    """By the link between the leave-one-out logits and the responses, with guess and lapse rates."""
-    if seen.explained <= 0:
-        raise Refused("its fitted logits vary no more than they would if no factor mattered: no rates can be told")
-    link = _link(left, seen, setting.rates)
+    """By the link between the leave-one-out logits and the responses."""
+    if not seen.explained > 0:
+        raise Refused("its fitted logits vary no more than they would if no factor mattered, so they tell no rates")
+    guess_rate, lapse_rate = setting.rates
+    link = fit_link(*_index(seen), left.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
         raise Refused(link.reason)
     a = Asymptotics(
@@ -207,13 +235,20 @@ def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Settin
         guess_rate=link.guess_rate,
         lapse_rate=link.lapse_rate,
     )
-    return Scale(a, link.covariance[0, 0], link.covariance[1, 1], link)
+    return Scale(a, link)
 
 
-def _link(left: LeftOut, seen: Observed, rates: Rates) -> Link:
+def _index(seen: Observed) -> Index:
     total = seen.explained + seen.s_squared
-    slope, sd = np.sqrt(seen.explained) / total, np.sqrt(seen.noise / total)
-    return fit_link(seen.index, slope, sd, left.response, guess_rate=rates[0], lapse_rate=rates[1])
+    return Index(seen.index, float(np.sqrt(seen.explained)) / total, np.sqrt(seen.noise / total))
+
+
+def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
+    """With the joint fit's coefficients and rates in place of the link's, for few factors."""
+    joint = fit_joint(
+        factors, responses, found.estimate, found.link, 1 / found.theory.alpha, guess_rate=rates[0], lapse_rate=rates[1]
+    )
+    return replace(found, corrected=joint.coefficients, corrected_error=joint.errors[:-2], joint=joint)
 
 
 def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
@@ -225,10 +260,9 @@ def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: 
     if setting.ridge:  # factors that are not isotropic were refused
         return None
     p, d = len(weights), left.curvature
-    expected, spread = a.s**2 / p, setting.correlation @ weights
-    squared = float(weights @ spread)
-    along = float(spread @ noise[:p, :p] @ spread) / squared**2
-    beside = np.diag(noise)[:p] - (along - expected / squared) * weights**2
+    expected = a.s**2 / p
+    along = _along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
+    beside = np.diag(noise)[:p] - along * weights**2
     ratio = beside / (expected * setting.precision)
     counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
     by_chance = np.sqrt(2 / max(counting - p, 1.0))

@@ -12,7 +12,9 @@ more than H⁻¹ says. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ 
   2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
 - Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
 - Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Where the
-  psychometric function has asymptotes, `fit_link` tells the length of the true index from the V_i instead.
+  psychometric function has asymptotes, `fit_link` tells the length of the true index from the V_i instead; and with few
+  factors per trial, where a wrong link biases the direction too, `fit_joint` starts from there. With shrinkage, too,
+  `fit_link` tells the length: the equations do not hold for real factors that separate the responses.
 - Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
   γ̂ stretches all weights together, and takes the place of the part of H⁻¹ that does (else it would be counted twice).
 - Bias: β̂0 − x̄·ŵ/α̂, with the larger of f [H⁻¹]_bb/α̂² and what a logistic curve through the V_i says of β̂0.
@@ -27,7 +29,8 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Rates, Setting, infer_class
+from hdlogit.inference.corrections import Rates, Setting, infer_class, refit
+from hdlogit.inference.joint import is_for_joint_fit
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
     Array,
@@ -106,7 +109,9 @@ def _infer(
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
-            results[c] = infer_class(minimum, left, setting)
+            found = infer_class(minimum, left, setting)
+            few = rates != (0, 0) and is_for_joint_fit(n, p)
+            results[c] = refit(found, factors, np.asarray(responses[:, c]), rates) if few else found
         except (OutsideTheory, Refused) as reason:
             results[c] = f"class {c}: {reason}"
     return [results[c] for c in sorted(results)]

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
 from hdlogit.asymptotics.equations import Asymptotics
+from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
+from hdlogit.inference.predict import Prediction, predict
 
 Array = NDArray[np.float64]
 
@@ -33,6 +35,17 @@ class LeaveOneOut:
     best: Score  # of π(V) = P(y = 1 | V)
 
 
+class Index(NamedTuple):
+    """The true index ζ (of sd 1) of each trial as the fit without it tells it: ζ | V ~ N(m V, ν²).
+
+    As `fit_link`, `logistic_test` and `psychometric_curve` take it; of the trials of `LeaveOneOut`.
+    """
+
+    logit: Array  # (m,) V, centred
+    slope: float  # m
+    noise: Array  # (m,) ν
+
+
 @dataclass(frozen=True)
 class ClassInference:
     """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless said."""
@@ -48,9 +61,18 @@ class ClassInference:
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
     note: str | None  # a line where the factors are not of the theory's kind
     leave_one_out: LeaveOneOut
-    guess_rate: float = 0.0
-    lapse_rate: float = 0.0
-    link: Link | None = None  # with the errors of the rates, where they are not both 0
+    index: Index
+    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors; rates of 0 unless asked for
+    counted: Array  # (2, 2) the part of the link's covariance that is in `noise` already
+    joint: JointFit | None = None  # for few factors with rates: then corrected, its error and p-values are its
+
+    @property
+    def guess_rate(self) -> float:
+        return self.joint.guess_rate if self.joint else self.link.guess_rate
+
+    @property
+    def lapse_rate(self) -> float:
+        return self.joint.lapse_rate if self.joint else self.link.lapse_rate
 
     @property
     def exists(self) -> bool:
@@ -79,17 +101,28 @@ class ClassInference:
 
     def p_values(self) -> Array:
         """Two-sided, for each coefficient being zero; for the bias, debiased bias over its corrected error."""
-        z = np.append(self.estimate[:-1] / self.null_error, self.corrected[-1] / self.corrected_error[-1])
+        z = self.corrected / self.corrected_error
+        if not self.joint:
+            z = np.append(self.estimate[:-1] / self.null_error, z[-1])
         return np.asarray(2 * ndtr(-np.abs(z)))
 
     def classical_p_values(self) -> Array:
         """The textbook's two-sided Wald test."""
         return np.asarray(2 * ndtr(-np.abs(self.estimate / self.classical_error)))
 
+    def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
+        """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
+        if self.joint:
+            return self.joint.predict(factors, level)
+        centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
+        noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / self.theory.eta
+        index = centred[:, :-1] @ self.estimate[:-1]
+        return predict(index, self.index.slope, noise, self.link, level, self.counted)
+
     def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
         """(statistic, p) for the weights of all these factors being zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
         chosen = np.asarray(factors, np.intp)
-        weights = self.estimate[:-1][chosen]
-        noise: Array = self.noise[:-1, :-1][chosen][:, chosen]
+        weights = (self.corrected if self.joint else self.estimate)[chosen]
+        noise: Array = (self.joint.covariance if self.joint else self.noise)[chosen][:, chosen]
         statistic = float(weights @ np.linalg.solve(noise, weights))
         return statistic, float(chdtrc(len(weights), statistic))
