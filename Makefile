@@ -1,17 +1,20 @@
 # `make repro` and `make test` work on a fresh clone: they make the virtual environment first.
+# lock-check, gate, report and show also work on a study: make gate FOLDER=studies/rat
 PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-PICTURES := recovery trajectory
+FOLDER := .
+AT := --folder "$(FOLDER)"
 
-PICTURES_OF_EXACT := map intervals planning predictions
-
-.PHONY: repro test lint format bench study ci lock-check gate report experiments docs clean
+.PHONY: help repro test lint format bench study ci lock-check gate report experiments show docs clean
 .NOTPARALLEL:
 
+help:                             ## this list
+	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/    make \1\t\2/p' Makefile | expand -t 24
+
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
-	$(RUN) dvc repro
+	$(RUN) dvc repro && $(RUN) python -m stages.summary
 
 test: $(VENV)/development         ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal
@@ -36,25 +39,30 @@ ci: $(VENV)/development           ## all that decides about a change against BAS
 	$(MAKE) --keep-going lint lock-check gate report test
 
 lock-check: $(VENV)/run-time      ## fail if a stage would run on the committed code, or give other metrics
-	$(RUN) python -m comparisons.lock
+	$(RUN) python -m comparisons.ci.lock $(AT)
 
-gate: $(VENV)/run-time            ## fail if a metric is worse than at BASE by more than comparisons/rules.yaml allows
-	$(RUN) python -m comparisons.gate $${BASE:+"$$BASE"}
+gate: $(VENV)/run-time            ## fail if a metric is worse than at BASE by more than comparisons/ci/rules.yaml allows
+	$(RUN) python -m comparisons.ci.gate $(AT) $${BASE:+"$$BASE"}
 
 report: $(VENV)/run-time          ## write report/report.md: what changed since BASE, for people
-	$(RUN) python -m comparisons.report $${BASE:+"$$BASE"}
+	$(RUN) python -m comparisons.ci.report $(AT) $${BASE:+"$$BASE"}
 
-docs: repro                       ## take the pictures of README.md, of the default parameters and of an exact fit
-	cp $(PICTURES:%=data/figures/%.png) docs
-	$(RUN) .ci/exact-pictures $(PICTURES_OF_EXACT)
+experiments: $(VENV)/run-time     ## run the grid of experiments, as far as it is missing, and draw it into docs/
+	$(RUN) python -m comparisons.experiments.run
 
-experiments: $(VENV)/run-time     ## run the grid of comparisons/grid.yaml, as far as it is missing, and draw it into docs/
-	$(RUN) python -m comparisons.experiments
+show: $(VENV)/run-time            ## the experiments of this commit: the numbers that matter, and what was changed
+	@$(RUN) python -m comparisons.experiments.show $(AT)
+
+docs: repro                       ## take the pictures in docs/: of this pipeline, and of one with the other solver
+	$(RUN) python -m comparisons.ci.pictures
 
 clean:                            ## remove the environment and everything that was written, but no cache
 	rm -rf $(VENV) && git clean -fdXq data report
 
 $(VENV)/run-time: requirements.txt constraints.txt
+	@python="$(PYTHON)"; test ! -x $(VENV)/bin/python || python=$(VENV)/bin/python; "$$python" -c 'import sys; \
+	    sys.exit(sys.version_info < (3, 11) and f"error: {sys.executable} is Python {sys.version.split()[0]}, but 3.11 or \
+	newer is needed: make clean, then make PYTHON=python3.12 with what you want to make")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	touch $@

@@ -1,32 +1,54 @@
-"""git and DVC as commands, and how our own commands end."""
+"""git and DVC as commands, and our own: their arguments and how they end."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from stages.errors import InputError
 
 DVC = (sys.executable, "-m", "dvc")  # of this interpreter's environment, activated or not
 
 
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a command that runs stages: the `python` in their commands is this one."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **more}
+
+
 def output(*command: str) -> str:
     """What the command prints; raises InputError with the line in which it says why it failed."""
-    return attempt(*command).stdout
-
-
-def attempt(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, both streams kept; raises InputError like `output`."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
         raise InputError(f"{command[0]} is not installed, or not on the path") from None
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout).strip().splitlines() or ["it does not say why"]
-        why = next((line for line in said if line.lower().startswith(("error: ", "fatal: "))), f"error: {said[0]}")
         name = " ".join(command).replace(" ".join(DVC), "dvc")
-        raise InputError(f"`{name}` failed: {why.split(': ', 1)[1]}") from None
+        raise InputError(f"`{name}` failed: {reason(error.stderr or error.stdout)}") from None
+
+
+def reason(printed: str) -> str:
+    """The line in which git or DVC says why it failed."""
+    lines = printed.strip().splitlines() or ["it does not say why"]
+    why = next((line for line in lines if line.lower().startswith(("error: ", "fatal: "))), f"error: {lines[0]}")
+    return why.split(": ", 1)[1]
+
+
+def commit(revision: str) -> str | None:
+    """The full name of a commit, or None if there is none of that name here."""
+    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+
+
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """The options that all of our commands have."""
+    made = argparse.ArgumentParser(f"python -m comparisons.{module}", description=description)
+    made.formatter_class = argparse.RawDescriptionHelpFormatter
+    made.add_argument("--folder", default=".", help="the folder of dvc.yaml (default: the current one)")
+    return made
 
 
 def finish(main: Callable[[], int]) -> None:

@@ -5,25 +5,26 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from hdlogit.compute.processes import ALONE
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
 from stages.files.reading import read_json, read_trials
 from stages.files.writing import Outputs
 from stages.parameters import read_parameters
-from stages.training import adam
+from stages.training.adam import fit_by_adam
 
 
 def main() -> None:
     p = read_parameters().train
-    device = choose_device(p.device)
+    device, group = choose_device(p.device), ALONE
     trials, ridge = read_trials("train"), read_json("ridge.json", "ridge")["ridge"]
     with Outputs("train") as outputs:
         if p.solver == "adam":
-            fitted = adam.fit(p, trials, device)
+            fitted = fit_by_adam(p, trials, device, group)
         else:
-            from stages.training import exact  # and with it scipy: Adam does not pay for it
+            from stages.training.exact import fit_exactly  # and with it scipy: Adam does not pay for it
 
-            fitted = exact.fit(p, ridge, trials, device)
+            fitted = fit_exactly(p, ridge, trials, group)
         means = trials.factors.mean(axis=0, dtype=np.float64)
         for epoch, coefficients in fitted.checkpoints.items():
             outputs.model(checkpoint_name(epoch), coefficients, means)

@@ -1,7 +1,10 @@
-"""Small projects to run the real pipeline in: a copy of this one's files, with few trials and epochs."""
+"""Small projects to run the real pipeline in, with few trials and epochs: on paper only, or with DVC and git."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import importlib
 import os
 import shutil
 import subprocess
@@ -24,6 +27,7 @@ settings.register_profile("suite", derandomize=True, deadline=None, database=Non
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
+STAGES = ("simulate", "ridge", "train", "evaluate", "plot")
 SMALL: dict[str, dict[str, Any]] = {
     "simulate": {"n_factors": 4, "n_classes": 2, "n_trials": 300, "n_test_trials": 200, "weight_scale": 0.8},
     "train": {"num_epochs": 5, "batch_size": 64, "device": "cpu"},
@@ -32,12 +36,24 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 class Project:
-    """A folder with the pipeline in it."""
+    """A folder with params.yaml and what the stages write; its code is its own, or else this repository's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.params = folder / "params.yaml"
         self.data = folder / "data"
+
+    @classmethod
+    def small(cls, folder: Path) -> Project:
+        """A small project in a new folder: nothing but params.yaml."""
+        folder.mkdir()
+        shutil.copy(ROOT / "params.yaml", folder)
+        project = cls(folder)
+        project.set(**SMALL)
+        return project
+
+    def copy_to(self, folder: Path) -> Project:
+        return Project(Path(shutil.copytree(self.folder, folder, symlinks=True)))
 
     def set(self, **sections: Mapping[str, Any]) -> None:
         """Change keys of params.yaml: project.set(train={"num_epochs": 3})."""
@@ -46,14 +62,18 @@ class Project:
             params[section].update(values)
         self.params.write_text(yaml.safe_dump(params))
 
-    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command here, with this interpreter first on the path, as in an activated environment."""
+    def environment(self, **more: str) -> dict[str, str]:
+        """This interpreter first on the path, as in an activated environment."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        everything = {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), **more}
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command here."""
+        everything = self.environment(**environment)
         return subprocess.run(command, cwd=self.folder, env=everything, capture_output=True, text=True, check=False)
 
     def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run one stage without DVC."""
+        """Run one stage without DVC, in a process of its own."""
         return self.run("python", "-m", f"stages.{name}", **environment)
 
     def repro(self) -> list[str]:
@@ -67,6 +87,12 @@ class Project:
         identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
         for command in (["add", "--all"], ["commit", "--quiet", "--message", "as it is"]):
             assert self.run("git", *identity, *command).returncode == 0
+
+
+def run_here(*stages: str) -> None:
+    """Run stages in the current folder, in this process: without DVC, and without importing everything anew."""
+    for name in stages:
+        importlib.import_module(f"stages.{name}").main()
 
 
 def copy_code(folder: Path) -> None:
@@ -85,13 +111,8 @@ def copy_code(folder: Path) -> None:
             shutil.copy2(source, target)
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A small project in which nothing was run."""
-    return new_project(tmp_path / "project")
-
-
 def new_project(folder: Path) -> Project:
+    """A small project with code, git and DVC, in which nothing was run."""
     copy_code(folder)
     small = Project(folder)
     small.set(**SMALL)
@@ -102,33 +123,69 @@ def new_project(folder: Path) -> Project:
     return small
 
 
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A small project, without DVC, in which nothing was run; the current folder."""
+    return _here(Project.small(tmp_path / "project"), monkeypatch)
+
+
+@pytest.fixture
+def results(simulated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A small project, without DVC, whose stages have run; the current folder."""
+    return _here(simulated.copy_to(tmp_path / "results"), monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """What `results` is a copy of. Not to be changed."""
+    small = Project.small(tmp_path_factory.mktemp("simulated") / "project")
+    with contextlib.chdir(small.folder):
+        run_here(*STAGES)
+    return small
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project whose pipeline has run. Not to be changed: copy it."""
-    small = new_project(tmp_path_factory.mktemp("finished") / "project")
-    assert small.repro() == ["simulate", "train", "evaluate", "plot"]
-    small.commit()
-    return small
+    """A small project whose pipeline was run by DVC, and committed. Not to be changed: copy it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers: one makes it, the others wait
+    with (shared / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shared / "finished" / "committed").exists():
+            return Project(shared / "finished" / "project")
+        shutil.rmtree(shared / "finished", ignore_errors=True)  # what a failed attempt has left
+        small = new_project(shared / "finished" / "project")
+        assert small.repro() == [*STAGES]
+        small.commit()
+        (shared / "finished" / "committed").touch()
+        return small
 
 
 @pytest.fixture
 def copy(finished: Project, tmp_path: Path) -> Project:
     """A copy of `finished` that may be changed."""
-    return Project(Path(shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)))
+    return finished.copy_to(tmp_path / "copy")
+
+
+def _here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(project.folder)
+    return project
 
 
 @pytest.fixture
-def refuses(capsys: pytest.CaptureFixture[str]) -> Callable[[Callable[[], None]], str]:
-    """Call a stage's main that must refuse its input; gives the one line it says."""
+def refuses(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Call a command's main that must refuse its input, with this exit status; gives the one line it reports."""
     from stages.errors import run
 
-    def call(main: Callable[[], None]) -> str:
+    def call(main: Callable[[], None], status: int = 1) -> str:
+        capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
             run(main)
-        message = str(stop.value.code)
+        assert stop.value.code == status
+        [message] = capsys.readouterr().err.splitlines()
         assert message.startswith("error: ")
-        assert "\n" not in message
-        return message
+        return str(message)
 
     return call
 

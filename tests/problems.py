@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit
 
+from tests.notebook import get_data
+
 Array = NDArray[np.float64]
 
 
@@ -18,11 +20,8 @@ class Experiment(NamedTuple):
 
 def notebook() -> Experiment:
     """The notebook's own trials, which re-seed with one seed: 10 000 × 256 factors, 10 classes."""
-    observer = np.random.RandomState(1973).randn(257, 10)
-    stream = np.random.RandomState(1973)
-    factors = stream.randn(10_000, 256)
-    probabilities = expit(factors @ observer[:-1] + observer[-1])
-    return Experiment(observer, factors, probabilities > stream.rand(10_000, 10))
+    observer, factors, _, responses = get_data(10_000)
+    return Experiment(observer, factors, responses)
 
 
 def gaussian(seed: int, n: int, p: int, k: int, signal: float, intercept: float = 0.0) -> Experiment:
@@ -35,8 +34,11 @@ def gaussian(seed: int, n: int, p: int, k: int, signal: float, intercept: float 
     return Experiment(observer, factors, rng.random((n, k)) < expit(factors @ weights + intercept))
 
 
-def fit(factors: Array, responses: NDArray[np.bool_], ridge: float = 0.0) -> Array:
-    """The minimum of mean cross-entropy + (ridge/2)‖w‖² by Newton's method with backtracking: (p + 1, k)."""
+def fit(factors: Array, responses: NDArray[np.bool_] | Array, ridge: float = 0.0) -> Array:
+    """The minimum of mean cross-entropy + (ridge/2)‖w‖² by Newton's method with backtracking: (p + 1, k).
+
+    responses: (n, k), soft ones too.
+    """
     n, p = factors.shape
     x = np.column_stack([factors, np.ones(n)])
     penalty = np.append(np.full(p, n * ridge), 0.0)

@@ -69,7 +69,7 @@ def new_repository(folder: Path) -> Repository:
     made.write("dvc.yaml", PIPELINE)
     made.write("params.yaml", "train: {epochs: 10}\n")
     made.write("source.json", json.dumps(METRICS))
-    made.write("comparisons/rules.yaml", RULES)
+    made.write("rules.yaml", RULES)
     for name in ("picture", "docs/recovery.png", "docs/trajectory.png", "docs/map.png"):
         made.write(name, "first picture")
     made.write("data/.gitignore", "/figures\n")

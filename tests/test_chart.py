@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import matplotlib.image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from comparisons import chart, expected, results
-from comparisons.grid import Value
-from comparisons.results import Line, Row
+from comparisons.experiments import chart, expected, results, show
+from comparisons.experiments.grid import Value
+from comparisons.experiments.results import Line, Row
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from stages.errors import InputError
-from tests.conftest import Project
 
 PARAMS: dict[str, Value] = {
     "simulate.seed": 1973,
@@ -35,7 +35,7 @@ PARAMS: dict[str, Value] = {
 BASE = Row("baseline", PARAMS, {})
 
 
-def row(name: str, metrics: Mapping[str, Value], no_estimate: bool = False, **changes: Value) -> Row:
+def row(name: str, metrics: Mapping[str, Value | None], no_estimate: bool = False, **changes: Value) -> Row:
     return Row(
         name, {**PARAMS, **{key.replace("__", "."): value for key, value in changes.items()}}, metrics, no_estimate
     )
@@ -84,16 +84,32 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
         results.rows(shown, "def")
 
 
+def test_experiments_of_another_folder_are_left_out() -> None:
+    def data(root: int, rat: int) -> dict[str, Any]:
+        files = {"params.yaml": root, "studies/rat/params.yaml": rat}
+        return {"params": {file: {"data": {"seed": seed}} for file, seed in files.items()}, "metrics": None}
+
+    changed = {"root": data(2, 1), "rat": data(1, 2), "nothing": data(1, 1)}
+    experiments = [{"name": name, "revs": [{"data": each}]} for name, each in changed.items()]
+    shown: list[dict[str, Any]] = [{"rev": "abc", "data": data(1, 1), "experiments": experiments}]
+    assert [row.name for row in results.rows(shown, "abc")] == ["baseline", "root", "nothing"]
+    assert [row.name for row in results.rows(shown, "abc", "studies/rat/")] == ["baseline", "rat", "nothing"]
+
+
 def test_seeds_are_averaged_and_where_no_estimate_exists_is_said() -> None:
     series = results.choose(SIZES, "size-*", "simulate.n_trials")
-    lines = results.table(results.points(series, "test.cross_entropy", "simulate.n_trials"), "test.cross_entropy")
-    assert [(line.value, line.n, line.without) for line in lines] == [("2000", 0, 1), ("5000", 3, 0), ("10000", 3, 0)]
+    lines = results.lines(series, "test.cross_entropy", "simulate.n_trials")
     values = [1000 / 5000 + seed / 100 for seed in (1, 2, 3)]
+    assert [(line.value, len(line.numbers), len(line.values)) for line in lines] == [
+        (2000, 0, 1),
+        (5000, 3, 3),
+        (10000, 3, 3),
+    ]
     assert lines[0].mean is None
     assert lines[1].mean == pytest.approx(sum(values) / 3)
     assert lines[1].sd == pytest.approx(statistics.stdev(values))
-    assert (lines[1].low, lines[1].high) == (values[0], values[-1])
-    assert "| 2000 | 1 | no estimate | - | - | - |" in results.to_markdown(lines, "simulate.n_trials")
+    cells = ["2000", "1", "1", *"----"]
+    assert [line.split() for line in results.to_markdown(lines, "simulate.n_trials").splitlines()][2][1::2] == cells
 
 
 def test_what_experiments_differ_in_besides_makes_series() -> None:
@@ -108,18 +124,18 @@ def test_what_experiments_differ_in_besides_makes_series() -> None:
 
 
 def test_equal_experiments_count_once() -> None:
-    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 1.0}), row("as text", {"m": 1.0}, train__ridge="0.0")]
-    found = results.points(results.choose(rows, "*", "train.solver"), "m", "train.solver")
-    assert len(found) == 1
+    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 1.0}), row("as a float", {"m": 1.0}, train__ridge=0.0)]
+    found = results.lines(results.choose(rows, "*", "train.solver"), "m", "train.solver")
+    assert [line.values for line in found] == [(1.0,)]
 
 
 @pytest.mark.parametrize(
     ("metric", "parameter", "glob", "said"),
     [
-        ("test.cross_entropi", "simulate.n_trials", "*", "the nearest: test.cross_entropy"),
-        ("gone", "simulate.n_trials", "*", "null in all"),
-        ("test.cross_entropy", "simulate.n_trial", "*", "the nearest: simulate.n_trials"),
-        ("test.cross_entropy", "simulate.n_trials", "sise-*", "the nearest: size-"),
+        ("test.cross_entropi", "simulate.n_trials", "*", "the nearest is test.cross_entropy"),
+        ("gone", "simulate.n_trials", "*", "none of these experiments has a number for the metric gone"),
+        ("test.cross_entropy", "simulate.n_trial", "*", "the nearest is simulate.n_trials"),
+        ("test.cross_entropy", "simulate.n_trials", "sise-*", "the nearest is size-"),
     ],
 )
 def test_what_does_not_exist_is_said_with_the_nearest_names(
@@ -156,39 +172,31 @@ def test_theory_is_silent_where_it_says_nothing(tmp_path: Path) -> None:
     assert "theory" not in (tmp_path / "adam.md").read_text()
 
 
-numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
-lines = st.builds(
-    Line,
-    series=st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\r\n\0", exclude_categories=["Cs", "Cc"])),
-    value=st.text(alphabet="abc019.-, \"'", min_size=1),
-    metric=st.sampled_from(["test.cross_entropy", "m"]),
-    n=st.integers(0, 99),
-    without=st.integers(0, 99),
-    mean=numbers,
-    sd=numbers,
-    low=numbers,
-    high=numbers,
-    theory=numbers,
-)
+@given(st.lists(st.none() | st.floats(-1e9, 1e9), min_size=1, max_size=4), st.text())
+def test_the_csv_has_all_digits(values: list[float | None], series: str) -> None:
+    series = series.replace("\r", "").replace("\n", "").replace("\0", "")
+    (read,) = csv.DictReader(io.StringIO(results.to_csv([Line(series, 1e-5, "m", tuple(values))], "train.ridge")))
+    numbers = [value for value in values if value is not None]
+    assert (read["series"], read["train.ridge"], int(read["seeds"])) == (series, "1e-05", len(values))
+    assert int(read["no estimate"] or 0) == len(values) - len(numbers)
+    assert [float(read[key]) for key in ("lowest", "highest") if read[key]] == (
+        [min(numbers), max(numbers)] if numbers else []
+    )
 
 
-@given(st.lists(lines, max_size=4))
-def test_the_table_round_trips_through_csv(given_lines: list[Line]) -> None:
-    def number(cell: str) -> float | None:
-        return float(cell) if cell else None
-
-    read = [
-        Line(
-            cells["series"],
-            cells["value"],
-            cells["metric"],
-            int(cells["n"]),
-            int(cells["without"]),
-            *(number(cells[key]) for key in ("mean", "sd", "low", "high", "theory")),
-        )
-        for cells in csv.DictReader(io.StringIO(results.to_csv(given_lines)))
-    ]
-    assert read == given_lines
+def test_the_overview_has_100_columns_and_numbers_first() -> None:
+    metrics: dict[str, Value | None] = {"test.cross_entropy": 0.099463, "test.accuracy": 0.95858, "fit.iterations": 9}
+    metrics |= {"test.calibration_slope": 0.754, "recovery.weight_slope": 1.122, "inference.coverage": 0.9512}
+    name = "sample-size-200000-seed-1974"
+    rows = [BASE, row(name, metrics, simulate__n_trials=200000, simulate__seed=1974, train__solver="adam")]
+    rows.append(row("none", {}, no_estimate=True, simulate__n_trials=2))
+    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
+    console.print(show.overview(rows, BASE))
+    lines = console.export_text().splitlines()
+    (found,) = (line.split() for line in lines if name in line)
+    assert found[:6] == ["0.09946", "0.9586", "0.754", "1.122", "0.9512", name]
+    assert "n_trials=200000" in " ".join(lines)
+    assert "n_trials=2 (no" in " ".join(lines)
 
 
 @pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
@@ -200,11 +208,9 @@ def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> 
     assert len(list(csv.DictReader(table.open()))) == len(values)
 
 
-def test_the_command_says_in_one_line_that_nothing_was_run(
-    finished: Project, monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Callable[[], None]], str]
-) -> None:
-    monkeypatch.chdir(finished.folder)
-    monkeypatch.setattr("sys.argv", ["chart", "test.cross_entropy", "simulate.n_trials"])
-    assert "make experiments" in refuses(chart.main)
-    monkeypatch.setattr("sys.argv", ["chart", "test.cross_entropy", "simulate.n_trials", "--rev", "nowhere"])
-    assert "nowhere is no commit" in refuses(chart.main)
+@pytest.mark.usefixtures("repository")
+def test_where_nothing_was_run_it_says_so() -> None:
+    with pytest.raises(InputError, match="make experiments"):
+        results.choose(results.load(), "*", "train.epochs")
+    with pytest.raises(InputError, match="nowhere is no commit"):
+        results.load("nowhere")

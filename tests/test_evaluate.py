@@ -1,4 +1,4 @@
-"""The evaluate stage's files against the same numbers computed from the raw files, without its code."""
+"""The stage `evaluate`: its files against the same numbers computed from the raw files, without its code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from tests.conftest import Project
+from tests.conftest import Project, run_here
 
 Array = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Raw:
 
     def coefficients(self, name: str) -> Array:
         parts = load_file(self.data / name)
-        return np.vstack([parts["weight"].T, parts["bias"]])
+        return np.vstack([parts["weight"].T.astype(float), parts["bias"]])
 
     def probabilities(self, split: str, coefficients: Array) -> Array:
         factors = np.load(self.data / split / "factors.npy")
@@ -42,13 +42,13 @@ class Raw:
 
 
 @pytest.fixture(scope="module")
-def raw(finished: Project) -> Raw:
-    return Raw(finished)
+def raw(simulated: Project) -> Raw:
+    return Raw(simulated)
 
 
 @pytest.fixture(scope="module")
-def metrics(finished: Project) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((finished.data / "metrics.json").read_text())
+def metrics(simulated: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((simulated.data / "metrics.json").read_text())
     return found
 
 
@@ -90,3 +90,34 @@ def test_the_histogram_counts_true_and_fitted_probabilities(raw: Raw) -> None:
         counts, edges = np.histogram(raw.probabilities("test", coefficients), bins=10, range=(0, 1))
         assert [int(row[name]) for row in rows] == counts.tolist()
         assert [float(row["low"]) for row in rows] == pytest.approx(edges[:-1])
+
+
+def test_the_histogram_and_the_calibration_count_every_response(raw: Raw) -> None:
+    assert sum(int(row["responses"]) for row in raw.table("calibration.csv")) == 200 * 2
+    assert sum(int(row["fitted"]) for row in raw.table("histogram.csv")) == 200 * 2
+
+
+def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any]) -> None:
+    assert metrics["fit"]["converged"] is False
+    assert metrics["fit"]["max_gradient"] > 1e-3
+    assert metrics["fit"]["iterations"] == 5 * 5  # epochs, batches
+
+
+def test_trials_without_a_known_observer_are_evaluated_and_drawn(
+    results: Project, metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (results.data / "observer.npy").unlink()
+    run_here("evaluate", "plot")
+    assert "data/observer.npy is absent" in capsys.readouterr().out
+    found = json.loads((results.data / "metrics.json").read_text())
+    assert "recovery" not in found
+    left_out = {"bayes_cross_entropy", "excess_cross_entropy"}
+    assert found["test"] == {key: value for key, value in metrics["test"].items() if key not in left_out}
+    assert (results.data / "figures" / "weights.png").exists()
+    assert not (results.data / "figures" / "recovery.png").exists()
+
+
+def test_after_adam_a_line_tells_why_there_are_no_intervals(simulated: Project, metrics: dict[str, Any]) -> None:
+    assert {"theory", "inference"}.isdisjoint(metrics)
+    [note] = (simulated.data / "inference").iterdir()
+    assert note.read_text() == "intervals and corrections are left out: they are for exact fits, train.solver: lbfgs\n"

@@ -1,87 +1,123 @@
-"""The grid runner, end to end with real git and DVC in a small project."""
+"""The grid runner, end to end with real git and DVC, and a stage that does what it is told."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
-from comparisons import experiments, grid, results
+from comparisons.commands import environment
+from comparisons.experiments import grid, results
+from comparisons.experiments import run as runner
+from comparisons.tables import flatten
 from stages.errors import InputError
-from tests.conftest import ROOT, Project
+from stages.parameters.documents import read_yaml
+from tests.conftest import ROOT
+from tests.revisions import Repository
 
-PARAMS = grid.flat(yaml.safe_load((ROOT / "params.yaml").read_text()))
+PARAMS = flatten(read_yaml(ROOT / "params.yaml"))
+STAGE = """
+import json, time
+from pathlib import Path
+from stages.errors import InputError, NoEstimateError, run
+from stages.parameters.documents import read_yaml
 
+def main():
+    train = read_yaml(Path("params.yaml"))["train"]
+    if train["epochs"] < 0:
+        raise InputError("params.yaml: train.epochs = -1")
+    if train["solver"] == "exact":
+        raise NoEstimateError("no estimate of class 0 exists")
+    Path("started").touch()
+    time.sleep(train["seconds"])
+    Path("data").mkdir(exist_ok=True)
+    Path("data/metrics.json").write_text(json.dumps({"test": {"loss": 1 / train["epochs"]}}))
+
+run(main)
+"""
+PIPELINE = """
+stages:
+  train:
+    cmd: python stage.py
+    params: [train]
+    deps: [stage.py]
+    metrics:
+      - data/metrics.json: {cache: false}
+"""
 GRID = """
 solver:
-  fix: {simulate.n_trials: 2}
-  vary: {train.solver: [adam, lbfgs]}
+  vary: {train.solver: [adam, exact]}
   may_have_no_estimate: true
-  draw: [recovery.weight_slope, test.cross_entropy]
+  draw: [test.loss]
 bad:
-  vary: {simulate.n_trials: [-1]}
-  draw: [test.cross_entropy]
+  vary: {train.epochs: [-1]}
+  draw: [test.loss]
 """
+Ran = tuple[Repository, subprocess.CompletedProcess[str]]
 
 
-def grid_of(project: Project, text: str) -> list[str]:
-    """Write a grid that git does not see; the command that runs it."""
-    path = project.folder / ".git" / "grid.yaml"
-    path.write_text(text)
-    return ["python", "-m", "comparisons.experiments", "--grid", ".git/grid.yaml"]
+def run_grid(repository: Repository, text: str = GRID) -> subprocess.CompletedProcess[str]:
+    return repository.run(*command(repository, text), PYTHONPATH=str(ROOT))
 
 
-def status(project: Project) -> str:
-    return project.run("git", "status", "--porcelain", "--branch").stdout
+def command(repository: Repository, text: str) -> list[str]:
+    """What runs a grid that git does not see."""
+    repository.write(".git/grid.yaml", text)
+    return ["python", "-m", "comparisons.experiments.run", "--grid", ".git/grid.yaml"]
 
 
-def names(project: Project) -> set[str]:
-    return set(project.run("dvc", "exp", "list", "--name-only").stdout.split())
+def changes(repository: Repository) -> list[str]:
+    return repository.run("git", "status", "--porcelain").stdout.splitlines()
+
+
+def names(repository: Repository) -> set[str]:
+    return set(repository.run("dvc", "exp", "list", "--name-only").stdout.split())
 
 
 @pytest.fixture(scope="module")
-def ran(
-    finished: Project, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Project, subprocess.CompletedProcess[str]]:
-    """A project whose grid has run: a good experiment, one without an estimate, a failing one. Only to look at."""
-    folder = tmp_path_factory.mktemp("experiments") / "project"
-    project = Project(Path(shutil.copytree(finished.folder, folder, symlinks=True)))
-    return project, project.run(*grid_of(project, GRID))
+def untried(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository without experiments. Only to look at."""
+    made = Repository(tmp_path_factory.mktemp("untried") / "repository")
+    for name in ("config", ".gitignore"):
+        made.write(f".dvc/{name}", (ROOT / ".dvc" / name).read_text())
+    made.write("dvc.yaml", PIPELINE)
+    made.write("stage.py", STAGE)
+    made.write("params.yaml", "train: {solver: adam, epochs: 10, seconds: 0}\n")
+    made.write(".gitignore", "/started\n")
+    made.git("init", "--quiet", "--initial-branch", "main")
+    made.commit()
+    return made
 
 
-Ran = tuple[Project, subprocess.CompletedProcess[str]]
+@pytest.fixture(scope="module")
+def ran(untried: Repository, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """One whose grid has run: a good experiment, those without an estimate, a failing one. Only to look at."""
+    repository = untried.copy(tmp_path_factory.mktemp("ran") / "repository")
+    return repository, run_grid(repository)
 
 
 def test_a_grid_runs_and_a_failing_experiment_does_not_stop_the_others(ran: Ran) -> None:
-    project, result = ran
+    repository, result = ran
     assert result.returncode == 1
-    assert names(project) == {"solver-adam"}
-    assert "solver-lbfgs: no estimate exists" in result.stdout
-    assert "bad--1: failed: params.yaml: simulate.n_trials = -1" in result.stdout
-    assert "bad: not drawn: none of its experiments has ended well" in result.stdout
+    assert names(repository) == {"solver-adam"}
+    assert "solver-adam: done" in result.stdout
+    assert "solver-exact: no estimate exists" in result.stdout
+    assert "bad--1: failed: params.yaml: train.epochs = -1 (" in result.stdout
+    assert "bad: not drawn: this commit has no experiments" in result.stdout
     assert result.stderr.startswith("error: failed: bad--1, the figure of bad; everything else is done")
     assert len(result.stderr.splitlines()) == 1
-
-
-def test_the_workspace_stays_as_it_was(ran: Ran, finished: Project) -> None:
-    project, _ = ran
-    changed = [line[3:] for line in status(project).splitlines()[1:]]
-    assert [name for name in changed if not name.startswith("docs/experiments/")] == []
-    for name in ("params.yaml", "dvc.lock", "data/metrics.json", "data/model.safetensors"):
-        assert (project.folder / name).read_bytes() == (finished.folder / name).read_bytes()
+    assert changes(repository) == ["?? docs/"]
 
 
 def test_what_is_there_is_skipped_and_what_failed_is_tried_again(ran: Ran) -> None:
-    project, first = ran
-    result = project.run(*grid_of(project, GRID))
+    repository, first = ran
+    result = run_grid(repository)
     assert "3 experiments, 3 of them to run" in first.stdout
     assert "3 experiments, 1 of them to run" in result.stdout
     assert "[1/1] bad--1: failed" in result.stdout
@@ -91,78 +127,80 @@ def test_what_is_there_is_skipped_and_what_failed_is_tried_again(ran: Ran) -> No
 def test_the_table_of_a_group_says_where_no_estimate_exists(ran: Ran) -> None:
     folder = ran[0].folder / "docs" / "experiments"
     assert (folder / "solver.png").read_bytes().startswith(b"\x89PNG")
-    lines = (folder / "solver.md").read_text().splitlines()
-    assert lines[0].startswith("| train.solver | metric | mean")
-    assert [line.split(" | ")[:1] for line in lines[2:4]] == [["| adam"], ["| lbfgs"]]
-    assert "no estimate" in lines[3]
-    assert "no estimate" not in lines[2]
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:5]] for line in (folder / "solver.md").read_text().splitlines()
+    ]
+    assert [cells[0], *cells[2:]] == [
+        ["train.solver", "seeds", "no estimate", "mean"],
+        ["adam", "1", "-", "0.1"],
+        ["exact", "1", "1", "-"],
+    ]
 
 
-def test_changes_that_are_not_committed_are_refused(copy: Project) -> None:
-    copy.set(train={"num_epochs": 4})
-    result = copy.run(*grid_of(copy, GRID))
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: the workspace has changes (params.yaml): commit them")
-    assert len(result.stderr.splitlines()) == 1
-    assert not names(copy)
+def test_changes_that_are_not_committed_are_refused(
+    untried: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = untried.copy(tmp_path / "repository")
+    monkeypatch.chdir(repository.folder)
+    runner.check_clean()
+    repository.write("params.yaml", "train: {solver: adam, epochs: 11, seconds: 0}\n")
+    with pytest.raises(InputError, match=r"the workspace has changes \(params.yaml\): commit them"):
+        runner.check_clean()
 
 
 def test_an_experiment_of_that_name_with_other_parameters_is_not_taken_for_it() -> None:
     asked = grid.Experiment("ridge-1", {"train.ridge": 1})
-    assert experiments.is_there(asked, results.Row("ridge-1", {"train.ridge": 1.0}, {}))
-    assert not experiments.is_there(asked, None)
+    assert runner.is_there(asked, results.Row("ridge-1", {"train.ridge": 1.0}, {}))
+    assert not runner.is_there(asked, None)
+    other = results.Row("ridge-1", {"train.ridge": 2}, {})
     with pytest.raises(
         InputError, match=r"other parameters than train\.ridge=1; remove it with `dvc exp remove ridge-1`"
     ):
-        experiments.is_there(asked, results.Row("ridge-1", {"train.ridge": 2}, {}))
-    old_finding = results.Row("ridge-1", {"train.ridge": 2}, {}, no_estimate=True)
-    assert not experiments.is_there(asked, old_finding)
+        runner.is_there(asked, other)
+    assert not runner.is_there(asked, replace(other, no_estimate=True))
 
 
-def test_interrupted_it_leaves_nothing_behind_and_can_go_on(copy: Project) -> None:
-    text = "long: {vary: {train.num_epochs: [1000000]}, draw: []}"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def test_interrupted_it_leaves_nothing_behind_and_can_go_on(untried: Repository, tmp_path: Path) -> None:
+    repository = untried.copy(tmp_path / "repository")
+    _, *arguments = command(repository, "long: {vary: {train.seconds: [1000]}}")
     process = subprocess.Popen(
-        grid_of(copy, text),
-        cwd=copy.folder,
-        env={**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, *arguments],
+        cwd=repository.folder,
+        env=environment(PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    while not [*copy.folder.glob(".dvc/tmp/exps/standalone/*/data/.partial/train*")]:
+    while not [*repository.folder.glob(".dvc/tmp/exps/standalone/*/started")]:
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in said
-    assert "the same command goes on from there" in said
-    assert len(status(copy).splitlines()) == 1
-    assert not names(copy)
-    assert not [*copy.folder.glob(".dvc/tmp/exps/standalone/tmp*")]
-    assert (copy.folder / ".dvc/tmp/rwlock").read_text() in ("", "{}")
+    assert "Traceback" not in printed
+    assert "the same command goes on from there" in printed
+    assert not changes(repository)
+    assert not names(repository)
+    assert not [*repository.folder.glob(".dvc/tmp/exps/standalone/tmp*")]
+    locks = repository.folder / ".dvc/tmp/rwlock"
+    assert not locks.exists() or locks.read_text() in ("", "{}")
 
 
 def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
-    groups = grid.read_grid(experiments.GRID, PARAMS)
-    assert "sample-size-4500-seed-1974" in {e.name for group in groups for e in group.experiments}
-    for group in groups:
-        for experiment in group.experiments:
-            ref = subprocess.run(["git", "check-ref-format", f"refs/exps/{experiment.name}"], check=False)
-            assert ref.returncode == 0
+    groups = grid.read_grid(runner.GRID, PARAMS)
+    names = {experiment.name for name, group in groups.items() for experiment in group.experiments(name)}
+    assert "sample-size-4500-seed-1974" in names
+    assert all(re.fullmatch("[a-z0-9-]+(\\.[0-9]+)?", name) for name in names)  # then git takes it for a reference
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "must hold named groups"),
         ("a: [", "not valid YAML"),
-        ("a: {vary: {train.learning_rat: [1]}}", "train.learning_rate"),
-        ("a: {vary: {train.amsgrad: true}}", "must be a list of values"),
-        ("a: {vary: {train.amsgrad: []}}", "must be a list of values"),
-        ("a: {very: {}}", "must hold `vary"),
-        ("a: {vary: {train.amsgrad: [true]}, fixed: {}}", "a.fixed is not known"),
+        ("a: {vary: {train.learning_rat: [1]}}", "the nearest is train.learning_rate"),
+        ("a: {vary: {train.amsgrad: true}}", "vary.train.amsgrad = True, but it must be a list"),
+        ("a: {vary: {train.amsgrad: []}}", "vary.train.amsgrad = []"),
+        ("a: {very: {}}", "very is unknown; the nearest is vary"),
         ("a: {vary: {train.amsgrad: [true, true]}}", "would be called a-true"),
     ],
 )
@@ -178,7 +216,7 @@ def test_a_wrong_grid_is_said_in_one_line(tmp_path: Path, text: str, said: str) 
 @pytest.mark.parametrize(
     ("settings", "params", "equal"),
     [
-        ({"x": 1e-5}, {"x": "1e-05"}, True),
+        ({"x": 1e-5}, {"x": 0.00001}, True),
         ({"x": 0}, {"x": 0.0}, True),
         ({"x": "auto"}, {"x": "auto"}, True),
         ({"x": True}, {"x": 1}, False),
@@ -191,9 +229,8 @@ def test_settings_are_compared_as_they_are_meant(
     assert grid.same(settings, params) == equal
 
 
-def test_outside_a_repository_it_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Callable[[], None]], str]
-) -> None:
+def test_outside_a_repository_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert "no commit of a git repository" in refuses(results.commit)  # type: ignore[arg-type]  # its result is unused
+    with pytest.raises(InputError, match="HEAD is no commit of a git repository"):
+        results.load()

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comparisons import gate, rules
-from comparisons.base import base
+from comparisons.ci import gate
+from comparisons.ci.base import base
+from comparisons.ci.gate import METRICS, Verdict, compare, judge
+from comparisons.ci.rules import Rule, read_rules, rule_of, rules_file
 from comparisons.commands import finish
-from comparisons.gate import Verdict, compare, judge
-from comparisons.rules import Rule, Rules
 from stages.errors import InputError
 from tests.conftest import ROOT
 from tests.revisions import Repository
@@ -78,7 +78,7 @@ def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository,
     text = " ".join(said().split())
     assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
-    assert "Not good: test.loss. If that is meant, change the rule in comparisons/rules.yaml" in text
+    assert "Not good: test.loss. If that is meant, change the rule in rules.yaml" in text
 
 
 def test_without_metrics_all_that_are_required_are_missing(repository: Repository, said: Say) -> None:
@@ -93,7 +93,7 @@ def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, said:
     repository.commit()
     repository.write("data/metrics.json", kept)
     assert gate.main(["HEAD"]) == 0
-    assert ": 6 new, 1 unchanged.\n" in said()  # the null: DVC cannot tell it from what is not there
+    assert ": 6 new, 1 unchanged.\n" in said()  # null is as good as not there
 
 
 def ends(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -121,9 +121,9 @@ def test_metrics_that_cannot_be_read_are_an_error(
 
 def test_the_command_ends_with_its_verdict(repository: Repository) -> None:
     repository.metrics(loss=9.0)
-    done = repository.run("python", "-m", "comparisons.gate", "HEAD", PYTHONPATH=str(ROOT))
+    done = repository.run("python", "-m", "comparisons.ci.gate", "HEAD", PYTHONPATH=str(ROOT))
     assert done.returncode == 1
-    done = repository.run("python", "-m", "comparisons.gate", "nowhere", PYTHONPATH=str(ROOT))
+    done = repository.run("python", "-m", "comparisons.ci.gate", "nowhere", PYTHONPATH=str(ROOT))
     assert done.returncode == 2
     assert done.stderr == (
         "error: BASE = 'nowhere' is no commit here; a branch, tag or commit would be: git fetch it\n"
@@ -177,76 +177,59 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must hold lines such as"),
-        ("[1]", "must hold lines such as"),
-        ("a: [", "is not valid YAML"),
-        ("a: lower", "a must be a rule such as"),
-        ("1: {better: lower}", "1 is no metric's name"),
-        ("a: {better: lower, relativ: 1}", "a.relativ is not a key of a rule; those are better, target"),
-        ("a: {}", "a must have either better: lower | higher | neither, or target"),
-        ("a: {better: up}", "a must have either better: lower | higher | neither, or target"),
-        ("a: {better: target}", "a must have either better: lower | higher | neither, or target"),
-        ("a: {better: [lower]}", "a must have either better: lower | higher | neither, or target"),
-        ("a: {better: lower, target: 1}", "a must have either better: lower | higher | neither, or target"),
-        ("a: {target: one}", "a.target = 'one', but it must be a number"),
-        ("a: {target: .nan}", "a.target = nan, but it must be a number"),
-        ("a: {target: null}", "a.target = None, but it must be a number"),
-        ("a: {better: lower, absolute: true}", "a.absolute = True, but it must be a number"),
-        ("a: {better: lower, absolute: .inf}", "a.absolute = inf, but it must be a number"),
-        ("a: {better: lower, relative: -1e-3}", "a.relative = '-1e-3', but it must not be negative"),
-        ("a: {better: lower, required: 1}", "a.required = 1, but it must be true or false"),
-        ("a.*: {better: lower, required: true}", "only a metric named in full can be required"),
-        ("a: {better: neither, absolute: 1}", "a has a tolerance, but"),
-        ("a: {better: lower}\na: {better: higher}", "a stands there twice"),
-        ("a: {better: lower, better: higher}", "better stands there twice"),
+        ("a: lower", "a"),
+        ("1: {better: lower, absolute: x}", "absolute = 'x'"),
+        ("a: {better: lower, relativ: 1}", "relativ is unknown; the nearest is relative"),
+        ("a: {}", "must have either better: lower | higher | neither, or target"),
+        ("a: {better: up}", "better = 'up', but it must be lower or higher or neither"),
+        ("a: {better: lower, target: 1}", "must have either better: lower | higher | neither, or target"),
+        ("a: {target: .nan}", "target = nan, but it must be a number"),
+        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a number"),
+        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a number"),
+        ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be a number"),
+        ("a: {better: lower, required: 1}", "required = 1, but it must be true or false"),
+        ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
+        ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
+        ("a: {better: lower}\na: {better: higher}", "stands twice"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        rules.read(path)
+        read_rules(path)
     assert str(error.value).startswith(str(path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_without_rules_nothing_is_judged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
-    (repository.folder / "comparisons/rules.yaml").unlink()
-    assert ends(lambda: gate.main(["HEAD"]), capsys) == (
-        2,
-        "error: comparisons/rules.yaml is missing; run this from the folder that holds dvc.yaml\n",
-    )
-
-
 def test_the_first_rule_that_fits_is_the_rule(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("a.b: {target: 1e-1}\na.*: {better: lower}\n")
-    known = rules.read(path)
-    assert known.of("a.b") == Rule("target", target=0.1)
-    assert known.of("a.c") == Rule("lower")
-    assert known.of("b") is None
+    rules = read_rules(path)
+    assert rule_of("a.b", rules) == Rule(target=0.1)
+    assert rule_of("a.c", rules) == Rule(better="lower")
+    assert rule_of("b", rules) is None
+
+
+def ours(file: str) -> dict[str, object]:
+    return gate.metrics((ROOT / file).read_bytes(), file)
 
 
 @pytest.mark.parametrize("file", ["data/metrics.json", "docs/exact_metrics.json"])
 def test_every_metric_of_ours_has_a_rule_and_what_is_required_is_there(file: str) -> None:
-    known, metrics = rules.read(ROOT / rules.FILE), gate.read(ROOT / file)
-    assert {c.verdict for c in compare(known, metrics, {})} == {Verdict.UNCHANGED}
+    assert {c.verdict for c in compare(read_rules(rules_file()), ours(file), ours(file))} == {Verdict.UNCHANGED}
 
 
 def test_no_rule_of_ours_is_for_nothing() -> None:
-    known = rules.read(ROOT / rules.FILE)
-    metrics = {**gate.read(ROOT / "data/metrics.json"), **gate.read(ROOT / "docs/exact_metrics.json")}
-    assert {id(known.of(name)) for name in metrics} == {id(rule) for rule in known.rules.values()}
+    rules = read_rules(rules_file())
+    names = ours("data/metrics.json").keys() | ours("docs/exact_metrics.json").keys()
+    assert {id(rule_of(name, rules)) for name in names} == {id(rule) for rule in rules.values()}
 
 
-directed = st.builds(
-    Rule,
-    better=st.sampled_from(["lower", "higher", "target"]),
-    target=st.floats(-10, 10),
-    absolute=st.floats(0, 10),
-    relative=st.floats(0, 10),
-    required=st.booleans(),
+tolerances = {"absolute": st.floats(0, 10), "relative": st.floats(0, 10), "required": st.booleans()}
+directed = st.builds(Rule, better=st.sampled_from(["lower", "higher"]), **tolerances) | st.builds(
+    Rule, target=st.floats(-10, 10), **tolerances
 )
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20)
 RANK = [Verdict.BETTER, Verdict.AS_GOOD, Verdict.UNCHANGED, Verdict.TOLERATED, Verdict.WORSE]
@@ -254,14 +237,16 @@ RANK = [Verdict.BETTER, Verdict.AS_GOOD, Verdict.UNCHANGED, Verdict.TOLERATED, V
 
 @given(directed, numbers)
 def test_unchanged_passes(rule: Rule, value: float) -> None:
-    (comparison,) = compare(Rules({"m": rule}), {"m": value}, {})
+    (comparison,) = compare({"m": rule}, {"m": value}, {"m": value})
     assert comparison.verdict is Verdict.UNCHANGED
 
 
 @given(directed, numbers, numbers)
 def test_an_improvement_never_fails(rule: Rule, old: float, new: float) -> None:
-    closer = abs(new - rule.target) < abs(old - rule.target)
-    assume({"lower": new < old, "higher": new > old, "target": closer}[rule.better])
+    if rule.target is not None:
+        assume(abs(new - rule.target) < abs(old - rule.target))
+    else:
+        assume(new < old if rule.better == "lower" else new > old)
     assert not judge(rule, old, new).fails
 
 
@@ -286,21 +271,29 @@ def test_a_new_metric_passes(rule: Rule, new: float, other: float) -> None:
 
 @pytest.mark.parametrize("value", [True, None, "text", 3, 0.5])
 def test_what_only_informs_may_be_anything_but_nan(value: object) -> None:
-    assert judge(Rule(), value, value) is Verdict.UNCHANGED
-    assert judge(Rule(), value, math.nan) is Verdict.NO_NUMBER
-    assert judge(Rule(required=True), value, None) is Verdict.NO_NUMBER
+    assert judge(Rule(better="neither"), value, value) is Verdict.UNCHANGED
+    assert judge(Rule(better="neither"), value, math.nan) is Verdict.NO_NUMBER
+    assert judge(Rule(better="neither", required=True), value, None) is Verdict.NO_NUMBER
 
 
 def test_exactly_what_is_allowed_passes() -> None:
     assert 0.8 - 0.7 > 0.1  # as floats
-    assert judge(Rule("lower", absolute=0.1), 0.7, 0.8) is Verdict.TOLERATED
-    assert judge(Rule("lower", absolute=0.1), 0.7, 0.800001) is Verdict.WORSE
-    assert judge(Rule("target", target=1), 0.9, 1.1) is Verdict.AS_GOOD
+    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.8) is Verdict.TOLERATED
+    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.800001) is Verdict.WORSE
+    assert judge(Rule(target=1), 0.9, 1.1) is Verdict.AS_GOOD
 
 
-def test_flattened_names_are_those_of_dvc(repository: Repository) -> None:
-    shown = json.loads(repository.run("dvc", "metrics", "show", "--json").stdout)
-    tree = shown[""]["data"]["data/metrics.json"]["data"]
-    names = dict(gate.flatten(tree))
-    assert {"test.loss", "fit.converged"} < set(names)
-    assert {**names, "fit.undefined": None} == gate.read()  # DVC leaves out what is null
+def test_the_names_are_those_of_dvc(repository: Repository) -> None:
+    shown = json.loads(repository.run("dvc", "metrics", "diff", "--json", "--all", "HEAD").stdout)
+    assert {*shown[str(METRICS)], "fit.undefined"} == ours(
+        str(repository.folder / METRICS)
+    ).keys()  # it leaves out null
+
+
+def test_a_folder_is_judged_by_its_own_rules(repository: Repository) -> None:
+    repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 1.0}}')
+    repository.write("studies/rat/rules.yaml", "test.slope: {better: higher}\n")
+    repository.commit()
+    repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 0.5}}')
+    assert gate.main(["HEAD"]) == 0
+    assert gate.main(["HEAD", "--folder", "studies/rat"]) == 1

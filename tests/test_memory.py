@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from stages.storage import FileRows, Outputs, Trials, read_trials
 
 from hdlogit.inference.infer import infer, mean_variance
 from hdlogit.psychometric.function import Floats
 from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
-from hdlogit.scores import statistics
+from hdlogit.scores import calibration, predictions
+from hdlogit.scores.blocks import BLOCK_ELEMENTS
+from stages.files.reading import Trials, read_trials
+from stages.files.writing import FileRows, Outputs
 from tests.problems import fit
 
-N_TRIALS, N_FACTORS, N_CLASSES = 40_000, 64, 2
-LIMIT = 6e6  # bytes; the factors have 10 MB in single precision, 20 MB in double
+N_TRIALS, N_FACTORS, N_CLASSES = 60_000, 64, 2
+LIMIT = 6e6  # bytes; the factors have 15 MB in single precision, 31 MB in double
 
 
 def peak(call: Callable[[], object]) -> int:
@@ -31,12 +33,7 @@ def peak(call: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "BLOCK_ELEMENTS", 2**15)
-
-
-@pytest.fixture(params=[np.float64, np.float32])
+@pytest.fixture(params=["float64", "float32"])
 def drawn(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Trials, Floats, int]:
@@ -45,7 +42,7 @@ def drawn(
     observer = draw_observer(1, N_FACTORS, N_CLASSES, 0.2, notebook=False)
     with Outputs("simulate") as outputs:
         factors = outputs.array("train/factors.npy", (N_TRIALS, N_FACTORS), request.param)
-        responses = outputs.array("train/responses.npy", (N_TRIALS, N_CLASSES), np.bool_)
+        responses = outputs.array("train/responses.npy", (N_TRIALS, N_CLASSES), "bool")
         with FileRows(factors) as rows:
             took = peak(lambda: draw_trials(1, TRAIN, observer, rows, responses))
     return read_trials("train"), observer, took
@@ -55,19 +52,22 @@ def test_trials_are_drawn_piece_by_piece(drawn: tuple[Trials, Floats, int]) -> N
     assert drawn[2] < LIMIT
 
 
-@pytest.mark.usefixtures("small_blocks")
-def test_trials_are_scored_block_by_block(drawn: tuple[Trials, Floats, int]) -> None:
+def test_logits_and_cross_entropies_read_block_by_block(drawn: tuple[Trials, Floats, int]) -> None:
     trials, observer, _ = drawn
     logits: NDArray[np.float64] = np.empty(trials.responses.shape)
+    models = np.stack([observer, 2 * observer])
+    limit = 1.5 * 8 * BLOCK_ELEMENTS  # single precision takes one block of factors in double
+    assert peak(lambda: predictions.write_logits(trials.factors, observer, out=logits)) < limit
+    assert peak(lambda: predictions.cross_entropies(trials.factors, trials.responses, models)) < limit
 
-    def everything() -> None:
-        statistics.write_logits(trials.factors, observer, out=logits)
-        statistics.cross_entropies(trials.factors, trials.responses, np.stack([observer, 2 * observer]))
-        statistics.scores(logits, trials.responses)
-        statistics.recalibration(logits, trials.responses)
-        statistics.calibration_curve(logits, trials.responses, 20)
 
-    assert peak(everything) < LIMIT
+def test_scores_read_block_by_block(tmp_path: Path) -> None:
+    logits = np.memmap(tmp_path / "logits", np.float64, "w+", shape=(10 * BLOCK_ELEMENTS, 1))  # all 0
+    responses = np.memmap(tmp_path / "responses", np.bool_, "w+", shape=logits.shape)
+    limit = 8 * 8 * BLOCK_ELEMENTS  # some temporaries of a block each
+    assert peak(lambda: predictions.scores(logits, responses)) < limit
+    assert peak(lambda: calibration.calibration_curve(logits, responses, 20)) < limit
+    assert peak(lambda: calibration.histogram(logits, 10)) < limit
 
 
 def test_inference_reads_block_by_block_and_sums_in_double_precision(drawn: tuple[Trials, Floats, int]) -> None:

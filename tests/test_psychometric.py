@@ -8,32 +8,52 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdlogit.psychometric.function import cross_entropy, divergence, logits, probability, softplus
+from hdlogit.psychometric.function import cross_entropy, divergence, logits, probability, softplus, surprisal
 
 logit = st.floats(-700, 700)
+rate = st.sampled_from([0.0, 1e-300, 1e-9, 0.02, 0.5]) | st.floats(0, 0.49)
 
 
-def exact_probability(z: float) -> mpmath.mpf:
-    return 1 / (1 + mpmath.exp(-mpmath.mpf(z)))
+def exact_probability(z: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> mpmath.mpf:
+    g, lapse = mpmath.mpf(guess_rate), mpmath.mpf(lapse_rate)
+    return g + (1 - g - lapse) / (1 + mpmath.exp(-mpmath.mpf(z)))
 
 
-def exact_divergence(z: float, fitted: float) -> mpmath.mpf:
-    p, q = exact_probability(z), exact_probability(fitted)
+def exact_divergence(p: mpmath.mpf, q: mpmath.mpf) -> mpmath.mpf:
     return p * mpmath.log(p / q) + (1 - p) * mpmath.log((1 - p) / (1 - q))
 
 
+@given(logit, rate, st.floats(0, 0.49))
+def test_probability_has_all_its_digits(z: float, g: float, lapse: float) -> None:
+    with mpmath.workdps(700):
+        p = exact_probability(z, g, lapse)
+        assert probability(np.array(z), g, lapse) == pytest.approx(float(p), rel=1e-13, abs=0)
+        assert probability(np.array(-z), lapse, g) == pytest.approx(float(1 - p), rel=1e-13, abs=0)
+
+
 @given(logit)
-def test_probability_has_all_its_digits(z: float) -> None:
-    with mpmath.workdps(700):
-        assert probability(np.array(z)) == pytest.approx(float(exact_probability(z)), rel=1e-13, abs=0)
+def test_without_rates_every_bit_is_that_of_the_logistic_function(z: float) -> None:
+    z_ = np.array([z, z])
+    assert np.array_equal(probability(z_), 1 / (1 + np.exp(-z_)))
+    assert np.array_equal(cross_entropy(z_, np.array([True, False])), softplus(np.array([-z, z])))
 
 
-@given(logit, st.booleans())
-def test_cross_entropy_has_all_its_digits(z: float, response: bool) -> None:
+@given(logit, st.booleans(), rate, rate)
+def test_cross_entropy_has_all_its_digits(z: float, response: bool, g: float, lapse: float) -> None:
+    lapse = min(lapse, 0.49)
     with mpmath.workdps(700):
-        p = exact_probability(z)
+        p = exact_probability(z, g, lapse)
         expected = float(-mpmath.log(p if response else 1 - p))
-    assert cross_entropy(np.array([z]), np.array([response]))[0] == pytest.approx(expected, rel=1e-14, abs=0)
+    found = cross_entropy(np.array([z]), np.array([response]), g, lapse)[0]
+    assert found == pytest.approx(expected, rel=1e-13, abs=2e-13 if g + lapse > 0 else 0)
+
+
+def test_rates_may_differ_from_class_to_class() -> None:
+    z, y, g, lapse = np.array([[-3.0, 40.0]]), np.array([[True, False]]), np.array([0.1, 0.0]), np.array([0.0, 0.2])
+    one_by_one = [cross_entropy(z[:, k], y[:, k], g[k], lapse[k])[0] for k in range(2)]
+    assert cross_entropy(z, y, g, lapse)[0].tolist() == one_by_one
+    assert probability(z, g, lapse)[0, 1] == pytest.approx(0.8, abs=1e-15)
+    assert surprisal(np.array([800.0]))[0] == 0
 
 
 @pytest.mark.parametrize("z", [-700.0, -40.0, -20.0, -1e-9, 0.0, 1e-300, 19.99, 20.0, 20.01, 37.0, 700.0])
@@ -43,11 +63,22 @@ def test_softplus_where_others_switch_formulas(z: float) -> None:
     assert softplus(np.array(z)) == pytest.approx(expected, rel=1e-15, abs=0)
 
 
-@given(logit, logit)
-def test_divergence_is_that_of_two_bernoulli_distributions(z: float, fitted: float) -> None:
+@given(logit, logit, st.sampled_from([(0.0, 0.0, 0.0, 0.0), (0.02, 0.1, 0.0, 0.0), (0.02, 0.0, 0.5, 0.03)]))
+def test_divergence_is_that_of_two_bernoulli_distributions(
+    z: float, fitted: float, rates: tuple[float, float, float, float]
+) -> None:
     with mpmath.workdps(700):
-        expected = float(exact_divergence(z, fitted))
-    assert divergence(np.array([z]), np.array([fitted]))[0] == pytest.approx(expected, rel=1e-9, abs=1e-14)
+        p, q = exact_probability(z, *rates[:2]), exact_probability(fitted, *rates[2:])
+        expected = float(exact_divergence(p, q))
+    found = divergence(
+        np.array(z),
+        np.array(fitted),
+        true_guess_rate=rates[0],
+        true_lapse_rate=rates[1],
+        guess_rate=rates[2],
+        lapse_rate=rates[3],
+    )
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-13)
 
 
 def test_logits_are_a_product_and_the_last_row_is_the_bias() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from comparisons import report
+from comparisons.ci import report
 from comparisons.commands import finish
 from tests.revisions import METRICS, Repository
 
@@ -53,16 +53,15 @@ def test_a_change_and_what_it_does_old_beside_new(
     assert "| test.loss | 0.5 | 0.7 | ↑ +0.2 | +0.05 | **worse than allowed** |" in page
     assert "| train.epochs | 10 | 3 |\n| train.learning_rate | - | 0.1 |" in page
     assert "| evaluate | train.epochs, train.learning_rate, picture, source.json |" in page
-    names = [f"data/figures/{name}.png" for name in ("loss", "recovery", "trajectory")] + ["docs/map.png"]
-    for name in names:
-        stem = Path(name).stem
+    for stem in ("loss", "recovery", "trajectory", "map"):
+        name = f"{stem}.png"
         assert f"| {name} | ![old {stem}](old/{name}) | ![new {stem}](new/{name}) |" in page
         assert files.pop(f"old/{name}") == "first picture"
         assert files.pop(f"new/{name}").startswith("second picture")
     assert files == {}
     said = lines(summary.read_text())
     assert said.startswith("what another step said\n# What this change does\n")
-    assert "| docs/map.png | old/docs/map.png | new/docs/map.png |" in said
+    assert "| map.png | old/map.png | new/map.png |" in said
     assert "![" not in said
 
 
@@ -77,9 +76,9 @@ def test_old_figures_that_are_not_at_hand_are_said_to_be(
     files = written(clone.folder)
     page = lines(files["report.md"])
     assert "DVC's cache here lacks the old figures" in page
-    assert "| data/figures/loss.png | not at hand | ![new loss](new/data/figures/loss.png) |" in page
-    assert files["old/data/figures/recovery.png"] == "first picture"  # docs/ has a copy
-    assert "old/data/figures/loss.png" not in files
+    assert "| loss.png | not at hand | ![new loss](new/loss.png) |" in page
+    assert files["old/recovery.png"] == "first picture"  # docs/ has a copy
+    assert "old/loss.png" not in files
 
 
 def test_without_a_change_there_is_nothing_to_say(repository: Repository) -> None:

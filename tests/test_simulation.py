@@ -138,6 +138,28 @@ def test_factors_are_standard_normal_and_responses_follow_the_model() -> None:
     assert np.mean(left[:, 0] * left[:, 1]) == pytest.approx(0, abs=5 * 0.25 / np.sqrt(n))
 
 
+def test_guess_and_lapse_rates_bound_the_probability_of_a_yes() -> None:
+    """An observer whose logits are ±1000: only guesses and lapses are left to chance."""
+    n, observer = 50_000, np.array([[1e5, -1e5], [0.0, 0.0]])
+    factors, responses = np.empty((n, 1)), np.empty((n, 2), bool)
+    rates = (np.array([0.1, 0.0]), np.array([0.02, 0.3]))
+    draw_trials(4, TRAIN, observer, factors, responses, *rates)
+    certain = logits(factors, observer) > 0
+    for k in range(2):
+        for side, expected in ((True, 1 - rates[1][k]), (False, rates[0][k])):
+            assert responses[certain[:, k] == side, k].mean() == pytest.approx(expected, abs=0.01)
+    assert np.array_equal(factors, draw(4, TRAIN, n, n_factors=1)[0])  # the stimuli are the same
+
+
+def test_a_rate_changes_only_the_responses_that_it_must() -> None:
+    W, factors, _, y = notebook.get_data(CHUNK)
+    ours, responses = np.empty_like(factors), np.empty_like(y)
+    draw_notebook_trials(notebook.SEED, W, ours, responses, lapse_rate=0.25)
+    assert np.array_equal(ours, factors)
+    assert not (responses & ~y).any()  # the same uniform numbers decide: a lapse only takes a yes away
+    assert (y & ~responses).sum() == pytest.approx(0.25 * y.sum(), rel=0.1)
+
+
 def test_weight_scale_is_the_standard_deviation_of_the_coefficients() -> None:
     small, large = (draw_observer(3, 500, 20, scale, notebook=False) for scale in (1.0, 2.5))
     assert np.allclose(large, 2.5 * small, rtol=1e-15)

@@ -1,98 +1,77 @@
-"""The notebook's fit: minibatch Adam on the mean Bernoulli cross-entropy, at the speed of its arithmetic.
+"""The notebook's fit: minibatch Adam on the mean Bernoulli cross-entropy.
 
-    loss(W)     = mean over trials i and classes k of  softplus(z_ik) - y_ik z_ik,     z = X W[:-1] + W[-1]
-    gradient(W) = [X'R; 1'R] / (n n_classes),     R = sigmoid(z) - y
+    loss(W)     = mean over trials i and classes k of  softplus(z_ik) - y_ik z_ik,     z = X W
+    gradient(W) = X'R / (n n_classes),     R = sigmoid(z) - y
 
-with X (n, n_factors), y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
+with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
 
-The gradient is a formula, so nothing is recorded for autograd, and every step writes into buffers that exist already.
-What remains is two matrix products per batch and, as costly, gathering the shuffled trials; a second thread does that.
+The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the update.
+What no step waits for happens in a second thread: gathering the shuffled trials of the steps to come, and the losses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
-from itertools import cycle
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hdlogit.adam.model import LogisticRegression
-from hdlogit.compute import processes
-from hdlogit.compute.threads import quietly
+from hdlogit.compute.processes import ALONE, ProcessGroup
+from hdlogit.compute.threads import single_threaded_blas
 
-State = dict[str, NDArray[Any]]  # of a training, between two epochs
+SPAN_ELEMENTS = 2**18  # factors gathered at once: few enough to be in the cache still when their step is made
+SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
 
-EPSILON = 1e-8  # torch.optim.Adam's, which the notebook uses
-SPAN_ELEMENTS = 2**19  # factors gathered at once: long enough for the threads to meet rarely, short enough for caches
-SPAN_BATCHES = 64  # at most: small batches have views of their own, which cost more than their trials
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1), with AMSGrad's maximum (Reddi, Kale & Kumar 2018, algorithm 2), in place.
+class Span(NamedTuple):
+    """This process's rows of a few successive batches."""
 
-        m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2          u <- max(u, v) (amsgrad) or v
-        x <- x - learning_rate (m / (1 - beta1^t)) / (sqrt(u / (1 - beta2^t)) + EPSILON)
+    factors: Tensor  # (n, n_factors + 1), last column = 1
+    responses: Tensor  # (n, n_classes)
+    logits: Tensor  # (n, n_classes), each batch's before its step
+    rows: list[int]  # of each batch here, n together
+    sizes: list[int]  # of each batch in all processes
 
-    The same as `torch.optim.Adam`, less its bookkeeping, which costs more than these few thousand coefficients.
+
+def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Those of `torch.nn.Linear` after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row = bias.
+
+    Uniform within ±1 / sqrt(n_factors). Drawn on the CPU, so that a seed gives the same start on every device.
     """
-
-    def __init__(
-        self, coefficients: torch.Tensor, learning_rate: float, beta1: float, beta2: float, amsgrad: bool
-    ) -> None:
-        self.coefficients = coefficients
-        self.gradient = torch.empty_like(coefficients)  # to be filled before each step
-        self._rate, self._beta1, self._beta2 = learning_rate, beta1, beta2
-        self._steps = 0
-        self._mean, self._square = torch.zeros_like(coefficients), torch.zeros_like(coefficients)
-        self._bound = torch.zeros_like(coefficients) if amsgrad else self._square
-        self._scale = torch.empty_like(coefficients)
-
-    def step(self) -> None:
-        """Move the coefficients along the gradient that stands in `self.gradient`."""
-        self._steps += 1
-        self._mean.lerp_(self.gradient, 1 - self._beta1)
-        self._square.mul_(self._beta2).addcmul_(self.gradient, self.gradient, value=1 - self._beta2)
-        if self._bound is not self._square:
-            torch.maximum(self._bound, self._square, out=self._bound)
-        correction = float(np.sqrt(1 - self._beta2**self._steps))
-        torch.sqrt(self._bound, out=self._scale)
-        self._scale.add_(EPSILON * correction)
-        rate = self._rate * correction / (1 - self._beta1**self._steps)
-        self.coefficients.addcdiv_(self._mean, self._scale, value=-rate)
-
-    def state(self) -> State:
-        """Coefficients and moments."""
-        tensors = {"coefficients": self.coefficients, "mean": self._mean, "square": self._square, "bound": self._bound}
-        return {"steps": np.array(self._steps), **{k: v.cpu().numpy().copy() for k, v in tensors.items()}}
-
-    def restore(self, state: State) -> None:
-        """Take them over."""
-        self._steps = int(state["steps"])
-        for name in ("coefficients", "mean", "square", "bound"):
-            mine = self.coefficients if name == "coefficients" else getattr(self, f"_{name}")
-            mine.copy_(torch.from_numpy(state[name]))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        linear = torch.nn.Linear(n_factors, n_classes, dtype=dtype)
+        return torch.vstack([linear.weight.T, linear.bias])
 
 
 class Training:
-    """Epochs of Adam over shuffled batches, for one process or for several that share every batch out.
+    """Epochs of Adam over shuffled batches.
 
-    model: its coefficients are the start, and hold the result of every epoch when that epoch is yielded.
+    Kingma & Ba 2015, algorithm 1; amsgrad: Reddi, Kale & Kumar 2018, algorithm 2; both as in `torch.optim.Adam`.
+
+    coefficients: (n_factors + 1, n_classes), last row = bias: the start. `.coefficients` is a copy that every step
+        changes in place, on the start's device and in its dtype, which are those of the arithmetic.
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
-    responses: (n_trials, n_classes), bool, likewise.
-    seed: of the order of the trials; every epoch visits each trial once, the last batch may be smaller.
+    responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
+    seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.
+    group: processes that share out every batch. All give the same arguments, and all have the same coefficients.
     """
 
     def __init__(
         self,
-        model: LogisticRegression,
-        factors: torch.Tensor,
-        responses: torch.Tensor,
+        coefficients: Tensor,
+        factors: Tensor,
+        responses: Tensor,
         *,
         learning_rate: float,
         beta1: float,
@@ -100,154 +79,111 @@ class Training:
         amsgrad: bool,
         batch_size: int,
         seed: int,
+        group: ProcessGroup = ALONE,
     ) -> None:
-        self._model, self._factors, self._responses = model, factors, responses
-        self._adam = Adam(model.coefficients(), learning_rate, beta1, beta2, amsgrad)
-        self._size = min(batch_size, len(factors))
-        self._shuffle = torch.Generator().manual_seed(seed)
-        self._begun, self._before = -1, torch.empty(0)  # the last epoch begun, and the generator's state before it
-        self._done = 0  # epochs
+        self.coefficients = coefficients.clone(memory_format=torch.contiguous_format)
+        self._factors, self._responses, self._group = factors, responses, group
+        self._batch_size = min(batch_size, len(factors))
+        zeros = torch.zeros_like(self.coefficients)
+        self._gradient, self._moments = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
+        self._steps = zeros.new_zeros((), dtype=torch.float32)  # so far, as torch counts them
+        m, v, *largest_v = self._moments
+        # What torch.optim.Adam(fused=True) calls in the end; its bookkeeping takes several times as long.
+        self._update = partial(
+            torch._fused_adam_,
+            *([self.coefficients], [self._gradient], [m], [v], largest_v, [self._steps]),
+            **{"lr": learning_rate, "beta1": beta1, "beta2": beta2, "amsgrad": amsgrad},
+            **{"eps": 1e-8, "weight_decay": 0.0, "maximize": False},
+        )
+        self._epoch = 0  # the next one
+        self._shuffle = torch.Generator().manual_seed(seed).get_state()  # of which its order of trials is drawn
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
         """Those that are left of so many; of each, the mean over its batches of the loss before the step, in nats."""
-        n_trials, size = len(self._factors), self._size
-        width = max(self._factors.shape[1], self._responses.shape[1])
-        length = size * min(max(1, SPAN_ELEMENTS // (size * width)), -(-n_trials // size), SPAN_BATCHES)
-        spans = [_Span(self._factors, self._responses, length, size, self._adam) for _ in range(2)]
-        loaded = _loaded(spans, self._shuffled(length, num_epochs))
-        n_batches, n_spans = -(-n_trials // size), -(-n_trials // length)
-        with quietly(), torch.no_grad():  # the second core gathers
-            for _ in range(self._done, num_epochs):
-                total = torch.zeros(1, dtype=torch.float64)
-                for _ in range(n_spans):
-                    total += next(loaded).descend()
-                processes.total(total)
-                self._model.load_coefficients(self._adam.coefficients)
-                self._done += 1
-                yield float(total) / n_batches
+        n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
+        length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
+        with single_threaded_blas(), torch.no_grad(), ThreadPoolExecutor(1) as background:
+            spans = _ahead(background, self._gather, self._orders(length, num_epochs))
+            for _ in range(self._epoch, num_epochs):
+                losses: list[Future[float]] = []
+                for _ in range(0, n_trials, length):
+                    span, shuffle = next(spans)
+                    self._descend(span)
+                    losses.append(background.submit(_loss, span))
+                total = torch.tensor(sum(loss.result() for loss in losses), dtype=torch.float64)
+                self._group.all_reduce_sum(total)
+                self._epoch, self._shuffle = self._epoch + 1, shuffle
+                yield float(total) / -(-n_trials // self._batch_size)
 
-    def _shuffled(self, length: int, num_epochs: int) -> Iterator[torch.Tensor]:
-        """The trials of epoch after epoch, each in an order of its own, `length` at a time."""
-        for epoch in range(self._done, num_epochs):
-            self._begun, self._before = epoch, self._shuffle.get_state()
-            yield from torch.split(torch.randperm(len(self._factors), generator=self._shuffle), length)
+    def _orders(self, length: int, num_epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Trials of epoch after epoch in random order, `length` at a time, each with the shuffle after its epoch."""
+        shuffle = torch.Generator()
+        shuffle.set_state(self._shuffle)
+        for _ in range(self._epoch, num_epochs):
+            order = torch.randperm(len(self._factors), generator=shuffle)
+            yield from zip(torch.split(order, length), repeat(shuffle.get_state()))
 
-    def state(self) -> State:
+    def _gather(self, trials_and_shuffle: tuple[Tensor, Tensor]) -> tuple[Span, Tensor]:
+        trials, shuffle = trials_and_shuffle
+        batches = torch.split(trials, self._batch_size)
+        shares = [batch[self._group.rows(len(batch))] for batch in batches]
+        own = torch.cat(shares)
+        factors = self.coefficients.new_empty(len(own), len(self.coefficients))
+        factors[:, -1] = 1
+        if factors.is_cpu and factors.dtype == self._factors.dtype:
+            torch.index_select(self._factors, 0, own, out=factors[:, :-1])  # spares a copy
+        else:
+            factors[:, :-1] = self._factors.index_select(0, own)
+        responses = self._responses.index_select(0, own).to(factors)
+        return Span(factors, responses, torch.empty_like(responses), [*map(len, shares)], [*map(len, batches)]), shuffle
+
+    def _descend(self, span: Span) -> None:
+        """A step for each batch."""
+        parts = (torch.split(tensor, span.rows) for tensor in (span.factors, span.responses, span.logits))
+        for x, y, z, size in zip(*parts, span.sizes, strict=True):
+            _product(x, self.coefficients, out=z)
+            residual = torch.sigmoid(z).sub_(y).div_(size * y.shape[1])  # (n, n_classes)
+            _product(x.T, residual, out=self._gradient)
+            self._group.all_reduce_sum(self._gradient)
+            self._steps.add_(1)
+            self._update()
+
+    def state(self) -> dict[str, NDArray[Any]]:
         """Everything that the epochs to come depend on."""
-        ahead = self._begun == self._done  # the next epoch's first trials are being gathered already
-        shuffle = self._before if ahead else self._shuffle.get_state()
-        return {"done": np.array(self._done), "shuffle": shuffle.numpy(), **self._adam.state()}
+        tensors = {"coefficients": self.coefficients, "moments": torch.stack(self._moments), "steps": self._steps}
+        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+        return {**arrays, "epoch": np.array(self._epoch), "shuffle": self._shuffle.numpy()}
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on where `state` was asked for: to the last bit as if there had been no stop."""
-        self._done = int(state["done"])
-        self._shuffle.set_state(torch.from_numpy(state["shuffle"]))
-        self._adam.restore(state)
-        self._model.load_coefficients(self._adam.coefficients)
+        mine = self.coefficients, *self._moments, self._steps
+        for tensor, array in zip(mine, (state["coefficients"], *state["moments"], state["steps"]), strict=True):
+            tensor.copy_(torch.from_numpy(array))
+        self._epoch, self._shuffle = int(state["epoch"]), torch.from_numpy(state["shuffle"])
 
 
-def _loaded(spans: list[_Span], rows: Iterator[torch.Tensor]) -> Iterator[_Span]:
-    """Spans with their trials, of which the next is always being gathered in the background."""
-    with ThreadPoolExecutor(1) as background:
-        coming: Future[_Span] | None = None
-        for span, trials in zip(cycle(spans), rows, strict=False):
-            gathering = background.submit(span.gather, trials)  # the caller is done with this one: there are two
-            if coming is not None:
-                yield coming.result()
-            coming = gathering
+def _ahead(background: Executor, load: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`load` of each item, of which the next is always being loaded in the background."""
+    coming: Future[Result] | None = None
+    for item in items:
+        loading = background.submit(load, item)
         if coming is not None:
             yield coming.result()
+        coming = loading
+    if coming is not None:
+        yield coming.result()
 
 
-class _Span:
-    """Buffers for a few batches of shuffled trials: gathered at once, and then descended one after another."""
-
-    def __init__(
-        self, factors: torch.Tensor, responses: torch.Tensor, length: int, batch_size: int, adam: Adam
-    ) -> None:
-        self._factors, self._responses = factors, responses
-        self._size, self._adam = batch_size, adam
-        n_factors, n_classes = factors.shape[1], responses.shape[1]
-        self._gathered = torch.empty(length, n_factors, dtype=factors.dtype)
-        self._answers = torch.empty(length, n_classes, dtype=torch.bool)
-        self._x = adam.coefficients.new_empty(length, n_factors)
-        if self._x.dtype == factors.dtype and self._x.device == factors.device:
-            self._x = self._gathered  # nothing to convert
-        self._y = adam.coefficients.new_empty(length, n_classes)
-        self._z = adam.coefficients.new_empty(length, n_classes)
-        self._residual = adam.coefficients.new_empty(batch_size, n_classes)
-        self._length = 0
-        self._steps: dict[int, tuple[list[tuple[int, int]], list[Callable[[], None]]]] = {}
-
-    def gather(self, rows: torch.Tensor) -> _Span:
-        """Fetch this process's share of each batch of the trials `rows` (at most `length`,); returns itself."""
-        self._length = len(rows)
-        if processes.joined():
-            batches = torch.split(rows, self._size)
-            rows = torch.cat([batch[processes.share(len(batch))] for batch in batches])
-        n = len(rows)
-        torch.index_select(self._factors, 0, rows, out=self._gathered[:n])
-        torch.index_select(self._responses, 0, rows, out=self._answers[:n])
-        if self._x is not self._gathered:
-            self._x[:n].copy_(self._gathered[:n])
-        self._y[:n].copy_(self._answers[:n])
-        return self
-
-    def descend(self) -> float:
-        """One step of Adam per batch; returns this process's part of the sum of their losses, each before its step."""
-        n = self._length
-        if n not in self._steps:  # making views costs as much as a small product; there are but two lengths
-            self._steps[n] = self._bind(n)
-        batches, steps = self._steps[n]
-        for step in steps:
-            step()
-        used = sum(share for _, share in batches)
-        losses = binary_cross_entropy_with_logits(self._z[:used], self._y[:used], reduction="none")
-        parts = torch.split(losses, [share for _, share in batches])
-        n_classes = losses.shape[1]
-        return float(sum(part.sum() / (size * n_classes) for part, (size, _) in zip(parts, batches, strict=True)))
-
-    def _bind(self, n: int) -> tuple[list[tuple[int, int]], list[Callable[[], None]]]:
-        """Size and share of each batch of `n` trials, and what to call for it."""
-        sizes = [min(self._size, n - start) for start in range(0, n, self._size)]
-        batches = [(size, len(range(size)[processes.share(size)])) for size in sizes]
-        shares = [share for _, share in batches]
-        parts = (torch.split(part[: sum(shares)], shares) for part in (self._x, self._y, self._z))
-        steps = [
-            _step(self._adam, x, y, z, self._residual[: len(x)], size)
-            for x, y, z, size in zip(*parts, sizes, strict=True)
-        ]
-        return batches, steps
+def _loss(span: Span) -> float:
+    """This process's part of the sum over batches of the loss before the step, in nats."""
+    losses = binary_cross_entropy_with_logits(span.logits, span.responses, reduction="none").mean(1)
+    parts = zip(torch.split(losses, span.rows), span.sizes, strict=True)
+    return sum(float(part.sum(dtype=torch.float64)) / size for part, size in parts)
 
 
-def _step(
-    adam: Adam, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, residual: torch.Tensor, size: int
-) -> Callable[[], None]:
-    """One step of `adam` on a batch of `size` trials, of which this process has x (n, n_factors) and y (n, n_classes).
-
-    Bound to its buffers; z and residual are (n, n_classes).
-    """
-    bias, bias_gradient = adam.coefficients[-1], adam.gradient[-1]
-    forward = _product(x, adam.coefficients[:-1], out=z)
-    backward = _product(x.T, residual, out=adam.gradient[:-1])
-    count, joined = size * y.shape[1], processes.joined()
-
-    def step() -> None:
-        forward()
-        z.add_(bias)
-        torch.sigmoid(z, out=residual)
-        residual.sub_(y).div_(count)
-        backward()
-        torch.sum(residual, 0, out=bias_gradient)
-        if joined:
-            processes.total(adam.gradient)
-        adam.step()
-
-    return step
-
-
-def _product(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> Callable[[], object]:
-    """out = a @ b, on the CPU by NumPy's BLAS: for these narrow shapes it is faster than torch's (see `make bench`)."""
-    if a.is_cpu:
-        return partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
-    return partial(torch.mm, a, b, out=out)
+def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out = a @ b, on the CPU by NumPy's BLAS, which for these narrow shapes is faster than torch's."""
+    if out.is_cpu:
+        np.matmul(a.numpy(), b.numpy(), out=out.numpy())
+    else:
+        torch.mm(a, b, out=out)

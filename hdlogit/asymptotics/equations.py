@@ -6,7 +6,7 @@ and Z1, Z2 ~ N(0, 1):
 
     S = β0 + γ Z1                    true logit of a trial; its response is y ~ Bernoulli(σ(S))
     V = b + α γ Z1 + s Z2            fitted logit of a *new* trial, η² = α²γ² + s²
-    u + λ (σ(u) − y*) = V            fitted logit u of a *training* trial; y* = δ y + (1 − δ)/2,  r = V − u
+    u + λ (σ(u) − y*) = V            fitted logit u of a *training* trial; y* = (1 − ε) y + ε/2,  r = V − u
 
     (1)  E[r²] = κ s²
     (2)  E[λσ'(u) / (1 + λσ'(u))] + λμ = κ
@@ -16,13 +16,13 @@ and Z1, Z2 ~ N(0, 1):
     α   slope of the fitted on the true weights          s = √κ σ*,  sd of what they have besides
     λ   leverage of a trial on its own logit             b  intercept of the fit
 
-The estimator is maximum likelihood (μ = 0, δ = 1), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
-variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (δ < 1).
+The estimator is maximum likelihood (μ = 0, ε = 0), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
+variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0).
 
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
-2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023. Factors that are not
-Gaussian behave alike in simulations.
+2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023. For other factors α and s
+are near (`docs/theory.md`), the noise of a single weight is not: that is `hdlogit.inference`'s.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
 conditioning S on V leaves one dimension; mirroring y = 1 onto y = 0 (V, u, b, β0 change sign) leaves one
@@ -56,12 +56,14 @@ class Asymptotics:
     signal: float  # γ, sd of the true logits
     intercept: float  # β0, mean of the true logits
     ridge: float  # μ
-    shrinkage: float  # δ
+    shrinkage: float  # ε of y* = (1 − ε) y + ε/2; 0 = none
     alpha: float  # slope of the fitted on the true weights
     s: float  # sd of the part of a new trial's fitted logit that has nothing to do with the true one
     lambda_: float
     b: float  # mean of the fitted logits
     residual: float = np.nan  # largest |log(left / right)| of the four equations
+    guess_rate: float = 0.0  # g and l of P(y = 1 | S) = g + (1 − g − l) σ(S), where a link was fitted: then
+    lapse_rate: float = 0.0  # α, s, λ and b come from the data, and not from the equations
 
     @property
     def sigma(self) -> float:
@@ -112,12 +114,15 @@ def trials(a: Asymptotics, step: float = STEP) -> Trials:
     """Nodes and weights: E[f(y, V)] = Σ f · response · dv over both rows, f mirrored in row 1."""
     sign = np.array([[1.0], [-1.0]])
     mean = sign * a.b
-    target = (1 - a.shrinkage) / 2  # y* of y = 0, and of the mirrored y = 1
+    target = a.shrinkage / 2  # y* of y = 0, and of the mirrored y = 1
     u, spacing = _grid(a, mean, target, step)
     sigmoid = expit(u)
     v = u + a.lambda_ * (sigmoid - target)
     density = np.exp(-0.5 * ((v - mean) / a.eta) ** 2) / (a.eta * np.sqrt(2 * np.pi))
     response, slope = probability_and_slope(-sign * a.intercept - a.slope_of_truth * (v - mean), a.sd_of_truth)
+    rates = np.array([[a.lapse_rate], [a.guess_rate]])  # of a "no" in row 0, of a "yes" in row 1
+    logistic = 1 - a.guess_rate - a.lapse_rate
+    response, slope = rates + logistic * response, logistic * slope
     du = density * spacing
     return Trials(u, v, mean, response, slope, du, du * (1 + a.lambda_ * sigmoid * expit(-u)))
 
@@ -161,7 +166,7 @@ def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
     (4) is a difference of two positive means, E[r; y = 0] + E[r; y = 1]; what is subtracted in y* is first
     brought to the other side, so that this too is a ratio of positive numbers.
     """
-    target = (1 - a.shrinkage) / 2
+    target = a.shrinkage / 2
     q = trials(a, step)
     sigmoid = expit(q.u)
     r = a.lambda_ * (sigmoid - target)  # (2, nodes), mirrored

@@ -7,6 +7,8 @@ and with it α and everything that `predictions` says. The equations are those o
 `equations` and no more certain than they.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,13 +25,22 @@ class NoSignal(OutsideTheory):
     """The fitted logits vary no more than they would if no factor mattered."""
 
 
-def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+def signal_from_fit(
+    kappa: float,
+    eta_squared: float,
+    fitted_intercept: float,
+    *,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+    near: Asymptotics | None = None,
+) -> Asymptotics:
     """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
     follows of it.
 
     kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
     training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
-    factors have mean zero.
+    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them; near: a guess
+    of the same problem, from which the answer is found sooner.
 
     Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
     the fit cannot exist.
@@ -39,7 +50,11 @@ def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *
             f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
             "the first must be a positive number, the second finite"
         )
-    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge)
+    if near:
+        found = _invert(near, eta_squared, fitted_intercept)
+        if found.residual <= ACCEPTED and WEAKEST < found.signal <= MAX_SIGNAL:
+            return found
+    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
     for legs in (1, 4, 16):
         found = guess
         for share in np.arange(1, legs + 1) / legs:
@@ -52,20 +67,20 @@ def signal_from_fit(kappa: float, eta_squared: float, fitted_intercept: float, *
                 break
         else:
             if found.signal > MAX_SIGNAL:
-                raise _too_much_signal(kappa, eta_squared, ridge)
+                raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
             return found
     raise OutsideTheory(
         f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, "
-        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}: "
+        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}: "
         f"residual {found.residual:.1e} instead of {ACCEPTED:g}"
     )
 
 
-def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0) -> Asymptotics:
+def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
     """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
     intercept = fitted_intercept
     for _ in range(30):
-        answer = solve(kappa, 0.0, intercept, ridge=ridge)
+        answer = solve(kappa, 0.0, intercept, ridge=ridge, shrinkage=shrinkage)
         if abs(answer.b - fitted_intercept) <= 1e-8 * (1 + abs(fitted_intercept)):
             return answer
         intercept *= fitted_intercept / answer.b
@@ -75,44 +90,49 @@ def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0)
 def sensitivity(a: Asymptotics) -> Array:
     """∂(log γ, β0) / ∂(log η², b), (2, 2): how errors of what the data give become errors of the observer.
 
-    Raises NoSignal where η² is so near to that of chance alone that no derivative can be taken.
+    By the implicit function theorem, derivatives of the equations by differences. Raises NoSignal where η² is so near
+    to that of chance alone that none can be taken.
     """
-    step = 1e-4 * np.array([[1.0, 0.0], [0.0, a.eta]])
-    columns = []
-    for log_eta_squared, b in step:
-        ahead = _invert(a, a.eta**2 * np.exp(log_eta_squared), a.b + b)
-        behind = _invert(a, a.eta**2 * np.exp(-log_eta_squared), a.b - b)
-        if max(ahead.residual, behind.residual) > ACCEPTED:
-            raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
-        change = np.array([np.log(ahead.signal / behind.signal), ahead.intercept - behind.intercept])
-        columns.append(change / (2 * (log_eta_squared + b)))
-    return np.stack(columns, axis=1)
+    start, step = np.append(_unknowns(a), [np.log(a.eta**2), a.b]), 1e-5
+    ahead, behind = (
+        np.stack([log_ratios(_from_unknowns(a, x[:4], float(np.exp(x[4])), float(x[5]))) for x in start + sign], axis=1)
+        for sign in (step * np.eye(6), -step * np.eye(6))
+    )
+    jacobian = (ahead - behind) / (2 * step)  # (4, 6)
+    try:
+        change = -np.linalg.solve(jacobian[:, :4], jacobian[:, 4:])
+    except np.linalg.LinAlgError:
+        change = np.full((4, 2), np.nan)
+    if not np.isfinite(change).all():
+        raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
+    to_intercept = np.hypot(1, a.signal) * change[3] + a.intercept * a.signal**2 / (1 + a.signal**2) * change[0]
+    return np.stack([change[0], to_intercept])
 
 
-def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float) -> Asymptotics:
+def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
     """A solved observer whose fit is similar: η grows with γ, so bisection in log γ."""
 
     def candidate(signal: float) -> Asymptotics | None:
         # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
         ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
         try:
-            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge)
+            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge, shrinkage=shrinkage)
         except OutsideTheory:
             return None
 
     low, high = np.log(WEAKEST), np.log(MAX_SIGNAL)
     nearest = candidate(np.exp(low))
     if nearest is None or nearest.eta**2 >= eta_squared:
-        floor = without_signal(kappa, fitted_intercept, ridge=ridge)
+        floor = without_signal(kappa, fitted_intercept, ridge=ridge, shrinkage=shrinkage)
         if eta_squared <= floor.s**2:
             raise NoSignal(
                 f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} "
                 f"has {floor.s**2:.6g}"
             )
-        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge)
+        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge, shrinkage=shrinkage)
     top = candidate(np.exp(high))
     if top is not None and top.eta**2 < eta_squared:
-        raise _too_much_signal(kappa, eta_squared, ridge)
+        raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
     for _ in range(6):
         middle = (low + high) / 2
         found = candidate(np.exp(middle))
@@ -124,20 +144,25 @@ def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: fl
 
 
 def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
-    """Newton's method in (log γ, log α/s, log λ/s, β0/√(1 + γ²)) with η² and b given."""
-
-    def at(x: Array, residual: float = np.nan) -> Asymptotics:
-        signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
-        s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
-        intercept = float(x[3] * np.hypot(1, signal))
-        problem = Problem(near.kappa, signal, intercept, near.ridge, near.shrinkage)
-        return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept, residual)
-
-    start = np.log([near.signal, near.alpha / near.s, near.lambda_ / near.s])
-    return at(*newton(lambda x: log_ratios(at(x)), np.append(start, near.intercept / np.hypot(1, near.signal))))
+    """Newton's method in the unknowns below, with η² and b given."""
+    x, residual = newton(lambda x: log_ratios(_from_unknowns(near, x, eta_squared, fitted_intercept)), _unknowns(near))
+    return replace(_from_unknowns(near, x, eta_squared, fitted_intercept), residual=residual)
 
 
-def _too_much_signal(kappa: float, eta_squared: float, ridge: float) -> OutsideTheory:
+def _unknowns(a: Asymptotics) -> Array:
+    """(log γ, log α/s, log λ/s, β0/√(1 + γ²))."""
+    return np.append(np.log([a.signal, a.alpha / a.s, a.lambda_ / a.s]), a.intercept / np.hypot(1, a.signal))
+
+
+def _from_unknowns(near: Asymptotics, x: Array, eta_squared: float, fitted_intercept: float) -> Asymptotics:
+    signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
+    s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
+    problem = Problem(near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage)
+    return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept)
+
+
+def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:
     return OutsideTheory(
-        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g} that takes a signal above {MAX_SIGNAL:g}"
+        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g}, shrinkage {shrinkage:g} "
+        f"that takes a signal above {MAX_SIGNAL:g}"
     )

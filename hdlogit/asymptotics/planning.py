@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import expit
 
+from hdlogit.asymptotics.existence import MAX_SIGNAL
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import bayes_cross_entropy, predict
 from hdlogit.asymptotics.theory import CLOSEST, OutsideTheory, existence_threshold, solve
@@ -46,6 +48,25 @@ def intercept_for(base_rate: float, signal: float) -> float:
         return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
 
     return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), base_rate - 0.5))
+
+
+def signal_for(accuracy: float) -> float:
+    """γ at which the best possible prediction is right in this fraction of trials: E σ(|γZ|), balanced responses.
+
+    Raises OutsideTheory unless 0.5 <= accuracy and γ <= 100.
+    """
+    best = _accuracy(MAX_SIGNAL)
+    if not 0.5 <= accuracy <= best:
+        raise OutsideTheory(
+            f"accuracy is {accuracy:g}: the best prediction is right in 0.5 to {best:.4g} of the trials"
+        )
+    return 0.0 if accuracy == 0.5 else float(brentq(lambda signal: _accuracy(signal) - accuracy, 0.0, MAX_SIGNAL))
+
+
+def _accuracy(signal: float) -> float:
+    z = np.arange(0.0, 9.0, 0.002) + 0.001  # midpoints: σ(γz) is even and smooth but for a kink at 0
+    density = np.exp(-0.5 * z * z)
+    return float(expit(signal * z) @ density / density.sum())
 
 
 def smallest_n_trials(n_factors: int, signal: float, intercept: float = 0.0) -> int:

@@ -14,6 +14,7 @@ from scipy.special import expit, ndtr, ndtri, xlogy
 from hdlogit.asymptotics.equations import Asymptotics, Trials, trials
 from hdlogit.asymptotics.logistic_normal import logit_of_probability
 from hdlogit.asymptotics.theory import solve
+from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,8 @@ def debiased_logits(a: Asymptotics, logits: ArrayLike) -> Array:
     """β0 + (V − b) / α: the logits of the debiased weights. Right on average over fits, not the best
     prediction.
     """
-    return np.asarray(a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha)
+    debiased = a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha
+    return log_odds(debiased, a.guess_rate, a.lapse_rate).astype(np.float64)
 
 
 def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
@@ -36,7 +38,7 @@ def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
     computed from.
     """
     mean = a.intercept + a.slope_of_truth * (np.asarray(logits, dtype=np.float64) - a.b)
-    return logit_of_probability(mean, a.sd_of_truth)
+    return log_odds(logit_of_probability(mean, a.sd_of_truth), a.guess_rate, a.lapse_rate).astype(np.float64)
 
 
 # --- what to expect --------------------------------------------------------------------------------
@@ -63,14 +65,17 @@ def predict(a: Asymptotics) -> Predictions:
     """All predictions of one solution, about 1 ms."""
     q = trials(replace(a, lambda_=0.0))  # at λ = 0, u is V: new trials
     sign = np.array([[1.0], [-1.0]])
+    floor, ceiling = np.array([[[a.guess_rate], [a.lapse_rate]], [[a.lapse_rate], [a.guess_rate]]])  # mirrored
     wrong = 1 - q.response  # (2, nodes): π(V) given to the response that did not occur
-    bayes = _bayes(a.signal, a.intercept)
+    bayes = _bayes(a)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, a.s), a.s / a.alpha]) / a.signal
     return Predictions(
         training=training_cross_entropy(a),
         held_out=_mean(q, _loss(q.v)),
-        debiased=_mean(q, _loss(sign * a.intercept + (q.v - q.mean) / a.alpha)),
+        debiased=_mean(
+            q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))
+        ),
         best=-float((xlogy(q.response, q.response) * q.dv).sum()),
         bayes=bayes[0],
         brier_held_out=_mean(q, expit(q.v) ** 2),
@@ -96,7 +101,7 @@ def held_out_cross_entropy(a: Asymptotics) -> float:
 
 def bayes_cross_entropy(signal: float, intercept: float = 0.0) -> float:
     """E of the entropy of a response given its true probability: no prediction can have less."""
-    return _bayes(signal, intercept)[0]
+    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))[0]
 
 
 def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
@@ -109,13 +114,14 @@ def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
     return float(2 * ndtr(z * np.sqrt(a.lambda_) / np.hypot((a.alpha - 1) * a.signal, a.s)) - 1)
 
 
-def _bayes(signal: float, intercept: float) -> tuple[float, float]:
+def _bayes(a: Asymptotics) -> tuple[float, float]:
     """Cross-entropy and Brier score of the true probabilities."""
-    if signal == 0:
-        p = float(expit(intercept))
+    if a.signal == 0:
+        p = a.guess_rate + (1 - a.guess_rate - a.lapse_rate) * float(expit(a.intercept))
         return -float(xlogy(p, p) + xlogy(1 - p, 1 - p)), p * (1 - p)
-    q = trials(Asymptotics(0.0, signal, intercept, 0.0, 1.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))
-    return _mean(q, _loss(q.v)), _mean(q, expit(q.v) ** 2)
+    q = trials(replace(a, alpha=1.0, s=0.0, lambda_=0.0, b=a.intercept))
+    wrong = 1 - q.response
+    return -float((xlogy(q.response, q.response) * q.dv).sum()), _mean(q, wrong**2)
 
 
 def _loss(logits: Array) -> Array:

@@ -38,13 +38,13 @@ class Problem(NamedTuple):
 
 
 def solve(
-    kappa: float, signal: float, intercept: float = 0.0, *, ridge: float = 0.0, shrinkage: float = 1.0
+    kappa: float, signal: float, intercept: float = 0.0, *, ridge: float = 0.0, shrinkage: float = 0.0
 ) -> Asymptotics:
     """The solution (α, s, λ, b) of equations (1) to (4), to a relative error below 1e-6; a few milliseconds.
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer
-    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 < δ ≤ 1. Raises OutsideTheory
+    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1. Raises OutsideTheory
     elsewhere, and if the equations could not be solved.
     """
     problem = Problem(kappa, signal, intercept, ridge, shrinkage)
@@ -68,7 +68,7 @@ def _routes(problem: Problem) -> tuple[Callable[[Problem], Array], list[list[Pro
         count = int(np.ceil(np.log(strong / ridge) / np.log(6))) + 1
         path = [problem._replace(ridge=float(x)) for x in np.geomspace(strong, ridge, count)]
         return _linear_start, [[problem], path]
-    if shrinkage < 1:  # few factors: classical
+    if shrinkage > 0:  # few factors: classical
         return _linear_start, [
             [problem],
             [problem._replace(kappa=kappa * x) for x in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)],
@@ -109,14 +109,14 @@ def _linear_start(problem: Problem) -> Array:
     """Where a fit with small logits ends up: σ replaced by its tangent at the logit of the mean response."""
     kappa, signal, intercept, ridge, shrinkage = problem
     yes, information = (float(x) for x in probability_and_slope(intercept, signal))
-    yes = (1 - shrinkage) / 2 + shrinkage * yes
+    yes = shrinkage / 2 + (1 - shrinkage) * yes
     d = yes * (1 - yes)
     linear = d + ridge - kappa * d  # λd/(1 + λd) + λμ = κ is a quadratic equation
     lambda_ = 2 * kappa / (linear + np.sqrt(linear * linear + 4 * ridge * d * kappa))
     freedom = kappa - lambda_ * ridge
-    alpha = shrinkage * information / d * freedom / kappa
+    alpha = (1 - shrinkage) * information / d * freedom / kappa
     spread = min(freedom * freedom / kappa, 0.9)
-    s = np.sqrt(spread / (1 - spread) * shrinkage**2 / d)
+    s = np.sqrt(spread / (1 - spread) * (1 - shrinkage) ** 2 / d)
     b = np.log(yes / (1 - yes)) * np.hypot(1, 0.6 * np.hypot(alpha * signal, s))
     return _unknowns(alpha, s, lambda_, b, alpha * signal)
 
@@ -204,9 +204,9 @@ def _check_problem(problem: Problem) -> None:
         raise OutsideTheory(f"kappa is {kappa:g}: n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}")
     if not 0 <= ridge < np.inf:
         raise OutsideTheory(f"ridge is {ridge:g}: it must be 0 or a positive number")
-    if not 0 < shrinkage <= 1:
-        raise OutsideTheory(f"shrinkage is {shrinkage:g}: it must be above 0 and at most 1")
+    if not 0 <= shrinkage < 1:
+        raise OutsideTheory(f"shrinkage is {shrinkage:g}: it must be at least 0 and below 1")
     if ridge == 0 and kappa >= 1:
         raise OutsideTheory(f"kappa is {kappa:g}: without ridge it must be below 1")
-    likelihood = ridge == 0 and shrinkage == 1
+    likelihood = ridge == 0 and shrinkage == 0
     check_observer(signal, intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * kappa))

@@ -1,7 +1,7 @@
 """Sums over trials on all cores, in threads that wait asleep.
 
 BLAS and OpenMP have threads of their own, which wait spinning: beside other work on the same cores a product of half
-a millisecond then takes a hundred. So both are held to one thread (`quietly`), trials are cut into parts, and threads
+a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into parts, and threads
 of ours take part after part. How they are cut depends on the trials alone and results are summed in order: one core or
 many, the sum is the same to the last bit.
 """
@@ -61,7 +61,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def single_threaded_blas() -> Iterator[None]:
     """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
     torch = sys.modules.get("torch")  # where it is not in use, it is not worth its import
     threads = torch.get_num_threads() if torch else 0
@@ -73,6 +73,9 @@ def quietly() -> Iterator[None]:
     finally:
         if torch:
             torch.set_num_threads(threads)
+
+
+quietly = single_threaded_blas  # its old name, until its last caller is rewritten
 
 
 @cache

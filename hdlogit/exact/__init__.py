@@ -1,1 +1,5 @@
 """The exact fit: the minimum of the loss, and whether it exists."""
+
+from hdlogit.exact.solver import ExactFit, fit
+
+__all__ = ["ExactFit", "fit"]

@@ -1,10 +1,11 @@
 """The psychometric function: many factors in, several independent yes/no responses out.
 
     logit_k(x) = x @ W[:-1, k] + W[-1, k]      x (n_factors,), W (n_factors + 1, n_classes), last row = bias
-    p_k(x)     = 1 / (1 + exp(-logit_k(x)))
+    p_k(x)     = g_k + (1 - g_k - l_k) / (1 + exp(-logit_k(x)))    guess rate g, lapse rate l: 0 unless given
 
 At the notebook's setting the logits have a standard deviation of 16, so p rounds to 0 or 1: every quantity here is
 computed from logits, never as log(p). Element-wise functions return one value per response; the caller reduces.
+Rates are one number, or one per class; g, l >= 0 and g + l < 1.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+Rate = float | Floats
 
 
 def logits(factors: Floats, coefficients: Floats) -> Floats:
@@ -20,31 +22,69 @@ def logits(factors: Floats, coefficients: Floats) -> Floats:
     return np.asarray(factors @ coefficients[:-1] + coefficients[-1])
 
 
-def probability(logits: Floats) -> Floats:
-    """p = 1 / (1 + exp(-logit)), element-wise. 1 - p is `probability(-logits)`, with no loss of digits."""
-    with np.errstate(over="ignore"):  # exp(-logit) = inf below -709 is right: p = 0
-        return np.asarray(1 / (1 + np.exp(-logits)))
+def probability(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
+    """p = g + (1 - g - l) / (1 + exp(-logit)), element-wise.
+
+    1 - p is `probability(-logits, lapse_rate, guess_rate)`, with no loss of digits.
+    """
+    with np.errstate(over="ignore"):  # exp(-logit) = inf below -709 is right: p = g
+        return np.asarray(guess_rate + (1 - guess_rate - lapse_rate) * (1 / (1 + np.exp(-logits))))
 
 
 def softplus(logits: Floats) -> Floats:
-    """log(1 + exp(logit)) = -log(1 - p), element-wise, without overflow: max(z, 0) + log1p(exp(-|z|))."""
+    """log(1 + exp(logit)) = -log(1 - p) where g = l = 0, element-wise, without overflow."""
     return np.asarray(np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits))))
 
 
-def cross_entropy(logits: Floats, responses: NDArray[np.bool_]) -> Floats:
-    """-log P(response) in nats, element-wise: softplus(-z) for a yes, softplus(z) for a no. Same shapes only."""
+def surprisal(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
+    """-log p in nats, element-wise; of a no it is `surprisal(-logits, lapse_rate, guess_rate)`.
+
+    p = (1 - l + g exp(-z)) / (1 + exp(-z)), and numerator and denominator are both scaled by exp(min(z, 0)).
+    """
+    with np.errstate(divide="ignore"):  # log 0 = -inf is right: that term is not there
+        ends = np.logaddexp(np.log1p(-lapse_rate) + np.minimum(logits, 0), np.log(guess_rate) - np.maximum(logits, 0))
+    return np.asarray(np.log1p(np.exp(-np.abs(logits))) - ends)
+
+
+def log_odds(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
+    """log p / (1 - p) of p = g + (1 - g - l) / (1 + exp(-logit)), element-wise; the logit itself where g = l = 0."""
+    if not np.any(guess_rate) and not np.any(lapse_rate):
+        return np.asarray(logits)
+    return surprisal(-logits, lapse_rate, guess_rate) - surprisal(logits, guess_rate, lapse_rate)
+
+
+def cross_entropy(
+    logits: Floats, responses: NDArray[np.bool_], guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0
+) -> Floats:
+    """-log P(response) in nats, element-wise. Logits and responses of one shape only."""
     if logits.shape != responses.shape:
         raise ValueError(f"logits {logits.shape} and responses {responses.shape} must have one shape")
-    return softplus(np.where(responses, -logits, logits))
+    sign = np.where(responses, logits, -logits)
+    if np.ndim(guess_rate) == np.ndim(lapse_rate) == 0 and guess_rate == lapse_rate:
+        return surprisal(sign, guess_rate, lapse_rate)
+    near, far = np.where(responses, guess_rate, lapse_rate), np.where(responses, lapse_rate, guess_rate)
+    return surprisal(sign, near, far)
 
 
-def divergence(true_logits: Floats, logits: Floats) -> Floats:
+def divergence(
+    true_logits: Floats,
+    logits: Floats,
+    *,
+    true_guess_rate: Rate = 0.0,
+    true_lapse_rate: Rate = 0.0,
+    guess_rate: Rate = 0.0,
+    lapse_rate: Rate = 0.0,
+) -> Floats:
     """Kullback-Leibler divergence true || fitted in nats, element-wise: the cross-entropy in excess of the truth's.
 
-    p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q)), with log p = -softplus(-z) and log(1 - p) = -softplus(z).
+    p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q)), all four logarithms from logits.
     """
     if true_logits.shape != logits.shape:
         raise ValueError(f"true logits {true_logits.shape} and logits {logits.shape} must have one shape")
-    yes = probability(true_logits) * (softplus(-logits) - softplus(-true_logits))
-    no = probability(-true_logits) * (softplus(logits) - softplus(true_logits))
-    return np.asarray(yes + no)
+
+    def term(sign: int, true_near: Rate, true_far: Rate, near: Rate, far: Rate) -> Floats:
+        excess = surprisal(sign * logits, near, far) - surprisal(sign * true_logits, true_near, true_far)
+        return np.asarray(probability(sign * true_logits, true_near, true_far) * excess)
+
+    yes = term(1, true_guess_rate, true_lapse_rate, guess_rate, lapse_rate)
+    return yes + term(-1, true_lapse_rate, true_guess_rate, lapse_rate, guess_rate)

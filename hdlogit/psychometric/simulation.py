@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from hdlogit.psychometric.function import Floats, logits, probability
+from hdlogit.psychometric.function import Floats, Rate, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
 CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials
@@ -49,15 +49,27 @@ class Rows(Protocol):
     def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None: ...
 
 
-def draw_trials(seed: int, split: int, coefficients: Floats, factors: Rows, responses: Rows) -> None:
+def draw_trials(
+    seed: int,
+    split: int,
+    coefficients: Floats,
+    factors: Rows,
+    responses: Rows,
+    guess_rate: Rate = 0.0,
+    lapse_rate: Rate = 0.0,
+) -> None:
     """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in place.
+
+    Rates change which responses are drawn, not the random streams.
 
     Factors are drawn in float64 and rounded to the precision of `factors`; responses are to the factors as rounded.
     Chunk by chunk on all cores; nothing of the size of the arrays is allocated, so they may be on disk.
     """
 
     def draw(start: int) -> None:
-        _draw_chunk(seed, split, start, coefficients, factors, responses)
+        for rows, drawn, uniforms in _draw_chunk(seed, split, start, coefficients, factors, responses.shape[1]):
+            factors[rows] = drawn
+            responses[rows] = _respond(coefficients, drawn, uniforms, guess_rate, lapse_rate)
 
     starts = range(0, factors.shape[0], CHUNK)
     with (
@@ -70,28 +82,41 @@ def draw_trials(seed: int, split: int, coefficients: Floats, factors: Rows, resp
                 progress.update()
 
 
-def _draw_chunk(seed: int, split: int, start: int, coefficients: Floats, factors: Rows, responses: Rows) -> None:
+def _draw_chunk(
+    seed: int, split: int, start: int, coefficients: Floats, factors: Rows, n_classes: int
+) -> Iterator[tuple[slice, Floats, Floats]]:
+    """Piece by piece: rows, their factors and the uniform numbers that decide their responses."""
     chunk, end = start // CHUNK, min(start + CHUNK, factors.shape[0])
     # Two streams, so that the first trials of a chunk do not depend on how many follow.
     stimuli, choices = _stream(seed, split, chunk, 0), _stream(seed, split, chunk, 1)
     for rows in _pieces(start, end, coefficients):
         n = rows.stop - rows.start
         drawn = stimuli.standard_normal((n, factors.shape[1])).astype(factors.dtype, copy=False)
-        factors[rows] = drawn
-        responses[rows] = _respond(coefficients, drawn, choices.random((n, responses.shape[1])))
+        yield rows, drawn, choices.random((n, n_classes))
 
 
-def draw_notebook_trials(seed: int, coefficients: Floats, factors: Floats, responses: NDArray[np.bool_]) -> None:
+def draw_notebook_trials(
+    seed: int,
+    coefficients: Floats,
+    factors: Floats,
+    responses: NDArray[np.bool_],
+    guess_rate: Rate = 0.0,
+    lapse_rate: Rate = 0.0,
+) -> None:
     """The notebook's training trials, bit for bit: re-seed, draw all factors, then all uniforms. In place."""
     stream = np.random.RandomState(seed)
     for rows in _pieces(0, len(factors), coefficients):
         factors[rows] = stream.randn(*factors[rows].shape)
     for rows in _pieces(0, len(factors), coefficients):
-        responses[rows] = _respond(coefficients, factors[rows], stream.rand(*responses[rows].shape))
+        uniforms = stream.rand(*responses[rows].shape)
+        responses[rows] = _respond(coefficients, factors[rows], uniforms, guess_rate, lapse_rate)
 
 
-def _respond(coefficients: Floats, factors: Floats, uniforms: Floats) -> NDArray[np.bool_]:
-    return np.asarray(probability(logits(factors, coefficients)) > uniforms)  # in float64, as the coefficients are
+def _respond(
+    coefficients: Floats, factors: Floats, uniforms: Floats, guess_rate: Rate, lapse_rate: Rate
+) -> NDArray[np.bool_]:
+    # In float64, as the coefficients are.
+    return np.asarray(probability(logits(factors, coefficients), guess_rate, lapse_rate) > uniforms)
 
 
 def _pieces(start: int, end: int, coefficients: Floats) -> Iterator[slice]:

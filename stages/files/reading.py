@@ -6,10 +6,10 @@ import csv
 import io
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,23 @@ class Trials:
     factors: Floats  # (n_trials, n_factors)
     responses: NDArray[np.bool_]  # (n_trials, n_classes)
 
+    def of_classes(self, classes: list[int]) -> Trials:
+        """Those with the responses of these classes only."""
+        everyone = len(classes) == self.responses.shape[1]
+        return self if everyone else Trials(self.factors, self.responses[:, classes])
+
+
+@dataclass(frozen=True)
+class Observer:
+    """The truth, where it is known."""
+
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    rates: Floats  # (2, n_classes): guess rate, lapse rate
+
+    def of_classes(self, classes: list[int]) -> Observer:
+        """The truth of these classes only."""
+        return Observer(self.coefficients[:, classes], self.rates[:, classes])
+
 
 class Evidence(BaseModel):
     """What the solver reports, one entry per class where it is a list."""
@@ -46,44 +63,107 @@ class Evidence(BaseModel):
     evaluations: list[int]
     max_gradient: list[float]
     converged: list[bool]
+    shrinkage: list[float]
+    reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
 
 
 @dataclass(frozen=True)
 class Model:
     """Fitted coefficients in the observer's layout, and the evidence for them."""
 
-    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
     evidence: Evidence
+
+    @property
+    def classes(self) -> list[int]:
+        """Those that have an estimate."""
+        return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
+
+
+class Description(BaseModel):
+    """What `prepare` knows of a person's own trials."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    factors: list[str]
+    classes: list[str]
+    terms: dict[str, list[int]]  # of a formula: their factors
+    groups: list[str]
+    guess_rate: float  # 0.5 where a response says which of two alternatives was right
 
 
 def read_trials(split: str) -> Trials:
     """The trials of `split`, "train" or "test"; raises InputError if they are not whole or do not fit together."""
     factors = _read_array(DATA / split / "factors.npy", "float64", "float32")
     responses = _read_array(DATA / split / "responses.npy", "bool")
-    if len(factors) != len(responses):
-        raise InputError(
-            f"{DATA / split}: factors.npy has {len(factors)} trials but responses.npy has {len(responses)}; "
-            "both need one row per trial"
-        )
+    _check_rows(split, {"factors": len(factors), "responses": len(responses)})
+    if split == "train" and not len(factors):
+        raise InputError(f"{DATA / split} holds no trials; {AGAIN}")
     return Trials(factors, responses)
 
 
-def read_observer() -> Floats | None:
-    """True coefficients (n_factors + 1, n_classes), or None where no truth is known."""
+def read_description(trials: Trials) -> Description | None:
+    """Names of a person's own trials; None where the trials are simulated."""
+    path = DATA / "trials.json"
+    if not os.path.lexists(path):
+        return None
+    description = validate(Description, read_json("trials.json"), str(path))
+    shape, named = (trials.factors.shape[1], trials.responses.shape[1]), (description.factors, description.classes)
+    if shape != tuple(map(len, named)):
+        raise InputError(f"{path} names {len(named[0])} factors and {len(named[1])} classes of {shape}; {AGAIN}")
+    return description
+
+
+def read_groups(trials: Trials) -> NDArray[np.integer]:
+    """The number of each training trial's group, (n_trials,)."""
+    groups = _read_array(DATA / "train" / "groups.npy", "int32", n_dimensions=1)
+    _check_rows("train", {"factors": len(trials.factors), "groups": len(groups)})
+    return groups
+
+
+def _check_rows(split: str, counts: dict[str, int]) -> None:
+    (one, n), (other, m) = counts.items()
+    if n != m:
+        raise InputError(
+            f"{DATA / split}: {one}.npy has {n} trials but {other}.npy has {m}; both need one row per trial"
+        )
+
+
+def read_observer() -> Observer | None:
+    """The truth, or None where it is not known."""
     path = DATA / "observer.npy"
-    return _finite(path, _read_array(path, "float64", "float32")) if path.exists() else None
+    if not os.path.lexists(path):
+        return None
+    coefficients = _finite(path, _read_array(path, "float64"))
+    path = DATA / "observer_rates.npy"
+    rates = _read_array(path, "float64")
+    if rates.shape != (2, coefficients.shape[1]) or not (rates >= 0).all() or not (rates.sum(axis=0) < 1).all():
+        raise InputError(f"{path} must hold guess and lapse rates, (2, n_classes), >= 0 and together below 1")
+    return Observer(coefficients, rates)
 
 
 def read_model() -> Model:
     """The fitted model."""
     path = DATA / "model.safetensors"
-    coefficients, evidence = _read_coefficients(path)
-    return Model(coefficients, validate(Evidence, evidence, f"{path}, evidence"))
+    coefficients, document = _read_coefficients(path)
+    evidence = validate(Evidence, document, f"{path}, evidence")
+    n_classes = coefficients.shape[1]
+    for name, value in evidence:
+        if isinstance(value, list) and name != "checkpoints" and len(value) != n_classes:
+            raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
+    model = Model(coefficients, evidence)
+    _finite(path, coefficients[:, model.classes])
+    return model
 
 
-def read_checkpoints(epochs: list[int]) -> dict[int, Floats]:
-    """Coefficients (n_factors + 1, n_classes) of these epochs, in their order."""
-    return {epoch: _read_coefficients(DATA / checkpoint_name(epoch))[0] for epoch in epochs}
+def read_checkpoints(model: Model) -> dict[int, Floats]:
+    """Coefficients (n_factors + 1, n_classes) of the model's checkpoints, by epoch."""
+    found = {}
+    for epoch in model.evidence.checkpoints:
+        path = DATA / checkpoint_name(epoch)
+        found[epoch], _ = _read_coefficients(path)
+        _finite(path, found[epoch][:, model.classes])
+    return found
 
 
 def read_table(name: str, *numbers: str) -> Table:
@@ -128,28 +208,33 @@ def read_json(name: str, *required: str) -> dict[str, Any]:
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except ValueError:
         raise InputError(f"{path} is not a text file; {AGAIN}") from None
 
 
-def _read_array(path: Path, *kinds: str) -> NDArray[Any]:
-    """A memory-mapped array with two dimensions; copy-on-write, as torch does not view a read-only one in silence."""
+def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
+    """A memory-mapped array; copy-on-write, as torch does not view a read-only one in silence."""
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="c")
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"{path} is truncated or not a .npy array: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive; it must be a .npy array")
-    if array.dtype not in [np.dtype(kind) for kind in kinds] or array.ndim != 2 or 0 in array.shape:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            shape, is_fortran, dtype = read_header[version](file)
+            start, size = file.tell(), file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except Exception as error:  # NumPy lets through whatever Python's own parser says of a damaged header
+        raise InputError(f"{path} is truncated or not a .npy array: {' '.join(str(error).split())}") from None
+    whole = all(type(n) is int and n >= 0 for n in shape) and 0 not in shape[1:]
+    if str(dtype) not in kinds or len(shape) != n_dimensions or not whole or is_fortran:
         raise InputError(
-            f"{path} holds {array.dtype} of shape {array.shape}; it must be {' or '.join(kinds)}, 2-dimensional and "
-            "not empty"
+            f"{path} holds {dtype} of shape {shape}{' in Fortran order' if is_fortran else ''}; it must be "
+            f"{' or '.join(kinds)}, {n_dimensions}-dimensional, not empty and in C order"
         )
-    return array
+    if size - start != math.prod(shape) * dtype.itemsize:
+        raise InputError(f"{path} is truncated or too long: {size} bytes are not those of {dtype} of shape {shape}")
+    return np.memmap(path, dtype, "c", start, shape) if shape[0] else np.zeros(shape, dtype)  # no empty map exists
 
 
 def _read_coefficients(path: Path) -> tuple[Floats, object]:
@@ -158,15 +243,17 @@ def _read_coefficients(path: Path) -> tuple[Floats, object]:
         with safe_open(path, framework="numpy") as file:
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
             evidence = json.loads((file.metadata() or {}).get("evidence", "null"))
-    except FileNotFoundError:
-        raise _missing(path) from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is truncated or not a model of this pipeline: {error}") from None
-    if weight.ndim != 2 or bias.shape != weight.shape[:1]:
+    kinds = [str(weight.dtype), str(bias.dtype)]
+    if weight.ndim != 2 or bias.shape != weight.shape[:1] or 0 in weight.shape or kinds != ["float32", "float64"]:
         raise InputError(
-            f"{path}: weight {weight.shape} and bias {bias.shape} must be (n_classes, n_factors) and (n_classes,)"
+            f"{path}: weight {weight.shape} and bias {bias.shape} of {' and '.join(kinds)} must be "
+            "(n_classes, n_factors) of float32 and (n_classes,) of float64"
         )
-    return _finite(path, np.vstack([weight.T, bias]).astype(np.float64)), evidence
+    return np.vstack([weight.T.astype(np.float64), bias]), evidence
 
 
 def _finite(path: Path, coefficients: Floats) -> Floats:
@@ -175,8 +262,9 @@ def _finite(path: Path, coefficients: Floats) -> Floats:
     return coefficients
 
 
-def _missing(path: Path) -> InputError:
-    return InputError(f"{path} is missing; {AGAIN}")
+def _unreadable(path: Path, error: OSError) -> InputError:
+    missing = isinstance(error, FileNotFoundError)
+    return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
 
 
 def _number(cell: str) -> float | str:

@@ -47,17 +47,17 @@ class Unfinished:
 
     def state(self) -> dict[str, NDArray[Any]] | None:
         """What an earlier run of the same kind has left, if there is one."""
-        if not self._is_writer or not self._path.exists():
+        if not self._path.exists():
             return None
         try:
             with np.load(self._path, allow_pickle=False) as file:
                 state = dict(file)
             mine = str(state.pop("run")) == self._run
         except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, BadZipFile):  # as zipfile pleases
-            print(f"{self._path} is truncated or of another version: left aside, starting from the beginning")
+            self._say(f"{self._path} is truncated or of another version: left aside, starting from the beginning")
             return None
         if not mine:
-            print(f"{self._path} is of other data, parameters or code: left aside, starting from the beginning")
+            self._say(f"{self._path} is of other data, parameters or code: left aside, starting from the beginning")
             return None
         return state
 
@@ -78,6 +78,10 @@ class Unfinished:
         """The run has ended well: its state is no longer needed."""
         if self._is_writer:
             self._path.unlink(missing_ok=True)
+
+    def _say(self, line: str) -> None:
+        if self._is_writer:
+            print(line, flush=True)
 
     @functools.cached_property
     def _run(self) -> str:

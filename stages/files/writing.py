@@ -116,11 +116,12 @@ class Outputs:
         Weights are rounded to float32. Each bias changes with them, so that the logit at the factors' `means`
         (n_factors,) stays what it was, and is rounded to BIAS_STEP.
         """
-        weights = coefficients[:-1].astype(np.float32)
-        if not np.isfinite(weights).all() or ((weights == 0) & (coefficients[:-1] != 0)).any():
+        with np.errstate(over="ignore", under="ignore"):  # refused below
+            weights = coefficients[:-1].astype(np.float32)
+        if np.isinf(weights).any() or ((weights == 0) & (coefficients[:-1] != 0)).any():
             raise InputError(f"{DATA / name}: a weight is beyond float32's range, 1e-45 to 3e38; rescale its factor")
         bias = coefficients[-1] + means @ (coefficients[:-1] - weights)
-        bias = np.round(bias / BIAS_STEP) * BIAS_STEP
+        bias = np.round(bias / BIAS_STEP) * BIAS_STEP + 0.0  # no -0.0
         # One metadata entry: with several, their order, and so the file's hash, would change from run to run.
         metadata = {"evidence": json.dumps(_rounded(evidence), sort_keys=True)} if evidence else None
         save_file({"weight": np.ascontiguousarray(weights.T), "bias": bias}, self.path(name), metadata=metadata)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from stages.errors import InputError
 from stages.parameters.documents import read_yaml, validate
 
 FILE = Path("params.yaml")
@@ -14,6 +15,9 @@ FILE = Path("params.yaml")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
+
+
+Rate = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -29,6 +33,17 @@ class Section(BaseModel):
         return int(value) if whole and cls.model_fields[str(key.field_name)].annotation is int else value
 
 
+Checked = TypeVar("Checked", bound=Section)
+
+
+def _check_rates(section: Checked, guess_rate: float, lapse_rate: float) -> Checked:
+    if guess_rate + lapse_rate >= 1:
+        raise ValueError(
+            f"lapse_rate = {lapse_rate:g}, but with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        )
+    return section
+
+
 class Simulate(Section):
     """The true observer and its trials."""
 
@@ -38,8 +53,68 @@ class Simulate(Section):
     n_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
     n_test_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
     weight_scale: Annotated[Number, Field(ge=1e-6, le=1e6)]
+    guess_rate: Rate
+    lapse_rate: Rate
     dtype: Literal["float64", "float32"]
     streams: Literal["independent", "notebook"]
+
+    @model_validator(mode="after")
+    def _rates_leave_room(self) -> Simulate:
+        return _check_rates(self, self.guess_rate, self.lapse_rate)
+
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Prepare(Section):
+    """A person's own trials: the file, what of it is used, and how."""
+
+    trials: Text
+    response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
+    means: Literal["choice", "correct"]
+    formula: Text | None
+    group: Text | None
+    where: Text | None
+    missing: Literal["drop", "refuse"]
+    standardise: bool
+    held_out: Annotated[Number, Field(ge=0, lt=1)]
+    held_out_by: Literal["trial", "group", "last"]
+    seed: Seed
+    trial: Text | None
+    position: Text | None
+    value: Text | None
+    intervals: Text | Annotated[list[Text], Field(min_length=2, max_length=2)] | None
+
+    @property
+    def responses(self) -> list[str]:
+        """One per class."""
+        return [self.response] if isinstance(self.response, str) else self.response
+
+    @model_validator(mode="after")
+    def _layout(self) -> Prepare:
+        long = {"trial": self.trial, "position": self.position, "value": self.value}
+        for key, column in long.items():
+            if (column is None) != (self.trial is None):
+                raise ValueError(
+                    f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
+                )
+        if self.intervals is not None and isinstance(self.intervals, str) == (self.trial is None):
+            raise ValueError(
+                f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "
+                "column names in a wide one"
+            )
+        if self.intervals is not None and self.means == "correct":
+            raise ValueError(
+                "means = 'correct', but with intervals the factors are differences, second minus first: the response "
+                "must be which interval was chosen, means: choice"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups(self) -> Prepare:
+        if self.held_out_by == "group" and self.group is None:
+            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
+        return self
 
 
 class Train(Section):
@@ -54,24 +129,38 @@ class Train(Section):
     num_epochs: Annotated[int, Field(ge=1, le=1_000_000)]
     batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
     ridge: Annotated[Number, Field(ge=0, le=1e6)] | Literal["auto"]
+    shrinkage: Literal[0, "auto", "always"]
     tolerance: Annotated[Number, Field(gt=0, le=1)]
     max_iterations: Annotated[int, Field(ge=1, le=1_000_000)]
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
     @model_validator(mode="after")
-    def _ridge_needs_the_exact_fit(self) -> Train:
-        if self.solver == "adam" and self.ridge != 0:
-            raise ValueError(f"ridge = {self.ridge!r}, but solver adam has no ridge; it must be 0, or the solver lbfgs")
+    def _penalties_need_the_exact_fit(self) -> Train:
+        for name, value in (("ridge", self.ridge), ("shrinkage", self.shrinkage)):
+            if self.solver == "adam" and value != 0:
+                raise ValueError(
+                    f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver lbfgs"
+                )
+        if self.ridge != 0 and self.shrinkage != 0:
+            raise ValueError(f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not")
         return self
 
 
 class Evaluate(Section):
-    """How the metrics are binned."""
+    """How the metrics are binned, and what is inferred."""
 
     calibration_bins: Annotated[int, Field(ge=1, le=1000)]
     histogram_bins: Annotated[int, Field(ge=1, le=1000)]
-    interval_level: Annotated[Number, Field(gt=0, lt=1)]
+    interval_level: Annotated[Number, Field(ge=0.01, le=0.9999)]
+    asymptotes: Literal["none", "estimate"]
+    guess_rate: Rate | Literal["auto"]
+    lapse_rate: Rate | Literal["auto"]
+
+    @model_validator(mode="after")
+    def _rates_leave_room(self) -> Evaluate:
+        guess_rate, lapse_rate = (0 if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
+        return _check_rates(self, guess_rate, lapse_rate)
 
 
 class Plot(Section):
@@ -83,23 +172,54 @@ class Plot(Section):
 
 
 class Parameters(Section):
-    """The whole of `params.yaml`."""
+    """What every `params.yaml` holds."""
 
-    simulate: Simulate
     train: Train
     evaluate: Evaluate
     plot: Plot
 
+    def _check_class(self, n_classes: int, what: str) -> None:
+        if self.plot.class_index >= n_classes:
+            raise ValueError(f"plot.class_index = {self.plot.class_index}, but it must be below {what} = {n_classes}")
+
+
+class Simulation(Parameters):
+    """The whole of `params.yaml` where the trials are simulated."""
+
+    simulate: Simulate
+
     @model_validator(mode="after")
-    def _class_exists(self) -> Parameters:
-        if self.plot.class_index >= self.simulate.n_classes:
-            raise ValueError(
-                f"plot.class_index = {self.plot.class_index}, but it must be below simulate.n_classes = "
-                f"{self.simulate.n_classes}"
-            )
+    def _class_exists(self) -> Simulation:
+        self._check_class(self.simulate.n_classes, "simulate.n_classes")
+        return self
+
+
+class Study(Parameters):
+    """The whole of `params.yaml` where the trials are a person's own."""
+
+    prepare: Prepare
+
+    @model_validator(mode="after")
+    def _class_exists(self) -> Study:
+        self._check_class(len(self.prepare.responses), "the number of prepare.response")
         return self
 
 
 def read_parameters(path: Path = FILE) -> Parameters:
     """All sections, checked. Raises InputError naming the file, the key, the value and what is allowed."""
-    return validate(Parameters, read_yaml(path), str(path))
+    document = read_yaml(path)
+    if "prepare" not in document:
+        return validate(Simulation, document, str(path))
+    if "simulate" in document:
+        raise InputError(f"{path}: prepare and simulate stand side by side, but trials come from one or the other")
+    return validate(Study, document, str(path))
+
+
+def read_simulation(path: Path = FILE) -> Simulation:
+    """Likewise, where the trials must be simulated ones."""
+    return validate(Simulation, read_yaml(path), str(path))
+
+
+def read_study(path: Path = FILE) -> Study:
+    """Likewise, where the trials must be a person's own."""
+    return validate(Study, read_yaml(path), str(path))

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from stages.files.reading import Evidence, Floats, Observer, Trials
+
 Table = dict[str, Any]  # columns of equal length
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit with its trials and, where it is known, the truth: of the classes that have an estimate."""
+
+    classes: list[int]
+    train: Trials
+    test: Trials
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
+    checkpoints: Mapping[int, Floats]  # coefficients, by epoch
+    observer: Observer | None
+    evidence: Evidence  # of all classes
+
+    def part(self, places: list[int]) -> Fit:
+        """Some of its classes."""
+        return replace(
+            self,
+            classes=[self.classes[k] for k in places],
+            train=self.train.of_classes(places),
+            test=self.test.of_classes(places),
+            coefficients=self.coefficients[:, places],
+            checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
+            observer=self.observer and self.observer.of_classes(places),
+        )
 
 
 @dataclass

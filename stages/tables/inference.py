@@ -13,54 +13,83 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
+from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits, predict
 from hdlogit.asymptotics.theory import solve
-from hdlogit.inference.infer import ClassInference, UntrustedFit, infer, mean_variance
+from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.sums import mean_variance
 from hdlogit.psychometric.function import Floats
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
-from stages.files.reading import Model, Trials
 from stages.parameters import Evaluate
-from stages.tables import Findings, Table
+from stages.tables import Findings, Fit, Table
 from stages.tables.scores import coefficient_rows, prediction_scores
 
+Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
-def inferred(
-    train: Trials,
-    test: Trials,
-    model: Model,
-    observer: Floats | None,
-    fitted: Floats,
-    corrected: Mapping[str, Floats],
-    p: Evaluate,
-) -> Findings:
-    """All that an exact fit allows to say of its coefficients; or a notice why nothing can be said.
+
+def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evaluate) -> Findings:
+    """All that an exact fit allows to say of its coefficients, with a notice for each class that allows nothing.
 
     fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in `corrected` are arrays of that shape,
-    to be filled.
+    to be filled. A class that allows nothing keeps its fitted logits there.
     """
-    try:
-        classes = infer(train.factors, train.responses, model.coefficients, model.evidence.ridge)
-    except (OutsideTheory, UntrustedFit) as reason:
-        return Findings(notices=[f"intervals, corrections and theory are left out: {reason}"])
-    write_corrected_logits(classes, fitted, corrected["debiased"], corrected["best"])
-    table, by_class = coefficient_table(classes, p.interval_level), class_table(classes, train.factors.shape[1])
-    found = corrected_predictions(corrected, test.responses, p)
-    if observer is not None:
-        by_class |= coverage(table, observer)
-        found += recovered(classes, model.coefficients, by_class, observer)
-    theory = theory_metrics(classes, by_class, model.evidence.ridge, p.interval_level)
-    rows = coefficient_rows(model.coefficients.shape, observer)
+    results = infer_classes(fit, p)
+    classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
+    notices = [f"inference is left out: {result}" for result in results if isinstance(result, str)]
+    notices += [f"class {fit.classes[k]}: {c.note}" for k, c in classes.items() if c.note]
+    if not classes:
+        return Findings(notices=notices)
+    write_corrected_logits(classes, fitted, corrected)
+    table, by_class = coefficient_table(classes, p.interval_level), class_table(fit, classes)
+    found = corrected_predictions(corrected, fit.test.responses, p)
+    part = fit.part([*classes])
+    if part.observer is not None:
+        by_class |= coverage(table, part.observer.coefficients)
+        found += recovered([*classes.values()], part.coefficients, by_class, part.observer.coefficients)
+    theory = theory_metrics([*classes.values()], by_class, p.interval_level)
     tables = {
         "inference/classes.csv": by_class,
-        "inference/coefficients.csv": {**rows, **table},
-        "inference/planning.csv": planning_table(classes, train.factors, train.responses),
+        "inference/coefficients.csv": {**coefficient_rows(part), **table},
+        "inference/planning.csv": planning_table([*classes.values()], part.train.factors, part.train.responses),
         "inference/map.csv": map_table(max(1.25 * theory["signal"], 1)),
     }
-    return found + Findings({"inference": {"level": p.interval_level}, "theory": theory}, tables)
+    metrics = {"inference": {"level": p.interval_level}, "theory": theory, "loo": leave_one_out([*classes.values()])}
+    return found + Findings(metrics, tables, notices)
+
+
+def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
+    """A result or a reason for each class; classes that were shrunk alike are inferred together."""
+    rates = [None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate)]
+    results: dict[int, ClassInference | str] = {}
+    shrinkage = [fit.evidence.shrinkage[k] for k in fit.classes]
+    for strength in set(shrinkage):
+        places = [k for k, s in enumerate(shrinkage) if s == strength]
+        part = fit.part(places)
+        found = infer(
+            part.train.factors,
+            part.train.responses,
+            part.coefficients,
+            fit.evidence.ridge,
+            strength,
+            p.asymptotes,
+            *rates,
+        )
+        results |= dict(zip(places, found, strict=True))
+    return [results[k] for k in range(len(shrinkage))]
+
+
+def leave_one_out(classes: Sequence[ClassInference]) -> dict[str, Any]:
+    """Scores of predictions of each training trial from the fit to all others, means over the classes."""
+    return {
+        name: {
+            key: _mean(getattr(getattr(c.leave_one_out, name), key) for c in classes)
+            for key in ("cross_entropy", "brier")
+        }
+        for name in ("plain", "debiased", "best")
+    }
 
 
 def corrected_predictions(corrected: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
@@ -74,22 +103,23 @@ def corrected_predictions(corrected: Mapping[str, Floats], responses: Booleans, 
     return Findings({"test": metrics}, tables)
 
 
-def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class: Table, observer: Floats) -> Findings:
+def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class: Table, true: Floats) -> Findings:
     """Coverage of the intervals, and how close the corrected coefficients come to the true ones."""
     corrected = np.stack([c.corrected for c in classes], axis=1)
     return Findings(
         {
             "inference": {name: float(by_class[name].mean()) for name in ("coverage", "classical_coverage")},
             "recovery": {
-                "residual_sd": recovery.residual_sd(coefficients, observer),
-                "corrected": recovery.recovery(corrected, observer),
+                "residual_sd": recovery.residual_sd(coefficients, true),
+                "corrected": recovery.recovery(corrected, true),
             },
         }
     )
 
 
-def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
+def coefficient_table(found: Classes, level: float) -> Table:
     """Columns of one number per class and coefficient, class by class, the bias last: classical, then corrected."""
+    classes = [*found.values()]
     intervals = [(c.classical_interval(level), c.interval(level)) for c in classes]
     columns: dict[str, list[Floats]] = {
         "estimate": [c.estimate for c in classes],
@@ -106,17 +136,21 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def class_table(classes: Sequence[ClassInference], n_factors: int) -> dict[str, Any]:
+def class_table(fit: Fit, classes: Classes) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are)."""
-    observers = [(c.theory.signal, c.theory.intercept) for c in classes]
+    found = [*classes.values()]
+    observers = [(c.theory.signal, float(c.theory.intercept)) for c in found]
+    n_factors = len(found[0].estimate) - 1
     return {
-        "class": list(range(len(classes))),
+        "class": [fit.classes[k] for k in classes],
         "signal": [signal for signal, _ in observers],
-        "intercept": [float(intercept) for _, intercept in observers],
-        "alpha": [c.theory.alpha for c in classes],
+        "intercept": [intercept for _, intercept in observers],
+        "guess_rate": [c.guess_rate for c in found],
+        "lapse_rate": [c.lapse_rate for c in found],
+        "alpha": [c.theory.alpha for c in found],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
-        "certificate": [c.certificate for c in classes],
+        "certificate": [c.certificate for c in found],
     }
 
 
@@ -134,15 +168,16 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
     }
 
 
-def write_corrected_logits(classes: Sequence[ClassInference], fitted: Floats, debiased: Floats, best: Floats) -> None:
+def write_corrected_logits(classes: Classes, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
     """From fitted held-out logits (n, n_classes): those of the debiased weights, and those that predict best."""
     for rows in blocks(*fitted.shape):
-        for k, c in enumerate(classes):
-            debiased[rows, k] = debiased_logits(c.theory, fitted[rows, k])
-            best[rows, k] = best_logits(c.theory, fitted[rows, k])
+        for name, correct in (("debiased", debiased_logits), ("best", best_logits)):
+            corrected[name][rows] = fitted[rows]
+            for k, c in classes.items():
+                corrected[name][rows, k] = correct(c.theory, fitted[rows, k])
 
 
-def theory_metrics(classes: Sequence[ClassInference], table: Table, ridge: float, level: float) -> dict[str, Any]:
+def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
     Where on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
@@ -158,7 +193,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, ridge: float
         "signal": _mean(table["signal"]),
         "existence_threshold": min(table["existence_threshold"]),
         "smallest_n_trials": max(table["smallest_n_trials"]),
-        "certificate": max(table["certificate"]) if ridge == 0 else None,
+        "certificate": max(table["certificate"]),
         "weight_slope": _mean(table["alpha"]),
         "residual_sd": _mean(c.null_error.mean() for c in classes),
         "train_cross_entropy": _mean(e.training for e in expected),

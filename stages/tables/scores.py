@@ -10,9 +10,8 @@ import numpy as np
 from hdlogit.psychometric.function import Floats
 from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans
-from stages.files.reading import Evidence, Trials
 from stages.parameters import Evaluate
-from stages.tables import Findings, Table
+from stages.tables import Findings, Fit, Table
 
 
 def held_out(logits: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
@@ -37,44 +36,48 @@ def prediction_scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
     return {**scores, "calibration_intercept": intercept, "calibration_slope": slope}
 
 
-def recovered(coefficients: Floats, observer: Floats | None) -> Findings:
-    """The table of coefficients, and how close they come to the observer's, both (n_factors + 1, n_classes)."""
-    table = {**coefficient_rows(coefficients.shape, observer), "fitted": coefficients.T.ravel()}
-    metrics = {} if observer is None else {"recovery": recovery.recovery(coefficients, observer)}
+def recovered(fit: Fit) -> Findings:
+    """The table of coefficients, and how close they come to the observer's."""
+    table = {**coefficient_rows(fit), "fitted": fit.coefficients.T.ravel()}
+    if fit.observer is None:
+        return Findings(tables={"coefficients.csv": table})
+    metrics = {"recovery": recovery.recovery(fit.coefficients, fit.observer.coefficients)}
     return Findings(metrics, {"coefficients.csv": table})
 
 
-def coefficient_rows(shape: tuple[int, ...], observer: Floats | None) -> Table:
-    """One row per class and factor, the bias last, of coefficients of this shape: class, factor, true (if known)."""
-    rows, n_classes = shape
-    names = {"class": np.repeat(np.arange(n_classes), rows), "factor": [*range(rows - 1), "bias"] * n_classes}
-    return names if observer is None else {**names, "true": observer.T.ravel()}
+def coefficient_rows(fit: Fit) -> Table:
+    """One row per class and factor, the bias last: class, factor, true (if known)."""
+    rows, n_classes = fit.coefficients.shape
+    names = {"class": np.repeat(fit.classes, rows), "factor": [*range(rows - 1), "bias"] * n_classes}
+    return names if fit.observer is None else {**names, "true": fit.observer.coefficients.T.ravel()}
 
 
-def trajectory(
-    train: Trials, test: Trials, coefficients: Floats, checkpoints: Mapping[int, Floats], observer: Floats | None
-) -> Findings:
+def trajectory(fit: Fit) -> Findings:
     """The training cross-entropy of the fit, and the table of its checkpoints."""
-    models = np.stack([*checkpoints.values(), coefficients])
-    on_train = predictions.cross_entropies(train.factors, train.responses, models)
-    on_test = predictions.cross_entropies(test.factors, test.responses, models[:-1])
+    models = np.stack([*fit.checkpoints.values(), fit.coefficients])
+    on_train = predictions.cross_entropies(fit.train.factors, fit.train.responses, models)
+    on_test = predictions.cross_entropies(fit.test.factors, fit.test.responses, models[:-1])
     table: dict[str, Any] = {
-        "epoch": [*checkpoints],
+        "epoch": [*fit.checkpoints],
         "train_cross_entropy": on_train[:-1],
         "test_cross_entropy": on_test,
     }
-    if observer is not None:
-        table["weight_slope"] = [recovery.weight_slope(w, observer) for w in checkpoints.values()]
+    if fit.observer is not None:
+        table["weight_slope"] = [recovery.weight_slope(w, fit.observer.coefficients) for w in fit.checkpoints.values()]
     return Findings({"train": {"cross_entropy": float(on_train[-1])}}, {"trajectory.csv": table})
 
 
-def evidence(reported: Evidence) -> Findings:
+def evidence(fit: Fit) -> Findings:
     """What the solver reported, over the classes: the most work, the largest gradient, and whether all converged."""
-    fit = {
+    reported, n_classes = fit.evidence, len(fit.evidence.reasons)
+    metrics = {
         "converged": all(reported.converged),
         "max_gradient": max(reported.max_gradient),
         "iterations": max(reported.iterations),
         "evaluations": max(reported.evaluations),
         "ridge": reported.ridge,
     }
-    return Findings({"fit": fit})
+    if len(fit.classes) < n_classes:
+        metrics["classes_without_estimate"] = n_classes - len(fit.classes)
+    lines = [f"class {k} is left out: {reason}" for k, reason in enumerate(reported.reasons) if reason]
+    return Findings({"fit": metrics}, notices=lines)

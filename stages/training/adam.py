@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 import hdlogit.adam
 import hdlogit.compute
-from hdlogit.adam.model import LogisticRegression
-from hdlogit.adam.training import Training
+from hdlogit.adam import Training, initial_coefficients
+from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact.objective import largest_gradient
 from stages.errors import InputError
 from stages.files.reading import Floats, Trials
@@ -26,13 +26,12 @@ from stages.training import Fitted
 CODE = [path for room in (hdlogit.adam, hdlogit.compute) for path in Path(room.__path__[0]).glob("*.py")]
 
 
-def fit(p: Train, trials: Trials, device: torch.device) -> Fitted:
+def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGroup) -> Fitted:
     """The notebook's fit, with its state saved now and then."""
     factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
-    torch.manual_seed(p.seed)
-    model = LogisticRegression(factors.shape[1], responses.shape[1], getattr(torch, p.dtype), device)
+    n_trials, n_factors, n_classes = *factors.shape, responses.shape[1]
     training = Training(
-        model,
+        initial_coefficients(n_factors, n_classes, p.seed, getattr(torch, p.dtype)).to(device),
         factors,
         responses,
         learning_rate=p.learning_rate,
@@ -41,9 +40,10 @@ def fit(p: Train, trials: Trials, device: torch.device) -> Fitted:
         amsgrad=p.amsgrad,
         batch_size=p.batch_size,
         seed=p.seed,
+        group=group,
     )
-    unfinished = Unfinished("train", (p, str(device)), CODE)
-    losses, checkpoints = _resume(training, unfinished)
+    unfinished = Unfinished("train", (p, str(device), group.size), CODE, group.is_writer)
+    losses, checkpoints = _resume(training, unfinished, group)
 
     def state() -> dict[str, NDArray[Any]]:
         epochs, fits = np.array([*checkpoints]), np.stack([*checkpoints.values()])
@@ -51,7 +51,7 @@ def fit(p: Train, trials: Trials, device: torch.device) -> Fitted:
 
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     marked = checkpoint_epochs(p.num_epochs)
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and group.is_writer
     with tqdm(total=p.num_epochs, initial=len(losses), unit="epoch", disable=not terminal) as progress:
         for epoch, loss in enumerate(training.epochs(p.num_epochs), start=len(losses)):
             if not math.isfinite(loss):
@@ -62,39 +62,43 @@ def fit(p: Train, trials: Trials, device: torch.device) -> Fitted:
             losses.append(loss)
             progress.update()
             if epoch in marked:
-                checkpoints[epoch] = model.coefficients().cpu().double().numpy()
+                checkpoints[epoch] = training.coefficients.cpu().double().numpy()
             if epoch % every == 0 or epoch == p.num_epochs - 1:
                 progress.set_postfix(loss=f"{loss:.5f}")
-                if not terminal:
+                if group.is_writer and not terminal:
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
             unfinished.offer(state)
     unfinished.done()
-    coefficients = model.coefficients().cpu().double()
+    coefficients = training.coefficients.cpu().double()
     gradients = largest_gradient(factors, responses, coefficients)
-    steps, n_classes = p.num_epochs * math.ceil(len(factors) / p.batch_size), responses.shape[1]
     evidence = {
         "solver": p.solver,
         "ridge": 0.0,
         "checkpoints": [*checkpoints],
-        "iterations": [steps] * n_classes,
+        "iterations": [p.num_epochs * math.ceil(n_trials / p.batch_size)] * n_classes,
         "evaluations": [p.num_epochs] * n_classes,
         "max_gradient": gradients.tolist(),
         "converged": (gradients <= p.tolerance).tolist(),
+        "shrinkage": [0.0] * n_classes,
+        "reasons": [None] * n_classes,
     }
     return Fitted(coefficients.numpy(), checkpoints, {"epoch": [*range(p.num_epochs)], "loss": losses}, evidence)
+
+
+def _resume(training: Training, unfinished: Unfinished, group: ProcessGroup) -> tuple[list[float], dict[int, Floats]]:
+    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to take up."""
+    state = unfinished.state()
+    missing = torch.tensor(float(state is None))
+    group.all_reduce_max(missing)  # all processes go on, or none
+    if state is None or missing:
+        return [], {}
+    training.restore(state)
+    losses = state["losses"].tolist()
+    if group.is_writer:
+        print(f"going on from epoch {len(losses)}, where an earlier run was stopped", flush=True)
+    return losses, dict(zip(state["epochs"].tolist(), state["checkpoints"], strict=True))
 
 
 def checkpoint_epochs(num_epochs: int) -> set[int]:
     """Some 34 epochs, the first and the last among them, each a sixth later than the one before: most happens early."""
     return {round(count) - 1 for count in np.geomspace(1, num_epochs, 41).tolist()}
-
-
-def _resume(training: Training, unfinished: Unfinished) -> tuple[list[float], dict[int, Floats]]:
-    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to take up."""
-    state = unfinished.state()
-    if state is None:
-        return [], {}
-    training.restore(state)
-    losses = state["losses"].tolist()
-    print(f"going on from epoch {len(losses)}, where an earlier run was stopped", flush=True)
-    return losses, dict(zip(state["epochs"].tolist(), state["checkpoints"], strict=True))

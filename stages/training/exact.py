@@ -1,52 +1,98 @@
-"""The one minimum of the loss, with the evidence that it is reached."""
+"""The one minimum of the loss, class by class, with the evidence that it is reached."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hdlogit.exact import solver
+from hdlogit.compute.processes import ProcessGroup
+from hdlogit.exact import ExactFit, fit
 from stages.errors import InputError, NoEstimateError
 from stages.files.reading import Trials
 from stages.parameters import Train
 from stages.training import Fitted
 
+Fit = ExactFit[NDArray[Any]]
 
-def fit(p: Train, ridge: float, trials: Trials, device: torch.device) -> Fitted:
-    """The exact fit of all classes."""
-    with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
-        def advance(iteration: int, gradient: float) -> None:
-            progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
-            progress.update(iteration - progress.n)
-
-        try:
-            found = solver.fit(
-                torch.from_numpy(trials.factors),
-                torch.from_numpy(trials.responses),
-                ridge=ridge,
-                tolerance=p.tolerance,
-                max_iterations=p.max_iterations,
-                dtype=getattr(torch, p.dtype),
-                device=device,
-                progress=advance,
-            )
-        except solver.NoEstimate as error:
-            raise NoEstimateError(f"data/train: {error}") from None
-        except (solver.NotConverged, ValueError) as error:
-            raise InputError(
-                f"data/train: {error} (params.yaml: train.ridge = {p.ridge}, .max_iterations = {p.max_iterations})"
-            ) from None
-    iterations, loss, gradient = int(found.iterations.max()), float(found.loss.mean()), float(found.max_gradient.max())
-    print(f"{iterations} iterations, largest gradient {gradient:.1e}, loss {loss:.7f} nats")
+def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> Fitted:
+    """The exact fit of all classes. Raises NoEstimateError where no class has an estimate."""
+    n_trials, n_factors = trials.factors.shape
+    found, shrinkage = None, np.zeros(trials.responses.shape[1])
+    if p.shrinkage != "always":
+        found = _fit(p, ridge, trials.factors, trials.responses, group)
+    if p.shrinkage != 0:
+        missing = np.array([found is None or found.reasons[k] is not None for k in range(len(shrinkage))])
+        if missing.any():
+            shrinkage[missing] = n_factors / (n_trials + n_factors)  # 1 - δ of Sterzinger & Kosmidis (2024)
+            soft = trials.responses[:, missing] * (1 - shrinkage[missing]) + shrinkage[missing] / 2
+            found = _with(found, missing, _fit(p, ridge, trials.factors, soft, group))
+    assert found is not None
+    lines = [f"class {k}: {reason}" for k, reason in enumerate(found.reasons) if reason]
+    if len(lines) == len(found.reasons):
+        raise NoEstimateError(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
+    if group.is_writer:
+        print(*lines, *_summary(found, shrinkage), sep="\n")
+    iterations = int(found.iterations.max())
     evidence = {
         "solver": p.solver,
         "ridge": ridge,
         "checkpoints": [iterations],
         "iterations": found.iterations.tolist(),
         "evaluations": found.evaluations.tolist(),
-        "max_gradient": found.max_gradient.tolist(),
+        # Below the tolerance a gradient is rounding, which depends on the processor.
+        "max_gradient": np.nan_to_num(np.maximum(found.max_gradient, p.tolerance), posinf=0).tolist(),
         "converged": found.converged.tolist(),
+        "shrinkage": shrinkage.tolist(),
+        "reasons": found.reasons,
     }
-    coefficients = found.coefficients.numpy()
-    return Fitted(coefficients, {iterations: coefficients}, {"epoch": [iterations], "loss": [loss]}, evidence)
+    loss = {"epoch": [iterations], "loss": [float(np.nanmean(found.loss[found.converged]))]}
+    return Fitted(found.coefficients, {iterations: found.coefficients}, loss, evidence)
+
+
+def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any], group: ProcessGroup) -> Fit:
+    with tqdm(unit="iteration", disable=None if group.is_writer else True, leave=False) as progress:
+
+        def advance(iteration: int, gradient: float) -> None:
+            progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
+            progress.update(iteration - progress.n)
+
+        try:
+            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group)
+        except ValueError as error:
+            raise InputError(f"data/train: {error}") from None
+
+
+def _with(found: Fit | None, missing: NDArray[np.bool_], others: Fit) -> Fit:
+    """The fit with `others` in place of the classes that are `missing` in it."""
+    if found is None:
+        return others
+    places, changed = np.flatnonzero(missing), {}
+    for field in fields(ExactFit):
+        old, new = getattr(found, field.name), getattr(others, field.name)
+        whole = old.copy()
+        for place, k in zip(places, range(len(places)), strict=True):
+            if isinstance(whole, np.ndarray):
+                whole[..., place] = new[..., k]
+            elif field.name == "reasons":  # `separating` goes on naming the factors that made it necessary
+                whole[place] = new[k]
+        changed[field.name] = whole
+    return replace(found, **changed)
+
+
+def _summary(found: Fit, shrinkage: NDArray[np.float64]) -> list[str]:
+    lines = [
+        f"class {k}: factors {', '.join(map(str, factors))} separate its responses, shrinkage is {shrinkage[k]:.3g}"
+        for k, factors in enumerate(found.separating)
+        if factors and shrinkage[k]
+    ]
+    reached = found.converged
+    return [
+        *lines,
+        f"{int(found.iterations.max())} iterations, largest gradient {float(found.max_gradient[reached].max()):.1e}, "
+        f"loss {float(found.loss[reached].mean()):.7f} nats",
+    ]

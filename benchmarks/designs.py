@@ -1,0 +1,223 @@
+"""Designs that the study of coverage tries: factors, truth, and how the responses come about.
+
+Names in `THEORY` are those on which the formulas were found; those in `FRESH` came after them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit
+from sklearn import datasets
+
+from hdlogit.asymptotics.planning import intercept_for
+
+Array = NDArray[np.float64]
+Draw = Callable[[np.random.Generator], Array]  # the factors (n, p)
+
+
+@dataclass(frozen=True)
+class Design:
+    name: str
+    draw: Draw
+    signal: float | None = 2.0  # γ of the drawn weights; None: the truth is a (slightly ridged) fit to real responses
+    base_rate: float = 0.5
+    guess_rate: float = 0.0
+    lapse_rate: float = 0.0
+    asymptotes: bool = False  # whether they are estimated
+    ridge: float = 0.0  # in units of κ/γ²
+    shrinkage: bool = False  # n/(n + p)
+    zeros: float = 0.2  # fraction of the weights that are zero
+    large: bool = False  # takes minutes; not in the quick mode
+
+
+def normal(n: int, p: int, mean: float = 0.0) -> Draw:
+    return lambda rng: rng.normal(mean, 1, (n, p))
+
+
+def autoregressive(n: int, p: int, r: float) -> Draw:
+    """Gaussian, correlation r^|i − j|."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        x = rng.normal(size=(n, p))
+        for j in range(1, p):
+            x[:, j] = r * x[:, j - 1] + np.sqrt(1 - r * r) * x[:, j]
+        return x
+
+    return draw
+
+
+def lognormal(n: int, p: int) -> Draw:
+    return lambda rng: np.array(rng.lognormal(size=(n, p)), np.float64)
+
+
+def row_scaled(n: int, p: int, degrees: float) -> Draw:
+    """Multivariate t: rows have scales of their own."""
+    return lambda rng: rng.normal(size=(n, p)) / np.sqrt(rng.chisquare(degrees, (n, 1)) / degrees)
+
+
+def binary(n: int, p: int, rate: float) -> Draw:
+    return lambda rng: (rng.random((n, p)) < rate).astype(float)
+
+
+def one_hot(n: int, variables: int, levels: int) -> Draw:
+    """Categorical variables with Zipf frequencies, the most frequent level left out."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        frequency = 1 / np.arange(1, levels + 1)
+        chosen = rng.choice(levels, size=(n, variables), p=frequency / frequency.sum())
+        return np.asarray((chosen[:, :, None] == np.arange(1, levels)).reshape(n, -1), np.float64)
+
+    return draw
+
+
+def products(n: int, p: int) -> Draw:
+    """Gaussian factors and all their pairwise products."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        x = rng.normal(size=(n, p))
+        first, second = np.triu_indices(p, 1)
+        return np.hstack([x, x[:, first] * x[:, second]])
+
+    return draw
+
+
+def lags(n: int, p: int, smooth: float) -> Draw:
+    """The last p values of one autoregressive stimulus."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        noise, stimulus = rng.normal(size=n + p), np.zeros(n + p)
+        for t in range(1, n + p):
+            stimulus[t] = smooth * stimulus[t - 1] + np.sqrt(1 - smooth**2) * noise[t]
+        return np.lib.stride_tricks.sliding_window_view(stimulus, p)[:n].copy()
+
+    return draw
+
+
+def repeated(n: int, p: int, times: int) -> Draw:
+    return lambda rng: np.repeat(rng.normal(size=(n // times, p)), times, axis=0)
+
+
+def exponential(n: int, p: int) -> Draw:
+    """Skewed, with a common component."""
+    return lambda rng: rng.exponential(size=(n, p)) + rng.exponential(size=(n, 1))
+
+
+def mixed(n: int, p: int) -> Draw:
+    """A session's table: continuous stimuli, rare events, a trend, and previous stimuli."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        k = p // 3
+        stimuli = rng.laplace(size=(n + 1, k))
+        events = rng.random((n, p - 2 * k - 1)) < np.geomspace(0.3, 0.02, p - 2 * k - 1)
+        return np.hstack([stimuli[1:], stimuli[:-1], events.astype(float), np.linspace(-1, 1, n)[:, None]])
+
+    return draw
+
+
+def real(name: str, columns: int | None = None, squares: bool = False) -> Draw:
+    """Factors as scikit-learn ships them, standardised; columns that hardly vary left out."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        x = np.asarray(getattr(datasets, f"load_{name}")().data, np.float64)[:, :columns]
+        x = x[:, (x != np.median(x, axis=0)).mean(axis=0) > 0.05]
+        x = (x - x.mean(axis=0)) / x.std(axis=0)
+        if squares:
+            first, second = np.triu_indices(x.shape[1])
+            x = np.hstack([x, x[:, first] * x[:, second]])
+            x = x[:, [j for j in range(x.shape[1]) if len(np.unique(x[:, j])) > 2]]
+        return x
+
+    return draw
+
+
+THEORY = [
+    Design("gaussian 3000×300", normal(3000, 300)),
+    Design("gaussian 1500×450", normal(1500, 450), signal=1.0),
+    Design("gaussian, β0 −2.5", normal(3000, 300), base_rate=0.15),
+    Design("means 0.5", normal(3000, 200, 0.5), base_rate=0.2, signal=3.0),
+    Design("as the notebook", normal(10_000, 256), signal=16.0, large=True),
+    Design("lognormal", lognormal(2000, 200)),
+    Design("one-hot", one_hot(3000, 13, 16)),
+    Design("products", products(1500, 15)),
+    Design("t4", row_scaled(2000, 200, 4.0), signal=3.0),
+    Design("t8", row_scaled(2000, 400, 8.0)),
+    Design("rare binary", binary(10_000, 150, 0.01), large=True),
+    Design("lags", lags(3000, 150, 0.9)),
+    Design("rows ×4", repeated(2000, 150, 4)),
+    Design("cancer", real("breast_cancer", 10), signal=None),
+    Design("wine", real("wine", 8), signal=None),
+    Design("diabetes, squares", real("diabetes", squares=True), signal=1.5),
+]
+
+FRESH = [
+    Design("five factors", normal(300, 5)),
+    Design("AR 0.8, rare yes", autoregressive(4000, 200, 0.8), base_rate=0.05),
+    Design("exponential", exponential(2000, 100)),
+    Design("session", mixed(1500, 60)),
+    Design("digits", real("digits"), signal=1.5),
+    Design("iris", real("iris", 3), signal=1.0, zeros=0.4),
+    Design("t4, rare yes", row_scaled(3000, 150, 4.0), base_rate=0.1),
+    Design("binary 5 %, unbalanced", binary(2000, 60, 0.05), base_rate=0.15, signal=1.0),
+    Design("no signal", normal(1000, 100), signal=0.0),
+]
+
+ASYMPTOTES = [
+    Design("5/5 %, 4000×200", normal(4000, 200), 3.0, 0.5, 0.05, 0.05, asymptotes=True),
+    Design("0/0 % estimated", normal(4000, 200), 3.0, 0.5, asymptotes=True),
+    Design("5/10 %, 3000×40", normal(3000, 40), 2.0, 0.5, 0.05, 0.1, asymptotes=True),
+    Design("2/2 %, notebook", normal(10_000, 256), 16.0, 0.5, 0.02, 0.02, asymptotes=True, large=True),
+    Design("5/5 %, lognormal", lognormal(4000, 200), 3.0, 0.5, 0.05, 0.05, asymptotes=True),
+    Design("3/3 %, t4", row_scaled(2000, 200, 4.0), 3.0, 0.5, 0.03, 0.03, asymptotes=True),
+    Design("10/10 %, session", mixed(3000, 60), 3.0, 0.5, 0.1, 0.1, asymptotes=True),
+    Design("5/5 %, five binary", binary(5000, 5, 0.1), 3.0, 0.5, 0.05, 0.05, asymptotes=True),
+    Design("5/5 %, five normal", normal(5000, 5), 2.0, 0.5, 0.05, 0.05, asymptotes=True),
+]
+
+PENALISED = [
+    Design("ridge 2000×200", normal(2000, 200), 4.0, ridge=1.0),
+    Design("ridge ×0.3, means 1", normal(2000, 200, 1.0), 2.0, 0.3, ridge=0.3),
+    Design("ridge ×10", normal(1500, 150), 4.0, 0.6, ridge=10.0),
+    Design("ridge, no estimate without", normal(1000, 400), 3.0, ridge=1.0),
+    Design("ridge, binary ±1", lambda rng: rng.choice([-1.0, 1.0], (2000, 200)), 3.0, ridge=1.0),
+    Design("ridge, t8", row_scaled(2000, 200, 8.0), 3.0, ridge=1.0),
+    Design("ridge, sparse lognormal", lognormal(3000, 150), 2.0, ridge=1.0, zeros=0.8),
+    Design("shrinkage 2000×200", normal(2000, 200), 4.0, shrinkage=True),
+    Design("shrinkage, separated", normal(800, 300), 5.0, shrinkage=True),
+    Design("shrinkage, lognormal", lognormal(2000, 200), 4.0, 0.3, shrinkage=True),
+    Design("shrinkage, cancer 30", real("breast_cancer"), signal=None, shrinkage=True),
+]
+
+DESIGNS = [*THEORY, *FRESH, *ASYMPTOTES, *PENALISED]
+
+
+def draw_truth(rng: np.random.Generator, design: Design, factors: Array) -> tuple[Array, float]:
+    """Weights (p,) and bias; a fraction `zeros` of the weights is zero."""
+    scale, centre = factors.std(axis=0), factors.mean(axis=0)
+    t = (factors - centre) / scale
+    p = t.shape[1]
+    kept = rng.permutation(p) >= int(design.zeros * p)
+    if design.signal is None:
+        truth = _real_truth(design.name, t)
+        weights, bias = truth[:-1] * kept, float(truth[-1])
+    else:
+        weights = rng.normal(size=p) * kept
+        spread = float((t @ weights).std())
+        weights *= design.signal / spread
+        bias = intercept_for(design.base_rate, design.signal)
+    return weights / scale, bias - float(centre @ (weights / scale))
+
+
+def _real_truth(name: str, t: Array) -> Array:
+    """A slightly ridged fit to the responses of the data set that the design's name begins with."""
+    data = datasets.load_breast_cancer() if "cancer" in name else datasets.load_wine()
+    y = (data.target == 1).astype(float)
+    x = np.column_stack([t, np.ones(len(t))])
+    w, penalty = np.zeros(x.shape[1]), np.append(np.ones(t.shape[1]), 0.0)
+    for _ in range(50):
+        q = expit(x @ w)
+        hessian = (x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty)
+        w += cho_solve(cho_factor(hessian), x.T @ (y - q) - penalty * w)
+    return w

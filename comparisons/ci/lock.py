@@ -1,0 +1,89 @@
+"""Fail unless dvc.lock, data/metrics.json and the pictures in docs/ are those of the committed code.
+
+1. No stage is out of date. DVC has no exit status for that: `dvc status` says what is modified, and what is only not on
+   this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
+2. `dvc repro` gives the lock and the metrics that are committed. The model itself is not compared: that of an exact fit
+   differs in its last bits on another processor.
+3. The pictures in docs/ that are figures of the pipeline are its figures.
+
+`python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from comparisons.ci import pictures
+from comparisons.commands import DVC, finish, output, parser
+from stages.errors import InputError
+
+LAST_BITS = {"data/model.safetensors", "data/checkpoints"}
+ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
+
+
+def stages(lock: str | bytes, where: str) -> dict[str, Any]:
+    """The stages in a lock file's text, by name; raises InputError, naming where it is from, if it is none."""
+    try:
+        found = yaml.safe_load(lock)["stages"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{where} is no lock file of DVC; `dvc repro` writes one")
+    return found
+
+
+def hashes(lock: str, where: str) -> dict[str, str]:
+    """The hash of every input and output in a lock file's text, but for those that differ in their last bits."""
+    lists = [stage.get(side, []) for stage in stages(lock, where).values() for side in ("deps", "outs")]
+    return {file["path"]: file["md5"] for files in lists for file in files if file["path"] not in LAST_BITS}
+
+
+def stale() -> list[str]:
+    """The stages whose command, parameters, inputs or outputs are not those of the lock, in their order."""
+    status = json.loads(output(*DVC, "status", "--json", "dvc.yaml"))
+    return [stage for stage, reasons in status.items() if not ABSENT.issuperset(states(reasons))]
+
+
+def states(reasons: Any) -> Iterator[str]:
+    """The leaves of one stage's part of `dvc status --json`: "modified", "deleted", "changed command" and the like."""
+    if isinstance(reasons, str):
+        yield reasons
+    else:
+        for reason in reasons.values() if isinstance(reasons, dict) else reasons:
+            yield from states(reason)
+
+
+def different() -> list[str]:
+    """What the workspace has that is not as committed."""
+    committed = hashes(output("git", "show", "HEAD:./dvc.lock"), "dvc.lock at HEAD")
+    made = hashes(Path("dvc.lock").read_text(), "dvc.lock")
+    wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
+    if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
+        wrong.append("data/metrics.json, the file")
+    return wrong + pictures.outdated()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    os.chdir(parser("ci.lock", __doc__).parse_args(arguments).folder)
+    if would_run := stale():
+        print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
+        return 1
+    if subprocess.run([*DVC, "repro"], check=False).returncode != 0:
+        raise InputError("`dvc repro` failed, as it says above")
+    if wrong := different():
+        print(f"not what the committed code gives: {', '.join(wrong)}. Run `make repro docs` and commit them.")
+        return 1
+    names = ", ".join(path.stem for path in pictures.copies()) or "none"
+    print(f"dvc.lock, data/metrics.json and the pictures in docs/ ({names}) are those of the committed code.")
+    return 0
+
+
+if __name__ == "__main__":
+    finish(main)

@@ -1,0 +1,60 @@
+"""Take the pictures that docs/ shows, after `dvc repro`: `python -m comparisons.ci.pictures` (`make docs`).
+
+docs/ shows a figure by holding a file of its name. It is the pipeline's own, or, if the pipeline has none of that name,
+that of a run with the other solver, in a folder of its own. The metrics of the exact fit come along.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from comparisons.commands import environment
+from stages.errors import InputError, run
+from stages.parameters.documents import read_yaml
+
+DATA = Path("data")
+DOCS = Path("docs")
+OTHER = {"adam": {"solver": "lbfgs"}, "lbfgs": {"solver": "adam", "ridge": 0}}  # Adam has no ridge
+
+
+def copies(data: Path = DATA) -> dict[Path, Path]:
+    """The pictures in docs/ that are figures of the pipeline, each with its figure."""
+    pairs = {shown: data / "figures" / shown.name for shown in sorted(DOCS.glob("*.png"))}
+    return {shown: figure for shown, figure in pairs.items() if figure.is_file()}
+
+
+def outdated() -> list[str]:
+    """The pictures in docs/ that are not the figure of their name."""
+    return [str(shown) for shown, figure in copies().items() if not filecmp.cmp(shown, figure, shallow=False)]
+
+
+def run_with_the_other_solver(folder: Path) -> None:
+    """Run the stages of dvc.yaml in a folder: it holds parameters and data, the code stays where it is."""
+    params = read_yaml(Path("params.yaml"))
+    params["train"] |= OTHER[params["train"]["solver"]]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for name, stage in read_yaml(Path("dvc.yaml"))["stages"].items():
+        code = environment(PYTHONPATH=str(Path.cwd()))
+        if subprocess.run(stage["cmd"], shell=True, cwd=folder, env=code, check=False).returncode:
+            raise InputError(f"the stage {name} failed with {OTHER[params['train']['solver']]}, as it says above")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run_with_the_other_solver(folder)
+        taken = copies(folder / DATA) | copies()
+        exact = DATA if read_yaml(Path("params.yaml"))["train"]["solver"] == "lbfgs" else folder / DATA
+        for shown, figure in {**taken, DOCS / "exact_metrics.json": exact / "metrics.json"}.items():
+            shutil.copyfile(figure, shown)
+            print(f"{shown}: {'the pipeline' if figure.is_relative_to(DATA) else 'the other solver'}")
+
+
+if __name__ == "__main__":
+    run(main)

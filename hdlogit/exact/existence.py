@@ -1,0 +1,133 @@
+"""Does the maximum-likelihood estimate of one class exist? A proof for yes, and a decision for the rest.
+
+Some d separates the responses if s_i x_i·d >= 0 for every trial, not all of them 0; s_i = +1 for a yes, -1 for a no (a
+response between 0 and 1 counts as both), x_i with the bias's 1. The estimate exists if and only if no d does (Albert &
+Anderson, Biometrika 1984).
+
+*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then sum_i q_i |s_i x_i·d| = 0.
+The residuals nearly are such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
+gradient. What is missing can be made up on any m of the trials, S, whose second moments M = mean_S x xᵀ have an inverse:
+
+    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),      v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
+
+so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the objective tilted by c·w,
+which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof is one
+for all trials.
+
+*A proof that it does not.* If at some coefficients every |r_i| < 1/2, and no response is between 0 and 1, they separate.
+
+*In doubt,* that is for quasi-separation and the narrowest of gaps, a linear programme decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hdlogit.compute.threads import cut
+from hdlogit.exact.objective import BLOCK, Array, Floats
+from hdlogit.exact.sample import Sample
+
+TILT = 3e-5
+MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The proof above for all classes, S being the sample's anchors; gradients are by standardised coefficients."""
+
+    tilt: Array  # (n_classes, n_factors + 1), c
+    factors: Floats  # (m, n_factors)
+    signs: Floats  # (n_classes, m), s_i; 0 for a response between 0 and 1
+    hard: NDArray[np.bool_]  # (n_classes,), whether no response is between 0 and 1
+    inverse: NDArray[np.float64]  # (n_factors, n_factors), of the covariance on S: M has no other, x being deviations
+
+    @classmethod
+    def of(cls, sample: Sample, hard: NDArray[np.bool_]) -> Certificate:
+        """Prepare it."""
+        x, y = sample.factors[sample.anchors], sample.responses[:, sample.anchors]
+        signs = np.where(y == 1, 1, np.where(y == 0, -1, 0)).astype(x.dtype)
+        tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
+        covariance = torch.from_numpy(sample.coordinates.covariance)
+        if sample.coordinates.dependent:
+            inverse = torch.linalg.pinv(covariance, hermitian=True)
+        else:
+            inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance.to(torch.float32))).double()
+        return cls(tilt, x, signs, hard, inverse.numpy())
+
+    def proves(self, gradient: Array, classes: NDArray[np.intp], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """For which of these classes the proof succeeds with gradient + c; those outside of `rows` are not asked.
+
+        Half of TILT is left for rounding.
+        """
+        small = rows & (np.vecdot(gradient, gradient) < TILT**2)
+        if not small.any():
+            return small
+        v = (-gradient[small, :-1] @ self.inverse).astype(self.factors.dtype)
+        x_v = v @ self.factors.T - gradient[small, -1:].astype(v.dtype)
+        small[small] = (self.signs[classes[small]] * x_v).max(1) < TILT / 2
+        return small
+
+
+def separating_direction(
+    sample: Sample, factors: Floats, responses: NDArray[np.float64], most: int = 50
+) -> Array | None:
+    """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
+
+    Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1, which is feasible if and only if some d
+    separates; its minimum names few factors. Few of the constraints matter, so they are added as they are found
+    violated; any d that is found has been checked on all trials, and what is infeasible with some of the constraints is
+    with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
+
+    factors: (n_trials, n_factors), all of them; responses: (n_trials,).
+    """
+    c = sample.coordinates
+    basis = c.basis if c.dependent and c.basis is not None else np.diag(c.units > 0).astype(float)
+    signs = np.concatenate([np.where(responses > 0, 1.0, -1.0), np.where(responses < 1, -1.0, 1.0)])
+    both = (responses > 0) & (responses < 1)  # such a trial stands for a yes and a no
+    rows = np.concatenate([np.arange(len(responses)), np.flatnonzero(both)])
+    signs = np.concatenate([signs[: len(responses)], signs[len(responses) :][both]])
+
+    def signed(chosen: NDArray[np.intp]) -> Array:
+        x = (factors[rows[chosen]] - c.center) * c.units
+        return np.asarray(np.column_stack([x @ basis.T, np.ones(len(x))]) * signs[chosen, None])
+
+    parts = [np.arange(len(rows))[part] for part in cut(len(rows), factors.shape[1], BLOCK)]
+    mean = sum(signed(part).sum(0) for part in parts) / len(rows)
+    chosen = np.arange(0, len(rows), max(1, len(rows) // (4 * len(mean))))
+    for _ in range(most):
+        direction = _sparsest(mean, signed(chosen))
+        if direction is None:
+            return None
+        margins = np.concatenate([signed(part) @ direction for part in parts])
+        worst = np.argsort(margins)[: 4 * len(mean)]
+        violated = worst[margins[worst] < -MARGIN]
+        if not len(violated):
+            return np.asarray(direction[:-1] @ basis)
+        chosen = np.union1d(chosen, violated)
+    raise RuntimeError("the linear programme that looks for separation did not end")
+
+
+def _sparsest(mean: Array, constraints: Array) -> Array | None:
+    """argmin sum |d[:-1]| over constraints · d >= 0, mean · d = 1; None if there is none."""
+    from scipy.optimize import linprog  # only here: it is seldom needed
+
+    split = np.hstack([constraints, -constraints[:, :-1]])  # positive parts, bias, negative parts
+    n = len(mean) - 1
+    result = linprog(
+        np.concatenate([np.ones(n), [0], np.ones(n)]),
+        A_ub=-split,
+        b_ub=np.full(len(split), MARGIN / 2),
+        A_eq=np.concatenate([mean, -mean[:-1]])[None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * n + [(None, None)] + [(0, None)] * n,
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )
+    if result.status == 2:
+        return None
+    if result.status != 0:
+        raise RuntimeError(f"the linear programme that looks for separation failed: {result.message}")
+    return np.append(result.x[:n] - result.x[n + 1 :], result.x[n])

@@ -1,0 +1,108 @@
+"""Do the intervals cover for factors like these? The experiment repeated by simulation, from its own corrected fit.
+
+Responses are drawn from the corrected coefficients (and asymptotes) with the very factors of the data, all repetitions
+are fitted at once, as classes that share the factors, and inference is made of each as it was of the data. What holds
+for an observer like the one found should hold for the one looked for; no truth is needed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdlogit.exact import fit
+from hdlogit.inference.infer import infer
+from hdlogit.inference.result import Array, ClassInference
+from hdlogit.psychometric.function import logits, probability
+
+AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Of nominal intervals, over the repetitions."""
+
+    slope: float  # <mean estimate, truth>/<truth, truth>, in units of the factors' standard deviations
+    slope_error: float  # its standard error
+    all_factors: float  # fraction of the weights' intervals that hold the truth
+    all_factors_error: float
+    worst: float  # … of the factor whose intervals do so least often
+    worst_factor: int
+    bias: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """The table of one class."""
+
+    classical: Coverage
+    corrected: Coverage
+    worst_by_chance: float  # coverage to expect of the worst factor if all intervals were perfect
+    repetitions: int  # that have an inference
+    reasons: list[str]  # why the others have none
+
+
+def check(
+    factors: NDArray[np.floating],
+    inference: ClassInference,
+    *,
+    repetitions: int = 200,
+    level: float = 0.95,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+    asymptotes: Literal["none", "estimate"] = "none",
+    guess_rate: float | None = None,
+    lapse_rate: float | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Check:
+    """Repeat the experiment of one class by simulation.
+
+    factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as `infer` was given them;
+    progress is told how many repetitions are done. Raises ValueError where no repetition has an inference.
+    """
+    n, p = factors.shape
+    truth = inference.corrected
+    yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
+    rng = np.random.default_rng(seed)
+    results: list[ClassInference | str] = []
+    while len(results) < repetitions:
+        count = min(repetitions - len(results), max(1, AT_ONCE // (p + 1) ** 2))
+        y = rng.random((n, count)) < yes
+        soft = (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y
+        fitted = fit(factors, soft, ridge=ridge).coefficients
+        results += infer(factors, y, fitted, ridge, shrinkage, asymptotes, guess_rate, lapse_rate)
+        progress(len(results))
+    found = [result for result in results if not isinstance(result, str)]
+    reasons = [result for result in results if isinstance(result, str)]
+    if not found:
+        raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
+    units = np.asarray(factors.std(axis=0), np.float64)
+    classical = _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, units)
+    corrected = _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, units)
+    return Check(classical, corrected, expected_worst(p, len(found), level), len(found), reasons)
+
+
+def expected_worst(n_factors: int, repetitions: int, level: float = 0.95) -> float:
+    """Mean coverage of the worst of so many factors whose intervals are perfect and independent, by simulation."""
+    covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
+    return float(covered.min(axis=1).mean() / repetitions)
+
+
+def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, units: Array) -> Coverage:
+    low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
+    covered = (low < truth) & (truth < high)
+    weights, w = covered[:, :-1], truth[:-1] * units
+    slopes = np.array(estimates)[:, :-1] * units @ w / (w @ w)  # (repetitions,)
+    by_factor, by_repetition, root = weights.mean(axis=0), weights.mean(axis=1), np.sqrt(len(covered))
+    return Coverage(
+        slope=float(slopes.mean()),
+        slope_error=float(slopes.std() / root),
+        all_factors=float(by_factor.mean()),
+        all_factors_error=float(by_repetition.std() / root),
+        worst=float(by_factor.min()),
+        worst_factor=int(by_factor.argmin()),
+        bias=float(covered[:, -1].mean()),
+    )

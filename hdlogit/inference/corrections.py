@@ -1,0 +1,250 @@
+"""One class, from sums over trials to answers. The formulas are in `hdlogit.inference.infer`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from hdlogit.asymptotics.equations import Asymptotics
+from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
+from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.inference.link import Link, fit_link
+from hdlogit.inference.result import Array, ClassInference, LeaveOneOut, Score
+from hdlogit.inference.sums import LeftOut, Minimum, Refused, Responses, Units
+
+POINTS = 500  # of the information's integral
+ROUGH_SLOPE = 1.2  # α, to start from
+NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
+
+Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
+
+
+class Setting(NamedTuple):
+    """What the classes share; in standardised factors."""
+
+    units: Units
+    correlation: Array  # (p, p) of the factors
+    precision: Array  # (p,) [Σ⁻¹]_jj, unbiased
+    penalty: Array  # (p + 1,) of the summed loss
+    ridge: float  # for factors of variance 1
+    shrinkage: float
+    rates: Rates
+
+    @property
+    def kappa(self) -> float:
+        return len(self.correlation) / self.units.n_trials
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the leave-one-out logits say."""
+
+    index: Array  # (m,) V_i, centred
+    noise: Array  # (m,) s_i²
+    dispersion: float  # f
+    curvature: float  # v = mean D(1 − h)
+    eta_squared: float  # Var(V)
+    explained: float  # a²
+
+    @property
+    def s_squared(self) -> float:
+        return float(self.noise.mean())
+
+    @property
+    def fraction(self) -> float:
+        """c², how much of the variance of V is signal."""
+        return self.explained / (self.explained + self.s_squared)
+
+
+class Scale(NamedTuple):
+    """How long the true weights are, and how well that is known."""
+
+    theory: Asymptotics
+    variance: float  # of log γ̂
+    intercept_variance: float  # of β̂0, for given weights
+    link: Link | None = None
+
+
+def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInference:
+    """Raises OutsideTheory or Refused where there is no answer."""
+    units, weights, root = setting.units, minimum.coefficients[:-1], minimum.root
+    inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
+    after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
+    kept = float((after_ridge[:-1, :-1] * setting.correlation).sum() / (inverse[:-1, :-1] * setting.correlation).sum())
+    seen = _observe(minimum, left, setting, kept)
+    noise = seen.dispersion * after_ridge  # of the fitted coefficients
+    scale = (_logistic_scale if setting.rates == (0, 0) else _link_scale)(minimum, left, seen, setting)
+    a = scale.theory
+    corrected = weights / a.alpha
+    covariance = _known_length(noise[:-1, :-1], weights, seen.fraction, scale.variance, setting) / a.alpha**2
+    bias_variance = max(scale.intercept_variance, noise[-1, -1] / a.alpha**2)
+    offset = units.centre / units.scale
+    to_bias = np.append(-offset, 1.0)
+    factor = np.append(units.scale, 1.0)
+    return ClassInference(
+        theory=a,
+        estimate=units.original(minimum.coefficients),
+        classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
+        corrected=units.original(np.append(corrected, a.intercept)),
+        corrected_error=np.sqrt(np.append(np.diag(covariance), offset @ covariance @ offset + bias_variance)) / factor,
+        centre=units.centre,
+        noise=noise / np.outer(factor, factor),
+        signal_error=float(np.sqrt(scale.variance)),
+        certificate=_certificate(minimum, left, setting),
+        note=_note(a, noise, weights, left, setting),
+        leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
+        guess_rate=a.guess_rate,
+        lapse_rate=a.lapse_rate,
+        link=scale.link,
+    )
+
+
+def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
+    """Noise (p, p) of weights whose length is known by other means, with that variance of its logarithm.
+
+    (I − P) N (I − P)ᵀ + variance · c⁴ ŵŵᵀ with P = c² ŵuᵀ/(ŵ·u), u = Σŵ: errors of ŵ along itself are taken out. c² ŵ
+    is, but for the scale, the mean of β given ŵ: without signal there is no length to know.
+    """
+    if np.isnan(variance):
+        return noise
+    spread = setting.correlation @ weights  # u
+    pull = fraction / float(weights @ spread)
+    moved = noise @ spread
+    cross = pull * np.outer(weights, moved)
+    along = pull**2 * float(spread @ moved) + fraction**2 * variance
+    return noise - cross - cross.T + along * np.outer(weights, weights)
+
+
+def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
+    """(Newton decrement) · max √w_i; where only some trials were left out, with a bound of it."""
+    if setting.ridge or setting.shrinkage:
+        return 0.0
+    everyone = len(left.leverage) == setting.units.n_trials
+    largest = left.leverage.max() if everyone else minimum.reach * np.square(minimum.root).sum()
+    return minimum.decrement * float(np.sqrt(largest))
+
+
+def _observe(minimum: Minimum, left: LeftOut, setting: Setting, kept: float) -> Observed:
+    """kept: how much of the noise of a new logit ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
+    weights, h = minimum.coefficients[:-1], left.curvature * left.leverage
+    q = left.leverage / (1 - h)
+    index = left.logit - q * left.residual - minimum.coefficients[-1]
+    curvature = float((left.curvature * (1 - h)).mean())
+    dispersion = float((left.residual**2).mean()) / curvature
+    # Where only some trials were left out, they tell by how much Var(V) exceeds Var(z), which is known exactly.
+    eta_squared = float(weights @ setting.correlation @ weights + index.var() - left.logit.var())
+    noise = dispersion * kept * q
+    explained = max(eta_squared - float(noise.mean()), 0.0)
+    return Observed(index, noise, dispersion, curvature, eta_squared, explained)
+
+
+def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+    """By the equations (SLOE), with the error that the infinitesimal jackknife says of what goes into them."""
+    kappa, b, size = (
+        setting.kappa,
+        float(minimum.coefficients[-1]),
+        {"ridge": setting.ridge, "shrinkage": setting.shrinkage},
+    )
+    if not seen.eta_squared > 0:
+        raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
+    slope = ROUGH_SLOPE * (1 - setting.shrinkage)
+    guess = Asymptotics(
+        kappa,
+        signal=float(np.sqrt(max(seen.explained, 1e-3))) / slope,
+        intercept=b / slope,
+        **size,
+        alpha=slope,
+        s=float(np.sqrt(seen.s_squared)),
+        lambda_=kappa / (seen.curvature + setting.ridge),
+        b=b,
+    )
+    try:
+        a = signal_from_fit(kappa, seen.eta_squared, b, **size, near=guess)
+        change = sensitivity(a)[0]  # of log γ with (log η², b)
+    except NoSignal:
+        return Scale(without_signal(kappa, b, **size), np.nan, 0.0)
+    # Leaving out trial i moves ŵ by −H⁻¹x̃_i e_i, so ŵᵀΣŵ by −2 (H⁻¹Σŵ)ᵀx̃_i e_i, and the bias likewise.
+    n = setting.units.n_trials
+    moved = left.influence * (left.residual / (1 - left.curvature * left.leverage))[:, None]
+    influence = (seen.index**2 / n + 2 * moved[:, 0]) / seen.eta_squared * change[0] + moved[:, 1] * change[1]
+    return Scale(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
+
+
+def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
+    """Of β̂0: what n_trials responses tell of (log γ, β0) through the logistic curve over the leave-one-out logits.
+
+    By Fisher's information at the solution, over POINTS quantiles of the index.
+    """
+    mean = a.slope_of_truth * np.quantile(index, (np.arange(POINTS) + 0.5) / POINTS)
+
+    def yes(stretch: float, sign: float = 1.0) -> tuple[Array, Array]:
+        return probability_and_slope(sign * (a.intercept + stretch * mean), stretch * a.sd_of_truth)
+
+    (p, slope), (no, _) = yes(1.0), yes(1.0, -1.0)
+    derivatives = np.stack([(yes(1.001)[0] - yes(0.999)[0]) / 0.002, slope])
+    return float(np.linalg.inv(n_trials * (derivatives / (p * no)) @ derivatives.T / POINTS)[1, 1])
+
+
+def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+    """By the link between the leave-one-out logits and the responses, with guess and lapse rates."""
+    if seen.explained <= 0:
+        raise Refused("its fitted logits vary no more than they would if no factor mattered: no rates can be told")
+    link = _link(left, seen, setting.rates)
+    if link.reason:
+        raise Refused(link.reason)
+    a = Asymptotics(
+        kappa=setting.kappa,
+        signal=link.gain,
+        intercept=link.intercept,
+        ridge=setting.ridge,
+        shrinkage=setting.shrinkage,
+        alpha=float(np.sqrt(seen.explained)) / link.gain,
+        s=float(np.sqrt(seen.s_squared)),
+        lambda_=setting.kappa / (seen.curvature + setting.ridge),
+        b=float(minimum.coefficients[-1]),
+        guess_rate=link.guess_rate,
+        lapse_rate=link.lapse_rate,
+    )
+    return Scale(a, link.covariance[0, 0], link.covariance[1, 1], link)
+
+
+def _link(left: LeftOut, seen: Observed, rates: Rates) -> Link:
+    total = seen.explained + seen.s_squared
+    slope, sd = np.sqrt(seen.explained) / total, np.sqrt(seen.noise / total)
+    return fit_link(seen.index, slope, sd, left.response, guess_rate=rates[0], lapse_rate=rates[1])
+
+
+def _note(a: Asymptotics, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
+    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors.
+
+    H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
+    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
+    """
+    if setting.ridge:  # factors that are not isotropic were refused
+        return None
+    p, d = len(weights), left.curvature
+    expected, spread = a.s**2 / p, setting.correlation @ weights
+    squared = float(weights @ spread)
+    along = float(spread @ noise[:p, :p] @ spread) / squared**2
+    beside = np.diag(noise)[:p] - (along - expected / squared) * weights**2
+    ratio = beside / (expected * setting.precision)
+    counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
+    by_chance = np.sqrt(2 / max(counting - p, 1.0))
+    if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
+        return None
+    worst = int(np.abs(np.log(np.maximum(ratio, 1e-9))).argmax())
+    return (
+        f"the factors are not of the theory's kind (Gaussian): the noise variance of factor {worst}'s weight is "
+        f"{ratio[worst]:.2g} times what it says. Intervals and tests use the noise measured on these factors, "
+        "but other predictions of the theory are approximate"
+    )
+
+
+def _scores(a: Asymptotics, logits: Array, responses: Responses) -> LeaveOneOut:
+    def score(predicted: Array) -> Score:
+        wrong = np.where(responses, -predicted, predicted)
+        return Score(float(np.logaddexp(0, wrong).mean()), float((expit(wrong) ** 2).mean()))
+
+    return LeaveOneOut(score(logits), score(debiased_logits(a, logits)), score(best_logits(a, logits)))

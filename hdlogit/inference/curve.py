@@ -1,0 +1,66 @@
+"""The psychometric curve along the fitted index, as numbers: what was answered, and what the fit says of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, ndtri
+
+from hdlogit.inference.likelihood import response
+from hdlogit.inference.link import Link
+
+Array = NDArray[np.float64]
+
+POINTS = 200  # of the smooth curves
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Bins of equally many trials, (n_bins,) each, then smooth curves, (POINTS,) each.
+
+    The abscissa is Γ m V + b, the expected logit: that of a leave-one-out logit V, so no trial has helped to predict
+    itself. Responses follow E[P(yes) | V], which is flatter than the psychometric function as V is noisy; the curves
+    are that expectation, at the root mean square noise.
+    """
+
+    index: Array  # mean expected logit
+    trials: Array
+    observed: Array  # fraction of yes
+    low: Array  # its Wilson interval
+    high: Array
+    grid: Array  # expected logit
+    fitted: Array  # by the link with its guess and lapse rates
+    logistic: Array  # by the link without
+    function: Array  # g + (1 − g − l) σ(logit): what the observer does, no noise
+
+
+def psychometric_curve(
+    index: ArrayLike,
+    slope: float,
+    noise: ArrayLike,
+    responses: ArrayLike,
+    link: Link,
+    logistic: Link,
+    n_bins: int = 20,
+    level: float = 0.95,
+) -> Curve:
+    """The curve of one class. index, slope, noise, responses: as of `fit_link`; logistic: its fit with rates of 0."""
+    v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
+    mean, sd = slope * v, float(np.sqrt(np.mean(np.square(noise))))
+    bins = np.array_split(np.argsort(mean), min(n_bins, len(mean)))
+    rows = [(mean[k].mean(), len(k), y[k].mean()) for k in bins]
+    centre, trials, observed = np.array(rows).T
+    low, high = wilson(observed, trials, level)
+    grid = np.linspace(mean.min(), mean.max(), POINTS)
+    fitted, flat = (response(each.parameters[None], grid, np.full(POINTS, sd))[0][0] for each in (link, logistic))
+    logit, g, lapse = link.gain * grid + link.intercept, link.guess_rate, link.lapse_rate
+    function = g + (1 - g - lapse) * expit(logit)
+    return Curve(link.gain * centre + link.intercept, trials, observed, low, high, logit, fitted, flat, function)
+
+
+def wilson(fraction: Array, trials: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Interval of a probability of which a fraction of so many trials was seen (Wilson 1927)."""
+    z = float(ndtri(0.5 + level / 2))
+    centre = (fraction + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    return centre - half, centre + half

@@ -1,0 +1,216 @@
+"""The link between a fit and its responses: how steep it is, and where it ends (guess rate, lapse rate).
+
+An observer who guesses at a rate g and lapses at a rate l says yes with probability
+
+    P(y = 1 | ζ) = g + (1 − g − l) σ(Γ ζ + b)          ζ: the true index x·β, centred, in units of its own sd
+
+so Γ is the signal γ (sd of the true logits) and b their mean. A logistic fit presumes g = l = 0. Where that is wrong
+it still finds the direction of β if factors are elliptical (Li & Duan, Annals of Statistics 1989), and nearly so if
+many factors act together; only the length of ŵ is off. The leave-one-out logits V of the fit then tell the link:
+
+    ζ | V ~ N(m V, ν²)                                 m = a/(a² + s²),  ν_i² = s_i²/(a² + s²),  V centred
+    maximise  Σ log P(y_i | V_i) + 9 log(1 − g) + 9 log(1 − l),     P(y = 1 | V) = E[P(y = 1 | ζ) | V]
+
+over log Γ, b, g, l. The last two terms are psignifit's priors Beta(1, 10) of rates that are estimated (Schütt,
+Harmeling, Macke & Wichmann, Vision Research 2016); a rate that is fixed has none. Here a² = Var(V) − mean s_i² and
+s_i² is the noise of V_i.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtrc, ndtri
+
+from hdlogit.inference.likelihood import (
+    GAIN,
+    GUESS,
+    HIGHEST,
+    INTERCEPT,
+    LOWEST,
+    Cells,
+    maximise,
+    objective,
+    observed_information,
+    response,
+)
+
+Array = NDArray[np.float64]
+
+PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
+UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
+FINE, COARSE = 1e-10, 1e-3  # nats
+CLEAR = 20.0  # a statistic that needs no samples
+SAMPLES, MOST_SAMPLES, ENOUGH = 50, 400, 10  # at a time, at most, and how many must gain more
+MOST_TRIALS = 100_000
+
+
+@dataclass(frozen=True)
+class Link:
+    """A fitted link. gain: Γ; covariance: (4, 4) of (log Γ, b, g, l), zero rows for what is fixed."""
+
+    gain: float
+    intercept: float
+    guess_rate: float
+    lapse_rate: float
+    covariance: Array
+    log_likelihood: float  # nats, summed over trials, without the priors
+    reason: str | None = None  # why these trials do not determine the link; None where they do
+
+    @property
+    def parameters(self) -> Array:
+        """(log Γ, b, g, l)."""
+        return np.array([np.log(self.gain), self.intercept, self.guess_rate, self.lapse_rate])
+
+    @property
+    def errors(self) -> Array:
+        """Standard errors of (log Γ, b, g, l); 0 for what is fixed."""
+        return np.sqrt(np.diag(self.covariance))
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """(low, high), each (4,) of (Γ, b, g, l): that of Γ from its logarithm, those of rates from 0 on."""
+        half = ndtri(0.5 + level / 2) * self.errors
+        low, high = self.parameters - half, self.parameters + half
+        low[GAIN], high[GAIN] = np.exp(low[GAIN]), np.exp(high[GAIN])
+        return np.maximum(low, [0.0, -np.inf, 0.0, 0.0]), high
+
+
+@dataclass(frozen=True)
+class LogisticTest:
+    """Is the psychometric function logistic (g = l = 0), or does it end elsewhere than at 0 and 1?"""
+
+    statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, no priors
+    p_value: float  # against samples from the fitted logistic function, or their bound
+
+
+def fit_link(
+    index: ArrayLike,
+    slope: float,
+    noise: ArrayLike,
+    responses: ArrayLike,
+    *,
+    guess_rate: float | None = None,
+    lapse_rate: float | None = None,
+) -> Link:
+    """The most probable link, from leave-one-out logits.
+
+    index: (n,) V, centred; slope: m; noise: ν, (n,) or one number; responses: (n,) bool; a number fixes a rate, None
+    estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the
+    trials do not determine is returned with a `reason`.
+    """
+    cells = _cells(index, slope, noise, responses)
+    fixed = _fixed(guess_rate, lapse_rate)
+    free = np.isnan(fixed)
+    prior = PRIOR * free[2:]
+    start = _best(cells.groups(), fixed, prior, COARSE)
+    theta, value = maximise(start, free, cells, prior, FINE)
+    information = observed_information(theta, cells, prior)
+    covariance = np.zeros((4, 4))
+    covariance[np.ix_(free, free)] = np.linalg.pinv(information[np.ix_(free, free)], hermitian=True)
+    log_likelihood = float(value[0] - (prior * np.log1p(-theta[0, 2:])).sum())
+    log_gain, b, guess, lapse = (float(x) for x in theta[0])
+    link = Link(float(np.exp(log_gain)), b, guess, lapse, covariance, log_likelihood)
+    return replace(link, reason=_reason(link))
+
+
+def logistic_test(
+    index: ArrayLike,
+    slope: float,
+    noise: ArrayLike,
+    responses: ArrayLike,
+    *,
+    guess_rate: float | None = None,
+    lapse_rate: float | None = None,
+    seed: int = 0,
+) -> LogisticTest:
+    """Twice the gain in log-likelihood by the rates that are free, and its p-value. Arguments as in `fit_link`.
+
+    Rates cannot be negative, so the usual χ² with one degree of freedom per free rate is only a bound, taken where it
+    is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until
+    enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value says that the responses do not
+    follow a logistic function of the index: lapses are one reason, another shape or a drifting criterion are others.
+    """
+    cells = _cells(index, slope, noise, responses).groups()
+    fixed = _fixed(guess_rate, lapse_rate)
+    null = np.where(np.isnan(fixed), [np.nan, np.nan, 0.0, 0.0], fixed)
+    [statistic], [found] = _gain(cells, null, fixed)
+    if statistic > CLEAR:
+        return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
+    p = response(found[None], cells.mean, cells.noise)[0][0]
+    rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
+    while drawn < MOST_SAMPLES and exceeding < ENOUGH:
+        yes = rng.binomial(cells.trials.astype(np.int64), p, (SAMPLES, len(p)))
+        gain, _ = _gain(cells._replace(yes=yes.astype(np.float64)), null, fixed, found)
+        drawn, exceeding = drawn + SAMPLES, exceeding + int((gain >= statistic - 1e-6).sum())
+    return LogisticTest(float(statistic), (1 + exceeding) / (1 + drawn))
+
+
+def _best(cells: Cells, fixed: Array, prior: Array, tolerance: float, near: Array | None = None) -> Array:
+    """The better of two maxima, one of which starts at small rates and one at rates of 5 %: (problems, 4).
+
+    near: (4,) log Γ and b to start from.
+    """
+    free, problems = np.isnan(fixed), len(cells.yes)
+    known = np.where(free, 0.0, fixed)
+    rate = np.clip((cells.yes.sum(axis=1) / cells.trials.sum() - known[GUESS]) / (1 - known[2:].sum()), 0.01, 0.99)
+    start = np.tile(known, (problems, 1))
+    start[:, INTERCEPT] = np.log(rate / (1 - rate))
+    if near is not None:
+        start[:, :2] = near[:2]
+    logistic = free & np.array([True, True, False, False])
+    first, _ = maximise(start, logistic, cells, prior, tolerance)
+    if not free[2:].any():
+        return first
+    starts = [
+        first + np.where(free, [0.0, 0.0, 0.005, 0.005], 0.0),
+        first + np.where(free, [0.7, 0.0, 0.05, 0.05], 0.0),
+    ]
+    theta, value = maximise(np.concatenate(starts), free, cells.repeat(2), prior, tolerance)
+    better = value[problems:] > value[:problems]
+    return np.where(better[:, None], theta[problems:], theta[:problems])
+
+
+def _gain(cells: Cells, null: Array, fixed: Array, near: Array | None = None) -> tuple[Array, Array]:
+    """Twice the gain in log-likelihood over the null (problems,), and the parameters of the null (problems, 4)."""
+    none = np.zeros(2)
+    found, best = _best(cells, null, none, COARSE, near), _best(cells, fixed, none, COARSE, near)
+    gain = 2 * (objective(best, cells, none)[0] - objective(found, cells, none)[0])
+    return np.maximum(gain, 0.0), found
+
+
+def _reason(link: Link) -> str | None:
+    low, high = np.exp(LOWEST[GAIN]), np.exp(HIGHEST[GAIN])
+    if not 1.001 * low < link.gain < high / 1.001:
+        return f"the link is not determined: its slope is at the bound {link.gain:.3g} (allowed: {low:g} to {high:g})"
+    for name, error in zip(("guess rate", "lapse rate"), link.errors[2:], strict=True):
+        if error > UNDETERMINED:
+            return f"the {name} is not determined: standard error {error:.2g}, above {UNDETERMINED:.2g}"
+    return None
+
+
+def _cells(index: ArrayLike, slope: float, noise: ArrayLike, responses: ArrayLike) -> Cells:
+    """Each trial a cell of its own, in the order of its noise; MOST_TRIALS of them, evenly spaced."""
+    v, y = np.asarray(index, np.float64), np.asarray(responses)
+    if v.ndim != 1 or y.shape != v.shape or len(v) == 0:
+        raise ValueError(f"index {v.shape}, responses {y.shape}: both must be (n,), n > 0")
+    if y.dtype != np.bool_ and not np.isin(y, (0, 1)).all():
+        raise ValueError("responses must be True or False (1 or 0)")
+    if y.all() or not y.any():
+        raise ValueError(f"all {len(y)} responses are alike: they determine no link")
+    sd = np.broadcast_to(np.asarray(noise, np.float64), v.shape)
+    if not (np.isfinite(v).all() and np.isfinite(slope) and np.isfinite(sd).all() and (sd >= 0).all()):
+        raise ValueError("index and slope must be finite, noise finite and not negative")
+    used = slice(None, None, -(-len(v) // MOST_TRIALS))
+    order = np.argsort(sd[used])
+    mean, sd, y = (slope * v[used])[order], sd[used][order], y[used][order]
+    return Cells(mean, sd, np.ones_like(mean), y.astype(np.float64)[None])
+
+
+def _fixed(guess_rate: float | None, lapse_rate: float | None) -> Array:
+    """(4,), NaN where a parameter is estimated."""
+    for name, value in (("guess_rate", guess_rate), ("lapse_rate", lapse_rate)):
+        if value is not None and not 0 <= value <= 0.5:
+            raise ValueError(f"{name} is {value}: it must be from 0 to 0.5, or None to be estimated")
+    if guess_rate is not None and lapse_rate is not None and guess_rate + lapse_rate > 0.99:
+        raise ValueError(f"guess_rate {guess_rate} + lapse_rate {lapse_rate}: their sum must be below 1")
+    return np.array([np.nan, np.nan, guess_rate, lapse_rate], np.float64)  # None becomes NaN

@@ -1,0 +1,207 @@
+"""What inference needs of the trials, in three passes over blocks of them: memory does not grow with their number.
+
+Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost digits; the
+intercept is then the logit at the factors' means, which is what the theory speaks of. σ is the sigmoid, and per class
+z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y + shrinkage/2.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.special import expit
+
+from hdlogit.compute.threads import cut, each
+
+Array = NDArray[np.float64]
+Factors = NDArray[np.floating]
+Responses = NDArray[np.bool_]
+# t̃, the same and √D rounded as the Hessians' products are, the gradient, and max |t̃|²: of a block
+Prepared = tuple[Array, NDArray[np.floating], NDArray[np.floating], Array, float]
+
+BLOCK = 2**18  # numbers in a block of factors: small enough for the cache, large enough for BLAS
+GROUP = 4  # blocks that are prepared side by side
+TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
+SINGLE_FROM = 100_000  # trials from which Hessians are summed from products in single precision
+SAMPLE = 100_000  # trials whose leave-one-out logits are computed: what is averaged over them is then known to 0.5 %
+CONSTANT = 1e-12  # sd in units of the mean: what is left of a constant by rounding
+DEPENDENT = 1e-10  # 1 − R² of a factor given others
+
+
+class Refused(ValueError):  # noqa: N818  # a finding about the data rather than an error
+    """These data, or this class, allow no inference; one line says why."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Centre and scale of the factors: x = centre + scale · t."""
+
+    n_trials: int
+    centre: Array  # (p,) means
+    scale: Array  # (p,) standard deviations
+
+    def standardise(self, block: Factors) -> Array:
+        """t̃ of a block of factors (m, p): (m, p + 1)."""
+        t = np.ones((len(block), len(self.centre) + 1))
+        np.subtract(block, self.centre, out=t[:, :-1])
+        t[:, :-1] /= self.scale
+        return t
+
+    def coefficients(self, fitted: Array) -> Array:
+        """Coefficients (p + 1, k) of standardised factors."""
+        return np.vstack([fitted[:-1] * self.scale[:, None], fitted[-1] + self.centre @ fitted[:-1]])
+
+    def original(self, coefficients: Array) -> Array:
+        """The way back, (p + 1,) or (p + 1, k)."""
+        weights = (coefficients[:-1].T / self.scale).T
+        return np.concatenate([weights, (coefficients[-1] - self.centre @ weights)[None]])
+
+
+class Sums(NamedTuple):
+    """Sums over all trials."""
+
+    hessians: Array  # (k, p + 1, p + 1) Σ D_i t̃_i t̃_iᵀ
+    gradients: Array  # (k, p + 1) −Σ ψ_i t̃_i
+    correlation: Array  # (p, p) mean of t tᵀ
+    reach: float  # max |t̃|²
+
+
+class Minimum(NamedTuple):
+    """One class's fit."""
+
+    coefficients: Array  # (p + 1,) of standardised factors
+    root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
+    directions: Array  # (p + 1, 2) H⁻¹Σŵ and H⁻¹ times the bias's unit vector: where a trial moves ŵᵀΣŵ and the bias
+    decrement: float  # of Newton's method where the fit was given
+    reach: float  # of the sums
+
+
+class LeftOut(NamedTuple):
+    """One class, trial by trial, for all trials or SAMPLE of them at equal distances: all (m,)."""
+
+    response: Responses
+    logit: Array  # z_i
+    residual: Array  # ψ_i
+    curvature: Array  # D_i
+    leverage: Array  # w_i = t̃_iᵀ H⁻¹ t̃_i
+    influence: Array  # (m, 2) t̃_i times the minimum's directions
+
+
+def measure(factors: Factors) -> Units:
+    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
+    n, p = factors.shape
+    parts = cut(n, p, BLOCK)
+    shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
+
+    def moments(rows: slice) -> Array:
+        block = factors[rows] - shift
+        return np.stack([block.sum(axis=0), np.einsum("ij,ij->j", block, block)])
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        first, second = sum(each(moments, parts)) / n
+        variance = second - first**2
+    if not np.isfinite(variance).all():
+        _find_not_finite(factors, parts)
+    constant = np.flatnonzero(~(variance > (CONSTANT * np.abs(shift)) ** 2))
+    if len(constant):
+        raise Refused(f"factor {constant[0]} is constant: leave it out, the bias stands for it")
+    return Units(n, shift + first, np.sqrt(variance))
+
+
+def _find_not_finite(factors: Factors, parts: list[slice]) -> None:
+    for rows in parts:
+        wrong = np.argwhere(~np.isfinite(factors[rows]))
+        if len(wrong):
+            row, column = wrong[0] + [rows.start, 0]
+            raise Refused(f"factor {column} of trial {row} is {factors[row, column]}: factors must be finite numbers")
+    raise Refused("the factors are so large that their squares overflow: use smaller units")
+
+
+def mean_variance(factors: Factors) -> float:
+    """Variance of a factor (n, p) about its own mean, averaged over the factors: the unit of ridge."""
+    return float(np.mean(measure(factors).scale ** 2))
+
+
+def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
+    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
+
+    With many trials the Hessians' products are in single precision: their rounding errors average out.
+    """
+    size, k = coefficients.shape
+    single = len(factors) >= SINGLE_FROM
+    squares, gradients, reach = np.zeros((k + 1, size, size)), np.zeros((size, k)), 0.0
+
+    def prepare(rows: slice) -> Prepared:
+        t = units.standardise(factors[rows])
+        p = expit(t @ coefficients)
+        residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - p
+        roots = np.sqrt(p * (1 - p)).T
+        rounded = (t.astype(np.float32), roots.astype(np.float32)) if single else (t, roots)
+        return t, *rounded, t.T @ residual, float(np.vecdot(t, t).max())
+
+    parts = cut(len(factors), size, BLOCK)
+    for start in range(0, len(parts), GROUP):
+        group = list(each(prepare, parts[start : start + GROUP]))
+
+        def square(c: int, group: list[Prepared] = group) -> None:
+            for t, rounded, roots, *_ in group:
+                weighted = rounded * roots[c][:, None] if c < k else t
+                squares[c] += weighted.T @ weighted  # one matrix twice: BLAS computes one half only
+
+        list(each(square, range(k + 1)))
+        for *_, gradient, longest in group:
+            gradients -= gradient
+            reach = max(reach, longest)
+    return Sums(squares[:k], gradients.T, squares[k, :-1, :-1] / len(factors), reach)
+
+
+def leave_out(
+    factors: Factors, responses: Responses, units: Units, minima: list[Minimum], shrinkage: float
+) -> list[LeftOut]:
+    """Per class, what the leave-one-out logits are made of; responses (n, k) of these classes."""
+    chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some at equal distances
+    x, y = factors[chosen], np.asarray(responses[chosen])
+    coefficients = np.stack([m.coefficients for m in minima], axis=1)
+
+    def one(rows: slice) -> tuple[Array, ...]:
+        t = units.standardise(x[rows])
+        z = t @ coefficients
+        p = expit(z)
+        residual = (1 - shrinkage) * y[rows] + shrinkage / 2 - p
+        leverage = np.stack([_leverage(t, m.root) for m in minima], axis=1)
+        return z, residual, p * expit(-z), leverage, np.stack([t @ m.directions for m in minima], axis=1)
+
+    columns = [np.concatenate(blocks) for blocks in zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)]
+    return [LeftOut(*(np.ascontiguousarray(column[:, c]) for column in (y, *columns))) for c in range(len(minima))]
+
+
+def _leverage(t: Array, root: Array) -> Array:
+    """t̃ᵀH⁻¹t̃ of each row (m,), by blocks of columns, above the diagonal only."""
+    leverage = np.zeros(len(t))
+    for columns in cut(len(root), 1, TRIANGLE):
+        half = t[:, : columns.stop] @ root[: columns.stop, columns]
+        leverage += np.vecdot(half, half)
+    return leverage
+
+
+def inverse_root(matrix: Array) -> Array | None:
+    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive definite."""
+    factor, failed = lapack.dpotrf(matrix, lower=0, clean=1)
+    return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
+
+
+def check_independence(correlation: Array) -> None:
+    """Raises Refused where a factor is a linear combination of others (and the constant), naming them."""
+    factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
+    small = np.flatnonzero(np.diag(factor)[: failed - 1 if failed else None] ** 2 < DEPENDENT)
+    j = int(small[0]) if len(small) else failed - 1
+    if j < 0:
+        return
+    made_of, _ = lapack.dtrtrs(factor[:j, :j], factor[:j, j])
+    others = np.flatnonzero(np.abs(made_of) > 1e-6 * np.abs(made_of).max(initial=0))
+    what = f"factor {others[0]}" if len(others) == 1 else f"factors {', '.join(map(str, others[:5]))}"
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    exactly = "repeats" if len(others) == 1 else "is a linear combination of"
+    raise Refused(f"factor {j} {exactly} {what}{more}: these data do not tell them apart, leave one out")

@@ -1,0 +1,214 @@
+"""Make a study of your own trials: `python -m stages.new studies/rat trials.csv --response choice=right`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.errors import InputError, run
+from stages.parameters import Prepare, read_study
+from stages.parameters.documents import show, validate
+from stages.trials import cells, where
+from stages.trials.design import Layout, learn
+
+ROOT = Path(__file__).resolve().parent.parent
+
+COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in order, with what it may hold
+    "trials": "the file, from this folder: .csv .tsv .txt .parquet .feather .arrow .npy .npz",
+    "response": "column, or column=value of a yes; a list of them for several classes",
+    "means": "choice | correct (of two alternatives: then half of the guesses are right)",
+    "formula": "null (every column of numbers or few words) | as in: ~ contrast * side + C(rule) + lag(choice, 1)",
+    "group": "null | the column of sessions or observers; lags do not run across groups",
+    "where": 'null | which rows to take, as in: block == 2 and rule in ("a", "b")',
+    "missing": "drop | refuse; trials that lack a value",
+    "standardise": "true | false; true: weights per standard deviation of a factor",
+    "held_out": "[0, 1); part of the trials that is not trained on",
+    "held_out_by": "trial (at random) | group (whole groups at random) | last (the last trials)",
+    "seed": "0 .. 2^32 - 1; of what is held out",
+    "trial": "null | a long file's column that numbers the trials",
+    "position": "null | a long file's column that names the factor",
+    "value": "null | a long file's column of values",
+    "intervals": "null | a long file's column of two intervals | two endings of a wide file's columns",
+}
+
+IGNORED = "/.partial/\n/.unfinished/\n"  # what a stage that was killed leaves behind; DVC adds its outputs
+
+
+def main() -> None:
+    """Check everything, make the folder at once, and say how to go on."""
+    arguments = parse()
+    folder, trials = Path.cwd() / arguments.study, Path(arguments.trials).expanduser()
+    folder = folder.parent.resolve() / folder.name
+    if ROOT not in folder.parents:
+        raise InputError(f"{arguments.study} is not below {ROOT}, where the stages are; as in: studies/{trials.stem}")
+    if folder.exists():
+        raise InputError(f"{arguments.study} exists already; choose another name, or remove it yourself")
+    prepare = section(arguments, trials)
+    parts = split(prepare, trials, arguments.by) if arguments.by else {"": prepare}
+    for name, part in parts.items():
+        print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        shutil.copy(trials, scratch / prepare.trials)
+        for name, part in parts.items():
+            write(scratch / name, part, folder / name)
+        scratch.chmod(0o755)
+        track(scratch, prepare.trials)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    where_to = os.path.relpath(folder)
+    targets = [f"{where_to}/{name + '/' if name else ''}dvc.yaml" for name in parts]
+    print(f"{where_to} is made. To run it:\n    dvc repro {' '.join(targets)}\nTo keep it:")
+    print(f'    git add {where_to}\n    git commit --message "Study {folder.name}"')
+
+
+def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
+    """The section `prepare` that the command line asks for."""
+    if not trials.is_file():
+        raise InputError(f"{trials} is missing or not a file")
+    values: dict[str, Any] = {
+        "trials": trials.name,
+        "response": arguments.response[0] if len(arguments.response) == 1 else arguments.response,
+        "means": "correct" if arguments.correct else "choice",
+        "missing": "drop",
+        "seed": 1973,
+        "intervals": arguments.intervals[0] if arguments.intervals and arguments.trial else arguments.intervals,
+    }
+    given = ("formula", "group", "where", "standardise", "held_out", "held_out_by", "trial", "position", "value")
+    return validate(Prepare, values | {key: getattr(arguments, key) for key in given}, "options")
+
+
+def split(prepare: Prepare, trials: Path, by: str) -> dict[str, Prepare]:
+    """One section per value of the column `by`: each observer is fitted alone."""
+    layout = Layout(**{key: getattr(prepare, key) for key in ("trial", "position", "value", "intervals")})
+    table = layout.open(trials)
+    table.check([by])
+    values: dict[str, None] = {}
+    take = where.parse(prepare.where)
+    for batch in table.batches([by, *take.columns]):
+        values |= dict.fromkeys(cells.words(batch.filter(take(batch)).column(by)).drop_null().unique().to_pylist())
+        if len(values) > 1000:
+            raise InputError(f"{table.name}: {by} holds more than 1000 values; --by makes a study for each")
+    names = {re.sub(r"[^\w.-]+", "-", f"{by}-{value}"): value for value in sorted(values, key=cells.order)}
+    if len(names) < max(len(values), 1):
+        raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
+    rest = f" and ({prepare.where})" if prepare.where else ""
+    is_number = all(re.match(cells.NUMBER, value) for value in values)
+    column, form = by if by.isidentifier() else f"`{by}`", str if is_number else show
+    return {
+        name: prepare.model_copy(update={"where": f"{column} == {form(value)}{rest}", "trials": f"../{trials.name}"})
+        for name, value in names.items()
+    }
+
+
+def findings(prepare: Prepare, trials: Path) -> list[str]:
+    """What the file holds, a line each; raises InputError where it cannot be a study."""
+    found = learn(prepare, trials)
+    names = found.design.names
+    listed = ", ".join(names[:8]) + (f", … {names[-1]}" if len(names) > 8 else "")
+    lines = [f"{found.n_taken} trials, {len(names)} factors: {listed}"]
+    for response in found.design.responses:
+        lines.append(f"{response.column} is a yes where it is {' or '.join(response.yes)}")
+    return lines + [f"{name} is no factor: {why}" for name, why in found.left_out.items()]
+
+
+def write(folder: Path, prepare: Prepare, final: Path) -> None:
+    """params.yaml and dvc.yaml of one study, in `folder` for now and in `final` later."""
+    folder.mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text(parameters(prepare), encoding="utf-8")
+    (folder / "data").mkdir()
+    (folder / "data" / ".gitignore").write_text(IGNORED, encoding="utf-8")
+    (folder / "dvc.yaml").write_text(pipeline(prepare.trials, os.path.relpath(ROOT, final)), encoding="utf-8")
+    read_study(folder / "params.yaml")
+
+
+def parameters(prepare: Prepare) -> str:
+    """params.yaml: the section `prepare`, and the simulation's others, but for an exact fit."""
+    lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
+    width = min(max(map(len, lines)), 40)
+    head = "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`."
+    section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    others = text[text.index("\ntrain:") :]
+    for key, value in (("solver", "lbfgs"), ("class_index", "0")):
+        others = re.sub(rf"(?m)^  {key}: .*?(\s+#.*)$", rf"  {key}: {value}\1", others)
+    return "\n".join([head, "", "prepare:", *section]) + "\n" + others
+
+
+def one_line(value: object) -> str:
+    """A value as YAML on one line."""
+    dumped = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return dumped.removesuffix("...\n").strip()
+
+
+def pipeline(trials: str, root: str) -> str:
+    """dvc.yaml: the simulation's, with `prepare` instead of `simulate`."""
+    document = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    code = ["errors.py", "files", "parameters", "prepare.py", "trials"]
+    prepare = {
+        "desc": "Read the trials, choose and code the factors, and say what there is to say about the data",
+        "cmd": "python -m stages.prepare",
+        "params": ["prepare"],
+        "deps": [trials, *(f"stages/{name}" for name in code)],
+        "outs": ["data/test", "data/train", "data/trials.json"],
+    }
+    stages = {"prepare": prepare} | {name: stage for name, stage in document["stages"].items() if name != "simulate"}
+    for name, stage in stages.items():
+        stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
+        deps = [dep for dep in stage["deps"] if dep != "data/observer.npy"]
+        deps += ["data/trials.json"] if name in ("evaluate", "plot") and "data/trials.json" not in deps else []
+        stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)
+    plots = [plot for plot in document["plots"] if "true" not in str(plot)]
+    whole = {"stages": stages, "plots": plots, "artifacts": document["artifacts"]}
+    head = "# Made by stages/new.py of the simulation's dvc.yaml.\n"
+    return head + yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
+
+
+def track(folder: Path, name: str) -> None:
+    """Let DVC keep the trials: their bytes go to its cache, and `name`.dvc stands for them in git."""
+    command = [sys.executable, "-m", "dvc", "add", name]
+    here = folder.resolve()
+    local = ROOT / ".dvc" / "config.local"
+    if not any((above / ".git").exists() for above in (here, *here.parents)) and not local.exists():
+        local.write_text("[core]\n    no_scm = True\n", encoding="utf-8")  # DVC would refuse to work without git
+    added = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if added.returncode:
+        said = " ".join((added.stderr or added.stdout).split())
+        raise InputError(f"dvc add {name} failed: {said}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.new", description=__doc__)
+    parser.add_argument("study", help="the folder to make, as in studies/rat")
+    parser.add_argument("trials", help="the file of trials; it is copied")
+    parser.add_argument(
+        "--response", action="append", required=True, help="column, or column=value of a yes; may be repeated"
+    )
+    parser.add_argument("--formula", help=COMMENTS["formula"])
+    parser.add_argument("--group", help=COMMENTS["group"])
+    parser.add_argument("--where", help=COMMENTS["where"])
+    parser.add_argument("--by", help="a column of observers: a study for each, below the folder")
+    parser.add_argument("--standardise", action="store_true", help="weights per standard deviation of a factor")
+    parser.add_argument("--held-out", type=float, default=0.0, help="part of the trials that is not trained on")
+    parser.add_argument("--held-out-by", default="trial", choices=("trial", "group", "last"), help="which part")
+    parser.add_argument("--correct", action="store_true", help="the response is correct or not, of two alternatives")
+    parser.add_argument("--trial", help=COMMENTS["trial"])
+    parser.add_argument("--position", help=COMMENTS["position"])
+    parser.add_argument("--value", help=COMMENTS["value"])
+    parser.add_argument("--intervals", nargs="+", help=COMMENTS["intervals"])
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,163 @@
+"""Stage `prepare`: a person's own trials as factors and responses, and what there is to say about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputError, run_stage
+from stages.files.writing import FileRows, Outputs
+from stages.parameters import Prepare, read_study
+from stages.trials.checks import Moments, hold_out, moments, repeats, undetermined
+from stages.trials.design import Found, learn
+from stages.trials.gather import Gathered, gather
+
+
+def main() -> None:
+    p = read_study().prepare
+    found = learn(p, Path(p.trials))
+    with Outputs("prepare") as outputs:
+        scratch = outputs.scratch_array((found.n_taken, len(found.design.names)))
+        trials = gather(found, scratch, p.missing == "refuse")
+        same, n_repeated = repeats(trials.same)
+        test = hold_out(p.held_out, p.held_out_by, same, trials.groups, p.seed)
+        check_responses(found, trials.responses[~test], p)
+        stats = moments(trials.blocks(~test), len(found.design.names))
+        reasons = undetermined(stats, found.design.names)
+        kept = [j for j in range(len(found.design.names)) if j not in reasons]
+        if not kept:
+            raise InputError(f"{found.table.name}: no factor varies, so there is no weight to fit")
+        document = describe(p, found, trials, test, n_repeated, stats, reasons)
+        for split, rows in (("train", ~test), ("test", test)):
+            write_split(outputs, split, trials, rows, kept, document if p.standardise else None)
+        outputs.text("trials.json", json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        print("\n".join(summary(document)))
+
+
+def check_responses(found: Found, responses: NDArray[np.bool_], p: Prepare) -> None:
+    """Raise InputError for a class that only ever has one response in the training trials."""
+    for response, yes in zip(found.design.responses, responses.mean(axis=0) if len(responses) else [], strict=False):
+        if yes in (0, 1):
+            raise InputError(
+                f"{found.table.name}: {response.name} is {'always' if yes else 'never'} a yes in the {len(responses)} "
+                "trials to train on; there is nothing to fit"
+            )
+    if not len(responses):
+        raise InputError(f"params.yaml: prepare.held_out = {p.held_out}, which leaves no trial to train on")
+
+
+def write_split(
+    outputs: Outputs,
+    split: str,
+    trials: Gathered,
+    rows: NDArray[np.bool_],
+    kept: list[int],
+    standard: dict[str, Any] | None,
+) -> None:
+    """The trials in `rows` (n_trials,), with the factors `kept`; standardised by the mean and sd of `standard`."""
+    n = int(rows.sum())
+    factors = outputs.array(f"{split}/factors.npy", (n, len(kept)), "float64")
+    done = 0
+    with FileRows(factors) as out:
+        for block in trials.blocks(rows):
+            chosen = block[:, kept]
+            if standard:
+                chosen = (chosen - standard["mean"]) / standard["sd"]
+            out[slice(done, done + len(chosen))] = chosen
+            done += len(chosen)
+    np.save(outputs.path(f"{split}/responses.npy"), trials.responses[rows])
+    if trials.groups is not None:
+        np.save(outputs.path(f"{split}/groups.npy"), trials.groups[rows])
+
+
+def describe(
+    p: Prepare,
+    found: Found,
+    trials: Gathered,
+    test: NDArray[np.bool_],
+    n_repeated: int,
+    stats: Moments,
+    reasons: dict[int, str],
+) -> dict[str, Any]:
+    """What data/trials.json holds: names, counts, what was left out, and how to code other trials alike."""
+    design = found.design
+    kept = [j for j in range(len(design.names)) if j not in reasons]
+    at = {j: position for position, j in enumerate(kept)}
+    terms = {name: [at[j] for j in indices if j in at] for name, indices in design.terms.items()}
+    return {
+        "factors": [design.names[j] for j in kept],
+        "classes": [response.name for response in design.responses],
+        "terms": {name: indices for name, indices in terms.items() if indices},
+        "groups": trials.labels,
+        "mean": [stable(stats.mean[j]) for j in kept],
+        "sd": [stable(stats.sd[j]) for j in kept],
+        "standardise": p.standardise,
+        "guess_rate": 0.5 if p.means == "correct" else 0.0,
+        "trials": {
+            "read": found.n_rows,
+            "taken": found.n_taken,
+            "used": len(test),
+            "train": int((~test).sum()),
+            "test": int(test.sum()),
+            "repeated": n_repeated,
+        },
+        "yes": {
+            response.name: stable(share)
+            for response, share in zip(design.responses, trials.responses.mean(axis=0), strict=True)
+        },
+        "missing": {name: {"trials": n, "first": place} for name, (n, place) in trials.lacking.items()},
+        "left_out": found.left_out | {design.names[j]: why for j, why in reasons.items()},
+        "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
+        "kept": kept,
+        "design": design.model_dump(mode="json"),
+    }
+
+
+def summary(document: dict[str, Any]) -> list[str]:
+    """What a person should know before anything is fitted, a line each."""
+    n, factors, groups = document["trials"], document["factors"], document["groups"]
+    lines = [f"{n['used']} trials, {len(factors)} factors: {some(factors)}"]
+    lines += [f"{name}: {100 * share:.1f} % yes" for name, share in document["yes"].items()]
+    if groups:
+        lines.append(f"{len(groups)} groups: {some(groups)}")
+    if n["read"] > n["taken"]:
+        lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
+    if n["taken"] > n["used"]:
+        lines.append(f"{n['taken'] - n['used']} trials are left out, as they lack a value:")
+    lags = [name for name in document["missing"] if name.startswith("lag(")]
+    longest = max(lags, key=lambda name: int(document["missing"][name]["trials"]), default="")
+    for name, missing in document["missing"].items():
+        if name not in lags or name == longest:
+            lines.append(f"  {name} is missing in {missing['trials']} trials; the first: {missing['first']}")
+    lines += [f"{name} is no factor: {why}" for name, why in document["left_out"].items()]
+    if 0 < 2 * n["repeated"] <= n["used"]:
+        lines.append(f"{n['repeated']} trials repeat an earlier one exactly, in factors and response")
+    if len(factors) >= n["train"]:
+        lines.append(f"{len(factors)} factors for {n['train']} trials: without a ridge there is no estimate")
+    if n["test"]:
+        lines.append(f"{n['test']} trials are held out")
+    return lines
+
+
+def some(names: list[str], most: int = 8) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:most]) + (f", … {names[-1]}" if len(names) > most else "")
+
+
+def stable(value: float) -> float:
+    """Without the last digits, in which processors differ."""
+    return float(f"{value:.12g}")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    run_stage(main)

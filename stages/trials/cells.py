@@ -1,0 +1,131 @@
+"""What columns hold: numbers, also those written as text; a few words; or text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages.errors import InputError
+from stages.parameters.documents import show
+from stages.trials.files import Table
+
+FEW = 20  # words, up to which a column is categorical; beyond it is text
+MOSTLY = 0.9  # numbers among a column's values, from which on its words are mistakes
+NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
+
+Kind = Literal["numbers", "words", "text", "empty"]
+
+
+@dataclass
+class Column:
+    """What one column holds in the rows that are taken."""
+
+    n_numbers: int = 0
+    n_words: int = 0
+    values: dict[str, int] = field(default_factory=dict)  # each with its first row; up to FEW + 1
+    first_word: tuple[int, str] | None = None  # (row, word)
+
+    @property
+    def kind(self) -> Kind:
+        if self.n_numbers + self.n_words == 0:
+            return "empty"
+        if self.n_words <= (1 - MOSTLY) * (self.n_numbers + self.n_words):
+            return "numbers"
+        return "words" if len(self.values) <= FEW else "text"
+
+    @property
+    def levels(self) -> list[str]:
+        return sorted(self.values, key=order)
+
+    def add(self, column: pa.Array, rows: NDArray[np.int64]) -> None:
+        """Count further values; rows (n,) say where they stand."""
+        here = np.asarray(pc.is_valid(column))
+        column, rows = column.drop_null(), rows[here]
+        is_number = np.asarray(pc.is_valid(numbers(column)), bool)
+        self.n_numbers += int(is_number.sum())
+        self.n_words += len(rows) - int(is_number.sum())
+        if self.first_word is None and not is_number.all():
+            at = int(np.argmin(is_number))
+            self.first_word = (int(rows[at]), str(column[at]))
+        if len(self.values) <= FEW and len(rows):
+            distinct = pc.unique(column)[: FEW + 1]
+            first = pc.index_in(distinct, column)
+            for value, at in zip(distinct.to_pylist(), first.to_pylist(), strict=True):
+                if len(self.values) <= FEW:
+                    self.values.setdefault(canonical(value), int(rows[at]))
+
+
+def canonical(value: object) -> str:
+    """A value as text; numbers that are equal are written alike."""
+    if isinstance(value, str) and not re.match(NUMBER, value):
+        return value
+    number = float(str(value))
+    return repr(number).removesuffix(".0") if abs(number) < 2**53 else str(value)
+
+
+def order(value: str) -> tuple[bool, float, str]:
+    """Sorts numbers by value, before words by letters."""
+    try:
+        return (False, float(value), "")
+    except ValueError:
+        return (True, 0.0, value)
+
+
+def numbers(column: pa.Array) -> pa.Array:
+    """float64; null where a value is missing or no number."""
+    if pa.types.is_floating(column.type):
+        return column
+    try:
+        return pc.cast(column, pa.float64())
+    except pa.ArrowInvalid:
+        is_number = pc.match_substring_regex(column, NUMBER)
+        return pc.cast(pc.if_else(is_number, column, pa.scalar(None, pa.string())), pa.float64())
+
+
+def all_numbers(table: Table, column: pa.Array, name: str, n_before: int) -> pa.Array:
+    """`numbers`; raises InputError for a word. The column's first row is the table's row `n_before`."""
+    found = numbers(column)
+    wrong = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool))
+    if len(wrong):
+        row = int(wrong[0])
+        raise InputError(f"{table.place(n_before + row)}: {name} is {show(str(column[row]))}; it must be a number")
+    return found
+
+
+def words(column: pa.Array) -> pa.Array:
+    """Text, equal numbers written alike; null where a value is missing."""
+    encoded = column.dictionary_encode()
+    values = [None if value is None else canonical(value) for value in encoded.dictionary.to_pylist()]
+    return pc.take(pa.array(values, pa.string()), encoded.indices)
+
+
+def scan(table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]]) -> tuple[dict[str, Column], int, int]:
+    """What each column holds in the rows that `take` accepts; how many rows there are, and how many are taken."""
+    found = {name: Column() for name in table.columns}
+    n_rows = n_taken = 0
+    for batch in table.batches(table.columns):
+        taken = take(batch)
+        rows = n_rows + np.flatnonzero(taken)
+        n_rows, n_taken = n_rows + len(taken), n_taken + len(rows)
+        chosen = batch.filter(pa.array(taken))
+        for name, column in found.items():
+            column.add(chosen.column(name), rows)
+    return found, n_rows, n_taken
+
+
+def check_numbers(table: Table, found: Mapping[str, Column]) -> None:
+    """Raise InputError for a word in a column of numbers."""
+    for name, column in found.items():
+        if column.kind == "numbers" and column.first_word is not None:
+            row, word = column.first_word
+            raise InputError(
+                f"{table.place(row)}: {name} is {show(word)}, but {column.n_numbers} of its values are numbers; "
+                "correct it, leave it empty if it is missing, or take other rows (where)"
+            )

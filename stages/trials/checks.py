@@ -1,0 +1,103 @@
+"""Which factors determine no weight of their own, and which trials are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_CHECKED = 2000  # factors, up to which dependent ones are looked for: it takes their number cubed
+TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of factors over trials: mean (p,), sd (p,) and, up to MOST_CHECKED factors, their correlations (p, p)."""
+
+    n_trials: int
+    mean: Floats
+    sd: Floats
+    correlations: Floats | None
+
+
+def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
+    """Summed over blocks (rows, p), centred at the first block's means: a large offset costs no digits."""
+    n, centre = 0, np.zeros(n_factors)
+    total, squares = np.zeros(n_factors), np.zeros(n_factors)
+    products = np.zeros((n_factors, n_factors)) if n_factors <= MOST_CHECKED else None
+    for block in blocks:
+        if n == 0 and len(block):
+            centre = block.mean(axis=0)
+        centred = block - centre
+        n, total = n + len(block), total + centred.sum(axis=0)
+        squares += (centred * centred).sum(axis=0)
+        if products is not None:
+            products += centred.T @ centred
+    shift = total / max(n, 1)
+    variance = np.maximum(squares / max(n, 1) - shift**2, 0)
+    is_constant = variance <= 1e-24 * np.maximum(centre**2, 1e-300)
+    sd = np.where(is_constant, 0, np.sqrt(variance))
+    if products is not None:
+        scale = np.where(sd > 0, sd, 1)
+        products = (products / max(n, 1) - np.outer(shift, shift)) / np.outer(scale, scale)
+    return Moments(n, centre + shift, sd, products)
+
+
+def undetermined(found: Moments, names: list[str]) -> dict[int, str]:
+    """Factors that are constant or follow from earlier ones, by index, and why. Their weights would be arbitrary."""
+    reasons = {int(j): f"it is {found.mean[j]:.6g} in every trial" for j in np.flatnonzero(found.sd == 0)}
+    varying = [j for j in range(len(names)) if j not in reasons]
+    if found.correlations is None or len(varying) >= found.n_trials or not varying:
+        return reasons
+    matrix = found.correlations[np.ix_(varying, varying)]
+    if np.linalg.eigvalsh(matrix)[0] > TOLERANCE:
+        return reasons
+    left, kept = matrix.copy(), list[int]()  # what is left of each factor given the earlier ones that are kept
+    for j in range(len(varying)):
+        if left[j, j] > TOLERANCE:
+            kept.append(j)
+            left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
+            continue
+        slopes = np.linalg.solve(matrix[np.ix_(kept, kept)], matrix[kept, j])
+        sources = [varying[kept[i]] for i in np.flatnonzero(np.abs(slopes) > 1e-6)]
+        reasons[varying[j]] = _because(found, varying[j], sources, names)
+    return dict(sorted(reasons.items()))
+
+
+def _because(found: Moments, j: int, sources: list[int], names: list[str]) -> str:
+    listed = ", ".join(names[i] for i in sources[:5]) + (", …" if len(sources) > 5 else "")
+    if len(sources) == 1 and np.isclose(found.mean[j], found.mean[sources[0]]) and found.sd[j] == found.sd[sources[0]]:
+        return f"it equals {listed} in every trial"
+    return f"it follows from {listed} (a linear combination)"
+
+
+def repeats(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Which trials are the same, as codes (n,), and how many repeat an earlier one.
+
+    Where more than half do, the stimuli come from a small set: repetition is the design, and every trial its own.
+    """
+    _, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
+    codes = np.argsort(np.argsort(first))[codes]  # as they come: hashes are others in every run
+    n_repeated = len(codes) - len(first)
+    return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
+
+
+def hold_out(
+    fraction: float, by: str, same: NDArray[np.int64], groups: NDArray[np.integer] | None, seed: int
+) -> NDArray[np.bool_]:
+    """Which trials are held out, (n,): about `fraction` of them, whole units of equal code in `same` or `groups`."""
+    n, wanted = len(same), round(fraction * len(same))
+    if wanted == 0:
+        return np.zeros(n, bool)
+    if by == "last":
+        in_train = np.unique(same[: n - wanted])
+        return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # what repeats a training trial stays there
+    codes: NDArray[np.integer] = same if by == "trial" or groups is None else groups
+    sizes = np.bincount(codes)
+    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    before = np.cumsum(sizes[shuffled]) - sizes[shuffled] / 2  # a unit is taken if most of it is wanted
+    return np.isin(codes, shuffled[before < wanted])

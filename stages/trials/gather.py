@@ -1,0 +1,84 @@
+"""The usable trials of a study: coded, counted, and on disk until all is known of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import InputError
+from stages.files.writing import FileRows
+from stages.trials import cells
+from stages.trials.design import Found, usable
+from stages.trials.files import BATCH
+
+Floats = NDArray[np.floating]
+
+
+@dataclass
+class Gathered:
+    """Trials that lack nothing."""
+
+    factors: Floats  # (≥ n_trials, n_factors), a file's map; read it by `blocks`
+    responses: NDArray[np.bool_]  # (n_trials, n_classes)
+    groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
+    labels: list[str]  # of the groups, as they come
+    same: NDArray[np.int64]  # (n_trials,) equal where factors and responses are
+    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> in how many trials, the first's place
+
+    def blocks(self, rows: NDArray[np.bool_]) -> Iterator[Floats]:
+        """Factors of the trials in `rows` (n_trials,), through the file: a map would count as memory."""
+        with open(str(self.factors.filename), "rb") as file:  # type: ignore[attr-defined]  # noqa: PTH123
+            file.seek(self.factors.offset)  # type: ignore[attr-defined]
+            width = self.factors.shape[1]
+            for start in range(0, len(rows), BATCH):
+                here = rows[start : start + BATCH]
+                block = np.fromfile(file, np.float64, len(here) * width).reshape(len(here), width)
+                if here.any():
+                    yield block[here]
+
+
+def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
+    """Code all trials of the study into `factors` (≥ n_taken, n_factors). Raises InputError if none is left."""
+    responses: list[NDArray[np.bool_]] = []
+    groups: list[NDArray[np.int32]] = []
+    same = array("q")
+    codes: dict[str, int] = {}
+    lacking: dict[str, tuple[int, str]] = {}
+    n_before = 0
+    with FileRows(factors) as out:
+        for block in found.design.blocks(found.table, found.also):
+            complete, lacks = usable(found, block.missing, block.also)
+            for name, rows in lacks.items():
+                if rows.any():
+                    n, place = lacking.get(name, (0, ""))
+                    lacking[name] = (n + int(rows.sum()), place or found.table.place(n_before + int(np.argmax(rows))))
+                    if refuse_missing:
+                        raise InputError(
+                            f"{lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
+                        )
+            n_before += len(complete)
+            chosen = block.factors[complete] + 0.0  # no −0, which equals 0 but has other bytes
+            coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
+            out[slice(len(same), len(same) + len(chosen))] = chosen
+            same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
+            responses.append(coded)
+            if found.design.group:
+                labels = cells.words(block.also.column(found.design.group)).to_pylist()
+                here = [codes.setdefault(labels[i], len(codes)) for i in np.flatnonzero(complete)]
+                groups.append(np.array(here, np.int32))
+    if not same:
+        raise InputError(
+            f"{found.table.name}: no trial is left, as {' and '.join(lacking)} are missing; correct the file"
+        )
+    return Gathered(
+        factors,
+        np.concatenate(responses),
+        np.concatenate(groups) if found.design.group else None,
+        list(codes),
+        np.array(same, np.int64),
+        lacking,
+    )

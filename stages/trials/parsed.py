@@ -1,0 +1,31 @@
+"""A formula as data: what data/trials.json holds of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Parsed(BaseModel):
+    """A formula of checked parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    given: str  # as it stands in params.yaml
+    text: str  # the right-hand side, each lag a column of its own
+    columns: list[str]  # of the file, those that only lags need left out
+    lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2
+    categorical: list[str]  # columns and lags that stand inside C(…)
+
+
+class State(BaseModel):
+    """What a formula learned of the study's trials, and needs to code others alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transforms: dict[str, Any]  # formulaic's: means, knots, …
+    categories: dict[str, list[Any]]  # levels
+    whole: list[str]  # columns in C(…) that hold whole numbers
+    names: list[str]
+    terms: dict[str, list[int]]  # name -> indices of its factors

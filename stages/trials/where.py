@@ -1,0 +1,157 @@
+"""Which rows are taken: `block == 2 and rule != "none"`. A small language of its own; nothing in it is run as code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages.errors import InputError
+from stages.parameters.documents import show
+from stages.trials.cells import numbers, words
+
+COMPARE: dict[type[ast.cmpop], str] = {
+    ast.Eq: "equal",
+    ast.NotEq: "not_equal",
+    ast.Lt: "less",
+    ast.LtE: "less_equal",
+    ast.Gt: "greater",
+    ast.GtE: "greater_equal",
+}
+FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
+
+
+@dataclass(frozen=True)
+class Where:
+    """A condition on the columns of a row; a comparison with a missing value holds for no row."""
+
+    columns: tuple[str, ...]
+    holds: Callable[[pa.RecordBatch], pa.BooleanArray]
+
+    def __call__(self, batch: pa.RecordBatch) -> NDArray[np.bool_]:
+        """Whether it holds, (n_rows,)."""
+        return np.asarray(pc.fill_null(self.holds(batch), False), bool)
+
+
+def parse(text: str | None) -> Where:
+    """The condition that a text states; all rows for None. Raises InputError for any other text."""
+    if text is None:
+        return Where((), lambda batch: pa.array(np.ones(batch.num_rows, bool)))
+    quoted: dict[str, str] = {}  # `a name` that is no Python name -> a stand-in
+
+    def stand_in(match: re.Match[str]) -> str:
+        return quoted.setdefault(match[1], f"_quoted_{len(quoted)}")
+
+    try:
+        tree = ast.parse(re.sub(r"`([^`]+)`", stand_in, text).strip(), mode="eval")
+        parser = _Parser(text, {value: key for key, value in quoted.items()})
+        holds = parser.condition(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InputError(f"where = {show(text)}, but {FORM}") from None
+    return Where(tuple(parser.columns), holds)
+
+
+class _Parser:
+    def __init__(self, text: str, quoted: dict[str, str]) -> None:
+        self._text, self._quoted = text, quoted
+        self.columns: dict[str, None] = {}
+
+    def condition(self, node: ast.expr) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+        match node:
+            case ast.BoolOp(op=op, values=values):
+                parts = [self.condition(value) for value in values]
+                join = pc.and_kleene if isinstance(op, ast.And) else pc.or_kleene
+                return lambda batch: _reduce(join, [part(batch) for part in parts])
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                part = self.condition(operand)
+                return lambda batch: pc.invert(part(batch))
+            case ast.Compare(left=left, ops=ops, comparators=rights):
+                pairs = zip([left, *rights], ops, rights, strict=False)
+                compared = [self._comparison(a, op, b) for a, op, b in pairs]
+                return lambda batch: _reduce(pc.and_kleene, [part(batch) for part in compared])
+        raise self._refused(node)
+
+    def _comparison(
+        self, left: ast.expr, op: ast.cmpop, right: ast.expr
+    ) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+        if isinstance(op, ast.In | ast.NotIn):
+            if not isinstance(right, ast.Tuple | ast.List) or not right.elts:
+                raise self._refused(right)
+            parts = [self._comparison(left, ast.Eq(), value) for value in right.elts]
+            negate = pc.invert if isinstance(op, ast.NotIn) else lambda found: found
+            return lambda batch: negate(_reduce(pc.or_kleene, [part(batch) for part in parts]))
+        if type(op) not in COMPARE:
+            raise self._refused(right)
+        compare, a, b = getattr(pc, COMPARE[type(op)]), self._value(left), self._value(right)
+        return lambda batch: compare(*_alike(_of(a, batch), _of(b, batch)))
+
+    def _value(self, node: ast.expr) -> str | pa.Scalar:
+        """A column's name, or a value."""
+        match node:
+            case ast.Name(id=name):
+                column = self._quoted.get(name, name)
+                self.columns[column] = None
+                return column
+            case ast.Constant(value=str() as text):
+                return pa.scalar(text)
+            case ast.Constant(value=bool() as truth):
+                return pa.scalar(truth)
+            case ast.Constant(value=int() | float() as number):
+                return pa.scalar(_float(number))
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+                return pa.scalar(-_float(number))
+        raise self._refused(node)
+
+    def _refused(self, node: ast.expr) -> InputError:
+        hint = "; a name with a point or a space stands in `backticks`" if isinstance(node, ast.Attribute) else ""
+        return InputError(f"where = {show(self._text)}: {show(ast.unparse(node))} is not allowed; {FORM}{hint}")
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf")
+
+
+def _reduce(join: Callable[[Any, Any], pa.BooleanArray], parts: list[pa.BooleanArray]) -> pa.BooleanArray:
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = join(whole, part)
+    return whole
+
+
+def _of(value: str | pa.Scalar, batch: pa.RecordBatch) -> pa.Array | pa.Scalar:
+    return batch.column(value) if isinstance(value, str) else value
+
+
+def _alike(a: pa.Array | pa.Scalar, b: pa.Array | pa.Scalar) -> tuple[pa.Array | pa.Scalar, pa.Array | pa.Scalar]:
+    """Both as numbers if one of them is a number, as truth values likewise, else as text."""
+    kinds = [value.type for value in (a, b)]
+    if any(pa.types.is_boolean(kind) for kind in kinds):
+        return _truth(a), _truth(b)
+    convert = numbers if any(pa.types.is_floating(kind) for kind in kinds) else words
+    return _converted(a, convert), _converted(b, convert)
+
+
+def _converted(value: pa.Array | pa.Scalar, convert: Callable[[pa.Array], pa.Array]) -> pa.Array | pa.Scalar:
+    return convert(value) if isinstance(value, pa.Array) else convert(pa.array([value.as_py()]))[0]
+
+
+def _truth(value: pa.Array | pa.Scalar) -> pa.Array | pa.Scalar:
+    if not isinstance(value, pa.Array):
+        return (
+            pc.cast(value, pa.bool_())
+            if not pa.types.is_string(value.type)
+            else pa.scalar(value.as_py().lower() == "true")
+        )
+    lowered = pc.utf8_lower(words(value))
+    yes, no = (pc.is_in(lowered, pa.array(kind)) for kind in (["true", "1"], ["false", "0"]))
+    return pc.if_else(yes, True, pc.if_else(no, False, pa.scalar(None, pa.bool_())))

@@ -1,0 +1,102 @@
+"""What a command reports to its user, and to whoever has started it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import evaluate, plot, ridge, simulate, train
+from stages.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
+from tests.conftest import Project
+
+MAINS = {"simulate": simulate.main, "ridge": ridge.main, "train": train.main, "evaluate": evaluate.main}
+MAINS |= {"plot": plot.main}
+
+
+def exits(main: Callable[[], None], runner: Callable[[Callable[[], None]], None] = run) -> object:
+    with pytest.raises(SystemExit) as end:
+        runner(main)
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (InputError("params.yaml: what is wrong"), 1, "error: params.yaml: what is wrong"),
+        (NoEstimateError("class 1 is separable"), 3, "error: class 1 is separable"),
+        (MemoryError("8 GiB"), 1, "error: not enough memory for parameters or data of this size: 8 GiB"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: [Errno 28] No space left on device"),
+    ],
+)
+def test_what_a_user_can_put_right_is_one_line_and_a_status(
+    error: Exception,
+    status: int,
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main() -> None:
+        raise error
+
+    monkeypatch.delenv(OUTCOME, raising=False)
+    assert exits(main) == status
+    monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome.json"))
+    assert exits(main) == status
+    assert capsys.readouterr().err == f"{line}\n{line}\n"
+    outcome = json.loads((tmp_path / "outcome.json").read_text())
+    assert outcome == {"status": status, "message": line.removeprefix("error: ")}
+
+
+def test_interruption_has_the_shells_status_and_no_words(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    assert exits(main) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_mistake_of_ours_keeps_its_traceback_and_success_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome.json"))
+    with pytest.raises(ZeroDivisionError):
+        run(main)
+    run(lambda: None)
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", MAINS)
+def test_a_stage_takes_no_arguments_and_has_help(
+    stage: str, project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{stage}.py", "trials.csv", "--epochs=3"])
+    assert exits(MAINS[stage], run_stage) == 1
+    reported = capsys.readouterr().err
+    assert reported == (
+        f"error: python -m stages.{stage} takes no arguments, got trials.csv --epochs=3; "
+        "its parameters stand in params.yaml\n"
+    )
+    monkeypatch.setattr(sys, "argv", [f"{stage}.py", "--help"])
+    assert exits(MAINS[stage], run_stage) == 0
+    shown = capsys.readouterr().out
+    assert f"usage: python -m stages.{stage} [--help]" in shown
+    assert f"Stage `{stage}`:" in shown
+    assert not project.data.exists()
+
+
+def test_a_stage_in_a_process_of_its_own_refuses_arguments(project: Project) -> None:
+    ran = project.run("python", "-m", "stages.simulate", "trials.csv")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: python -m stages.simulate takes no arguments, got trials.csv;")
+    assert len(ran.stderr.splitlines()) == 1
+    assert [path.name for path in project.folder.iterdir()] == ["params.yaml"]

@@ -1,0 +1,360 @@
+"""Files on disk: what is damaged is refused by name, nothing half-written is ever seen, and bytes are everybody's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from stages import simulate, train
+from stages.errors import InputError
+from stages.files.reading import read_json, read_model, read_table
+from stages.files.writing import FileRows, Outputs
+from tests.conftest import Project, run_here
+
+Array = NDArray[np.float64]
+
+here = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+# --- damage
+
+
+def foreign(path: Path) -> None:
+    path.write_bytes(b"not what it should be\n" * 30)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def pickled(path: Path) -> None:
+    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def other_type(path: Path) -> None:
+    np.save(path, np.load(path).astype(np.int16))
+
+
+def big_endian(path: Path) -> None:
+    np.save(path, np.load(path).astype(">f8"))
+
+
+def archive(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+
+
+def not_a_number(path: Path) -> None:
+    array = np.load(path)
+    array[-1, -1] = np.nan
+    np.save(path, array)
+
+
+def words(path: Path) -> None:
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *rows[:-1], ",".join(["word"] * len(header.split(",")))]) + "\n")
+
+
+def fewer_lines(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def no_metrics(path: Path) -> None:
+    path.write_text('{"test": {"calibration_slope": "steep"}}')
+
+
+def a_word(path: Path) -> None:
+    path.write_text('{"ridge": "auto"}')
+
+
+def other_shape(path: Path) -> None:
+    save_file({"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(3)}, path)
+
+
+def no_evidence(path: Path) -> None:
+    save_file(load_file(path), path)
+
+
+def infinite(path: Path) -> None:
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file({**load_file(path), "bias": np.array([np.inf, 0])}, path, metadata)
+
+
+def one_dimension(path: Path) -> None:
+    np.save(path, np.load(path).ravel())
+
+
+def fewer_rows(path: Path) -> None:
+    np.save(path, np.load(path)[:-1])
+
+
+def fewer_columns(path: Path) -> None:
+    np.save(path, np.load(path)[:, :-1])
+
+
+def whole_file(*damages: Callable[[Path], None]) -> list[Callable[[Path], None]]:
+    return [foreign, truncated, empty, missing, *damages]
+
+
+DAMAGED: list[tuple[str, str, list[Callable[[Path], None]]]] = [
+    ("train", "train/factors.npy", whole_file(pickled, archive, other_type, one_dimension, fewer_rows)),
+    ("train", "train/responses.npy", whole_file(pickled, other_type, one_dimension, fewer_rows)),
+    ("evaluate", "test/factors.npy", whole_file(other_type, big_endian, fewer_rows, fewer_columns, not_a_number)),
+    ("evaluate", "test/responses.npy", whole_file(other_type, fewer_rows, fewer_columns)),
+    ("evaluate", "observer.npy", [foreign, truncated, empty, fewer_rows, fewer_columns, one_dimension, not_a_number]),
+    ("train", "ridge.json", whole_file(no_metrics, a_word)),
+    ("evaluate", "model.safetensors", whole_file(other_shape, no_evidence, infinite)),
+    ("evaluate", "checkpoints/epoch-000000.safetensors", whole_file(other_shape)),
+    ("plot", "loss.csv", whole_file(words, fewer_lines)),
+    ("plot", "coefficients.csv", whole_file(words, fewer_lines)),
+    ("plot", "calibration.csv", whole_file(words, fewer_lines)),
+    ("plot", "trajectory.csv", whole_file(words)),
+    ("plot", "metrics.json", whole_file(no_metrics)),
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "damage"), [(s, n, damage) for s, n, damages in DAMAGED for damage in damages]
+)
+def test_a_damaged_input_is_named_and_nothing_is_written(
+    stage: str, name: str, damage: Callable[[Path], None], results: Project, refuses: Callable[..., str]
+) -> None:
+    damage(results.data / name)
+    before = {p: p.stat().st_mtime_ns for p in results.data.rglob("*") if p.is_file()}
+    reported = refuses(lambda: run_here(stage))
+    assert f"data/{name}" in reported or f"data/{name.split('/')[0]}" in reported
+    assert {p: p.stat().st_mtime_ns for p in results.data.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_factors_that_are_not_finite_are_refused(solver: str, results: Project, refuses: Callable[..., str]) -> None:
+    not_a_number(results.data / "train" / "factors.npy")
+    results.set(train={"solver": solver})
+    assert "data/train" in refuses(train.main)
+
+
+def test_trials_that_do_not_fit_on_the_disk_are_refused(project: Project, refuses: Callable[..., str]) -> None:
+    project.set(simulate={"n_trials": 10**9, "n_factors": 100_000})
+    assert "GB are free" in refuses(simulate.main)
+    assert not (project.data / "train").exists()
+
+
+# --- whole or not at all
+
+
+WRITER = """
+import sys
+from stages.errors import run
+from stages.files.writing import Outputs
+
+def main():
+    with Outputs("train") as outputs:
+        outputs.table("loss.csv", {"epoch": [1]})
+        print("written", flush=True)
+        sys.stdin.readline()
+
+run(main)
+"""
+
+
+@pytest.fixture
+def writer(project: Project) -> Iterator[subprocess.Popen[str]]:
+    """The child of a shell, as a stage is of DVC, which has written its outputs and waits before it is done."""
+    shell = subprocess.Popen(
+        ["sh", "-c", 'python -c "$0"; true', WRITER],
+        cwd=project.folder,
+        env=project.environment(DVC_STAGE="train"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert shell.stdout is not None
+    assert shell.stdout.readline() == "written\n"
+    yield shell
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(shell.pid, signal.SIGKILL)
+    shell.communicate()
+
+
+def test_a_stage_that_ends_well_has_written(writer: subprocess.Popen[str]) -> None:
+    assert not Path("data/loss.csv").exists()
+    writer.communicate("\n", timeout=60)
+    assert read_table("loss.csv") == {"epoch": [1]}
+    assert list(Path("data/.partial").iterdir()) == []
+
+
+def test_a_killed_stage_has_written_nothing_and_its_next_run_removes_what_it_left(
+    writer: subprocess.Popen[str],
+) -> None:
+    os.killpg(writer.pid, signal.SIGKILL)
+    writer.wait(60)
+    assert [path.name for path in Path("data").iterdir()] == [".partial"]
+    assert len(list(Path("data/.partial").glob("train-*/outputs/loss.csv"))) == 1
+    with Outputs("train"):
+        assert len(list(Path("data/.partial").iterdir())) == 1
+
+
+def test_an_orphan_of_dvc_does_not_write_over_what_was_restored(writer: subprocess.Popen[str]) -> None:
+    writer.kill()
+    writer.wait(60)
+    _, error = writer.communicate("\n", timeout=60)  # to the orphan, which has the shell's pipes
+    assert error == "error: DVC was killed while train ran; this run has written nothing\n"
+    assert not Path("data/loss.csv").exists()
+
+
+def test_an_earlier_run_cannot_write_over_a_later_one(project: Project) -> None:
+    def overtaken() -> None:
+        with Outputs("train") as earlier:
+            earlier.table("loss.csv", {"epoch": [1]})
+            with Outputs("evaluate") as other, Outputs("train") as later:  # another stage's scratch is left alone
+                later.table("loss.csv", {"epoch": [2]})
+                other.table("other.csv", {"epoch": [3]})
+
+    with pytest.raises(InputError, match="another run of train"):
+        overtaken()
+    assert read_table("loss.csv") == {"epoch": [2]}
+    assert read_table("other.csv") == {"epoch": [3]}
+
+
+def test_a_failure_leaves_the_older_outputs_and_success_replaces_whole_folders(project: Project) -> None:
+    figures = project.data / "figures"
+    with Outputs("plot") as outputs:
+        outputs.path("figures/old.png").write_text("old")
+    with contextlib.suppress(RuntimeError), Outputs("plot") as outputs:
+        outputs.path("figures/new.png").write_text("new")
+        raise RuntimeError
+    assert [p.name for p in figures.iterdir()] == ["old.png"]
+    with Outputs("plot") as outputs:
+        outputs.path("figures/new.png").write_text("new")
+    assert [p.name for p in figures.iterdir()] == ["new.png"]
+    assert list((project.data / ".partial").iterdir()) == []
+
+
+def test_of_several_processes_only_the_writer_writes(project: Project) -> None:
+    with Outputs("train", is_writer=False) as outputs:
+        outputs.table("loss.csv", {"epoch": [1]})
+    assert not project.data.exists()
+
+
+# --- numbers
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@here
+def test_numbers_keep_six_significant_digits(project: Project, value: float) -> None:
+    with Outputs("evaluate") as outputs:
+        outputs.json("metrics.json", {"a": {"b": value}, "c": None, "d": [value, 7]})
+        outputs.table("loss.csv", {"epoch": [7], "loss": [value]})
+    stored = read_json("metrics.json")
+    number = stored["a"]["b"]
+    assert number == pytest.approx(value, rel=5.1e-6, abs=1e-310)
+    assert float(f"{number:.5e}") == number
+    assert stored == {"a": {"b": number}, "c": None, "d": [number, 7]}
+    assert read_table("loss.csv") == {"epoch": [7], "loss": [number]}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_metric_that_is_not_a_number_is_refused(value: float, project: Project) -> None:
+    with pytest.raises(InputError, match=str(value)), Outputs("evaluate") as outputs:
+        outputs.json("metrics.json", {"a": value})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bool"])
+def test_rows_written_to_the_file_are_rows_of_the_array(dtype: str, project: Project) -> None:
+    expected = np.random.default_rng(0).integers(0, 2, (30, 3)).astype(dtype)
+    with Outputs("simulate") as outputs:
+        array = outputs.array("train/factors.npy", (30, 3), dtype)
+        with FileRows(array) as rows:
+            for start in (20, 0, 10):
+                rows[start : start + 10] = expected[start : start + 10]
+        assert np.array_equal(array, expected)
+    assert np.array_equal(np.load("data/train/factors.npy"), expected)
+
+
+# --- models
+
+
+def stored(coefficients: Array, means: Array) -> Array:
+    """Coefficients as they are read again."""
+    n = coefficients.shape[1]
+    evidence = {"iterations": [1] * n, "evaluations": [1] * n, "max_gradient": [0.0] * n, "converged": [True] * n}
+    with Outputs("train") as outputs:
+        outputs.model("model.safetensors", coefficients, means, solver="adam", ridge=0.0, checkpoints=[], **evidence)
+    return np.asarray(read_model().coefficients)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.floats(-6, 3),
+    offset=st.floats(0, 9.3),  # up to Unix time in seconds
+    n_factors=st.integers(1, 6),
+)
+@here
+def test_weights_in_single_precision_leave_the_logit_at_the_factors_means(
+    project: Project, seed: int, size: float, offset: float, n_factors: int
+) -> None:
+    stream = np.random.default_rng(seed)
+    means = 10**offset * stream.normal(size=n_factors)
+    coefficients = stream.normal(size=(n_factors + 1, 2)) * 10**size
+    coefficients[-1] -= means @ coefficients[:-1]  # the logits at the means are moderate, as in a fit
+    found = stored(coefficients, means)
+    for k in range(2):
+        exact, kept = (logit_at(means, w[:, k]) for w in (coefficients, found))
+        assert abs(exact - kept) < 1e-6 + 1e-15 * np.abs(means * coefficients[:-1, k]).sum()  # double's own rounding
+    assert np.array_equal(found[:-1], coefficients[:-1].astype(np.float32))
+    assert np.array_equal(found[-1] * 2**20, np.round(found[-1] * 2**20))
+
+
+def logit_at(factors: Array, coefficients: Array) -> float:
+    """In exact arithmetic."""
+    pairs = zip([*factors, 1.0], coefficients, strict=True)
+    return float(sum(Fraction(float(x)) * Fraction(float(w)) for x, w in pairs))
+
+
+@pytest.mark.parametrize("weight", [1e39, -1e39, 1e-46, np.inf, np.nan])
+@pytest.mark.filterwarnings("error")
+def test_weights_that_single_precision_cannot_hold_are_refused(
+    weight: float, project: Project, refuses: Callable[..., str]
+) -> None:
+    coefficients = np.array([[weight, 1.0], [0.0, 0.0]])
+    assert "data/model.safetensors: a weight is beyond" in refuses(lambda: stored(coefficients, np.zeros(1)))
+
+
+def test_a_weight_of_zero_and_the_smallest_and_largest_are_kept(project: Project) -> None:
+    coefficients = np.array([[0.0, 1e-44], [3e38, -3e38], [0.0, 0.0]])
+    assert stored(coefficients, np.zeros(2))[:-1] == pytest.approx(coefficients[:-1], rel=0.1)
+
+
+def test_the_same_model_has_the_same_bytes(project: Project) -> None:
+    coefficients = np.arange(8.0).reshape(4, 2)
+    bytes_of = []
+    for evidence in ({"solver": "adam", "ridge": 0.1}, {"ridge": 0.1, "solver": "adam"}):
+        with Outputs("train") as outputs:
+            outputs.model("model.safetensors", coefficients, np.zeros(3), **evidence)
+        bytes_of.append((project.data / "model.safetensors").read_bytes())
+    assert bytes_of[0] == bytes_of[1]
+    assert load_file(project.data / "model.safetensors")["weight"].tolist() == [[0, 2, 4], [1, 3, 5]]

@@ -1,0 +1,200 @@
+"""Formulas: the factors of R and statsmodels, and nothing that is code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import formulaic
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from stages.errors import InputError
+from stages.trials import formula
+from stages.trials.design import Design, learn
+from tests.test_tables import asked, coded, one_line, refused
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> Path:
+    """60 trials of three days, written day by day in turn, so that the days are interleaved."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "contrast": rng.random(60).round(4) + 0.1,
+            "side": rng.choice(["left", "right"], 60),
+            "rule": rng.integers(1, 4, 60),
+            "day": np.arange(60) % 3,
+            "choice": rng.integers(0, 2, 60),
+        }
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    return tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "choice ~ contrast * side + C(rule)",
+        "~ contrast + I(contrast**2) + log(contrast):side",
+        "poly(contrast, 3) + bs(contrast, df=5)",
+        "center(contrast) + scale(rule) + sqrt(contrast) + abs(rule - 2)",
+        "C(side, Treatment('right')) * C(rule, Sum)",
+        "(contrast + side + rule) ** 2 - contrast:rule",
+        "choice ~ contrast / side",
+    ],
+)
+def test_factors_are_those_of_formulaic(text: str, trials: Path) -> None:
+    table = pd.read_csv(trials)
+    expected = formulaic.Formula(text.rpartition("~")[2]).get_model_matrix(
+        table, context={"sqrt": np.sqrt, "abs": np.abs}
+    )
+    names, factors, _ = coded(trials, response="choice", formula=text)
+    assert names == list(expected.columns[1:])
+    np.testing.assert_allclose(factors, expected.to_numpy(float)[:, 1:], rtol=1e-12)
+
+
+def test_a_lag_is_the_row_before_in_the_same_group(trials: Path) -> None:
+    table = pd.read_csv(trials)
+    past = table.groupby("day")
+    names, factors, responses = coded(
+        trials,
+        response="choice",
+        group="day",
+        formula="choice ~ contrast + lag(choice) + lags(side, 2) + C(lag(rule, 3))",
+    )
+    assert names == [
+        *("contrast", "lag(choice, 1)", "lag(side, 1)[T.right]", "lag(side, 2)[T.right]"),
+        *("C(lag(rule, 3))[T.2]", "C(lag(rule, 3))[T.3]"),
+    ]  # fmt: skip
+    complete = past.cumcount() >= 3
+    expected = pd.DataFrame(
+        {
+            "contrast": table.contrast,
+            "choice": past.choice.shift(1),
+            "side1": past.side.shift(1) == "right",
+            "side2": past.side.shift(2) == "right",
+            "rule2": past.rule.shift(3) == 2,
+            "rule3": past.rule.shift(3) == 3,
+        }
+    )[complete]
+    np.testing.assert_array_equal(factors, expected.to_numpy(float))
+    np.testing.assert_array_equal(responses[:, 0], table.choice[complete] == 1)
+
+
+def test_a_lag_reaches_back_over_rows_that_are_not_taken(trials: Path) -> None:
+    table = pd.read_csv(trials)
+    _, factors, _ = coded(trials, response="choice", formula="lag(contrast, 1)", where="side == 'left'")
+    expected = table.contrast.shift(1)[(table.side == "left") & (table.index > 0)]
+    np.testing.assert_array_equal(factors[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    "text", ["poly(contrast, 2) + bs(contrast, df=4) + scale(rule) + C(rule)*side", "contrast:side + lag(choice, 1)"]
+)
+def test_other_trials_are_coded_alike_and_rows_that_lack_a_value_stay_empty(text: str, trials: Path) -> None:
+    learned = learn(asked(response="choice", formula=text, group="day"), trials).design
+    design = Design.model_validate_json(learned.model_dump_json())  # as data/trials.json keeps it
+    whole = np.concatenate([block.factors for block in design.blocks(design.layout.open(trials), [])])
+    table = pd.read_csv(trials).iloc[10:35].drop(columns="choice" if "choice" not in text else [])
+    table.loc[12, "contrast"] = np.nan
+    table.to_csv(trials.with_name("new.csv"), index=False)
+    new = design.layout.open(trials.with_name("new.csv"))
+    (block,) = design.blocks(new, [])
+    assert len(block.factors) == 25
+    is_missing: NDArray[np.bool_] = np.isnan(block.factors).all(axis=1)
+    np.testing.assert_array_equal(is_missing, block.missing["contrast"] | block.missing.get("lag(choice, 1)", False))
+    assert is_missing[2]
+    np.testing.assert_allclose(block.factors[~is_missing], whole[10:35][~is_missing], rtol=1e-12)
+
+
+def test_a_category_that_the_study_lacks_is_refused(trials: Path) -> None:
+    design = learn(asked(response="choice", formula="C(rule) + side"), trials).design
+    for column, value in (("rule", 7), ("side", "up")):
+        table = pd.read_csv(trials)
+        table.loc[3, column] = value
+        table.to_csv(trials.with_name("new.csv"), index=False)
+        with pytest.raises(InputError, match=f"do not have: .*{value}"):
+            list(design.blocks(design.layout.open(trials.with_name("new.csv")), []))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{contrast}",
+        "{__import__('os').system('touch /tmp/pwned')}",
+        "contrast + `contrast`.__class__",
+        "log(contrast).mean()",
+        "np.log(contrast)",
+        "exp(__import__('os'))",
+        "I(contrast.values)",
+        "I([c for c in contrast])",
+        "I(lambda: 1)",
+        "log(contrast if 1 else 2)",
+        "eval('1')",
+        "open(contrast)",
+        "C(side, contr.treatment)",
+        "C(side, open('x'))",
+        "poly(contrast, degree=__import__('os'))",
+        "poly(*contrast)",
+        "bs(contrast, **{'df': 3})",
+        "hashed(side)",
+        "Q('side')",
+        "I(9**9**9)",
+        "I(f'{contrast}')",
+        "contrast | side",
+        "[contrast ~ side]",
+        "contrast %in% side",
+        "'side'",
+        "(contrast + side) ** 1000000000",
+        "lag(contrast, 0)",
+        "lag(contrast, 100000)",
+        "log(lags(contrast, 2))",
+        "lag(log(contrast), 1)",
+        "lag(contrast, side)",
+        "lag(nothing, 1)",
+        "contrast + choice",
+        "I(choice)",
+        "side ~ contrast",
+        "choice ~ contrast ~ side",
+        "contrast - 1",
+        "0 + contrast",
+        "1",
+        "contrast +",
+        "log(side)",
+        "log(contrast - 5)",
+        "contrst",
+        "I(" + "-" * 5000 + "contrast)",
+        "(" * 3000,
+    ],
+)
+def test_whatever_is_no_formula_is_refused_in_one_line(text: str, trials: Path) -> None:
+    assert len(refused(trials, response="choice", formula=text)) < 400
+    assert not Path("/tmp/pwned").exists()
+
+
+def test_the_point_stands_for_every_column(trials: Path) -> None:
+    names, _, _ = coded(trials, response="choice", group="day", formula="choice ~ . + contrast:side")
+    assert names[:3] == ["contrast", "side[T.right]", "rule"]
+
+
+@given(st.text("abxy~+-*:/^()[]{}`'\"., 0123456789lagIC\\\n", max_size=25))
+def test_any_text_is_a_formula_or_refused_in_one_line(text: str) -> None:
+    def parse() -> None:
+        assert set(formula.parse(text, ["x", "y", "a b"], ["x", "a b"], ["y"]).columns) <= {"x", "a b"}
+
+    assert one_line(parse)
+
+
+def test_names_with_blanks_and_of_functions_are_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a b": rng.random(20), "lag": rng.random(20), "y": np.arange(20) % 2})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    keys: dict[str, Any] = {"response": "y", "formula": "log(`a b`) + `a b`:lag + lag(`a b`, 1)"}
+    _, factors, _ = coded(tmp_path / "t.csv", **keys)
+    expected = np.column_stack([np.log(table["a b"]), table["a b"].shift(1), table["a b"] * table.lag])[1:]
+    np.testing.assert_allclose(factors, expected)

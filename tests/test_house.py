@@ -1,0 +1,180 @@
+"""The house: who may import whom, that dvc.yaml names what a stage imports, and that its parts stay small.
+
+All is found in the source, by its syntax, but for what importing a stage costs.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, STAGES
+
+PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may import
+    "adam": {"compute"},
+    "asymptotics": set(),
+    "compute": set(),
+    "exact": {"compute"},
+    "inference": {"asymptotics", "compute", "exact"},
+    "psychometric": set(),
+    "scores": {"psychometric"},
+}
+PACKAGES = {"numpy", "scipy", "torch", "threadpoolctl", "tqdm"}  # that hdlogit may import
+FILES = {"csv", "io", "json", "pathlib", "shutil", "tempfile"}  # of the standard library, and hdlogit knows no files
+
+# Not yet rebuilt; each leaves this list with its rebuilding.
+IMPORTS_UPWARDS = {"hdlogit/compute/processes.py"}
+TOO_LONG = {"hdlogit/exact/solver.py", "hdlogit/inference/infer.py"}
+
+
+def sources(*folders: str) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def file_of(module: str) -> str | None:
+    """The file of a module of ours, relative to ROOT."""
+    path = module.replace(".", "/")
+    return next((name for name in (f"{path}.py", f"{path}/__init__.py") if (ROOT / name).is_file()), None)
+
+
+@cache
+def syntax(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text())
+
+
+@cache
+def imported(file: str) -> frozenset[str]:
+    """The modules that a file names in imports, at its top or inside functions, but for types only."""
+    names, left = set[str](), list[ast.AST]([syntax(file)])
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        left += ast.iter_child_nodes(node)
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if file_of(name)}
+            names |= modules or {str(node.module)}
+            names |= {str(node.module)} if inner - modules else set()
+    return frozenset(names)
+
+
+def neighbours(file: str) -> set[str]:
+    """Our files that a file imports."""
+    return {found for module in imported(file) if (found := file_of(module))}
+
+
+def reached(file: str, seen: set[str]) -> set[str]:
+    """Our files that run when `file` is imported and all its functions are called; with the packages they are in."""
+    if file not in seen:
+        seen.add(file)
+        parents = {str(parent / "__init__.py") for parent in Path(file).parents}
+        for other in neighbours(file) | {name for name in parents if (ROOT / name).is_file()}:
+            reached(other, seen)
+    return seen
+
+
+# --- imports
+
+
+def test_imports_have_no_circles() -> None:
+    TopologicalSorter({file: neighbours(file) for file in sources("hdlogit", "stages")}).prepare()
+
+
+def test_every_room_is_known() -> None:
+    assert {file.split("/")[1] for file in sources("hdlogit")} - {"__init__.py"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("file", [file for file in sources("hdlogit") if file not in IMPORTS_UPWARDS])
+def test_mathematics_imports_its_own_packages_and_the_rooms_below(file: str) -> None:
+    room = file.split("/")[1]
+    ours = {module.split(".")[1] for module in imported(file) if module.startswith("hdlogit.")}
+    assert file == "hdlogit/__init__.py" or ours <= ROOMS[room] | {room}
+    others = {module.split(".")[0] for module in imported(file)} - {"hdlogit"}
+    assert others - sys.stdlib_module_names <= PACKAGES
+    assert others.isdisjoint(FILES)
+    calls = [node.func for node in ast.walk(syntax(file)) if isinstance(node, ast.Call)]
+    assert "open" not in {call.id for call in calls if isinstance(call, ast.Name)}
+
+
+@pytest.mark.parametrize("file", sources("stages"))
+def test_stages_import_mathematics_room_by_room_and_nothing_above_them(file: str) -> None:
+    assert "hdlogit" not in imported(file)  # what it exports comes from rooms that dvc.yaml would not see
+    assert {module.split(".")[0] for module in imported(file)}.isdisjoint({"tests", "comparisons", "benchmarks"})
+
+
+# --- dvc.yaml
+
+
+def dependency(file: str) -> str:
+    """What names a file in dvc.yaml: a room, or a file outside all rooms."""
+    return "/".join(file.split("/")[:2])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_other(stage: str) -> None:
+    """Code of the same room as what is imported counts with it."""
+    declared = [name for name in PIPELINE["stages"][stage]["deps"] if not name.startswith("data/")]
+    needed = {dependency(file) for file in reached(f"stages/{stage}.py", set())}
+    assert declared == sorted(needed)
+
+
+def test_the_pipeline_has_these_stages() -> None:
+    assert list(PIPELINE["stages"]) == list(STAGES)
+
+
+# --- what importing costs
+
+
+def test_an_import_brings_torch_and_scipy_only_where_they_are_needed() -> None:
+    """In one process, those first that need the least."""
+    script = """
+import importlib, sys
+for names, may in (
+    ("hdlogit hdlogit.psychometric.simulation hdlogit.scores.calibration hdlogit.scores.recovery", set()),
+    ("hdlogit.compute.threads stages.simulate stages.ridge stages.evaluate stages.plot", set()),
+    ("stages.train hdlogit.adam.training", {"torch"}),
+):
+    for name in names.split():
+        importlib.import_module(name)
+        brought = {"torch", "scipy"} & sys.modules.keys()
+        assert brought <= may, f"{name} imports {brought - may}"
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_planning_and_inference_come_without_torch() -> None:
+    script = "import sys, hdlogit.inference.infer, stages.plan; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+# --- sizes
+
+
+LONGEST_FILE, LONGEST_FUNCTION = 300, 60  # lines
+
+
+def test_files_and_functions_are_short() -> None:
+    code = [file for file in sources("hdlogit", "stages", "comparisons", "benchmarks") if file not in TOO_LONG]
+    lengths = {file: len((ROOT / file).read_text().splitlines()) for file in code}
+    assert {file: lines for file, lines in lengths.items() if lines > LONGEST_FILE} == {}
+    functions = {
+        f"{file}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for file in code
+        for node in ast.walk(syntax(file))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert {name: lines for name, lines in functions.items() if lines > LONGEST_FUNCTION} == {}

@@ -1,0 +1,142 @@
+"""`python -m stages.new`: a file becomes a study that DVC can run, at once or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages import new
+from stages.parameters import read_study
+from tests.conftest import ROOT, Project, copy_code
+
+RAT = ROOT / "studies" / "rat"
+
+
+@pytest.fixture(scope="module")
+def pristine_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("new") / "project"
+    copy_code(folder)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "contrast": rng.normal(size=300),
+            "who": rng.choice(["anna b", "bert"], 300),
+            "choice": rng.integers(0, 2, 300),
+        }
+    )
+    table.to_csv(folder.parent / "trials of mine.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def project(pristine_project: Path, tmp_path: Path) -> Project:
+    shutil.copy(pristine_project.parent / "trials of mine.csv", tmp_path)
+    return Project(Path(shutil.copytree(pristine_project, tmp_path / "project")))
+
+
+def make(project: Project, *options: str, study: str = "studies/mine", response: str = "choice") -> Any:
+    trials = str(project.folder.parent / "trials of mine.csv")
+    return project.run("python", "-m", "stages.new", study, trials, "--response", response, *options)
+
+
+def test_a_study_runs_and_keeps_the_trials(project: Project) -> None:
+    original = (project.folder.parent / "trials of mine.csv").read_bytes()
+    made = make(project, "--group", "who", "--formula", "~ contrast + lag(choice, 1)")
+    assert made.returncode == 0, made.stderr
+    assert "git add studies/mine" in made.stdout
+    folder = project.folder / "studies" / "mine"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [".gitignore", "data", "dvc.yaml", "params.yaml", "trials of mine.csv", "trials of mine.csv.dvc"]
+    )
+    ran = project.run("dvc", "repro", "studies/mine/dvc.yaml:train")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Running stage 'studies/mine/dvc.yaml:prepare'" in ran.stdout
+    assert json.loads((folder / "data" / "trials.json").read_text())["factors"] == ["contrast", "lag(choice, 1)"]
+    assert (folder / "data" / "model.safetensors").exists()
+    assert (folder / "trials of mine.csv").read_bytes() == original
+    assert make(project).returncode == 1
+    assert (folder / "trials of mine.csv").read_bytes() == original
+    again = project.run("dvc", "repro", "studies/mine/dvc.yaml:train")
+    assert "Running stage" not in again.stdout
+    assert (
+        not project.run("git", "status", "--short", "--", "dvc.yaml", "params.yaml")
+        .stdout.replace("?? ", "")
+        .strip("dvc.yamlprs\n")
+    )
+
+
+def test_each_observer_alone(project: Project) -> None:
+    made = make(project, "--by", "who")
+    assert made.returncode == 0, made.stderr
+    folder = project.folder / "studies" / "mine"
+    parts = {path.parent.name: read_study(path).prepare for path in folder.glob("*/params.yaml")}
+    assert {name: part.where for name, part in parts.items()} == {
+        "who-anna-b": "who == 'anna b'",
+        "who-bert": "who == 'bert'",
+    }
+    ran = project.run("dvc", "repro", *(f"studies/mine/{name}/dvc.yaml:prepare" for name in parts))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    used = [json.loads((folder / name / "data" / "trials.json").read_text())["trials"]["used"] for name in parts]
+    assert sum(used) == 300
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "said"),
+    [
+        ([], {"study": "/tmp/elsewhere"}, "is not below"),
+        ([], {"response": "choise"}, "the nearest is choice"),
+        (["--group", "whom"], {}, "the nearest is who"),
+        (["--formula", "{1}"], {}, "is not allowed"),
+        (["--held-out", "2"], {}, "held_out = 2.0, but it must be"),
+        (["--by", "contrast"], {}, "two values of contrast"),
+        ([], {"study": "studies/rat"}, "exists already"),
+    ],
+)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    options: list[str], keys: dict[str, str], said: str, project: Project
+) -> None:
+    before = sorted(project.folder.rglob("studies/*"))
+    refused = make(project, *options, **keys)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: ")
+    assert said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert sorted(project.folder.rglob("studies/*")) == before
+
+
+def test_without_git_a_study_runs_as_well(project: Project) -> None:
+    shutil.rmtree(project.folder / ".git")
+    made = make(project)
+    assert made.returncode == 0, made.stderr
+    ran = project.run("dvc", "repro", "studies/mine/dvc.yaml:prepare")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_example_is_as_new_would_make_it() -> None:
+    prepare = read_study(RAT / "params.yaml").prepare
+    assert (RAT / "params.yaml").read_text() == new.parameters(prepare)
+    assert (RAT / "dvc.yaml").read_text() == new.pipeline("trials.csv", "../..")
+
+
+def test_every_key_of_a_study_has_a_comment() -> None:
+    prepare = read_study(RAT / "params.yaml").prepare
+    assert list(new.COMMENTS) == list(prepare.model_dump())
+    lines = [line for line in new.parameters(prepare).splitlines() if line.startswith("  ")]
+    assert all("#" in line for line in lines)
+
+
+def test_a_study_s_stages_depend_on_the_code_that_the_simulation_s_depend_on() -> None:
+    root, study = (yaml.safe_load((folder / "dvc.yaml").read_text())["stages"] for folder in (ROOT, RAT))
+    for name in ("ridge", "train", "evaluate", "plot"):
+        code = {dep for dep in root[name]["deps"] if not dep.startswith("data/")}
+        assert {dep.removeprefix("../../") for dep in study[name]["deps"] if dep.startswith("../")} == code
+        assert study[name]["outs"] == root[name]["outs"]

@@ -1,0 +1,385 @@
+"""Files of trials: a file gives the arrays that it means, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from stages.errors import InputError
+from stages.parameters import Prepare
+from stages.trials import where
+from stages.trials.checks import hold_out, moments, repeats, undetermined
+from stages.trials.design import learn, usable
+from stages.trials.files import open_table
+
+DEFAULTS: dict[str, Any] = {
+    "trials": "t.csv",
+    "response": "choice=right",
+    "means": "choice",
+    "missing": "drop",
+    "standardise": False,
+    "held_out": 0.0,
+    "held_out_by": "trial",
+    "seed": 1973,
+    **dict.fromkeys(("formula", "group", "where", "trial", "position", "value", "intervals")),
+}
+
+
+def asked(**keys: Any) -> Prepare:
+    return Prepare.model_validate(DEFAULTS | keys)
+
+
+def coded(path: Path, **keys: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names, factors and responses of the usable trials."""
+    found = learn(asked(**keys), path)
+    factors, responses = [], []
+    for block in found.design.blocks(found.table, found.also):
+        rows, _ = usable(found, block.missing, block.also)
+        factors.append(block.factors[rows])
+        responses.append(np.column_stack([r.code(block.also) == 1 for r in found.design.responses])[rows])
+    return found.design.names, np.concatenate(factors), np.concatenate(responses)
+
+
+def refused(path: Path, **keys: Any) -> str:
+    with pytest.raises(InputError) as error:
+        coded(path, **keys)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def one_line(call: Callable[[], object]) -> bool:
+    """Whether a call ends well or is refused in one printable line."""
+    try:
+        call()
+    except InputError as error:
+        return str(error).isprintable()
+    return True
+
+
+def frame(n: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "contrast": rng.normal(size=n).round(3),
+            "rule": rng.choice(["a", "b", "c"], n),
+            "choice": rng.choice(["left", "right"], n),
+        }
+    )
+
+
+def r_write_csv(table: pd.DataFrame, path: Path) -> None:
+    """R: quoted text, quoted row names without a name of their own, NA."""
+    table.set_axis([str(i + 1) for i in range(len(table))]).to_csv(
+        path, quoting=csv.QUOTE_NONNUMERIC, na_rep="NA", index_label=""
+    )
+
+
+def r_write_csv2(table: pd.DataFrame, path: Path) -> None:
+    """R in Europe: semicolons, decimal commas."""
+    table.to_csv(path, sep=";", decimal=",", index=False, quoting=csv.QUOTE_NONNUMERIC, na_rep="NA")
+
+
+def r_write_table(table: pd.DataFrame, path: Path) -> None:
+    """R: blanks, and a header without a name for the row names."""
+    text = table.set_axis([str(i + 1) for i in range(len(table))]).to_csv(sep=" ", quoting=csv.QUOTE_NONNUMERIC)
+    path.write_text(text.replace('"" ', "", 1))
+
+
+def excel(table: pd.DataFrame, path: Path) -> None:
+    """Excel: a byte-order mark, CRLF, rows of commas and blank lines at the end."""
+    path.write_bytes(table.to_csv(index=False).replace("\n", "\r\n").encode("utf-8-sig") + b",,\r\n\r\n\r\n")
+
+
+def excel_unicode(table: pd.DataFrame, path: Path) -> None:
+    path.write_bytes(table.to_csv(index=False, sep="\t").encode("utf-16"))
+
+
+def spaced(table: pd.DataFrame, path: Path) -> None:
+    path.write_text(table.to_csv(index=False).replace(",", " , "))
+
+
+def npz(table: pd.DataFrame, path: Path) -> None:
+    np.savez(path, **{name: table[name].to_numpy(str if table[name].dtype.kind != "f" else float) for name in table})
+
+
+def categories(table: pd.DataFrame, path: Path) -> None:
+    table.astype({"rule": "category"}).to_parquet(path)
+
+
+WRITERS: list[tuple[Callable[[pd.DataFrame, Path], Any], str]] = [
+    (lambda table, path: table.to_csv(path, index=False), "csv"),
+    (lambda table, path: table.to_csv(path), "csv"),  # with pandas' index
+    (lambda table, path: table.to_csv(path, sep="\t", index=False), "tsv"),
+    (r_write_csv, "csv"),
+    (r_write_csv2, "csv"),
+    (r_write_table, "txt"),
+    (excel, "csv"),
+    (excel_unicode, "txt"),
+    (spaced, "csv"),
+    (lambda table, path: table.to_parquet(path, index=False), "parquet"),
+    (categories, "parquet"),
+    (lambda table, path: pa.feather.write_feather(pa.Table.from_pandas(table), path), "feather"),
+    (npz, "npz"),
+]
+
+
+@pytest.mark.parametrize(("write", "ending"), WRITERS)
+def test_every_writer_s_file_gives_the_same_arrays(write: Any, ending: str, tmp_path: Path) -> None:
+    table, path = frame(), tmp_path / f"t.{ending}"
+    write(table, path)
+    names, factors, responses = coded(path)
+    assert names == ["contrast", "rule[T.b]", "rule[T.c]"]
+    np.testing.assert_array_equal(factors[:, 0], table["contrast"])
+    np.testing.assert_array_equal(factors[:, 1:], pd.get_dummies(table["rule"]).to_numpy()[:, 1:])
+    np.testing.assert_array_equal(responses[:, 0], table["choice"] == "right")
+
+
+def test_an_array_has_its_columns_by_number(tmp_path: Path) -> None:
+    array = np.column_stack([np.arange(6.0), [0, 1, 0, 1, 1, 0]])
+    np.save(tmp_path / "t.npy", array)
+    names, factors, responses = coded(tmp_path / "t.npy", response="1")
+    assert names == ["0"]
+    np.testing.assert_array_equal(factors[:, 0], array[:, 0])
+    np.testing.assert_array_equal(responses[:, 0], array[:, 1] == 1)
+
+
+@pytest.mark.parametrize("word", ["NA", "", "NaN", "null", "N/A", "<NA>"])
+def test_a_missing_value_leaves_out_its_trial_whatever_the_word(word: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"x,choice\n1,left\n{word},right\n2,{word}\n3,right\n")
+    _, factors, responses = coded(tmp_path / "t.csv")
+    np.testing.assert_array_equal(factors[:, 0], [1, 3])
+    np.testing.assert_array_equal(responses[:, 0], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "said"),
+    [
+        ("x,choice\n1,left\n2\n", {}, "line 3: 1 values where the first line names 2 columns"),
+        ("x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n", {}, "line 21: x is 'abc', but 18 of its values are"),
+        ("x,x,choice\n1,2,left\n", {}, "'x' stands there twice"),
+        ("1,2\n3,4\n", {}, "must name the columns"),
+        ("x,choice\n", {}, "holds no trials"),
+        ("", {}, "holds no trials"),
+        ("x,choice\n1,left\n2,left\n", {}, "holds only 'left'"),
+        ("x,choice\n1,left\n2,up\n3,right\n", {}, "more than two values: 'left', 'right', 'up'"),
+        ("x,choice\n1,left\n2,right\n", {"response": "choice"}, "which is yes? choice=left or choice=right"),
+        ("x,choice\n1,left\n2,right\n", {"response": "choice=rigth"}, "the nearest is right"),
+        ("x,choice\n1,left\n2,right\n", {"response": "choise"}, "the nearest is choice"),
+        ("x,choice\n1,left\n2,right\n", {"group": "X"}, "the nearest is x"),
+        ("x,choice\n1,left\n2,right\n", {"where": "x > 5"}, "no row fulfils where"),
+        ("choice\tid\nleft\ta\nright\ta\n", {}, "holds no factor"),
+        ("x,choice\n1,left\n1e999,right\n", {}, "line 3: x is inf; it must be finite"),
+        ("x,choice,o\n1,left,hit\n1,right,hit\n", {"response": "o"}, "holds only 'hit'"),
+        ("x,o\n1,hit\n1,false alarm\n", {"response": "o"}, "every response was the same"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, keys: dict[str, Any], said: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert said in refused(tmp_path / "t.csv", **keys)
+
+
+def test_bytes_of_another_encoding_are_read_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("größe,choice\n1,left\n2,right\n".encode("cp1252"))
+    assert coded(path)[0] == ["größe"]
+    path.write_bytes(b"x,choice\n" + b"1,left\n" * 40000 + b"2,r\xffght\n")
+    assert "line 40002 is not UTF-8 text" in refused(path)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather", "npy", "npz", "csv", "xlsx"])
+def test_a_file_that_is_not_what_its_ending_says_is_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{ending}"
+    path.write_bytes(b"PK\x03\x04\0\0 not a table")
+    assert str(path) in refused(path)
+    assert "No such file" in refused(tmp_path / f"absent.{ending}") if ending != "xlsx" else True
+
+
+def test_numbers_words_and_truth_values_may_be_the_response(tmp_path: Path) -> None:
+    for values, response in ((("0", "1"), "y"), (("false", "TRUE"), "y"), (("1", "2"), "y=2"), (("2.0", "7"), "y=7.0")):
+        (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i},{values[i % 2]}\n" for i in range(6)))
+        np.testing.assert_array_equal(coded(tmp_path / "t.csv", response=response)[2][:, 0], np.arange(6) % 2 == 1)
+
+
+def test_outcomes_tell_the_response_and_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,o\n1,hit\n2,Miss\n3,false_alarm\n4,correct rejection\n")
+    names, factors, responses = coded(tmp_path / "t.csv", response="o")
+    assert names == ["x", "signal"]
+    np.testing.assert_array_equal(factors[:, 1], [1, 1, 0, 0])
+    np.testing.assert_array_equal(responses[:, 0], [True, False, True, False])
+
+
+def test_several_response_columns_are_classes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,a,b\n1,0,u\n2,1,v\n3,1,u\n")
+    _, _, responses = coded(tmp_path / "t.csv", response=["a", "b=v"])
+    np.testing.assert_array_equal(responses, [[False, False], [True, True], [True, False]])
+
+
+def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(12, 2, 3))  # trial, interval, position
+    second = rng.random(12) < 0.5
+    wide = pd.DataFrame({f"p{j}_{i + 1}": values[:, i, j] for i in range(2) for j in range(3)})
+    wide["second"] = second.astype(int)
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    rows = [
+        {"t": t, "i": i + 1, "p": f"p{j}", "v": values[t, i, j], "chosen": int(second[t] == (i == 1)), "day": t // 5}
+        for t in range(12) for i in range(2) for j in range(3)
+    ]  # fmt: skip
+    long = pd.DataFrame(rows).sample(frac=1, random_state=1)
+    long.to_parquet(tmp_path / "long.parquet")
+    keys = {"trial": "t", "position": "p", "value": "v", "intervals": "i", "group": "day"}
+    _, from_wide, chosen = coded(tmp_path / "wide.csv", response="second", intervals=["_1", "_2"])
+    found = learn(asked(response="chosen", **keys), tmp_path / "long.parquet")
+    names, from_long, responses = coded(tmp_path / "long.parquet", response="chosen", **keys)
+    order = [found.table.whole(["t"]).column(0).to_pylist().index(str(t)) for t in range(12)]
+    assert names == ["v[p0]", "v[p1]", "v[p2]"]
+    np.testing.assert_allclose(from_wide, values[:, 1] - values[:, 0])
+    np.testing.assert_array_equal(from_long[order], values[:, 1] - values[:, 0])
+    np.testing.assert_array_equal(chosen[:, 0], second)
+    np.testing.assert_array_equal(responses[order, 0], second)
+    long.iloc[1:].to_parquet(tmp_path / "short.parquet")
+    assert "has 5 values; it must have 6" in refused(tmp_path / "short.parquet", response="chosen", **keys)
+    pd.concat([long, long.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
+    assert "row 73: trial" in refused(tmp_path / "twice.parquet", response="chosen", **keys)
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("x > 1 and rule == 'a'", lambda t: (t.x > 1) & (t.rule == "a")),
+        ("not (x > 1) or rule in ('b', 'c')", lambda t: (t.x <= 1) | t.rule.isin(["b", "c"])),
+        ("0 < x <= 2", lambda t: (t.x > 0) & (t.x <= 2)),
+        ("rule != 'a' and x != -1", lambda t: t.rule.notna() & (t.rule != "a") & t.x.notna() & (t.x != -1)),
+        ("`a name` == True", lambda t: t["a name"]),
+        ("x not in [1, 2]", lambda t: t.x.notna() & ~t.x.isin([1, 2])),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str, tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "x": [1.0, 2, 3, np.nan, -1, 0],
+            "rule": ["a", "b", None, "a", "c", "a"],
+            "a name": [True, False, True, True, False, True],
+        }
+    )
+    path = tmp_path / f"t.{ending}"
+    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    take = where.parse(condition)
+    taken = np.concatenate([take(batch) for batch in open_table(path).batches(take.columns)])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(taken, expected(table).to_numpy(bool))
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "x", "x == y.z", "x +", "(lambda: 1)() == 1", "x == [1]", "f'{x}' == 1", "x is 1", ""]
+)
+def test_where_is_no_code(text: str) -> None:
+    with pytest.raises(InputError, match="where = "):
+        where.parse(text)
+
+
+@given(st.text(max_size=30))
+def test_any_condition_is_read_or_refused_in_one_line(text: str) -> None:
+    assert one_line(lambda: where.parse(text))
+
+
+cell = st.text("0123456789.,-eE abNA\"'\n\r;\tée\0", max_size=6) | st.sampled_from(["1", "0.5", "left", "NA", ""])
+
+
+@given(
+    rows=st.lists(st.lists(cell, min_size=1, max_size=4), min_size=0, max_size=6),
+    header=st.lists(st.sampled_from(["x", "choice", "rule", "", "x", "a b", '"']), max_size=4),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    raw=st.booleans(),
+    delimiter=st.sampled_from(",;\t"),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_any_file_gives_arrays_or_one_line(
+    rows: list[list[str]], header: list[str], end: str, raw: bool, delimiter: str, tmp_path: Path
+) -> None:
+    text = io.StringIO(newline="")
+    if raw:
+        text.write(end.join(delimiter.join(row) for row in [header, *rows]))
+    else:
+        csv.writer(text, lineterminator=end, delimiter=delimiter).writerows([header, *rows])
+    (tmp_path / "t.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
+
+    def read() -> None:
+        _, factors, responses = coded(tmp_path / "t.csv", response="choice=1")
+        assert len(factors) == len(responses)
+        assert np.isfinite(factors).all()
+
+    assert one_line(read)
+
+
+@given(content=st.binary(max_size=60), ending=st.sampled_from(["csv", "parquet", "feather", "npy", "npz"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_give_one_line(content: bytes, ending: str, tmp_path: Path) -> None:
+    (tmp_path / f"t.{ending}").write_bytes(content)
+    assert refused(tmp_path / f"t.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather", "npz"])
+def test_a_damaged_file_gives_arrays_or_one_line(ending: str, tmp_path: Path) -> None:
+    path, rng = tmp_path / f"t.{ending}", np.random.default_rng(0)
+    {"parquet": frame().to_parquet, "feather": frame().to_feather, "npz": lambda p: npz(frame(), p)}[ending](path)
+    whole = path.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)] if rng.random() < 0.3 else whole)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        assert one_line(lambda: coded(path))
+
+
+def test_factors_that_determine_no_weight_are_named() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal([0, 1e6, 0], size=(200, 3))
+    factors = np.column_stack([x, np.full(200, 7.0), x[:, 1], x[:, 0] + 2 * x[:, 2], rng.normal(size=200)])
+    found = undetermined(moments(np.array_split(factors, 7), 7), list("abcdefg"))
+    assert found == {
+        3: "it is 7 in every trial",
+        4: "it equals b in every trial",
+        5: "it follows from a, c (a linear combination)",
+    }
+    np.testing.assert_allclose(moments([factors], 7).mean, factors.mean(axis=0))
+    np.testing.assert_allclose(moments(np.array_split(factors, 7), 7).sd, factors.std(axis=0), rtol=1e-9)
+
+
+@given(
+    hashes=st.lists(st.integers(0, 60), min_size=1, max_size=60),
+    fraction=st.floats(0, 0.9),
+    by=st.sampled_from(["trial", "group", "last"]),
+    seed=st.integers(0, 9),
+)
+def test_what_is_held_out_is_whole(hashes: list[int], fraction: float, by: str, seed: int) -> None:
+    groups = np.arange(len(hashes)) // 4
+    same, n_repeated = repeats(np.array(hashes))
+    assert n_repeated == len(hashes) - len(set(hashes))
+    test = hold_out(fraction, by, same, groups, seed)
+    np.testing.assert_array_equal(test, hold_out(fraction, by, same, groups, seed))
+    units = groups if by == "group" else same
+    assert not set(units[test]) & set(units[~test])
+    if by == "last" and n_repeated == 0:
+        np.testing.assert_array_equal(np.flatnonzero(test), np.arange(len(hashes))[len(hashes) - test.sum() :])
+    if n_repeated == 0 and by != "group":
+        assert test.sum() == round(fraction * len(hashes))
+
+
+def test_a_parquet_file_that_was_cut_into_row_groups_is_one_table(tmp_path: Path) -> None:
+    table = frame(100)
+    pq.write_table(pa.Table.from_pandas(table), tmp_path / "t.parquet", row_group_size=7)
+    np.testing.assert_array_equal(coded(tmp_path / "t.parquet")[1][:, 0], table["contrast"])
