@@ -53,9 +53,8 @@ def draw_coefficients(
     page: Page, p: Plot, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
 ) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
-    is_bias = [factor == "bias" for factor in coefficients["factor"]]
     table = inferred or coefficients
-    weights, biases = one_class(table, p.class_index), rows(table, is_bias)
+    weights, biases = one_class(table, p.class_index), rows(table, [factor == "bias" for factor in table["factor"]])
     with page("biases") as [ax]:
         fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
     with page("weights", size=(8, 3.8)) as [ax]:
@@ -64,6 +63,7 @@ def draw_coefficients(
     if "true" in coefficients:
         with page("recovery", size=(4.4, 4.4)) as [ax]:
             slope = metrics["recovery"]["weight_slope"]
+            is_bias = [factor == "bias" for factor in coefficients["factor"]]
             fits.recovery(ax, coefficients["true"], coefficients["fitted"], is_bias, slope)
 
 
@@ -154,9 +154,10 @@ def measured(metrics: dict[str, Any]) -> dict[str, float | None]:
 def check_whole(tables: dict[str, Table]) -> None:
     """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
     loss, coefficients, histogram = tables["loss"]["epoch"], tables["coefficients"], tables["histogram"]
+    n_rows = coefficients["factor"].index("bias") + 1 if "bias" in coefficients["factor"] else 0  # of each class
     counts = {
         "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1 if len(loss) > 1 else 1),
-        "coefficients": (coefficients["factor"].count("bias"), max(coefficients["class"]) + 1),
+        "coefficients": (len(coefficients["factor"]), n_rows * len(set(coefficients["class"]))),
         "calibration": (sum(tables["calibration"]["responses"]), sum(histogram["fitted"])),
     }
     for name, (found, wanted) in counts.items():
@@ -168,7 +169,8 @@ def check_whole(tables: dict[str, Table]) -> None:
 
 
 def one_class(table: Table, index: int) -> Table:
-    """The weights of one class."""
+    """The weights of one class; of the first that is there, if that one is left out."""
+    index = index if index in table["class"] else table["class"][0]
     pairs = zip(table["class"], table["factor"], strict=True)
     return rows(table, [k == index and factor != "bias" for k, factor in pairs])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +214,15 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
         labels = re.findall("<!-- (.*) -->", path.read_text())  # what each text says
         assert labels, path
         assert not [label for label in labels if "_" in label and "$" not in label], path
+
+
+def test_where_the_chosen_class_is_left_out_another_is_drawn(
+    drawings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(drawings["lbfgs"], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("coefficients.csv", "inference/coefficients.csv", "inference/classes.csv"):
+        path = tmp_path / "data" / name
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("1,")))
+    plot.main()
+    assert "Weights of class 0" in (tmp_path / "data/figures/forest.svg").read_text()

@@ -46,7 +46,12 @@ def _positive(counts: Numbers) -> list[float]:
     return [max(count, 0.5) for count in counts]
 
 
-def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float] | None) -> None:
+def calibration(
+    ax: Axes,
+    curve: Mapping[str, Numbers],
+    line: tuple[float, float] | None,
+    title: str = "Calibration on held-out trials",
+) -> None:
     """Observed share of "yes" against the predicted probability, on logit axes, where recalibration is a line.
 
     curve: columns predicted, observed, low, high. line: (intercept, slope) of logit(observed) on logit(predicted); None
@@ -59,7 +64,7 @@ def calibration(ax: Axes, curve: Mapping[str, Numbers], line: tuple[float, float
         ends = [edge, 1 - edge]
         fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
         ax.plot(ends, fitted, color=PLAIN, lw=1, label=f"slope {slope:.3f}")
-    _labels(ax, "Calibration on held-out trials")
+    _labels(ax, title)
 
 
 def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: Mapping[str, float | None]) -> None:

@@ -157,7 +157,7 @@ def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
     """Names at the positions 0, 1, … of the x axis, at most so many; numbers say `what` they count on the axis."""
     every = max(1, math.ceil(len(names) / most))
     labels = [named(name, "") for name in names[::every]]
-    long = max(map(len, labels)) > 3 and len(labels) > 6
+    long = sum(map(len, labels)) + len(labels) > 80
     ax.set_xticks(range(0, len(names), every), labels, rotation=90 if long else 0)
     ax.set(xlim=(-0.6, len(names) - 0.4), xlabel=what)
 
