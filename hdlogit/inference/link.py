@@ -136,7 +136,7 @@ def logistic_test(
     [statistic], [found] = _gain(cells, null, fixed)
     if statistic > CLEAR:
         return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
-    p = response(found[None], cells.mean, cells.noise)[0][0]
+    p = np.clip(response(found[None], cells.mean, cells.noise)[0][0], 0.0, 1.0)  # rounding
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         yes = rng.binomial(cells.trials.astype(np.int64), p, (SAMPLES, len(p)))
