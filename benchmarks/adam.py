@@ -1,36 +1,39 @@
-"""Our Adam against the notebook's loop: the same trials, batches and epochs, in one process, one after the other.
+"""Our Adam against the notebook's loop: same trials, batch size and epochs; each alone in a process, in alternation.
 
 The notebook's side is its loop as it stands there: a DataLoader that collates single trials, autograd, BCELoss on a
-sigmoid, torch.optim.Adam, in float64. Both sides start from the same coefficients; their orders of trials differ.
-Also: the two matrix products of one batch, by torch and by NumPy, which is why ours are NumPy's on the CPU.
+sigmoid, torch.optim.Adam, in float64. Both start from the same coefficients; their orders of trials differ.
+Then the parts of our step that are not torch's usual ones, on one core beside those.
 """
 
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from hdlogit.adam.model import LogisticRegression
-from hdlogit.adam.training import Training
+from hdlogit.adam import Training, initial_coefficients
 from hdlogit.psychometric.simulation import draw_notebook_trials, draw_observer
 
 N_TRIALS, N_FACTORS, N_CLASSES, BATCH_SIZE = 10_000, 256, 10, 256
-LEARNING_RATE, BETA1, BETA2, AMSGRAD = 0.005, 0.9, 0.999, True
-NUM_EPOCHS, ROUNDS = 33, 5
+LEARNING_RATE, BETA1, BETA2 = 0.005, 0.9, 0.999
+SEED, NUM_EPOCHS, ROUNDS = 1973, 33, 5
 
 
-def notebook(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
+def notebook(factors: torch.Tensor, responses: torch.Tensor) -> Iterator[float]:
     """Losses of the notebook's loop."""
-    model = start()
+    torch.manual_seed(SEED)
+    model = torch.nn.Linear(N_FACTORS, N_CLASSES, dtype=torch.float64)
     loader = DataLoader(TensorDataset(factors, responses.double()), batch_size=BATCH_SIZE, shuffle=True)
-    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, betas=(BETA1, BETA2), amsgrad=AMSGRAD)
-    criterion, means = torch.nn.BCELoss(reduction="mean"), []
-    for _ in range(NUM_EPOCHS):
+    optimiser = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, betas=(BETA1, BETA2), amsgrad=True)
+    criterion = torch.nn.BCELoss(reduction="mean")
+    while True:
         losses = []
         for x, y in loader:
             loss = criterion(torch.sigmoid(model(x)), y)
@@ -38,78 +41,90 @@ def notebook(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
             loss.backward()
             optimiser.step()
             losses.append(loss.item())
-        means.append(float(np.mean(losses)))
-    return means
+        yield float(np.mean(losses))
 
 
-def ours(factors: torch.Tensor, responses: torch.Tensor) -> list[float]:
+def ours(factors: torch.Tensor, responses: torch.Tensor) -> Iterator[float]:
     """Losses of the pipeline's loop."""
-    training = Training(
-        start(),
-        factors,
-        responses,
-        learning_rate=LEARNING_RATE,
-        beta1=BETA1,
-        beta2=BETA2,
-        amsgrad=AMSGRAD,
-        batch_size=BATCH_SIZE,
-        seed=0,
-    )
-    return list(training.epochs(NUM_EPOCHS))
+    start = initial_coefficients(N_FACTORS, N_CLASSES, SEED)
+    how = {"learning_rate": LEARNING_RATE, "beta1": BETA1, "beta2": BETA2, "batch_size": BATCH_SIZE}
+    return Training(start, factors, responses, amsgrad=True, seed=0, **how).epochs(NUM_EPOCHS + 1)  # type: ignore[arg-type]
 
 
-def start() -> LogisticRegression:
-    torch.manual_seed(1973)
-    return LogisticRegression(N_FACTORS, N_CLASSES, torch.float64, torch.device("cpu"))
-
-
-def seconds(call: Callable[[], object]) -> float:
+def measure(side: Callable[[torch.Tensor, torch.Tensor], Iterator[float]]) -> None:
+    """Print the seconds that NUM_EPOCHS take after a first one, and the last loss."""
+    x, y = np.empty((N_TRIALS, N_FACTORS)), np.empty((N_TRIALS, N_CLASSES), bool)
+    draw_notebook_trials(SEED, draw_observer(SEED, N_FACTORS, N_CLASSES, 1.0, notebook=True), x, y)
+    epochs = side(torch.from_numpy(x), torch.from_numpy(y))
+    next(epochs)
     begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
+    losses = list(islice(epochs, NUM_EPOCHS))
+    print(time.perf_counter() - begin, losses[-1])
 
 
-def products() -> None:
-    """Microseconds of a batch's two products, by each library, at its own number of threads."""
-    x, w = (
-        torch.randn(BATCH_SIZE, N_FACTORS, dtype=torch.float64),
-        torch.randn(N_FACTORS, N_CLASSES, dtype=torch.float64),
-    )
-    z, g = torch.empty(BATCH_SIZE, N_CLASSES, dtype=torch.float64), torch.empty_like(w)
+def parts() -> None:
+    """Microseconds of the two products of a batch and of an update, each as we do it and as torch does."""
+    torch.set_num_threads(1)
+    x = torch.randn(BATCH_SIZE, N_FACTORS + 1, dtype=torch.float64)
+    w = torch.nn.Parameter(torch.randn(N_FACTORS + 1, N_CLASSES, dtype=torch.float64))
+    z, w.grad = x @ w.detach(), torch.randn_like(w)
+    adam = torch.optim.Adam([w], lr=LEARNING_RATE, amsgrad=True, fused=True)
+    adam.step()
+    state = [[w], [w.grad], *([moment] for moment in adam.state[w].values() if moment.dim()), [adam.state[w]["step"]]]
+    how = {"lr": LEARNING_RATE, "beta1": BETA1, "beta2": BETA2, "eps": 1e-8, "weight_decay": 0.0}
 
     def by_torch() -> None:
         torch.mm(x, w, out=z)
-        torch.mm(x.T, z, out=g)
+        torch.mm(x.T, z)
 
     def by_numpy() -> None:
-        np.matmul(x.numpy(), w.numpy(), out=z.numpy())
-        np.matmul(x.T.numpy(), z.numpy(), out=g.numpy())
+        np.matmul(x.numpy(), w.detach().numpy(), out=z.numpy())
+        np.matmul(x.T.numpy(), z.numpy())
 
-    for name, call in (("torch", by_torch), ("NumPy", by_numpy)):
-        times = [seconds(call) for _ in range(2000)]
-        print(f"a batch's two products by {name}: {1e6 * statistics.median(times):.0f} us (median of {len(times)})")
+    def kernel() -> None:
+        torch._fused_adam_(*state, **how, amsgrad=True, maximize=False)  # type: ignore[call-overload]
+
+    sides = {
+        "products: torch": by_torch,
+        "products: NumPy": by_numpy,
+        "Adam(fused).step": adam.step,
+        "_fused_adam_": kernel,
+    }
+    with torch.no_grad():
+        for name, call in sides.items():
+            times = []
+            for _ in range(2000):
+                begin = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - begin)
+            print(f"{name:17} {1e6 * statistics.median(times):4.0f} us (median of {len(times)})")
 
 
 def main() -> None:
-    observer = draw_observer(1973, N_FACTORS, N_CLASSES, 1.0, notebook=True)
-    x, y = np.empty((N_TRIALS, N_FACTORS)), np.empty((N_TRIALS, N_CLASSES), bool)
-    draw_notebook_trials(1973, observer, x, y)
-    factors, responses = torch.from_numpy(x), torch.from_numpy(y)
-
-    size = f"{N_TRIALS} trials, {N_FACTORS} factors, {N_CLASSES} classes"
-    print(f"{size}, {NUM_EPOCHS} epochs, {torch.get_num_threads()} threads")
-    last = [side(factors, responses)[-1] for side in (notebook, ours)]  # also warms both up
-    print(f"loss of the last epoch: notebook {last[0]:.5f}, ours {last[1]:.5f}")
-    if abs(last[1] / last[0] - 1) > 0.02:  # the order of the trials differs, so the losses do, by less than this
-        raise SystemExit("the two sides do not reach the same loss")
-    pairs = [[seconds(lambda side=side: side(factors, responses)) for side in (notebook, ours)] for _ in range(ROUNDS)]  # type: ignore[misc]
-    for name, times in zip(("notebook", "ours"), zip(*pairs, strict=True), strict=True):
+    print(f"{N_TRIALS} trials, {N_FACTORS} factors, {N_CLASSES} classes, {NUM_EPOCHS} epochs")
+    seconds: dict[str, list[float]] = {"notebook": [], "ours": []}
+    last = {}
+    for _ in range(ROUNDS):
+        for name, times in seconds.items():
+            printed = subprocess.run(
+                [sys.executable, "-m", "benchmarks.adam", name], check=True, capture_output=True, text=True
+            ).stdout
+            time_taken, last[name] = map(float, printed.split())
+            times.append(time_taken)
+    if abs(last["ours"] / last["notebook"] - 1) > 0.02:  # the orders of trials differ, so losses do, by less than this
+        raise SystemExit(f"the two sides do not reach the same loss: {last}")
+    for name, times in seconds.items():
         median = statistics.median(times)
         print(f"{name}: {median:.2f} s (median of {ROUNDS}; 513 epochs: {median * 513 / NUM_EPOCHS:.1f} s)")
-    ratios = sorted(theirs / mine for theirs, mine in pairs)
+    ratios = sorted(theirs / mine for theirs, mine in zip(*seconds.values(), strict=True))
     print(f"ratio: {statistics.median(ratios):.1f} times faster (median of pairs; {ratios[0]:.1f} .. {ratios[-1]:.1f})")
-    products()
+    subprocess.run([sys.executable, "-m", "benchmarks.adam", "parts"], check=True)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["parts"]:
+        parts()
+    elif sys.argv[1:]:
+        measure({"notebook": notebook, "ours": ours}[sys.argv[1]])
+    else:
+        main()

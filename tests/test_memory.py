@@ -33,7 +33,7 @@ def peak(call: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-@pytest.fixture(params=[np.float64, np.float32])
+@pytest.fixture(params=["float64", "float32"])
 def drawn(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[Trials, Floats, int]:
@@ -42,7 +42,7 @@ def drawn(
     observer = draw_observer(1, N_FACTORS, N_CLASSES, 0.2, notebook=False)
     with Outputs("simulate") as outputs:
         factors = outputs.array("train/factors.npy", (N_TRIALS, N_FACTORS), request.param)
-        responses = outputs.array("train/responses.npy", (N_TRIALS, N_CLASSES), np.bool_)
+        responses = outputs.array("train/responses.npy", (N_TRIALS, N_CLASSES), "bool")
         with FileRows(factors) as rows:
             took = peak(lambda: draw_trials(1, TRAIN, observer, rows, responses))
     return read_trials("train"), observer, took

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from dvc.utils.serialize import ParseError, parse_yaml
+from dvc.utils.serialize import ParseError, parse_yaml  # type: ignore[import-untyped]  # DVC ships no types
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

@@ -1,154 +1,163 @@
-"""Several processes fit as one; and if one of them dies or hangs, none goes on."""
+"""Several processes fit as one; and if one of them is lost or hangs, none goes on."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from safetensors import safe_open
 
-from hdlogit.exact.coordinates import sampled_rows
-from hdlogit.exact.solver import KEPT
-from tests.conftest import Project
+from hdlogit.exact import fit
 
+PROGRAM = """
+import sys
+import numpy as np
+from stages import launching
+from stages.errors import run
+from hdlogit.exact import fit
 
-def fitted(project: Project) -> np.ndarray:
-    """Weights, and last the largest gradients that the solver reported."""
-    path = project.data / "model.safetensors"
-    with safe_open(path, framework="numpy") as file:
-        evidence = json.loads(file.metadata()["evidence"])
-        return np.column_stack([file.get_tensor("weight"), evidence["max_gradient"]])
+def main():
+    if launching.start("program"):
+        return
+    with launching.processes() as group:
+        factors, responses = np.load("factors.npy", mmap_mode="r"), np.load("responses.npy")
+        kwargs = eval(open("kwargs").read())
+        if "endless" in kwargs:
+            import torch
+            print("under way", flush=True)
+            while True:
+                group.all_reduce_sum(torch.ones(1))
+        found = fit(factors, responses, group=group, **kwargs)
+        np.savez(f"found{group.rank}.npz", coefficients=found.coefficients, loss=found.loss, converged=found.converged)
 
-
-def started(project: Project, count: int, **environment: str) -> list[subprocess.Popen[str]]:
-    """The train stage in so many processes, as torchrun starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, **environment}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "stages.train"],
-            cwd=project.folder,
-            env={**common, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
+run(main)
+"""
 
 
-def files(folder: Path) -> set[Path]:
-    return {path.relative_to(folder) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+def prepare(folder: Path, factors: np.ndarray, responses: np.ndarray, **kwargs: object) -> None:
+    (folder / "program.py").write_text(PROGRAM)
+    (folder / "kwargs").write_text(repr(kwargs))
+    (folder / "tmp").mkdir()
+    np.save(folder / "factors.npy", factors)
+    np.save(folder / "responses.npy", responses)
 
 
-# Trials that the exact fit takes in six blocks, and first on a sample of them: what its processes share is uneven.
-MANY = {"n_trials": 160_000, "n_factors": 16, "n_classes": 30, "n_test_trials": 10}
-
-
-@pytest.mark.parametrize(("solver", "count", "trials"), [("adam", 2, {}), ("lbfgs", 2, MANY), ("lbfgs", 4, MANY)])
-def test_several_processes_give_the_fit_of_one(solver: str, count: int, trials: dict[str, int], copy: Project) -> None:
-    change = {"solver": solver, "num_epochs": 4, "batch_size": 299, "tolerance": "1e-6"}  # one trial is left
-    copy.set(train=change, simulate=trials)
-    assert not trials or copy.stage("simulate").returncode == 0
-    assert copy.stage("train").returncode == 0
-    alone, before = fitted(copy), files(copy.data)
-    (copy.data / "model.safetensors").unlink()
-    running = started(copy, count)
-    outputs = [process.communicate(timeout=60) for process in running]
-    assert [process.returncode for process in running] == [0] * count, outputs
-    np.testing.assert_allclose(fitted(copy), alone, rtol=0, atol=1e-9)
-    assert files(copy.data) == before  # one has written, and nobody has left anything
-    assert [bool(said) for said, _ in outputs] == [True] + [False] * (count - 1)
-
-
-def test_what_is_wrong_with_the_data_is_said_by_several_processes_too(copy: Project) -> None:
-    """Factors that depend on one another make all look at all trials, and one of these is no number."""
-    copy.set(train={"solver": "lbfgs"}, simulate=MANY)
-    assert copy.stage("simulate").returncode == 0
-    factors = np.load(copy.data / "train" / "factors.npy", mmap_mode="r+")
-    factors[:, 1] = factors[:, 0]
-    unseen = set(range(100)) - set(sampled_rows(len(factors), KEPT // MANY["n_classes"]).tolist())
-    factors[min(unseen), 2] = np.nan
-    factors.flush()
-    outputs = [process.communicate(timeout=60) for process in started(copy, 2)]
-    assert outputs[0][1].startswith("error: data/train: factors must be finite numbers")
-    assert outputs[1] == ("", "")
-
-
-ENDLESS: dict[str, dict[str, Any]] = {
-    "adam": {"num_epochs": 1_000_000},
-    "lbfgs": {"solver": "lbfgs", "ridge": "1e-6", "tolerance": "1e-300", "max_iterations": 10**6},
-}
-
-
-@pytest.mark.parametrize("solver", ENDLESS)
-@pytest.mark.parametrize(
-    ("number", "said"),
-    [(signal.SIGKILL, "another one died"), (signal.SIGSTOP, "another one hangs: no answer within 2 seconds")],
-)
-def test_a_process_that_dies_or_hangs_ends_the_others(
-    solver: str, number: signal.Signals, said: str, copy: Project
-) -> None:
-    copy.set(train=ENDLESS[solver])
-    before = (copy.data / "model.safetensors").read_bytes()
-    first, second = started(copy, 2, TRAIN_TIMEOUT="2", UNFINISHED_SECONDS="0")
-    try:
-        under_way, deadline = copy.data / ".unfinished" / "train.npz", time.monotonic() + 30
-        while not under_way.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert under_way.exists()
-        second.send_signal(number)
-        _, errors = first.communicate(timeout=30)
-    finally:
-        for process in (first, second):
-            process.kill()
-            process.communicate()
-    assert first.returncode == 1
-    assert errors.strip().splitlines()[-1] == f"error: train: process 0 says that {said}; no model was written"
-    assert (copy.data / "model.safetensors").read_bytes() == before
-    assert not list((copy.data / ".partial").iterdir())
-
-
-def test_a_launcher_is_no_change_to_dvc(copy: Project) -> None:
-    copy.set(train={"num_epochs": 3})
-    result = copy.run("dvc", "repro", "train", TRAIN_LAUNCHER="torchrun --nproc-per-node 2")
-    assert result.returncode == 0, result.stderr
-    assert "Iteration: 2" in result.stdout
-    assert copy.run("dvc", "repro", "--dry", "train").stdout.count("Running stage") == 0
-
-
-def test_a_launcher_that_fails_is_said_in_one_line(copy: Project) -> None:
-    missing = copy.stage("train", TRAIN_LAUNCHER="torchruin --nproc-per-node 2")
-    assert missing.returncode == 1
-    assert missing.stderr.startswith("error: TRAIN_LAUNCHER = 'torchruin --nproc-per-node 2': ")
-    failing = copy.stage("train", TRAIN_LAUNCHER="false")
-    assert failing.returncode == 1
-    assert "'false' started failed (exit status 1" in failing.stderr
-    assert len(failing.stderr.splitlines()) == 1
-
-
-def test_what_is_launched_ends_with_the_stage(copy: Project) -> None:
-    copy.set(train={"num_epochs": 1_000_000})
-    environment = {**os.environ, "TRAIN_LAUNCHER": f"{sys.executable} -c 'import time; time.sleep(60)'"}
-    stage = subprocess.Popen(
-        [sys.executable, "-c", "from stages import train; train.main()"], cwd=copy.folder, env=environment
+def started(folder: Path, count: int, **environment: str) -> subprocess.Popen[str]:
+    path = f"{folder}{os.pathsep}{Path(__file__).parent.parent}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "program"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(folder / "tmp"), "TRAIN_PROCESSES": str(count)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    children = Path(f"/proc/{stage.pid}/task/{stage.pid}/children")
-    deadline = time.monotonic() + 20
-    while not children.read_text() and time.monotonic() < deadline:
+
+
+def problem(n_trials: int, n_factors: int, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    factors = rng.standard_normal((n_trials, n_factors))
+    weights = rng.standard_normal((n_factors, n_classes))
+    return factors, factors @ weights > rng.logistic(size=(n_trials, n_classes))
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+def test_two_and_three_processes_give_the_fit_of_one(dependent: bool, tmp_path: Path) -> None:
+    """More logits than the sample keeps, in six blocks; where factors depend on one another all look at all trials."""
+    factors, responses = problem(150_000, 20, 32)
+    responses[:, 5] = factors[:, 3] > 0
+    responses[:, 6] = True
+    if dependent:
+        factors[:, 1] = factors[:, 0]
+    alone = fit(factors, responses)
+    for count in (2, 3):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        prepare(folder, factors, responses)
+        process = started(folder, count)
+        assert process.communicate(timeout=60) == ("", "")
+        assert process.returncode == 0
+        for rank in range(count):
+            found = np.load(folder / f"found{rank}.npz")
+            np.testing.assert_allclose(found["coefficients"], alone.coefficients, rtol=0, atol=1e-9)
+            np.testing.assert_allclose(found["loss"], alone.loss, rtol=0, atol=1e-9)
+            assert found["converged"].sum() == 30
+        assert not list((folder / "tmp").iterdir())
+
+
+def test_what_is_wrong_with_the_data_is_reported_in_one_line(tmp_path: Path) -> None:
+    factors, responses = problem(3000, 4, 2)
+    factors[2345, 2] = np.nan
+    prepare(tmp_path, factors, responses)
+    process = started(tmp_path, 2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ValueError: factors must be finite numbers, but that of trial 2345, factor 2 is nan" in errors
+    assert errors.count("ValueError") == 1
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    """Whether this process runs: neither gone nor waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (signal.SIGKILL, "error: a training process was killed by signal 9; no model was written\n"),
+        (signal.SIGSTOP, "error: a training process hangs: no answer within 2 seconds; no model was written\n"),
+    ],
+)
+def test_a_process_that_is_killed_or_stopped_ends_all(
+    rank: int, number: signal.Signals, message: str, tmp_path: Path
+) -> None:
+    prepare(tmp_path, *problem(300, 4, 2), endless=True)
+    process = started(tmp_path, 2, TRAIN_TIMEOUT="2")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "under way\n"
+    time.sleep(0.3)  # the other one as well
+    workers = children(process)
+    os.kill(workers[rank], number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors == message
+    assert not any(alive(worker) for worker in workers)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_processes_end_with_the_one_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+    prepare(tmp_path, *problem(300, 4, 2), endless=True)
+    process = started(tmp_path, 2)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "under way\n"
+    workers = children(process)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    deadline = time.monotonic() + 5
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
-    child = int(children.read_text())
-    stage.terminate()
-    assert stage.wait(timeout=20) == 128 + signal.SIGTERM
-    assert not Path(f"/proc/{child}").exists()
+    assert not any(alive(worker) for worker in workers)
+    if number == signal.SIGTERM:
+        assert process.returncode == 128 + number
+        assert not list((tmp_path / "tmp").iterdir())
+
+
+@pytest.mark.parametrize(("name", "value"), [("TRAIN_PROCESSES", "two"), ("TRAIN_PROCESSES", "0")])
+def test_a_wrong_number_of_processes_is_reported_in_one_line(name: str, value: str, tmp_path: Path) -> None:
+    prepare(tmp_path, *problem(30, 1, 1))
+    process = started(tmp_path, 2, **{name: value})
+    assert process.communicate(timeout=30)[1] == f"error: {name} = {value!r} must be a whole number, at least 1\n"

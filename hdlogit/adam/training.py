@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 
-SPAN_ELEMENTS = 2**17  # factors gathered at once: few enough to be in the cache still when their step is made
+SPAN_ELEMENTS = 2**18  # factors gathered at once: few enough to be in the cache still when their step is made
 SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
 
 Item = TypeVar("Item")
@@ -128,7 +128,8 @@ class Training:
         batches = torch.split(trials, self._batch_size)
         shares = [batch[self._group.rows(len(batch))] for batch in batches]
         own = torch.cat(shares)
-        factors = self.coefficients.new_ones(len(own), len(self.coefficients))
+        factors = self.coefficients.new_empty(len(own), len(self.coefficients))
+        factors[:, -1] = 1
         if factors.is_cpu and factors.dtype == self._factors.dtype:
             torch.index_select(self._factors, 0, own, out=factors[:, :-1])  # spares a copy
         else:

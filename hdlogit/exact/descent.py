@@ -69,8 +69,10 @@ def descend(
             certified[state.classes[proven]] = True
         largest = sample.coordinates.largest(state.gradient)
         arrived = (largest <= tolerance) & certified[state.classes]
-        away = (state.worst < 0.5) | (np.abs(state.points).max(1) > AWAY)
-        hopeless = ~certified[state.classes] & away | (iterations[state.classes] >= most)
+        hopeless = iterations[state.classes] >= most
+        if certificate is not None:
+            away = (state.worst < 0.5) & certificate.hard[state.classes] | (np.abs(state.points).max(1) > AWAY)
+            hopeless |= away & ~certified[state.classes]
         leaving = arrived | hopeless | ~np.isfinite(largest)
         points[state.classes[leaving]] = state.points[leaving]
         state = state.only(~leaving) if leaving.any() else state

@@ -14,7 +14,7 @@ so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small
 which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof is one
 for all trials.
 
-*A proof that it does not.* If at some coefficients every |r_i| < 1/2, they separate.
+*A proof that it does not.* If at some coefficients every |r_i| < 1/2, and no response is between 0 and 1, they separate.
 
 *In doubt,* that is for quasi-separation and the narrowest of gaps, a linear programme decides.
 """
@@ -42,10 +42,11 @@ class Certificate:
     tilt: Array  # (n_classes, n_factors + 1), c
     factors: Floats  # (m, n_factors)
     signs: Floats  # (n_classes, m), s_i; 0 for a response between 0 and 1
+    hard: NDArray[np.bool_]  # (n_classes,), whether no response is between 0 and 1
     inverse: NDArray[np.float64]  # (n_factors, n_factors), of the covariance on S: M has no other, x being deviations
 
     @classmethod
-    def of(cls, sample: Sample) -> Certificate:
+    def of(cls, sample: Sample, hard: NDArray[np.bool_]) -> Certificate:
         """Prepare it."""
         x, y = sample.factors[sample.anchors], sample.responses[:, sample.anchors]
         signs = np.where(y == 1, 1, np.where(y == 0, -1, 0)).astype(x.dtype)
@@ -55,7 +56,7 @@ class Certificate:
             inverse = torch.linalg.pinv(covariance, hermitian=True)
         else:
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance.to(torch.float32))).double()
-        return cls(tilt, x, signs, inverse.numpy())
+        return cls(tilt, x, signs, hard, inverse.numpy())
 
     def proves(self, gradient: Array, classes: NDArray[np.intp], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """For which of these classes the proof succeeds with gradient + c; those outside of `rows` are not asked.

@@ -160,7 +160,9 @@ class Sample:
             factors -= mean
             center = c.center + mean / np.where(c.units > 0, c.units, 1)
             c = Coordinates(center, c.units, factors.T @ factors / len(rows), c.basis, True, True)
-        return cls(c, factors, responses, ridge * np.append(c.units, 0) ** 2 if ridge else np.zeros(n_factors + 1), anchors)
+        return cls(
+            c, factors, responses, ridge * np.append(c.units, 0) ** 2 if ridge else np.zeros(n_factors + 1), anchors
+        )
 
     def logits(self, points: Array) -> Floats:
         """(n_classes, n_sampled)."""

@@ -43,7 +43,9 @@ class Steering:
         self.start = self.points.copy()
         self.base, self.gradient = np.full((2, *self.points.shape), np.nan)  # the last points, and the gradient there
         self.shift = np.zeros((n_classes, len(c.units) + 1))
-        self.certificate = Certificate.of(sample) if ridge == 0 else None
+        y = trials.responses
+        self.hard = np.ones(n_classes, dtype=bool) if y.dtype == np.bool_ else ((y == 0) | (y == 1)).all(0)
+        self.certificate = Certificate.of(sample, self.hard) if ridge == 0 else None
         self.proven = np.full(n_classes, ridge > 0)
         self.iterations = np.zeros(n_classes, dtype=np.int64)
         self.max_gradient = np.full(n_classes, np.nan)
@@ -104,8 +106,9 @@ class Steering:
         status[(status == UNDER_WAY) & last] = NOT_CONVERGED
         self._look_back(classes, c.by_point(by_v))
         for row in np.flatnonzero(~self.proven[classes]):
-            if worst[row] < 0.5 or status[row] != NOT_CONVERGED:
-                status[row] = self._doubt(int(classes[row]), bool(worst[row] < 0.5))
+            completely = bool(worst[row] < 0.5 and self.hard[classes[row]])
+            if completely or status[row] != NOT_CONVERGED:
+                status[row] = self._doubt(int(classes[row]), completely)
         going = classes[(status == UNDER_WAY) & ~self.back[classes]]
         if len(going):
             logits = self.sample.logits(self.points[going])
@@ -132,7 +135,6 @@ class Steering:
             try:
                 found = separating_direction(self.sample, x, y)
             except RuntimeError:
-                found, completely = None, False
                 return UNDECIDED
             if found is None and not completely:
                 self.proven[k], self.points[k], self.base[k] = True, self.start[k], np.nan

@@ -80,16 +80,53 @@ class Model:
         return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
 
 
+class Description(BaseModel):
+    """What `prepare` knows of a person's own trials."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    factors: list[str]
+    classes: list[str]
+    terms: dict[str, list[int]]  # of a formula: their factors
+    groups: list[str]
+    guess_rate: float  # 0.5 where a response says which of two alternatives was right
+
+
 def read_trials(split: str) -> Trials:
     """The trials of `split`, "train" or "test"; raises InputError if they are not whole or do not fit together."""
     factors = _read_array(DATA / split / "factors.npy", "float64", "float32")
     responses = _read_array(DATA / split / "responses.npy", "bool")
-    if len(factors) != len(responses):
-        raise InputError(
-            f"{DATA / split}: factors.npy has {len(factors)} trials but responses.npy has {len(responses)}; "
-            "both need one row per trial"
-        )
+    _check_rows(split, {"factors": len(factors), "responses": len(responses)})
+    if split == "train" and not len(factors):
+        raise InputError(f"{DATA / split} holds no trials; {AGAIN}")
     return Trials(factors, responses)
+
+
+def read_description(trials: Trials) -> Description | None:
+    """Names of a person's own trials; None where the trials are simulated."""
+    path = DATA / "trials.json"
+    if not os.path.lexists(path):
+        return None
+    description = validate(Description, read_json("trials.json"), str(path))
+    shape, named = (trials.factors.shape[1], trials.responses.shape[1]), (description.factors, description.classes)
+    if shape != tuple(map(len, named)):
+        raise InputError(f"{path} names {len(named[0])} factors and {len(named[1])} classes of {shape}; {AGAIN}")
+    return description
+
+
+def read_groups(trials: Trials) -> NDArray[np.integer]:
+    """The number of each training trial's group, (n_trials,)."""
+    groups = _read_array(DATA / "train" / "groups.npy", "int32", n_dimensions=1)
+    _check_rows("train", {"factors": len(trials.factors), "groups": len(groups)})
+    return groups
+
+
+def _check_rows(split: str, counts: dict[str, int]) -> None:
+    (one, n), (other, m) = counts.items()
+    if n != m:
+        raise InputError(
+            f"{DATA / split}: {one}.npy has {n} trials but {other}.npy has {m}; both need one row per trial"
+        )
 
 
 def read_observer() -> Observer | None:
@@ -177,8 +214,8 @@ def _read_text(path: Path) -> str:
         raise InputError(f"{path} is not a text file; {AGAIN}") from None
 
 
-def _read_array(path: Path, *kinds: str) -> NDArray[Any]:
-    """A memory-mapped array with two dimensions; copy-on-write, as torch does not view a read-only one in silence."""
+def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
+    """A memory-mapped array; copy-on-write, as torch does not view a read-only one in silence."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -189,14 +226,15 @@ def _read_array(path: Path, *kinds: str) -> NDArray[Any]:
         raise _unreadable(path, error) from None
     except Exception as error:  # NumPy lets through whatever Python's own parser says of a damaged header
         raise InputError(f"{path} is truncated or not a .npy array: {' '.join(str(error).split())}") from None
-    if str(dtype) not in kinds or len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape) or is_fortran:
+    whole = all(type(n) is int and n >= 0 for n in shape) and 0 not in shape[1:]
+    if str(dtype) not in kinds or len(shape) != n_dimensions or not whole or is_fortran:
         raise InputError(
             f"{path} holds {dtype} of shape {shape}{' in Fortran order' if is_fortran else ''}; it must be "
-            f"{' or '.join(kinds)}, 2-dimensional, not empty and in C order"
+            f"{' or '.join(kinds)}, {n_dimensions}-dimensional, not empty and in C order"
         )
     if size - start != math.prod(shape) * dtype.itemsize:
         raise InputError(f"{path} is truncated or too long: {size} bytes are not those of {dtype} of shape {shape}")
-    return np.memmap(path, dtype, "c", start, shape)
+    return np.memmap(path, dtype, "c", start, shape) if shape[0] else np.zeros(shape, dtype)  # no empty map exists
 
 
 def _read_coefficients(path: Path) -> tuple[Floats, object]:

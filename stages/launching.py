@@ -1,0 +1,135 @@
+"""One stage in several processes, each of which runs the whole script.
+
+On one machine TRAIN_PROCESSES=2 starts them: they find one another by a file and talk through the loopback interface, so
+nobody else can reach them. On several machines torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR, ...) do;
+its ports accept whoever reaches them, see docs/performance.md. Both are no parameters: they make nothing out of date.
+A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hdlogit.compute.processes import ALONE, ProcessGroup, ProcessLost, connected
+from stages.errors import InputError
+
+PROCESSES, TIMEOUT, RENDEZVOUS = "TRAIN_PROCESSES", "TRAIN_TIMEOUT", "TRAIN_RENDEZVOUS"
+LOST = 75  # exit status of a process that lost another one
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def start(module: str) -> bool:
+    """Run `python -m MODULE` in TRAIN_PROCESSES processes and wait for them; False where none are asked for.
+
+    The first one speaks; of the others only what they say in the end is shown, and only if the first had nothing to say.
+    """
+    count = _whole_number(PROCESSES, 1)
+    if count == 1 or "RANK" in os.environ:
+        return False
+    if count > 1024:
+        raise InputError(f"{PROCESSES} = {count}: at most one process to a core makes sense")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    with tempfile.TemporaryDirectory(prefix="train-") as folder:
+        running: list[subprocess.Popen[bytes]] = []
+        try:
+            for rank in range(count):
+                running.append(_started(module, rank, count, Path(folder)))
+            status = _wait(running)
+            said = [Path(folder, str(rank)).read_text().splitlines() for rank in range(1, count)]
+        finally:
+            for process in running:
+                process.kill()  # one that is stopped heeds nothing else
+                process.wait()
+    if status:
+        _report(running, status, [lines[-1] for lines in said if lines])
+    return True
+
+
+def _started(module: str, rank: int, count: int, folder: Path) -> subprocess.Popen[bytes]:
+    threads = max(1, (os.cpu_count() or 1) // count)
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        **os.environ,
+        "RANK": str(rank),
+        "WORLD_SIZE": str(count),
+        "GLOO_SOCKET_IFNAME": "lo",
+        RENDEZVOUS: f"file://{folder}/rendezvous",
+    }
+    command = [sys.executable, "-m", module]
+    if rank == 0:
+        return subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
+    with (folder / str(rank)).open("wb") as errors:
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=_end_with_parent
+        )
+
+
+def _end_with_parent() -> None:
+    """In a child: be killed when the parent ends, however that comes about (Linux; elsewhere by TRAIN_TIMEOUT)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _wait(running: list[subprocess.Popen[bytes]]) -> int:
+    """Until all have ended, or one has failed: its exit status, that of another that lost it only after a second."""
+    parent, failed = os.getppid(), 0.0
+    while any(process.poll() is None for process in running):
+        status = [process.returncode for process in running if process.returncode]
+        failed = failed or (time.monotonic() if status else 0.0)
+        if any(s != LOST for s in status) or (failed and time.monotonic() > failed + 1):
+            break
+        if os.getppid() != parent:
+            raise InputError("the process that started this one was killed; this run has written nothing")
+        time.sleep(0.05)
+    status = [process.returncode for process in running if process.returncode]
+    return next((s for s in status if s != LOST), status[0] if status else 0)
+
+
+def _report(running: list[subprocess.Popen[bytes]], status: int, said: list[str]) -> None:
+    if status == LOST:
+        seconds = os.environ.get(TIMEOUT, "600")
+        raise InputError(f"a training process hangs: no answer within {seconds} seconds; no model was written")
+    if status < 0:
+        raise InputError(f"a training process was killed by signal {-status}; no model was written")
+    if running[0].returncode == status:
+        sys.exit(status)  # it has said why
+    raise InputError(f"a training process failed (exit status {status}): {' '.join(said[:1])}")
+
+
+@contextmanager
+def processes() -> Iterator[ProcessGroup]:
+    """Within this, the processes that `start` or torchrun has started are connected; a process alone is ALONE."""
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        yield ALONE
+        return
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    try:
+        with connected(rank, size, os.environ.get(RENDEZVOUS, "env://"), _whole_number(TIMEOUT, 600)) as group:
+            yield group
+    except ProcessLost as lost:
+        if RENDEZVOUS in os.environ:
+            sys.stdout.flush()
+            os._exit(LOST)  # whoever started this one says it; gloo's threads may hang on the way out
+        raise InputError(f"process {rank} says: {lost}; no model was written") from None
+
+
+def _whole_number(name: str, default: int) -> int:
+    value = os.environ.get(name, str(default))
+    if not value.isdecimal() or int(value) < 1:
+        raise InputError(f"{name} = {value!r} must be a whole number, at least 1")
+    return int(value)
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
