@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 FOLDER := .
 AT := --folder "$(FOLDER)"
 
-.PHONY: help repro test lint format bench study ci lock-check gate report experiments show docs clean
+.PHONY: help repro test lint format bench study ci lock-check gate report experiments show docs clean coverage
 .NOTPARALLEL:
 
 help:                             ## this list
@@ -32,7 +32,7 @@ bench: $(VENV)/development        ## what is promised of speed, measured
 	$(RUN) python -m benchmarks.exact
 	$(RUN) python -m benchmarks.growth
 
-study: $(VENV)/development        ## do the corrected intervals cover? simulated over designs, some ten minutes
+coverage: $(VENV)/development     ## do the corrected intervals cover? simulated over designs, some ten minutes
 	$(RUN) python -m benchmarks.coverage
 
 ci: $(VENV)/development           ## all that decides about a change against BASE (default: where it left origin's)
@@ -70,3 +70,9 @@ $(VENV)/run-time: requirements.txt constraints.txt
 $(VENV)/development: requirements-dev.txt $(VENV)/run-time
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	touch $@
+
+STUDY = studies/$(basename $(notdir $(TRIALS)))
+
+study: $(VENV)/run-time           ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
+	$(RUN) python -m stages.new $(STUDY) "$(TRIALS)" --response "$(RESPONSE)" $(OPTIONS)
+	$(RUN) dvc repro $(STUDY)/dvc.yaml

@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in order, with what it may hold
     "trials": "the file, from this folder: .csv .tsv .txt .parquet .feather .arrow .npy .npz",
     "response": "column, or column=value of a yes; a list of them for several classes",
-    "means": "choice | correct (of two alternatives: then half of the guesses are right)",
     "formula": "null (every column of numbers or few words) | as in: ~ contrast * side + C(rule) + lag(choice, 1)",
     "group": "null | the column of sessions or observers; lags do not run across groups",
     "where": 'null | which rows to take, as in: block == 2 and rule in ("a", "b")',
@@ -53,15 +52,20 @@ def main() -> None:
     if folder.exists():
         raise InputError(f"{arguments.study} exists already; choose another name, or remove it yourself")
     prepare = section(arguments, trials)
+    if arguments.correct and prepare.intervals:
+        raise InputError("--correct and --intervals exclude each other: differences predict which interval was chosen")
     parts = split(prepare, trials, arguments.by) if arguments.by else {"": prepare}
     for name, part in parts.items():
-        print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
+        try:
+            print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
+        except InputError as error:
+            raise InputError(f"{name}: {error}" if name else str(error)) from None
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
     try:
         shutil.copy(trials, scratch / prepare.trials)
         for name, part in parts.items():
-            write(scratch / name, part, folder / name)
+            write(scratch / name, part, folder / name, arguments.correct)
         scratch.chmod(0o755)
         track(scratch, prepare.trials)
         scratch.rename(folder)
@@ -80,7 +84,6 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
     values: dict[str, Any] = {
         "trials": trials.name,
         "response": arguments.response[0] if len(arguments.response) == 1 else arguments.response,
-        "means": "correct" if arguments.correct else "choice",
         "missing": "drop",
         "seed": 1973,
         "intervals": arguments.intervals[0] if arguments.intervals and arguments.trial else arguments.intervals,
@@ -123,17 +126,17 @@ def findings(prepare: Prepare, trials: Path) -> list[str]:
     return lines + [f"{name} is no factor: {why}" for name, why in found.left_out.items()]
 
 
-def write(folder: Path, prepare: Prepare, final: Path) -> None:
+def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = False) -> None:
     """params.yaml and dvc.yaml of one study, in `folder` for now and in `final` later."""
     folder.mkdir(exist_ok=True)
-    (folder / "params.yaml").write_text(parameters(prepare), encoding="utf-8")
+    (folder / "params.yaml").write_text(parameters(prepare, is_correctness), encoding="utf-8")
     (folder / "data").mkdir()
     (folder / "data" / ".gitignore").write_text(IGNORED, encoding="utf-8")
     (folder / "dvc.yaml").write_text(pipeline(prepare.trials, os.path.relpath(ROOT, final)), encoding="utf-8")
     read_study(folder / "params.yaml")
 
 
-def parameters(prepare: Prepare) -> str:
+def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
     """params.yaml: the section `prepare`, and the simulation's others, but for an exact fit."""
     lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
     width = min(max(map(len, lines)), 40)
@@ -141,8 +144,9 @@ def parameters(prepare: Prepare) -> str:
     section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     others = text[text.index("\ntrain:") :]
-    for key, value in (("solver", "lbfgs"), ("class_index", "0")):
-        others = re.sub(rf"(?m)^  {key}: .*?(\s+#.*)$", rf"  {key}: {value}\1", others)
+    changes = {"solver": "lbfgs", "class_index": "0"} | ({"guess_rate": "0.5"} if is_correctness else {})
+    for key, value in changes.items():
+        others = re.sub(rf"(?m)^(  {key}: )\S+ *(#.*)$", rf"\g<1>{value:<{22 - len(key)}} \2", others)
     return "\n".join([head, "", "prepare:", *section]) + "\n" + others
 
 
@@ -166,7 +170,7 @@ def pipeline(trials: str, root: str) -> str:
     stages = {"prepare": prepare} | {name: stage for name, stage in document["stages"].items() if name != "simulate"}
     for name, stage in stages.items():
         stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
-        deps = [dep for dep in stage["deps"] if dep != "data/observer.npy"]
+        deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
         deps += ["data/trials.json"] if name in ("evaluate", "plot") and "data/trials.json" not in deps else []
         stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)
     plots = [plot for plot in document["plots"] if "true" not in str(plot)]
@@ -202,7 +206,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--standardise", action="store_true", help="weights per standard deviation of a factor")
     parser.add_argument("--held-out", type=float, default=0.0, help="part of the trials that is not trained on")
     parser.add_argument("--held-out-by", default="trial", choices=("trial", "group", "last"), help="which part")
-    parser.add_argument("--correct", action="store_true", help="the response is correct or not, of two alternatives")
+    parser.add_argument(
+        "--correct",
+        action="store_true",
+        help="the response is correct or not, of two alternatives: half of the guesses are right",
+    )
     parser.add_argument("--trial", help=COMMENTS["trial"])
     parser.add_argument("--position", help=COMMENTS["position"])
     parser.add_argument("--value", help=COMMENTS["value"])

@@ -97,7 +97,6 @@ def describe(
         "mean": [stable(stats.mean[j]) for j in kept],
         "sd": [stable(stats.sd[j]) for j in kept],
         "standardise": p.standardise,
-        "guess_rate": 0.5 if p.means == "correct" else 0.0,
         "trials": {
             "read": found.n_rows,
             "taken": found.n_taken,

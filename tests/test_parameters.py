@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from stages import evaluate, plot, ridge, simulate, train
 from stages.errors import InputError
-from stages.parameters import Evaluate, Parameters, Plot, Section, Simulate, Train, read_parameters
+from stages.parameters import Evaluate, Plot, Section, Simulate, Simulation, Train, read_parameters
 from stages.parameters.documents import read_yaml, validate
 from tests.conftest import ROOT, Project
 
@@ -65,7 +65,7 @@ def test_the_comment_beside_a_key_names_the_values_that_are_accepted(section: st
         sections["train"]["solver"], sections["plot"]["class_index"] = "lbfgs", 0  # what goes with every other value
         sections[section][key] = value
         try:
-            validate(Parameters, sections, "params.yaml")
+            validate(Simulation, sections, "params.yaml")
         except InputError:
             return False
         return True

@@ -27,7 +27,6 @@ from stages.trials.files import open_table
 DEFAULTS: dict[str, Any] = {
     "trials": "t.csv",
     "response": "choice=right",
-    "means": "choice",
     "missing": "drop",
     "standardise": False,
     "held_out": 0.0,

@@ -71,7 +71,6 @@ class Prepare(Section):
 
     trials: Text
     response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
-    means: Literal["choice", "correct"]
     formula: Text | None
     group: Text | None
     where: Text | None
@@ -102,11 +101,6 @@ class Prepare(Section):
             raise ValueError(
                 f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "
                 "column names in a wide one"
-            )
-        if self.intervals is not None and self.means == "correct":
-            raise ValueError(
-                "means = 'correct', but with intervals the factors are differences, second minus first: the response "
-                "must be which interval was chosen, means: choice"
             )
         return self
 
@@ -202,6 +196,16 @@ class Study(Parameters):
     @model_validator(mode="after")
     def _class_exists(self) -> Study:
         self._check_class(len(self.prepare.responses), "the number of prepare.response")
+        return self
+
+    @model_validator(mode="after")
+    def _differences_know_no_guessing(self) -> Study:
+        guess_rate = self.evaluate.guess_rate
+        if self.prepare.intervals is not None and guess_rate not in (0, "auto"):
+            raise ValueError(
+                f"evaluate.guess_rate = {guess_rate}, but with prepare.intervals factors are differences of two "
+                "intervals: the response must be which of them was chosen, and guess_rate auto or 0"
+            )
         return self
 
 

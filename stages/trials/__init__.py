@@ -1,11 +1,14 @@
 """A person's own trials: from a file, whatever its kind, to arrays of factors and responses.
 
-files.py, text.py     a file as a `Table`: batches of columns that hold numbers or words
+table.py              `Table`: batches of columns that hold numbers or words
+files.py, text.py     a file as a table
 layouts.py            long files as wide ones, two intervals as their difference, signal and response of an outcome
 cells.py              numbers in text; which columns hold numbers, words or text, and which words
 where.py              which rows are taken
 responses.py          which value is a yes
-formula.py            factors by formula
+coding.py             factors without a formula
+formula.py            which formulas are allowed; parsed.py: a formula as data; materialise.py: its factors
 design.py             the factors of any trials, coded as those of the study: `Design`
+gather.py             the trials that lack nothing
 checks.py             constant, duplicated and dependent factors; trials to hold out
 """

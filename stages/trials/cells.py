@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputError
 from stages.parameters.documents import show
-from stages.trials.files import Table
+from stages.trials.table import Table
 
 FEW = 20  # words, up to which a column is categorical; beyond it is text
 MOSTLY = 0.9  # numbers among a column's values, from which on its words are mistakes

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stages.errors import InputError
 from stages.parameters.documents import nearest, show
 from stages.trials import cells
-from stages.trials.files import Table
+from stages.trials.table import Table
 
 Floats = NDArray[np.float64]
 Levels = Mapping[str, list[str] | None]  # of each column; None for numbers

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict
 from stages.errors import InputError
 from stages.parameters import Prepare
 from stages.trials import cells, coding, layouts, responses, where
-from stages.trials.files import BATCH, Table, open_table
+from stages.trials.files import open_table
 from stages.trials.parsed import Parsed, State
+from stages.trials.table import BATCH, Table
 
 Floats = NDArray[np.float64]
 

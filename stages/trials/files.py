@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from stages.errors import InputError
-from stages.parameters.documents import nearest, show
+from stages.parameters.documents import show
+from stages.trials.table import BATCH, Batches, Table
+from stages.trials.text import open_text
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 NUMPY = (".npy", ".npz")
 
-BATCH = 2048  # rows: 4 MB of 256 columns
-MISSING = ("", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None", ".")
-
-Batches = Iterator[pa.RecordBatch]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The rows of a file, in order, as often as wanted."""
-
-    name: str  # for messages
-    columns: tuple[str, ...]
-    read: Callable[[list[str]], Batches]  # batches of these columns, as the file holds them
-    place: Callable[[int], str]  # where a row, counted from 0, stands: "trials.csv, line 18"
-
-    def batches(self, columns: Sequence[str]) -> Batches:
-        """Batches of these columns, each float64 or text, null where a value is missing."""
-        self.check(columns)
-        for batch in self.read(list(dict.fromkeys(columns))):
-            names = batch.schema.names
-            yield pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], names=names)
-
-    def whole(self, columns: Sequence[str]) -> pa.RecordBatch:
-        """These columns of all rows, in memory. Raises InputError if there is no row."""
-        batches = list(self.batches(columns))
-        if not sum(batch.num_rows for batch in batches):
-            raise InputError(f"{self.name} holds no trials")
-        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-
-    def check(self, columns: Iterable[str]) -> None:
-        """Raise InputError, with the nearest name, unless it has these columns."""
-        for column in columns:
-            if column not in self.columns:
-                raise InputError(f"{self.name} has no column {column!r}; {nearest(column, self.columns)}")
-
 
 def open_table(path: Path) -> Table:
     """The file as a table. Raises InputError for a file that is none."""
     kinds = {**dict.fromkeys(PARQUET, _parquet), **dict.fromkeys(ARROW, _arrow), **dict.fromkeys(NUMPY, _numpy)}
     if path.suffix.lower() in TEXT:
-        from stages.trials.text import open_text
-
         table = open_text(path)
     elif path.suffix.lower() in kinds:
         try:
@@ -81,34 +44,6 @@ def open_table(path: Path) -> Table:
     if strange:
         raise InputError(f"{path}: the column name {show(strange[0])} holds what cannot be printed; name it otherwise")
     return table
-
-
-def in_memory(name: str, table: pa.Table, place: Callable[[int], str]) -> Table:
-    """A table that is held in memory."""
-
-    def read(columns: list[str]) -> Batches:
-        yield from table.select(columns).to_batches(max_chunksize=BATCH)
-
-    return Table(name, tuple(table.column_names), read, place)
-
-
-def plain(column: pa.Array) -> pa.Array:
-    """A column as float64 or text, null where a value is missing; dates and lists as text, too."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if (
-        pa.types.is_boolean(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ):
-        numbers = pc.cast(column, pa.float64(), safe=False)
-        return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
-        return pa.array([None if value is None else str(value) for value in column.to_pylist()], pa.string())
-    words = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-    return pc.if_else(pc.is_in(words, pa.array(MISSING)), pa.scalar(None, pa.string()), words)
 
 
 def _rows(path: Path) -> Callable[[int], str]:
@@ -188,4 +123,5 @@ class _whole:  # noqa: N801  # a context manager
 
 
 def _unreadable(path: Path, error: BaseException) -> InputError:
-    return InputError(f"{path} is damaged or not what its ending says: {' '.join(str(error).split())}")
+    words = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()  # it may quote damaged bytes
+    return InputError(f"{path} is damaged or not what its ending says: {' '.join(words)}")

@@ -13,7 +13,7 @@ from stages.errors import InputError
 from stages.files.writing import FileRows
 from stages.trials import cells
 from stages.trials.design import Found, usable
-from stages.trials.files import BATCH
+from stages.trials.table import BATCH
 
 Floats = NDArray[np.floating]
 

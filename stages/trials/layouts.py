@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from stages.errors import InputError
 from stages.parameters.documents import show
 from stages.trials.cells import all_numbers, order, words
-from stages.trials.files import Batches, Table, in_memory
 from stages.trials.responses import OUTCOMES, outcome
+from stages.trials.table import Batches, Table, in_memory
 
 
 def differences(table: Table, endings: list[str]) -> Table:

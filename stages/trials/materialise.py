@@ -17,9 +17,9 @@ from formulaic.parser.types import Factor
 from numpy.typing import NDArray
 
 from stages.trials import cells
-from stages.trials.files import Table
 from stages.trials.formula import refused, unreadable
 from stages.trials.parsed import Parsed, State
+from stages.trials.table import Table
 
 CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos}
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from stages.errors import InputError
 from stages.parameters.documents import nearest, show
 from stages.trials.cells import Column, canonical, words
-from stages.trials.files import Table
+from stages.trials.table import Table
 
 TRUTH = ({"1", "true"}, {"0", "false"})
 OUTCOMES = {  # as signal detection names them -> (whether there was a signal, whether the response was yes)

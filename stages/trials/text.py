@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from stages.errors import InputError
-from stages.trials.files import BATCH, MISSING, Batches, Table
+from stages.trials.table import BATCH, MISSING, Batches, Table
 
 DELIMITERS = ",;\t| "
 SAMPLE = 1 << 18  # bytes, in which the delimiter and the decimal mark must show
