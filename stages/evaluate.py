@@ -12,7 +12,15 @@ from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import all_finite, write_logits
 from stages.errors import InputError, run_stage
-from stages.files.reading import Floats, Trials, read_checkpoints, read_model, read_observer, read_trials
+from stages.files.reading import (
+    Floats,
+    Trials,
+    read_checkpoints,
+    read_description,
+    read_model,
+    read_observer,
+    read_trials,
+)
 from stages.files.writing import Outputs
 from stages.parameters import read_parameters
 from stages.tables import Findings, Fit, scores
@@ -20,19 +28,11 @@ from stages.tables import Findings, Fit, scores
 
 def main() -> None:
     p = read_parameters().evaluate
-    fit = read_fit()
+    whole = read_fit()
+    fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
     with Outputs("evaluate") as outputs:
-        logits = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("fitted", "true")}
-        write_logits(fit.test.factors, fit.coefficients, out=logits["fitted"])
-        if not all_finite(logits["fitted"]):
-            raise InputError("data/test/factors.npy holds NaN or infinite factors; they must be finite")
-        if fit.observer is None:
-            del logits["true"]
-        else:
-            write_logits(fit.test.factors, fit.observer.coefficients, out=logits["true"])
-            for rows in blocks(*logits["true"].shape):
-                logits["true"][rows] = log_odds(logits["true"][rows], *fit.observer.rates)
-        found = scores.held_out(logits, fit.test.responses, p) + scores.recovered(fit) + scores.trajectory(fit)
+        logits = held_out_logits(fit, outputs)
+        found = scores.predicted(fit, logits, p) + scores.recovered(fit) + scores.trajectory(fit)
         if fit.evidence.solver == "lbfgs":
             from stages.tables import inference  # and with it scipy: only what needs it pays for it
 
@@ -40,23 +40,52 @@ def main() -> None:
             found += inference.inferred(fit, logits["fitted"], corrected, p)
         else:
             found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
+        found += scores.evidence(whole)
+        if not len(fit.test.factors):
+            source = (
+                "leave-one-out predictions" if "loo" in found.metrics else "training trials, which flatters the fit"
+            )
+            found.notices.append(f"no trials are held out: calibration.csv and histogram.csv are of {source}")
         if fit.observer is None:
             found.notices.append("data/observer.npy is absent: what needs the truth is left out")
-        write(outputs, found + scores.evidence(fit))
+        write(outputs, found)
 
 
 def read_fit() -> Fit:
-    """The fit, the trials and the truth, restricted to the classes that have an estimate."""
+    """The fit, the trials and the truth."""
     train, test = read_trials("train"), read_trials("test")
-    observer, model = read_observer(), read_model()
+    observer, model, description = read_observer(), read_model(), read_description(train)
     checkpoints = read_checkpoints(model)
     named = {"model.safetensors": model.coefficients}
     named |= {} if observer is None else {"observer.npy": observer.coefficients}
     named |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
     check_shapes({"train": train, "test": test}, named)
-    everyone = [*range(len(model.evidence.reasons))]
-    whole = Fit(everyone, train, test, model.coefficients, checkpoints, observer, model.evidence)
-    return whole.part(model.classes)
+    n_factors, n_classes = train.factors.shape[1], train.responses.shape[1]
+    return Fit(
+        description.classes if description else [*range(n_classes)],
+        description.factors if description else [*range(n_factors)],
+        train,
+        test,
+        model.coefficients,
+        checkpoints,
+        observer,
+        model.evidence,
+        description,
+    )
+
+
+def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
+    """Logits of the held-out trials by the fit and, where it is known, by the true observer: files of the run."""
+    logits = {"fitted": outputs.scratch_array(fit.test.responses.shape)}
+    write_logits(fit.test.factors, fit.coefficients, out=logits["fitted"])
+    if not all_finite(logits["fitted"]):
+        raise InputError("data/test/factors.npy holds NaN or infinite factors; they must be finite")
+    if fit.observer is not None:
+        logits["true"] = true = outputs.scratch_array(fit.test.responses.shape)
+        write_logits(fit.test.factors, fit.observer.coefficients, out=true)
+        for rows in blocks(*true.shape):
+            true[rows] = log_odds(true[rows], *fit.observer.rates)
+    return logits
 
 
 def check_shapes(splits: Mapping[str, Trials], named: Mapping[str, Floats]) -> None:

@@ -67,6 +67,9 @@ class Evidence(BaseModel):
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
 
 
+PER_CLASS = ("iterations", "evaluations", "max_gradient", "converged", "shrinkage", "reasons")
+
+
 @dataclass(frozen=True)
 class Model:
     """Fitted coefficients in the observer's layout, and the evidence for them."""
@@ -149,7 +152,7 @@ def read_model() -> Model:
     evidence = validate(Evidence, document, f"{path}, evidence")
     n_classes = coefficients.shape[1]
     for name, value in evidence:
-        if isinstance(value, list) and name != "checkpoints" and len(value) != n_classes:
+        if name in PER_CLASS and len(value) != n_classes:
             raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
     model = Model(coefficients, evidence)
     _finite(path, coefficients[:, model.classes])

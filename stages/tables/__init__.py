@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stages.files.reading import Evidence, Floats, Observer, Trials
+from stages.files.reading import PER_CLASS, Description, Evidence, Floats, Observer, Trials
 
 Table = dict[str, Any]  # columns of equal length
 
@@ -15,16 +15,19 @@ Table = dict[str, Any]  # columns of equal length
 class Fit:
     """A fit with its trials and, where it is known, the truth: of the classes that have an estimate."""
 
-    classes: list[int]
+    classes: Sequence[str | int]  # names, or numbers of simulated ones
+    factors: Sequence[str | int]
     train: Trials
-    test: Trials
+    test: Trials  # may have no trials
     coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
     checkpoints: Mapping[int, Floats]  # coefficients, by epoch
     observer: Observer | None
-    evidence: Evidence  # of all classes
+    evidence: Evidence
+    description: Description | None  # of a person's own trials
 
     def part(self, places: list[int]) -> Fit:
         """Some of its classes."""
+        per_class = {name: [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
             classes=[self.classes[k] for k in places],
@@ -33,6 +36,7 @@ class Fit:
             coefficients=self.coefficients[:, places],
             checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
             observer=self.observer and self.observer.of_classes(places),
+            evidence=self.evidence.model_copy(update=per_class),
         )
 
 

@@ -18,14 +18,16 @@ from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits, predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.curve import psychometric_curve
+from hdlogit.inference.link import fit_link, logistic_test
 from hdlogit.inference.sums import mean_variance
-from hdlogit.psychometric.function import Floats
+from hdlogit.psychometric.function import Floats, log_odds, logits
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
-from stages.tables.scores import coefficient_rows, prediction_scores
+from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
@@ -42,65 +44,102 @@ def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evalu
     notices += [f"class {fit.classes[k]}: {c.note}" for k, c in classes.items() if c.note]
     if not classes:
         return Findings(notices=notices)
-    write_corrected_logits(classes, fitted, corrected)
-    table, by_class = coefficient_table(classes, p.interval_level), class_table(fit, classes)
-    found = corrected_predictions(corrected, fit.test.responses, p)
-    part = fit.part([*classes])
+    part, found = fit.part([*classes]), [*classes.values()]
+    responses = left_out_responses(part, found)
+    table, by_class = coefficient_table(found, p.interval_level), class_table(part, found, responses)
+    metrics: dict[str, Any] = {"inference": {"level": p.interval_level}}
+    findings = predictions_left_out(found, responses, p)
+    if len(fit.test.factors):
+        write_corrected_logits(classes, fit.test.factors, fitted, corrected)
+        findings += corrected_predictions("test", corrected, fit.test.responses, p)
     if part.observer is not None:
         by_class |= coverage(table, part.observer.coefficients)
-        found += recovered([*classes.values()], part.coefficients, by_class, part.observer.coefficients)
-    theory = theory_metrics([*classes.values()], by_class, p.interval_level)
+        findings += recovered(found, part.coefficients, by_class, part.observer.coefficients)
+    metrics["theory"] = theory_metrics(found, by_class, p.interval_level)
     tables = {
         "inference/classes.csv": by_class,
         "inference/coefficients.csv": {**coefficient_rows(part), **table},
-        "inference/planning.csv": planning_table([*classes.values()], part.train.factors, part.train.responses),
-        "inference/map.csv": map_table(max(1.25 * theory["signal"], 1)),
+        "inference/planning.csv": planning_table(found, part.train.factors, part.train.responses),
+        "inference/map.csv": map_table(max(1.25 * metrics["theory"]["signal"], 1)),
+        **curve_tables(part, found, responses),
     }
-    metrics = {"inference": {"level": p.interval_level}, "theory": theory, "loo": leave_one_out([*classes.values()])}
-    return found + Findings(metrics, tables, notices)
+    if fit.description:
+        tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
+    return findings + Findings(metrics, tables, notices)
 
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
     """A result or a reason for each class; classes that were shrunk alike are inferred together."""
-    rates = [None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate)]
+    known = fit.description.guess_rate if fit.description else 0.0  # of two alternatives, say
+    guess_rate = p.guess_rate if p.guess_rate != "auto" else known or None
+    lapse_rate = p.lapse_rate if p.lapse_rate != "auto" else None
     results: dict[int, ClassInference | str] = {}
-    shrinkage = [fit.evidence.shrinkage[k] for k in fit.classes]
-    for strength in set(shrinkage):
-        places = [k for k, s in enumerate(shrinkage) if s == strength]
+    for strength in set(fit.evidence.shrinkage):
+        places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
         part = fit.part(places)
-        found = infer(
-            part.train.factors,
-            part.train.responses,
-            part.coefficients,
-            fit.evidence.ridge,
-            strength,
-            p.asymptotes,
-            *rates,
-        )
+        x, y, w = part.train.factors, part.train.responses, part.coefficients
+        found = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, guess_rate, lapse_rate)
         results |= dict(zip(places, found, strict=True))
-    return [results[k] for k in range(len(shrinkage))]
+    return [results[k] for k in range(len(fit.classes))]
 
 
-def leave_one_out(classes: Sequence[ClassInference]) -> dict[str, Any]:
-    """Scores of predictions of each training trial from the fit to all others, means over the classes."""
+def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:
+    """Responses (m, n_classes) of the trials that were left out one by one: all, or some at equal distances."""
+    m, n = len(classes[0].index.logit), len(part.train.responses)
+    return np.asarray(part.train.responses[:: -(-n // m)])
+
+
+def predictions_left_out(classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> Findings:
+    """Scores of predictions of each training trial from the fit to all others, and their calibration."""
+    plain = np.stack([c.theory.b + c.index.logit for c in classes], axis=1)
+    corrected = {
+        name: np.stack([correct(c.theory, z) for c, z in zip(classes, plain.T, strict=True)], axis=1)
+        for name, correct in (("debiased", debiased_logits), ("best", best_logits))
+    }
+    found = corrected_predictions("loo", corrected, responses, p)
+    return Findings({"loo": prediction_scores(plain, responses)}, calibrated({"fitted": plain}, responses, p)) + found
+
+
+def corrected_predictions(section: str, corrected: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
+    """Scores of the debiased fit and of the best prediction, and their calibration curves."""
+    metrics, tables = {}, {}
+    for name, predicted in corrected.items():
+        scores = prediction_scores(predicted, responses)
+        metrics[name] = {key: scores[key] for key in ("cross_entropy", "brier", "calibration_slope")}
+        curve = calibration.calibration_curve(predicted, responses, p.calibration_bins)
+        tables[f"inference/calibration_{name}.csv"] = vars(curve)
+    return Findings({section: metrics}, tables)
+
+
+def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Table]:
+    """The psychometric curve of each class along its leave-one-out index: bins, and smooth curves."""
+    bins, smooth = [], []
+    for c, y in zip(classes, responses.T, strict=True):
+        logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
+        curve = psychometric_curve(*c.index, y, c.link, logistic)
+        bins.append({key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")})
+        smooth.append({key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")})
     return {
-        name: {
-            key: _mean(getattr(getattr(c.leave_one_out, name), key) for c in classes)
-            for key in ("cross_entropy", "brier")
-        }
-        for name in ("plain", "debiased", "best")
+        "inference/curve_bins.csv": stacked(part.classes, bins),
+        "inference/curve.csv": stacked(part.classes, smooth),
     }
 
 
-def corrected_predictions(corrected: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
-    """Held-out scores of the debiased fit and of the best prediction, and their calibration curves."""
-    metrics, tables = {}, {}
-    for name, logits in corrected.items():
-        scores = prediction_scores(logits, responses)
-        metrics[name] = {key: scores[key] for key in ("cross_entropy", "brier", "calibration_slope")}
-        curve = calibration.calibration_curve(logits, responses, p.calibration_bins)
-        tables[f"inference/calibration_{name}.csv"] = vars(curve)
-    return Findings({"test": metrics}, tables)
+def term_table(part: Fit, classes: Sequence[ClassInference], terms: Mapping[str, Sequence[int]]) -> Table:
+    """Per class and term of a formula: the joint test that none of its weights has an effect."""
+    rows = [
+        (name, term, len(places), *c.joint_test(places))
+        for name, c in zip(part.classes, classes, strict=True)
+        for term, places in terms.items()
+    ]
+    return dict(zip(("class", "term", "factors", "chi2", "p"), zip(*rows, strict=True), strict=True))
+
+
+def stacked(names: Sequence[str | int], tables: Sequence[Mapping[str, Floats]]) -> Table:
+    """Tables of the same columns one below the other, after a column with the class."""
+    lengths = [len(next(iter(table.values()))) for table in tables]
+    columns = {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
+    return {"class": np.repeat(np.array(names), lengths), **columns}
 
 
 def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class: Table, true: Floats) -> Findings:
@@ -117,9 +156,8 @@ def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class:
     )
 
 
-def coefficient_table(found: Classes, level: float) -> Table:
+def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
     """Columns of one number per class and coefficient, class by class, the bias last: classical, then corrected."""
-    classes = [*found.values()]
     intervals = [(c.classical_interval(level), c.interval(level)) for c in classes]
     columns: dict[str, list[Floats]] = {
         "estimate": [c.estimate for c in classes],
@@ -136,21 +174,24 @@ def coefficient_table(found: Classes, level: float) -> Table:
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def class_table(fit: Fit, classes: Classes) -> dict[str, Any]:
-    """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are)."""
-    found = [*classes.values()]
-    observers = [(c.theory.signal, float(c.theory.intercept)) for c in found]
-    n_factors = len(found[0].estimate) - 1
+def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Any]:
+    """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are).
+
+    logistic_p: of the test that the psychometric function is a logistic one, without guesses and lapses.
+    """
+    observers = [(c.theory.signal, float(c.theory.intercept)) for c in classes]
+    n_factors = len(part.factors)
     return {
-        "class": [fit.classes[k] for k in classes],
+        "class": part.classes,
         "signal": [signal for signal, _ in observers],
         "intercept": [intercept for _, intercept in observers],
-        "guess_rate": [c.guess_rate for c in found],
-        "lapse_rate": [c.lapse_rate for c in found],
-        "alpha": [c.theory.alpha for c in found],
+        "guess_rate": [c.guess_rate for c in classes],
+        "lapse_rate": [c.lapse_rate for c in classes],
+        "logistic_p": [logistic_test(*c.index, y).p_value for c, y in zip(classes, responses.T, strict=True)],
+        "alpha": [c.theory.alpha for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
-        "certificate": [c.certificate for c in found],
+        "certificate": [c.certificate for c in classes],
     }
 
 
@@ -168,13 +209,17 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
     }
 
 
-def write_corrected_logits(classes: Classes, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
-    """From fitted held-out logits (n, n_classes): those of the debiased weights, and those that predict best."""
+def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
+    """Of held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
     for rows in blocks(*fitted.shape):
         for name, correct in (("debiased", debiased_logits), ("best", best_logits)):
             corrected[name][rows] = fitted[rows]
             for k, c in classes.items():
-                corrected[name][rows, k] = correct(c.theory, fitted[rows, k])
+                if c.joint:
+                    z = logits(factors[rows], c.corrected[:, None])[:, 0]
+                    corrected[name][rows, k] = log_odds(z, c.guess_rate, c.lapse_rate)
+                else:
+                    corrected[name][rows, k] = correct(c.theory, fitted[rows, k])
 
 
 def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float) -> dict[str, Any]:

@@ -14,19 +14,33 @@ from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
 
 
-def held_out(logits: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> Findings:
-    """Of held-out `logits` (n_test_trials, n_classes) named `fitted`, and `true` where the observer is known."""
+def predicted(fit: Fit, logits: Mapping[str, Floats], p: Evaluate) -> Findings:
+    """Scores and calibration on held-out trials, from logits (n_test_trials, n_classes) `fitted` and, if known, `true`.
+
+    Without held-out trials only the calibration on the training trials, which flatters the fit.
+    """
+    if not len(fit.test.factors):
+        on_train = np.empty(fit.train.responses.shape)
+        predictions.write_logits(fit.train.factors, fit.coefficients, out=on_train)
+        return Findings(tables=calibrated({"fitted": on_train}, fit.train.responses, p))
     fitted, true = logits["fitted"], logits.get("true")
-    scores = prediction_scores(fitted, responses)
-    curve = calibration.calibration_curve(fitted, responses, p.calibration_bins)
-    scores["calibration_error"] = curve.error
+    scores = prediction_scores(fitted, fit.test.responses)
+    tables = calibrated(logits, fit.test.responses, p)
+    scores["calibration_error"] = calibration.calibration_curve(fitted, fit.test.responses, p.calibration_bins).error
     if true is not None:
-        scores["bayes_cross_entropy"] = predictions.scores(true, responses)["cross_entropy"]
+        scores["bayes_cross_entropy"] = predictions.scores(true, fit.test.responses)["cross_entropy"]
         scores["excess_cross_entropy"] = predictions.excess(true, fitted)
+    return Findings({"test": scores}, tables)
+
+
+def calibrated(logits: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> dict[str, Table]:
+    """The calibration curve of the `fitted` logits, and the histogram of the probabilities of all."""
     ends = np.linspace(0, 1, p.histogram_bins + 1)
     counts = {name: calibration.histogram(z, p.histogram_bins) for name, z in logits.items()}
-    tables = {"calibration.csv": vars(curve), "histogram.csv": {"low": ends[:-1], "high": ends[1:], **counts}}
-    return Findings({"test": scores}, tables)
+    return {
+        "calibration.csv": vars(calibration.calibration_curve(logits["fitted"], responses, p.calibration_bins)),
+        "histogram.csv": {"low": ends[:-1], "high": ends[1:], **counts},
+    }
 
 
 def prediction_scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
@@ -48,7 +62,7 @@ def recovered(fit: Fit) -> Findings:
 def coefficient_rows(fit: Fit) -> Table:
     """One row per class and factor, the bias last: class, factor, true (if known)."""
     rows, n_classes = fit.coefficients.shape
-    names = {"class": np.repeat(fit.classes, rows), "factor": [*range(rows - 1), "bias"] * n_classes}
+    names = {"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes}
     return names if fit.observer is None else {**names, "true": fit.observer.coefficients.T.ravel()}
 
 
@@ -56,20 +70,18 @@ def trajectory(fit: Fit) -> Findings:
     """The training cross-entropy of the fit, and the table of its checkpoints."""
     models = np.stack([*fit.checkpoints.values(), fit.coefficients])
     on_train = predictions.cross_entropies(fit.train.factors, fit.train.responses, models)
-    on_test = predictions.cross_entropies(fit.test.factors, fit.test.responses, models[:-1])
-    table: dict[str, Any] = {
-        "epoch": [*fit.checkpoints],
-        "train_cross_entropy": on_train[:-1],
-        "test_cross_entropy": on_test,
-    }
+    table: dict[str, Any] = {"epoch": [*fit.checkpoints], "train_cross_entropy": on_train[:-1]}
+    if len(fit.test.factors):
+        on_test = predictions.cross_entropies(fit.test.factors, fit.test.responses, models[:-1])
+        table["test_cross_entropy"] = on_test
     if fit.observer is not None:
         table["weight_slope"] = [recovery.weight_slope(w, fit.observer.coefficients) for w in fit.checkpoints.values()]
     return Findings({"train": {"cross_entropy": float(on_train[-1])}}, {"trajectory.csv": table})
 
 
 def evidence(fit: Fit) -> Findings:
-    """What the solver reported, over the classes: the most work, the largest gradient, and whether all converged."""
-    reported, n_classes = fit.evidence, len(fit.evidence.reasons)
+    """What the solver reported of all classes: the most work, the largest gradient, and whether all converged."""
+    reported = fit.evidence
     metrics = {
         "converged": all(reported.converged),
         "max_gradient": max(reported.max_gradient),
@@ -77,7 +89,7 @@ def evidence(fit: Fit) -> Findings:
         "evaluations": max(reported.evaluations),
         "ridge": reported.ridge,
     }
-    if len(fit.classes) < n_classes:
-        metrics["classes_without_estimate"] = n_classes - len(fit.classes)
-    lines = [f"class {k} is left out: {reason}" for k, reason in enumerate(reported.reasons) if reason]
-    return Findings({"fit": metrics}, notices=lines)
+    missing = [(name, reason) for name, reason in zip(fit.classes, reported.reasons, strict=True) if reason]
+    if missing:
+        metrics["classes_without_estimate"] = len(missing)
+    return Findings({"fit": metrics}, notices=[f"class {name} is left out: {reason}" for name, reason in missing])
