@@ -9,7 +9,6 @@ from matplotlib.colors import BoundaryNorm
 
 from stages.figures.fits import ROWS, name_rows
 from stages.figures.style import (
-    CORRECTED,
     CORRECTED_POINTS,
     FAINT,
     PLAIN,
@@ -93,14 +92,14 @@ def replication(
     at = range(len(groups))
     small = {} if len(groups) <= 40 else {"ms": 2.5}
     ax.axhline(1, color=TRUTH, ls="--", lw=1, label="equal weights")
-    for key, words, estimates, look, color, dodge in (
-        ("plain", "plain fit", plain, PLAIN_POINTS, PLAIN, -2),
-        ("corrected", "corrected", corrected, CORRECTED_POINTS, CORRECTED, 2),
+    for key, words, estimates, look, line, dodge in (
+        ("plain", "plain fit", plain, PLAIN_POINTS, "-.", -2),
+        ("corrected", "corrected", corrected, CORRECTED_POINTS, "-", 2),
     ):
         found = [i for i in at if estimates.middle[i] == estimates.middle[i]]  # not NaN
         points(ax, found, estimates.at(found), dodge=dodge, label=words, **{**look, **small})
         mean, error = means[key]
-        ax.axhline(mean, color=color, lw=1, label=f"{words}, mean: {mean:.2f} ± {error:.2f}")
+        ax.axhline(mean, color=look["color"], ls=line, lw=1, label=f"{words}, mean: {mean:.2f} ± {error:.2f}")
     without = [i for i in at if plain.middle[i] != plain.middle[i]]
     if without:
         edge = ax.get_xaxis_transform()
@@ -152,7 +151,7 @@ def planning(
                 points(ax, [n_trials], Estimates([found]), **{**look, "ms": 6})
         ax.axvline(x[0], color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     floor = table["bayes_cross_entropy"]
-    below.plot(x, floor, color=TRUTH, lw=1, label="true observer: no prediction can be better")
+    below.plot(x, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
     logarithmic(above.yaxis, below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per unit")
     above.set_ylim(0.8 * min(table["debiased_weight_rmse"]), 20 * table["debiased_weight_rmse"][0])
