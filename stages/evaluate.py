@@ -42,9 +42,7 @@ def main() -> None:
             found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
         found += scores.evidence(whole)
         if not len(fit.test.factors):
-            source = (
-                "leave-one-out predictions" if "loo" in found.metrics else "training trials, which flatters the fit"
-            )
+            source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"
             found.notices.append(f"no trials are held out: calibration.csv and histogram.csv are of {source}")
         if fit.observer is None:
             found.notices.append("data/observer.npy is absent: what needs the truth is left out")

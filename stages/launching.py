@@ -2,8 +2,8 @@
 
 On one machine TRAIN_PROCESSES=2 starts them: they find one another by a file and talk through the loopback interface,
 so nobody else can reach them. On several machines torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR, ...)
-do; its ports accept whoever reaches them, see docs/performance.md. Both are no parameters: they make nothing out of date.
-A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
+do; its ports accept whoever reaches them, see docs/performance.md. Both are no parameters: they make nothing out of
+date. A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
 """
 
 from __future__ import annotations
