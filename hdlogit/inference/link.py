@@ -96,7 +96,7 @@ def fit_link(
 
     index: (n,) V, centred; slope: m; noise: ν, (n,) or one number; responses: (n,) bool; a number fixes a rate, None
     estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the
-    trials do not determine is returned with a `reason`.
+    trials do not determine is returned with a `reason`. Of more than 100 000 trials as many, evenly spaced, are used.
     """
     cells = _cells(index, slope, noise, responses)
     fixed = _fixed(guess_rate, lapse_rate)
