@@ -1,155 +1,109 @@
-"""How fast is the exact fit? Against scikit-learn, and against its own matrix products.
+"""How fast is the exact fit? Against what one would write, and what one would call, instead (`benchmarks.peers`).
 
-    python -m benchmarks.exact [headline] [table] [floor] [--full]
+    python -m benchmarks.exact [--points 10000x256x10 ...] [--runs 3]
 
-Both sides of a comparison run in this process, in turn, on the same data, and both must end with
-max |gradient| <= 1e-6, which is computed here from the coefficients that each returns. Medians are printed;
---full adds the large points.
+Every fit runs in a process of its own, in which nothing else does: trials are drawn, one fit warms up, and the median of
+the next ones counts. The programs take turns, --runs times, and the median of their medians is printed. All end with
+max |gradient| <= 1e-6 for every class, which is computed here from what they return. Every point is printed, won or lost;
+a program that would need minutes at a point is left out there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
-import torch
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
 from benchmarks.trials import trials
-from hdlogit.exact.objective import product
-from hdlogit.exact.solver import fit
 
 TOLERANCE = 1e-6
-SOLVERS = ("lbfgs", "newton-cg", "newton-cholesky")
-HEADLINE = (10_000, 256, 10)
+PROGRAMS = ("exact", "torch_lbfgs", "scikit_learn", "scikit_learn_default")
+POINTS = (
+    "300x10x1",
+    "1000x64x10",
+    "3000x40x1",
+    "10000x256x1",
+    "10000x256x10",
+    "2000x200x200",
+    "10000x256x100",
+    "10000x1024x10",
+    "100000x256x10",
+    "1000000x256x10",
+)
+PATIENCE = 120  # seconds for a process, all its fits together
 
 
-def max_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> float:
-    largest = torch.zeros(coefficients.shape).double()
-    for start in range(0, len(factors), 65_536):
-        x = factors[start : start + 65_536].double()
-        residuals = torch.sigmoid(x @ coefficients[:-1] + coefficients[-1])
-        residuals -= responses[start : start + 65_536].double()
-        largest[:-1] += x.T @ residuals
-        largest[-1] += residuals.sum(0)
-    return float(largest.abs().max()) / len(factors)
+def measure(program: str, shape: str) -> tuple[float, float]:
+    """In this process: median seconds of a fit, and the largest gradient that is left."""
+    from benchmarks import peers
+    from hdlogit.exact import fit
 
-
-def peer(solver: str, factors: Tensor, responses: Tensor) -> Tensor:
-    """scikit-learn, a fit per class: (n_factors + 1, n_classes)."""
-    x, columns = factors.numpy(), []
-    for k in range(responses.shape[1]):
-        model = LogisticRegression(C=np.inf, solver=solver, tol=TOLERANCE, max_iter=10_000)
-        model.fit(x, responses[:, k].numpy())
-        columns.append(np.append(model.coef_[0], model.intercept_))
-    return torch.from_numpy(np.stack(columns, axis=1))
-
-
-def seconds(work: Callable[[], object], repeats: int) -> float:
-    work()
-    return statistics.median(_timed(work) for _ in range(repeats))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def compare(shape: tuple[int, int, int], repeats: int, solvers: tuple[str, ...] = SOLVERS) -> None:
-    """One line: both times, the fastest of the peers, their ratio, and the gradients that both reached."""
-    factors, responses = trials(*shape)
-    found = fit(factors, responses, tolerance=TOLERANCE)
-    ours = max_gradient(factors, responses, found.coefficients)
-    own: list[
-        float
-    ] = []  # measured before each run of a peer, so that both sides share the machine's good and bad times
-    best, name, theirs = np.inf, "-", np.nan
-    for solver in solvers:
-        own.append(seconds(lambda: fit(factors, responses, tolerance=TOLERANCE), repeats))
+    factors, responses = (tensor.numpy() for tensor in trials(*map(int, shape.split("x"))))
+    times: list[float] = []
+    while len(times) < 2 or (sum(times) < 2 and len(times) < 50):
         start = time.perf_counter()
-        coefficients = peer(solver, factors, responses)
-        taken = [time.perf_counter() - start]
-        reached = max_gradient(factors, responses, coefficients)
-        for _ in range(2 if taken[0] < 30 else 0):
-            own.append(seconds(lambda: fit(factors, responses, tolerance=TOLERANCE), repeats))
-            taken.append(_timed(partial(peer, solver, factors, responses)))
-        if reached <= 1.01 * TOLERANCE and statistics.median(taken) < best:
-            best, name, theirs = statistics.median(taken), solver, reached
-    exact = statistics.median(own)
-    print(
-        f"{shape[0]:>9,} x {shape[1]:>4} x {shape[2]:>3}   exact {exact:8.4f} s  {name:>15} {best:8.3f} s   "
-        f"ratio {best / exact:6.1f}   max |gradient| {ours:.1e}  {theirs:.1e}",
-        flush=True,
-    )
-    if ours > 1.01 * TOLERANCE:
-        raise SystemExit("the exact fit has not reached the tolerance that it claims")
+        if program == "exact":
+            coefficients = fit(factors, responses, tolerance=TOLERANCE).coefficients
+        else:
+            coefficients = getattr(peers, program)(factors, responses, TOLERANCE)
+        times.append(time.perf_counter() - start)
+    gradient = np.zeros_like(coefficients)
+    for rows in np.array_split(np.arange(len(factors)), -(-len(factors) // 65_536)):
+        x = factors[rows[0] : rows[-1] + 1]
+        residuals = 1 / (1 + np.exp(-(x @ coefficients[:-1] + coefficients[-1]))) - responses[rows]
+        gradient += np.vstack([x.T @ residuals, residuals.sum(0)])
+    return statistics.median(times[1:]), float(np.abs(gradient).max()) / len(factors)
 
 
-def table(full: bool) -> None:
-    """One dimension at a time around the headline. Peers that would take many minutes are left out."""
-    n_trials, n_factors, n_classes = HEADLINE
-    for n in (1_000, 3_000, 30_000, 100_000) + ((300_000, 1_000_000) if full else ()):
-        compare((n, n_factors, n_classes), 3, SOLVERS if n <= 100_000 else ("lbfgs", "newton-cholesky"))
-    for p in (16, 64) + ((512, 1024) if full else ()):
-        compare((n_trials, p, n_classes), 3)
-    for k in (1, 3, 30) + ((100,) if full else ()):
-        compare((n_trials, n_factors, k), 3, SOLVERS if k <= 30 else ("lbfgs",))
+def measured(program: str, shape: str) -> tuple[float, float]:
+    """The same in a process of its own; infinite where that takes too long."""
+    command = [sys.executable, "-m", "benchmarks.exact", "--measure", program, shape]
+    try:
+        said = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=PATIENCE).stdout
+    except subprocess.TimeoutExpired:
+        return float("inf"), float("nan")
+    seconds, gradient = json.loads(said)
+    return seconds, gradient
 
 
-def products(operands: list[tuple[Tensor, int]], n_classes: int) -> Callable[[], None]:
-    """The two matrix products of an evaluation, n times over each of these factors."""
-    ready = [
-        (x, torch.randn(n_classes, x.shape[1]).to(x), torch.randn(n_classes, len(x)).to(x), n) for x, n in operands
-    ]
-
-    def work() -> None:
-        for x, weights, residuals, n in ready:
-            for _ in range(n):
-                product(weights, x.T)
-                product(residuals, x)
-
-    return work
-
-
-def floor(shape: tuple[int, int, int]) -> None:
-    """The fit against its own evaluations' products alone: of the data as they are, and in the precision it used."""
-    factors, responses = trials(*shape)
-    found = fit(factors, responses, tolerance=TOLERANCE)
-    single, double = found.pilot_evaluations, int(found.evaluations.max())
-    as_given = products([(factors, single + double)], shape[2])
-    as_used = products([(factors[: found.pilot_trials].float(), single), (factors, double)], shape[2])
-    times = [
-        [_timed(work) for work in (lambda: fit(factors, responses, tolerance=TOLERANCE), as_given, as_used)]
-        for _ in range(15)
-    ]
-    given, used = (statistics.median(t[0] / t[k] for t in times) for k in (1, 2))
-    print(
-        f"floor at {shape}: {single} evaluations in single precision, {double} in double. The fit takes {given:.2f} "
-        f"times as long as the products of {single + double} evaluations on the data, {used:.2f} times as long as "
-        "these products in the precision they were made in"
-    )
+def compare(shape: str, runs: int) -> None:
+    """One line of the table: seconds of all programs, and how many times faster the exact fit is than the best peer."""
+    seconds: dict[str, list[float]] = {program: [] for program in PROGRAMS}
+    for _ in range(runs):
+        for program in PROGRAMS:
+            if program != "exact" and np.inf in seconds[program]:
+                continue
+            taken, gradient = measured(program, shape)
+            seconds[program].append(taken)
+            if gradient > 1.02 * TOLERANCE:
+                print(f"  {program} at {shape}: max |gradient| is {gradient:.1e}", flush=True)
+    medians = [statistics.median(seconds[program]) for program in PROGRAMS]
+    shown = " | ".join(f"{m:.4f}" if m < np.inf else f"> {PATIENCE / 3:.0f}" for m in medians)
+    print(f"| {shape.replace('x', ' × ')} | {shown} | {min(medians[1:3]) / medians[0]:.2f} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=["headline", "floor", "table"])
-    parser.add_argument("--full", action="store_true", help="the large points as well: tens of minutes")
+    parser.add_argument("--points", nargs="+", default=POINTS)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    warnings.filterwarnings("ignore", category=FutureWarning)  # scikit-learn's, about names of its arguments
-    print(f"{torch.get_num_threads()} threads")
-    if "headline" in arguments.parts:
-        compare(HEADLINE, 9)
-    if "floor" in arguments.parts:
-        floor(HEADLINE)
-    if "table" in arguments.parts:
-        table(arguments.full)
+    if arguments.measure:
+        warnings.filterwarnings("ignore", category=FutureWarning)  # scikit-learn's, about names of its arguments
+        print(json.dumps(measure(*arguments.measure)))
+        return
+    print(
+        "| trials × factors × classes | exact fit, s | torch L-BFGS | scikit-learn, tuned | scikit-learn | times faster |"
+    )
+    print("|---|---|---|---|---|---|")
+    for shape in arguments.points:
+        compare(shape, arguments.runs)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,15 +37,12 @@ Found = dict[str, tuple[list[int], list[Point]]]  # numbers of what is varied, a
 
 def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
     """The point in `count` processes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "benchmarks.point", str(folder), str(n_trials)]
-    several = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    several = {"WORLD_SIZE": str(count), "TRAIN_RENDEZVOUS": f"file://{folder.resolve()}/rendezvous"}
+    threads = str((os.cpu_count() or 1) // count)
+    several |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     running = [
-        subprocess.Popen(
-            command, env={**os.environ, **({**several, "RANK": str(k)} if count > 1 else {})}, stdout=subprocess.PIPE
-        )
+        subprocess.Popen(command, env={**os.environ, **several, "RANK": str(k)}, stdout=subprocess.PIPE)
         for k in range(count)
     ]
     said = [process.communicate()[0] for process in running]

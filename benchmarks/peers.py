@@ -17,25 +17,25 @@ def torch_lbfgs(factors: Array, responses: NDArray[np.bool_], tolerance: float) 
     """`torch.optim.LBFGS` with strong Wolfe conditions: all classes jointly, gradient by formula, no autograd."""
     x, y = torch.from_numpy(factors), torch.from_numpy(responses).double()
     w = torch.zeros(x.shape[1] + 1, y.shape[1], dtype=torch.float64)
-    w.grad = torch.zeros_like(w)
+    w.grad = g = torch.zeros_like(w)
     steps = torch.optim.LBFGS([w], 1, 10_000, 20_000, tolerance, 0, history_size=10, line_search_fn="strong_wolfe")
 
     def closure() -> float:
         z = torch.addmm(w[-1], x, w[:-1])
         r = torch.sigmoid(z).sub_(y)
-        torch.mm(x.T, r, out=w.grad[:-1])
-        torch.sum(r, 0, out=w.grad[-1])
-        w.grad /= len(x)
+        torch.mm(x.T, r, out=g[:-1])
+        torch.sum(r, 0, out=g[-1])
+        g.div_(len(x))
         return float(torch.nn.functional.softplus(z).sum() - torch.vdot(z.view(-1), y.view(-1))) / len(x)
 
     with torch.no_grad():
-        steps.step(closure)
+        steps.step(closure)  # type: ignore[no-untyped-call]  # torch
     return w.numpy()
 
 
 def scikit_learn(factors: Array, responses: NDArray[np.bool_], tolerance: float) -> Array:
     """Its lbfgs, classes shared out over cores by joblib, each with one BLAS thread."""
-    from joblib import Parallel, delayed
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits
 
     def one(k: int) -> Array:

@@ -16,17 +16,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.memory import anonymous
-from hdlogit.compute import processes
-from hdlogit.exact.solver import fit, serve
+from hdlogit.exact import fit
+from stages import launching
 
 
 def main() -> None:
     folder, n_trials = Path(sys.argv[1]), int(sys.argv[2])
-    factors = torch.from_numpy(np.load(folder / "factors.npy", mmap_mode="c"))[:n_trials]
-    responses = torch.from_numpy(np.load(folder / "responses.npy", mmap_mode="c"))[:n_trials]
+    factors = np.load(folder / "factors.npy", mmap_mode="r")[:n_trials]
+    responses = np.load(folder / "responses.npy", mmap_mode="r")[:n_trials]
     peak, going = [0], threading.Event()
 
     def watch() -> None:
@@ -34,21 +33,18 @@ def main() -> None:
             peak[0] = max(peak[0], own_memory())
 
     watching = threading.Thread(target=watch, daemon=True)
-    with processes.together(torch.device("cpu")):
+    with launching.processes() as group:
         before, times = own_memory(), []
         watching.start()
-        if processes.rank() > 0:
-            serve(factors, responses, torch.device("cpu"))
-        else:
-            for _ in range(2 if n_trials > 500_000 else 4):
-                start = time.perf_counter()
-                found = fit(factors, responses)
-                times.append(time.perf_counter() - start)
-            processes.tell()
-            going.set()
-            taken = statistics.median(times[1:])
-            passes = int(found.evaluations.max())
-            print(json.dumps({"seconds": taken, "memory": peak[0], "before": before, "passes": passes}))
+        for _ in range(2 if n_trials > 500_000 else 4):
+            start = time.perf_counter()
+            found = fit(factors, responses, group=group)
+            times.append(time.perf_counter() - start)
+        going.set()
+    if group.is_writer:
+        passes = int(found.evaluations.max())
+        taken = statistics.median(times[1:])
+        print(json.dumps({"seconds": taken, "memory": peak[0], "before": before, "passes": passes}))
 
 
 def own_memory() -> int:

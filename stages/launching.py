@@ -1,9 +1,10 @@
 """One stage in several processes, each of which runs the whole script.
 
 On one machine TRAIN_PROCESSES=2 starts them: they find one another by a file and talk through the loopback interface,
-so nobody else can reach them. On several machines torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR, ...)
-do; its ports accept whoever reaches them, see docs/performance.md. Both are no parameters: they make nothing out of
-date. A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
+which no other machine reaches. On several machines torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR,
+...) connect them; its ports take whoever comes, see docs/performance.md. All these are no parameters, and make nothing
+out of date.
+A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def start(module: str) -> bool:
     """Run `python -m MODULE` in TRAIN_PROCESSES processes and wait for them; False where none are asked for.
 
-    The first one speaks; of the others only what they say in the end is shown, if the first had nothing to say.
+    The first one speaks; of the others only a last line is shown, and only if the first had nothing to say.
     """
     count = _whole_number(PROCESSES, 1)
     if count == 1 or "RANK" in os.environ:

@@ -352,7 +352,7 @@ def test_tiny_problem_against_mpmath() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_arrays_in_arrays_out(dtype: type) -> None:
     factors, responses = problem(25, 300, 3, 2)
-    x = factors.numpy().astype(dtype)
+    x: np.ndarray = factors.numpy().astype(dtype)
     arrays, tensors = fit(x, responses.numpy()), fit(torch.from_numpy(x), responses)
     assert isinstance(arrays.coefficients, np.ndarray)
     assert arrays.coefficients.dtype == np.float64

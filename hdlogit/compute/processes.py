@@ -47,7 +47,7 @@ class ProcessGroup:
         packed = torch.cat([t.reshape(-1) for t in tensors])
         with _losing():
             distributed.all_reduce(packed)
-        for tensor, part in zip(tensors, packed.split([t.numel() for t in tensors]), strict=True):
+        for tensor, part in zip(tensors, torch.split(packed, [t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def all_reduce_max(self, tensor: Tensor) -> None:

@@ -1,9 +1,9 @@
 """Sums over trials on all cores, in threads that wait asleep.
 
 BLAS and OpenMP have threads of their own, which wait spinning: beside other work on the same cores a product of half
-a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into parts, and threads
-of ours take part after part. How they are cut depends on the trials alone and results are summed in order: one core or
-many, the sum is the same to the last bit.
+a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into parts,
+and threads of ours take part after part. How they are cut depends on the trials alone and results are summed in order:
+one core or many, the sum is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ def cut(n: int, width: int, most: int) -> list[slice]:
 
 def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Iterator[Result]:
     """The results of `work` on each of the parts, in their order; so many are held at a time, or WAITING."""
+    if len(parts) == 1:
+        yield work(parts[0])
+        return
     window = max(waiting or WAITING, CORES)
     for start in range(0, len(parts), window):
         yield from _each(work, parts[start : start + window])

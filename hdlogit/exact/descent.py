@@ -99,12 +99,9 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     gradient = c.by_point(state.gradient)
     direction = quasi_newton_direction(gradient, state.pairs)
     change = sample.logits(direction)
-    axes = np.stack([direction, state.points], axis=1)  # (n, 2, rank + 1)
-    v = np.stack([c.standardised(direction), c.standardised(state.points)], axis=1)
-    penalty = (v * sample.ridge) @ v.transpose(0, 2, 1)
-    slopes = np.vecdot(axes, gradient[:, None])
-    amounts = plane.search(change, state.logits, state.responses, slopes, penalty)
-    step = np.vecmat(amounts, axes)
+    slopes = np.stack([np.vecdot(direction, gradient), np.vecdot(state.points, gradient)], axis=1)
+    amounts = plane.search(change, state.logits, state.responses, slopes, _penalty(sample, direction, state.points))
+    step = amounts[:, :1] * direction + amounts[:, 1:] * state.points
     a, b = (torch.from_numpy(amount) for amount in amounts.astype(change.dtype).T[:, :, None])
     old = torch.from_numpy(state.logits)
     moved = torch.addcmul(old, b, old).addcmul_(a, torch.from_numpy(change))
@@ -125,6 +122,14 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     rho = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
     pairs = (*state.pairs, (taken, difference, rho))[-PAIRS:]
     return replace(state, points=points, logits=logits.numpy(), gradient=by_v + shift, worst=worst, pairs=pairs)
+
+
+def _penalty(sample: Sample, direction: Array, points: Array) -> Array:
+    """The ridge's Hessian in the plane, (n, 2, 2)."""
+    if not sample.ridge.any():
+        return np.zeros((len(points), 2, 2))
+    v = np.stack([sample.coordinates.standardised(axis) for axis in (direction, points)], axis=1)
+    return np.asarray((v * sample.ridge) @ v.transpose(0, 2, 1))
 
 
 def quasi_newton_direction(gradient: Array, pairs: tuple[Pair, ...]) -> Array:

@@ -4,17 +4,17 @@ Some d separates the responses if s_i x_i·d >= 0 for every trial, not all of th
 response between 0 and 1 counts as both), x_i with the bias's 1. The estimate exists if and only if no d does (Albert &
 Anderson, Biometrika 1984).
 
-*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then sum_i q_i |s_i x_i·d| = 0.
+*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0: then sum_i q_i |x_i·d| = 0.
 The residuals nearly are such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
-gradient. What is missing can be made up on any m of the trials, S, whose second moments M = mean_S x xᵀ have an inverse:
+gradient. What is missing can be made up on any m trials S whose second moments M = mean_S x xᵀ have an inverse:
 
     q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),      v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
 
-so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the objective tilted by c·w,
-which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof is one
-for all trials.
+so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the objective tilted by
+c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof
+is one for all trials.
 
-*A proof that it does not.* If at some coefficients every |r_i| < 1/2, and no response is between 0 and 1, they separate.
+*A proof that it does not.* If no response is between 0 and 1, and somewhere every |r_i| < 1/2, they are separated.
 
 *In doubt,* that is for quasi-separation and the narrowest of gaps, a linear programme decides.
 """
@@ -63,7 +63,7 @@ class Certificate:
 
         Half of TILT is left for rounding.
         """
-        small = rows & (np.vecdot(gradient, gradient) < TILT**2)
+        small: NDArray[np.bool_] = rows & (np.vecdot(gradient, gradient) < TILT**2)
         if not small.any():
             return small
         v = (-gradient[small, :-1] @ self.inverse).astype(self.factors.dtype)
@@ -77,15 +77,15 @@ def separating_direction(
 ) -> Array | None:
     """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
 
-    Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1, which is feasible if and only if some d
-    separates; its minimum names few factors. Few of the constraints matter, so they are added as they are found
+    Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1: feasible if and only if some
+    d separates. Its minimum names few factors. Few of the constraints matter, so they are added as they are found
     violated; any d that is found has been checked on all trials, and what is infeasible with some of the constraints is
     with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
 
     factors: (n_trials, n_factors), all of them; responses: (n_trials,).
     """
     c = sample.coordinates
-    basis = c.basis if c.dependent and c.basis is not None else np.diag(c.units > 0).astype(float)
+    basis = c.basis[:-1, :-1] if c.dependent and c.basis is not None else np.diag(c.units > 0).astype(float)
     signs = np.concatenate([np.where(responses > 0, 1.0, -1.0), np.where(responses < 1, -1.0, 1.0)])
     both = (responses > 0) & (responses < 1)  # such a trial stands for a yes and a no
     rows = np.concatenate([np.arange(len(responses)), np.flatnonzero(both)])

@@ -41,7 +41,7 @@ class Trials:
     @property
     def blocks(self) -> list[slice]:
         """This process's blocks of rows."""
-        everyone = cut(*self.factors.shape, BLOCK)
+        everyone = cut(len(self.factors), self.factors.shape[1], BLOCK)
         return everyone[self.group.rows(len(everyone))]
 
     def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array]:
@@ -69,7 +69,7 @@ class Trials:
 
     def refuse(self) -> NoReturn:
         """Raise ValueError that names a factor that is not finite."""
-        for block in cut(*self.factors.shape, BLOCK):
+        for block in cut(len(self.factors), self.factors.shape[1], BLOCK):
             wrong = np.argwhere(~np.isfinite(self.factors[block]))
             if len(wrong):
                 row, column = block.start + wrong[0, 0], wrong[0, 1]

@@ -1,12 +1,14 @@
 """A copy of some trials, or of all, in single precision and even coordinates, to steer by.
 
-Its factors are deviations from a centre in units of standard deviations. Points u are (n_classes, rank + 1) in coordinates in
-which the objective's Hessian at zero is nearly the identity: they heal bad units, correlation and offsets.
+Its factors are deviations from a centre in units of standard deviations. Points u, (n_classes, rank + 1), are in
+coordinates in which the objective's Hessian at zero is nearly the identity: bad units, correlation and offsets do no
+harm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,24 +26,33 @@ BLOCK = 3 * 2**18  # factors that a core takes at once
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Between coefficients, standardised coefficients v = (weights / units, bias at the centre), and points u = v / basis."""
+    """Between coefficients, standardised coefficients v = (weights / units, bias at the centre), and points u."""
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
     covariance: Array  # (n_factors, n_factors) of the standardised factors, among the trials `anchors`
-    basis: Array | None  # (rank, n_factors), v[:-1] = u[:-1] @ basis; None for twice the identity
+    basis: Array | None  # (rank + 1, n_factors + 1), v = u @ basis; None for twice the identity
     dependent: bool = False  # some directions are left out, or nearly
     exactly: bool = False  # single precision is not enough
 
     @property
     def rank(self) -> int:
         """Number of coordinates, the bias's not counted."""
-        return len(self.units) if self.basis is None else len(self.basis)
+        return len(self.units) if self.basis is None else len(self.basis) - 1
+
+    @cached_property
+    def comparable(self) -> Array:
+        """(n_factors + 1,), by which a gradient by v is by factors in units of the powers of two nearest to deviations.
+
+        So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
+        not depend on their units and offsets.
+        """
+        units = np.where(self.units > 0, self.units, 1)
+        return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
 
     def standardised(self, points: Array) -> Array:
-        """(n_classes, n_factors + 1) from points."""
-        weights = 2 * points[:, :-1] if self.basis is None else points[:, :-1] @ self.basis
-        return np.column_stack([weights, 2 * points[:, -1]])
+        """v, (n_classes, n_factors + 1), from points."""
+        return 2 * points if self.basis is None else points @ self.basis
 
     def coefficients(self, points: Array) -> Array:
         """(n_classes, n_factors + 1), for the factors as they are."""
@@ -52,22 +63,15 @@ class Coordinates:
 
     def by_point(self, gradient: Array) -> Array:
         """The gradient by u from that by v."""
-        weights = 2 * gradient[:, :-1] if self.basis is None else gradient[:, :-1] @ self.basis.T
-        return np.column_stack([weights, 2 * gradient[:, -1]])
+        return 2 * gradient if self.basis is None else gradient @ self.basis.T
 
     def by_standardised(self, gradient: Array) -> Array:
         """The gradient by v from that by coefficients."""
         return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
 
     def largest(self, gradient: Array) -> Array:
-        """Largest |component|, (n_classes,), of a gradient by v: in units of powers of two nearest to deviations.
-
-        So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
-        not depend on their units and offsets.
-        """
-        units = np.where(self.units > 0, self.units, 1)
-        nearest = np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0)
-        return np.asarray(np.abs(gradient * np.append(nearest, 1)).max(axis=1))
+        """Largest |component|, (n_classes,), of a gradient by v, made comparable."""
+        return np.asarray(np.abs(gradient * self.comparable).max(axis=1))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
@@ -107,7 +111,9 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     if dependent or (shrinkage == 1 and ridge == 0):
         return Coordinates(center, units, covariance, None, dependent, exactly=bool(heavy.any()))
     hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4 + (np.diag(ridge * units**2) if ridge else 0)
-    return Coordinates(center, units, covariance, np.linalg.inv(np.linalg.cholesky(hessian)), exactly=bool(heavy.any()))
+    return Coordinates(
+        center, units, covariance, _with_bias(np.linalg.inv(np.linalg.cholesky(hessian))), exactly=bool(heavy.any())
+    )
 
 
 def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coordinates:
@@ -122,17 +128,24 @@ def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coo
     correlation = covariance * np.outer(units, units)
     values, vectors = np.linalg.eigh(correlation / 4 + (np.diag(ridge * units**2) if ridge else 0))
     kept = values > len(values) * np.finfo(np.float64).eps * values.max()
-    return Coordinates(mean, units, correlation, (vectors[:, kept] / np.sqrt(values[kept])).T.copy(), True, True)
+    return Coordinates(mean, units, correlation, _with_bias((vectors[:, kept] / np.sqrt(values[kept])).T), True, True)
+
+
+def _with_bias(basis: Array) -> Array:
+    basis = np.pad(basis, (0, 1))
+    basis[-1, -1] = 2  # the objective's curvature by the bias is at most 1/4
+    return basis
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The copy, and what is summed over it; a shift of the gradient makes up for the trials and the digits that it lacks."""
+    """The copy, and sums over it. A shift of its gradient makes up for the trials and digits that it lacks."""
 
     coordinates: Coordinates
     factors: Floats  # (n_sampled, n_factors), standardised
     responses: Floats  # (n_classes, n_sampled)
     ridge: Array  # (n_factors + 1,), the penalty's Hessian by v
+    parts: list[slice]  # of the sampled trials, for the threads
     anchors: slice  # the trials of which the coordinates have the covariance
 
     @classmethod
@@ -148,21 +161,22 @@ class Sample:
             c, anchors = independent_coordinates(*moments, ridge), slice(None)
         factors = np.empty((len(rows), n_factors), np.float64 if exactly or c.exactly else np.float32)
 
+        parts = cut(len(factors), n_factors, BLOCK)
+
         def copy(part: slice) -> None:
             x = trials.factors[part if len(rows) == n_trials else rows[part]] - c.center
             np.multiply(x, c.units, out=factors[part], casting="same_kind")
 
         with np.errstate(over="ignore", invalid="ignore"):
-            list(each(copy, cut(*factors.shape, BLOCK)))
+            list(each(copy, parts))
         responses = trials.responses[rows].T.astype(factors.dtype, order="C")
         if moments is not None and len(rows) < n_trials:  # the anchors are the sample, not all trials
             mean = factors.mean(0)
             factors -= mean
             center = c.center + mean / np.where(c.units > 0, c.units, 1)
             c = Coordinates(center, c.units, factors.T @ factors / len(rows), c.basis, True, True)
-        return cls(
-            c, factors, responses, ridge * np.append(c.units, 0) ** 2 if ridge else np.zeros(n_factors + 1), anchors
-        )
+        penalty = ridge * np.append(c.units, 0) ** 2 if ridge else np.zeros(n_factors + 1)
+        return cls(c, factors, responses, penalty, parts, anchors)
 
     def logits(self, points: Array) -> Floats:
         """(n_classes, n_sampled)."""
@@ -172,7 +186,7 @@ class Sample:
         def write(rows: slice) -> None:
             np.add(v[:, :-1] @ self.factors[rows].T, v[:, -1:], out=logits[:, rows])
 
-        list(each(write, cut(*self.factors.shape, BLOCK)))
+        list(each(write, self.parts))
         return logits
 
     def evaluate(self, points: Array, logits: Floats, responses: Floats) -> tuple[Array, Array]:
@@ -184,7 +198,7 @@ class Sample:
             return residuals @ self.factors[rows], residuals.sum(1), np.abs(residuals).max(1)
 
         gradient, worst = np.zeros((len(points), self.factors.shape[1] + 1)), np.zeros(len(points))
-        for by_weights, by_bias, largest in each(of_block, cut(*self.factors.shape, BLOCK)):
+        for by_weights, by_bias, largest in each(of_block, self.parts):
             gradient[:, :-1] += by_weights
             gradient[:, -1] += by_bias
             worst = np.maximum(worst, largest)

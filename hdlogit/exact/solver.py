@@ -4,8 +4,8 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 
 1. Draw a sample of the trials, or all, in single precision and even coordinates (`hdlogit.exact.sample`).
 2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
-3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where every
-   residual is below 1/2, its responses are separated; where there was no proof, a linear programme decides.
+3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
+   every residual is below 1/2, its responses are separated; where there was no proof, a linear programme decides.
 4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ REASONS = {
     "or ridge > 0",
     UNDECIDED: "the factors nearly separate its responses, too nearly to tell whether an estimate exists; more trials "
     "are needed, or ridge > 0",
-    NOT_CONVERGED: "not converged, max |gradient| is {:.2g} > tolerance {:.2g} after {} iterations; more iterations are "
+    NOT_CONVERGED: "not converged, max |gradient| is {:.2g} > tolerance {:.2g} after {} iterations; more of them are "
     "needed, or a larger tolerance",
 }
 Kind = TypeVar("Kind", Tensor, NDArray[Any])
@@ -81,10 +81,10 @@ def fit(
     _check(x, y, ridge, tolerance)
     with single_threaded_blas():
         found = _fit(Trials(x, y, group), ridge, tolerance, max_iterations, progress or (lambda *_: None))
-    if isinstance(factors, np.ndarray):
-        return cast("ExactFit[Kind]", found)
-    tensors = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
-    return cast("ExactFit[Kind]", replace(found, **tensors))
+    if isinstance(factors, Tensor):
+        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
+        found = replace(found, **tensors)
+    return found  # type: ignore[return-value]  # of the kind of the factors
 
 
 def _fit(
