@@ -22,10 +22,10 @@ PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 
 ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may import
     "adam": {"compute"},
-    "asymptotics": set(),
+    "asymptotics": {"psychometric"},
     "compute": set(),
     "exact": {"compute"},
-    "inference": {"asymptotics", "compute", "exact"},
+    "inference": {"asymptotics", "compute", "exact", "psychometric"},
     "psychometric": set(),
     "scores": {"psychometric"},
 }

@@ -42,49 +42,56 @@ def test_the_shipped_file_is_valid_and_whole() -> None:
     assert read_parameters(ROOT / "params.yaml").model_dump() == SHIPPED
 
 
-WRITTEN = {"2^32 - 1": 2**32 - 1, "n_classes - 1": SHIPPED["simulate"]["n_classes"] - 1, "100 000": 100_000}
+BOUNDS = {  # as comments write them, at the shipped values
+    "2^32 - 1": 2**32 - 1,
+    "n_classes - 1": SHIPPED["simulate"]["n_classes"] - 1,
+    "1 - g": 1.0,
+    "1 - guess_rate": 1.0,
+}
 
 
 def documented(section: str, key: str) -> str:
-    """What the comment beside a key says of its values: all up to the semicolon."""
+    """What the comment beside a key says of its values: all up to the semicolon, without what is in parentheses."""
     text = (ROOT / "params.yaml").read_text().split(f"\n{section}:\n")[1]
-    found = re.search(rf"^  {key}: \S+ +# (.*)$", text, re.MULTILINE)
+    found = re.search(rf"^  {key}: [^#]+ # (.*)$", text, re.MULTILINE)
     assert found, f"{section}.{key} has no comment"
-    return found[1].split(";")[0]
+    return re.sub(r" \(.*?\)", "", found[1].split(";")[0])
 
 
-def number(text: str) -> float:
-    text = text.strip()
-    return WRITTEN.get(text) or float(text.replace(" ", ""))
+def bound(text: str) -> float:
+    return BOUNDS.get(text) or float(text.replace(" ", ""))
 
 
 @pytest.mark.parametrize(("section", "key"), [(section, key) for section in SHIPPED for key in SHIPPED[section]])
-def test_the_comment_beside_a_key_names_the_values_that_are_accepted(section: str, key: str) -> None:
+def test_the_comment_beside_a_key_names_the_values_that_are_accepted(section: str, key: str, project: Project) -> None:
     def accepted(value: object) -> bool:
         sections = {name: dict(values) for name, values in SHIPPED.items()}
         sections["train"]["solver"], sections["plot"]["class_index"] = "lbfgs", 0  # what goes with every other value
         sections[section][key] = value
+        project.params.write_text(yaml.safe_dump(sections))
         try:
             validate(Simulation, sections, "params.yaml")
         except InputError:
             return False
         return True
 
-    comment = re.sub(r" \(.*?\)", "", documented(section, key))
-    interval = re.match(r"([\[(]?)([-^\w. ]+?)(?:, | \.\. )([-^\w. ]+)([\])]?)", comment)
-    if interval:
+    comment = documented(section, key)
+    listed = comment.startswith("any of ")
+    for option in comment.removeprefix("any of ").split("," if listed else "|"):
+        interval = re.match(r"([\[(]?)([-^\w. ]+?)(?:, | \.\. )([-^\w. ]+)([\])]?)", option.strip())
+        if not interval:
+            value = yaml.safe_load(option)
+            assert accepted([value] if listed else value), option
+            continue
         left, low, high, right = interval.groups()
-        whole = isinstance(SHIPPED[section][key], int) and key != "ridge"
-        for end, closed, outwards in ((number(low), left != "(", -1), (number(high), right != ")", 1)):
+        whole = isinstance(SHIPPED[section][key], int) and " .. " in option and key != "ridge"
+        for end, closed, outwards in ((bound(low), left != "(", -1), (bound(high), right != ")", 1)):
             step = outwards if whole else outwards * 1e-9 * max(abs(end), 1)
             inside, outside = (end, end + step) if closed else (end - step, end)
             assert accepted(int(inside) if whole else inside)
             assert not accepted(int(outside) if whole else outside)
-    options = [option.strip() for option in comment.split("|")][1 if interval else 0 :]
-    assert interval or len(options) > 1
-    for option in options:
-        assert accepted(yaml.safe_load(option)), option
     assert not accepted("another")
+    assert not accepted(["another"])
 
 
 # --- values
@@ -262,7 +269,7 @@ def too_large(section: dict[str, Any]) -> bool:
 
 
 @given(
-    section=st.fixed_dictionaries(nearly)
+    section=st.fixed_dictionaries(nearly).map(lambda drawn: {**SHIPPED["simulate"], **drawn})
     | st.fixed_dictionaries({}, optional=nearly)
     | st.dictionaries(st.sampled_from([*nearly, "n_trial"]) | st.text(), anything, max_size=8)
 )
