@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from stages.errors import InputError
 from stages.parameters.documents import show
@@ -110,13 +111,15 @@ def scan(table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]]) -> t
     """What each column holds in the rows that `take` accepts; how many rows there are, and how many are taken."""
     found = {name: Column() for name in table.columns}
     n_rows = n_taken = 0
-    for batch in table.batches(table.columns):
-        taken = take(batch)
-        rows = n_rows + np.flatnonzero(taken)
-        n_rows, n_taken = n_rows + len(taken), n_taken + len(rows)
-        chosen = batch.filter(pa.array(taken))
-        for name, column in found.items():
-            column.add(chosen.column(name), rows)
+    with tqdm(desc=f"reading {table.name}", unit=" rows", disable=None, leave=False) as bar:
+        for batch in table.batches(table.columns):
+            taken = take(batch)
+            rows = n_rows + np.flatnonzero(taken)
+            n_rows, n_taken = n_rows + len(taken), n_taken + len(rows)
+            chosen = batch.filter(pa.array(taken))
+            for name, column in found.items():
+                column.add(chosen.column(name), rows)
+            bar.update(len(taken))
     return found, n_rows, n_taken
 
 

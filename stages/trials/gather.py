@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from stages.errors import InputError
 from stages.files.writing import FileRows
@@ -49,7 +50,8 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
     codes: dict[str, int] = {}
     lacking: dict[str, tuple[int, str]] = {}
     n_before = 0
-    with FileRows(factors) as out:
+    progress = tqdm(desc="coding", total=found.n_rows, unit=" rows", disable=None, leave=False)
+    with FileRows(factors) as out, progress:
         for block in found.design.blocks(found.table, found.also):
             complete, lacks = usable(found, block.missing, block.also)
             for name, rows in lacks.items():
@@ -61,6 +63,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
                             f"{lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
                         )
             n_before += len(complete)
+            progress.update(len(complete))
             chosen = block.factors[complete] + 0.0  # no −0, which equals 0 but has other bytes
             coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
             out[slice(len(same), len(same) + len(chosen))] = chosen

@@ -50,7 +50,7 @@ def read(
 def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
     """What the formula needs to know of the study's trials; `complete` lacks no value."""
     whole = [name for name in parsed.categorical if _is_whole(complete[name])]
-    spec = ModelSpec.from_spec(_formula(parsed), output="numpy", na_action="raise")
+    spec = ModelSpec.from_spec(_formula(parsed), output="numpy", na_action="ignore")
     spec = _materialise(parsed, spec, _typed(complete, whole)).model_spec
     terms = {str(term): list(indices) for term, indices in spec.term_indices.items() if str(term) != "1"}
     if len(terms) == len(spec.term_indices):
