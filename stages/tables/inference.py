@@ -50,6 +50,7 @@ def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evalu
     metrics: dict[str, Any] = {"inference": {"level": p.interval_level}}
     findings = predictions_left_out(found, responses, p)
     if len(fit.test.factors):
+        findings = Findings(findings.metrics)  # the tables are of the held-out trials
         write_corrected_logits(classes, fit.test.factors, fitted, corrected)
         findings += corrected_predictions("test", corrected, fit.test.responses, p)
     if part.observer is not None:
