@@ -137,7 +137,7 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
 
 def _precision(correlation: Array, n_trials: int) -> Array:
     """[Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased. Raises Refused where factors depend."""
-    check_independence(correlation)
+    check_independence(correlation, n_trials)
     root = inverse_root(correlation)
     assert root is not None
     return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials
