@@ -171,6 +171,20 @@ def test_what_is_not_determined_is_said(separable: bool) -> None:
     assert np.isfinite(link.covariance).all()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(20))
+def test_wild_trials_give_finite_answers(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.choice([2, 5, 60]))
+    v = [rng.standard_t(1.2, n), np.round(rng.normal(size=n)), np.ones(n)][seed % 3] * 10 ** rng.uniform(-3, 3)
+    noise, responses = rng.choice([0.0, 0.3, 5.0]) * rng.random(n), rng.random(n) < expit(10 ** rng.uniform(-2, 2) * v)
+    responses[:2] = True, False
+    link = fit_link(v, 1.0, noise, responses, guess_rate=[None, 0.0, 0.5][seed % 3])
+    assert np.isfinite(link.parameters).all()
+    assert np.isfinite(link.errors).all()
+    assert np.isfinite(predict(v, 1.0, noise, link)).all()
+
+
 def test_invalid_arguments_are_refused() -> None:
     v, y = np.linspace(-1, 1, 10), np.arange(10) % 2 == 0
     for arguments, message in (

@@ -96,7 +96,7 @@ def fit_link(
 
     index: (n,) V, centred; slope: m; noise: ν, (n,) or one number; responses: (n,) bool; a number fixes a rate, None
     estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the
-    trials do not determine is returned with a `reason`.
+    trials do not determine is returned with a `reason`. Of more than 100 000 trials as many, evenly spaced, are used.
     """
     cells = _cells(index, slope, noise, responses)
     fixed = _fixed(guess_rate, lapse_rate)
@@ -136,7 +136,7 @@ def logistic_test(
     [statistic], [found] = _gain(cells, null, fixed)
     if statistic > CLEAR:
         return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
-    p = response(found[None], cells.mean, cells.noise)[0][0]
+    p = np.clip(response(found[None], cells.mean, cells.noise)[0][0], 0.0, 1.0)  # rounding
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         yes = rng.binomial(cells.trials.astype(np.int64), p, (SAMPLES, len(p)))
