@@ -34,7 +34,8 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> 
     assert found is not None
     lines = [f"class {k}: {reason}" for k, reason in enumerate(found.reasons) if reason]
     if len(lines) == len(found.reasons):
-        raise NoEstimateError(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
+        kind = InputError if "not converged" in lines[0] else NoEstimateError
+        raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
     if group.is_writer:
         print(*lines, *_summary(found, shrinkage), sep="\n")
     iterations = int(found.iterations.max())
