@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.memory import LIMIT
 from benchmarks.trials import trials
-from stages.figures import FAINT, FIT, OTHER, STYLE, TRUTH
+from stages.figures.style import CORRECTED as FIT, FAINT, PLAIN as OTHER, STYLE, TRUTH
 
 N_TRIALS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 4_000_000)
 N_FACTORS = (16, 64, 256, 512, 1024, 2048)

@@ -26,7 +26,7 @@ COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in or
     "trials": "the file, from this folder: .csv .tsv .txt .parquet .feather .arrow .npy .npz",
     "response": "column, or column=value of a yes; a list of them for several classes",
     "formula": "null (every column of numbers or few words) | as in: ~ contrast * side + C(rule) + lag(choice, 1)",
-    "group": "null | the column of sessions or observers; lags do not run across groups",
+    "group": "null | the column of sessions or observers, or a list; lags do not run across groups",
     "where": 'null | which rows to take, as in: block == 2 and rule in ("a", "b")',
     "missing": "drop | refuse; trials that lack a value",
     "standardise": "true | false; true: weights per standard deviation of a factor",
@@ -86,9 +86,10 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
         "response": arguments.response[0] if len(arguments.response) == 1 else arguments.response,
         "missing": "drop",
         "seed": 1973,
+        "group": arguments.group[0] if arguments.group and len(arguments.group) == 1 else arguments.group,
         "intervals": arguments.intervals[0] if arguments.intervals and arguments.trial else arguments.intervals,
     }
-    given = ("formula", "group", "where", "standardise", "held_out", "held_out_by", "trial", "position", "value")
+    given = ("formula", "where", "standardise", "held_out", "held_out_by", "trial", "position", "value")
     return validate(Prepare, values | {key: getattr(arguments, key) for key in given}, "options")
 
 
@@ -109,8 +110,12 @@ def split(prepare: Prepare, trials: Path, by: str) -> dict[str, Prepare]:
     rest = f" and ({prepare.where})" if prepare.where else ""
     is_number = all(re.match(cells.NUMBER, value) for value in values)
     column, form = by if by.isidentifier() else f"`{by}`", str if is_number else show
+    common = {
+        "trials": f"../{trials.name}",
+        "group": [*dict.fromkeys([by, *prepare.groups])],
+    }  # no lag from one to another
     return {
-        name: prepare.model_copy(update={"where": f"{column} == {form(value)}{rest}", "trials": f"../{trials.name}"})
+        name: prepare.model_copy(update=common | {"where": f"{column} == {form(value)}{rest}"})
         for name, value in names.items()
     }
 
@@ -200,7 +205,7 @@ def parse() -> argparse.Namespace:
         "--response", action="append", required=True, help="column, or column=value of a yes; may be repeated"
     )
     parser.add_argument("--formula", help=COMMENTS["formula"])
-    parser.add_argument("--group", help=COMMENTS["group"])
+    parser.add_argument("--group", nargs="+", help=COMMENTS["group"])
     parser.add_argument("--where", help=COMMENTS["where"])
     parser.add_argument("--by", help="a column of observers: a study for each, below the folder")
     parser.add_argument("--standardise", action="store_true", help="weights per standard deviation of a factor")

@@ -23,14 +23,13 @@ ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected"
 
 def main() -> None:
     p = read_parameters().plot
-    metrics = read_json(
-        "metrics.json", "train.cross_entropy", "test.calibration_intercept", "test.calibration_slope", "fit.ridge"
-    )
+    metrics = read_json("metrics.json", "train.cross_entropy", "fit.ridge")
+    scored = metrics.get("test") or metrics.get("loo") or {}  # held-out trials, or each trial by the fit to all others
     tables = {
         "coefficients": read_table("coefficients.csv", "class", "fitted"),
         "loss": read_table("loss.csv", "epoch", "loss"),
         "calibration": read_table("calibration.csv", "responses", *CALIBRATION),
-        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy", "test_cross_entropy"),
+        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy"),
         "histogram": read_table("histogram.csv", "low", "high", "fitted"),
     }
     check_whole(tables)
@@ -41,12 +40,13 @@ def main() -> None:
             return style.page(outputs.path(f"figures/{name}.png"), p.dpi, p.formats, **shape)
 
         draw_coefficients(page, p, tables["coefficients"], inferred, metrics)
-        draw_predictions(page, tables["calibration"], tables["histogram"], metrics["test"])
+        draw_predictions(page, tables["calibration"], tables["histogram"], scored)
         if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
             draw_history(page, tables["loss"], tables["trajectory"], metrics)
         if inferred is not None:
             draw_intervals(page, p, inferred, metrics)
-            draw_theory(page, tables["calibration"], metrics)
+            draw_curve(page, p)
+            draw_theory(page, tables["calibration"], scored, metrics)
 
 
 def draw_coefficients(
@@ -67,18 +67,18 @@ def draw_coefficients(
             fits.recovery(ax, coefficients["true"], coefficients["fitted"], is_bias, slope)
 
 
-def draw_predictions(page: Page, calibration: Table, histogram: Table, test: dict[str, Any]) -> None:
-    """Held-out probabilities of yes, and whether they are right."""
+def draw_predictions(page: Page, calibration: Table, histogram: Table, scored: dict[str, Any]) -> None:
+    """Predicted probabilities of yes, and whether they are right."""
     with page("probabilities") as [ax]:
         predictions.probabilities(ax, histogram["low"], histogram["high"], histogram["fitted"], histogram.get("true"))
     with page("calibration", size=(4.6, 4.8)) as [ax]:
-        line = test["calibration_intercept"], test["calibration_slope"]
-        predictions.calibration(ax, calibration, None if None in line else line)
+        intercept, slope = scored.get("calibration_intercept"), scored.get("calibration_slope")
+        predictions.calibration(ax, calibration, None if intercept is None or slope is None else (intercept, slope))
 
 
 def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
     """Loss, cross-entropies and size of the weights over the epochs of Adam."""
-    bayes = metrics["test"].get("bayes_cross_entropy")
+    bayes = metrics.get("test", {}).get("bayes_cross_entropy")
     with page("loss") as [ax]:
         fits.loss(ax, loss["epoch"], loss["loss"], metrics["train"]["cross_entropy"], bayes)
     panels = (
@@ -86,7 +86,7 @@ def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, 
     )
     with page("trajectory", **panels) as [ax, *below]:
         x = trajectory["epoch"]
-        fits.trajectory(ax, x, trajectory["train_cross_entropy"], trajectory["test_cross_entropy"], bayes)
+        fits.trajectory(ax, x, trajectory["train_cross_entropy"], trajectory.get("test_cross_entropy"), bayes)
         for panel in below:
             fits.slopes(panel, x, trajectory["weight_slope"])
         [ax, *below][-1].set_xlabel("epoch, counted from 1")
@@ -113,21 +113,36 @@ def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
 
 
-def draw_theory(page: Page, calibration: Table, metrics: dict[str, Any]) -> None:
+def draw_curve(page: Page, p: Plot) -> None:
+    """The psychometric curve of one class."""
+    classes = read_table("inference/classes.csv", "class", "guess_rate", "lapse_rate")
+    bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), p.class_index)
+    smooth = one_class(read_table("inference/curve.csv", "grid", "fitted", "logistic"), p.class_index)
+    rates = one_class(classes, p.class_index)
+    with page("psychometric", size=(5.2, 4.4)) as [ax]:
+        observed = style.Estimates(*(bins[key] for key in ("observed", "low", "high")))
+        curves = {"index": smooth["grid"]} | {k: smooth[k] for k in ("fitted", "logistic", "true") if k in smooth}
+        name = named(bins["class"][0], "class")
+        predictions.psychometric(
+            ax, name, bins["index"], observed, curves, rates["guess_rate"][0], rates["lapse_rate"][0]
+        )
+
+
+def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Better predictions, and what the theory says of this and of other numbers of trials."""
-    test, theory = metrics["test"], metrics["theory"]
+    theory = metrics["theory"]
     with page("predictions", size=(4.6, 4.8)) as [ax]:
-        curves, slopes = {"fitted": calibration}, {"fitted": test["calibration_slope"]}
+        curves, slopes = {"fitted": calibration}, {"fitted": scored["calibration_slope"]}
         for name in ("debiased", "best"):
             curves[name] = read_table(f"inference/calibration_{name}.csv", *CALIBRATION)
-            slopes[name] = test[name]["calibration_slope"]
+            slopes[name] = scored[name]["calibration_slope"]
         predictions.predictions(ax, curves, slopes)
     with page("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
         plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
-        inference.planning(above, below, plan, theory["n_trials"], measured(metrics))
+        inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
 def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:
@@ -138,7 +153,7 @@ def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:
     return style.Estimates(*(table[key] for key in classical)), style.Estimates(*(table[key] for key in corrected))
 
 
-def measured(metrics: dict[str, Any]) -> dict[str, float | None]:
+def measured(scored: dict[str, Any], metrics: dict[str, Any]) -> dict[str, float | None]:
     """What was measured of the curves of the planning figure; nothing with ridge: they are for maximum likelihood."""
     if metrics["fit"]["ridge"] > 0:
         return {}
@@ -146,8 +161,8 @@ def measured(metrics: dict[str, Any]) -> dict[str, float | None]:
     return {
         "weight_rmse": recovered.get("weight_rmse"),
         "debiased_weight_rmse": recovered.get("corrected", {}).get("weight_rmse"),
-        "test_cross_entropy": metrics["test"]["cross_entropy"],
-        "test_best_cross_entropy": metrics["test"]["best"]["cross_entropy"],
+        "test_cross_entropy": scored["cross_entropy"],
+        "test_best_cross_entropy": scored["best"]["cross_entropy"],
     }
 
 
@@ -169,10 +184,13 @@ def check_whole(tables: dict[str, Table]) -> None:
 
 
 def one_class(table: Table, index: int) -> Table:
-    """The weights of one class; of the first that is there, if that one is left out."""
-    index = index if index in table["class"] else table["class"][0]
-    pairs = zip(table["class"], table["factor"], strict=True)
-    return rows(table, [k == index and factor != "bias" for k, factor in pairs])
+    """The rows of one class but those of biases; of the first class that is there, if that one is left out."""
+    names = [*dict.fromkeys(table["class"])]
+    chosen: object = (
+        index if index in names else names[index if isinstance(names[0], str) and index < len(names) else 0]
+    )
+    factors = table.get("factor", [None] * len(table["class"]))
+    return rows(table, [k == chosen and factor != "bias" for k, factor in zip(table["class"], factors, strict=True)])
 
 
 def rows(table: Table, wanted: list[bool]) -> Table:

@@ -85,6 +85,14 @@ def test_a_lag_is_the_row_before_in_the_same_group(trials: Path) -> None:
     np.testing.assert_array_equal(responses[:, 0], table.choice[complete] == 1)
 
 
+def test_several_columns_make_a_group(trials: Path) -> None:
+    table = pd.read_csv(trials)
+    past = table.groupby(["day", "side"])
+    keys = {"response": "choice", "group": ["day", "side"], "formula": "lag(contrast, 1)"}
+    _, factors, _ = coded(trials, **keys)
+    np.testing.assert_array_equal(factors[:, 0], past.contrast.shift(1)[past.cumcount() >= 1])
+
+
 def test_a_lag_reaches_back_over_rows_that_are_not_taken(trials: Path) -> None:
     table = pd.read_csv(trials)
     _, factors, _ = coded(trials, response="choice", formula="lag(contrast, 1)", where="side == 'left'")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdlogit.inference.infer import infer, mean_variance
+from hdlogit.inference.infer import infer
 from hdlogit.psychometric.function import Floats
 from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
 from hdlogit.scores import calibration, predictions
@@ -75,11 +75,11 @@ def test_inference_reads_block_by_block_and_sums_in_double_precision(drawn: tupl
     factors = np.array(trials.factors, np.float64)
     coefficients = fit(factors, np.asarray(trials.responses))
     assert peak(lambda: infer(trials.factors, trials.responses, coefficients)) < LIMIT
-    assert peak(lambda: mean_variance(trials.factors)) < LIMIT
-    assert mean_variance(trials.factors) == pytest.approx(factors.var(axis=0).mean(), rel=1e-12)
     for found, expected in zip(
         infer(trials.factors, trials.responses, coefficients),
         infer(factors, np.asarray(trials.responses), coefficients),
         strict=True,
     ):
+        assert not isinstance(found, str)  # a reason why there is nothing
+        assert not isinstance(expected, str)
         assert np.array_equal(found.corrected, expected.corrected)

@@ -77,6 +77,7 @@ def test_each_observer_alone(project: Project) -> None:
         "who-anna-b": "who == 'anna b'",
         "who-bert": "who == 'bert'",
     }
+    assert all(part.group == ["who"] for part in parts.values())
     ran = Project(folder / "who-bert").stage("prepare")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     used = json.loads((folder / "who-bert" / "data" / "trials.json").read_text())["trials"]["used"]

@@ -18,6 +18,8 @@ from hdlogit.inference.sums import Factors, LeftOut, Minimum, Refused, Responses
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
+SAME_DIRECTION = 0.05  # p-value of equal directions above which the link's answer stays,
+FEWEST = 1 / 200  # unless there are so few factors per trial, where the joint fit is right in any case
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
@@ -244,10 +246,12 @@ def _index(seen: Observed) -> Index:
 
 
 def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
-    """With the joint fit's coefficients and rates in place of the link's, for few factors."""
+    """With the joint fit's coefficients and rates in place of the link's, where that has another direction."""
     joint = fit_joint(
         factors, responses, found.estimate, found.link, 1 / found.theory.alpha, guess_rate=rates[0], lapse_rate=rates[1]
     )
+    if joint.direction_p_value > SAME_DIRECTION and found.theory.kappa > FEWEST:
+        return found
     return replace(found, corrected=joint.coefficients, corrected_error=joint.errors[:-2], joint=joint)
 
 

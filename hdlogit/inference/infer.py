@@ -13,7 +13,7 @@ more than H⁻¹ says. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ 
 - Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
 - Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Where the
   psychometric function has asymptotes, `fit_link` tells the length of the true index from the V_i instead; and with few
-  factors per trial, where a wrong link biases the direction too, `fit_joint` starts from there. With shrinkage, too,
+  factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage, too,
   `fit_link` tells the length: the equations do not hold for real factors that separate the responses.
 - Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
   γ̂ stretches all weights together, and takes the place of the part of H⁻¹ that does (else it would be counted twice).
@@ -137,7 +137,7 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
 
 def _precision(correlation: Array, n_trials: int) -> Array:
     """[Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased. Raises Refused where factors depend."""
-    check_independence(correlation)
+    check_independence(correlation, n_trials)
     root = inverse_root(correlation)
     assert root is not None
     return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials

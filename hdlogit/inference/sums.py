@@ -18,16 +18,16 @@ from hdlogit.compute.threads import cut, each
 Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
-# t̃, the same and √D rounded as the Hessians' products are, the gradient, and max |t̃|²: of a block
-Prepared = tuple[Array, NDArray[np.floating], NDArray[np.floating], Array, float]
+# t̃ and √D, rounded as the products are, the gradient, and max |t̃|²: of a block
+Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, float]
 
 BLOCK = 2**18  # numbers in a block of factors: small enough for the cache, large enough for BLAS
 GROUP = 4  # blocks that are prepared side by side
 TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
-SINGLE_FROM = 100_000  # trials from which Hessians are summed from products in single precision
+SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed: what is averaged over them is then known to 0.5 %
 CONSTANT = 1e-12  # sd in units of the mean: what is left of a constant by rounding
-DEPENDENT = 1e-10  # 1 − R² of a factor given others
+DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
 
 
 class Refused(ValueError):  # noqa: N818  # a finding about the data rather than an error
@@ -127,7 +127,7 @@ def mean_variance(factors: Factors) -> float:
 def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
     """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
 
-    With many trials the Hessians' products are in single precision: their rounding errors average out.
+    With many trials the products of factors are in single precision: their rounding errors average out.
     """
     size, k = coefficients.shape
     single = len(factors) >= SINGLE_FROM
@@ -139,15 +139,15 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - p
         roots = np.sqrt(p * (1 - p)).T
         rounded = (t.astype(np.float32), roots.astype(np.float32)) if single else (t, roots)
-        return t, *rounded, t.T @ residual, float(np.vecdot(t, t).max())
+        return *rounded, t.T @ residual, float(np.vecdot(t, t).max())
 
     parts = cut(len(factors), size, BLOCK)
     for start in range(0, len(parts), GROUP):
         group = list(each(prepare, parts[start : start + GROUP]))
 
         def square(c: int, group: list[Prepared] = group) -> None:
-            for t, rounded, roots, *_ in group:
-                weighted = rounded * roots[c][:, None] if c < k else t
+            for rounded, roots, *_ in group:
+                weighted = rounded * roots[c][:, None] if c < k else rounded
                 squares[c] += weighted.T @ weighted  # one matrix twice: BLAS computes one half only
 
         list(each(square, range(k + 1)))
@@ -192,10 +192,10 @@ def inverse_root(matrix: Array) -> Array | None:
     return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
 
 
-def check_independence(correlation: Array) -> None:
+def check_independence(correlation: Array, n_trials: int) -> None:
     """Raises Refused where a factor is a linear combination of others (and the constant), naming them."""
     factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
-    small = np.flatnonzero(np.diag(factor)[: failed - 1 if failed else None] ** 2 < DEPENDENT)
+    small = np.flatnonzero(np.diag(factor)[: failed - 1 if failed else None] ** 2 < DEPENDENT[n_trials >= SINGLE_FROM])
     j = int(small[0]) if len(small) else failed - 1
     if j < 0:
         return

@@ -135,13 +135,20 @@ def loss(ax: Axes, epochs: Numbers, losses: Numbers, train: float, bayes: float 
     ax.legend()
 
 
-def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers, bayes: float | None) -> None:
+def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers | None, bayes: float | None) -> None:
     """Cross-entropy on training and held-out trials over the checkpoints, above the true observer's where it is known.
 
     The axis ends not far above the best, so that overfitting is seen beside the large losses of the first epochs.
     """
     x, floor = [epoch + 1 for epoch in epochs], bayes or 0
-    above_train, above_test = [y - floor for y in train], [y - floor for y in test]
+    above_train = [y - floor for y in train]
+    if test is None:
+        ax.plot(x, above_train, "^--", ms=3.5, color=DATA, label="training trials")
+        ax.set_ylabel("cross-entropy (nats)")
+        heading(ax, "Training trials fit ever better", "whether others do, only held-out trials could tell")
+        logarithmic(ax.xaxis, ax.yaxis)
+        return
+    above_test = [y - floor for y in test]
     best = min(range(len(test)), key=test.__getitem__)
     worse = test[-1] - test[best]
     ax.plot(x, above_test, "s-", ms=3.5, mfc="white", color=PLAIN, label="held-out trials")

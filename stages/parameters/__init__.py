@@ -72,7 +72,7 @@ class Prepare(Section):
     trials: Text
     response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
     formula: Text | None
-    group: Text | None
+    group: Text | Annotated[list[Text], Field(min_length=1)] | None
     where: Text | None
     missing: Literal["drop", "refuse"]
     standardise: bool
@@ -88,6 +88,11 @@ class Prepare(Section):
     def responses(self) -> list[str]:
         """One per class."""
         return [self.response] if isinstance(self.response, str) else self.response
+
+    @property
+    def groups(self) -> list[str]:
+        """The columns whose values, together, are a trial's group."""
+        return [self.group] if isinstance(self.group, str) else self.group or []
 
     @model_validator(mode="after")
     def _layout(self) -> Prepare:

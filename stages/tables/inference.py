@@ -21,7 +21,7 @@ from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
 from hdlogit.inference.sums import mean_variance
-from hdlogit.psychometric.function import Floats, log_odds, logits
+from hdlogit.psychometric.function import Floats, log_odds, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
@@ -50,6 +50,7 @@ def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evalu
     metrics: dict[str, Any] = {"inference": {"level": p.interval_level}}
     findings = predictions_left_out(found, responses, p)
     if len(fit.test.factors):
+        findings = Findings(findings.metrics)  # the tables are of the held-out trials
         write_corrected_logits(classes, fit.test.factors, fitted, corrected)
         findings += corrected_predictions("test", corrected, fit.test.responses, p)
     if part.observer is not None:
@@ -119,13 +120,21 @@ def corrected_predictions(section: str, corrected: Mapping[str, Floats], respons
 
 
 def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Table]:
-    """The psychometric curve of each class along its leave-one-out index: bins, and smooth curves."""
+    """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
+
+    `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
+    """
     bins, smooth = [], []
-    for c, y in zip(classes, responses.T, strict=True):
+    for k, (c, y) in enumerate(zip(classes, responses.T, strict=True)):
         logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
         curve = psychometric_curve(*c.index, y, c.link, logistic)
         bins.append({key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")})
         smooth.append({key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")})
+        if part.observer is not None:
+            x = part.train.factors[:: -(-len(part.train.factors) // len(y))]
+            p = probability(logits(x, part.observer.coefficients[:, k]), *part.observer.rates[:, k])
+            in_bins = np.array_split(p[np.argsort(c.index.slope * c.index.logit)], len(curve.index))
+            smooth[-1]["true"] = np.interp(curve.grid, curve.index, [each.mean() for each in in_bins])
     return {
         "inference/curve_bins.csv": stacked(part.classes, bins),
         "inference/curve.csv": stacked(part.classes, smooth),

@@ -107,6 +107,11 @@ def words(column: pa.Array) -> pa.Array:
     return pc.take(pa.array(values, pa.string()), encoded.indices)
 
 
+def labels(batch: pa.RecordBatch, columns: list[str]) -> pa.Array:
+    """The values of these columns, at least one, joined by a blank; null where one is missing."""
+    return pc.binary_join_element_wise(*(words(batch.column(name)) for name in columns), " ")
+
+
 def scan(table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]]) -> tuple[dict[str, Column], int, int]:
     """What each column holds in the rows that `take` accepts; how many rows there are, and how many are taken."""
     found = {name: Column() for name in table.columns}

@@ -52,7 +52,7 @@ class Design(BaseModel):
     layout: Layout
     columns: dict[str, list[str] | None]  # what factors are made of: levels, or None for numbers
     responses: list[responses.Response]
-    group: str | None
+    groups: list[str]  # columns whose values, together, are a trial's group; lags do not run across groups
     formula: Parsed | None
     state: State | None  # what the formula learned
     names: list[str]  # of all factors
@@ -82,7 +82,7 @@ class Design(BaseModel):
             return
         from stages.trials import materialise  # and with it pandas: only a formula pays for it
 
-        frame, others = materialise.read(self.formula, self.columns, self.group, table, also)
+        frame, others = materialise.read(self.formula, self.columns, self.groups, table, also)
         for start in range(0, len(frame), BATCH):
             part = frame.iloc[start : start + BATCH]
             missing = {str(name): part[name].isna().to_numpy() for name in part}
@@ -119,8 +119,8 @@ class Found:
     @property
     def also(self) -> list[str]:
         """Columns that are needed besides those of the factors."""
-        group = [self.design.group] if self.design.group else []
-        return [*dict.fromkeys([*self.take.columns, *(response.column for response in self.design.responses), *group])]
+        responses = [response.column for response in self.design.responses]
+        return [*dict.fromkeys([*self.take.columns, *responses, *self.design.groups])]
 
 
 def learn(p: Prepare, path: Path) -> Found:
@@ -128,14 +128,14 @@ def learn(p: Prepare, path: Path) -> Found:
     layout = Layout(trial=p.trial, position=p.position, value=p.value, intervals=p.intervals)
     table, take = layout.open(path), where.parse(p.where)
     wanted = [responses.column_of(table, response) for response in p.responses]
-    table.check([*([p.group] if p.group else []), *take.columns])
+    table.check([*p.groups, *take.columns])
     found, n_rows, n_taken = cells.scan(table, take)
     if not n_taken:
         raise InputError(
             f"{table.name}: {'no row fulfils where' if n_rows else 'it holds no trials'}; there is nothing to fit"
         )
     coded = [responses.resolve(table, response, found) for response in p.responses]
-    factors = {name: column for name, column in found.items() if name not in (*wanted, p.group, p.trial)}
+    factors = {name: column for name, column in found.items() if name not in (*wanted, *p.groups, p.trial)}
     for name in wanted:
         if responses.are_outcomes(found[name].levels) and layout.signal is None and "signal" not in table.columns:
             layout = layout.model_copy(update={"signal": (name, found[name].levels)})
@@ -161,7 +161,7 @@ def learn(p: Prepare, path: Path) -> Found:
         layout=layout,
         columns=columns,
         responses=coded,
-        group=p.group,
+        groups=p.groups,
         formula=parsed,
         state=None,
         names=names,
@@ -177,8 +177,8 @@ def usable(found: Found, missing: Missing, also: pa.RecordBatch) -> tuple[NDArra
     lacks = {name: rows & taken for name, rows in missing.items()}
     for response in found.design.responses:
         lacks[response.column] = np.isnan(response.code(also)) & taken
-    if found.design.group:
-        lacks[found.design.group] = np.asarray(pc.is_null(also.column(found.design.group)), bool) & taken
+    for group in found.design.groups:
+        lacks[group] = np.asarray(pc.is_null(also.column(group)), bool) & taken
     return taken & ~np.logical_or.reduce(list(lacks.values())), lacks
 
 
@@ -187,7 +187,7 @@ def _with_state(found: Found, parsed: Parsed) -> Found:
     from stages.trials import materialise
 
     design = found.design
-    frame, also = materialise.read(parsed, design.columns, design.group, found.table, found.also)
+    frame, also = materialise.read(parsed, design.columns, design.groups, found.table, found.also)
     complete, _ = usable(found, {str(name): frame[name].isna().to_numpy() for name in frame}, also)
     if not complete.any():
         raise InputError(f"{found.table.name}: every trial lacks a value of the formula's columns or of the response")

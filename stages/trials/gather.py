@@ -69,8 +69,8 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
             out[slice(len(same), len(same) + len(chosen))] = chosen
             same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
             responses.append(coded)
-            if found.design.group:
-                labels = cells.words(block.also.column(found.design.group)).to_pylist()
+            if found.design.groups:
+                labels = cells.labels(block.also, found.design.groups).to_pylist()
                 here = [codes.setdefault(labels[i], len(codes)) for i in np.flatnonzero(complete)]
                 groups.append(np.array(here, np.int32))
     if not same:
@@ -80,7 +80,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
     return Gathered(
         factors,
         np.concatenate(responses),
-        np.concatenate(groups) if found.design.group else None,
+        np.concatenate(groups) if found.design.groups else None,
         list(codes),
         np.array(same, np.int64),
         lacking,

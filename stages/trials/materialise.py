@@ -25,13 +25,13 @@ CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos}
 
 
 def read(
-    parsed: Parsed, levels: Mapping[str, list[str] | None], group: str | None, table: Table, also: list[str]
+    parsed: Parsed, levels: Mapping[str, list[str] | None], groups: list[str], table: Table, also: list[str]
 ) -> tuple[pd.DataFrame, pa.RecordBatch]:
     """What the formula names, lags included, NaN or None where it is missing; and other columns of the same rows.
 
     levels: None for a column of numbers.
     """
-    by = [group] if group and parsed.lags else []
+    by = groups if parsed.lags else []
     whole = table.whole([*levels, *by, *also])
     columns: dict[str, Any] = {}
     for name, words in levels.items():
@@ -40,8 +40,8 @@ def read(
         else:
             columns[name] = pd.Series(cells.words(whole.column(name)).to_pylist(), dtype=object)
     codes = np.zeros(whole.num_rows, np.int64)
-    for name in by:
-        codes = np.asarray(pc.fill_null(cells.words(whole.column(name)).dictionary_encode().indices, -1), np.int64)
+    if by:
+        codes = np.asarray(pc.fill_null(cells.labels(whole, by).dictionary_encode().indices, -1), np.int64)
     source = pd.DataFrame(columns)
     lagged = {name: source[x].groupby(codes).shift(k) for name, (x, k) in parsed.lags.items()}
     return pd.concat([source[parsed.columns], pd.DataFrame(lagged, index=source.index)], axis=1), whole.select(also)
