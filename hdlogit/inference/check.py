@@ -18,6 +18,7 @@ from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
 
 AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB
+MOST = 50  # such repetitions: progress is told between them
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,19 @@ class Coverage:
 
     slope: float  # of the estimated logits on the true ones
     slope_error: float  # its standard error
-    all_factors: float  # fraction of the weights' intervals that hold the truth
+    by_factor: Array  # (n_factors,) fraction of its weight's intervals that hold the truth
+    all_factors: float  # their mean
     all_factors_error: float
-    worst: float  # … of the factor whose intervals do so least often
-    worst_factor: int
     bias: float
+
+    @property
+    def worst_factor(self) -> int:
+        """The one whose intervals hold the truth least often."""
+        return int(self.by_factor.argmin())
+
+    @property
+    def worst(self) -> float:
+        return float(self.by_factor.min())
 
 
 @dataclass(frozen=True)
@@ -39,9 +48,13 @@ class Check:
 
     classical: Coverage
     corrected: Coverage
-    worst_by_chance: float  # coverage to expect of the worst factor if all intervals were perfect
+    by_chance: Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
+
+    @property
+    def worst_by_chance(self) -> float:
+        return float(self.by_chance[0])
 
 
 def check(
@@ -69,7 +82,7 @@ def check(
     rng = np.random.default_rng(seed)
     results: list[ClassInference | str] = []
     while len(results) < repetitions:
-        count = min(repetitions - len(results), max(1, AT_ONCE // (p + 1) ** 2))
+        count = min(repetitions - len(results), MOST, max(1, AT_ONCE // (p + 1) ** 2))
         y = rng.random((n, count)) < yes
         soft = (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y
         fitted = fit(factors, soft, ridge=ridge).coefficients
@@ -83,13 +96,18 @@ def check(
     spread = centred.T @ (centred @ truth[:-1])
     classical = _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, spread)
     corrected = _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, spread)
-    return Check(classical, corrected, expected_worst(p, len(found), level), len(found), reasons)
+    return Check(classical, corrected, expected_by_rank(p, len(found), level), len(found), reasons)
 
 
 def expected_worst(n_factors: int, repetitions: int, level: float = 0.95) -> float:
     """Mean coverage of the worst of so many factors whose intervals are perfect and independent, by simulation."""
+    return float(expected_by_rank(n_factors, repetitions, level)[0])
+
+
+def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
+    """The same of all of them, from the worst to the best; (n_factors,)."""
     covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
-    return float(covered.min(axis=1).mean() / repetitions)
+    return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)
 
 
 def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, spread: Array) -> Coverage:
@@ -101,9 +119,8 @@ def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], trut
     return Coverage(
         slope=float(slopes.mean()),
         slope_error=float(slopes.std() / root),
+        by_factor=by_factor,
         all_factors=float(by_factor.mean()),
         all_factors_error=float(by_repetition.std() / root),
-        worst=float(by_factor.min()),
-        worst_factor=int(by_factor.argmin()),
         bias=float(covered[:, -1].mean()),
     )

@@ -71,9 +71,7 @@ def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evalu
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
     """A result or a reason for each class; classes that were shrunk alike are inferred together."""
-    known = fit.description.guess_rate if fit.description else 0.0  # of two alternatives, say
-    guess_rate = p.guess_rate if p.guess_rate != "auto" else known or None
-    lapse_rate = p.lapse_rate if p.lapse_rate != "auto" else None
+    guess_rate, lapse_rate = known_rates(fit, p)
     results: dict[int, ClassInference | str] = {}
     for strength in set(fit.evidence.shrinkage):
         places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
@@ -82,6 +80,15 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
         found = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, guess_rate, lapse_rate)
         results |= dict(zip(places, found, strict=True))
     return [results[k] for k in range(len(fit.classes))]
+
+
+def known_rates(fit: Fit, p: Evaluate) -> tuple[float | None, float | None]:
+    """Guess and lapse rate, as far as they are known."""
+    known = fit.description.guess_rate if fit.description else 0.0  # of two alternatives, say
+    return (
+        p.guess_rate if p.guess_rate != "auto" else known or None,
+        p.lapse_rate if p.lapse_rate != "auto" else None,
+    )
 
 
 def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:

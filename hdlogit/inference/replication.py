@@ -1,0 +1,161 @@
+"""Do groups of trials (sessions, days) replicate one another? A check of the corrections that needs no truth.
+
+Each group g is fitted alone and compared with the others pooled, o, whose many trials leave their weights little bias
+and noise. With weights in units of the factors' standard deviations, and C_o the noise of w_o,
+
+    slope_g = w_g·w_o / (w_o·w_o − tr C_o)         regression through the origin, corrected for the noise of w_o
+
+which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for the
+corrected ones it is 1, if the observer is the same in all groups. What corrected slopes have above 1 is not bias but
+drift: where weights change from group to group, the pooled fit blurs them, and its weights are smaller than their mean.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from hdlogit.exact import fit
+from hdlogit.inference.infer import infer
+from hdlogit.inference.result import Array, ClassInference
+from hdlogit.inference.sums import measure
+
+Comparison = tuple[ClassInference | str, ClassInference | str]  # a group, and the others: a result or a reason
+
+
+class Slope(NamedTuple):
+    """Of one group's weights on those of the others."""
+
+    value: float
+    error: float  # its standard error, for the noise of both
+
+
+@dataclass(frozen=True)
+class GroupReplication:
+    """One group of one class."""
+
+    group: int
+    trials: int
+    plain: Slope | None  # None: there is no estimate
+    corrected: Slope | None
+    covered: float | None  # fraction of factors in which the interval of the difference of corrected weights holds 0
+    reason: str | None  # why there is no estimate
+
+
+@dataclass(frozen=True)
+class Replication:
+    """One class."""
+
+    groups: list[GroupReplication]
+
+    @property
+    def found(self) -> list[GroupReplication]:
+        """Those that have an estimate."""
+        return [group for group in self.groups if group.reason is None]
+
+    @property
+    def plain(self) -> Slope | None:
+        """Mean over the groups, with the standard error that their scatter gives; None of fewer than two."""
+        return _mean([group.plain for group in self.found if group.plain])
+
+    @property
+    def corrected(self) -> Slope | None:
+        """The same of the corrected weights."""
+        return _mean([group.corrected for group in self.found if group.corrected])
+
+    @property
+    def coverage(self) -> float | None:
+        """Mean of the groups' `covered`."""
+        covered = [group.covered for group in self.found if group.covered is not None]
+        return float(np.mean(covered)) if covered else None
+
+
+def replicate(
+    factors: NDArray[np.floating],
+    responses: NDArray[np.bool_],
+    groups: NDArray[np.integer],
+    *,
+    level: float = 0.95,
+    guess_rate: float = 0.0,
+    lapse_rate: float = 0.0,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[Replication]:
+    """Compare each group with all others, by maximum likelihood; one result per class.
+
+    factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
+    ones, as of `infer`; progress is told how many groups are done. Raises ValueError for shapes that do not fit
+    together, and for a single group.
+    """
+    if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:
+        raise ValueError(
+            f"factors {factors.shape}, responses {responses.shape}, groups {groups.shape}: they must be (n, p), (n, k), "
+            "(n,)"
+        )
+    numbers, counts = np.unique(groups, return_counts=True)
+    if len(numbers) < 2:
+        raise ValueError("there is one group only: at least two can be compared")
+    scale = measure(factors).scale
+    z = float(ndtri(0.5 + level / 2))
+    results: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
+    for done, (number, n) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True), start=1):
+        inside = groups == number
+        one, others = (_infer(factors[rows], responses[rows], guess_rate, lapse_rate) for rows in (inside, ~inside))
+        for k, pair in enumerate(zip(one, others, strict=True)):
+            results[k].append(_compare(number, n, pair, scale, z))
+        progress(done)
+    return [Replication(found) for found in results]
+
+
+def _infer(
+    factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float
+) -> list[ClassInference | str]:
+    n, p = factors.shape
+    try:
+        fitted = fit(factors, responses)
+    except ValueError as error:
+        return [str(error)] * responses.shape[1]
+    found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    return [reason or result for reason, result in zip(fitted.reasons, found, strict=True)]
+
+
+def _compare(number: int, n_trials: int, pair: Comparison, scale: Array, z: float) -> GroupReplication:
+    one, others = pair
+    if isinstance(one, str):
+        return GroupReplication(number, n_trials, None, None, None, one)
+    if isinstance(others, str):
+        return GroupReplication(number, n_trials, None, None, None, f"the others: {others}")
+    noise, others_noise = (c.noise[:-1, :-1] * np.outer(scale, scale) for c in (one, others))
+    plain = _slope(one.estimate[:-1] * scale, others.estimate[:-1] * scale, noise, others_noise)
+    noise, others_noise = (_covariance(c) * np.outer(scale, scale) for c in (one, others))
+    corrected = _slope(one.corrected[:-1] * scale, others.corrected[:-1] * scale, noise, others_noise)
+    difference = one.corrected[:-1] - others.corrected[:-1]
+    covered = np.abs(difference) <= z * np.hypot(one.corrected_error[:-1], others.corrected_error[:-1])
+    return GroupReplication(number, n_trials, plain, corrected, float(covered.mean()), None)
+
+
+def _covariance(c: ClassInference) -> Array:
+    """Of the corrected weights, as if their scale were known: what it adds along the weights is about what knowing the
+    signal takes away.
+    """
+    p = len(c.centre)
+    return c.joint.covariance[:p, :p] if c.joint else c.noise[:p, :p] / c.theory.alpha**2
+
+
+def _slope(one: Array, others: Array, noise: Array, others_noise: Array) -> Slope | None:
+    """None where the others' weights are no larger than their noise."""
+    size = float(others @ others - np.trace(others_noise))
+    if not size > 0:
+        return None
+    value = float(one @ others) / size
+    variance = (others @ noise @ others + (one - value * others) @ others_noise @ (one - value * others)) / size**2
+    return Slope(value, float(np.sqrt(variance)))
+
+
+def _mean(slopes: list[Slope]) -> Slope | None:
+    if len(slopes) < 2:
+        return None
+    values = np.array([slope.value for slope in slopes])
+    return Slope(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))

@@ -1,0 +1,157 @@
+"""Do the intervals cover for factors like these? The experiment repeated by simulation: `python -m stages.check`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from hdlogit.inference import ClassInference
+from hdlogit.inference.check import Check, Coverage, check
+from stages.errors import InputError, run
+from stages.figures import inference as figures
+from stages.figures import style
+from stages.figures.fits import forest_size
+from stages.parameters import Evaluate
+from stages.study import inside, place_of, read_exact_fit
+from stages.tables import Fit
+from stages.tables.inference import infer_classes, known_rates
+
+NOTES = """\
+Slope: of the estimated logits on those that the responses were drawn from (1 =
+right size). By chance: what the worst factor's would be if all were perfect."""
+
+
+def main() -> None:
+    """Repeat the experiment of each class, print what came of it, and write it where that is asked for."""
+    arguments = parse()
+    if arguments.repetitions < 2:
+        raise InputError(f"--repetitions {arguments.repetitions}: it must be at least 2")
+    out = Path(arguments.out).absolute() if arguments.out else None
+    if out and out.exists():
+        raise InputError(f"{arguments.out} exists already; --out must name a new folder")
+    with inside(arguments.study):
+        fit, p = read_exact_fit()
+        places = [place_of(fit, arguments.only)] if arguments.only else [*range(len(fit.classes))]
+        part = fit.part(places)
+        checks = run_checks(part, p, arguments.repetitions, arguments.seed)
+    for name, found in checks.items():
+        print(sentence(name, found, part.factors))
+    Console().print(table(checks, part.factors))
+    print(NOTES)
+    if out:
+        write(out, checks, part.factors, p.interval_level)
+
+
+def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str | int, Check]:
+    """Of each class that has an inference; the reasons of the others are printed. Raises InputError if none has."""
+    results = infer_classes(fit, p)
+    reasons = [result for result in results if isinstance(result, str)]
+    if len(reasons) == len(results):
+        raise InputError(f"there is no inference to check: {reasons[0]}")
+    print(*reasons, sep="\n", end="\n" if reasons else "")
+    guess_rate, lapse_rate = known_rates(fit, p)
+    found: dict[str | int, Check] = {}
+    total = repetitions * (len(results) - len(reasons))
+    with tqdm(total=total, unit="repetition", disable=None, leave=False) as progress:
+        for name, result, shrinkage in zip(fit.classes, results, fit.evidence.shrinkage, strict=True):
+            if not isinstance(result, ClassInference):
+                continue
+            before = progress.n
+            try:
+                found[name] = check(
+                    fit.train.factors,
+                    result,
+                    repetitions=repetitions,
+                    level=p.interval_level,
+                    ridge=fit.evidence.ridge,
+                    shrinkage=shrinkage,
+                    asymptotes=p.asymptotes,
+                    guess_rate=guess_rate,
+                    lapse_rate=lapse_rate,
+                    seed=seed,
+                    progress=lambda done, before=before: progress.update(before + done - progress.n),  # type: ignore[misc]
+                )
+            except ValueError as error:
+                raise InputError(f"class {name}: {error}") from None
+    return found
+
+
+def sentence(name: str | int, found: Check, factors: Any) -> str:
+    """The result in words."""
+    corrected, classical = found.corrected, found.classical
+    without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
+    return (
+        f"{style.named(name, 'class')}: in {found.repetitions} repetitions of your experiment, "
+        f"{percent(corrected.all_factors)} of the corrected intervals covered; the worst factor's "
+        f"({factors[corrected.worst_factor]}) {percent(corrected.worst)} (chance alone: "
+        f"{percent(found.worst_by_chance)}). Classical ones: {percent(classical.all_factors)}; the worst factor's "
+        f"({factors[classical.worst_factor]}) {percent(classical.worst)}{without}"
+    )
+
+
+def table(checks: dict[str | int, Check], factors: Any) -> Table:
+    """Two lines per class, readable at 80 columns."""
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn.add_column("class", overflow="fold")
+    for name in ("intervals", "slope", "covered", "worst factor\n(by chance)", "bias"):
+        drawn.add_column(name, justify="right", no_wrap=True)
+    for name, found in checks.items():
+        for kind, one in (("classical", found.classical), ("corrected", found.corrected)):
+            drawn.add_row(*cells(str(name) if kind == "classical" else "", kind, one, found.worst_by_chance))
+    return drawn
+
+
+def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
+    return [
+        name,
+        kind,
+        f"{one.slope:.3f} ± {one.slope_error:.3f}",
+        f"{100 * one.all_factors:.1f} ± {100 * one.all_factors_error:.1f} %",
+        f"{100 * one.worst:.1f} ({100 * chance:.1f}) %",
+        percent(one.bias),
+    ]
+
+
+def percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def write(folder: Path, checks: dict[str | int, Check], factors: Any, level: float) -> None:
+    """A table of all factors, and a figure for each class."""
+    folder.mkdir(parents=True)
+    with (folder / "coverage.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["class", "factor", "classical", "corrected"])
+        for name, found in checks.items():
+            pairs = zip(factors, found.classical.by_factor, found.corrected.by_factor, strict=True)
+            writer.writerows([name, factor, f"{a:.6g}", f"{b:.6g}"] for factor, a, b in pairs)
+    for number, found in enumerate(checks.values()):
+        path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{number}.png")
+        with style.page(path, 150, size=forest_size(len(factors))) as [ax]:
+            columns = [found.classical.by_factor, found.corrected.by_factor, found.by_chance]
+            figures.factor_coverage(ax, factors, *(c.tolist() for c in columns), level, found.repetitions)
+    with contextlib.suppress(ValueError):  # it is elsewhere
+        folder = folder.relative_to(Path.cwd())
+    print(f"Table and figure: {folder}")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.check", description=__doc__)
+    parser.add_argument("study", nargs="?", default=".", help="folder of a study (default: this one)")
+    parser.add_argument("--class", dest="only", help="name or number of one class (default: all)")
+    parser.add_argument("--repetitions", type=int, default=200, help="how often to repeat the experiment (default 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the responses that are drawn")
+    parser.add_argument("--out", help="a new folder for the coverage of each factor: table and figure")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

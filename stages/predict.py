@@ -1,0 +1,120 @@
+"""What the observer of a study will answer to new trials: `python -m stages.predict studies/rat new.csv --out p.csv`.
+
+For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from tqdm import tqdm
+
+from hdlogit.inference import ClassInference
+from stages.errors import InputError, run
+from stages.files import DATA
+from stages.files.reading import AGAIN, read_json
+from stages.parameters.documents import validate
+from stages.study import inside, read_exact_fit
+from stages.tables import Fit
+from stages.tables.inference import infer_classes
+from stages.trials.design import Design
+
+Floats = NDArray[np.float64]
+Classes = dict[str | int, ClassInference | None]  # None: it has no inference
+
+
+class Coded(BaseModel):
+    """What `prepare` wrote of how the study's trials were coded."""
+
+    design: Design
+    kept: list[int]  # of the design's factors, those that were fitted
+    standardise: bool
+    mean: list[float]  # of these
+    sd: list[float]
+
+    def factors(self, path: Path) -> Iterator[Floats]:
+        """Factors (n_rows, n_factors) of a file of trials, batch by batch, NaN where a value is missing."""
+        for block in self.design.blocks(self.design.layout.open(path), []):
+            chosen = block.factors[:, self.kept]
+            yield (chosen - self.mean) / self.sd if self.standardise else chosen
+
+
+def main() -> None:
+    """Code the trials as the study's, predict them batch by batch, and name the file at its end."""
+    arguments = parse()
+    trials, out = Path(arguments.trials).expanduser().absolute(), Path(arguments.out).expanduser().absolute()
+    if out.exists():
+        raise InputError(f"{arguments.out} exists already; --out must name a new file")
+    if not out.parent.is_dir():
+        raise InputError(f"{arguments.out}: there is no folder {out.parent}")
+    with inside(arguments.study):
+        if not (DATA / "trials.json").exists():
+            raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
+        coded = validate(Coded, read_json("trials.json"), f"{DATA / 'trials.json'}")
+        fit, p = read_exact_fit()
+        if len(coded.kept) != len(fit.factors):
+            raise InputError(f"{DATA / 'trials.json'} names {len(coded.kept)} of {len(fit.factors)} factors; {AGAIN}")
+        classes = inferred(fit, infer_classes(fit, p))
+    level = p.interval_level
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        with unfinished.open("x", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header([*classes]))
+            n_trials = n_empty = 0
+            for factors in tqdm(coded.factors(trials), unit="batch", disable=None, leave=False):
+                writer.writerows(rows([*classes.values()], factors, level))
+                n_trials, n_empty = n_trials + len(factors), n_empty + int(np.isnan(factors).any(axis=1).sum())
+        unfinished.rename(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    empty = f"; {n_empty} of them lack a value, and their lines are empty" if n_empty else ""
+    print(f"{arguments.out}: {n_trials} trials{empty}")
+
+
+def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:
+    """By the classes' names; reasons go to stderr. Raises InputError if no class has an inference."""
+    reasons = [result for result in results if isinstance(result, str)]
+    if len(reasons) == len(results):
+        raise InputError(f"there is nothing to predict from: {reasons[0]}")
+    print(*(f"left empty: {reason}\n" for reason in reasons), sep="", end="", file=sys.stderr)
+    pairs = zip(fit.classes, results, strict=True)
+    return {name: None if isinstance(result, str) else result for name, result in pairs}
+
+
+def header(names: list[Any]) -> list[str]:
+    """probability, low, high; of several classes each with its name."""
+    keys = ("probability", "low", "high")
+    return [*keys] if len(names) == 1 else [f"{key}[{name}]" for name in names for key in keys]
+
+
+def rows(classes: list[ClassInference | None], factors: Floats, level: float) -> Iterator[list[str]]:
+    """Lines of the table; factors (n, n_factors), NaN where a value is missing."""
+    whole = np.isfinite(factors).all(axis=1)
+    columns = np.full((3 * len(classes), len(factors)), np.nan)
+    for k, c in enumerate(classes):
+        if c is not None and whole.any():
+            columns[3 * k : 3 * k + 3, whole] = c.predict(factors[whole], level)
+    for row in columns.T.tolist():
+        yield ["" if value != value else f"{value:.6g}" for value in row]  # NaN
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.predict", description=__doc__)
+    parser.add_argument("study", help="folder of a study that has been run, as in studies/rat")
+    parser.add_argument("trials", help="a file of new trials, with the columns of the study's")
+    parser.add_argument("--out", required=True, help="the file of predictions to write, a line for each trial")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)

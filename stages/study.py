@@ -1,0 +1,39 @@
+"""A study, or the simulation, as the commands for a person find it: its folder, its exact fit, and its classes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.errors import InputError
+from stages.evaluate import read_fit
+from stages.parameters import FILE, Evaluate, read_parameters
+from stages.parameters.documents import nearest
+from stages.tables import Fit
+
+
+@contextmanager
+def inside(folder: str) -> Iterator[None]:
+    """Within this, params.yaml and data/ are those of the folder. Raises InputError where it has no params.yaml."""
+    if not (Path(folder) / FILE).is_file():
+        raise InputError(f"{folder} holds no {FILE}; it must be the folder of a study, as in: studies/rat")
+    with contextlib.chdir(folder):
+        yield
+
+
+def read_exact_fit() -> tuple[Fit, Evaluate]:
+    """The classes that have an estimate, and how to infer from it. Raises InputError unless the fit is an exact one."""
+    parameters, whole = read_parameters(), read_fit()
+    if whole.evidence.solver != "lbfgs":
+        raise InputError("params.yaml: train.solver must be lbfgs: inference is for exact fits")
+    return whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None]), parameters.evaluate
+
+
+def place_of(fit: Fit, name: str) -> int:
+    """The place of a class, given by its name or number, among those that have an estimate."""
+    names = [str(each) for each in fit.classes]
+    if name not in names:
+        raise InputError(f"--class {name}: no such class has an estimate; {nearest(name, names)}")
+    return names.index(name)
