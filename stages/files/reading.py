@@ -65,6 +65,7 @@ class Evidence(BaseModel):
     converged: list[bool]
     shrinkage: list[float]
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
+    separating: list[list[int] | None] | None = None  # of each class, the factors that separate it; None: of no class
 
 
 PER_CLASS = ("iterations", "evaluations", "max_gradient", "converged", "shrinkage", "reasons")
