@@ -2,10 +2,10 @@
 
     python -m benchmarks.exact [--points 10000x256x10 ...] [--runs 3]
 
-Every fit runs in a process of its own, in which nothing else does: trials are drawn, one fit warms up, and the median of
-the next ones counts. The programs take turns, --runs times, and the median of their medians is printed. All end with
-max |gradient| <= 1e-6 for every class, which is computed here from what they return. Every point is printed, won or lost;
-a program that would need minutes at a point is left out there.
+Every program runs in a process of its own: trials are drawn, one fit warms up, and the median of the next ones counts.
+The programs take turns, --runs times, and the median of their medians is printed. All end with max |gradient| <= 1e-6
+for every class, which is computed here from what they return. Every point is printed, won or lost; a program that would
+need minutes at a point is left out there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def measure(program: str, shape: str) -> tuple[float, float]:
     from benchmarks import peers
     from hdlogit.exact import fit
 
-    factors, responses = (tensor.numpy() for tensor in trials(*map(int, shape.split("x"))))
+    n_trials, n_factors, n_classes = map(int, shape.split("x"))
+    factors, responses = (tensor.numpy() for tensor in trials(n_trials, n_factors, n_classes))
     times: list[float] = []
     while len(times) < 2 or (sum(times) < 2 and len(times) < 50):
         start = time.perf_counter()
@@ -98,9 +99,7 @@ def main() -> None:
         warnings.filterwarnings("ignore", category=FutureWarning)  # scikit-learn's, about names of its arguments
         print(json.dumps(measure(*arguments.measure)))
         return
-    print(
-        "| trials × factors × classes | exact fit, s | torch L-BFGS | scikit-learn, tuned | scikit-learn | times faster |"
-    )
+    print("| trials × factors × classes | exact fit, s | torch L-BFGS | scikit-learn, tuned | as is | times faster |")
     print("|---|---|---|---|---|---|")
     for shape in arguments.points:
         compare(shape, arguments.runs)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import matplotlib as mpl
@@ -38,7 +39,7 @@ Found = dict[str, tuple[list[int], list[Point]]]  # numbers of what is varied, a
 def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
     """The point in `count` processes."""
     command = [sys.executable, "-m", "benchmarks.point", str(folder), str(n_trials)]
-    several = {"WORLD_SIZE": str(count), "TRAIN_RENDEZVOUS": f"file://{folder.resolve()}/rendezvous"}
+    several = {"WORLD_SIZE": str(count), "TRAIN_RENDEZVOUS": f"file://{folder.resolve()}/{time.monotonic_ns()}"}
     threads = str((os.cpu_count() or 1) // count)
     several |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     running = [

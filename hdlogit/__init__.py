@@ -1,6 +1,6 @@
 """Logistic regression whose coefficients can be trusted: exact fits, and what theory and data say of them.
 
-    from hdlogit import fit, infer, plan
+    from hdlogit import LogisticRegression, fit, infer, plan
 
 Names are imported when they are first used: `import hdlogit` alone costs neither torch nor scipy.
 """
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hdlogit.asymptotics.planning import plan as plan
+    from hdlogit.estimator import LogisticRegression as LogisticRegression
     from hdlogit.exact.solver import fit as fit
     from hdlogit.inference.infer import infer as infer
 
 _HOMES = {
+    "LogisticRegression": "hdlogit.estimator",
     "fit": "hdlogit.exact.solver",
     "infer": "hdlogit.inference.infer",
     "plan": "hdlogit.asymptotics.planning",
 }
-__all__ = ["fit", "infer", "plan"]
+__all__ = ["LogisticRegression", "fit", "infer", "plan"]
 
 
 def __getattr__(name: str) -> Any:

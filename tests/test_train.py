@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stages import ridge, train
-from stages.files.reading import read_json, read_model, read_trials
+from stages.files.reading import read_json, read_model, read_table, read_trials
 from tests.conftest import Project, run_here
 
 Refuses = Callable[..., str]
@@ -49,28 +49,57 @@ def test_ridge_shrinks_the_weights(exact: Project) -> None:
     assert np.linalg.norm(shrunk.coefficients[:-1]) < 0.9 * np.linalg.norm(free[:-1])
 
 
-def separate(project: Project) -> None:
-    """Make class 1 say yes to whatever has a positive first factor."""
+def separate(project: Project, *classes: int) -> None:
+    """Make these classes say yes to whatever has a positive first factor."""
     path = project.data / "train" / "responses.npy"
     responses = np.load(path)
-    responses[:, 1] = np.load(project.data / "train" / "factors.npy")[:, 0] > 0
+    responses[:, classes] = np.load(project.data / "train" / "factors.npy")[:, :1] > 0
     np.save(path, responses)
 
 
-def test_where_no_estimate_exists_the_class_the_remedy_and_the_status_tell_it(
+def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
     exact: Project, refuses: Refuses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    separate(exact)
+    separate(exact, 0, 1)
     before = (exact.data / "model.safetensors").read_bytes()
     outcome = tmp_path / "outcome.json"
     monkeypatch.setenv("HDLOGIT_OUTCOME", str(outcome))
     reported = refuses(train.main, status=3)
-    assert "class 1" in reported
+    assert "class 0" in reported
     assert "ridge > 0" in reported
     assert json.loads(outcome.read_text()) == {"status": 3, "message": reported.removeprefix("error: ")}
     assert (exact.data / "model.safetensors").read_bytes() == before
     exact.set(train={"ridge": 0.01})
     run_here("ridge", "train")
+
+
+def test_a_class_without_an_estimate_leaves_the_others_theirs(
+    exact: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here("ridge", "train")
+    alone = read_model().coefficients[:, 0]
+    separate(exact, 1)
+    run_here("ridge", "train", "evaluate", "plot")
+    assert "class 1: the factors separate its responses" in capsys.readouterr().out
+    model = read_model()
+    assert model.classes == [0]
+    assert np.isnan(model.coefficients[:, 1]).all()
+    assert model.coefficients[:, 0] == pytest.approx(alone, abs=1e-4)  # both to the tolerance
+    assert set(read_table("coefficients.csv")["class"]) == {0}
+    assert read_json("metrics.json")["fit"]["classes_without_estimate"] == 1
+
+
+def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
+    exact: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    separate(exact, 1)
+    exact.set(train={"shrinkage": "auto"})
+    run_here("ridge", "train", "evaluate", "plot")
+    assert "class 1: factors 0 separate its responses" in capsys.readouterr().out
+    model = read_model()
+    assert model.classes == [0, 1]
+    assert model.evidence.shrinkage == [0, pytest.approx(4 / 304, rel=1e-5)]
+    assert model.coefficients[0, 1] == np.abs(model.coefficients[:-1, 1]).max()
 
 
 def test_a_fit_that_ends_too_early_fails(exact: Project, refuses: Refuses) -> None:

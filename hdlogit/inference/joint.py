@@ -65,6 +65,12 @@ class JointFit:
         half = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(slopes @ self.covariance, slopes))
         return Prediction(p, np.maximum(p - half, 0.0), np.minimum(p + half, 1.0))
 
+    def log_odds(self, factors: Factors) -> Array:
+        """log p / (1 − p) of new trials."""
+        guess, lapse = self.guess_rate, self.lapse_rate
+        z, between = factors @ self.coefficients[:-1] + self.coefficients[-1], 1 - guess - lapse
+        return np.asarray(np.log(guess + between * expit(z)) - np.log(lapse + between * expit(-z)))
+
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
     """Whether a joint fit is to be trusted more than the link's."""

@@ -11,7 +11,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
-from hdlogit.inference.predict import Prediction, predict
+from hdlogit.inference.predict import Prediction, best_logits, predict
 
 Array = NDArray[np.float64]
 
@@ -99,12 +99,14 @@ class ClassInference:
         half = ndtri(0.5 + level / 2) * self.classical_error
         return self.estimate - half, self.estimate + half
 
-    def p_values(self) -> Array:
-        """Two-sided, for each coefficient being zero; for the bias, debiased bias over its corrected error."""
+    def z_values(self) -> Array:
+        """Of the test of each coefficient being zero; for the bias, debiased bias over its corrected error."""
         z = self.corrected / self.corrected_error
-        if not self.joint:
-            z = np.append(self.estimate[:-1] / self.null_error, z[-1])
-        return np.asarray(2 * ndtr(-np.abs(z)))
+        return z if self.joint else np.append(self.estimate[:-1] / self.null_error, z[-1])
+
+    def p_values(self) -> Array:
+        """Two-sided, of these tests."""
+        return np.asarray(2 * ndtr(-np.abs(self.z_values())))
 
     def classical_p_values(self) -> Array:
         """The textbook's two-sided Wald test."""
@@ -114,10 +116,19 @@ class ClassInference:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
         if self.joint:
             return self.joint.predict(factors, level)
+        return predict(*self._index_of(factors), self.link, level, self.counted)
+
+    def log_odds(self, factors: NDArray[np.floating]) -> Array:
+        """log P(y = 1) / P(y = 0) of new trials, best prediction, with all its digits."""
+        if self.joint:
+            return self.joint.log_odds(factors)
+        return best_logits(*self._index_of(factors), self.link)
+
+    def _index_of(self, factors: NDArray[np.floating]) -> tuple[Array, float, Array]:
+        """(V, m, ν) of new trials."""
         centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / self.theory.eta
-        index = centred[:, :-1] @ self.estimate[:-1]
-        return predict(index, self.index.slope, noise, self.link, level, self.counted)
+        return centred[:, :-1] @ self.estimate[:-1], self.index.slope, noise
 
     def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
         """(statistic, p) for the weights of all these factors being zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""

@@ -164,20 +164,23 @@ def leave_out(
     chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some at equal distances
     x, y = factors[chosen], np.asarray(responses[chosen])
     coefficients = np.stack([m.coefficients for m in minima], axis=1)
+    precision = np.float32 if len(factors) >= SINGLE_FROM else np.float64
+    roots = [m.root.astype(precision) for m in minima]
 
     def one(rows: slice) -> tuple[Array, ...]:
         t = units.standardise(x[rows])
         z = t @ coefficients
         p = expit(z)
         residual = (1 - shrinkage) * y[rows] + shrinkage / 2 - p
-        leverage = np.stack([_leverage(t, m.root) for m in minima], axis=1)
+        rounded = t.astype(precision)
+        leverage = np.stack([_leverage(rounded, root) for root in roots], axis=1)
         return z, residual, p * expit(-z), leverage, np.stack([t @ m.directions for m in minima], axis=1)
 
     columns = [np.concatenate(blocks) for blocks in zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)]
     return [LeftOut(*(np.ascontiguousarray(column[:, c]) for column in (y, *columns))) for c in range(len(minima))]
 
 
-def _leverage(t: Array, root: Array) -> Array:
+def _leverage(t: NDArray[np.floating], root: NDArray[np.floating]) -> Array:
     """t̃ᵀH⁻¹t̃ of each row (m,), by blocks of columns, above the diagonal only."""
     leverage = np.zeros(len(t))
     for columns in cut(len(root), 1, TRIANGLE):

@@ -62,7 +62,7 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
             losses.append(loss)
             progress.update()
             if epoch in marked:
-                checkpoints[epoch] = training.coefficients.cpu().double().numpy()
+                checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # it is changed in place
             if epoch % every == 0 or epoch == p.num_epochs - 1:
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if group.is_writer and not terminal:

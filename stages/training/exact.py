@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
+from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError
 from stages.files.reading import Trials
 from stages.parameters import Train
@@ -21,20 +21,16 @@ Fit = ExactFit[NDArray[Any]]
 
 def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError where no class has an estimate."""
-    n_trials, n_factors = trials.factors.shape
-    found, shrinkage = None, np.zeros(trials.responses.shape[1])
-    if p.shrinkage != "always":
-        found = _fit(p, ridge, trials.factors, trials.responses, group)
-    if p.shrinkage != 0:
-        missing = np.array([found is None or found.reasons[k] is not None for k in range(len(shrinkage))])
-        if missing.any():
-            shrinkage[missing] = n_factors / (n_trials + n_factors)  # 1 - δ of Sterzinger & Kosmidis (2024)
-            soft = trials.responses[:, missing] * (1 - shrinkage[missing]) + shrinkage[missing] / 2
-            found = _with(found, missing, _fit(p, ridge, trials.factors, soft, group))
-    assert found is not None
+    found, shrinkage = with_shrinkage(
+        lambda responses: _fit(p, ridge, trials.factors, responses, group),
+        trials.responses,
+        trials.factors.shape[1],
+        p.shrinkage,
+    )
     lines = [f"class {k}: {reason}" for k, reason in enumerate(found.reasons) if reason]
     if len(lines) == len(found.reasons):
-        raise NoEstimateError(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
+        kind = InputError if "not converged" in lines[0] else NoEstimateError
+        raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
     if group.is_writer:
         print(*lines, *_summary(found, shrinkage), sep="\n")
     iterations = int(found.iterations.max())
@@ -67,23 +63,6 @@ def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any],
             return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
-
-
-def _with(found: Fit | None, missing: NDArray[np.bool_], others: Fit) -> Fit:
-    """The fit with `others` in place of the classes that are `missing` in it."""
-    if found is None:
-        return others
-    places, changed = np.flatnonzero(missing), {}
-    for field in fields(ExactFit):
-        old, new = getattr(found, field.name), getattr(others, field.name)
-        whole = old.copy()
-        for place, k in zip(places, range(len(places)), strict=True):
-            if isinstance(whole, np.ndarray):
-                whole[..., place] = new[..., k]
-            elif field.name == "reasons":  # `separating` goes on naming the factors that made it necessary
-                whole[place] = new[k]
-        changed[field.name] = whole
-    return replace(found, **changed)
 
 
 def _summary(found: Fit, shrinkage: NDArray[np.float64]) -> list[str]:

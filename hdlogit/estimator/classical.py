@@ -1,0 +1,80 @@
+"""The textbook's inference, for a class that has no better one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr, ndtri
+
+from hdlogit.inference.predict import Prediction
+from hdlogit.inference.sums import inverse_root
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassicalInference:
+    """One class, under the names of `hdlogit.inference.ClassInference`: nothing is corrected, and rates are 0.
+
+    Arrays are (n_factors + 1,), the bias last. Errors are NaN where the data do not determine the coefficients.
+    """
+
+    estimate: Array
+    classical_error: Array  # √[H⁻¹]_jj
+    centre: Array  # (n_factors,) x̄
+    noise: Array  # (n_factors + 1, n_factors + 1) H⁻¹, of the weights and of the logit at x̄
+    note: str  # why nothing is corrected
+    guess_rate: float = 0.0
+    lapse_rate: float = 0.0
+
+    @classmethod
+    def of(cls, factors: NDArray[np.floating], coefficients: Array, ridge: float, note: str) -> ClassicalInference:
+        """Of a fit with the penalty n (ridge/2)‖w‖². H = Σ σ'(z_i) x̃_i x̃_iᵀ + penalty, x̃ = (x − x̄, 1)."""
+        n, p = factors.shape
+        centre = factors.mean(axis=0, dtype=np.float64)
+        x = np.column_stack([factors - centre, np.ones(n)])
+        z = factors @ coefficients[:-1] + coefficients[-1]
+        hessian = (x.T * (expit(z) * expit(-z))) @ x + np.diag(np.append(np.full(p, n * ridge), 0.0))
+        unit = np.sqrt(np.diag(hessian))
+        unit[unit == 0] = 1.0  # of a constant factor, which makes the Hessian singular
+        root = inverse_root(hessian / np.outer(unit, unit))
+        noise = np.full_like(hessian, np.nan) if root is None else root @ root.T / np.outer(unit, unit)
+        to_bias = np.append(-centre, 1.0)
+        variance = np.append(np.diag(noise)[:-1], to_bias @ noise @ to_bias)
+        return cls(coefficients, np.sqrt(variance), centre, noise, note)
+
+    @property
+    def corrected(self) -> Array:
+        """The estimate as it is."""
+        return self.estimate
+
+    @property
+    def corrected_error(self) -> Array:
+        """The classical one."""
+        return self.classical_error
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Wald's (low, high)."""
+        half = ndtri(0.5 + level / 2) * self.classical_error
+        return self.estimate - half, self.estimate + half
+
+    def z_values(self) -> Array:
+        """Of Wald's test."""
+        return self.estimate / self.classical_error
+
+    def p_values(self) -> Array:
+        """Two-sided, of Wald's test."""
+        return np.asarray(2 * ndtr(-np.abs(self.z_values())))
+
+    def log_odds(self, factors: NDArray[np.floating]) -> Array:
+        """The fitted logits of new trials."""
+        return np.asarray(factors @ self.estimate[:-1] + self.estimate[-1])
+
+    def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
+        """σ of the logits of new trials, and of their Wald interval."""
+        x = np.column_stack([factors - self.centre, np.ones(len(factors))])
+        half = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(x @ self.noise, x))
+        z = self.log_odds(factors)
+        return Prediction(expit(z), expit(z - half), expit(z + half))

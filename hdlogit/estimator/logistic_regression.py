@@ -1,0 +1,261 @@
+"""Logistic regression as a scikit-learn estimator, with inference."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError:
+    raise ImportError("hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not") from None
+
+from hdlogit.estimator.classical import ClassicalInference
+from hdlogit.exact import fit
+from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
+from hdlogit.inference import ClassInference, infer
+
+if TYPE_CHECKING:
+    from hdlogit.estimator.summary import Summary
+
+Array = NDArray[np.float64]
+
+
+class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """P(y = 1 | x) = g + (1 − g − l) σ(x·w + b) with corrected coefficients, intervals that cover, and p-values.
+
+    ridge:       μ of the penalty (μ/2)‖w‖² on the mean loss; scikit-learn's C is 1/(n_trials μ). 0: maximum likelihood.
+    shrinkage:   of the responses towards 1/2 (`hdlogit.exact.shrinkage`): "auto" where there is no maximum-likelihood
+                 estimate, with a warning; "always"; or 0, never, so that such responses are an error.
+    asymptotes:  "estimate" for guess rate g and lapse rate l from the data; a number given for one fixes it. With
+                 "none" a rate that is not given is 0.
+    level:       of the intervals, where a method is not given another.
+    tol, max_iter:  of the fit: `tolerance` and `max_iterations` of `hdlogit.fit`.
+
+    y has two labels, of which the second in sorted order is the yes. It may hold several responses to the same x,
+    (n_trials, n_responses), with the same two labels in every column; predictions then have a column for each, too.
+    After `fit`:
+
+    coef_, coef_error_, p_values_:  (n_responses, n_features), weights, their standard errors, and tests of no effect
+    intercept_, intercept_error_:  (n_responses,)
+    classical_coef_, classical_intercept_:  what the fit gave before it was corrected
+    guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
+    inference_:  `hdlogit.inference.ClassInference` of each response. Where there is none, a warning tells why, it is a
+                 `ClassicalInference`, and the coefficients are the classical ones.
+    classes_, n_features_in_, feature_names_in_:  as everywhere in scikit-learn
+    """
+
+    def __init__(
+        self,
+        *,
+        ridge: float = 0.0,
+        shrinkage: Shrinkage = "auto",
+        asymptotes: Literal["none", "estimate"] = "none",
+        guess_rate: float | None = None,
+        lapse_rate: float | None = None,
+        level: float = 0.95,
+        tol: float = 1e-6,
+        max_iter: int = 500,
+    ) -> None:
+        self.ridge = ridge
+        self.shrinkage = shrinkage
+        self.asymptotes = asymptotes
+        self.guess_rate = guess_rate
+        self.lapse_rate = lapse_rate
+        self.level = level
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """X: (n_trials, n_features); y: (n_trials,) or (n_trials, n_responses) of two labels.
+
+        Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
+        """
+        self._check_parameters()
+        names = getattr(y, "columns", None)
+        factors, y = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
+        responses = self._responses(y)
+        self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
+        found, self.shrinkage_ = with_shrinkage(
+            lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter), responses, factors.shape[1], self.shrinkage
+        )
+        if refused := [self._line(k, reason) for k, reason in enumerate(found.reasons) if reason]:
+            raise ValueError(refused[0])
+        self.n_iter_ = np.maximum(found.iterations, 1)
+        self.inference_ = self._infer(factors, responses, found.coefficients)
+        for line in self._warnings(found.separating):
+            warnings.warn(line, UserWarning, stacklevel=2)
+        corrected, classical, errors = (
+            np.array([getattr(inference, name) for inference in self.inference_])
+            for name in ("corrected", "estimate", "corrected_error")
+        )
+        self.coef_, self.intercept_ = corrected[:, :-1], corrected[:, -1]
+        self.classical_coef_, self.classical_intercept_ = classical[:, :-1], classical[:, -1]
+        self.coef_error_, self.intercept_error_ = errors[:, :-1], errors[:, -1]
+        self.p_values_ = np.array([inference.p_values()[:-1] for inference in self.inference_])
+        self.guess_rate_ = np.array([inference.guess_rate for inference in self.inference_])
+        self.lapse_rate_ = np.array([inference.lapse_rate for inference in self.inference_])
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """log P(yes)/P(no), of the best prediction: (n,) or (n, n_responses)."""
+        factors = self._validated(X)
+        return self._shaped([inference.log_odds(factors) for inference in self.inference_])
+
+    def predict_proba(self, X: ArrayLike) -> Array:
+        """The best prediction: (n, 2) of the two labels, or (n, n_responses) of the second one.
+
+        It knows how uncertain the coefficients are, so it is nearer to 1/2 than σ(x·coef_ + intercept_); no other
+        function of the fitted logit has less cross-entropy.
+        """
+        log_odds = self.decision_function(X)
+        return np.asarray(expit(log_odds) if self._several else expit(np.column_stack([-log_odds, log_odds])))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The more probable label: (n,) or (n, n_responses)."""
+        yes = self.decision_function(X) > 0
+        return np.asarray(self.classes_[yes.astype(int)])
+
+    def predict_interval(self, X: ArrayLike, level: float | None = None) -> Array:
+        """(low, high) of the true probability of the second label: (n, 2) or (n, n_responses, 2)."""
+        factors, level = self._validated(X), self._level(level)
+        predictions = [inference.predict(factors, level) for inference in self.inference_]
+        return self._shaped([np.column_stack([p.low, p.high]) for p in predictions])
+
+    def conf_int(self, level: float | None = None) -> Array:
+        """(low, high) of each weight in `coef_`: (n_responses, n_features, 2). `summary` has the intercept's, too."""
+        check_is_fitted(self)
+        intervals = [np.stack(inference.interval(self._level(level)), axis=-1) for inference in self.inference_]
+        return np.array(intervals)[:, :-1]
+
+    def summary(self, level: float | None = None) -> Summary:
+        """A DataFrame of all coefficients, the intercept first: estimate, standard error, test, interval. Needs pandas.
+
+        At the end of a row stands the classical estimate. Notes on the fit are in `.attrs["notes"]`, and printed below.
+        """
+        import pandas as pd
+
+        from hdlogit.estimator.summary import Summary
+
+        check_is_fitted(self)
+        level = self._level(level)
+        names = ["Intercept", *self._feature_names(range(self.n_features_in_))]
+        limits = f"[{0.5 - level / 2:.4g}", f"{0.5 + level / 2:.4g}]"
+        parts = []
+        for inference in self.inference_:
+            columns = [inference.corrected, inference.corrected_error, inference.z_values(), inference.p_values()]
+            table = np.column_stack([*columns, *inference.interval(level), inference.estimate])
+            parts.append(
+                pd.DataFrame(
+                    np.roll(table, 1, axis=0),
+                    index=names,
+                    columns=["coef", "std err", "z", "P>|z|", *limits, "classical coef"],
+                )
+            )
+        whole = Summary(pd.concat(parts, keys=self._names) if self._several else parts[0])
+        whole.attrs["notes"] = [
+            self._line(k, note) for k, inference in enumerate(self.inference_) for note in self._notes(k, inference)
+        ]
+        return whole
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    # --- what goes in
+
+    def _check_parameters(self) -> None:
+        choices = {"shrinkage": (0, "auto", "always"), "asymptotes": ("none", "estimate")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+        self._level(None)
+
+    def _level(self, level: float | None) -> float:
+        chosen = self.level if level is None else level
+        if not 0 < chosen < 1:
+            raise ValueError(f"level must be between 0 and 1, got {chosen!r}")
+        return chosen
+
+    def _responses(self, y: Any) -> NDArray[np.bool_]:
+        """(n_trials, n_responses), whether y is the second label; sets `classes_`."""
+        y = y.toarray() if hasattr(y, "toarray") else y  # scikit-learn's sparse indicators
+        self._several = y.ndim == 2
+        if not self._several:
+            check_classification_targets(y)
+            kind = type_of_target(y, input_name="y")
+            if kind != "binary":
+                raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        self.classes_ = np.unique(y)
+        responses = np.asarray(y == self.classes_[-1]).reshape(len(y), -1)
+        alike = np.flatnonzero(responses.all(axis=0) | ~responses.any(axis=0))
+        if len(self.classes_) != 2 or alike.size:
+            where = f"column {alike[0]} of y" if self._several and alike.size else "y"
+            count = "one class" if alike.size else f"{len(self.classes_)} classes"
+            raise ValueError(
+                f"{where} has {count}; two are needed{', the same in all columns' if self._several else ''}"
+            )
+        return responses
+
+    def _infer(
+        self, X: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array
+    ) -> list[ClassInference | ClassicalInference]:
+        """Of every response; classes with and without shrinkage are separate problems."""
+        found: dict[int, ClassInference | ClassicalInference] = {}
+        for shrinkage in np.unique(self.shrinkage_):
+            chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
+            rates = self.asymptotes, self.guess_rate, self.lapse_rate
+            y, fitted = responses[:, chosen], coefficients[:, chosen]
+            for i, result in enumerate(infer(X, y, fitted, self.ridge, float(shrinkage), *rates)):
+                k = int(chosen[i])
+                if isinstance(result, str):
+                    note = f"not corrected: {result.removeprefix(f'class {i}: ')}"
+                    found[k] = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
+                else:
+                    found[k] = result
+        return [found[k] for k in sorted(found)]
+
+    def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
+
+    # --- what comes out
+
+    def _shaped(self, columns: list[Array]) -> Array:
+        return np.stack(columns, axis=1) if self._several else columns[0]
+
+    def _feature_names(self, features: Iterable[int]) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"x{j}" if names is None else str(names[j]) for j in features]
+
+    def _line(self, k: int, text: str) -> str:
+        return f"{self._names[k]}: {text}" if self._several else text
+
+    def _warnings(self, separating: list[list[int] | None]) -> Iterator[str]:
+        """Lines on what is not as it was asked for; separating: the factors that separate a response."""
+        for k, inference in enumerate(self.inference_):
+            if self.shrinkage != "always" and (shrinkage := self.shrinkage_[k]):
+                by = f" (separated by {', '.join(self._feature_names(names))})" if (names := separating[k]) else ""
+                line = (
+                    f"no maximum-likelihood estimate exists{by}; fitted with shrinkage {shrinkage:.3g} of its responses"
+                )
+                yield self._line(k, line)
+            if isinstance(inference, ClassicalInference):
+                yield self._line(k, f"{inference.note}; coefficients, intervals and tests are the classical ones")
+
+    def _notes(self, k: int, inference: ClassInference | ClassicalInference) -> list[str]:
+        rates = {"guess rate": inference.guess_rate, "lapse rate": inference.lapse_rate}
+        lines = [f"{name} {rate:.3g}" for name, rate in rates.items() if rate]
+        if self.shrinkage_[k]:
+            lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
+        return [*lines, inference.note] if inference.note else lines
