@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tqdm import tqdm
+
 from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import all_finite, write_logits
@@ -17,12 +19,13 @@ from stages.files.reading import (
     Trials,
     read_checkpoints,
     read_description,
+    read_groups,
     read_model,
     read_observer,
     read_trials,
 )
 from stages.files.writing import Outputs
-from stages.parameters import read_parameters
+from stages.parameters import Evaluate, read_parameters
 from stages.tables import Findings, Fit, scores
 
 
@@ -38,6 +41,7 @@ def main() -> None:
 
             corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
             found += inference.inferred(fit, logits["fitted"], corrected, p)
+            found += replication(fit, found, p)
         else:
             found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
         found += scores.evidence(whole)
@@ -70,6 +74,24 @@ def read_fit() -> Fit:
         model.evidence,
         description,
     )
+
+
+def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
+    """Of the classes that have an inference, by what was found of them: do groups of trials replicate one another?"""
+    inferred = found.tables.get("inference/classes.csv")
+    if inferred is None or fit.description is None or not fit.description.groups:
+        return Findings()
+    part = fit.part([fit.classes.index(name) for name in inferred["class"]])
+    if part.evidence.ridge or any(part.evidence.shrinkage):
+        return Findings(notices=["replication across groups is left out: it is for fits without ridge and shrinkage"])
+    from stages.tables.replication import replicated  # and with it torch, for the fits of the groups
+
+    rates = [*zip(inferred["guess_rate"], inferred["lapse_rate"], strict=True)]
+    total = len(fit.description.groups) * len(set(rates))
+    with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
+        return replicated(
+            part, read_groups(fit.train), rates, p.interval_level, lambda done: progress.update(done - progress.n)
+        )
 
 
 def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
@@ -108,6 +130,9 @@ def write(outputs: Outputs, found: Findings) -> None:
         print(notice)
     if found.notices:
         outputs.text("inference/left_out.txt", "\n".join(found.notices))
+    if found.answer:
+        print(*found.answer, sep="\n")
+        outputs.text("inference/answer.txt", "\n".join(found.answer))
 
 
 if __name__ == "__main__":

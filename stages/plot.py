@@ -47,6 +47,8 @@ def main() -> None:
             draw_intervals(page, p, inferred, metrics)
             draw_curve(page, p)
             draw_theory(page, tables["calibration"], scored, metrics)
+        if "replication" in metrics:
+            draw_replication(page, p, metrics["replication"])
 
 
 def draw_coefficients(
@@ -143,6 +145,20 @@ def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics:
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
         plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
+
+
+def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
+    """Each group's weights of one class against those of all others, with 95 % intervals."""
+    table = one_class(read_table("inference/replication.csv", "trials"), p.class_index)
+    means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
+    if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
+        return
+    found = []
+    for key in means:
+        pairs = [*zip(table[key], table[f"{key}_error"], strict=True)]
+        found.append(style.Estimates(table[key], *([m + z * error for m, error in pairs] for z in (-1.96, 1.96))))
+    with page("replication", size=(8, 4.2)) as [ax]:
+        inference.replication(ax, table["group"], *found, means)
 
 
 def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:

@@ -25,6 +25,9 @@ SHOWN = 5
 
 def main() -> None:
     metrics = read_json("metrics.json")
+    answer = DATA / "inference" / "answer.txt"
+    if answer.exists():
+        print(answer.read_text(encoding="utf-8"))
     found = [(value, text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
     for value, text in found[:SHOWN]:
         print(f"{value:>10.4g}  {text}")

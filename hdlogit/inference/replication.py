@@ -118,7 +118,11 @@ def _infer(
     except ValueError as error:
         return [str(error)] * responses.shape[1]
     found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    return [reason or result for reason, result in zip(fitted.reasons, found, strict=True)]
+    named = zip(fitted.reasons, found, range(len(found)), strict=True)
+    return [
+        reason or (result.removeprefix(f"class {k}: ") if isinstance(result, str) else result)
+        for reason, result, k in named
+    ]
 
 
 def _compare(number: int, n_trials: int, pair: Comparison, scale: Array, z: float) -> GroupReplication:

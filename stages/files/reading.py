@@ -65,6 +65,7 @@ class Evidence(BaseModel):
     converged: list[bool]
     shrinkage: list[float]
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
+    separating: list[list[int] | None] | None = None  # of each class, the factors that separate it; None: of no class
 
 
 PER_CLASS = ("iterations", "evaluations", "max_gradient", "converged", "shrinkage", "reasons")
@@ -170,7 +171,10 @@ def read_checkpoints(model: Model) -> dict[int, Floats]:
 
 
 def read_table(name: str, *numbers: str) -> Table:
-    """A CSV file as columns. Those named in `numbers` must be there; every cell that is a number becomes a float."""
+    """A CSV file as columns. Those in `numbers` must be there and hold numbers, but that classes may have names.
+
+    Every cell that is a number becomes a float.
+    """
     path = DATA / name
     text = _read_text(path)
     try:
@@ -185,7 +189,7 @@ def read_table(name: str, *numbers: str) -> Table:
     if not rows or not set(numbers) <= set(header):
         raise InputError(f"{path} must be a table with the columns {', '.join(numbers)}; {AGAIN}")
     table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
-    for key in numbers:
+    for key in (key for key in numbers if key != "class"):
         for number, value in enumerate(table[key], start=2):
             if not isinstance(value, float) or not math.isfinite(value):
                 raise InputError(f"{path}, line {number}: {key} is {value!r}; it must be a number")

@@ -47,11 +47,15 @@ class Findings:
     metrics: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)  # lines for a person: what was left out, and why
+    answer: list[str] = field(default_factory=list)  # … and whether the coefficients can be trusted
 
     def __add__(self, other: Findings) -> Findings:
         """Both together; of metrics, key by key."""
         return Findings(
-            _merged(self.metrics, other.metrics), {**self.tables, **other.tables}, self.notices + other.notices
+            _merged(self.metrics, other.metrics),
+            {**self.tables, **other.tables},
+            self.notices + other.notices,
+            self.answer + other.answer,
         )
 
 

@@ -27,6 +27,7 @@ from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
+from stages.tables.answer import Situation, trustworthy
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
@@ -66,7 +67,16 @@ def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evalu
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
-    return findings + Findings(metrics, tables, notices)
+    told = trustworthy(len(part.train.factors), len(part.factors), p.interval_level, situations(by_class, found, p))
+    return findings + Findings(metrics, tables, notices, told)
+
+
+def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
+    """What the answer in words needs of each class."""
+    coverages = [expected_classical_coverage(c, p.interval_level) for c in classes]
+    columns = [by_class[key] for key in ("signal", "alpha", "guess_rate", "lapse_rate", "logistic_p")]
+    names = map(str, by_class["class"])
+    return [Situation(*row) for row in zip(names, coverages, *columns, strict=True)]
 
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:

@@ -12,6 +12,7 @@ from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
+from stages.tables.answer import without_estimate
 
 
 def predicted(fit: Fit, logits: Mapping[str, Floats], p: Evaluate) -> Findings:
@@ -92,4 +93,10 @@ def evidence(fit: Fit) -> Findings:
     missing = [(name, reason) for name, reason in zip(fit.classes, reported.reasons, strict=True) if reason]
     if missing:
         metrics["classes_without_estimate"] = len(missing)
-    return Findings({"fit": metrics}, notices=[f"class {name} is left out: {reason}" for name, reason in missing])
+    separating = {
+        str(name): [str(fit.factors[j]) for j in factors]
+        for name, factors in zip(fit.classes, reported.separating or [], strict=False)
+        if factors
+    }
+    told = without_estimate({str(name): reason for name, reason in missing}, separating)
+    return Findings({"fit": metrics}, {}, [f"class {name} is left out: {reason}" for name, reason in missing], told)

@@ -46,6 +46,8 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> 
         "shrinkage": shrinkage.tolist(),
         "reasons": found.reasons,
     }
+    if any(found.separating):
+        evidence["separating"] = found.separating
     loss = {"epoch": [iterations], "loss": [float(np.nanmean(found.loss[found.converged]))]}
     return Fitted(found.coefficients, {iterations: found.coefficients}, loss, evidence)
 
