@@ -22,7 +22,7 @@ from scipy.special import expit
 from scipy.stats import binom
 from sklearn import datasets
 
-from hdlogit.exact.solver import NoEstimate, fit
+from hdlogit.exact import fit
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.link import Link, fit_link, logistic_test
 from hdlogit.inference.predict import Prediction, predict
@@ -204,14 +204,9 @@ def replicate(x: Array, fresh: Array, truth: Array, y: NDArray[np.bool_], w: Arr
 
 def fit_all(x: Array, y: NDArray[np.bool_]) -> tuple[Array, NDArray[np.intp]]:
     """Coefficients (p + 1, classes), of the classes that have an estimate, and their numbers."""
-    left = np.arange(y.shape[1])
-    while len(left):
-        try:
-            chosen = torch.from_numpy(np.ascontiguousarray(y[:, left]))
-            return fit(torch.from_numpy(x), chosen).coefficients.numpy(), left
-        except NoEstimate as reason:
-            left = np.delete(left, reason.classes)
-    return np.empty((x.shape[1] + 1, 0)), left
+    found = fit(x, y)
+    left = np.flatnonzero(found.converged)
+    return found.coefficients[:, left], left
 
 
 def study(design: Design, seconds: float) -> None:

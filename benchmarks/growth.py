@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.memory import LIMIT
 from benchmarks.trials import trials
-from stages.figures.style import CORRECTED as FIT, FAINT, PLAIN as OTHER, STYLE, TRUTH
+from stages.figures.style import CORRECTED, FAINT, PLAIN, STYLE, TRUTH
 
 N_TRIALS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 4_000_000)
 N_FACTORS = (16, 64, 256, 512, 1024, 2048)
@@ -80,13 +80,13 @@ def draw(found: Found) -> None:
         figure = Figure(figsize=(10, 5.4))
         axes = figure.subplots(2, 3, sharex="col", sharey="row")
         for (above, below), (name, (values, points)) in zip(axes.T, found.items(), strict=False):
-            above.loglog(values, [p["seconds"] for p in points], "o-", color=FIT, label="one process, two cores")
-            below.semilogx(values, [p["memory"] for p in points], "o-", color=FIT, label="peak in the fit")
+            above.loglog(values, [p["seconds"] for p in points], "o-", color=CORRECTED, label="one process, two cores")
+            below.semilogx(values, [p["memory"] for p in points], "o-", color=CORRECTED, label="peak in the fit")
             below.semilogx(values, [p["before"] for p in points], "^:", color=FAINT, label="before it: libraries")
             above.set_title(f"{name}: time grows to the power {slope(values, points):.2f}")
             below.set_xlabel(f"number of {name}")
         values, points = found[TWO]
-        axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=OTHER, label="two processes")
+        axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=PLAIN, label="two processes")
         axes[0, 0].set_ylabel("seconds per fit")
         axes[1, 0].set_ylabel("anonymous memory (MB)")
         axes[1, 0].axhline(LIMIT, color=TRUTH, linestyle="--", label="promised for 256 factors")

@@ -48,7 +48,9 @@ class Check:
 
     classical: Coverage
     corrected: Coverage
-    by_chance: Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
+    by_chance: (
+        Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
+    )
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
 
