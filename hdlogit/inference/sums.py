@@ -164,7 +164,7 @@ def leave_out(
     chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some at equal distances
     x, y = factors[chosen], np.asarray(responses[chosen])
     coefficients = np.stack([m.coefficients for m in minima], axis=1)
-    precision = np.float32 if len(factors) >= SINGLE_FROM else np.float64
+    precision: type[np.floating] = np.float32 if len(factors) >= SINGLE_FROM else np.float64
     roots = [m.root.astype(precision) for m in minima]
 
     def one(rows: slice) -> tuple[Array, ...]:
