@@ -11,7 +11,7 @@ weights, which matters only where responses saturate: from then on a larger weig
 not convex: it starts at the answer of the link. Errors are those of the squared scores, as the link's.
 
 As any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; studied in
-`benchmarks.asymptotes`: slope 1.00 to 1.03 up to κ = 1/50, 1.06 to 1.10 at 1/40 to 1/20), where the link's is not.
+`benchmarks.asymptotes`: slope .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), where the link's is not.
 """
 
 from collections.abc import Iterator
