@@ -1,16 +1,31 @@
-"""How many trials do I need? A table, before any data exist: `python -m stages.plan 256 --signal 16`."""
+"""How many trials do I need? A table, before any data exist: `python -m stages.plan 256 --signal 16`.
+
+Of a study that has been run, how many more: `python -m stages.plan --study studies/rat`.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from math import inf
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.planning import Plan, intercept_for, plan, signal_for, smallest_n_trials
+from hdlogit.asymptotics.planning import (
+    Plan,
+    base_rate_for,
+    intercept_for,
+    n_trials_until,
+    plan,
+    signal_for,
+    smallest_n_trials,
+)
 from stages.errors import InputError, run
+from stages.files.reading import read_json, read_table
+from stages.study import inside
 
 COLUMNS = {
     "trials": "{0.n_trials}",
@@ -21,6 +36,11 @@ COLUMNS = {
     "held-out\nloss": "{0.held_out:.4f}",
     "best\nloss": "{0.best:.4f}",
     "Bayes\nloss": "{0.bayes:.4f}",
+}
+Observer = tuple[str, float, float]  # class, signal, base rate
+GOALS: dict[str, Callable[[Plan], bool]] = {
+    "weights at most 5 % too large": lambda line: (line.alpha or inf) <= 1.05,
+    "classical 95 % intervals cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
 }
 NOTES = """\
 Too large by: the factor by which a maximum-likelihood fit overstates weights.
@@ -36,20 +56,47 @@ fraction of trials the observer's response could be predicted at best, and give 
 
 
 def main() -> None:
-    """Read the observer from the command line, and print a table over n_trials."""
+    """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
     try:
-        signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy)
-        intercept = intercept_for(arguments.base_rate, signal)
-        first = smallest_n_trials(arguments.n_factors, signal, intercept)
+        if arguments.study is None:
+            signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy)
+            n_factors, base_rate = arguments.n_factors, arguments.base_rate
+        else:
+            with inside(arguments.study):
+                n_trials, n_factors, (name, signal, base_rate) = hardest(*read_study())
+            print(f"{n_trials} trials of {n_factors} factors; {name} needs the most, for its signal of {signal:.3g}:")
+            for goal, good in GOALS.items():
+                print(f"  {goal}: {more(n_trials, n_trials_until(n_factors, signal, base_rate, good))}")
+        first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
-        lines = plan(arguments.n_factors, signal, arguments.base_rate, sizes)
+        lines = plan(n_factors, signal, base_rate, sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
     console = Console()
     console.print(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     console.print(table(lines))
     print(NOTES)
+
+
+def read_study() -> tuple[int, int, list[Observer]]:
+    """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
+    n_trials = read_json("metrics.json", "theory.n_trials")["theory"]["n_trials"]
+    table = read_table("inference/classes.csv", "class", "signal", "intercept")
+    n_factors = read_table("inference/coefficients.csv", "class")["factor"].index("bias")
+    observers = zip(table["class"], table["signal"], table["intercept"], strict=True)
+    named = [(name if isinstance(name, str) else f"class {name:g}", s, base_rate_for(b, s)) for name, s, b in observers]
+    return n_trials, n_factors, named
+
+
+def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:
+    """The observer whose estimate needs the most trials to exist."""
+    return n_trials, n_factors, max(observers, key=lambda o: smallest_n_trials(1000, o[1], intercept_for(o[2], o[1])))
+
+
+def more(n_trials: int, needed: int) -> str:
+    """How many more trials are needed."""
+    return f"from about {needed} trials on" + (f", {needed - n_trials} more" if needed > n_trials else ": reached")
 
 
 def table(lines: list[Plan]) -> Table:
@@ -68,13 +115,17 @@ def table(lines: list[Plan]) -> Table:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.plan", description=__doc__, epilog=SIGNAL_HELP)
-    parser.add_argument("n_factors", type=int, help="number of factors")
+    parser.add_argument("n_factors", type=int, nargs="?", help="number of factors")
     strength = parser.add_mutually_exclusive_group(required=True)
     strength.add_argument("--signal", type=float, help="sd of the true logits, e.g. 16 in the notebook")
     strength.add_argument("--accuracy", type=float, help="fraction of responses that could be predicted at best")
+    strength.add_argument("--study", help="folder of a study that has been run; it tells everything else")
     parser.add_argument("--base-rate", type=float, default=0.5, help="probability of a yes (default 0.5)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if (arguments.n_factors is None) == (arguments.study is None):
+        parser.error("n_factors is needed, but not with --study, which tells it")
+    return arguments
 
 
 if __name__ == "__main__":

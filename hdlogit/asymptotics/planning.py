@@ -1,6 +1,6 @@
 """How many trials do I need? The theory, asked before any data exist."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from hdlogit.asymptotics.existence import MAX_SIGNAL
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import bayes_cross_entropy, predict
 from hdlogit.asymptotics.theory import CLOSEST, OutsideTheory, existence_threshold, solve
+
+MOST = 1e7  # trials per factor, beyond which no plan goes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ def intercept_for(base_rate: float, signal: float) -> float:
     return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), base_rate - 0.5))
 
 
+def base_rate_for(intercept: float, signal: float) -> float:
+    """P(y = 1) = E σ(β0 + γZ)."""
+    return float(probability_and_slope(intercept, signal)[0])
+
+
 def signal_for(accuracy: float) -> float:
     """γ at which the best possible prediction is right in this fraction of trials: E σ(|γZ|), balanced responses.
 
@@ -86,6 +93,27 @@ def plan(n_factors: int, signal: float, base_rate: float, n_trials: Iterable[int
     threshold = existence_threshold(signal, intercept)
     bayes = bayes_cross_entropy(signal, intercept)
     return [_line(n_factors, n, signal, intercept, threshold, bayes) for n in n_trials]
+
+
+def n_trials_until(n_factors: int, signal: float, base_rate: float, good: Callable[[Plan], bool]) -> int:
+    """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its line is `good`.
+
+    Raises OutsideTheory as `plan` does, and where MOST trials per factor are not enough.
+    """
+
+    def is_good(n: float) -> bool:
+        [line] = plan(n_factors, signal, base_rate, [round(n)])
+        return line.exists and good(line)
+
+    low = high = float(smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal)))
+    while not is_good(high):
+        low, high = high, 2 * high
+        if high > MOST * n_factors:
+            raise OutsideTheory(f"even {MOST:g} trials per factor are not enough")
+    while high > 1.01 * low:
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if is_good(middle) else (middle, high)
+    return round(high)
 
 
 def _line(n_factors: int, n_trials: int, signal: float, intercept: float, threshold: float, bayes: float) -> Plan:

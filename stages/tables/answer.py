@@ -69,7 +69,7 @@ def _shape(classes: Sequence[Situation]) -> list[str]:
     which = "" if len(classes) == 1 else f" of {len(found)} of {len(classes)} classes"
     text = f"the responses{which} do not follow a logistic function"
     if all(c.guess_rate == c.lapse_rate == 0 for c in found):
-        return [f"{text}: guess and lapse rates may explain it (evaluate.asymptotes: estimate)"]
+        return [f"{text}: guesses and lapses (evaluate.asymptotes: estimate), drift or another shape may explain it"]
     return [f"{text}: guess {_range([c.guess_rate for c in found])}, lapse {_range([c.lapse_rate for c in found])}"]
 
 
