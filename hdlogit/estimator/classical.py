@@ -9,22 +9,23 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtr, ndtri
 
 from hdlogit.inference.predict import Prediction
-from hdlogit.inference.sums import inverse_root
 
 Array = NDArray[np.float64]
+
+SINGULAR = 1e-10  # an eigenvalue of the Hessian of factors in units that make its diagonal 1
 
 
 @dataclass(frozen=True)
 class ClassicalInference:
     """One class, under the names of `hdlogit.inference.ClassInference`: nothing is corrected, and rates are 0.
 
-    Arrays are (n_factors + 1,), the bias last. Errors are NaN where the data do not determine the coefficients.
+    Arrays are (n_factors + 1,), the bias last. An error is infinite where the data do not determine the coefficient.
     """
 
     estimate: Array
     classical_error: Array  # √[H⁻¹]_jj
     centre: Array  # (n_factors,) x̄
-    noise: Array  # (n_factors + 1, n_factors + 1) H⁻¹, of the weights and of the logit at x̄
+    noise: Array  # (n_factors + 1, n_factors + 1) H⁻¹ (or H⁺), of the weights and of the logit at x̄
     note: str  # why nothing is corrected
     guess_rate: float = 0.0
     lapse_rate: float = 0.0
@@ -38,11 +39,14 @@ class ClassicalInference:
         z = factors @ coefficients[:-1] + coefficients[-1]
         hessian = (x.T * (expit(z) * expit(-z))) @ x + np.diag(np.append(np.full(p, n * ridge), 0.0))
         unit = np.sqrt(np.diag(hessian))
-        unit[unit == 0] = 1.0  # of a constant factor, which makes the Hessian singular
-        root = inverse_root(hessian / np.outer(unit, unit))
-        noise = np.full_like(hessian, np.nan) if root is None else root @ root.T / np.outer(unit, unit)
-        to_bias = np.append(-centre, 1.0)
-        variance = np.append(np.diag(noise)[:-1], to_bias @ noise @ to_bias)
+        unit[unit == 0] = 1.0  # of a constant factor
+        values, vectors = np.linalg.eigh(hessian / np.outer(unit, unit))
+        vectors /= unit[:, None]
+        known = values > SINGULAR
+        noise = (vectors[:, known] / values[known]) @ vectors[:, known].T
+        wanted = np.vstack([np.eye(p, p + 1), np.append(-centre, 1.0)])  # the weights, and the bias
+        free = np.abs(wanted @ vectors[:, ~known]) > 1e-6 * (np.abs(wanted) @ (1 / unit))[:, None]
+        variance = np.where(free.any(axis=1), np.inf, np.vecdot(wanted @ noise, wanted))
         return cls(coefficients, np.sqrt(variance), centre, noise, note)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
+FACTORS = re.compile(r"\bfactors? (\d+(?:, \d+)*)")  # numbered, as inference has no names for them
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -199,12 +201,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.classes_ = np.unique(y)
         responses = np.asarray(y == self.classes_[-1]).reshape(len(y), -1)
         alike = np.flatnonzero(responses.all(axis=0) | ~responses.any(axis=0))
-        if len(self.classes_) != 2 or alike.size:
-            where = f"column {alike[0]} of y" if self._several and alike.size else "y"
-            count = "one class" if alike.size else f"{len(self.classes_)} classes"
-            raise ValueError(
-                f"{where} has {count}; two are needed{', the same in all columns' if self._several else ''}"
-            )
+        if (count := len(self.classes_)) > 2:
+            raise ValueError(f"y has {count} classes; two are needed, the same in all columns")
+        if alike.size:
+            raise ValueError(f"{f'column {alike[0]} of y' if self._several else 'y'} has one class; two are needed")
         return responses
 
     def _infer(
@@ -239,6 +239,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return [f"x{j}" if names is None else str(names[j]) for j in features]
 
     def _line(self, k: int, text: str) -> str:
+        """A line on response k, in which factors have their names."""
+        text = FACTORS.sub(lambda found: ", ".join(self._feature_names(map(int, found[1].split(", ")))), text)
         return f"{self._names[k]}: {text}" if self._several else text
 
     def _warnings(self, separating: list[list[int] | None]) -> Iterator[str]:

@@ -1,0 +1,238 @@
+"""The estimator: by scikit-learn's own checks, against statsmodels, `infer` and the truth."""
+
+from __future__ import annotations
+
+import doctest
+import pickle
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from hdlogit import LogisticRegression, fit, infer
+from hdlogit.estimator.classical import ClassicalInference
+from hdlogit.inference import ClassInference
+from tests.conftest import ROOT
+from tests.problems import Experiment, gaussian
+
+Array = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[Experiment, LogisticRegression]:
+    """30 responses to 90 factors in 600 trials."""
+    problem = gaussian(5, 600, 90, 30, 3.0, 0.5)
+    return problem, LogisticRegression().fit(problem.factors, problem.responses)
+
+
+@pytest.fixture(scope="module")
+def named() -> tuple[pd.DataFrame, NDArray[np.str_]]:
+    problem = gaussian(6, 400, 3, 1, 1.5)
+    X = pd.DataFrame(problem.factors, columns=["contrast", "speed", "age"])
+    return X, np.where(problem.responses[:, 0], "right", "left")
+
+
+@parametrize_with_checks([LogisticRegression()])  # type: ignore[untyped-decorator]  # scikit-learn ships no types
+def test_passes_the_checks_of_scikit_learn(estimator: BaseEstimator, check: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # most of its data are separated, of which fit warns
+        check(estimator)
+
+
+# --- the numbers
+
+
+def test_corrected_numbers_are_those_of_infer(many: tuple[Experiment, LogisticRegression]) -> None:
+    (_, factors, responses), model = many
+    inferred = infer(factors, responses, fit(factors, responses).coefficients)
+    new = gaussian(7, 50, 90, 1, 1.0).factors
+    low, high = model.conf_int(0.9)[..., 0], model.conf_int(0.9)[..., 1]
+    for k, found in enumerate(inferred):
+        assert isinstance(found, ClassInference)
+        np.testing.assert_allclose([*model.coef_[k], model.intercept_[k]], found.corrected)
+        np.testing.assert_allclose([*model.classical_coef_[k], model.classical_intercept_[k]], found.estimate)
+        np.testing.assert_allclose([*model.coef_error_[k], model.intercept_error_[k]], found.corrected_error)
+        np.testing.assert_allclose(model.p_values_[k], found.p_values()[:-1])
+        np.testing.assert_allclose([low[k], high[k]], np.array(found.interval(0.9))[:, :-1])
+        predicted = found.predict(new, 0.9)
+        np.testing.assert_allclose(model.predict_proba(new)[:, k], predicted.probability)
+        np.testing.assert_allclose(model.predict_interval(new, 0.9)[:, k].T, [predicted.low, predicted.high])
+
+
+def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, LogisticRegression]) -> None:
+    (observer, *_), model = many
+    truth = observer[:-1].T
+
+    def coverage(intervals: Array, truth: Array) -> float:
+        return float(((intervals[..., 0] < truth) & (truth < intervals[..., 1])).mean())
+
+    assert coverage(model.conf_int(), truth) == pytest.approx(0.95, abs=0.012)
+    classical = [f.classical_interval() for f in model.inference_ if isinstance(f, ClassInference)]
+    assert coverage(np.stack(classical).transpose(0, 2, 1)[:, :-1], truth) < 0.9
+    new = gaussian(8, 500, 90, 1, 1.0).factors
+    probability = expit(new @ observer[:-1] + observer[-1])
+    assert coverage(model.predict_interval(new), probability) == pytest.approx(0.95, abs=0.02)
+
+
+def test_classical_numbers_are_those_of_statsmodels(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    y = np.random.default_rng(0).permutation(y)  # without a signal no rates can be told: nothing is corrected
+    textbook = sm.Logit(y == "right", sm.add_constant(X + 100)).fit(disp=0)
+    with pytest.warns(
+        UserWarning, match="^not corrected: .*; coefficients, intervals and tests are the classical ones$"
+    ):
+        model = LogisticRegression(asymptotes="estimate").fit(X + 100, y)
+    table = model.summary(0.9)
+    np.testing.assert_allclose(table["coef"], textbook.params, rtol=1e-5)
+    np.testing.assert_allclose(table["std err"], textbook.bse, rtol=1e-5)
+    np.testing.assert_allclose(table["z"], textbook.tvalues, rtol=1e-5)
+    np.testing.assert_allclose(table["P>|z|"], textbook.pvalues, rtol=1e-4)
+    np.testing.assert_allclose(table[["[0.05", "0.95]"]], textbook.conf_int(0.1), rtol=1e-4)
+    np.testing.assert_array_equal(table["coef"], table["classical coef"])
+    predicted = textbook.get_prediction(sm.add_constant(X[:20] + 100), which="linear")
+    np.testing.assert_allclose(logit(model.predict_interval(X[:20] + 100)), predicted.conf_int(), rtol=1e-3)
+    np.testing.assert_allclose(model.decision_function(X[:20] + 100), predicted.predicted, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("how", "guess_rate"),
+    [
+        ({}, 0),
+        ({"ridge": 0.01}, 0),
+        ({"shrinkage": "always"}, 0),
+        ({"guess_rate": 0.2}, 0.2),
+        ({"asymptotes": "estimate"}, pytest.approx(0.2, abs=0.06)),
+    ],
+)
+def test_decisions_are_the_log_odds_of_the_predicted_probabilities(how: dict[str, Any], guess_rate: Any) -> None:
+    problem = gaussian(9, 3000, 5, 1, 2.0)
+    yes = problem.responses[:, 0] | (np.random.default_rng(0).random(3000) < 0.2)
+    model = LogisticRegression(**how).fit(problem.factors, yes)
+    [found], x = model.inference_, problem.factors[:100]
+    assert isinstance(found, ClassInference)
+    np.testing.assert_allclose(model.decision_function(x), logit(found.predict(x).probability), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
+    assert model.guess_rate_[0] == guess_rate
+
+
+def test_separated_responses_are_fitted_with_shrinkage(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    separated = np.column_stack([y == "right", X["speed"] > 0])
+    lines = "^1: no maximum-likelihood estimate exists \\(separated by speed\\); fitted with shrinkage 0.00744"
+    with pytest.warns(UserWarning, match=lines):
+        model = LogisticRegression().fit(X, separated)
+    np.testing.assert_allclose(model.shrinkage_, [0, 3 / 403])
+    alone = LogisticRegression().fit(X, y)
+    np.testing.assert_allclose(model.coef_[0], alone.coef_[0], rtol=1e-5)
+    assert model.score(X, separated) > 0.6
+    with pytest.raises(ValueError, match=r"^1: the factors separate its responses"):
+        LogisticRegression(shrinkage=0).fit(X, separated)
+
+
+def test_factors_that_data_do_not_tell_apart_are_named(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    with pytest.warns(UserWarning, match="^not corrected: again repeats age: these data do not tell them apart"):
+        model = LogisticRegression().fit(X.assign(again=X["age"]), y)
+    assert isinstance(model.inference_[0], ClassicalInference)
+    textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)
+    errors = model.summary()["std err"]
+    np.testing.assert_allclose(errors[["Intercept", "contrast", "speed"]], textbook.bse[:3], rtol=1e-4)
+    assert np.isinf(errors[["age", "again"]]).all()
+    predicted = textbook.get_prediction(sm.add_constant(X[:20]), which="linear").conf_int()
+    np.testing.assert_allclose(logit(model.predict_interval(X[:20].assign(again=X["age"]))), predicted, rtol=1e-3)
+
+
+# --- the manners
+
+
+def test_a_summary_has_the_columns_of_regression_tables(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    model = LogisticRegression(level=0.9).fit(X, y)
+    table = model.summary()
+    assert list(table.columns) == ["coef", "std err", "z", "P>|z|", "[0.05", "0.95]", "classical coef"]
+    assert list(table.index) == ["Intercept", "contrast", "speed", "age"]
+    np.testing.assert_array_equal(table["coef"], [model.intercept_[0], *model.coef_[0]])
+    np.testing.assert_array_equal(table.iloc[1:, 4:6], model.conf_int()[0])
+    first = repr(table).splitlines()[1].split()
+    assert first[:2] == ["Intercept", f"{model.intercept_[0]:.4f}"]
+    assert f"{model.coef_[0, 0]:.4f}" in table.head(2)._repr_html_()
+
+
+def test_several_responses_keep_their_names(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    Y = pd.DataFrame({"first": y, "second": y[::-1]})
+    model = LogisticRegression().fit(X, Y)
+    assert list(model.summary().index.levels[0]) == ["first", "second"]
+    assert model.predict(X).shape == model.predict_proba(X).shape == (400, 2)
+    assert set(model.predict(X).ravel()) == {"left", "right"} == set(model.classes_)
+    np.testing.assert_allclose(model.summary().loc["first"], LogisticRegression().fit(X, y).summary(), rtol=1e-4)
+
+
+def test_works_where_scikit_learns_own_estimators_do(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    assert cross_val_score(pipeline, X, y, cv=3, scoring="roc_auc").min() > 0.75
+    search = GridSearchCV(pipeline, {"logisticregression__ridge": [0.0, 0.01]}, scoring="neg_log_loss", cv=2)
+    assert search.fit(X, y).best_score_ > np.log(0.5)
+    assert clone(LogisticRegression(ridge=0.5)).get_params()["ridge"] == 0.5
+    model = LogisticRegression().fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_interval(X), model.predict_interval(X))
+    pd.testing.assert_frame_equal(again.summary(), model.summary())
+
+
+@pytest.mark.parametrize(
+    ("how", "labels", "line"),
+    [
+        ({"shrinkage": 0.1}, "ab", "shrinkage must be one of 0, 'auto', 'always', got 0.1"),
+        ({"asymptotes": "both"}, "ab", "asymptotes must be one of 'none', 'estimate', got 'both'"),
+        ({"level": 95}, "ab", "level must be between 0 and 1, got 95"),
+        ({"guess_rate": 1.5}, "ab", "guess_rate 1.5, lapse_rate 0: from 0 on, and together below 1"),
+        ({"max_iter": 1, "shrinkage": 0}, "ab", "not converged, max |gradient|"),
+        ({}, "abc", "Only binary classification is supported. The type of the target is multiclass."),
+        ({}, "a", "y has one class; two are needed"),
+        ({}, ["ab", "a"], "column 1 of y has one class; two are needed"),
+        ({}, ["ab", "cd"], "y has 4 classes; two are needed, the same in all columns"),
+    ],
+)
+def test_impossible_requests_are_refused_in_one_line(how: dict[str, Any], labels: Any, line: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = rng.choice([*labels], 60) if isinstance(labels, str) else np.stack([rng.choice([*x], 60) for x in labels], 1)
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as refused:
+        LogisticRegression(**how).fit(X, y)
+    assert str(refused.value).startswith(line)
+
+
+def test_the_library_needs_neither_scikit_learn_nor_pandas() -> None:
+    """One is imported for the estimator alone, the other for its summary alone."""
+    script = """
+import sys
+sys.modules["sklearn"] = None
+import hdlogit
+hdlogit.fit, hdlogit.infer
+try:
+    hdlogit.LogisticRegression
+except ImportError as error:
+    assert str(error) == "hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not"
+else:
+    raise AssertionError
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_page_on_the_library_is_true() -> None:
+    assert doctest.testfile(str(ROOT / "docs/library.md"), module_relative=False, encoding="utf-8").failed == 0
