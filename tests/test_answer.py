@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from stages.tables.answer import Situation, trustworthy, without_estimate
+from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 0.9496, 2.2, 1.028, 0.0, 0.0, 0.4)
 
@@ -58,3 +62,25 @@ def test_separating_factors_are_named() -> None:
     ]
     assert without_estimate({}, {}) == []
     assert trustworthy(10, 2, 0.95, []) == []
+
+
+def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.set(train={"solver": "lbfgs"})
+    run_here("simulate", "ridge")
+    responses = np.load("data/train/responses.npy")
+    responses[:, 1] = np.load("data/train/factors.npy")[:, 2] > 0
+    np.save("data/train/responses.npy", responses)
+    for shrinkage, end in (
+        (0, ": train.shrinkage: auto gives an estimate"),
+        ("auto", "; they were shrunk for the fit"),
+    ):
+        project.set(train={"shrinkage": shrinkage})
+        run_here("train", "evaluate")
+        capsys.readouterr()
+        run_here("summary")
+        written = (project.data / "inference" / "answer.txt").read_text()
+        assert written.startswith("300 trials, 4 factors, ")
+        assert f"factor 2 separates the responses of class 1{end}" in written
+        assert capsys.readouterr().out.startswith(written)

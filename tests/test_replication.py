@@ -14,10 +14,11 @@ from stages.tables import Fit
 from stages.tables.replication import replicated
 
 Array = NDArray[np.float64]
+Groups = NDArray[np.int32]
 SPREAD = np.linspace(0.5, 3, 40)  # standard deviations of the factors
 
 
-def days(n_groups: int, n_trials: int, p: int, signal: float, seed: int = 0) -> tuple[Array, NDArray[np.bool_], Array]:
+def days(n_groups: int, n_trials: int, p: int, signal: float, seed: int = 0) -> tuple[Array, NDArray[np.bool_], Groups]:
     """Trials of one observer on so many days: factors of unequal units, responses of one class, groups."""
     rng = np.random.default_rng(seed)
     x = 1 + rng.standard_normal((n_groups * n_trials, p)) * SPREAD[:p]
@@ -80,16 +81,16 @@ def test_one_group_and_shapes_that_do_not_fit_are_refused() -> None:
 
 def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
     k, p = y.shape[1], x.shape[1]
-    lists = dict.fromkeys(("iterations", "evaluations"), [1] * k)
     evidence = Evidence(
         solver="lbfgs",
         ridge=0.0,
         checkpoints=[1],
+        iterations=[1] * k,
+        evaluations=[1] * k,
         max_gradient=[0.0] * k,
         converged=[True] * k,
         shrinkage=[0.0] * k,
         reasons=[None] * k,
-        **lists,
     )
     names = [f"x{j}" for j in range(p)]
     labels = [f"day {g}" for g in range(n_groups)]

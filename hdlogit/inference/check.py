@@ -48,7 +48,9 @@ class Check:
 
     classical: Coverage
     corrected: Coverage
-    by_chance: Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
+    by_chance: (
+        Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
+    )
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
 
@@ -69,7 +71,7 @@ def check(
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Check:
     """Repeat the experiment of one class by simulation.
 
