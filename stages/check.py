@@ -77,7 +77,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str |
                     guess_rate=guess_rate,
                     lapse_rate=lapse_rate,
                     seed=seed,
-                    progress=lambda done, before=before: progress.update(before + done - progress.n),  # type: ignore[misc]
+                    progress=lambda done, before=before: progress.update(before + done - progress.n),  # type: ignore[misc]  # mypy infers no type for `before`
                 )
             except ValueError as error:
                 raise InputError(f"class {name}: {error}") from None
@@ -101,8 +101,8 @@ def table(checks: dict[str | int, Check], factors: Any) -> Table:
     """Two lines per class, readable at 80 columns."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("class", overflow="fold")
-    for name in ("intervals", "slope", "covered", "worst factor\n(by chance)", "bias"):
-        drawn.add_column(name, justify="right", no_wrap=True)
+    for heading in ("intervals", "slope", "covered", "worst factor\n(by chance)", "bias"):
+        drawn.add_column(heading, justify="right", no_wrap=True)
     for name, found in checks.items():
         for kind, one in (("classical", found.classical), ("corrected", found.corrected)):
             drawn.add_row(*cells(str(name) if kind == "classical" else "", kind, one, found.worst_by_chance))
@@ -133,11 +133,11 @@ def write(folder: Path, checks: dict[str | int, Check], factors: Any, level: flo
         for name, found in checks.items():
             pairs = zip(factors, found.classical.by_factor, found.corrected.by_factor, strict=True)
             writer.writerows([name, factor, f"{a:.6g}", f"{b:.6g}"] for factor, a, b in pairs)
-    for number, found in enumerate(checks.values()):
-        path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{number}.png")
+    for k, found in enumerate(checks.values()):
+        path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png")
         with style.page(path, 150, size=forest_size(len(factors))) as [ax]:
-            columns = [found.classical.by_factor, found.corrected.by_factor, found.by_chance]
-            figures.factor_coverage(ax, factors, *(c.tolist() for c in columns), level, found.repetitions)
+            by_factor = (found.classical.by_factor.tolist(), found.corrected.by_factor.tolist())
+            figures.factor_coverage(ax, factors, *by_factor, found.by_chance.tolist(), level, found.repetitions)
     with contextlib.suppress(ValueError):  # it is elsewhere
         folder = folder.relative_to(Path.cwd())
     print(f"Table and figure: {folder}")

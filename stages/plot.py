@@ -153,12 +153,13 @@ def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return
-    found = []
-    for key in means:
+
+    def with_error(key: str) -> style.Estimates:
         pairs = [*zip(table[key], table[f"{key}_error"], strict=True)]
-        found.append(style.Estimates(table[key], *([m + z * error for m, error in pairs] for z in (-1.96, 1.96))))
+        return style.Estimates(table[key], *([m + z * error for m, error in pairs] for z in (-1.96, 1.96)))
+
     with page("replication", size=(8, 4.2)) as [ax]:
-        inference.replication(ax, table["group"], *found, means)
+        inference.replication(ax, table["group"], with_error("plain"), with_error("corrected"), means)
 
 
 def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:

@@ -71,7 +71,7 @@ def check(
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Check:
     """Repeat the experiment of one class by simulation.
 

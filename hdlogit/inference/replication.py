@@ -81,7 +81,7 @@ def replicate(
     level: float = 0.95,
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> list[Replication]:
     """Compare each group with all others, by maximum likelihood; one result per class.
 
@@ -91,8 +91,8 @@ def replicate(
     """
     if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:
         raise ValueError(
-            f"factors {factors.shape}, responses {responses.shape}, groups {groups.shape}: they must be (n, p), (n, k), "
-            "(n,)"
+            f"factors {factors.shape}, responses {responses.shape}, groups {groups.shape}: "
+            "they must be (n, p), (n, k), (n,)"
         )
     numbers, counts = np.unique(groups, return_counts=True)
     if len(numbers) < 2:
@@ -112,7 +112,6 @@ def replicate(
 def _infer(
     factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float
 ) -> list[ClassInference | str]:
-    n, p = factors.shape
     try:
         fitted = fit(factors, responses)
     except ValueError as error:

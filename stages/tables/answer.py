@@ -30,7 +30,7 @@ def trustworthy(n_trials: int, n_factors: int, level: float, classes: Sequence[S
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
     """reasons: of the classes that have no estimate; separating: of classes that factors separate, these factors."""
     lines = [
-        f"factors {_some(factors)} separate the responses of {_named(name)}"
+        f"{_separate(factors)} the responses of {_named(name)}"
         + (": train.shrinkage: auto gives an estimate" if name in reasons else "; they were shrunk for the fit")
         for name, factors in separating.items()
     ]
@@ -78,8 +78,10 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _separate(names: Sequence[str], most: int = 5) -> str:
+    if len(names) == 1:
+        return f"factor {names[0]} separates"
+    return f"factors {', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''} separate"
 
 
 def _named(name: str) -> str:

@@ -17,7 +17,7 @@ def replicated(
     groups: NDArray[np.integer],
     rates: Sequence[tuple[float, float]],
     level: float,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = lambda done: None,
 ) -> Findings:
     """Each group alone against the others pooled, by maximum likelihood.
 

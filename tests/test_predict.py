@@ -1,0 +1,134 @@
+"""`python -m stages.predict`: new trials are coded as the study's, and predicted as the fit predicts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import yaml
+from scipy.special import expit
+
+from stages import predict
+from tests.conftest import run_here
+from tests.test_prepare import OTHERS
+from tests.test_tables import DEFAULTS
+
+Refuses = Callable[..., str]
+Predict = Callable[..., pd.DataFrame]
+
+
+def trials(n: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    contrast, rule = rng.normal(3, 2, n), rng.choice(["a", "b", "c"], n)
+    logit = 0.8 * (contrast - 3) + 1.0 * (rule == "c") - 0.5
+    yes, again = (rng.random(n) < expit(logit) for _ in range(2))
+    return pd.DataFrame(
+        {
+            "contrast": contrast,
+            "rule": rule,
+            "choice": np.where(yes, "right", "left"),
+            "sure": np.where(again, "1", "0"),
+        }
+    )
+
+
+def run_study(folder: Path, solver: str = "lbfgs", **keys: Any) -> None:
+    """Prepare and train in a folder that the current one holds."""
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        trials(3000, 0).to_csv("t.csv", index=False)
+        study = DEFAULTS | {"trials": "t.csv", "response": "choice=right", "formula": "~ contrast + rule"} | keys
+        parameters = {"prepare": study, **OTHERS, "train": OTHERS["train"] | {"solver": solver, "num_epochs": 1}}
+        Path("params.yaml").write_text(yaml.safe_dump(parameters))
+        run_here("prepare", "ridge", "train")
+
+
+@pytest.fixture
+def predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    """Run the command on a table of new trials, in the folder that holds the study."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(table: pd.DataFrame, out: str = "p.csv") -> pd.DataFrame:
+        table.to_csv("new.csv", index=False)
+        monkeypatch.setattr(sys, "argv", ["predict", "study", "new.csv", "--out", out])
+        predict.main()
+        return pd.read_csv(out)
+
+    return call
+
+
+def test_probabilities_and_intervals_are_the_textbooks_where_trials_are_many(
+    predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_study(tmp_path / "study", standardise=True)
+    new = trials(2500, 1)  # more than a batch
+    new.loc[[0, 2100], "contrast"] = np.nan
+    new.loc[7, "rule"] = None
+    found = predicted(new.drop(columns=["choice", "sure"]))
+    assert len(found) == 2500
+    assert list(found) == ["probability", "low", "high"]
+    assert np.flatnonzero(found.isna().any(axis=1)).tolist() == [0, 7, 2100]
+    assert "2500 trials; 3 of them lack a value" in capsys.readouterr().out
+
+    def design(table: pd.DataFrame) -> pd.DataFrame:
+        dummies = pd.get_dummies(table.rule, dtype=float)[["b", "c"]]
+        return sm.add_constant(pd.concat([table.contrast, dummies], axis=1))
+
+    old, whole = trials(3000, 0), new.dropna()
+    fit = sm.Logit((old.choice == "right").astype(float), design(old)).fit(disp=0)
+    x = design(whole).to_numpy()
+    logit = x @ fit.params.to_numpy()
+    error = np.sqrt(np.einsum("ij,jk,ik->i", x, fit.cov_params().to_numpy(), x))
+    ours = found.loc[whole.index]
+    np.testing.assert_allclose(ours.probability, expit(logit), atol=0.004)
+    np.testing.assert_allclose(ours.low, expit(logit - 1.96 * error), atol=0.006)
+    np.testing.assert_allclose(ours.high, expit(logit + 1.96 * error), atol=0.006)
+
+
+def test_several_classes_are_several_columns(predicted: Predict, tmp_path: Path) -> None:
+    run_study(tmp_path / "study", response=["choice=right", "sure"])
+    found = predicted(trials(5, 1))
+    names = ["choice=right", "sure"]
+    assert list(found) == [f"{key}[{name}]" for name in names for key in ("probability", "low", "high")]
+    for name in names:
+        assert (found[f"low[{name}]"] < found[f"probability[{name}]"]).all()
+        assert (found[f"probability[{name}]"] < found[f"high[{name}]"]).all()
+    assert np.abs(found["probability[sure]"] - found["probability[choice=right]"]).max() < 0.1  # drawn alike
+
+
+def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
+    predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_study(tmp_path / "study", formula=None, response="choice=right")
+    new = trials(5, 1)
+    assert len(predicted(new)) == 5
+
+    def wrong(table: pd.DataFrame, *arguments: str) -> str:
+        table.to_csv("new.csv", index=False)
+        monkeypatch.setattr(sys, "argv", ["predict", *(arguments or ("study", "new.csv", "--out", "q.csv"))])
+        return refuses(predict.main)
+
+    before = Path("p.csv").read_bytes()
+    assert "p.csv exists already" in wrong(new, "study", "new.csv", "--out", "p.csv")
+    assert Path("p.csv").read_bytes() == before
+    assert "no column 'contrast'; the nearest is contrasts" in wrong(new.rename(columns={"contrast": "contrasts"}))
+    assert "line 4: rule is 'd', which it is in no trial of the study" in wrong(
+        new.assign(rule=["a", "b", "d", "a", "c"])
+    )
+    assert "must be finite" in wrong(new.assign(contrast=np.inf))
+    assert "it must be a number" in wrong(new.assign(contrast="much"))
+    assert "holds no params.yaml" in wrong(new, ".", "new.csv", "--out", "q.csv")
+    assert "there is no folder" in wrong(new, "study", "new.csv", "--out", "none/q.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "p.csv", "study"]
+
+
+def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
+    run_study(tmp_path / "study", solver="adam")
+    assert "train.solver must be lbfgs" in refuses(lambda: list(predicted(trials(3, 1))) and None)
