@@ -152,6 +152,7 @@ def test_factors_that_data_do_not_tell_apart_are_named(named: tuple[pd.DataFrame
     assert np.isinf(errors[["age", "again"]]).all()
     predicted = textbook.get_prediction(sm.add_constant(X[:20]), which="linear").conf_int()
     np.testing.assert_allclose(logit(model.predict_interval(X[:20].assign(again=X["age"]))), predicted, rtol=1e-3)
+    np.testing.assert_array_equal(model.predict_interval(X[:1].assign(again=5.0)), [[0, 1]])
 
 
 # --- the manners

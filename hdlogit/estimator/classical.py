@@ -23,9 +23,10 @@ class ClassicalInference:
     """
 
     estimate: Array
-    classical_error: Array  # √[H⁻¹]_jj
     centre: Array  # (n_factors,) x̄
     noise: Array  # (n_factors + 1, n_factors + 1) H⁻¹ (or H⁺), of the weights and of the logit at x̄
+    unknown: Array  # (n_factors + 1, m) directions of these that the data do not determine
+    unit: Array  # of these
     note: str  # why nothing is corrected
     guess_rate: float = 0.0
     lapse_rate: float = 0.0
@@ -38,16 +39,24 @@ class ClassicalInference:
         x = np.column_stack([factors - centre, np.ones(n)])
         z = factors @ coefficients[:-1] + coefficients[-1]
         hessian = (x.T * (expit(z) * expit(-z))) @ x + np.diag(np.append(np.full(p, n * ridge), 0.0))
-        unit = np.sqrt(np.diag(hessian))
-        unit[unit == 0] = 1.0  # of a constant factor
-        values, vectors = np.linalg.eigh(hessian / np.outer(unit, unit))
-        vectors /= unit[:, None]
+        root = np.sqrt(np.diag(hessian))
+        unit = 1 / np.where(root > 0, root, 1.0)  # a constant factor has none
+        values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
+        vectors *= unit[:, None]
         known = values > SINGULAR
         noise = (vectors[:, known] / values[known]) @ vectors[:, known].T
-        wanted = np.vstack([np.eye(p, p + 1), np.append(-centre, 1.0)])  # the weights, and the bias
-        free = np.abs(wanted @ vectors[:, ~known]) > 1e-6 * (np.abs(wanted) @ (1 / unit))[:, None]
-        variance = np.where(free.any(axis=1), np.inf, np.vecdot(wanted @ noise, wanted))
-        return cls(coefficients, np.sqrt(variance), centre, noise, note)
+        return cls(coefficients, centre, noise, vectors[:, ~known], unit, note)
+
+    def _error(self, rows: Array) -> Array:
+        """Of linear combinations (m, n_factors + 1) of the weights and the logit at x̄."""
+        undetermined = np.abs(rows @ self.unknown) > 1e-6 * (np.abs(rows) @ self.unit)[:, None]
+        return np.sqrt(np.where(undetermined.any(axis=1), np.inf, np.vecdot(rows @ self.noise, rows)))
+
+    @property
+    def classical_error(self) -> Array:
+        """√[H⁻¹]_jj, and that of the bias."""
+        p = len(self.centre)
+        return self._error(np.vstack([np.eye(p, p + 1), np.append(-self.centre, 1.0)]))
 
     @property
     def corrected(self) -> Array:
@@ -79,6 +88,6 @@ class ClassicalInference:
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """σ of the logits of new trials, and of their Wald interval."""
         x = np.column_stack([factors - self.centre, np.ones(len(factors))])
-        half = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(x @ self.noise, x))
+        half = ndtri(0.5 + level / 2) * self._error(x)
         z = self.log_odds(factors)
         return Prediction(expit(z), expit(z - half), expit(z + half))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
+NAMED = 5  # of the factors that separate, in a warning
 FACTORS = re.compile(r"\bfactors? (\d+(?:, \d+)*)")  # numbered, as inference has no names for them
 
 
@@ -247,7 +248,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """Lines on what is not as it was asked for; separating: the factors that separate a response."""
         for k, inference in enumerate(self.inference_):
             if self.shrinkage != "always" and (shrinkage := self.shrinkage_[k]):
-                by = f" (separated by {', '.join(self._feature_names(names))})" if (names := separating[k]) else ""
+                names = self._feature_names(separating[k] or [])
+                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+                by = f" (separated by {', '.join(names[:NAMED])}{more})" if names else ""
                 line = (
                     f"no maximum-likelihood estimate exists{by}; fitted with shrinkage {shrinkage:.3g} of its responses"
                 )
