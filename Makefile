@@ -20,7 +20,7 @@ test: $(VENV)/development         ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/development         ## format, lint and types, as CI checks them
-	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy stages comparisons tests benchmarks
+	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy hdlogit stages comparisons tests benchmarks studies
 
 format: $(VENV)/development       ## rewrite the code in the project's format
 	$(RUN) ruff format . && $(RUN) ruff check --fix .

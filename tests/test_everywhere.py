@@ -17,8 +17,12 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOUND = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
 ENVIRONMENTS: dict[str, dict[str, str]] = {
     "one thread": dict.fromkeys(THREADS, "1"),
-    "two threads": dict.fromkeys(THREADS, "2"),
-    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "two threads, AVX2": {
+        **dict.fromkeys(THREADS, "2"),
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_CBWR": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    },
     "SSE": {
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
