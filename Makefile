@@ -76,3 +76,4 @@ STUDY = studies/$(basename $(notdir $(TRIALS)))
 study: $(VENV)/run-time           ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
 	$(RUN) python -m stages.new $(STUDY) "$(TRIALS)" --response "$(RESPONSE)" $(OPTIONS)
 	$(RUN) dvc repro $(STUDY)/dvc.yaml
+	cd $(STUDY) && PYTHONPATH="$(CURDIR)" $(RUN) python -m stages.summary

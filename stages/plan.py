@@ -91,7 +91,8 @@ def read_study() -> tuple[int, int, list[Observer]]:
 
 def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:
     """The observer whose estimate needs the most trials to exist."""
-    return n_trials, n_factors, max(observers, key=lambda o: smallest_n_trials(1000, o[1], intercept_for(o[2], o[1])))
+    worst = max(observers, key=lambda o: smallest_n_trials(n_factors, o[1], intercept_for(o[2], o[1])))
+    return n_trials, n_factors, worst
 
 
 def more(n_trials: int, needed: int) -> str:

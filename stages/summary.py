@@ -19,6 +19,10 @@ LINES = {
     "test.bayes_cross_entropy": "the same of the true observer: no prediction can have less",
     "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
     "test.accuracy": "held-out responses on the likelier side",
+    "loo.cross_entropy": "cross-entropy of each trial by the fit to all others (nats per response)",
+    "loo.accuracy": "responses on the likelier side, likewise",
+    "replication.plain_slope": "weights of one group alone are those of the others times this",
+    "replication.corrected_slope": "the same of corrected weights (1 = groups replicate one another)",
 }
 SHOWN = 5
 
@@ -27,7 +31,7 @@ def main() -> None:
     metrics = read_json("metrics.json")
     answer = DATA / "inference" / "answer.txt"
     if answer.exists():
-        print(answer.read_text(encoding="utf-8"))
+        print(answer.read_text(encoding="utf-8"), end="")
     found = [(value, text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
     for value, text in found[:SHOWN]:
         print(f"{value:>10.4g}  {text}")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.planning import base_rate_for, intercept_for, n_trials_until
+from hdlogit.asymptotics.theory import solve
 from stages import plan
+from tests.conftest import Project
 
 
 def test_planning_answers_before_any_data_exist(
@@ -30,3 +35,44 @@ def test_an_impossible_observer_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["plan", *arguments.split()])
     refuses(plan.main)
+
+
+def test_the_number_of_trials_found_is_the_one_at_which_the_goal_is_reached() -> None:
+    n = n_trials_until(100, 2.0, 0.4, lambda line: (line.alpha or inf) <= 1.05)
+    at, before = (solve(100 / m, 2.0, intercept_for(0.4, 2.0)).alpha for m in (n, round(n / 1.02)))
+    assert at <= 1.05 < before
+    with pytest.raises(OutsideTheory, match="not enough"):
+        n_trials_until(10, 1.0, 0.5, lambda line: False)
+
+
+def test_a_study_tells_how_many_more_trials_it_needs(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inference = project.data / "inference"
+    inference.mkdir(parents=True)
+    (project.data / "metrics.json").write_text('{"theory": {"n_trials": 500}}')
+    (inference / "classes.csv").write_text("class,signal,intercept\nweak,0.5,0\nstrong,4,1\n")
+    (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
+    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
+    monkeypatch.chdir(project.folder.parent)
+    plan.main()
+    said = " ".join(capsys.readouterr().out.split())
+    base_rate = base_rate_for(1.0, 4.0)
+    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.alpha or inf) <= 1.05)
+    assert "500 trials of 40 factors; strong needs the most, for its signal of 4" in said
+    assert f"weights at most 5 % too large: from about {needed} trials on, {needed - 500} more" in said
+    assert "classical 95 % intervals cover 94 %: from about" in said
+
+
+@pytest.mark.parametrize("arguments", ["--signal 2", "22 --study .", "--study . --signal 2"])
+def test_a_study_or_a_number_of_factors_is_named(arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["plan", *arguments.split()])
+    with pytest.raises(SystemExit):
+        plan.main()
+
+
+def test_a_study_that_was_not_run_is_refused(
+    project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["plan", "--study", "."])
+    assert "metrics.json is missing" in refuses(plan.main)

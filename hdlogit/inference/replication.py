@@ -23,6 +23,8 @@ from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.inference.sums import measure
 
+MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, trials at equal distances stand for all
+
 Comparison = tuple[ClassInference | str, ClassInference | str]  # a group, and the others: a result or a reason
 
 
@@ -101,8 +103,9 @@ def replicate(
     z = float(ndtri(0.5 + level / 2))
     results: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
     for done, (number, n) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True), start=1):
-        inside = groups == number
-        one, others = (_infer(factors[rows], responses[rows], guess_rate, lapse_rate) for rows in (inside, ~inside))
+        inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
+        outside = outside[:: -(-len(outside) * factors.shape[1] // MOST)]
+        one, others = (_infer(factors[rows], responses[rows], guess_rate, lapse_rate) for rows in (inside, outside))
         for k, pair in enumerate(zip(one, others, strict=True)):
             results[k].append(_compare(number, n, pair, scale, z))
         progress(done)

@@ -6,21 +6,17 @@ their sources and what of them is proven; here they are put beside one another.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
-from hdlogit.asymptotics.predictions import best_logits, debiased_logits, predict
-from hdlogit.asymptotics.theory import solve
+from hdlogit.asymptotics.planning import smallest_n_trials
+from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
-from hdlogit.inference.sums import mean_variance
 from hdlogit.psychometric.function import Floats, log_odds, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
@@ -29,6 +25,7 @@ from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
 from stages.tables.answer import Situation, trustworthy
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
+from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
 
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
@@ -246,90 +243,3 @@ def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, co
                     corrected[name][rows, k] = log_odds(z, c.guess_rate, c.lapse_rate)
                 else:
                     corrected[name][rows, k] = correct(c.theory, fitted[rows, k])
-
-
-def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float) -> dict[str, Any]:
-    """What the theory expects of this experiment, from the data alone: means over the classes.
-
-    Where on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
-    maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it proves that
-    these data have one). The last three are those of the worst class. The rest is to be compared with what is measured.
-    `table` is the classes' `class_table`.
-    """
-    expected = [predict(c.theory) for c in classes]
-    kappa, n_factors = float(classes[0].theory.kappa), len(classes[0].estimate) - 1
-    return {
-        "n_trials": round(n_factors / kappa),
-        "kappa": kappa,
-        "signal": _mean(table["signal"]),
-        "existence_threshold": min(table["existence_threshold"]),
-        "smallest_n_trials": max(table["smallest_n_trials"]),
-        "certificate": max(table["certificate"]),
-        "weight_slope": _mean(table["alpha"]),
-        "residual_sd": _mean(c.null_error.mean() for c in classes),
-        "train_cross_entropy": _mean(e.training for e in expected),
-        "test_cross_entropy": _mean(e.held_out for e in expected),
-        "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
-        "test_best_cross_entropy": _mean(e.best for e in expected),
-        "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(expected_classical_coverage(c, level) for c in classes),
-    }
-
-
-def expected_classical_coverage(c: ClassInference, level: float) -> float:
-    """Coverage to expect of the classical intervals of one class's weights, from the data alone.
-
-    A fitted weight is alpha beta + e, with e ~ N(0, null_error^2) by the theory. If the true weights are normal too,
-    with the variance that this leaves for them, then given its fitted value so is each, and the classical interval
-    holds it with a known probability. Unlike `predictions.classical_coverage` this takes the classical errors as they
-    are: larger for large weights.
-    """
-    fitted, noise = c.estimate[:-1], c.null_error**2
-    explained = max(float(np.mean(fitted**2 - noise)), 0.0)  # alpha^2 times the variance of the true weights
-    share = explained / (explained + noise)
-    centre, sd = share * fitted / c.theory.alpha, np.sqrt(share * noise) / c.theory.alpha
-    half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
-    with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
-        return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
-
-
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
-
-
-def planning_table(classes: Sequence[ClassInference], factors: Floats, responses: Booleans) -> Table:
-    """Weight errors and held-out cross-entropy to expect of other numbers of trials, for an observer like this one.
-
-    That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response).
-    Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit of a
-    factor, as the weights are; the units come from the factors (n_trials, n_factors).
-    """
-    (n_trials, n_factors), yes = factors.shape, responses.mean(0)
-    signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
-    base_rate = float(np.minimum(yes, 1 - yes).mean())
-    first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
-    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 60)})
-    lines = [line for line in plan(n_factors, signal, base_rate, sizes) if line.exists]
-    scale = signal / math.sqrt(n_factors * mean_variance(factors))  # the root-mean-square true weight
-    return {
-        "n_trials": [line.n_trials for line in lines],
-        "weight_rmse": [scale * (line.weight_error or 0) for line in lines],
-        "debiased_weight_rmse": [scale * (line.debiased_weight_error or 0) for line in lines],
-        "classical_coverage": [line.classical_coverage for line in lines],
-        "test_cross_entropy": [line.held_out for line in lines],
-        "test_best_cross_entropy": [line.best for line in lines],
-        "bayes_cross_entropy": [line.bayes for line in lines],
-    }
-
-
-def map_table(largest_signal: float) -> Table:
-    """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
-    rows = []
-    for signal in largest_signal * np.linspace(0, 1, 25) ** 1.5:  # denser where the frontier bends
-        threshold = existence_threshold(float(signal))
-        rows += [
-            (signal, share * threshold, solve(float(share * threshold), float(signal)).alpha)
-            for share in (0.001, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.87, 0.93, 0.97, 0.99)
-        ]
-    signals, kappas, alphas = zip(*rows, strict=True)
-    return {"signal": signals, "kappa": kappas, "alpha": alphas}
