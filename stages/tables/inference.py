@@ -16,6 +16,7 @@ import numpy as np
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.compute.threads import each
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
@@ -223,12 +224,18 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
         "intercept": [intercept for _, intercept in observers],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [logistic_test(*c.index, y).p_value for c, y in zip(classes, responses.T, strict=True)],
+        "logistic_p": [*each(is_logistic, [*zip(classes, responses.T, strict=True)])],
         "alpha": [c.theory.alpha for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
         "certificate": [_bound(c.certificate) for c in classes],
     }
+
+
+def is_logistic(task: tuple[ClassInference, Booleans]) -> float:
+    """p of the test that the responses (m,) of a class follow a logistic function."""
+    found, responses = task
+    return logistic_test(*found.index, responses).p_value
 
 
 def _bound(certificate: float) -> float:
