@@ -42,6 +42,8 @@ def scikit_learn(factors: Array, responses: NDArray[np.bool_], tolerance: float)
         with threadpool_limits(1):
             return _scikit_learn_class(factors, responses[:, k], tolerance)
 
+    if responses.shape[1] == 1:
+        return one(0)[:, None]
     with threadpool_limits(1):
         columns = Parallel(n_jobs=-1, prefer="threads")(delayed(one)(k) for k in range(responses.shape[1]))
     return np.stack(columns, axis=1)

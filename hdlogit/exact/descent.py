@@ -21,6 +21,16 @@ Pair = tuple[Array, Array, Array]  # step s, change of gradient y, both (n_class
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What is asked for: see `hdlogit.exact.fit`."""
+
+    ridge: float
+    tolerance: float
+    max_iterations: int
+    progress: Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
 class State:
     """Classes on their way down; all arrays have one row for each."""
 
@@ -45,41 +55,37 @@ def descend(
     classes: NDArray[np.intp],
     shift: Array,
     certificate: Certificate | None,
-    tolerance: float,
     iterations: NDArray[np.int64],
-    most: int,
-    progress: Callable[[int, float], None],
+    aim: Aim,
 ) -> tuple[Array, Mask]:
     """These classes' minimum of the sample's objective + shift·v, from points (n_classes, rank + 1); both are for all.
 
-    Ends, class by class, where the largest component of the gradient is at most `tolerance`, or after `most`
-    iterations. With a certificate the gradient is tilted until that proves that the estimate exists; a class whose
-    sample is separated, or that is at its end, gets none. `iterations` are counted up. Returns points, and for which
-    classes the proof succeeded.
+    Ends, class by class, where the largest component of the gradient is at most aim.tolerance, or after as many
+    iterations as are allowed. With a certificate the gradient is tilted until that proves that the estimate exists; a
+    class whose sample is separated, or that runs away, gets no proof. `iterations` are counted up. Returns points, and
+    for which classes the proof succeeded.
     """
     points, certified = points.copy(), np.full(len(points), certificate is None)
     shift = shift if certificate is None else shift + certificate.tilt
     state = _start(sample, points[classes], classes, shift[classes])
     while len(state.classes):
-        if certificate is not None:
-            tilted = ~certified[state.classes]
-            proven = tilted & certificate.proves(state.gradient, state.classes, tilted)
-            shift[state.classes[proven]] -= certificate.tilt[state.classes[proven]]
-            state.gradient[proven] -= certificate.tilt[state.classes[proven]]
-            certified[state.classes[proven]] = True
+        classes, leaving = state.classes, iterations[state.classes] >= aim.max_iterations
+        if certificate is not None and not certified[classes].all():
+            proven = certificate.proves(state.gradient, classes, ~certified[classes])
+            shift[classes[proven]] -= certificate.tilt[classes[proven]]
+            state.gradient[proven] -= certificate.tilt[classes[proven]]
+            certified[classes[proven]] = True
+            away = (state.worst < 0.5) & certificate.hard[classes] | (np.abs(state.points).max(1) > AWAY)
+            leaving |= away & ~certified[classes]
         largest = sample.coordinates.largest(state.gradient)
-        arrived = (largest <= tolerance) & certified[state.classes]
-        hopeless = iterations[state.classes] >= most
-        if certificate is not None:
-            away = (state.worst < 0.5) & certificate.hard[state.classes] | (np.abs(state.points).max(1) > AWAY)
-            hopeless |= away & ~certified[state.classes]
-        leaving = arrived | hopeless | ~np.isfinite(largest)
-        points[state.classes[leaving]] = state.points[leaving]
-        state = state.only(~leaving) if leaving.any() else state
+        leaving |= (largest <= aim.tolerance) & certified[classes] | ~np.isfinite(largest)
+        if leaving.any():
+            points[classes[leaving]] = state.points[leaving]
+            state = state.only(~leaving)
         if len(state.classes):
             state = _step(sample, state, shift[state.classes])
             iterations[state.classes] += 1
-            progress(int(iterations.max()), float(largest.max()))
+            aim.progress(int(iterations.max()), float(largest.max()))
     return points, certified
 
 

@@ -31,7 +31,7 @@ from hdlogit.compute.threads import cut
 from hdlogit.exact.objective import BLOCK, Array, Floats
 from hdlogit.exact.sample import Sample
 
-TILT = 3e-5
+TILT = 5e-6
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
+from hdlogit.exact.descent import Aim
 from hdlogit.exact.objective import Floats, Trials
 from hdlogit.exact.steering import ALIKE, CONVERGED, NOT_CONVERGED, SEPARATED, UNDECIDED, UNDER_WAY, Steering
 
@@ -80,16 +81,14 @@ def fit(
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     _check(x, y, ridge, tolerance)
     with single_threaded_blas():
-        found = _fit(Trials(x, y, group), ridge, tolerance, max_iterations, progress or (lambda *_: None))
+        found = _fit(Trials(x, y, group), Aim(ridge, tolerance, max_iterations, progress or (lambda *_: None)))
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
         found = replace(found, **tensors)
     return found  # type: ignore[return-value]  # of the kind of the factors
 
 
-def _fit(
-    trials: Trials, ridge: float, tolerance: float, max_iterations: int, progress: Callable[[int, float], None]
-) -> ExactFit[NDArray[Any]]:
+def _fit(trials: Trials, aim: Aim) -> ExactFit[NDArray[Any]]:
     n_factors, n_classes = trials.factors.shape[1], trials.responses.shape[1]
     coefficients = np.zeros((n_classes, n_factors + 1))
     loss, max_gradient = np.full((2, n_classes), np.nan)
@@ -97,7 +96,7 @@ def _fit(
     separating = np.zeros((n_classes, n_factors), dtype=np.uint8)
     status[(trials.responses.min(0) == 1) | (trials.responses.max(0) == 0)] = ALIKE
 
-    steering = Steering.prepare(trials, ridge, tolerance, max_iterations, progress)  # None but in process 0
+    steering = Steering.prepare(trials, aim)  # None but in process 0
     while (classes := np.flatnonzero(status == UNDER_WAY)).size:
         if steering:
             coefficients[classes] = steering.propose(classes)
@@ -107,7 +106,7 @@ def _fit(
         if not np.isfinite(gradient).all():
             trials.refuse()
         if steering:
-            gradient[:, :-1] += ridge * coefficients[classes, :-1]
+            gradient[:, :-1] += aim.ridge * coefficients[classes, :-1]
             status[classes] = steering.judge(classes, gradient, worst)
             iterations, max_gradient, separating = steering.iterations, steering.max_gradient, steering.separating
         _broadcast(trials.group, status)
@@ -117,7 +116,7 @@ def _fit(
     return ExactFit(
         coefficients=coefficients.T.copy(),
         reasons=[
-            REASONS[s].format(max_gradient[k], tolerance, iterations[k]) if s != CONVERGED else None
+            REASONS[s].format(max_gradient[k], aim.tolerance, iterations[k]) if s != CONVERGED else None
             for k, s in enumerate(status)
         ],
         separating=[np.flatnonzero(row).tolist() if row.any() else None for row in separating],

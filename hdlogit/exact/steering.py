@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlogit.exact.descent import descend
+from hdlogit.exact.descent import Aim, descend
 from hdlogit.exact.existence import Certificate, separating_direction
 from hdlogit.exact.objective import Array, Trials
 from hdlogit.exact.sample import Sample
@@ -25,17 +25,8 @@ Classes = NDArray[np.intp]
 class Steering:
     """For all classes: where they are, and what is known of them."""
 
-    def __init__(
-        self,
-        trials: Trials,
-        sample: Sample,
-        ridge: float,
-        tolerance: float,
-        max_iterations: int,
-        progress: Callable[[int, float], None],
-    ) -> None:
-        self.trials, self.sample, self.tolerance = trials, sample, tolerance
-        self.max_iterations, self.progress = max_iterations, progress
+    def __init__(self, trials: Trials, sample: Sample, aim: Aim) -> None:
+        self.trials, self.sample, self.aim = trials, sample, aim
         n_classes, n_sampled = sample.responses.shape
         c, yes = sample.coordinates, sample.responses.sum(1, dtype=np.float64)
         self.points = np.zeros((n_classes, c.rank + 1))
@@ -45,8 +36,8 @@ class Steering:
         self.shift = np.zeros((n_classes, len(c.units) + 1))
         y = trials.responses
         self.hard = np.ones(n_classes, dtype=bool) if y.dtype == np.bool_ else ((y == 0) | (y == 1)).all(0)
-        self.certificate = Certificate.of(sample, self.hard) if ridge == 0 else None
-        self.proven = np.full(n_classes, ridge > 0)
+        self.certificate = Certificate.of(sample, self.hard) if aim.ridge == 0 else None
+        self.proven = np.full(n_classes, aim.ridge > 0)
         self.iterations = np.zeros(n_classes, dtype=np.int64)
         self.max_gradient = np.full(n_classes, np.nan)
         self.separating = np.zeros((n_classes, len(c.units)), dtype=np.uint8)
@@ -54,18 +45,11 @@ class Steering:
         self.rounds = 0
 
     @classmethod
-    def prepare(
-        cls,
-        trials: Trials,
-        ridge: float,
-        tolerance: float,
-        max_iterations: int,
-        progress: Callable[[int, float], None],
-    ) -> Steering | None:
+    def prepare(cls, trials: Trials, aim: Aim) -> Steering | None:
         """In process 0; but all look at all trials where factors seem to depend on one another."""
-        sample, dependent, exactly = None, np.zeros(1), tolerance < SINGLE
+        sample, dependent, exactly = None, np.zeros(1), aim.tolerance < SINGLE
         if trials.group.is_writer:
-            sample = Sample.draw(trials, ridge, exactly)
+            sample = Sample.draw(trials, aim.ridge, exactly)
             dependent[:] = sample.coordinates.dependent
         trials.group.broadcast(torch.from_numpy(dependent))
         if dependent:
@@ -73,25 +57,17 @@ class Steering:
             if not np.isfinite(moments[1]).all():
                 trials.refuse()
             if trials.group.is_writer:
-                sample = Sample.draw(trials, ridge, True, moments)
-        return cls(trials, sample, ridge, tolerance, max_iterations, progress) if sample else None
+                sample = Sample.draw(trials, aim.ridge, True, moments)
+        return cls(trials, sample, aim) if sample else None
 
     def propose(self, classes: Classes) -> Array:
         """Coefficients (n, n_factors + 1) of these classes: the sample's minimum, shifted, or back from there."""
         there = classes[~self.back[classes]]
-        most = self.max_iterations if self.rounds else min(UNPROVEN, self.max_iterations)
-        certificate = None if self.rounds else self.certificate
-        self.points, proven = descend(
-            self.sample,
-            self.points,
-            there,
-            self.shift,
-            certificate,
-            CLOSER * self.tolerance,
-            self.iterations,
-            most,
-            self.progress,
-        )
+        certificate, most = self.certificate, min(UNPROVEN, self.aim.max_iterations)
+        if self.rounds:
+            certificate, most = None, self.aim.max_iterations
+        aim = replace(self.aim, tolerance=CLOSER * self.aim.tolerance, max_iterations=most)
+        self.points, proven = descend(self.sample, self.points, there, self.shift, certificate, self.iterations, aim)
         self.proven |= proven if certificate else False
         self.rounds += 1
         return self.sample.coordinates.coefficients(self.points[classes])
@@ -101,8 +77,8 @@ class Steering:
         c = self.sample.coordinates
         by_v = c.by_standardised(gradient)
         self.max_gradient[classes] = c.largest(by_v)
-        status = np.where(self.max_gradient[classes] <= self.tolerance, CONVERGED, UNDER_WAY)
-        last = (self.iterations[classes] >= self.max_iterations) | (self.rounds >= ROUNDS)
+        status = np.where(self.max_gradient[classes] <= self.aim.tolerance, CONVERGED, UNDER_WAY)
+        last = (self.iterations[classes] >= self.aim.max_iterations) | (self.rounds >= ROUNDS)
         status[(status == UNDER_WAY) & last] = NOT_CONVERGED
         self._look_back(classes, c.by_point(by_v))
         for row in np.flatnonzero(~self.proven[classes]):
