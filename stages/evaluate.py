@@ -33,17 +33,21 @@ def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
     fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
+    results = None
+    if fit.evidence.solver == "lbfgs":
+        from stages.tables import inference  # and with it scipy: only what needs it pays for it
+
+        results = inference.infer_classes(fit, p)
+        fit = inference.refined(fit, results)
     with Outputs("evaluate") as outputs:
         logits = held_out_logits(fit, outputs)
         found = scores.predicted(fit, logits, p) + scores.recovered(fit) + scores.trajectory(fit)
-        if fit.evidence.solver == "lbfgs":
-            from stages.tables import inference  # and with it scipy: only what needs it pays for it
-
-            corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
-            found += inference.inferred(fit, logits["fitted"], corrected, p)
-            found += replication(fit, found, p)
-        else:
+        if results is None:
             found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
+        else:
+            corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
+            found += inference.inferred(fit, results, logits["fitted"], corrected, p)
+            found += replication(fit, found, p)
         found += scores.evidence(whole)
         if not len(fit.test.factors):
             source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"

@@ -303,7 +303,7 @@ def stored(coefficients: Array, means: Array) -> Array:
     with Outputs("train") as outputs:
         outputs.model("model.safetensors", coefficients, means)
     parts = load_file("data/model.safetensors")
-    assert (parts["weight"].dtype, parts["bias"].dtype) == (np.float32, np.float64)
+    assert [parts[name].dtype.name for name in ("weight", "bias")] == ["float32", "float64"]
     return np.vstack([parts["weight"].T.astype(np.float64), parts["bias"]])
 
 

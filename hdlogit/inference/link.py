@@ -40,8 +40,9 @@ Array = NDArray[np.float64]
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
+TINY = 1e-6  # a statistic that is nothing but rounding
 CLEAR = 20.0  # a statistic that needs no samples
-SAMPLES, MOST_SAMPLES, ENOUGH = 50, 400, 10  # at a time, at most, and how many must gain more
+SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 10  # at a time, at most, and how many must gain more
 MOST_TRIALS = 100_000
 
 
@@ -134,6 +135,8 @@ def logistic_test(
     fixed = _fixed(guess_rate, lapse_rate)
     null = np.where(np.isnan(fixed), [np.nan, np.nan, 0.0, 0.0], fixed)
     [statistic], [found] = _gain(cells, null, fixed)
+    if statistic < TINY:
+        return LogisticTest(float(statistic), 1.0)
     if statistic > CLEAR:
         return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
     p = np.clip(response(found[None], cells.mean, cells.noise)[0][0], 0.0, 1.0)  # rounding

@@ -27,6 +27,9 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
     be told. Raises OutsideTheory where none can.
     """
     kappa, variance = factors.shape[1] / len(factors), mean_variance(factors)
+    varied = responses.any(axis=0) & ~responses.all(axis=0)
+    if varied.any():  # a class whose responses are all alike has no estimate at any strength
+        responses = responses[:, varied]
 
     def best_after(ridge: float) -> float:
         fitted = fit(factors, responses, ridge=ridge, **how)

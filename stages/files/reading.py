@@ -141,7 +141,11 @@ def read_observer() -> Observer | None:
     coefficients = _finite(path, _read_array(path, "float64"))
     path = DATA / "observer_rates.npy"
     rates = _read_array(path, "float64")
-    if rates.shape != (2, coefficients.shape[1]) or not (rates >= 0).all() or not (rates.sum(axis=0) < 1).all():
+    if rates.shape[1] != coefficients.shape[1]:
+        raise InputError(
+            f"{DATA}: observer.npy has {coefficients.shape[1]} classes, {path.name} {rates.shape[1]}; {AGAIN}"
+        )
+    if len(rates) != 2 or not (rates >= 0).all() or not (rates.sum(axis=0) < 1).all():
         raise InputError(f"{path} must hold guess and lapse rates, (2, n_classes), >= 0 and together below 1")
     return Observer(coefficients, rates)
 

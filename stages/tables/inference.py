@@ -6,7 +6,9 @@ their sources and what of them is proven; here they are put beside one another.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.compute.threads import each
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
@@ -30,13 +33,24 @@ from stages.tables.theory import expected_classical_coverage, map_table, plannin
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
 
-def inferred(fit: Fit, fitted: Floats, corrected: Mapping[str, Floats], p: Evaluate) -> Findings:
+Results = Sequence[ClassInference | str]
+
+
+def refined(fit: Fit, results: Results) -> Fit:
+    """The fit with the coefficients that inference begins with: a Newton step from the stored ones."""
+    coefficients = fit.coefficients.copy()
+    for k, result in enumerate(results):
+        if not isinstance(result, str):
+            coefficients[:, k] = result.estimate
+    return replace(fit, coefficients=coefficients)
+
+
+def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str, Floats], p: Evaluate) -> Findings:
     """All that an exact fit allows to say of its coefficients, with a notice for each class that allows nothing.
 
-    fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in `corrected` are arrays of that shape,
-    to be filled. A class that allows nothing keeps its fitted logits there.
+    results: of `infer_classes`; fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in
+    `corrected` are arrays of that shape, to be filled. A class that allows nothing keeps its fitted logits there.
     """
-    results = infer_classes(fit, p)
     classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
     notices = [f"inference is left out: {result}" for result in results if isinstance(result, str)]
     notices += [f"class {fit.classes[k]}: {c.note}" for k, c in classes.items() if c.note]
@@ -210,12 +224,23 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
         "intercept": [intercept for _, intercept in observers],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [logistic_test(*c.index, y).p_value for c, y in zip(classes, responses.T, strict=True)],
+        "logistic_p": [*each(is_logistic, [*zip(classes, responses.T, strict=True)])],
         "alpha": [c.theory.alpha for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
-        "certificate": [c.certificate for c in classes],
+        "certificate": [_bound(c.certificate) for c in classes],
     }
+
+
+def is_logistic(task: tuple[ClassInference, Booleans]) -> float:
+    """p of the test that the responses (m,) of a class follow a logistic function."""
+    found, responses = task
+    return logistic_test(*found.index, responses).p_value
+
+
+def _bound(certificate: float) -> float:
+    """The next power of ten: a certificate is a solver's last step, of which only the size means something."""
+    return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
 def coverage(table: Table, true: Floats) -> dict[str, Floats]:

@@ -38,7 +38,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
         "smallest_n_trials": max(table["smallest_n_trials"]),
         "certificate": max(table["certificate"]),
         "weight_slope": _mean(table["alpha"]),
-        "residual_sd": _mean(c.null_error.mean() for c in classes),
+        "residual_sd": _mean(_residual_sd(c) for c in classes),
         "train_cross_entropy": _mean(e.training for e in expected),
         "test_cross_entropy": _mean(e.held_out for e in expected),
         "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
@@ -63,6 +63,11 @@ def expected_classical_coverage(c: ClassInference, level: float) -> float:
     half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
     with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
         return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
+
+
+def _residual_sd(c: ClassInference) -> float:
+    """Root-mean-square noise of the weights across their own direction: what they have besides their slope."""
+    return math.sqrt(np.mean(c.null_error**2 - c.counted[0, 0] * c.estimate[:-1] ** 2))
 
 
 def _mean(values: Iterable[float]) -> float:
