@@ -26,7 +26,8 @@ from stages.tables.inference import infer_classes, known_rates
 
 NOTES = """\
 Slope: of the estimated logits on those that the responses were drawn from (1 =
-right size). By chance: what the worst factor's would be if all were perfect."""
+right size). Covered: by the intervals of all factors, and of the worst one; by
+chance: what the worst one's would be if all intervals were perfect."""
 
 
 def main() -> None:
@@ -101,7 +102,7 @@ def table(checks: dict[str | int, Check], factors: Any) -> Table:
     """Two lines per class, readable at 80 columns."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("class", overflow="fold")
-    for heading in ("intervals", "slope", "covered", "worst factor\n(by chance)", "bias"):
+    for heading in ("intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for name, found in checks.items():
         for kind, one in (("classical", found.classical), ("corrected", found.corrected)):
@@ -114,9 +115,9 @@ def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
         name,
         kind,
         f"{one.slope:.3f} ± {one.slope_error:.3f}",
-        f"{100 * one.all_factors:.1f} ± {100 * one.all_factors_error:.1f} %",
-        f"{100 * one.worst:.1f} ({100 * chance:.1f}) %",
-        percent(one.bias),
+        f"{100 * one.all_factors:.1f} ± {100 * one.all_factors_error:.1f}",
+        f"{100 * one.worst:.1f} ({100 * chance:.1f})",
+        f"{100 * one.bias:.1f}",
     ]
 
 
