@@ -183,7 +183,7 @@ FORMATS = {"adam": ("png", "svg"), "lbfgs": ("svg",)}
 BOTH = {"biases", "calibration", "probabilities", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
-    "lbfgs": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions"},
+    "lbfgs": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
 }
 
 

@@ -335,7 +335,7 @@ def logit_at(factors: Array, coefficients: Array) -> float:
     return float(sum(Fraction(float(x)) * Fraction(float(w)) for x, w in pairs))
 
 
-@pytest.mark.parametrize("weight", [1e39, -1e39, 1e-46, np.inf, np.nan])
+@pytest.mark.parametrize("weight", [1e39, -1e39, 1e-46, np.inf])
 @pytest.mark.filterwarnings("error")
 def test_weights_that_single_precision_cannot_hold_are_refused(
     weight: float, project: Project, refuses: Callable[..., str]

@@ -110,7 +110,7 @@ def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: 
     evaluate.main()
     plot.main()
     without = {path.stem for path in (weak.data / "figures").iterdir()}
-    assert names - without == {"coverage", "recovery"}
+    assert names - without == {"coverage", "intervals", "recovery"}
 
 
 def test_ridge_auto_is_the_best_of_the_theory_and_of_the_held_out_trials(weak: Project) -> None:
@@ -158,7 +158,7 @@ def test_where_the_theory_has_no_answer_it_says_so_and_the_rest_is_there(
     factors[:, 0] *= 30  # with ridge, the theory is for factors of one variance
     np.save(weak.data / "train" / "factors.npy", factors)
     m = refitted(weak, ridge=0.001)
-    reason = "intervals, corrections and theory are left out: the factors are correlated"
+    reason = "inference is left out: the factors are correlated"
     assert reason in capsys.readouterr().out
     assert reason in (weak.data / "inference" / "left_out.txt").read_text()
     assert "theory" not in m

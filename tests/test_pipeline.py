@@ -25,6 +25,8 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "simulate.n_trials": (301, [*STAGES]),
     "simulate.n_test_trials": (201, ["simulate", "evaluate", "plot"]),
     "simulate.weight_scale": (0.5, [*STAGES]),
+    "simulate.guess_rate": (0.2, [*STAGES]),
+    "simulate.lapse_rate": (0.2, [*STAGES]),
     "simulate.dtype": ("float32", ["simulate", "ridge", "train", "evaluate"]),  # to six digits the same fit
     "simulate.streams": ("notebook", [*STAGES]),
     "train.solver": ("lbfgs", AFTER_TRAIN),
@@ -36,15 +38,20 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.num_epochs": (4, AFTER_TRAIN),
     "train.batch_size": (100, AFTER_TRAIN),
     "train.ridge": (0.01, ["ridge", *AFTER_TRAIN]),
+    "train.shrinkage": ("always", AFTER_TRAIN),
     "train.tolerance": ("1e-5", ["train"]),  # the same fit, so what reads it has nothing new to read
     "train.max_iterations": (100, ["train"]),
     "train.dtype": ("float32", AFTER_TRAIN),
     "train.device": ("auto", ["train"]),
     "evaluate.calibration_bins": (5, ["evaluate", "plot"]),
     "evaluate.histogram_bins": (5, ["evaluate", "plot"]),
-    "evaluate.interval_level": (0.9, ["evaluate"]),  # Adam's fit has no intervals
+    "evaluate.interval_level": (0.9, ["evaluate"]),  # Adam's fit has no intervals,
+    "evaluate.asymptotes": ("estimate", ["evaluate"]),  # and no rates
+    "evaluate.guess_rate": (0.1, ["evaluate"]),
+    "evaluate.lapse_rate": (0.1, ["evaluate"]),
     "plot.class_index": (1, ["plot"]),
     "plot.dpi": (41, ["plot"]),
+    "plot.formats": (["svg"], ["plot"]),
 }
 
 
@@ -87,7 +94,7 @@ def test_the_table_of_changes_names_every_key() -> None:
 def test_a_changed_key_touches_these_stages_and_no_others(key: str, results: Project) -> None:
     section, name = key.split(".")
     value, stages = CHANGES[key]
-    also = {"solver": "lbfgs"} if key == "train.ridge" else {}  # without which there is no ridge
+    also = {"solver": "lbfgs"} if key in ("train.ridge", "train.shrinkage") else {}  # without which there are none
     results.set(**{section: {name: value, **also}})
     assert must_run(results, key) == stages
 

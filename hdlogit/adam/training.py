@@ -81,7 +81,7 @@ class Training:
         seed: int,
         group: ProcessGroup = ALONE,
     ) -> None:
-        self.coefficients = coefficients.clone(memory_format=torch.contiguous_format)
+        self.coefficients = coefficients.detach().clone(memory_format=torch.contiguous_format)
         self._factors, self._responses, self._group = factors, responses, group
         self._batch_size = min(batch_size, len(factors))
         zeros = torch.zeros_like(self.coefficients)
@@ -102,7 +102,7 @@ class Training:
         """Those that are left of so many; of each, the mean over its batches of the loss before the step, in nats."""
         n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
         length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
-        with single_threaded_blas(), torch.no_grad(), ThreadPoolExecutor(1) as background:
+        with single_threaded_blas(), ThreadPoolExecutor(1) as background:
             spans = _ahead(background, self._gather, self._orders(length, num_epochs))
             for _ in range(self._epoch, num_epochs):
                 losses: list[Future[float]] = []

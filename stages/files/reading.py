@@ -143,7 +143,7 @@ def read_observer() -> Observer | None:
     rates = _read_array(path, "float64")
     if rates.shape[1] != coefficients.shape[1]:
         raise InputError(
-            f"{DATA}: observer.npy has {coefficients.shape[1]} classes, {path.name} {rates.shape[1]}; {AGAIN}"
+            f"{DATA / 'observer.npy'} has {coefficients.shape[1]} classes but {path.name} has {rates.shape[1]}; {AGAIN}"
         )
     if len(rates) != 2 or not (rates >= 0).all() or not (rates.sum(axis=0) < 1).all():
         raise InputError(f"{path} must hold guess and lapse rates, (2, n_classes), >= 0 and together below 1")
