@@ -18,14 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.memory import LIMIT
 from benchmarks.trials import trials
-from stages.figures.style import CORRECTED, FAINT, PLAIN, STYLE, TRUTH
 
+FIT, OTHER, FAINT, TRUTH = "#0072B2", "#D55E00", "#999999", "black"
 N_TRIALS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 4_000_000)
 N_FACTORS = (16, 64, 256, 512, 1024, 2048)
 N_CLASSES = (1, 3, 10, 30, 100)
@@ -76,24 +75,23 @@ def slope(values: list[int], points: list[Point]) -> float:
 
 def draw(found: Found) -> None:
     """Seconds above memory, on logarithmic axes, against the number of trials, factors and classes."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
-        figure = Figure(figsize=(10, 5.4))
-        axes = figure.subplots(2, 3, sharex="col", sharey="row")
-        for (above, below), (name, (values, points)) in zip(axes.T, found.items(), strict=False):
-            above.loglog(values, [p["seconds"] for p in points], "o-", color=CORRECTED, label="one process, two cores")
-            below.semilogx(values, [p["memory"] for p in points], "o-", color=CORRECTED, label="peak in the fit")
-            below.semilogx(values, [p["before"] for p in points], "^:", color=FAINT, label="before it: libraries")
-            above.set_title(f"{name}: time grows to the power {slope(values, points):.2f}")
-            below.set_xlabel(f"number of {name}")
-        values, points = found[TWO]
-        axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=PLAIN, label="two processes")
-        axes[0, 0].set_ylabel("seconds per fit")
-        axes[1, 0].set_ylabel("anonymous memory (MB)")
-        axes[1, 0].axhline(LIMIT, color=TRUTH, linestyle="--", label="promised for 256 factors")
-        axes[1, 0].set_ylim(bottom=0)
-        for ax in axes[:, 0]:
-            ax.legend(loc="upper left")
-        figure.savefig("docs/growth.png", dpi=150)
+    figure = Figure(figsize=(10, 5.4))
+    axes = figure.subplots(2, 3, sharex="col", sharey="row")
+    for (above, below), (name, (values, points)) in zip(axes.T, found.items(), strict=False):
+        above.loglog(values, [p["seconds"] for p in points], "o-", color=FIT, label="one process, two cores")
+        below.semilogx(values, [p["memory"] for p in points], "o-", color=FIT, label="peak in the fit")
+        below.semilogx(values, [p["before"] for p in points], "^:", color=FAINT, label="before it: libraries")
+        above.set_title(f"{name}: time grows to the power {slope(values, points):.2f}")
+        below.set_xlabel(f"number of {name}")
+    values, points = found[TWO]
+    axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=OTHER, label="two processes")
+    axes[0, 0].set_ylabel("seconds per fit")
+    axes[1, 0].set_ylabel("anonymous memory (MB)")
+    axes[1, 0].axhline(LIMIT, color=TRUTH, linestyle="--", label="promised for 256 factors")
+    axes[1, 0].set_ylim(bottom=0)
+    for ax in axes[:, 0]:
+        ax.legend(loc="upper left")
+    figure.savefig("docs/growth.png", dpi=150)
 
 
 def main() -> None:

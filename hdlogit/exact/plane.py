@@ -15,6 +15,7 @@ from hdlogit.exact.objective import Array, Floats
 
 ROWS = 4096  # trials that are looked at, at most twice as many
 BLOCK = 2**17  # logits that a core takes at once
+FIRM, TINY = 1 + 1e-9, 1e-30  # keep a determinant positive
 SMALL = 0.1  # root mean square change of the logits, over which their curvature hardly changes
 
 
@@ -58,32 +59,25 @@ def _sums(amounts: Array, axes: Floats, responses: Floats) -> tuple[Array, Array
     a, b = amounts.astype(axes.dtype).T[:, :, None]
 
     def of_block(columns: slice) -> Array:
-        u, v = axes[0, :, columns], axes[1, :, columns]
-        p = torch.sigmoid_(torch.from_numpy(a * u + (1 + b) * v)).numpy()
-        curvature, residuals = p * (1 - p), p - responses[:, columns]
-        du = curvature * u
-        pairs = (residuals, u), (residuals, v), (du, u), (du, v), (curvature * v, v)
-        return np.stack([np.vecdot(s, t) for s, t in pairs], axis=1, dtype=np.float64)
+        x = axes[:, :, columns]
+        p = torch.sigmoid_(torch.from_numpy(a * x[0] + (1 + b) * x[1])).numpy()
+        weighted = np.stack([p - responses[:, columns], *(p * (1 - p) * x)])  # (3, n_classes, block)
+        return np.asarray(np.vecdot(weighted[:, None], x), dtype=np.float64)  # (3, 2, n_classes)
 
     n_classes, n_rows = responses.shape
-    sums = sum(each(of_block, cut(n_rows, n_classes, BLOCK)), np.zeros((n_classes, 5))) / n_rows
-    return sums[:, :2], sums[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
+    sums = sum(each(of_block, cut(n_rows, n_classes, BLOCK)), np.zeros((3, 2, n_classes))) / n_rows
+    return sums[0].T, sums[1:].transpose(2, 0, 1)
 
 
 def _newton_step(slopes: Array, hessian: Array, sizes: Array) -> Array:
-    """-hessian⁻¹ · slopes, (n_classes, 2); the second axis stays out where it is 0 or parallel to the first.
+    """-hessian⁻¹ · slopes, (n_classes, 2); a little is added to the diagonal: an axis may be 0, or both parallel.
 
     Where all trials are nearly certain there is no curvature left to say how far to go; `sizes`, (n_classes, 2), the
     root mean squares of the two rows of logits, does: no step changes them by much more than nine times themselves.
     """
-    uu, uv, vv = hessian[:, 0, 0], hessian[:, 0, 1], hessian[:, 1, 1]
+    uu, uv, vv = hessian[:, 0, 0] * FIRM + TINY, hessian[:, 0, 1], hessian[:, 1, 1] * FIRM + TINY
     gu, gv = slopes.T
-    determinant = uu * vv - uv * uv
-    plane = determinant > 1e-9 * uu * vv
-    safe = np.where(plane, determinant, 1)
-    a = np.where(plane, (uv * gv - vv * gu) / safe, -gu / np.maximum(uu, 1e-30))
-    b = np.where(plane, (uv * gu - uu * gv) / safe, 0)
-    step = np.stack([a, b], axis=1)
+    step = (np.stack([uv * gv - vv * gu, uv * gu - uu * gv]) / (uu * vv - uv * uv)).T
     allowed = 9 * (1 + sizes[:, 1]) / np.maximum(_length(step, sizes), 1e-30)
     return np.asarray(step * np.minimum(allowed, 1)[:, None])
 
