@@ -14,7 +14,7 @@ help:                             ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/    make \1\t\2/p' Makefile | expand -t 24
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
-	$(RUN) dvc repro && $(RUN) python -m stages.summary
+	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
 
 test: $(VENV)/development         ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal

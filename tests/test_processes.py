@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from hdlogit.exact import fit
+from stages import launching
+from stages.errors import InputError
 
 PROGRAM = """
 import sys
@@ -70,7 +72,7 @@ def problem(n_trials: int, n_factors: int, n_classes: int) -> tuple[np.ndarray, 
     return factors, factors @ weights > rng.logistic(size=(n_trials, n_classes))
 
 
-@pytest.mark.parametrize(("count", "shape"), [(2, (66_000, 16, 64)), (3, (8_000, 160, 2))])
+@pytest.mark.parametrize(("count", "shape"), [(2, (66_000, 8, 64)), (3, (2_000, 40, 2))])
 def test_several_processes_give_the_fit_of_one(count: int, shape: tuple[int, int, int], tmp_path: Path) -> None:
     """More logits than the sample keeps; or factors that depend on one another, so that all look at all trials."""
     factors, responses = problem(*shape)
@@ -90,16 +92,6 @@ def test_several_processes_give_the_fit_of_one(count: int, shape: tuple[int, int
     assert not list((tmp_path / "tmp").iterdir())
 
 
-def test_what_is_wrong_with_the_data_is_reported_in_one_line(tmp_path: Path) -> None:
-    factors, responses = problem(3000, 4, 2)
-    factors[2345, 2] = np.nan
-    prepare(tmp_path, factors, responses)
-    process = started(tmp_path, 2)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors == "error: factors must be finite numbers, but that of trial 2345, factor 2 is nan\n"
-
-
 def children(process: subprocess.Popen[str]) -> list[int]:
     return [int(child) for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
@@ -113,18 +105,18 @@ def alive(pid: int) -> bool:
 
 
 KILLED = "error: a training process was killed by signal 9; no model was written\n"
-HANGS = "error: a training process hangs: no answer within 6 seconds; no model was written\n"
+HANGS = "error: a training process hangs: no answer within 3 seconds; no model was written\n"
 
 
 @pytest.mark.parametrize(
     ("number", "rank", "message"),
-    [(signal.SIGKILL, 0, KILLED), (signal.SIGKILL, 1, KILLED), (signal.SIGSTOP, 1, HANGS)],
+    [(signal.SIGKILL, 1, KILLED), (signal.SIGSTOP, 1, HANGS)],
 )
 def test_a_process_that_is_killed_or_stopped_ends_all(
     number: signal.Signals, rank: int, message: str, tmp_path: Path
 ) -> None:
     prepare(tmp_path, *problem(300, 4, 2), endless=True)
-    process = started(tmp_path, 2, TRAIN_TIMEOUT="6")
+    process = started(tmp_path, 2, TRAIN_TIMEOUT="3")
     assert process.stdout is not None
     assert process.stdout.readline() == "under way\n"
     time.sleep(0.3)  # the other one as well
@@ -137,26 +129,22 @@ def test_a_process_that_is_killed_or_stopped_ends_all(
     assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_the_processes_end_with_the_one_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     prepare(tmp_path, *problem(300, 4, 2), endless=True)
     process = started(tmp_path, 2)
     assert process.stdout is not None
     assert process.stdout.readline() == "under way\n"
     workers = children(process)
-    process.send_signal(number)
+    process.kill()
     process.communicate(timeout=30)
     deadline = time.monotonic() + 5
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
-    if number == signal.SIGTERM:
-        assert process.returncode == 128 + number
-        assert not list((tmp_path / "tmp").iterdir())
 
 
-@pytest.mark.parametrize(("name", "value"), [("TRAIN_PROCESSES", "two"), ("TRAIN_PROCESSES", "0")])
-def test_a_wrong_number_of_processes_is_reported_in_one_line(name: str, value: str, tmp_path: Path) -> None:
-    prepare(tmp_path, *problem(30, 1, 1))
-    process = started(tmp_path, 2, **{name: value})
-    assert process.communicate(timeout=30)[1] == f"error: {name} = {value!r} must be a whole number, at least 1\n"
+@pytest.mark.parametrize("value", ["two", "0"])
+def test_a_wrong_number_of_processes_is_reported_in_one_line(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAIN_PROCESSES", value)
+    with pytest.raises(InputError, match=f"^TRAIN_PROCESSES = '{value}' must be a whole number, at least 1$"):
+        launching.start("program")

@@ -94,7 +94,7 @@ def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
 ) -> None:
     separate(exact, 1)
     exact.set(train={"shrinkage": "auto"})
-    run_here("ridge", "train", "evaluate", "plot")
+    run_here("ridge", "train", "evaluate")
     assert "class 1: factors 0 separate its responses" in capsys.readouterr().out
     model = read_model()
     assert model.classes == [0, 1]

@@ -58,8 +58,8 @@ def expected_classical_coverage(c: ClassInference, level: float) -> float:
     """
     fitted, noise = c.estimate[:-1], c.null_error**2
     explained = max(float(np.mean(fitted**2 - noise)), 0.0)  # alpha^2 times the variance of the true weights
-    share = explained / (explained + noise)
-    centre, sd = share * fitted / c.theory.alpha, np.sqrt(share * noise) / c.theory.alpha
+    fraction = explained / (explained + noise)
+    centre, sd = fraction * fitted / c.theory.alpha, np.sqrt(fraction * noise) / c.theory.alpha
     half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
     with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
         return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
@@ -85,7 +85,7 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats, responses
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
     base_rate = float(np.minimum(yes, 1 - yes).mean())
     first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
-    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 60)})
+    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
     lines = [line for line in plan(n_factors, signal, base_rate, sizes) if line.exists]
     scale = signal / math.sqrt(n_factors * mean_variance(factors))  # the root-mean-square true weight
     return {
@@ -102,11 +102,11 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats, responses
 def map_table(largest_signal: float) -> Table:
     """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
     rows = []
-    for signal in largest_signal * np.linspace(0, 1, 25) ** 1.5:  # denser where the frontier bends
+    for signal in largest_signal * np.linspace(0, 1, 18) ** 1.5:  # denser where the frontier bends
         threshold = existence_threshold(float(signal))
         rows += [
-            (signal, share * threshold, solve(float(share * threshold), float(signal)).alpha)
-            for share in (0.001, 0.15, 0.3, 0.45, 0.6, 0.7, 0.8, 0.87, 0.93, 0.97, 0.99)
+            (signal, fraction * threshold, solve(float(fraction * threshold), float(signal)).alpha)
+            for fraction in (0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99)
         ]
     signals, kappas, alphas = zip(*rows, strict=True)
     return {"signal": signals, "kappa": kappas, "alpha": alphas}
