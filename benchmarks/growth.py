@@ -1,4 +1,4 @@
-"""How the cost of the exact fit grows: seconds and anonymous memory against trials, factors, classes and processes.
+"""How the cost of the exact fit grows: seconds and memory against trials, factors, classes and processes.
 
     python -m benchmarks.growth [--most 4000000]        # trials; these take 8 GB of disk, and all some five minutes
 
@@ -86,7 +86,7 @@ def draw(found: Found) -> None:
     values, points = found[TWO]
     axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=OTHER, label="two processes")
     axes[0, 0].set_ylabel("seconds per fit")
-    axes[1, 0].set_ylabel("anonymous memory (MB)")
+    axes[1, 0].set_ylabel("memory (RSS, without file cache) (MB)")
     axes[1, 0].axhline(LIMIT, color=TRUTH, linestyle="--", label="promised for 256 factors")
     axes[1, 0].set_ylim(bottom=0)
     for ax in axes[:, 0]:

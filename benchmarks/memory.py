@@ -1,4 +1,4 @@
-"""How much anonymous memory does each stage take, and how long, as the trials grow?
+"""How much memory (RSS, without file cache) does each stage take, and how long, as the trials grow?
 
     python -m benchmarks.memory [--trials 10000 100000] [--test-trials 10000] [--dtype float64 float32]
                                 [--factors 256] [--classes 10] [--solver lbfgs] [--folder .]
@@ -40,7 +40,7 @@ def anonymous(pid: int) -> int:
 
 
 def run(stage: str, folder: Path) -> tuple[float, float]:
-    """Seconds and the most anonymous MB of one stage in `folder`."""
+    """Seconds and the most MB (RSS, without file cache) of one stage in `folder`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     start, most = time.perf_counter(), 0
     with subprocess.Popen(
@@ -55,7 +55,7 @@ def run(stage: str, folder: Path) -> tuple[float, float]:
 
 
 def pipeline(parent: Path, simulate: dict[str, Any], solver: str) -> float:
-    """One row per stage; returns the most anonymous memory of all, MB."""
+    """One row per stage; returns the most memory (RSS, without file cache) of all, MB."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["simulate"] |= simulate
     params["train"] |= {"solver": solver, "dtype": simulate["dtype"]}
@@ -90,7 +90,7 @@ def main() -> None:
         for n_trials in a.trials
     ]
     if max(most) > LIMIT:
-        raise SystemExit(f"a stage took {max(most):.0f} MB of anonymous memory; it must stay below {LIMIT}")
+        raise SystemExit(f"a stage took {max(most):.0f} MB of memory; it must stay below {LIMIT}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ def run(main: Callable[[], None]) -> None:
         _fail(str(error), error.status)
     except MemoryError as error:
         _fail(f"not enough memory for parameters or data of this size: {error}")
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
         _fail(str(error))
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ import yaml
 from stages.errors import InputError, run
 from stages.parameters import Prepare, read_study
 from stages.parameters.documents import show, validate
+from stages.prepare import some
 from stages.trials import cells, where
 from stages.trials.design import Layout, learn
 
@@ -124,8 +125,7 @@ def findings(prepare: Prepare, trials: Path) -> list[str]:
     """What the file holds, a line each; raises InputError where it cannot be a study."""
     found = learn(prepare, trials)
     names = found.design.names
-    listed = ", ".join(names[:8]) + (f", … {names[-1]}" if len(names) > 8 else "")
-    lines = [f"{found.n_taken} trials, {len(names)} factors: {listed}"]
+    lines = [f"{found.n_taken} trials, {len(names)} factors: {some(names)}"]
     for response in found.design.responses:
         lines.append(f"{response.column} is a yes where it is {' or '.join(response.yes)}")
     return lines + [f"{name} is no factor: {why}" for name, why in found.left_out.items()]

@@ -120,12 +120,12 @@ def parse() -> argparse.Namespace:
     strength = parser.add_mutually_exclusive_group(required=True)
     strength.add_argument("--signal", type=float, help="sd of the true logits, e.g. 16 in the notebook")
     strength.add_argument("--accuracy", type=float, help="fraction of responses that could be predicted at best")
-    strength.add_argument("--study", help="folder of a study that has been run; it tells everything else")
+    strength.add_argument("--study", help="folder of a study that has been run; it gives everything else")
     parser.add_argument("--base-rate", type=float, default=0.5, help="probability of a yes (default 0.5)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
     if (arguments.n_factors is None) == (arguments.study is None):
-        parser.error("n_factors is needed, but not with --study, which tells it")
+        parser.error("n_factors is needed, but not with --study, which gives it")
     return arguments
 
 

@@ -106,8 +106,8 @@ def describe(
             "repeated": n_repeated,
         },
         "yes": {
-            response.name: stable(share)
-            for response, share in zip(design.responses, trials.responses.mean(axis=0), strict=True)
+            response.name: stable(fraction)
+            for response, fraction in zip(design.responses, trials.responses.mean(axis=0), strict=True)
         },
         "missing": {name: {"trials": n, "first": place} for name, (n, place) in trials.lacking.items()},
         "left_out": found.left_out | {design.names[j]: why for j, why in reasons.items()},
@@ -121,7 +121,7 @@ def summary(document: dict[str, Any]) -> list[str]:
     """What a person should know before anything is fitted, a line each."""
     n, factors, groups = document["trials"], document["factors"], document["groups"]
     lines = [f"{n['used']} trials, {len(factors)} factors: {some(factors)}"]
-    lines += [f"{name}: {100 * share:.1f} % yes" for name, share in document["yes"].items()]
+    lines += [f"{name}: {100 * fraction:.1f} % yes" for name, fraction in document["yes"].items()]
     if groups:
         lines.append(f"{len(groups)} groups: {some(groups)}")
     if n["read"] > n["taken"]:

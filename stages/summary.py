@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.errors import run
+from stages.errors import run_stage
 from stages.files import DATA
 from stages.files.reading import read_json
 
@@ -47,4 +47,4 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main)

@@ -204,7 +204,7 @@ def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
         ("a: {vary: {train.amsgrad: [true, true]}}", "would be called a-true"),
     ],
 )
-def test_a_wrong_grid_is_said_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_grid_is_reported_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as error:

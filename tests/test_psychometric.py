@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hdlogit.psychometric.function import cross_entropy, divergence, logits, probability, softplus, surprisal
+from hdlogit.psychometric.function import cross_entropy, divergence, logits, probability, surprisal
 
 logit = st.floats(-700, 700)
 rate = st.sampled_from([0.0, 1e-300, 1e-9, 0.02, 0.5]) | st.floats(0, 0.49)
@@ -35,7 +35,7 @@ def test_probability_has_all_its_digits(z: float, g: float, lapse: float) -> Non
 def test_without_rates_every_bit_is_that_of_the_logistic_function(z: float) -> None:
     z_ = np.array([z, z])
     assert np.array_equal(probability(z_), 1 / (1 + np.exp(-z_)))
-    assert np.array_equal(cross_entropy(z_, np.array([True, False])), softplus(np.array([-z, z])))
+    assert np.array_equal(cross_entropy(z_, np.array([True, False])), surprisal(np.array([z, -z])))
 
 
 @given(logit, st.booleans(), rate, rate)
@@ -57,10 +57,10 @@ def test_rates_may_differ_from_class_to_class() -> None:
 
 
 @pytest.mark.parametrize("z", [-700.0, -40.0, -20.0, -1e-9, 0.0, 1e-300, 19.99, 20.0, 20.01, 37.0, 700.0])
-def test_softplus_where_others_switch_formulas(z: float) -> None:
+def test_surprisal_where_others_switch_formulas(z: float) -> None:
     with mpmath.workdps(700):
         expected = float(mpmath.log(1 + mpmath.exp(mpmath.mpf(z))))
-    assert softplus(np.array(z)) == pytest.approx(expected, rel=1e-15, abs=0)
+    assert surprisal(np.array(-z)) == pytest.approx(expected, rel=1e-15, abs=0)
 
 
 @given(logit, logit, st.sampled_from([(0.0, 0.0, 0.0, 0.0), (0.02, 0.1, 0.0, 0.0), (0.02, 0.0, 0.5, 0.03)]))

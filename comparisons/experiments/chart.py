@@ -21,7 +21,7 @@ from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
 from stages.errors import run
-from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, page
+from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, number, page
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
@@ -127,14 +127,10 @@ def positions(ax: Axes, values: Sequence[Value]) -> dict[Value, float]:
         return {value: float(i) for i, value in enumerate(ordered)}
     if wide(numbers):
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(lambda x, _: _spaced(x))
+        ax.xaxis.set_major_formatter(number)
         ax.tick_params(axis="x", which="minor", pad=5)  # as far from the axis as under the longer major ticks
-        ax.xaxis.set_minor_formatter(lambda x, _: _spaced(x) if f"{x:e}"[0] in "25" else "")
+        ax.xaxis.set_minor_formatter(lambda x, _: number(x) if f"{x:e}"[0] in "25" else "")
     return dict(zip(ordered, numbers, strict=True))
-
-
-def _spaced(x: float) -> str:
-    return f"{x:,.10g}".replace(",", " ")
 
 
 def wide(numbers: Sequence[float]) -> bool:

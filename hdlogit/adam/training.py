@@ -64,7 +64,7 @@ class Training:
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
     responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
     seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.
-    group: processes that share out every batch. All give the same arguments, and all have the same coefficients.
+    group: processes that divide every batch. All give the same arguments, and all have the same coefficients.
     """
 
     def __init__(
@@ -126,8 +126,8 @@ class Training:
     def _gather(self, trials_and_shuffle: tuple[Tensor, Tensor]) -> tuple[Span, Tensor]:
         trials, shuffle = trials_and_shuffle
         batches = torch.split(trials, self._batch_size)
-        shares = [batch[self._group.rows(len(batch))] for batch in batches]
-        own = torch.cat(shares)
+        parts = [batch[self._group.rows(len(batch))] for batch in batches]
+        own = torch.cat(parts)
         factors = self.coefficients.new_empty(len(own), len(self.coefficients))
         factors[:, -1] = 1
         if factors.is_cpu and factors.dtype == self._factors.dtype:
@@ -135,7 +135,7 @@ class Training:
         else:
             factors[:, :-1] = self._factors.index_select(0, own)
         responses = self._responses.index_select(0, own).to(factors)
-        return Span(factors, responses, torch.empty_like(responses), [*map(len, shares)], [*map(len, batches)]), shuffle
+        return Span(factors, responses, torch.empty_like(responses), [*map(len, parts)], [*map(len, batches)]), shuffle
 
     def _descend(self, span: Span) -> None:
         """A step for each batch."""

@@ -171,8 +171,8 @@ def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
     sigmoid = expit(q.u)
     r = a.lambda_ * (sigmoid - target)  # (2, nodes), mirrored
     joint = q.response * q.dv  # (2, nodes)
-    share = joint.sum(axis=1)  # (2,) probabilities of y = 0, 1
-    pull = a.lambda_ * ((sigmoid * joint).sum(axis=1) + target * share[::-1])  # (2,)
+    rates = joint.sum(axis=1)  # (2,) probabilities of y = 0, 1
+    pull = a.lambda_ * ((sigmoid * joint).sum(axis=1) + target * rates[::-1])  # (2,)
     left = np.array(
         [
             (r * r * joint).sum(),

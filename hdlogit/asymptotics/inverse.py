@@ -57,10 +57,10 @@ def signal_from_fit(
     guess = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
     for legs in (1, 4, 16):
         found = guess
-        for share in np.arange(1, legs + 1) / legs:
+        for fraction in np.arange(1, legs + 1) / legs:
             goal = (
-                guess.eta ** (2 - 2 * share) * eta_squared**share,
-                guess.b + share * (fitted_intercept - guess.b),
+                guess.eta ** (2 - 2 * fraction) * eta_squared**fraction,
+                guess.b + fraction * (fitted_intercept - guess.b),
             )
             found = _invert(found, *goal)
             if found.residual > ACCEPTED:

@@ -46,16 +46,13 @@ def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Cross-entropies in nats per response, Brier scores, weight errors in units of the rms true weight."""
+    """Cross-entropies in nats per response, weight errors in units of the rms true weight."""
 
     training: float  # cross-entropy of the fit on its own trials
     held_out: float  # … on new ones
     debiased: float  # … of its debiased logits
     best: float  # … of π(V)
     bayes: float  # … of the true probabilities
-    brier_held_out: float
-    brier_best: float
-    brier_bayes: float
     weight_error: float  # rmse of the fitted weights; infinite where γ = 0
     debiased_weight_error: float
     classical_coverage: float  # of 95 % Wald intervals
@@ -66,8 +63,6 @@ def predict(a: Asymptotics) -> Predictions:
     q = trials(replace(a, lambda_=0.0))  # at λ = 0, u is V: new trials
     sign = np.array([[1.0], [-1.0]])
     floor, ceiling = np.array([[[a.guess_rate], [a.lapse_rate]], [[a.lapse_rate], [a.guess_rate]]])  # mirrored
-    wrong = 1 - q.response  # (2, nodes): π(V) given to the response that did not occur
-    bayes = _bayes(a)
     with np.errstate(divide="ignore", invalid="ignore"):
         weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, a.s), a.s / a.alpha]) / a.signal
     return Predictions(
@@ -77,10 +72,7 @@ def predict(a: Asymptotics) -> Predictions:
             q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))
         ),
         best=-float((xlogy(q.response, q.response) * q.dv).sum()),
-        bayes=bayes[0],
-        brier_held_out=_mean(q, expit(q.v) ** 2),
-        brier_best=_mean(q, wrong**2),
-        brier_bayes=bayes[1],
+        bayes=_bayes(a),
         weight_error=float(weight_errors[0]),
         debiased_weight_error=float(weight_errors[1]),
         classical_coverage=classical_coverage(a),
@@ -101,7 +93,7 @@ def held_out_cross_entropy(a: Asymptotics) -> float:
 
 def bayes_cross_entropy(signal: float, intercept: float = 0.0) -> float:
     """E of the entropy of a response given its true probability: no prediction can have less."""
-    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))[0]
+    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))
 
 
 def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
@@ -114,14 +106,13 @@ def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
     return float(2 * ndtr(z * np.sqrt(a.lambda_) / np.hypot((a.alpha - 1) * a.signal, a.s)) - 1)
 
 
-def _bayes(a: Asymptotics) -> tuple[float, float]:
-    """Cross-entropy and Brier score of the true probabilities."""
+def _bayes(a: Asymptotics) -> float:
+    """Cross-entropy of the true probabilities."""
     if a.signal == 0:
         p = a.guess_rate + (1 - a.guess_rate - a.lapse_rate) * float(expit(a.intercept))
-        return -float(xlogy(p, p) + xlogy(1 - p, 1 - p)), p * (1 - p)
+        return -float(xlogy(p, p) + xlogy(1 - p, 1 - p))
     q = trials(replace(a, alpha=1.0, s=0.0, lambda_=0.0, b=a.intercept))
-    wrong = 1 - q.response
-    return -float((xlogy(q.response, q.response) * q.dv).sum()), _mean(q, wrong**2)
+    return -float((xlogy(q.response, q.response) * q.dv).sum())
 
 
 def _loss(logits: Array) -> Array:

@@ -78,9 +78,6 @@ def single_threaded_blas() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-quietly = single_threaded_blas  # its old name, until its last caller is rewritten
-
-
 @cache
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CORES)

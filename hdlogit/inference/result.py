@@ -48,7 +48,7 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassInference:
-    """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless said."""
+    """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless stated."""
 
     theory: Asymptotics  # γ̂, β̂0 (at the mean of the factors), α̂, s, λ, b̂
     estimate: Array

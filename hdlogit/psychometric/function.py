@@ -31,11 +31,6 @@ def probability(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) 
         return np.asarray(guess_rate + (1 - guess_rate - lapse_rate) * (1 / (1 + np.exp(-logits))))
 
 
-def softplus(logits: Floats) -> Floats:
-    """log(1 + exp(logit)) = -log(1 - p) where g = l = 0, element-wise, without overflow."""
-    return np.asarray(np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits))))
-
-
 def surprisal(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
     """-log p in nats, element-wise; of a no it is `surprisal(-logits, lapse_rate, guess_rate)`.
 

@@ -26,8 +26,8 @@ class CalibrationCurve:
     """Predicted against observed, over the occupied bins of equal width of the predicted logit."""
 
     predicted: Floats  # mean predicted probability in the bin
-    observed: Floats  # share of "yes"
-    low: Floats  # Wilson's 95 % interval of the share (Wilson 1927)
+    observed: Floats  # fraction of "yes"
+    low: Floats  # Wilson's 95 % interval of the fraction (Wilson 1927)
     high: Floats
     responses: NDArray[np.int64]  # responses in the bin
 
@@ -56,10 +56,10 @@ def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> Calib
         observed += np.bincount(bins, weights=y, minlength=n_bins)
     used = counts > 0
     n = counts[used]
-    share = observed[used] / n
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
-    return CalibrationCurve(predicted[used] / n, share, centre - half, centre + half, n.astype(np.int64))
+    fraction = observed[used] / n
+    centre = (fraction + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+    half = Z95 * np.sqrt(fraction * (1 - fraction) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
+    return CalibrationCurve(predicted[used] / n, fraction, centre - half, centre + half, n.astype(np.int64))
 
 
 def histogram(logit: Floats, n_bins: int) -> NDArray[np.int64]:

@@ -35,7 +35,7 @@ def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Flo
 
 
 def scores(fitted: Floats, responses: Booleans) -> dict[str, float]:
-    """Cross-entropy (nats), accuracy (share of responses on the likelier side) and Brier score of logits `fitted`."""
+    """Cross-entropy (nats), accuracy (fraction on the likelier side) and Brier score of logits `fitted`."""
     return {
         "cross_entropy": mean(cross_entropy, fitted, responses),
         "accuracy": mean(lambda z, y: (z > 0) == y, fitted, responses),

@@ -52,7 +52,7 @@ def calibration(
     line: tuple[float, float] | None,
     title: str = "Calibration on held-out trials",
 ) -> None:
-    """Observed share of "yes" against the predicted probability, on logit axes, where recalibration is a line.
+    """Observed fraction of "yes" against the predicted probability, on logit axes, where recalibration is a line.
 
     curve: columns predicted, observed, low, high. line: (intercept, slope) of logit(observed) on logit(predicted); None
     where the data do not define it.
@@ -91,7 +91,7 @@ def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> 
 
 
 def _labels(ax: Axes, title: str) -> None:
-    ax.set(xlabel="predicted probability of yes", ylabel="observed share of yes")
+    ax.set(xlabel="predicted probability of yes", ylabel="observed fraction of yes")
     heading(ax, title, BARS)
     ax.legend(loc="upper left")
 
@@ -107,8 +107,8 @@ def psychometric(
 ) -> None:
     """Responses of one class along its fitted index, in bins, and the curves that were fitted to them.
 
-    index: mean expected logit of each bin's trials; observed: their share of yes with its interval. curves: by column,
-    `index` and on it `fitted` (with guess and lapse rates), `logistic` (without) and `true`, where they are known.
+    index: mean expected logit of each bin's trials; observed: their fraction of yes with its interval. curves: by
+    column, `index` and on it `fitted` (with guess and lapse rates), `logistic` (without) and `true`, if known.
     """
     x = curves["index"]
     points(ax, index, observed, label="responses", clip_on=False, color=DATA, fmt="o", ms=4, zorder=2)
@@ -129,6 +129,8 @@ def psychometric(
             ax.text(at, height, words, transform=ax.get_yaxis_transform(), ha=side, va="bottom", fontsize=8, color=DATA)
     ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02))
     heading(
-        ax, f"Psychometric curve of {name}", "bars: 95 % intervals of the share of yes in a bin of equally many trials"
+        ax,
+        f"Psychometric curve of {name}",
+        "bars: 95 % intervals of the fraction of yes in a bin of equally many trials",
     )
     legend_below(ax)

@@ -92,7 +92,7 @@ class Outputs:
         return self._new_array(self.path(name), shape, dtype)
 
     def scratch_array(self, shape: tuple[int, ...]) -> NDArray[np.floating]:
-        """A float64 array on disk that goes with the run: as large as the trials, and no anonymous memory."""
+        """A float64 array on disk that goes with the run: so memory does not grow with the trials."""
         return self._new_array(Path(tempfile.mkstemp(suffix=".npy", dir=self._scratch)[1]), shape, "float64")
 
     def _new_array(self, path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:

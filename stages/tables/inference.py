@@ -244,7 +244,7 @@ def _bound(certificate: float) -> float:
 
 
 def coverage(table: Table, true: Floats) -> dict[str, Floats]:
-    """Per class, the share of weights whose interval holds the `true` one; that is (n_factors + 1, n_classes)."""
+    """Per class, the fraction of weights whose interval holds the `true` one; that is (n_factors + 1, n_classes)."""
     truth = true.T  # (n_classes, n_factors + 1), as the table goes
 
     def covered(low: str, high: str) -> Floats:

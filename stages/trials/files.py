@@ -36,7 +36,7 @@ def open_table(path: Path) -> Table:
             raise _unreadable(path, error) from None
     else:
         known = " ".join((*TEXT, *PARQUET, *ARROW, *NUMPY))
-        raise InputError(f"{path}: the kind of file is told by its ending, which must be one of {known}")
+        raise InputError(f"{path}: the kind of file is recognised by its ending, which must be one of {known}")
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise InputError(f"{path}: the column {twice[0]!r} stands there twice; every column needs a name of its own")
