@@ -58,7 +58,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str |
     if len(reasons) == len(results):
         raise InputError(f"there is no inference to check: {reasons[0]}")
     print(*reasons, sep="\n", end="\n" if reasons else "")
-    guess_rate, lapse_rate = known_rates(fit, p)
+    guess_rate, lapse_rate = known_rates(p)
     found: dict[str | int, Check] = {}
     total = repetitions * (len(results) - len(reasons))
     with tqdm(total=total, unit="repetition", disable=None, leave=False) as progress:

@@ -94,7 +94,7 @@ def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
     )
     names = [f"x{j}" for j in range(p)]
     labels = [f"day {g}" for g in range(n_groups)]
-    description = Description(factors=names, classes=["a", "b"], terms={}, groups=labels, guess_rate=0.0)
+    description = Description(factors=names, classes=["a", "b"], terms={}, groups=labels)
     trials = Trials(x, y)
     return Fit(["a", "b"], names, trials, trials, np.zeros((p + 1, k)), {}, None, evidence, description)
 

@@ -93,7 +93,6 @@ class Description(BaseModel):
     classes: list[str]
     terms: dict[str, list[int]]  # of a formula: their factors
     groups: list[str]
-    guess_rate: float = 0.0  # 0.5 where a response says which of two alternatives was right
 
 
 def read_trials(split: str) -> Trials:

@@ -78,8 +78,8 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
-    told = trustworthy(len(part.train.factors), len(part.factors), p.interval_level, situations(by_class, found, p))
-    return findings + Findings(metrics, tables, notices, told)
+    answer = trustworthy(len(part.train.factors), len(part.factors), p.interval_level, situations(by_class, found, p))
+    return findings + Findings(metrics, tables, notices, answer)
 
 
 def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
@@ -92,7 +92,7 @@ def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) 
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
     """A result or a reason for each class; classes that were shrunk alike are inferred together."""
-    guess_rate, lapse_rate = known_rates(fit, p)
+    guess_rate, lapse_rate = known_rates(p)
     results: dict[int, ClassInference | str] = {}
     for strength in set(fit.evidence.shrinkage):
         places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
@@ -103,13 +103,10 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
     return [results[k] for k in range(len(fit.classes))]
 
 
-def known_rates(fit: Fit, p: Evaluate) -> tuple[float | None, float | None]:
+def known_rates(p: Evaluate) -> tuple[float | None, float | None]:
     """Guess and lapse rate, as far as they are known."""
-    known = fit.description.guess_rate if fit.description else 0.0  # of two alternatives, say
-    return (
-        p.guess_rate if p.guess_rate != "auto" else known or None,
-        p.lapse_rate if p.lapse_rate != "auto" else None,
-    )
+    guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate))
+    return guess_rate, lapse_rate
 
 
 def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:
