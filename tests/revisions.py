@@ -67,7 +67,7 @@ def new_repository(folder: Path) -> Repository:
     for name in ("config", ".gitignore"):
         made.write(f".dvc/{name}", (ROOT / ".dvc" / name).read_text())
     made.write("dvc.yaml", PIPELINE)
-    made.write("params.yaml", "train: {epochs: 10}\n")
+    made.write("params.yaml", "train: {epochs: 10, solver: adam}\n")
     made.write("source.json", json.dumps(METRICS))
     made.write("rules.yaml", RULES)
     for name in ("picture", "docs/recovery.png", "docs/trajectory.png", "docs/map.png"):
