@@ -3,29 +3,28 @@
     python -m benchmarks.asymptotes --seconds 60            each design for a minute
     python -m benchmarks.asymptotes --only cancer binary    those whose names contain a word
 
-Per design the factors and the truth are fixed and responses drawn anew. "corrected" is the joint fit where
-`is_for_joint_fit` says so, the link's otherwise. Predictions are of fresh trials: how often the 95 % interval holds the
-true probability. Beside the coverage of the worst factor stands what chance alone makes of the worst of so many. What
-misses its goal is named in the last column.
+Per design the factors and the truth are fixed, and responses are drawn again for each replicate. "corrected" is what
+`infer` gives, "joint" the fraction of replicates in which that is the joint fit's, not the link's. Predictions are of
+fresh trials: how often the 95 % interval holds the true probability. Beside the coverage of the worst factor stands
+what chance alone makes of the worst of so many. What misses its goal is named in the last column.
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import binom
 from sklearn import datasets
 
 from hdlogit.exact import fit
-from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.link import Link, fit_link, logistic_test
-from hdlogit.inference.predict import Prediction, predict
+from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.check import expected_by_rank
+from hdlogit.inference.link import logistic_test
 
 Array = NDArray[np.float64]
 Row = list[NDArray[Any]]
@@ -46,6 +45,11 @@ class Design:
     lapse_rate: float
     intercept: float = 0.0
     fixed_guess_rate: float | None = None
+
+    def probability(self, x: Array, truth: Array) -> Array:
+        """Of a yes to trials (n, p) by the observer with these coefficients (p + 1,)."""
+        logistic = expit(x @ truth[:-1] + truth[-1])
+        return np.asarray(self.guess_rate + (1 - self.guess_rate - self.lapse_rate) * logistic)
 
 
 def normal(rng: np.random.Generator, n: int, p: int) -> Array:
@@ -123,107 +127,50 @@ DESIGNS = [
 ]
 
 
-class LeftOut(NamedTuple):
-    """THEORY's leave-one-out quantities of one class, straight from their formulas."""
-
-    inverse: Array  # (p + 1, p + 1) H⁻¹, of centred factors and 1
-    centred: Array  # (n,) V − b̂
-    noise: Array  # (n,) s_i²
-    f: float
-    explained: float  # a²
-
-    @property
-    def total(self) -> float:
-        return self.explained + float(self.noise.mean())
-
-
-def leave_one_out(x: Array, y: NDArray[np.bool_], w: Array) -> LeftOut:
-    centred = np.column_stack([x - x.mean(axis=0), np.ones(len(x))])
-    z = x @ w[:-1] + w[-1]
-    residual, d = y - expit(z), expit(z) * expit(-z)
-    inverse = np.linalg.inv((centred * d[:, None]).T @ centred)
-    leverage = np.vecdot(centred @ inverse, centred)
-    h = d * leverage
-    q = leverage / (1 - h)
-    f = float((residual**2).mean() / (d * (1 - h)).mean())
-    index = z - q * residual - z.mean()
-    return LeftOut(inverse, index, f * q, f, float(index.var() - (f * q).mean()))
-
-
-def by_link(x: Array, w: Array, out: LeftOut, link: Link) -> tuple[Array, Array]:
-    """(weights, bias) and their errors, (p + 1,) each."""
-    scale, p, centre = link.gain / np.sqrt(out.explained), len(w) - 1, x.mean(axis=0)
-    weights = scale * w[:-1]
-    spread = np.cov(x.T, bias=True) @ w[:-1]
-    along = out.f * spread @ out.inverse[:p, :p] @ spread / (w[:-1] @ spread) ** 2
-    stretch = out.explained / out.total * weights * np.sqrt(max(link.covariance[0, 0] - along, 0.0))
-    noise = scale**2 * out.f * out.inverse[:p, :p] + np.outer(stretch, stretch)
-    bias = centre @ noise @ centre + max(link.covariance[1, 1], out.f * scale**2 * out.inverse[p, p])
-    return np.append(weights, link.intercept - centre @ weights), np.sqrt(np.append(np.diag(noise), bias))
-
-
-def predict_by_link(x: Array, fresh: Array, w: Array, out: LeftOut, link: Link) -> Prediction:
-    centred = np.column_stack([fresh - x.mean(axis=0), np.ones(len(fresh))])
-    noise = np.sqrt(out.f * np.vecdot(centred @ out.inverse, centred) / out.total)
-    scale = link.gain / np.sqrt(out.explained)
-    spread = np.append(np.cov(x.T, bias=True) @ w[:-1], 0.0) / float(w[:-1] @ np.cov(x.T, bias=True) @ w[:-1])
-    both = np.stack([spread, np.append(np.zeros(len(w) - 1), scale)])  # of log Γ and b, by the noise of ŵ
-    counted = out.f * both @ out.inverse @ both.T
-    return predict(centred[:, :-1] @ w[:-1], np.sqrt(out.explained) / out.total, noise, link, counted=counted)
-
-
-def replicate(x: Array, fresh: Array, truth: Array, y: NDArray[np.bool_], w: Array, design: Design) -> Row | None:
-    """What is counted of one replicate, None where no signal is found."""
-    out, g = leave_one_out(x, y, w), design.fixed_guess_rate
-    if out.explained <= 0:
-        return None
-    slope, noise = np.sqrt(out.explained) / out.total, np.sqrt(out.noise / out.total)
-    link = fit_link(out.centred, slope, noise, y, guess_rate=g)
-    test = logistic_test(out.centred, slope, noise, y, guess_rate=g)
-    if is_for_joint_fit(*x.shape):
-        joint = fit_joint(x, y, w, link, link.gain / np.sqrt(out.explained), guess_rate=g)
-        estimate, error, new = joint.coefficients, joint.errors[:-2], joint.predict(fresh)
-        found, found_error = np.array([joint.guess_rate, joint.lapse_rate]), joint.errors[-2:]
-    else:
-        (estimate, error), new = by_link(x, w, out, link), predict_by_link(x, fresh, w, out, link)
-        found, found_error = link.parameters[2:], link.errors[2:]
-    covariance = np.cov(x.T, bias=True)
-    signal = truth[:-1] @ covariance @ truth[:-1]
-    classical = np.sqrt(np.diag(out.inverse)[:-1])
-    p = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(fresh @ truth[:-1] + truth[-1])
+def replicate(
+    c: ClassInference, fresh: Array, truth: Array, y: NDArray[np.bool_], spread: Array, design: Design
+) -> Row:
+    """What is counted of one replicate; spread: Σβ."""
     rates = np.array([design.guess_rate, design.lapse_rate])
+    found, found_error = np.array([c.guess_rate, c.lapse_rate]), (c.joint or c.link).errors[-2:]
+    p = design.probability(fresh, truth)
+    low, high = c.classical_interval()
+    corrected_low, corrected_high = c.interval()
+    new = c.predict(fresh)
     return [
         found,
         np.abs(found - rates) <= 1.96 * found_error,
-        np.array([v[:-1] @ covariance @ truth[:-1] / signal for v in (w, estimate)]),
-        np.abs(w[:-1] - truth[:-1]) < 1.96 * classical,
-        np.abs(estimate - truth) < 1.96 * error,
-        np.array([test.p_value < 0.05, ((new.low <= p) & (p <= new.high)).mean(), link.reason is None]),
+        np.array([w[:-1] @ spread / (truth[:-1] @ spread) for w in (c.estimate, c.corrected)]),
+        ((low < truth) & (truth < high))[:-1],
+        (corrected_low < truth) & (truth < corrected_high),
+        np.array(
+            [
+                logistic_test(*c.index, y, guess_rate=design.fixed_guess_rate).p_value < 0.05,
+                ((new.low <= p) & (p <= new.high)).mean(),
+                c.joint is not None,
+            ]
+        ),
     ]
-
-
-def fit_all(x: Array, y: NDArray[np.bool_]) -> tuple[Array, NDArray[np.intp]]:
-    """Coefficients (p + 1, classes), of the classes that have an estimate, and their numbers."""
-    found = fit(x, y)
-    left = np.flatnonzero(found.converged)
-    return found.coefficients[:, left], left
 
 
 def study(design: Design, seconds: float) -> None:
     rng = np.random.default_rng([2027, *design.name.encode()])
     x, fresh = np.split(design.draw(rng, design.n + FRESH, design.p), [design.n])
     weights = rng.normal(size=design.p)
-    weights *= design.signal / np.sqrt(weights @ np.cov(x.T, bias=True) @ weights)
+    covariance = np.cov(x.T, bias=True)
+    weights *= design.signal / np.sqrt(weights @ covariance @ weights)
     truth = np.append(weights, design.intercept - x.mean(axis=0) @ weights)
-    yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ truth[:-1] + truth[-1])
+    yes = design.probability(x, truth)
     rows: list[Row] = []
     refused, start = 0, time.monotonic()
     while time.monotonic() - start < seconds:
         y = rng.random((design.n, AT_ONCE)) < yes[:, None]
-        coefficients, left = fit_all(x, y)
-        found = [replicate(x, fresh, truth, y[:, c], w, design) for c, w in zip(left, coefficients.T, strict=True)]
-        kept = [row for row in found if row is not None]
-        rows, refused = rows + kept, refused + AT_ONCE - len(kept)
+        found = infer(x, y, fit(x, y).coefficients, asymptotes="estimate", guess_rate=design.fixed_guess_rate)
+        for c, inference in enumerate(found):
+            if isinstance(inference, str):
+                refused += 1
+            else:
+                rows.append(replicate(inference, fresh, truth, y[:, c], covariance @ weights, design))
     print(line(design, rows, refused), flush=True)
 
 
@@ -232,7 +179,7 @@ def line(design: Design, rows: list[Row], refused: int) -> str:
         return f"| {design.name} | 0 of {refused} |"
     rates, rates_in, slopes, classical, covered, other = (np.mean(column, axis=0) for column in zip(*rows, strict=True))
     weights, count = covered[:-1], len(rows)
-    chance = expected_worst(design.p, count)
+    chance = expected_by_rank(design.p, count)[0]
     null = design.lapse_rate == 0 and design.guess_rate in (0, design.fixed_guess_rate)
     error = 2 * np.sqrt(0.05 * 0.95 / count)
     misses = [] if 0.94 - error / 2 <= weights.mean() <= 0.965 + error / 2 else ["weights"]
@@ -245,9 +192,9 @@ def line(design: Design, rows: list[Row], refused: int) -> str:
     cells = [
         design.name,
         f"{design.n} | {design.p} | {design.signal:g} | {design.guess_rate:g}/{design.lapse_rate:g}",
-        f"{count} of {count + refused} | {other[2]:.2f}",
+        f"{count} of {count + refused}",
         f"{rates[0]:.3f}, {rates[1]:.3f} | {rates_in[0]:.2f}, {rates_in[1]:.2f}",
-        "joint" if is_for_joint_fit(design.n, design.p) else "link",
+        f"{other[2]:.2f}",
         f"{slopes[0]:.2f} | {slopes[1]:.2f} | {classical.mean():.3f} | **{weights.mean():.3f}**",
         f"{classical.min():.2f} | {weights.min():.2f} ({chance:.2f}) | {covered[-1]:.2f}",
         f"{other[0]:.2f} | {other[1]:.3f} | {', '.join(misses)}",
@@ -255,16 +202,10 @@ def line(design: Design, rows: list[Row], refused: int) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def expected_worst(p: int, replicates: int) -> float:
-    """Of p perfect intervals, in so many replicates: expected coverage of the worst, were they independent."""
-    below = binom.cdf(np.arange(replicates + 1), replicates, 0.95)
-    return float(((1 - below) ** p).sum() / replicates)  # E[min] = Σ P(min > k)
-
-
 HEADER = (
-    "| design | n | p | γ | g/l | fits | determined | ĝ, l̂ | their coverage | by | slope: plain | corrected "
+    "| design | n | p | γ | g/l | fits | ĝ, l̂ | their coverage | joint | slope: plain | corrected "
     "| weights covered: classical | corrected | worst: classical | corrected (chance) | bias | test ≤ .05 "
-    "| predictions | misses |\n|" + "---|" * 20
+    "| predictions | misses |\n|" + "---|" * 19
 )
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@
     python -m benchmarks.coverage --sweep 2000       solves so many random cases, none may fail
 
 Per design (`benchmarks.designs`) factors and truth are fixed, a fifth of the weights are zero, and responses are drawn
-anew for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory is
+again for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory is
 about factors that are drawn, too (given them, a weight is also pulled towards those that it happens to correlate with),
-so they are drawn anew for every ten replicates. Beside the coverage of the worst factor stands what chance alone makes
+so they are drawn again for every ten replicates. Beside the coverage of the worst factor stands what chance alone makes
 of the worst of so many perfect intervals. What misses the goals is named.
 """
 
@@ -26,7 +26,7 @@ from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
-from hdlogit.inference.check import expected_worst
+from hdlogit.inference.check import expected_by_rank
 from tests.problems import random_observer
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ class Tally:
         covered, w = self.covered / max(self.fits, 1), self.truth[:-1] * self.sd
         weights, p = covered[:, :-1], len(self.truth) - 1
         largest = weights[:, np.abs(w) >= np.quantile(np.abs(w), 0.9)].mean(axis=1)
-        chance = expected_worst(p, self.fits)
+        chance = expected_by_rank(p, self.fits)[0]
         rejected = self.rejected[:, w == 0].mean(axis=1) / max(self.fits, 1)
         slopes = self.mean[:, :-1] @ self.spread / (self.truth[:-1] @ self.spread) / max(self.fits, 1)
         average, worst = weights.mean(axis=1), weights.min(axis=1)

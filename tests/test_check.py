@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
 
-from hdlogit.inference.check import expected_by_rank, expected_worst
+from hdlogit.inference.check import expected_by_rank
 from stages import check
 from tests.conftest import Project, run_here
 
@@ -39,7 +40,7 @@ def test_corrected_intervals_cover_and_classical_ones_do_not(
     call(monkeypatch, "--repetitions", "60", "--out", "out")
     said = capsys.readouterr().out
     assert said.count("in 60 repetitions of your experiment, ") == 2
-    assert f"(chance alone: {100 * expected_worst(30, 60):.1f} %)" in said
+    assert f"(chance alone: {100 * expected_by_rank(30, 60)[0]:.1f} %)" in said
     table = pd.read_csv("out/coverage.csv")
     assert len(table) == 60
     by_class = table.groupby("class")[["classical", "corrected"]].mean()
@@ -83,4 +84,5 @@ def test_ranks_by_chance_are_those_of_drawn_coverages() -> None:
     ranks = expected_by_rank(10, 200)
     drawn = np.sort(np.random.default_rng(5).binomial(200, 0.95, (5000, 10)), axis=1).mean(axis=0) / 200
     np.testing.assert_allclose(ranks, drawn, atol=0.003)
-    assert ranks[0] == expected_worst(10, 200)
+    below = binom.cdf(np.arange(200), 200, 0.95)
+    assert ranks[0] == pytest.approx(((1 - below) ** 10).sum() / 200, abs=0.002)  # E[min] = Σ P(min > k)

@@ -10,7 +10,7 @@ from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.predictions import best_logits, best_ridge
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit as exact_fit
-from hdlogit.inference.check import check, expected_worst
+from hdlogit.inference.check import check
 from tests.inferred import covered, inferred, pooled_slope
 from tests.problems import Experiment, fit, gaussian
 
@@ -102,15 +102,14 @@ def test_predictions_of_new_trials_have_intervals_that_cover() -> None:
     assert np.mean(within) == pytest.approx(0.95, abs=0.025)
 
 
-def test_repeating_the_experiment_tells_the_coverage() -> None:
+def test_repeating_the_experiment_measures_the_coverage() -> None:
     problem = gaussian(41, 500, 40, 1, 2.0)
     [inference] = inferred(problem.factors, problem.responses, fit(problem.factors, problem.responses))
-    told: list[int] = []
-    table = check(problem.factors, inference, repetitions=100, progress=told.append)
+    reported: list[int] = []
+    table = check(problem.factors, inference, repetitions=100, progress=reported.append)
     assert table.corrected.slope == pytest.approx(1.0, abs=0.05)
     assert table.classical.slope == pytest.approx(inference.theory.alpha, abs=0.08)
     assert table.corrected.all_factors == pytest.approx(0.95, abs=0.02)
     assert table.classical.all_factors < table.corrected.all_factors - 0.015
-    assert (table.repetitions, told[-1]) == (100, 100)
-    assert table.worst_by_chance == expected_worst(40, 100)
-    assert expected_worst(10, 1000) == pytest.approx(0.939, abs=0.002)
+    assert (table.repetitions, reported[-1]) == (100, 100)
+    assert 0.85 < table.worst_by_chance < table.by_chance.mean() == pytest.approx(0.95, abs=0.005)

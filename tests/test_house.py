@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "compute": set(),
     "estimator": {"exact", "inference"},
     "exact": {"compute"},
-    "inference": {"asymptotics", "compute", "exact", "psychometric"},
+    "inference": {"asymptotics", "compute", "exact", "psychometric", "scores"},
     "psychometric": set(),
     "scores": {"psychometric"},
 }

@@ -86,7 +86,7 @@ def test_on_the_notebooks_trials_the_best_prediction_wins_on_fresh_trials(fitted
 def test_on_the_notebooks_trials_the_signal_is_found_and_the_estimate_proved_to_exist(fitted: Fitted) -> None:
     true_signal = np.linalg.norm(fitted.problem.observer[:-1], axis=0)
     log_error = np.log([c.theory.signal for c in fitted.classes] / true_signal)
-    claimed = np.array([c.signal_error for c in fitted.classes])
+    claimed = np.array([c.link.errors[0] for c in fitted.classes])
     assert 0.5 < np.sqrt((log_error**2).mean()) / np.sqrt((claimed**2).mean()) < 1.5
     assert all(c.exists for c in fitted.classes)
     h = [existence_threshold(c.theory.signal, c.theory.intercept) for c in fitted.classes]
@@ -130,7 +130,7 @@ def test_few_factors_leave_the_textbook_as_it_is() -> None:
     for inference in inferred(problem.factors, problem.responses, coefficients):
         assert inference.corrected == pytest.approx(inference.estimate, abs=0.003)
         assert inference.corrected_error == pytest.approx(inference.classical_error, rel=0.08)
-        assert inference.theory.likelihood_ratio_factor == pytest.approx(1.0, abs=1e-3)
+        assert inference.theory.s**2 / inference.theory.lambda_ == pytest.approx(1.0, abs=1e-3)  # Wilks
 
 
 # --- invariances
@@ -268,7 +268,7 @@ def test_a_class_without_signal_is_no_error() -> None:
     factors, responses = rng.normal(size=(1000, 100)), rng.random((1000, 12)) < 0.3
     classes = inferred(factors, responses, fit(factors, responses))
     assert any(c.theory.signal == 0 for c in classes)  # half of them, by chance
-    assert all(np.isnan(c.signal_error) for c in classes if c.theory.signal == 0)
+    assert all(np.isnan(c.link.errors[0]) for c in classes if c.theory.signal == 0)
     truth = np.zeros((101, 12))
     truth[-1] = np.log(0.3 / 0.7)
     assert 0.93 <= covered(classes, truth)[:-1].mean() <= 0.975

@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm
 
-from hdlogit.inference.curve import psychometric_curve, wilson
+from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.likelihood import response
 from hdlogit.inference.link import Link, fit_link, logistic_test
 from hdlogit.inference.predict import best_logits, predict
@@ -268,8 +268,3 @@ def test_the_curve_runs_through_the_binned_responses() -> None:
     beside = np.interp(curve.index, curve.grid, curve.logistic)
     assert np.abs(beside - curve.observed).max() > 2 * np.abs(fitted - curve.observed).max()
     assert curve.function[0] == pytest.approx(link.guess_rate, abs=0.01)
-
-
-def test_wilson_is_published_arithmetic() -> None:
-    low, high = wilson(np.array([0.1]), np.array([10.0]))
-    assert (low[0], high[0]) == pytest.approx((0.0178762, 0.4041500), abs=1e-6)  # 1 of 10, Agresti & Coull 1998

@@ -125,11 +125,10 @@ def test_calibration_curve_is_a_table_of_bins(seed: int, n_bins: int) -> None:
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
-    """Brown, Cai & DasGupta (2001): the ends are where |share - p| = z sqrt(p (1 - p) / n)."""
-    z = np.zeros((10, 1))
-    curve = calibration.calibration_curve(z, np.arange(10)[:, None] < 3, 1)
-    for end in (curve.low[0], curve.high[0]):
-        assert abs(0.3 - end) == pytest.approx(calibration.Z95 * math.sqrt(end * (1 - end) / 10), rel=1e-12)
+    """Brown, Cai & DasGupta (2001): the ends are where |fraction - p| = z sqrt(p (1 - p) / n)."""
+    for level, z in ((0.95, 1.959963984540054), (0.9, 1.6448536269514722)):
+        for end in calibration.wilson(np.array([0.3]), np.array([10.0]), level):
+            assert abs(0.3 - end[0]) == pytest.approx(z * math.sqrt(end[0] * (1 - end[0]) / 10), rel=1e-12)
 
 
 @given(seeds, st.floats(0.1, 10))

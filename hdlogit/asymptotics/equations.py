@@ -66,24 +66,9 @@ class Asymptotics:
     lapse_rate: float = 0.0  # α, s, λ and b come from the data, and not from the equations
 
     @property
-    def sigma(self) -> float:
-        """σ* = s / √κ: √n_trials times the sd of a fitted weight about α times the true one."""
-        return float(self.s / np.sqrt(self.kappa))
-
-    @property
     def eta(self) -> float:
         """η, the sd of a new trial's fitted logit."""
         return float(np.hypot(self.alpha * self.signal, self.s))
-
-    @property
-    def likelihood_ratio_factor(self) -> float:
-        """s²/λ: twice the log-likelihood ratio of k true null weights tends to this times χ²_k (1 in the
-        textbook).
-
-        Theorem for maximum likelihood without intercept: Sur, Chen & Candès, PTRF 2019; Sur & Candès 2019,
-        theorem 4.
-        """
-        return self.s**2 / self.lambda_
 
     @property
     def slope_of_truth(self) -> float:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr, ndtri
+from scipy.special import expit
 
 from hdlogit.inference.predict import Prediction
+from hdlogit.inference.result import two_sided, wald_interval
 
 Array = NDArray[np.float64]
 
@@ -70,8 +71,7 @@ class ClassicalInference:
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Wald's (low, high)."""
-        half = ndtri(0.5 + level / 2) * self.classical_error
-        return self.estimate - half, self.estimate + half
+        return wald_interval(self.estimate, self.classical_error, level)
 
     def z_values(self) -> Array:
         """Of Wald's test."""
@@ -79,7 +79,7 @@ class ClassicalInference:
 
     def p_values(self) -> Array:
         """Two-sided, of Wald's test."""
-        return np.asarray(2 * ndtr(-np.abs(self.z_values())))
+        return two_sided(self.z_values())
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """The fitted logits of new trials."""
@@ -88,6 +88,6 @@ class ClassicalInference:
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """σ of the logits of new trials, and of their Wald interval."""
         x = np.column_stack([factors - self.centre, np.ones(len(factors))])
-        half = ndtri(0.5 + level / 2) * self._error(x)
         z = self.log_odds(factors)
-        return Prediction(expit(z), expit(z - half), expit(z + half))
+        low, high = wald_interval(z, self._error(x), level)
+        return Prediction(expit(z), expit(low), expit(high))

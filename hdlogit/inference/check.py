@@ -18,7 +18,7 @@ from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
 
 AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB
-MOST = 50  # such repetitions: progress is told between them
+MOST = 50  # such repetitions: progress is reported between them
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,7 @@ class Check:
 
     classical: Coverage
     corrected: Coverage
-    by_chance: (
-        Array  # (n_factors,) coverages to expect from the worst factor to the best, if all intervals were perfect
-    )
+    by_chance: Array  # (n_factors,) coverages to expect if all intervals were perfect, from the worst to the best
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
 
@@ -76,7 +74,7 @@ def check(
     """Repeat the experiment of one class by simulation.
 
     factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as `infer` was given them;
-    progress is told how many repetitions are done. Raises ValueError where no repetition has an inference.
+    progress is called with how many repetitions are done. Raises ValueError where no repetition has an inference.
     """
     n, p = factors.shape
     truth = inference.corrected
@@ -101,13 +99,11 @@ def check(
     return Check(classical, corrected, expected_by_rank(p, len(found), level), len(found), reasons)
 
 
-def expected_worst(n_factors: int, repetitions: int, level: float = 0.95) -> float:
-    """Mean coverage of the worst of so many factors whose intervals are perfect and independent, by simulation."""
-    return float(expected_by_rank(n_factors, repetitions, level)[0])
-
-
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
-    """The same of all of them, from the worst to the best; (n_factors,)."""
+    """Mean coverages, from the worst to the best, of so many factors whose intervals are perfect and independent.
+
+    By simulation; (n_factors,).
+    """
     covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
     return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)
 

@@ -25,7 +25,7 @@ Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be e
 
 
 class Setting(NamedTuple):
-    """What the classes share; in standardised factors."""
+    """What is common to all classes; in standardised factors."""
 
     units: Units
     correlation: Array  # (p, p) of the factors
@@ -42,7 +42,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Observed:
-    """What the leave-one-out logits say."""
+    """Moments of the leave-one-out logits."""
 
     index: Array  # (m,) V_i, centred
     noise: Array  # (m,) s_i²
@@ -61,16 +61,7 @@ class Observed:
         return self.explained / (self.explained + self.s_squared)
 
 
-class Scale(NamedTuple):
-    """How long the true weights are, and how well that is known."""
-
-    theory: Asymptotics
-    link: Link
-
-    @property
-    def variance(self) -> float:
-        """Of log γ̂; nan where no signal was found."""
-        return float(self.link.covariance[0, 0])
+Scale = tuple[Asymptotics, Link]  # how long the true weights are; the link's covariance says how well that is known
 
 
 def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInference:
@@ -78,14 +69,16 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
     units, weights, root = setting.units, minimum.coefficients[:-1], minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
-    kept = float((after_ridge[:-1, :-1] * setting.correlation).sum() / (inverse[:-1, :-1] * setting.correlation).sum())
-    seen = _observe(minimum, left, setting, kept)
+    noise_fraction = float(np.vdot(after_ridge[:-1, :-1], setting.correlation))
+    noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
+    seen = _observe(minimum, left, setting, noise_fraction)
     noise = seen.dispersion * after_ridge  # of the fitted coefficients
-    scale = _scale(minimum, left, seen, setting)
-    a = scale.theory
+    a, link = _scale(minimum, left, seen, setting)
     corrected = weights / a.alpha
-    covariance = _known_length(noise[:-1, :-1], weights, seen.fraction, scale.variance, setting) / a.alpha**2
-    bias_variance = max(scale.link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
+    covariance = (
+        _known_length(noise[:-1, :-1], weights, seen.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
+    )
+    bias_variance = max(link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
     offset = units.centre / units.scale
     to_bias = np.append(-offset, 1.0)
     factor = np.append(units.scale, 1.0)
@@ -97,12 +90,11 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
         corrected_error=np.sqrt(np.append(np.diag(covariance), offset @ covariance @ offset + bias_variance)) / factor,
         centre=units.centre,
         noise=noise / np.outer(factor, factor),
-        signal_error=float(np.sqrt(scale.variance)),
         certificate=_certificate(minimum, left, setting),
         note=_note(a, noise, weights, left, setting),
         leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
         index=_index(seen),
-        link=scale.link,
+        link=link,
         counted=np.diag([_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
     )
 
@@ -138,16 +130,16 @@ def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
     return minimum.decrement * float(np.sqrt(largest))
 
 
-def _observe(minimum: Minimum, left: LeftOut, setting: Setting, kept: float) -> Observed:
-    """kept: how much of the noise of a new logit ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
+def _observe(minimum: Minimum, left: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
+    """noise_fraction: of the noise variance of a new logit, what ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
     weights, h = minimum.coefficients[:-1], left.curvature * left.leverage
     q = left.leverage / (1 - h)
     index = left.logit - q * left.residual - minimum.coefficients[-1]
     curvature = float((left.curvature * (1 - h)).mean())
     dispersion = float((left.residual**2).mean()) / curvature
-    # Where only some trials were left out, they tell by how much Var(V) exceeds Var(z), which is known exactly.
+    # Where only some trials were left out, they estimate by how much Var(V) exceeds Var(z), which is known exactly.
     eta_squared = float(weights @ setting.correlation @ weights + index.var() - left.logit.var())
-    noise = dispersion * kept * q
+    noise = dispersion * noise_fraction * q
     explained = max(eta_squared - float(noise.mean()), 0.0)
     return Observed(index, noise, dispersion, curvature, eta_squared, explained)
 
@@ -165,12 +157,9 @@ def _scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) ->
 
 
 def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
-    """By the equations (SLOE), with the error that the infinitesimal jackknife says of what goes into them."""
-    kappa, b, size = (
-        setting.kappa,
-        float(minimum.coefficients[-1]),
-        {"ridge": setting.ridge, "shrinkage": setting.shrinkage},
-    )
+    """By the equations (SLOE), with the infinitesimal jackknife's error of what goes into them."""
+    kappa, b = setting.kappa, float(minimum.coefficients[-1])
+    size = {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
     if not seen.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     slope = ROUGH_SLOPE * (1 - setting.shrinkage)
@@ -198,11 +187,11 @@ def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Se
 
 def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
     covariance = np.diag([variance, intercept_variance, 0.0, 0.0])
-    return Scale(a, Link(a.signal, a.intercept, 0.0, 0.0, covariance, np.nan))
+    return a, Link(a.signal, a.intercept, 0.0, 0.0, covariance, np.nan)
 
 
 def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
-    """Of β̂0: what n_trials responses tell of (log γ, β0) through the logistic curve over the leave-one-out logits.
+    """Of β̂0: what n_trials responses determine of (log γ, β0) through the logistic curve over the leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of the index.
     """
@@ -219,7 +208,9 @@ def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
 def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
     """By the link between the leave-one-out logits and the responses."""
     if not seen.explained > 0:
-        raise Refused("its fitted logits vary no more than they would if no factor mattered, so they tell no rates")
+        raise Refused(
+            "its fitted logits vary no more than they would if no factor mattered, so they determine no rates"
+        )
     guess_rate, lapse_rate = setting.rates
     link = fit_link(*_index(seen), left.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
@@ -237,7 +228,7 @@ def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Settin
         guess_rate=link.guess_rate,
         lapse_rate=link.lapse_rate,
     )
-    return Scale(a, link)
+    return a, link
 
 
 def _index(seen: Observed) -> Index:

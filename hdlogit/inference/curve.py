@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, ndtri
+from scipy.special import expit
 
 from hdlogit.inference.likelihood import response
 from hdlogit.inference.link import Link
+from hdlogit.scores.calibration import wilson
 
 Array = NDArray[np.float64]
 
@@ -26,8 +27,8 @@ class Curve:
     index: Array  # mean expected logit
     trials: Array
     observed: Array  # fraction of yes
-    low: Array  # its Wilson interval
-    high: Array
+    low: NDArray[np.floating]  # its Wilson interval
+    high: NDArray[np.floating]
     grid: Array  # expected logit
     fitted: Array  # by the link with its guess and lapse rates
     logistic: Array  # by the link without
@@ -56,11 +57,3 @@ def psychometric_curve(
     logit, g, lapse = link.gain * grid + link.intercept, link.guess_rate, link.lapse_rate
     function = g + (1 - g - lapse) * expit(logit)
     return Curve(link.gain * centre + link.intercept, trials, observed, low, high, logit, fitted, flat, function)
-
-
-def wilson(fraction: Array, trials: Array, level: float = 0.95) -> tuple[Array, Array]:
-    """Interval of a probability of which a fraction of so many trials was seen (Wilson 1927)."""
-    z = float(ndtri(0.5 + level / 2))
-    centre = (fraction + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
-    return centre - half, centre + half

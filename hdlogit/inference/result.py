@@ -16,6 +16,17 @@ from hdlogit.inference.predict import Prediction, best_logits, predict
 Array = NDArray[np.float64]
 
 
+def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, Array]:
+    """(low, high), estimate ± z error."""
+    half = ndtri(0.5 + level / 2) * error
+    return estimate - half, estimate + half
+
+
+def two_sided(z: Array) -> Array:
+    """p-values of standard normal statistics."""
+    return np.asarray(2 * ndtr(-np.abs(z)))
+
+
 class Score(NamedTuple):
     """Mean over trials."""
 
@@ -57,12 +68,12 @@ class ClassInference:
     corrected_error: Array
     centre: Array  # (n_factors,) x̄
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
-    signal_error: float  # sd of log γ̂; nan where no signal was found
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
     note: str | None  # a line where the factors are not of the theory's kind
     leave_one_out: LeaveOneOut
     index: Index
-    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors; rates of 0 unless asked for
+    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, nan of γ̂ where no signal was found; rates of 0 unless
+    # asked for
     counted: Array  # (2, 2) the part of the link's covariance that is in `noise` already
     joint: JointFit | None = None  # for few factors with rates: then corrected, its error and p-values are its
 
@@ -91,13 +102,11 @@ class ClassInference:
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high), see the module's docstring."""
-        half = ndtri(0.5 + level / 2) * self.corrected_error
-        return self.corrected - half, self.corrected + half
+        return wald_interval(self.corrected, self.corrected_error, level)
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """The textbook's Wald interval (low, high)."""
-        half = ndtri(0.5 + level / 2) * self.classical_error
-        return self.estimate - half, self.estimate + half
+        return wald_interval(self.estimate, self.classical_error, level)
 
     def z_values(self) -> Array:
         """Of the test of each coefficient being zero; for the bias, debiased bias over its corrected error."""
@@ -106,11 +115,11 @@ class ClassInference:
 
     def p_values(self) -> Array:
         """Two-sided, of these tests."""
-        return np.asarray(2 * ndtr(-np.abs(self.z_values())))
+        return two_sided(self.z_values())
 
     def classical_p_values(self) -> Array:
         """The textbook's two-sided Wald test."""
-        return np.asarray(2 * ndtr(-np.abs(self.estimate / self.classical_error)))
+        return two_sided(self.estimate / self.classical_error)
 
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""

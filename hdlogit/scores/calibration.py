@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,6 @@ Booleans = NDArray[np.bool_]
 
 LARGEST_LOGIT = 7.0  # probabilities of 0.0009 and 0.9991
 
-Z95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
-
 
 @dataclass(frozen=True)
 class CalibrationCurve:
@@ -27,7 +26,7 @@ class CalibrationCurve:
 
     predicted: Floats  # mean predicted probability in the bin
     observed: Floats  # fraction of "yes"
-    low: Floats  # Wilson's 95 % interval of the fraction (Wilson 1927)
+    low: Floats  # Wilson's 95 % interval of the fraction
     high: Floats
     responses: NDArray[np.int64]  # responses in the bin
 
@@ -57,9 +56,15 @@ def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> Calib
     used = counts > 0
     n = counts[used]
     fraction = observed[used] / n
-    centre = (fraction + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 * np.sqrt(fraction * (1 - fraction) / n + Z95**2 / (4 * n**2)) / (1 + Z95**2 / n)
-    return CalibrationCurve(predicted[used] / n, fraction, centre - half, centre + half, n.astype(np.int64))
+    return CalibrationCurve(predicted[used] / n, fraction, *wilson(fraction, n), n.astype(np.int64))
+
+
+def wilson(fraction: Floats, trials: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Interval (low, high) of a probability of which a fraction of so many trials was seen (Wilson 1927)."""
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    centre = (fraction + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
+    return centre - half, centre + half
 
 
 def histogram(logit: Floats, n_bins: int) -> NDArray[np.int64]:
