@@ -198,12 +198,12 @@ def draw_truth(rng: np.random.Generator, design: Design, factors: Array) -> tupl
     scale, centre = factors.std(axis=0), factors.mean(axis=0)
     t = (factors - centre) / scale
     p = t.shape[1]
-    kept = rng.permutation(p) >= int(design.zeros * p)
+    nonzero = rng.permutation(p) >= int(design.zeros * p)
     if design.signal is None:
         truth = _real_truth(design.name, t)
-        weights, bias = truth[:-1] * kept, float(truth[-1])
+        weights, bias = truth[:-1] * nonzero, float(truth[-1])
     else:
-        weights = rng.normal(size=p) * kept
+        weights = rng.normal(size=p) * nonzero
         spread = float((t @ weights).std())
         weights *= design.signal / spread
         bias = intercept_for(design.base_rate, design.signal)

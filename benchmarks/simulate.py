@@ -49,7 +49,7 @@ def whole_stage(n_trials: int, dtype: str) -> None:
 
 
 def generate(n_trials: int, responses: bool) -> None:
-    """Every core draws its share of the factors, piece by piece into one buffer; nothing is kept."""
+    """Every core draws its part of the factors, piece by piece into one buffer; nothing is stored."""
     cores = os.cpu_count() or 1
     coefficients = np.random.default_rng(0).standard_normal((N_FACTORS + 1, N_CLASSES))
 
@@ -124,10 +124,10 @@ def main() -> None:
             clock, processor = (statistics.median(times[name][k] for times in rounds) for k in (0, 1))
             print(f"  {name:<21} {clock:6.2f} s  {n_bytes / 1e6 / clock:6.0f} MB/s   {processor:6.2f} s of processor")
         for limit in ("generator", "generator, responses"):
-            shares = [max(times[limit], times["disk, fsync"])[0] / times["simulate"][0] for times in rounds]
+            fractions = [max(times[limit], times["disk, fsync"])[0] / times["simulate"][0] for times in rounds]
             print(
-                f"  simulate at {statistics.median(shares):.2f} of the speed of the slower of disk, fsync and {limit} "
-                f"({min(shares):.2f} .. {max(shares):.2f})"
+                f"  simulate at {statistics.median(fractions):.2f} of the speed of the slower of disk, fsync "
+                f"and {limit} ({min(fractions):.2f} .. {max(fractions):.2f})"
             )
 
 

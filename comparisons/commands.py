@@ -20,7 +20,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def output(*command: str) -> str:
-    """What the command prints; raises InputError with the line in which it says why it failed."""
+    """What the command prints; raises InputError with the line that gives the reason of a failure."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
@@ -31,8 +31,8 @@ def output(*command: str) -> str:
 
 
 def reason(printed: str) -> str:
-    """The line in which git or DVC says why it failed."""
-    lines = printed.strip().splitlines() or ["it does not say why"]
+    """The line of git or DVC that gives the reason of a failure."""
+    lines = printed.strip().splitlines() or ["it gives no reason"]
     why = next((line for line in lines if line.lower().startswith(("error: ", "fatal: "))), f"error: {lines[0]}")
     return why.split(": ", 1)[1]
 
@@ -52,7 +52,7 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def finish(main: Callable[[], int]) -> None:
-    """End with the exit status that `main` returns: 0 good, 1 bad; and 2, with one line, if it could not tell."""
+    """End with the exit status that `main` returns: 0 good, 1 bad; and 2, with one line, if it could not find out."""
     try:
         sys.exit(main())
     except (InputError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Logistic regression whose coefficients can be trusted: exact fits, and what theory and data say of them.
+"""Logistic regression whose coefficients can be trusted: exact fits, and inference from them.
 
     from hdlogit import LogisticRegression, fit, infer, plan
 

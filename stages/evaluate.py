@@ -1,7 +1,7 @@
-"""Stage `evaluate`: score the fit on its own trials and on held-out ones, and say how far it can be trusted.
+"""Stage `evaluate`: score the fit on its own trials and on held-out ones, and report how far it can be trusted.
 
 Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact fit
-everything that the theory of exact fits says; and each class that has no estimate.
+everything that the theory of exact fits predicts; and each class that has no estimate.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ IGNORED = "/.partial/\n/.unfinished/\n"  # what a stage that was killed leaves b
 
 
 def main() -> None:
-    """Check everything, make the folder at once, and say how to go on."""
+    """Check everything, make the folder at once, and print how to go on."""
     arguments = parse()
     folder, trials = Path.cwd() / arguments.study, Path(arguments.trials).expanduser()
     folder = folder.parent.resolve() / folder.name
@@ -166,7 +166,7 @@ def pipeline(trials: str, root: str) -> str:
     document = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
     code = ["errors.py", "files", "parameters", "prepare.py", "trials"]
     prepare = {
-        "desc": "Read the trials, choose and code the factors, and say what there is to say about the data",
+        "desc": "Read the trials, choose and code the factors, and report what was found in the data",
         "cmd": "python -m stages.prepare",
         "params": ["prepare"],
         "deps": [trials, *(f"stages/{name}" for name in code)],
@@ -185,7 +185,7 @@ def pipeline(trials: str, root: str) -> str:
 
 
 def track(folder: Path, name: str) -> None:
-    """Let DVC keep the trials: their bytes go to its cache, and `name`.dvc stands for them in git."""
+    """Track the trials with DVC: their bytes go to its cache, and `name`.dvc stands for them in git."""
     command = [sys.executable, "-m", "dvc", "add", name]
     here = folder.resolve()
     local = ROOT / ".dvc" / "config.local"
@@ -193,8 +193,8 @@ def track(folder: Path, name: str) -> None:
         local.write_text("[core]\n    no_scm = True\n", encoding="utf-8")  # DVC would refuse to work without git
     added = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if added.returncode:
-        said = " ".join((added.stderr or added.stdout).split())
-        raise InputError(f"dvc add {name} failed: {said}")
+        message = " ".join((added.stderr or added.stdout).split())
+        raise InputError(f"dvc add {name} failed: {message}")
 
 
 def parse() -> argparse.Namespace:

@@ -36,7 +36,7 @@ class Coded(BaseModel):
     """What `prepare` wrote of how the study's trials were coded."""
 
     design: Design
-    kept: list[int]  # of the design's factors, those that were fitted
+    selected: list[int]  # of the design's factors, those that were fitted
     standardise: bool
     mean: list[float]  # of these
     sd: list[float]
@@ -44,7 +44,7 @@ class Coded(BaseModel):
     def factors(self, path: Path) -> Iterator[Floats]:
         """Factors (n_rows, n_factors) of a file of trials, batch by batch, NaN where a value is missing."""
         for block in self.design.blocks(self.design.layout.open(path), []):
-            chosen = block.factors[:, self.kept]
+            chosen = block.factors[:, self.selected]
             yield (chosen - self.mean) / self.sd if self.standardise else chosen
 
 
@@ -61,8 +61,10 @@ def main() -> None:
             raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
         coded = validate(Coded, read_json("trials.json"), f"{DATA / 'trials.json'}")
         fit, p = read_exact_fit()
-        if len(coded.kept) != len(fit.factors):
-            raise InputError(f"{DATA / 'trials.json'} names {len(coded.kept)} of {len(fit.factors)} factors; {AGAIN}")
+        if len(coded.selected) != len(fit.factors):
+            raise InputError(
+                f"{DATA / 'trials.json'} names {len(coded.selected)} of {len(fit.factors)} factors; {AGAIN}"
+            )
         classes = inferred(fit, infer_classes(fit, p))
     level = p.interval_level
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""Stage `prepare`: a person's own trials as factors and responses, and what there is to say about them."""
+"""Stage `prepare`: a person's own trials as factors and responses, and what was found in them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def main() -> None:
         check_responses(found, trials.responses[~test], p)
         stats = moments(trials.blocks(~test), len(found.design.names))
         reasons = undetermined(stats, found.design.names)
-        kept = [j for j in range(len(found.design.names)) if j not in reasons]
-        if not kept:
+        selected = [j for j in range(len(found.design.names)) if j not in reasons]
+        if not selected:
             raise InputError(f"{found.table.name}: no factor varies, so there is no weight to fit")
         document = describe(p, found, trials, test, n_repeated, stats, reasons)
         for split, rows in (("train", ~test), ("test", test)):
-            write_split(outputs, split, trials, rows, kept, document if p.standardise else None)
+            write_split(outputs, split, trials, rows, selected, document if p.standardise else None)
         outputs.text("trials.json", json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         print("\n".join(summary(document)))
 
@@ -56,16 +56,16 @@ def write_split(
     split: str,
     trials: Gathered,
     rows: NDArray[np.bool_],
-    kept: list[int],
+    selected: list[int],
     standard: dict[str, Any] | None,
 ) -> None:
-    """The trials in `rows` (n_trials,), with the factors `kept`; standardised by the mean and sd of `standard`."""
+    """The trials in `rows` (n_trials,), with the factors `selected`; standardised by the mean and sd of `standard`."""
     n = int(rows.sum())
-    factors = outputs.array(f"{split}/factors.npy", (n, len(kept)), "float64")
+    factors = outputs.array(f"{split}/factors.npy", (n, len(selected)), "float64")
     done = 0
     with FileRows(factors) as out:
         for block in trials.blocks(rows):
-            chosen = block[:, kept]
+            chosen = block[:, selected]
             if standard:
                 chosen = (chosen - standard["mean"]) / standard["sd"]
             out[slice(done, done + len(chosen))] = chosen
@@ -86,16 +86,16 @@ def describe(
 ) -> dict[str, Any]:
     """What data/trials.json holds: names, counts, what was left out, and how to code other trials alike."""
     design = found.design
-    kept = [j for j in range(len(design.names)) if j not in reasons]
-    at = {j: position for position, j in enumerate(kept)}
+    selected = [j for j in range(len(design.names)) if j not in reasons]
+    at = {j: position for position, j in enumerate(selected)}
     terms = {name: [at[j] for j in indices if j in at] for name, indices in design.terms.items()}
     return {
-        "factors": [design.names[j] for j in kept],
+        "factors": [design.names[j] for j in selected],
         "classes": [response.name for response in design.responses],
         "terms": {name: indices for name, indices in terms.items() if indices},
         "groups": trials.labels,
-        "mean": [stable(stats.mean[j]) for j in kept],
-        "sd": [stable(stats.sd[j]) for j in kept],
+        "mean": [stable(stats.mean[j]) for j in selected],
+        "sd": [stable(stats.sd[j]) for j in selected],
         "standardise": p.standardise,
         "trials": {
             "read": found.n_rows,
@@ -112,7 +112,7 @@ def describe(
         "missing": {name: {"trials": n, "first": place} for name, (n, place) in trials.lacking.items()},
         "left_out": found.left_out | {design.names[j]: why for j, why in reasons.items()},
         "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
-        "kept": kept,
+        "selected": selected,
         "design": design.model_dump(mode="json"),
     }
 

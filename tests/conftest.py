@@ -90,7 +90,7 @@ class Project:
 
 
 def run_here(*stages: str) -> None:
-    """Run stages in the current folder, in this process: without DVC, and without importing everything anew."""
+    """Run stages in the current folder, in this process: without DVC, and without importing everything again."""
     for name in stages:
         importlib.import_module(f"stages.{name}").main()
 

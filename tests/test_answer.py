@@ -1,4 +1,4 @@
-"""The answer in words says what the numbers say."""
+"""The answer in words agrees with the numbers."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_equal_experiments_count_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "parameter", "glob", "said"),
+    ("metric", "parameter", "glob", "message"),
     [
         ("test.cross_entropi", "simulate.n_trials", "*", "the nearest is test.cross_entropy"),
         ("gone", "simulate.n_trials", "*", "none of these experiments has a number for the metric gone"),
@@ -139,11 +139,11 @@ def test_equal_experiments_count_once() -> None:
     ],
 )
 def test_what_does_not_exist_is_said_with_the_nearest_names(
-    metric: str, parameter: str, glob: str, said: str, tmp_path: Path
+    metric: str, parameter: str, glob: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError) as error:
         chart.make(SIZES, [metric], parameter, glob, tmp_path / "chart")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not [*tmp_path.iterdir()]
 

@@ -38,18 +38,18 @@ def test_corrected_intervals_cover_and_classical_ones_do_not(
     fitted: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call(monkeypatch, "--repetitions", "60", "--out", "out")
-    said = capsys.readouterr().out
-    assert said.count("in 60 repetitions of your experiment, ") == 2
-    assert f"(chance alone: {100 * expected_by_rank(30, 60)[0]:.1f} %)" in said
+    printed = capsys.readouterr().out
+    assert printed.count("in 60 repetitions of your experiment, ") == 2
+    assert f"(chance alone: {100 * expected_by_rank(30, 60)[0]:.1f} %)" in printed
     table = pd.read_csv("out/coverage.csv")
     assert len(table) == 60
     by_class = table.groupby("class")[["classical", "corrected"]].mean()
     for name, row in by_class.iterrows():
-        assert f"class {name}: in 60 repetitions of your experiment, {100 * row.corrected:.1f} %" in said
+        assert f"class {name}: in 60 repetitions of your experiment, {100 * row.corrected:.1f} %" in printed
     assert by_class.corrected.to_numpy() == pytest.approx(0.95, abs=0.02)
     assert (by_class.classical < by_class.corrected - 0.01).all()
     assert {path.name for path in Path("out").iterdir()} == {"coverage.csv", "coverage_0.png", "coverage_1.png"}
-    assert max(map(len, said.splitlines()[2:])) <= 80  # the table; the sentences are as long as they are
+    assert max(map(len, printed.splitlines()[2:])) <= 80  # the table; the sentences are as long as they are
 
 
 def test_one_class_of_a_study_elsewhere(
@@ -59,9 +59,9 @@ def test_one_class_of_a_study_elsewhere(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     call(monkeypatch, str(fitted.folder), "--class", "1", "--repetitions", "4")
-    said = capsys.readouterr().out
-    assert "class 1: in 4 repetitions" in said
-    assert "class 0" not in said
+    printed = capsys.readouterr().out
+    assert "class 1: in 4 repetitions" in printed
+    assert "class 0" not in printed
     assert not list(elsewhere.iterdir())
 
 

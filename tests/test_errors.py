@@ -1,4 +1,4 @@
-"""What a command reports to its user, and to whoever has started it."""
+"""What a command reports to its user, and to the program that has started it."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
 
 def test_classical_numbers_are_those_of_statsmodels(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
-    y = np.random.default_rng(0).permutation(y)  # without a signal no rates can be told: nothing is corrected
+    y = np.random.default_rng(0).permutation(y)  # without a signal no rates can be estimated: nothing is corrected
     textbook = sm.Logit(y == "right", sm.add_constant(X + 100)).fit(disp=0)
     with pytest.warns(
         UserWarning, match="^not corrected: .*; coefficients, intervals and tests are the classical ones$"
@@ -143,7 +143,7 @@ def test_separated_responses_are_fitted_with_shrinkage(named: tuple[pd.DataFrame
 
 def test_factors_that_data_do_not_tell_apart_are_named(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
-    with pytest.warns(UserWarning, match="^not corrected: again repeats age: these data do not tell them apart"):
+    with pytest.warns(UserWarning, match="^not corrected: again repeats age: these data cannot distinguish them"):
         model = LogisticRegression().fit(X.assign(again=X["age"]), y)
     assert isinstance(model.inference_[0], ClassicalInference)
     textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)

@@ -1,4 +1,4 @@
-"""The grid runner, end to end with real git and DVC, and a stage that does what it is told."""
+"""The grid runner, end to end with real git and DVC, and a stage that does what its parameters ask."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: [", "not valid YAML"),
         ("a: {vary: {train.learning_rat: [1]}}", "the nearest is train.learning_rate"),
@@ -204,12 +204,12 @@ def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
         ("a: {vary: {train.amsgrad: [true, true]}}", "would be called a-true"),
     ],
 )
-def test_a_wrong_grid_is_reported_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_grid_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as error:
         grid.read_grid(path, PARAMS)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -111,8 +111,8 @@ def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_ed
     predictions.calibration(ax, SHARES, line=(0.5, 0.8))
     low = ax.get_xlim()[0]
     assert drawn(ax, "observed") == [(0.001, low), (0.4, 0.5), (0.9, 0.8)]
-    for p, share in drawn(ax, "slope 0.800"):
-        assert math.log(share / (1 - share)) == pytest.approx(0.5 + 0.8 * math.log(p / (1 - p)))
+    for p, fraction in drawn(ax, "slope 0.800"):
+        assert math.log(fraction / (1 - fraction)) == pytest.approx(0.5 + 0.8 * math.log(p / (1 - p)))
     assert ax.get_xscale() == ax.get_yscale() == "logit"
 
 

@@ -105,7 +105,7 @@ def test_a_lag_reaches_back_over_rows_that_are_not_taken(trials: Path) -> None:
 )
 def test_other_trials_are_coded_alike_and_rows_that_lack_a_value_stay_empty(text: str, trials: Path) -> None:
     learned = learn(asked(response="choice", formula=text, group="day"), trials).design
-    design = Design.model_validate_json(learned.model_dump_json())  # as data/trials.json keeps it
+    design = Design.model_validate_json(learned.model_dump_json())  # as data/trials.json holds it
     whole = np.concatenate([block.factors for block in design.blocks(design.layout.open(trials), [])])
     table = pd.read_csv(trials).iloc[10:35].drop(columns="choice" if "choice" not in text else [])
     table.loc[12, "contrast"] = np.nan

@@ -25,7 +25,7 @@ Say = Callable[[], str]
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Say:
+def printed(capsys: pytest.CaptureFixture[str]) -> Say:
     return lambda: capsys.readouterr().out
 
 
@@ -64,40 +64,40 @@ def said(capsys: pytest.CaptureFixture[str]) -> Say:
     ],
 )
 def test_the_gate_on_a_changed_metric(
-    changes: dict[str, Any], status: int, lines: list[str], repository: Repository, said: Say
+    changes: dict[str, Any], status: int, lines: list[str], repository: Repository, printed: Say
 ) -> None:
     repository.metrics(**changes)
     assert gate.main(["HEAD"]) == status
-    text = " ".join(said().split())
+    text = " ".join(printed().split())
     assert all(line in text for line in lines)
 
 
-def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository, said: Say) -> None:
+def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository, printed: Say) -> None:
     repository.write("data/metrics.json", '{"test": {"accuracy": 0.9, "slope": 0.75}}')
     assert gate.main(["HEAD"]) == 1
-    text = " ".join(said().split())
+    text = " ".join(printed().split())
     assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
     assert "Not good: test.loss. If that is meant, change the rule in rules.yaml" in text
 
 
-def test_without_metrics_all_that_are_required_are_missing(repository: Repository, said: Say) -> None:
+def test_without_metrics_all_that_are_required_are_missing(repository: Repository, printed: Say) -> None:
     (repository.data / "metrics.json").unlink()
     assert gate.main(["HEAD"]) == 1
-    assert "2 missing" in said()
+    assert "2 missing" in printed()
 
 
-def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, said: Say) -> None:
-    kept = (repository.data / "metrics.json").read_text()
+def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, printed: Say) -> None:
+    text = (repository.data / "metrics.json").read_text()
     repository.git("rm", "--quiet", "data/metrics.json")
     repository.commit()
-    repository.write("data/metrics.json", kept)
+    repository.write("data/metrics.json", text)
     assert gate.main(["HEAD"]) == 0
-    assert ": 6 new, 1 unchanged.\n" in said()  # null is as good as not there
+    assert ": 6 new, 1 unchanged.\n" in printed()  # null is as good as not there
 
 
 def ends(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit status of a command, and the one line it says on stderr."""
+    """The exit status of a command, and the one line it prints on stderr."""
     with pytest.raises(SystemExit) as stop:
         finish(main)
     assert isinstance(stop.value.code, int)

@@ -1,4 +1,4 @@
-"""What inference says of an exact fit, against the truth, refits, the textbook and published values."""
+"""Inference from an exact fit, against the truth, refits, the textbook and published values."""
 
 from pathlib import Path
 

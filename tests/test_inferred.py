@@ -1,4 +1,4 @@
-"""What the pipeline says of an exact fit, from simulation to metrics, against the truth that the simulation knows."""
+"""Inference from an exact fit, from simulation to metrics, against the truth that the simulation knows."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_coefficient_table_is_whole_and_agrees_with_the_metrics(weak: Projec
     table = rows(weak.data / "inference" / "coefficients.csv")
     assert len(table) == 5 * 81
     inside = [float(r["low"]) <= float(r["true"]) <= float(r["high"]) for r in table if r["factor"] != "bias"]
-    assert np.mean(inside) == pytest.approx(m["inference"]["coverage"], abs=0.006)  # the table keeps six digits
+    assert np.mean(inside) == pytest.approx(m["inference"]["coverage"], abs=0.006)  # the table has six digits
     fitted = read_model().coefficients.T.ravel()
     assert np.allclose([float(r["estimate"]) for r in table], fitted, rtol=1e-5, atol=5e-6)
     assert all(0 <= float(r[key]) <= 1 for r in table for key in ("p", "classical_p"))

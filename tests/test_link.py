@@ -24,7 +24,7 @@ gains, intercepts, rates = st.floats(-3, 4), st.floats(-5, 5), st.floats(0, 0.45
 
 
 def draw(seed: int, n: int, gain: float, intercept: float, g: float, lapse: float, spread: float = 0.3) -> Trials:
-    """Trials that are just as the model of the link says."""
+    """Trials that are just as by the model of the link."""
     rng = np.random.default_rng(seed)
     noise = rng.uniform(0.5 * spread, spread, n)
     mean = np.sqrt(1 - noise**2) * rng.normal(size=n)

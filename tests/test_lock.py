@@ -28,8 +28,8 @@ def test_a_stale_lock_names_its_stages(repository: Repository, capfd: pytest.Cap
     repository.write("params.yaml", "train: {epochs: 11, solver: adam}\n")
     repository.commit()
     assert lock.main([]) == 1
-    said = "dvc.lock is stale: `dvc repro` would run evaluate. Run it and commit dvc.lock and data/.\n"
-    assert capfd.readouterr().out == said
+    expected = "dvc.lock is stale: `dvc repro` would run evaluate. Run it and commit dvc.lock and data/.\n"
+    assert capfd.readouterr().out == expected
     assert repository.git("status", "--porcelain") == ""  # nothing ran
 
 
@@ -82,12 +82,12 @@ def test_a_picture_that_is_not_the_figure_of_its_name_is_not_good(repository: Re
 def test_a_pipeline_that_cannot_run_is_an_error(repository: Repository) -> None:
     (repository.folder / "picture").unlink()
     with pytest.raises(InputError, match="`dvc repro` failed"):
-        lock.main([])  # that a file is not there says nothing about the lock
+        lock.main([])  # that a file is not there is no finding about the lock
 
 
 def test_why_dvc_failed_is_one_line() -> None:
     assert reason("WARNING: old\nERROR: './dvc.yaml' is invalid.\n\nwhile parsing") == "'./dvc.yaml' is invalid."
-    assert reason("") == "it does not say why"
+    assert reason("") == "it gives no reason"
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])

@@ -85,7 +85,7 @@ def test_each_observer_alone(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "keys", "said"),
+    ("options", "keys", "message"),
     [
         ([], {"study": "/tmp/elsewhere"}, "is not below"),
         ([], {"response": "choise"}, "the nearest is choice"),
@@ -98,13 +98,13 @@ def test_each_observer_alone(project: Project) -> None:
     ],
 )
 def test_a_refusal_is_one_line_and_leaves_nothing(
-    options: list[str], keys: dict[str, str], said: str, project: Project
+    options: list[str], keys: dict[str, str], message: str, project: Project
 ) -> None:
     before = sorted(project.folder.rglob("studies/*"))
     refused = make(project, *options, **keys)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: ")
-    assert said in refused.stderr
+    assert message in refused.stderr
     assert refused.stderr.count("\n") == 1
     assert sorted(project.folder.rglob("studies/*")) == before
 

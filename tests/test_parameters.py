@@ -1,4 +1,4 @@
-"""params.yaml: read as DVC reads it, checked whole; whatever stands in it, a stage runs or says one line."""
+"""params.yaml: read as DVC reads it, checked whole; with any values in it a stage runs or reports one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ BOUNDS = {  # as comments write them, at the shipped values
 
 
 def documented(section: str, key: str) -> str:
-    """What the comment beside a key says of its values: all up to the semicolon, without what is in parentheses."""
+    """What the comment beside a key states of its values: all up to the semicolon, without what is in parentheses."""
     text = (ROOT / "params.yaml").read_text().split(f"\n{section}:\n")[1]
     found = re.search(rf"^  {key}: [^#]+ # (.*)$", text, re.MULTILINE)
     assert found, f"{section}.{key} has no comment"

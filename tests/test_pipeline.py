@@ -1,4 +1,4 @@
-"""The pipeline: what runs when, what it depends on, and that its files are the same whoever makes them."""
+"""The pipeline: what runs when, what it depends on, and that its files are the same with and without DVC."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def contents(project: Project, names: list[str]) -> dict[str, bytes]:
 def must_run(project: Project, key: str) -> list[str]:
     """What DVC runs after a change of this key, as its rules are: stages of which a parameter or an input changed.
 
-    Runs them, too, but for drawing figures anew: nothing depends on them.
+    Runs them, too, but for drawing figures again: nothing depends on them.
     """
     before = {stage: contents(project, declared(stage, "deps")) for stage in STAGES}
     ran = []

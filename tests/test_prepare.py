@@ -86,7 +86,7 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
     study.table.loc[3, "contrast"] = np.nan
     study.table.loc[3, "copy"] = 0
     written = study.prepare(held_out=0.25)
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for line in (
         "199 trials, 3 factors: contrast, rule[T.b], rule[T.c]",
         "10 groups: 0, 1, 2",
@@ -99,9 +99,9 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
         "50 trials are held out",
         "% yes",
     ):
-        assert line in said
+        assert line in printed
     assert set(written["left_out"]) == {"copy", "same", "note", "none"}
-    assert written["kept"] == [0, 1, 2]
+    assert written["selected"] == [0, 1, 2]
 
 
 def test_standardised_factors_have_mean_0_and_sd_1_where_they_are_trained_on(study: Study) -> None:
@@ -148,7 +148,7 @@ def test_two_runs_write_the_same_bytes(study: Study) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"),
+    ("keys", "message"),
     [
         ({"missing": "refuse"}, "t.csv, line 6: contrast is missing"),
         ({"where": "choice == 'left'"}, "the response choice holds only 'left'"),
@@ -162,12 +162,12 @@ def test_two_runs_write_the_same_bytes(study: Study) -> None:
     ],
 )
 def test_a_refusal_is_one_line_and_writes_nothing(
-    keys: dict[str, Any], said: str, study: Study, refuses: Callable[[Callable[[], None]], str]
+    keys: dict[str, Any], message: str, study: Study, refuses: Callable[[Callable[[], None]], str]
 ) -> None:
     study.table.loc[4, "contrast"] = np.nan
     with pytest.raises(InputError, match=r".") as error:
         study.prepare(**keys)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not list(Path("data").glob("t*"))
 
@@ -185,7 +185,7 @@ def test_the_design_codes_other_trials_as_the_study_s(study: Study) -> None:
     design = Design.model_validate(written["design"])
     study.table.drop(columns="choice").to_parquet("new.parquet")
     (block,) = design.blocks(design.layout.open(Path("new.parquet")), [])
-    np.testing.assert_array_equal(block.factors[:, written["kept"]], written["train/factors"])
+    np.testing.assert_array_equal(block.factors[:, written["selected"]], written["train/factors"])
 
 
 def test_a_killed_run_leaves_the_trials_and_no_half_outputs(study: Study) -> None:

@@ -17,7 +17,7 @@ from tests.revisions import METRICS, Repository
 def changed(pristine: Repository, tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A second commit, with another parameter, worse metrics and other pictures. Not to be changed."""
     made = pristine.copy(tmp_path_factory.mktemp("changed") / "repository")
-    made.write("params.yaml", "train: {epochs: 3, learning_rate: 0.1}\n")
+    made.write("params.yaml", "train: {epochs: 3, learning_rate: 0.1, solver: adam}\n")
     made.write("source.json", json.dumps({**METRICS, "test": {**METRICS["test"], "loss": 0.7}}))
     for name in ("picture", "docs/recovery.png", "docs/trajectory.png", "docs/map.png"):
         made.write(name, f"second picture {name if 'map' in name else ''}")
@@ -41,7 +41,7 @@ def test_a_change_and_what_it_does_old_beside_new(
     here = changed.copy(tmp_path / "here")
     monkeypatch.chdir(here.folder)
     summary = tmp_path / "summary.md"
-    summary.write_text("what another step said\n")
+    summary.write_text("what another step printed\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     here.write("report/old/stale.png", "of an earlier report")
     before = here.git("status", "--porcelain", "--", ":!report")
@@ -59,10 +59,10 @@ def test_a_change_and_what_it_does_old_beside_new(
         assert files.pop(f"old/{name}") == "first picture"
         assert files.pop(f"new/{name}").startswith("second picture")
     assert files == {}
-    said = lines(summary.read_text())
-    assert said.startswith("what another step said\n# What this change does\n")
-    assert "| map.png | old/map.png | new/map.png |" in said
-    assert "![" not in said
+    printed = lines(summary.read_text())
+    assert printed.startswith("what another step printed\n# What this change does\n")
+    assert "| map.png | old/map.png | new/map.png |" in printed
+    assert "![" not in printed
 
 
 def test_old_figures_that_are_not_at_hand_are_said_to_be(

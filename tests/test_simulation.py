@@ -1,4 +1,4 @@
-"""The simulated trials: the notebook's printed values, the model's statistics, and streams that can be told apart."""
+"""The simulated trials: the notebook's printed values, the model's statistics, and separate streams."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_notebook_streams_give_the_notebooks_trials_bit_for_bit() -> None:
     assert np.array_equal(observer, W)
     assert np.array_equal(ours, factors)
     assert np.array_equal(responses, y)
-    assert np.array_equal(factors.ravel()[: W.size], W.ravel())  # the flaw that independent streams mend
+    assert np.array_equal(factors.ravel()[: W.size], W.ravel())  # the flaw that independent streams do not have
 
 
 @given(st.integers(0, 2**32 - 1), trial_numbers, trial_numbers, dtypes)
@@ -131,7 +131,7 @@ def test_factors_are_standard_normal_and_responses_follow_the_model() -> None:
     assert factors.mean() == pytest.approx(0, abs=5 / np.sqrt(n))
     assert factors.var() == pytest.approx(1, abs=5 * np.sqrt(2 / n))
     p = probability(logits(factors, draw_observer(1, 1, 2, 1.0, notebook=False)))
-    for bin_ in np.array_split(np.argsort(p[:, 0]), 20):  # in every range of p the share of yes is p
+    for bin_ in np.array_split(np.argsort(p[:, 0]), 20):  # in every range of p the fraction of yes is p
         spread = np.sqrt((p[bin_, 0] * (1 - p[bin_, 0])).sum()) / len(bin_)
         assert responses[bin_, 0].mean() == pytest.approx(p[bin_, 0].mean(), abs=5 * spread)
     left = responses - p  # and given the factors, the classes are independent

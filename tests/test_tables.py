@@ -164,7 +164,7 @@ def test_a_missing_value_leaves_out_its_trial_whatever_the_word(word: str, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("text", "keys", "said"),
+    ("text", "keys", "message"),
     [
         ("x,choice\n1,left\n2\n", {}, "line 3: 1 values where the first line names 2 columns"),
         ("x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n", {}, "line 21: x is 'abc', but 18 of its values are"),
@@ -185,9 +185,9 @@ def test_a_missing_value_leaves_out_its_trial_whatever_the_word(word: str, tmp_p
         ("x,o\n1,hit\n1,false alarm\n", {"response": "o"}, "every response was the same"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, keys: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_is_named(text: str, keys: dict[str, Any], message: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(text)
-    assert said in refused(tmp_path / "t.csv", **keys)
+    assert message in refused(tmp_path / "t.csv", **keys)
 
 
 def test_bytes_of_another_encoding_are_read_or_named(tmp_path: Path) -> None:

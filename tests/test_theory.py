@@ -128,8 +128,8 @@ def test_random_cases_up_to_99_percent_of_the_threshold_are_solved_to_a_milliont
     for case in range(300):
         signal, intercept = random_observer(rng)
         # Half of the cases within the hard tenth below 0.99 h, half anywhere down to 1e-4 h.
-        share = rng.uniform(0.9, 0.99) if case % 2 else 0.99 * 10 ** rng.uniform(-4, 0)
-        a = solve(share * existence_threshold(signal, intercept), signal, intercept)
+        fraction = rng.uniform(0.9, 0.99) if case % 2 else 0.99 * 10 ** rng.uniform(-4, 0)
+        a = solve(fraction * existence_threshold(signal, intercept), signal, intercept)
         if case % 3 == 0:
             errors.append(error(a))
     assert max(errors) < 1e-6
@@ -186,9 +186,9 @@ observers = st.tuples(
 def test_weights_come_out_too_large_noisier_than_classical_and_symmetric_in_the_sign_of_the_intercept(
     observer: tuple[float, float, float],
 ) -> None:
-    signal, tilt, share = observer
+    signal, tilt, fraction = observer
     intercept = tilt * float(np.hypot(1.7, signal))
-    kappa = share * existence_threshold(signal, intercept)
+    kappa = fraction * existence_threshold(signal, intercept)
     a, mirrored = solve(kappa, signal, intercept), solve(kappa, signal, -intercept)
     assert a.alpha > 1
     assert _likelihood_ratio_factor(a) > 1
@@ -206,9 +206,9 @@ def test_weights_come_out_too_large_noisier_than_classical_and_symmetric_in_the_
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(observers)
 def test_the_observer_is_found_back_from_its_fit(observer: tuple[float, float, float]) -> None:
-    signal, tilt, share = max(observer[0], 0.1), *observer[1:]
+    signal, tilt, fraction = max(observer[0], 0.1), *observer[1:]
     intercept = tilt * float(np.hypot(1.7, signal)) / 2
-    a = solve(share * existence_threshold(signal, intercept), signal, intercept)
+    a = solve(fraction * existence_threshold(signal, intercept), signal, intercept)
     back = signal_from_fit(a.kappa, a.eta**2, a.b)
     assert (back.signal, back.intercept) == pytest.approx((signal, intercept), rel=1e-5, abs=1e-6)
     assert (back.alpha, back.s, back.lambda_) == pytest.approx((a.alpha, a.s, a.lambda_), rel=1e-6)
@@ -270,7 +270,7 @@ def test_alpha_diverges_at_the_threshold_and_nothing_is_returned_beyond() -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "said"),
+    ("arguments", "options", "message"),
     [
         ((0.0, 1.0), {}, "kappa is 0"),
         ((-0.1, 1.0), {}, "kappa is -0.1"),
@@ -287,9 +287,9 @@ def test_alpha_diverges_at_the_threshold_and_nothing_is_returned_beyond() -> Non
     ],
 )
 def test_outside_the_domain_one_line_says_why(
-    arguments: tuple[float, ...], options: dict[str, float], said: str
+    arguments: tuple[float, ...], options: dict[str, float], message: str
 ) -> None:
-    with pytest.raises(OutsideTheory, match=said) as caught:
+    with pytest.raises(OutsideTheory, match=message) as caught:
         solve(*arguments, **options)
     assert "\n" not in str(caught.value)
 

@@ -1,7 +1,7 @@
 """Is a change good for the metrics? `python -m comparisons.ci.gate [BASE]`, exit status 0 if so.
 
 Holds the workspace's data/metrics.json, which git tracks, against that of the merge base of BASE with HEAD, by the
-rules in rules.yaml. (`dvc metrics diff` cannot tell: it exits 0 whatever became of a metric, and leaves out null.)
+rules in rules.yaml. (`dvc metrics diff` does not decide: it exits 0 whatever became of a metric, and leaves out null.)
 Exit status 1: a metric is worse than its rule allows, is missing, or is no number. 2: it could not be compared.
 """
 

@@ -1,7 +1,7 @@
 """Fail unless dvc.lock, data/metrics.json and the pictures in docs/ are those of the committed code.
 
-1. No stage is out of date. DVC has no exit status for that: `dvc status` says what is modified, and what is only not on
-   this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
+1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is only not
+   on this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
 2. `dvc repro` gives the lock and the metrics that are committed: after an exact fit, but for what shows the last bits
    of its weights.
 3. The pictures in docs/ that are figures of the pipeline are its figures.

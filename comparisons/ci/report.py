@@ -1,8 +1,8 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
 Writes report/report.md with the figures it shows, old beside new. Where $GITHUB_STEP_SUMMARY names a file the page is
-appended to it, with the figures by name: a summary cannot show files, so CI keeps the folder beside it.
-Exit status 0 once it is written, whatever it says; 2 if the base cannot be compared with.
+appended to it, with the figures by name: a summary cannot show files, so CI stores the folder beside it.
+Exit status 0 once it is written; 2 if the base cannot be compared with.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def figures(drawn: Mapping[str, Mapping[str, bytes | str]], pictures: bool) -> s
     """The figures that changed: pictures, by their paths in the report's folder, or only these paths."""
     if not drawn:
         return "None changed."
-    notes = [] if pictures else ["They are in the folder of this report, which is kept with the run."]
+    notes = [] if pictures else ["They are in the folder of this report, which is stored with the run."]
     if any(sides["old"] == NOT_AT_HAND for sides in drawn.values()):
         notes.append("DVC's cache here lacks the old figures: beside the new ones are those that docs/ has copies of.")
     lines = []
@@ -109,7 +109,7 @@ def write(against: Base) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     write(base_of_arguments("ci.report", __doc__, arguments))
-    print(f"{PAGE} says what changed.")
+    print(f"{PAGE} lists what changed.")
     return 0
 
 

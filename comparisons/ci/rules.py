@@ -32,7 +32,7 @@ class Rule(BaseModel):
     required: bool = False
 
     @model_validator(mode="after")
-    def _says_what_is_good(self) -> Rule:
+    def _has_one_goal(self) -> Rule:
         if (self.better is None) == (self.target is None):
             raise ValueError("must have either better: lower | higher | neither, or target: a number")
         if self.better == "neither" and (self.absolute or self.relative):

@@ -141,7 +141,7 @@ def draw_theory(ax: Axes, metric: str, params: Mapping[str, Value]) -> None:
     """What theory expects of a fit, and from how many trials on there is one."""
     low, high = ax.get_xlim()
     first = expected.threshold(params)
-    ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: theory says that none exists")
+    ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: by theory none exists")
     x = (first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))).tolist()  # close to where it is steep
     values = expected.expected(metric, params, x)
     if values:

@@ -37,7 +37,7 @@ class Row:
 class Line:
     """A metric at one value of the parameter, over experiments that differ in seeds only.
 
-    `series` says in what else the experiments differ; `values` holds a number per seed, None where no estimate exists.
+    `series` names in what else the experiments differ; `values` holds a number per seed, None where no estimate exists.
     """
 
     series: str
@@ -105,7 +105,7 @@ def rows(shown: Sequence[Mapping[str, Any]], sha: str, folder: str = "") -> list
     """
     entry = next((entry for entry in shown if entry["rev"] == sha and entry.get("data")), None)
     if entry is None:
-        raise InputError(f"`dvc exp show` says nothing about commit {sha[:7]}")
+        raise InputError(f"`dvc exp show` lists nothing of commit {sha[:7]}")
 
     def row(name: str, data: Mapping[str, Any]) -> Row:
         params, metrics = ((data.get(kind) or {}).get(folder + file, {}).get("data") for kind, file in FILES.items())
@@ -188,9 +188,9 @@ def to_markdown(found: Sequence[Line], parameter: str) -> str:
     """The table as a person reads it, without empty columns, and without the metric if it is one."""
     rows = [line.cells(parameter) for line in found]
     contents = {key: {row[key] for row in rows} for key in rows[0]}
-    kept = [key for key, values in contents.items() if values - {None, ""} and (key != "metric" or len(values) > 1)]
+    columns = [key for key, values in contents.items() if values - {None, ""} and (key != "metric" or len(values) > 1)]
 
     def shown(value: str | int | float | None) -> str:
         return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    return markdown(kept, [[shown(row[key]) for key in kept] for row in rows], align="right") + "\n"
+    return markdown(columns, [[shown(row[key]) for key in columns] for row in rows], align="right") + "\n"

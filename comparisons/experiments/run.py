@@ -94,7 +94,7 @@ def check_clean() -> None:
 
 
 def perform(experiment: Experiment) -> tuple[int, str]:
-    """Run one: exit status and, unless that is 0, one line that says why, both of the stage that failed.
+    """Run one: exit status and, unless that is 0, one line with the reason, both of the stage that failed.
 
     DVC ends with a status of its own, so a stage leaves its own in the file that $HDLOGIT_OUTCOME names. Where there is
     none, DVC itself failed.
@@ -135,7 +135,7 @@ def wait(*command: str, outcome: Path) -> tuple[int, str]:
     try:
         printed, _ = process.communicate()
     except KeyboardInterrupt:
-        print("stopping; what is done is kept, and the same command goes on from there", file=sys.stderr, flush=True)
+        print("stopping; what is done stays, and the same command goes on from there", file=sys.stderr, flush=True)
         os.killpg(process.pid, signal.SIGINT)
         process.communicate()
         raise

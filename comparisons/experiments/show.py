@@ -30,14 +30,14 @@ METRICS = {  # and their headings
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more where its changes are many; metrics that none has are left out."""
-    kept = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
+    columns = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
     made = Table(box=None)
-    for metric in kept:
+    for metric in columns:
         made.add_column(METRICS[metric], justify="right", no_wrap=True)
     made.add_column("experiment", no_wrap=True)
     made.add_column("changed parameters", overflow="fold")
     for row in rows:
-        values = [row.metrics.get(metric) for metric in kept]
+        values = [row.metrics.get(metric) for metric in columns]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
         keys = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
         changes = [f"{key.rpartition('.')[2]}={written(row.params[key])}" for key in keys]

@@ -20,7 +20,7 @@ RAREST = 1e-5  # and the probability of the rarer response
 
 
 class OutsideTheory(ValueError):  # noqa: N818 - `raise OutsideTheory` reads as the sentence it is
-    """No answer exists, or none within the tested domain; one line says which value and what is allowed."""
+    """No answer exists, or none within the tested domain; the message names the value and what is allowed."""
 
 
 class Frontier(NamedTuple):

@@ -2,8 +2,8 @@
 NeurIPS 2021)
 
 Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. Those two can be had
-from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), tell the observer,
-and with it α and everything that `predictions` says. The equations are those of
+from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), determine the observer,
+and with it α and everything in `predictions`. The equations are those of
 `equations` and no more certain than they.
 """
 

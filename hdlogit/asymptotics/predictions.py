@@ -1,4 +1,4 @@
-"""What the theory says about a fit before anyone measures it, and the best use of its logits.
+"""What the theory predicts of a fit before it is measured, and the best use of its logits.
 
 All cross-entropies are means over trials in nats; all integrals are one-dimensional, over the nodes of
 `hdlogit.asymptotics.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the equations do.
@@ -133,7 +133,7 @@ def best_ridge(kappa: float, signal: float, intercept: float = 0.0) -> float:
     """The ridge strength μ (of (μ/2)‖w‖², mean loss) with the smallest predicted held-out cross-entropy.
 
     Exists at any κ up to 10, also where the maximum-likelihood estimate does not. A normal prior of the
-    weights alone would say κ/γ², and the minimum lies near it: the search goes e⁷ to either side, on log μ,
+    weights alone would give κ/γ², and the minimum lies near it: the search goes e⁷ to either side, on log μ,
     to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
     OutsideTheory as `solve` does.
     """

@@ -157,7 +157,7 @@ def newton(equations: Callable[[Array], Array], start: Array) -> tuple[Array, fl
     """Newton's method with Broyden's updates; a step is at most 1 in every unknown, and halved until it
     improves.
 
-    Returns the best point and max |equations| there: whoever calls decides whether that is small enough.
+    Returns the best point and max |equations| there: the caller decides whether that is small enough.
     """
 
     def bounded(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What one exact fit says of its own coefficients: corrections, intervals, tests."""
+"""Inference from one exact fit: corrections of its coefficients, intervals, tests."""
 
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference

@@ -1,4 +1,4 @@
-"""The psychometric curve along the fitted index, as numbers: what was answered, and what the fit says of it."""
+"""The psychometric curve along the fitted index, as numbers: observed and fitted."""
 
 from dataclasses import dataclass
 

@@ -1,10 +1,10 @@
 """Can these coefficients be trusted? Bias, intervals and tests of an exact fit, corrected from the data.
 
 With many factors per trial the textbook's answer, ŵ ± z √[H⁻¹]_jj, is wrong: weights come out too large by α, and vary
-more than H⁻¹ says. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights), x̃ = (x − x̄, 1):
+more than by H⁻¹. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights), x̃ = (x − x̄, 1):
 
     z_i fitted logit     ψ_i = y_i − σ(z_i)     D_i = σ'(z_i)     w_i = x̃_iᵀH⁻¹x̃_i     h_i = D_i w_i
-    q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: what the fit without trial i says of it
+    q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: by the fit without trial i
     f = mean ψ² / mean D(1 − h)                             1 in the textbook
     s_i² = f q_i                 noise of V_i               a² = Var(V) − mean s_i²,     c² = a² / (a² + mean s_i²)
 
@@ -12,12 +12,12 @@ more than H⁻¹ says. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ 
   2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
 - Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
 - Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Where the
-  psychometric function has asymptotes, `fit_link` tells the length of the true index from the V_i instead; and with few
-  factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage, too,
-  `fit_link` tells the length: the equations do not hold for real factors that separate the responses.
+  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; and with
+  few factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage,
+  too, `fit_link` estimates the length: the equations do not hold for real factors that separate the responses.
 - Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
   γ̂ stretches all weights together, and takes the place of the part of H⁻¹ that does (else it would be counted twice).
-- Bias: β̂0 − x̄·ŵ/α̂, with the larger of f [H⁻¹]_bb/α̂² and what a logistic curve through the V_i says of β̂0.
+- Bias: β̂0 − x̄·ŵ/α̂, with the larger of f [H⁻¹]_bb/α̂² and that of a logistic curve through the V_i.
 
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
@@ -63,7 +63,7 @@ def infer(
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
 ) -> list[ClassInference | str]:
-    """For every class of an exact fit its inference, or one line that says why there is none.
+    """For every class of an exact fit its inference, or one line with the reason why there is none.
 
     factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k) bool;
     coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; rounded ones will do, as a Newton

@@ -53,7 +53,7 @@ def response(theta: Array, mean: Array, noise: Array) -> tuple[Array, Array, Arr
     """P(yes), P(no), (problems, cells), each with all its digits, and the derivative of the first by θ.
 
     theta: (problems, 4); mean, noise: (cells,). The derivative is (4, problems, cells). Fastest where cells of like
-    noise are together.
+    noise are neighbours.
     """
     log_gain, b, guess, lapse = (theta[:, k, None] for k in range(4))  # (problems, 1)
     by_index, spread = np.exp(log_gain) * mean, np.exp(log_gain) * noise  # (problems, cells)
@@ -129,8 +129,8 @@ def objective(theta: Array, cells: Cells, prior: Array) -> tuple[Array, Array, A
 def observed_information(theta: Array, cells: Cells, prior: Array) -> Array:
     """Sum of squares of the scores of the trials, and the curvature of the prior, (4, 4), of the first problem.
 
-    The expected information overstates what trials say of a rate near 0: a response that has nearly no probability
-    would tell much, but has not occurred.
+    The expected information overstates what trials determine of a rate near 0: a response that has nearly no
+    probability would be informative, but has not occurred.
     """
     yes, no, derivative = response(theta[:1], cells.mean, cells.noise)
     # Squares of what is floored must not underflow.

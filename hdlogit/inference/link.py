@@ -6,7 +6,7 @@ An observer who guesses at a rate g and lapses at a rate l says yes with probabi
 
 so Γ is the signal γ (sd of the true logits) and b their mean. A logistic fit presumes g = l = 0. Where that is wrong
 it still finds the direction of β if factors are elliptical (Li & Duan, Annals of Statistics 1989), and nearly so if
-many factors act together; only the length of ŵ is off. The leave-one-out logits V of the fit then tell the link:
+many factors act together; only the length of ŵ is off. The leave-one-out logits V of the fit then determine the link:
 
     ζ | V ~ N(m V, ν²)                                 m = a/(a² + s²),  ν_i² = s_i²/(a² + s²),  V centred
     maximise  Σ log P(y_i | V_i) + 9 log(1 − g) + 9 log(1 − l),     P(y = 1 | V) = E[P(y = 1 | ζ) | V]
@@ -38,7 +38,7 @@ from hdlogit.inference.likelihood import (
 Array = NDArray[np.float64]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
-UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior tells it (whose sd is 0.083)
+UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior determines it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
 TINY = 1e-6  # a statistic that is nothing but rounding
 CLEAR = 20.0  # a statistic that needs no samples
@@ -128,7 +128,7 @@ def logistic_test(
 
     Rates cannot be negative, so the usual χ² with one degree of freedom per free rate is only a bound, taken where it
     is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until
-    enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value says that the responses do not
+    enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
     follow a logistic function of the index: lapses are one reason, another shape or a drifting criterion are others.
     """
     cells = _cells(index, slope, noise, responses).groups()

@@ -88,7 +88,7 @@ def replicate(
     """Compare each group with all others, by maximum likelihood; one result per class.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
-    ones, as of `infer`; progress is told how many groups are done. Raises ValueError for shapes that do not fit
+    ones, as of `infer`; progress is called with how many groups are done. Raises ValueError for shapes that do not fit
     together, and for a single group.
     """
     if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:

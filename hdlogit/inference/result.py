@@ -1,4 +1,4 @@
-"""What inference says of one class."""
+"""The inference of one class."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class LeaveOneOut:
 
 
 class Index(NamedTuple):
-    """The true index ζ (of sd 1) of each trial as the fit without it tells it: ζ | V ~ N(m V, ν²).
+    """The true index ζ (of sd 1) of each trial as the fit without it estimates it: ζ | V ~ N(m V, ν²).
 
     As `fit_link`, `logistic_test` and `psychometric_curve` take it; of the trials of `LeaveOneOut`.
     """

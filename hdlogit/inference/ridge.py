@@ -22,9 +22,9 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
     The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its intercept. They
     are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge. Where that does not exist,
     or nearly not, from a fit with ridge: at first as strong as would suit a signal of 1, then as suits the signal
-    found; and where the first shrinks so much that the signal cannot be told, from a tenth or a hundredth of it. What
-    is returned is best for the root-mean-square signal and the mean size of the intercept over the classes that can
-    be told. Raises OutsideTheory where none can.
+    found; and where the first shrinks so much that the signal cannot be estimated, from a tenth or a hundredth of it.
+    What is returned is best for the root-mean-square signal and the mean size of the intercept over the classes where
+    it can be estimated. Raises OutsideTheory where it can in none.
     """
     kappa, variance = factors.shape[1] / len(factors), mean_variance(factors)
     varied = responses.any(axis=0) & ~responses.all(axis=0)

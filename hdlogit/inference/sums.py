@@ -31,7 +31,7 @@ DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in 
 
 
 class Refused(ValueError):  # noqa: N818  # a finding about the data rather than an error
-    """These data, or this class, allow no inference; one line says why."""
+    """These data, or this class, allow no inference; the message is one line with the reason."""
 
 
 @dataclass(frozen=True)
@@ -207,4 +207,4 @@ def check_independence(correlation: Array, n_trials: int) -> None:
     what = f"factor {others[0]}" if len(others) == 1 else f"factors {', '.join(map(str, others[:5]))}"
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     exactly = "repeats" if len(others) == 1 else "is a linear combination of"
-    raise Refused(f"factor {j} {exactly} {what}{more}: these data do not tell them apart, leave one out")
+    raise Refused(f"factor {j} {exactly} {what}{more}: these data cannot distinguish them, leave one out")

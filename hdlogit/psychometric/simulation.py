@@ -1,4 +1,4 @@
-"""The true observer and its trials, from random streams that can be told apart.
+"""The true observer and its trials, from separate random streams.
 
 Independent streams (the default): every draw comes from `SeedSequence(seed, spawn_key=(what, chunk, ...))`, where
 `what` is OBSERVER, TRAIN or TEST and `chunk` counts blocks of CHUNK trials. So the trials do not depend on how many
@@ -6,7 +6,7 @@ threads draw them, the first n of more trials are the n, and the number of held-
 alone.
 
 Notebook streams: a Mersenne twister, seeded for the observer and *re-seeded with the same seed* for the training
-trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol, kept to reproduce
+trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol, there to reproduce
 its figures. Its held-out trials come from an independent stream.
 """
 

@@ -225,10 +225,10 @@ def read_parameters(path: Path = FILE) -> Parameters:
 
 
 def read_simulation(path: Path = FILE) -> Simulation:
-    """Likewise, where the trials must be simulated ones."""
+    """The same, where the trials must be simulated ones."""
     return validate(Simulation, read_yaml(path), str(path))
 
 
 def read_study(path: Path = FILE) -> Study:
-    """Likewise, where the trials must be a person's own."""
+    """The same, where the trials must be a person's own."""
     return validate(Study, read_yaml(path), str(path))

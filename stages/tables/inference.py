@@ -1,4 +1,4 @@
-"""How far an exact fit can be trusted: from the data alone, and beside it what the truth says.
+"""How far an exact fit can be trusted: from the data alone, and compared with the truth where it is known.
 
 The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data), with
 their sources and what of them is proven; here they are put beside one another.
@@ -46,10 +46,10 @@ def refined(fit: Fit, results: Results) -> Fit:
 
 
 def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str, Floats], p: Evaluate) -> Findings:
-    """All that an exact fit allows to say of its coefficients, with a notice for each class that allows nothing.
+    """What inference finds of an exact fit's coefficients, with a notice for each class that has none.
 
     results: of `infer_classes`; fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in
-    `corrected` are arrays of that shape, to be filled. A class that allows nothing keeps its fitted logits there.
+    `corrected` are arrays of that shape, to be filled. A class without inference has its fitted logits there.
     """
     classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
     notices = [f"inference is left out: {result}" for result in results if isinstance(result, str)]
@@ -209,7 +209,7 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
 
 
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Any]:
-    """Per class: where it is on the map, from the data alone (`theory_metrics` says what the columns are).
+    """Per class: where it is on the map, from the data alone (columns as in `theory_metrics`).
 
     logistic_p: of the test that the psychometric function is a logistic one, without guesses and lapses.
     """

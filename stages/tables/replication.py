@@ -22,7 +22,7 @@ def replicated(
     """Each group alone against the others pooled, by maximum likelihood.
 
     groups: (n_trials,), indices of the description's labels; rates: guess and lapse rate of each class of the fit;
-    progress is told how many comparisons are done, of as many as there are groups, for each pair of rates.
+    progress is called with how many comparisons are done, of as many as there are groups, for each pair of rates.
     """
     assert fit.description is not None
     n_groups = len(np.unique(groups))

@@ -98,5 +98,5 @@ def evidence(fit: Fit) -> Findings:
         for name, factors in zip(fit.classes, reported.separating or [], strict=False)
         if factors
     }
-    told = without_estimate({str(name): reason for name, reason in missing}, separating)
-    return Findings({"fit": metrics}, {}, [f"class {name} is left out: {reason}" for name, reason in missing], told)
+    answer = without_estimate({str(name): reason for name, reason in missing}, separating)
+    return Findings({"fit": metrics}, {}, [f"class {name} is left out: {reason}" for name, reason in missing], answer)

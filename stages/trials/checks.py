@@ -56,14 +56,14 @@ def undetermined(found: Moments, names: list[str]) -> dict[int, str]:
     matrix = found.correlations[np.ix_(varying, varying)]
     if np.linalg.eigvalsh(matrix)[0] > TOLERANCE:
         return reasons
-    left, kept = matrix.copy(), list[int]()  # what is left of each factor given the earlier ones that are kept
+    left, selected = matrix.copy(), list[int]()  # what is left of each factor given the earlier ones that are selected
     for j in range(len(varying)):
         if left[j, j] > TOLERANCE:
-            kept.append(j)
+            selected.append(j)
             left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
             continue
-        slopes = np.linalg.solve(matrix[np.ix_(kept, kept)], matrix[kept, j])
-        sources = [varying[kept[i]] for i in np.flatnonzero(np.abs(slopes) > 1e-6)]
+        slopes = np.linalg.solve(matrix[np.ix_(selected, selected)], matrix[selected, j])
+        sources = [varying[selected[i]] for i in np.flatnonzero(np.abs(slopes) > 1e-6)]
         reasons[varying[j]] = _because(found, varying[j], sources, names)
     return dict(sorted(reasons.items()))
 

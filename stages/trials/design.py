@@ -31,7 +31,7 @@ class Layout(BaseModel):
     position: str | None
     value: str | None
     intervals: str | list[str] | None
-    signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which tell the signal
+    signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
     def open(self, path: Path) -> Table:
         """The file as a table of one row per trial."""
@@ -107,7 +107,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Found:
-    """A study's trials, and what their file told."""
+    """A study's trials, and what was found in their file."""
 
     table: Table
     design: Design

@@ -54,7 +54,7 @@ def pivot(table: Table, trial: str, position: str, value: str, interval: str | N
     """A long file, a row per value: one row per trial, and a factor `value[position]` for each position.
 
     With `interval`, a column of two different values, the factor is the second interval's value minus the first's. Any
-    other column that is constant in each trial is kept; one that differs between a trial's intervals (which of them was
+    other column that is constant in each trial stays; one that differs between a trial's intervals (which of them was
     chosen) has its value in the second. Raises InputError for trials that lack a value or have it twice.
     """
     keys = [trial, position, value, *([interval] if interval else [])]
@@ -87,7 +87,7 @@ def pivot(table: Table, trial: str, position: str, value: str, interval: str | N
 
 
 def with_signal(table: Table, column: str, levels: list[str]) -> Table:
-    """With a column `signal`, 1 or 0, that outcomes (hit, miss, false alarm, correct rejection) tell."""
+    """With a column `signal`, 1 or 0, that outcomes (hit, miss, false alarm, correct rejection) determine."""
     if "signal" in table.columns:
         return table
     present = pa.array([level for level in levels if OUTCOMES[outcome(level)][0]])

@@ -133,7 +133,7 @@ def _of(value: str | pa.Scalar, batch: pa.RecordBatch) -> pa.Array | pa.Scalar:
 
 
 def _alike(a: pa.Array | pa.Scalar, b: pa.Array | pa.Scalar) -> tuple[pa.Array | pa.Scalar, pa.Array | pa.Scalar]:
-    """Both as numbers if one of them is a number, as truth values likewise, else as text."""
+    """Both as numbers if one of them is a number, as truth values by the same rule, else as text."""
     kinds = [value.type for value in (a, b)]
     if any(pa.types.is_boolean(kind) for kind in kinds):
         return _truth(a), _truth(b)
