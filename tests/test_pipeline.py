@@ -154,17 +154,14 @@ def test_dvc_and_another_process_make_the_same_files(finished: Project, results:
     assert sorted(name for name in names if contents(finished, [name])) == sorted(names)
 
 
-def test_dvc_runs_only_what_a_change_touches_and_nothing_when_it_is_taken_back(copy: Project, tmp_path: Path) -> None:
-    params, lock = copy.params.read_text(), (copy.folder / "dvc.lock").read_text()
+def test_dvc_runs_only_what_an_edit_touches_and_nothing_when_it_is_taken_back(copy: Project, tmp_path: Path) -> None:
+    lock = (copy.folder / "dvc.lock").read_text()
     theory = copy.folder / "hdlogit" / "asymptotics" / "theory.py"
     code = theory.read_text()
 
     theory.write_text(code + "\n# an edit\n")
     assert copy.repro() == ["ridge", "evaluate"]  # neither simulates nor trains, and what is drawn stays the same
-    copy.set(simulate={"n_test_trials": 201})
-    assert copy.repro() == ["simulate", "evaluate", "plot"]
 
-    copy.params.write_text(params)
     theory.write_text(code)
     moved = Project(copy.folder.rename(tmp_path / "moved"))  # its paths are relative, its cache goes with it
     assert moved.repro() == []
