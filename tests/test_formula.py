@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stages.errors import InputError
 from stages.trials import formula
 from stages.trials.design import Design, learn
-from tests.test_tables import asked, coded, one_line, refused
+from tests.coding import asked, coded, one_line, refused
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import yaml
 from scipy.special import expit
 
 from stages import predict
+from tests.coding import DEFAULTS
 from tests.conftest import run_here
 from tests.test_prepare import OTHERS
-from tests.test_tables import DEFAULTS
 
 Refuses = Callable[..., str]
 Predict = Callable[..., pd.DataFrame]

@@ -20,8 +20,8 @@ import yaml
 from stages import prepare
 from stages.errors import InputError
 from stages.trials.design import Design
+from tests.coding import DEFAULTS
 from tests.conftest import ROOT
-from tests.test_tables import DEFAULTS
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 OTHERS = {"train": SHIPPED["train"], "evaluate": SHIPPED["evaluate"], "plot": {**SHIPPED["plot"], "class_index": 0}}

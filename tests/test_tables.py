@@ -17,66 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.errors import InputError
-from stages.parameters import Prepare
-from stages.trials import where
-from stages.trials.checks import hold_out, moments, repeats, undetermined
-from stages.trials.design import learn, usable
-from stages.trials.files import open_table
-
-DEFAULTS: dict[str, Any] = {
-    "trials": "t.csv",
-    "response": "choice=right",
-    "missing": "drop",
-    "standardise": False,
-    "held_out": 0.0,
-    "held_out_by": "trial",
-    "seed": 1973,
-    **dict.fromkeys(("formula", "group", "where", "trial", "position", "value", "intervals")),
-}
-
-
-def asked(**keys: Any) -> Prepare:
-    return Prepare.model_validate(DEFAULTS | keys)
-
-
-def coded(path: Path, **keys: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names, factors and responses of the usable trials."""
-    found = learn(asked(**keys), path)
-    factors, responses = [], []
-    for block in found.design.blocks(found.table, found.also):
-        rows, _ = usable(found, block.missing, block.also)
-        factors.append(block.factors[rows])
-        responses.append(np.column_stack([r.code(block.also) == 1 for r in found.design.responses])[rows])
-    return found.design.names, np.concatenate(factors), np.concatenate(responses)
-
-
-def refused(path: Path, **keys: Any) -> str:
-    with pytest.raises(InputError) as error:
-        coded(path, **keys)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
-
-def one_line(call: Callable[[], object]) -> bool:
-    """Whether a call ends well or is refused in one printable line."""
-    try:
-        call()
-    except InputError as error:
-        return str(error).isprintable()
-    return True
-
-
-def frame(n: int = 40) -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    return pd.DataFrame(
-        {
-            "contrast": rng.normal(size=n).round(3),
-            "rule": rng.choice(["a", "b", "c"], n),
-            "choice": rng.choice(["left", "right"], n),
-        }
-    )
+from stages.trials.design import learn
+from tests.coding import asked, coded, frame, one_line, refused
 
 
 def r_write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -255,47 +197,6 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     assert "row 73: trial" in refused(tmp_path / "twice.parquet", response="chosen", **keys)
 
 
-@pytest.mark.parametrize(
-    ("condition", "expected"),
-    [
-        ("x > 1 and rule == 'a'", lambda t: (t.x > 1) & (t.rule == "a")),
-        ("not (x > 1) or rule in ('b', 'c')", lambda t: (t.x <= 1) | t.rule.isin(["b", "c"])),
-        ("0 < x <= 2", lambda t: (t.x > 0) & (t.x <= 2)),
-        ("rule != 'a' and x != -1", lambda t: t.rule.notna() & (t.rule != "a") & t.x.notna() & (t.x != -1)),
-        ("`a name` == True", lambda t: t["a name"]),
-        ("x not in [1, 2]", lambda t: t.x.notna() & ~t.x.isin([1, 2])),
-    ],
-)
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str, tmp_path: Path) -> None:
-    table = pd.DataFrame(
-        {
-            "x": [1.0, 2, 3, np.nan, -1, 0],
-            "rule": ["a", "b", None, "a", "c", "a"],
-            "a name": [True, False, True, True, False, True],
-        }
-    )
-    path = tmp_path / f"t.{ending}"
-    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
-    take = where.parse(condition)
-    taken = np.concatenate([take(batch) for batch in open_table(path).batches(take.columns)])
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(taken, expected(table).to_numpy(bool))
-
-
-@pytest.mark.parametrize(
-    "text", ["__import__('os')", "x", "x == y.z", "x +", "(lambda: 1)() == 1", "x == [1]", "f'{x}' == 1", "x is 1", ""]
-)
-def test_where_is_no_code(text: str) -> None:
-    with pytest.raises(InputError, match="where = "):
-        where.parse(text)
-
-
-@given(st.text(max_size=30))
-def test_any_condition_is_read_or_refused_in_one_line(text: str) -> None:
-    assert one_line(lambda: where.parse(text))
-
-
 cell = st.text("0123456789.,-eE abNA\"'\n\r;\tée\0", max_size=6) | st.sampled_from(["1", "0.5", "left", "NA", ""])
 
 
@@ -342,40 +243,6 @@ def test_a_damaged_file_gives_arrays_or_one_line(ending: str, tmp_path: Path) ->
         damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
         assert one_line(lambda: coded(path))
-
-
-def test_factors_that_determine_no_weight_are_named() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal([0, 1e6, 0], size=(200, 3))
-    factors = np.column_stack([x, np.full(200, 7.0), x[:, 1], x[:, 0] + 2 * x[:, 2], rng.normal(size=200)])
-    found = undetermined(moments(np.array_split(factors, 7), 7), list("abcdefg"))
-    assert found == {
-        3: "it is 7 in every trial",
-        4: "it equals b in every trial",
-        5: "it follows from a, c (a linear combination)",
-    }
-    np.testing.assert_allclose(moments([factors], 7).mean, factors.mean(axis=0))
-    np.testing.assert_allclose(moments(np.array_split(factors, 7), 7).sd, factors.std(axis=0), rtol=1e-9)
-
-
-@given(
-    hashes=st.lists(st.integers(0, 60), min_size=1, max_size=60),
-    fraction=st.floats(0, 0.9),
-    by=st.sampled_from(["trial", "group", "last"]),
-    seed=st.integers(0, 9),
-)
-def test_what_is_held_out_is_whole(hashes: list[int], fraction: float, by: str, seed: int) -> None:
-    groups = np.arange(len(hashes)) // 4
-    same, n_repeated = repeats(np.array(hashes))
-    assert n_repeated == len(hashes) - len(set(hashes))
-    test = hold_out(fraction, by, same, groups, seed)
-    np.testing.assert_array_equal(test, hold_out(fraction, by, same, groups, seed))
-    units = groups if by == "group" else same
-    assert not set(units[test]) & set(units[~test])
-    if by == "last" and n_repeated == 0:
-        np.testing.assert_array_equal(np.flatnonzero(test), np.arange(len(hashes))[len(hashes) - test.sum() :])
-    if n_repeated == 0 and by != "group":
-        assert test.sum() == round(fraction * len(hashes))
 
 
 def test_a_parquet_file_that_was_cut_into_row_groups_is_one_table(tmp_path: Path) -> None:

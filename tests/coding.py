@@ -1,0 +1,69 @@
+"""What a file of trials gives: its arrays, or one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.errors import InputError
+from stages.parameters import Prepare
+from stages.trials.design import learn, usable
+
+DEFAULTS: dict[str, Any] = {
+    "trials": "t.csv",
+    "response": "choice=right",
+    "missing": "drop",
+    "standardise": False,
+    "held_out": 0.0,
+    "held_out_by": "trial",
+    "seed": 1973,
+    **dict.fromkeys(("formula", "group", "where", "trial", "position", "value", "intervals")),
+}
+
+
+def asked(**keys: Any) -> Prepare:
+    return Prepare.model_validate(DEFAULTS | keys)
+
+
+def coded(path: Path, **keys: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names, factors and responses of the usable trials."""
+    found = learn(asked(**keys), path)
+    factors, responses = [], []
+    for block in found.design.blocks(found.table, found.also):
+        rows, _ = usable(found, block.missing, block.also)
+        factors.append(block.factors[rows])
+        responses.append(np.column_stack([r.code(block.also) == 1 for r in found.design.responses])[rows])
+    return found.design.names, np.concatenate(factors), np.concatenate(responses)
+
+
+def refused(path: Path, **keys: Any) -> str:
+    with pytest.raises(InputError) as error:
+        coded(path, **keys)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def one_line(call: Callable[[], object]) -> bool:
+    """Whether a call ends well or is refused in one printable line."""
+    try:
+        call()
+    except InputError as error:
+        return str(error).isprintable()
+    return True
+
+
+def frame(n: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    return pd.DataFrame(
+        {
+            "contrast": rng.normal(size=n).round(3),
+            "rule": rng.choice(["a", "b", "c"], n),
+            "choice": rng.choice(["left", "right"], n),
+        }
+    )

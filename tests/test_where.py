@@ -1,0 +1,58 @@
+"""Conditions that choose rows of a file of trials: as pandas would choose, and no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.errors import InputError
+from stages.trials import where
+from stages.trials.files import open_table
+from tests.coding import one_line
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("x > 1 and rule == 'a'", lambda t: (t.x > 1) & (t.rule == "a")),
+        ("not (x > 1) or rule in ('b', 'c')", lambda t: (t.x <= 1) | t.rule.isin(["b", "c"])),
+        ("0 < x <= 2", lambda t: (t.x > 0) & (t.x <= 2)),
+        ("rule != 'a' and x != -1", lambda t: t.rule.notna() & (t.rule != "a") & t.x.notna() & (t.x != -1)),
+        ("`a name` == True", lambda t: t["a name"]),
+        ("x not in [1, 2]", lambda t: t.x.notna() & ~t.x.isin([1, 2])),
+    ],
+)
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str, tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {
+            "x": [1.0, 2, 3, np.nan, -1, 0],
+            "rule": ["a", "b", None, "a", "c", "a"],
+            "a name": [True, False, True, True, False, True],
+        }
+    )
+    path = tmp_path / f"t.{ending}"
+    table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
+    take = where.parse(condition)
+    taken = np.concatenate([take(batch) for batch in open_table(path).batches(take.columns)])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(taken, expected(table).to_numpy(bool))
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "x", "x == y.z", "x +", "(lambda: 1)() == 1", "x == [1]", "f'{x}' == 1", "x is 1", ""]
+)
+def test_where_is_no_code(text: str) -> None:
+    with pytest.raises(InputError, match="where = "):
+        where.parse(text)
+
+
+@given(st.text(max_size=30))
+def test_any_condition_is_read_or_refused_in_one_line(text: str) -> None:
+    assert one_line(lambda: where.parse(text))
