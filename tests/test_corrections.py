@@ -42,7 +42,7 @@ def test_with_ridge_corrected_intervals_cover(factor: float) -> None:
     assert 0.93 <= covered(classes, observer)[:-1].mean() <= 0.975
     corrected = np.stack([c.corrected for c in classes], axis=1)
     assert pooled_slope(corrected[:-1], observer[:-1]) == pytest.approx(1.0, abs=0.08)
-    assert all(c.exists for c in classes)
+    assert all(c.certificate < 0.5 for c in classes)
 
 
 def test_with_shrinkage_separated_responses_have_covering_intervals() -> None:

@@ -135,13 +135,6 @@ def test_rates_and_slope_are_recovered_and_errors_are_honest() -> None:
     assert z.std(axis=0) == pytest.approx(np.ones(4), abs=0.35)
 
 
-def test_intervals_of_the_link_stay_where_its_parameters_may_be() -> None:
-    link = Link(2.0, 0.5, 0.01, 0.05, np.diag([0.04, 0.01, 1e-4, 1e-4]), 0.0)
-    low, high = link.interval()
-    assert low == pytest.approx([2 * np.exp(-1.96 * 0.2), 0.5 - 0.196, 0.0, 0.05 - 0.0196], abs=1e-3)
-    assert high == pytest.approx([2 * np.exp(1.96 * 0.2), 0.5 + 0.196, 0.0296, 0.0696], abs=1e-3)
-
-
 def test_a_guess_rate_of_a_half_is_that_of_two_alternatives() -> None:
     trials = draw(3, 5000, 4.0, 0.0, 0.5, 0.03)
     link = fit_link(*trials[:4], guess_rate=0.5)
@@ -261,7 +254,7 @@ def test_the_curve_runs_through_the_binned_responses() -> None:
     trials = draw(5, 20_000, 3.0, 0.3, 0.05, 0.1)
     link = fit_link(*trials[:4])
     logistic = fit_link(*trials[:4], guess_rate=0.0, lapse_rate=0.0)
-    curve = psychometric_curve(*trials[:4], link, logistic, n_bins=20)
+    curve = psychometric_curve(*trials[:4], link, logistic)
     assert curve.trials.sum() == 20_000
     fitted = np.interp(curve.index, curve.grid, curve.fitted)
     assert np.mean((curve.low <= fitted) & (fitted <= curve.high)) >= 0.8

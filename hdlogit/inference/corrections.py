@@ -122,7 +122,11 @@ def _known_length(noise: Array, weights: Array, fraction: float, variance: float
 
 
 def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
-    """(Newton decrement) · max √w_i; where only some trials were left out, with a bound of it."""
+    """(Newton decrement) · max √w_i; where only some trials were left out, with a bound of it.
+
+    Below 1 it proves that these data have a finite estimate, as |σ''| ≤ σ'. Where the responses are separable it tends
+    to exactly 1, so 1/2 is asked for. A theorem about the data at hand, not about their distribution.
+    """
     if setting.ridge or setting.shrinkage:
         return 0.0
     everyone = len(left.leverage) == setting.units.n_trials

@@ -12,6 +12,7 @@ from hdlogit.scores.calibration import wilson
 
 Array = NDArray[np.float64]
 
+BINS = 20
 POINTS = 200  # of the smooth curves
 
 
@@ -27,7 +28,7 @@ class Curve:
     index: Array  # mean expected logit
     trials: Array
     observed: Array  # fraction of yes
-    low: NDArray[np.floating]  # its Wilson interval
+    low: NDArray[np.floating]  # its Wilson interval, 95 %
     high: NDArray[np.floating]
     grid: Array  # expected logit
     fitted: Array  # by the link with its guess and lapse rates
@@ -42,16 +43,14 @@ def psychometric_curve(
     responses: ArrayLike,
     link: Link,
     logistic: Link,
-    n_bins: int = 20,
-    level: float = 0.95,
 ) -> Curve:
     """The curve of one class. index, slope, noise, responses: as of `fit_link`; logistic: its fit with rates of 0."""
     v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
     mean, sd = slope * v, float(np.sqrt(np.mean(np.square(noise))))
-    bins = np.array_split(np.argsort(mean), min(n_bins, len(mean)))
+    bins = np.array_split(np.argsort(mean), min(BINS, len(mean)))
     rows = [(mean[k].mean(), len(k), y[k].mean()) for k in bins]
     centre, trials, observed = np.array(rows).T
-    low, high = wilson(observed, trials, level)
+    low, high = wilson(observed, trials)
     grid = np.linspace(mean.min(), mean.max(), POINTS)
     fitted, flat = (response(each.parameters[None], grid, np.full(POINTS, sd))[0][0] for each in (link, logistic))
     logit, g, lapse = link.gain * grid + link.intercept, link.guess_rate, link.lapse_rate

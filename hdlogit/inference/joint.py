@@ -47,7 +47,6 @@ class JointFit:
     guess_rate: float
     lapse_rate: float
     covariance: Array
-    log_likelihood: float  # nats, summed over trials, without the priors
     direction_p_value: float  # that these weights have the direction of the plain fit's
 
     @property
@@ -111,7 +110,6 @@ def fit_joint(
         guess_rate=float(answer[-2]),
         lapse_rate=float(answer[-1]),
         covariance=back @ covariance @ back.T,
-        log_likelihood=end.value - problem.log_prior(theta),
         direction_p_value=_direction_p_value(problem, plain, theta, covariance) if p > 1 else 1.0,
     )
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtrc, ndtri
+from scipy.special import chdtrc
 
 from hdlogit.inference.likelihood import (
     GAIN,
@@ -61,19 +61,13 @@ class Link:
     @property
     def parameters(self) -> Array:
         """(log Γ, b, g, l)."""
-        return np.array([np.log(self.gain), self.intercept, self.guess_rate, self.lapse_rate])
+        with np.errstate(divide="ignore"):  # −inf where no signal was found
+            return np.array([np.log(self.gain), self.intercept, self.guess_rate, self.lapse_rate])
 
     @property
     def errors(self) -> Array:
         """Standard errors of (log Γ, b, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
-
-    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """(low, high), each (4,) of (Γ, b, g, l): that of Γ from its logarithm, those of rates from 0 on."""
-        half = ndtri(0.5 + level / 2) * self.errors
-        low, high = self.parameters - half, self.parameters + half
-        low[GAIN], high[GAIN] = np.exp(low[GAIN]), np.exp(high[GAIN])
-        return np.maximum(low, [0.0, -np.inf, 0.0, 0.0]), high
 
 
 @dataclass(frozen=True)

@@ -47,34 +47,6 @@ class GroupReplication:
     reason: str | None  # why there is no estimate
 
 
-@dataclass(frozen=True)
-class Replication:
-    """One class."""
-
-    groups: list[GroupReplication]
-
-    @property
-    def found(self) -> list[GroupReplication]:
-        """Those that have an estimate."""
-        return [group for group in self.groups if group.reason is None]
-
-    @property
-    def plain(self) -> Slope | None:
-        """Mean over the groups, with the standard error that their scatter gives; None of fewer than two."""
-        return _mean([group.plain for group in self.found if group.plain])
-
-    @property
-    def corrected(self) -> Slope | None:
-        """The same of the corrected weights."""
-        return _mean([group.corrected for group in self.found if group.corrected])
-
-    @property
-    def coverage(self) -> float | None:
-        """Mean of the groups' `covered`."""
-        covered = [group.covered for group in self.found if group.covered is not None]
-        return float(np.mean(covered)) if covered else None
-
-
 def replicate(
     factors: NDArray[np.floating],
     responses: NDArray[np.bool_],
@@ -84,8 +56,8 @@ def replicate(
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
     progress: Callable[[int], object] = lambda done: None,
-) -> list[Replication]:
-    """Compare each group with all others, by maximum likelihood; one result per class.
+) -> list[list[GroupReplication]]:
+    """Compare each group with all others, by maximum likelihood; per class, a result for each group.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
     ones, as of `infer`; progress is called with how many groups are done. Raises ValueError for shapes that do not fit
@@ -109,7 +81,7 @@ def replicate(
         for k, pair in enumerate(zip(one, others, strict=True)):
             results[k].append(_compare(number, n, pair, scale, z))
         progress(done)
-    return [Replication(found) for found in results]
+    return results
 
 
 def _infer(
@@ -158,10 +130,3 @@ def _slope(one: Array, others: Array, noise: Array, others_noise: Array) -> Slop
     value = float(one @ others) / size
     variance = (others @ noise @ others + (one - value * others) @ others_noise @ (one - value * others)) / size**2
     return Slope(value, float(np.sqrt(variance)))
-
-
-def _mean(slopes: list[Slope]) -> Slope | None:
-    if len(slopes) < 2:
-        return None
-    values = np.array([slope.value for slope in slopes])
-    return Slope(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))

@@ -86,16 +86,6 @@ class ClassInference:
         return self.joint.lapse_rate if self.joint else self.link.lapse_rate
 
     @property
-    def exists(self) -> bool:
-        """Whether the certificate proves that these data have a finite estimate.
-
-        (Newton decrement) · max_i √(x̃_iᵀH⁻¹x̃_i) < 1 suffices, as |σ''| ≤ σ'; the product tends to exactly 1
-        where the responses are separable, hence 1/2. A theorem about the data at hand, not about their
-        distribution.
-        """
-        return self.certificate < 0.5
-
-    @property
     def null_error(self) -> Array:
         """(n_factors,) sd of the fitted weight of a factor that has no effect."""
         return np.sqrt(np.diag(self.noise)[:-1])

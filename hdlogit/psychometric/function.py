@@ -48,38 +48,23 @@ def log_odds(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> 
     return surprisal(-logits, lapse_rate, guess_rate) - surprisal(logits, guess_rate, lapse_rate)
 
 
-def cross_entropy(
-    logits: Floats, responses: NDArray[np.bool_], guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0
-) -> Floats:
-    """-log P(response) in nats, element-wise. Logits and responses of one shape only."""
+def cross_entropy(logits: Floats, responses: NDArray[np.bool_]) -> Floats:
+    """-log P(response) in nats, element-wise, without rates. Logits and responses of one shape only."""
     if logits.shape != responses.shape:
         raise ValueError(f"logits {logits.shape} and responses {responses.shape} must have one shape")
-    sign = np.where(responses, logits, -logits)
-    if np.ndim(guess_rate) == np.ndim(lapse_rate) == 0 and guess_rate == lapse_rate:
-        return surprisal(sign, guess_rate, lapse_rate)
-    near, far = np.where(responses, guess_rate, lapse_rate), np.where(responses, lapse_rate, guess_rate)
-    return surprisal(sign, near, far)
+    return surprisal(np.where(responses, logits, -logits))
 
 
-def divergence(
-    true_logits: Floats,
-    logits: Floats,
-    *,
-    true_guess_rate: Rate = 0.0,
-    true_lapse_rate: Rate = 0.0,
-    guess_rate: Rate = 0.0,
-    lapse_rate: Rate = 0.0,
-) -> Floats:
+def divergence(true_logits: Floats, logits: Floats) -> Floats:
     """Kullback-Leibler divergence true || fitted in nats, element-wise: the cross-entropy in excess of the truth's.
 
-    p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q)), all four logarithms from logits.
+    p (log p - log q) + (1 - p) (log(1 - p) - log(1 - q)), all four logarithms from logits, which may be `log_odds`.
     """
     if true_logits.shape != logits.shape:
         raise ValueError(f"true logits {true_logits.shape} and logits {logits.shape} must have one shape")
 
-    def term(sign: int, true_near: Rate, true_far: Rate, near: Rate, far: Rate) -> Floats:
-        excess = surprisal(sign * logits, near, far) - surprisal(sign * true_logits, true_near, true_far)
-        return np.asarray(probability(sign * true_logits, true_near, true_far) * excess)
+    def term(sign: int) -> Floats:
+        excess = surprisal(sign * logits) - surprisal(sign * true_logits)
+        return np.asarray(probability(sign * true_logits) * excess)
 
-    yes = term(1, true_guess_rate, true_lapse_rate, guess_rate, lapse_rate)
-    return yes + term(-1, true_lapse_rate, true_guess_rate, lapse_rate, guess_rate)
+    return term(1) + term(-1)

@@ -224,9 +224,9 @@ def read_parameters(path: Path = FILE) -> Parameters:
     return validate(Study, document, str(path))
 
 
-def read_simulation(path: Path = FILE) -> Simulation:
+def read_simulation() -> Simulation:
     """The same, where the trials must be simulated ones."""
-    return validate(Simulation, read_yaml(path), str(path))
+    return validate(Simulation, read_yaml(FILE), str(FILE))
 
 
 def read_study(path: Path = FILE) -> Study:

@@ -78,10 +78,10 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _separate(names: Sequence[str], most: int = 5) -> str:
+def _separate(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"factor {names[0]} separates"
-    return f"factors {', '.join(names[:most])}{f' and {len(names) - most} more' if len(names) > most else ''} separate"
+    return f"factors {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} separate"
 
 
 def _named(name: str) -> str:

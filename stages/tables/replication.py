@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.inference.replication import GroupReplication, Replication, Slope, replicate
+from hdlogit.inference.replication import GroupReplication, Slope, replicate
 from stages.tables import Findings, Fit, Table
+
+Groups = Sequence[GroupReplication]  # of one class
 
 
 def replicated(
@@ -28,7 +30,7 @@ def replicated(
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         return Findings(notices=["replication is left out: there is one group only"])
-    found: dict[int, Replication] = {}
+    found: dict[int, Groups] = {}
     for before, pair in enumerate(sorted(set(rates))):
         places = [k for k, each in enumerate(rates) if each == pair]
         results = replicate(
@@ -46,7 +48,7 @@ def replicated(
     return Findings({"replication": metrics(classes)}, {"inference/replication.csv": table})
 
 
-def group_table(names: Sequence[str | int], classes: Sequence[Replication], labels: Sequence[str]) -> Table:
+def group_table(names: Sequence[str | int], classes: Sequence[Groups], labels: Sequence[str]) -> Table:
     """One row per class and group; NaN and a reason where a group has no estimate."""
     rows = [
         (
@@ -59,15 +61,15 @@ def group_table(names: Sequence[str | int], classes: Sequence[Replication], labe
             g.reason or "",
         )
         for name, found in zip(names, classes, strict=True)
-        for g in found.groups
+        for g in found
     ]
     keys = ("class", "group", "trials", "plain", "plain_error", "corrected", "corrected_error", "covered", "reason")
     return dict(zip(keys, zip(*rows, strict=True), strict=True))
 
 
-def metrics(classes: Sequence[Replication]) -> dict[str, float | int | None]:
+def metrics(classes: Sequence[Groups]) -> dict[str, float | int | None]:
     """Mean slopes over the groups, each the mean of its classes, with standard errors; null where there are none."""
-    by_group = [[g for g in group if g.reason is None] for group in zip(*(c.groups for c in classes), strict=True)]
+    by_group = [*zip(*classes, strict=True)]
     values: dict[str, float | int | None] = {}
     for name in ("plain", "corrected"):
         slopes = [s for group in by_group if (s := _mean([getattr(g, name) for g in group])) is not None]
@@ -76,15 +78,10 @@ def metrics(classes: Sequence[Replication]) -> dict[str, float | int | None]:
         values[f"{name}_slope_error"] = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if several else None
     covered = [g.covered for group in by_group for g in group if g.covered is not None]
     values["coverage"] = float(np.mean(covered)) if covered else None
-    values["groups_without_estimate"] = sum(_lacks(group) for group in zip(*(c.groups for c in classes), strict=True))
+    values["groups_without_estimate"] = sum(any(g.reason is not None for g in group) for group in by_group)
     return values
 
 
 def _mean(slopes: list[Slope | None]) -> float | None:
     found = [slope.value for slope in slopes if slope is not None]
     return float(np.mean(found)) if found else None
-
-
-def _lacks(group: Sequence[GroupReplication]) -> bool:
-    """Whether a group lacks an estimate of some class."""
-    return any(g.reason is not None for g in group)
