@@ -80,7 +80,7 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
         Row("good", {"simulate.seed": 2}, {"test.accuracy": None, "test.brier": 1}),
         Row("without metrics", {"simulate.seed": 3}, {}),
     ]
-    with pytest.raises(InputError, match="nothing about commit"):
+    with pytest.raises(InputError, match="lists nothing of commit"):
         results.rows(shown, "def")
 
 
