@@ -10,7 +10,7 @@ and for the next gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def descend(
     """
     v, reached, iterations = v.copy(), np.zeros(len(v), dtype=np.bool_), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
-    state.gradient[:] += shift
+    state = replace(state, gradient=state.gradient + shift)
     for turn in range(most + 1):
         done = arrived(state)
         stuck = ~state.step.any(1) if turn else False
@@ -82,7 +82,7 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
     parts = [np.stack([z, z, z, y[classes]], axis=1) for z, y in zip(logits, sample.responses, strict=True)]
     still = np.zeros_like(v)
     state = State(np.arange(len(v)), v, still, still, still[:, 0], parts)
-    return _moved(sample, state, [part[:, :1] for part in parts], np.zeros((len(v), 1)), still)
+    return _moved(sample, state, [part[:, :1] for part in parts], np.zeros((len(v), 1)), still, still)
 
 
 def _step(sample: Sample, state: State, shift: Array) -> State:
@@ -105,8 +105,7 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     for _ in range(20):
         step = np.matvec(axes.transpose(0, 2, 1), amounts)
         sample.group.broadcast(step)
-        there = _moved(sample, state, [logits for logits, _ in seen], amounts, step)
-        there.gradient[:] += shift
+        there = _moved(sample, state, [logits for logits, _ in seen], amounts, step, shift)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         sample.group.broadcast(length)
         if (length == 1).all():
@@ -115,8 +114,8 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     return there
 
 
-def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, step: Array) -> State:
-    """The state a step further, and the gradient there, without the shift. axes: logits (n, any, rows) of each part."""
+def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, step: Array, shift: Array) -> State:
+    """The state a step further. axes: logits (n, any, rows) of each part, amounts (n, any) of which make the step."""
 
     def move(k: int) -> tuple[Floats, Floats, Floats, Floats]:
         change = (amounts[:, None].astype(axes[k].dtype) @ axes[k])[:, 0]
@@ -134,7 +133,7 @@ def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, ste
         parts.append(part)
     sample.group.all_reduce_sum(gradient)
     sample.group.all_reduce_max(worst)
-    return State(state.rows, v, step, gradient / sample.n_trials + sample.ridge * v, worst, parts)
+    return State(state.rows, v, step, gradient / sample.n_trials + sample.ridge * v + shift, worst, parts)
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:
