@@ -1,8 +1,8 @@
 """Sums over processes: each runs the same program on rows of its own, and what they sum is the same in all.
 
-Nothing is pickled, and no process commands another: tensors are summed, compared and broadcast, through gloo. Numbers
-on which processes decide must come from these, or two processors with other last bits would wait for one another for
-ever. Alone, nothing is done, and nothing of torch.distributed imported.
+Nothing is pickled, and no process commands another: tensors or arrays are summed, compared and broadcast, through
+gloo. Numbers on which processes decide must come from these, or two processors with other last bits would wait for one
+another for ever. Alone, nothing is done, and nothing of torch.distributed imported.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -37,35 +38,40 @@ class ProcessGroup:
         """This process's of so many rows: consecutive, and as many as the others' but for one."""
         return slice(n_trials * self.rank // self.size, n_trials * (self.rank + 1) // self.size)
 
-    def all_reduce_sum(self, *tensors: Tensor) -> None:
+    def all_reduce_sum(self, *tensors: Tensor | NDArray[Any]) -> None:
         """Replace each by its sum over processes, all in one message."""
         if self.size == 1:
             return
         import torch
         from torch import distributed
 
-        packed = torch.cat([t.reshape(-1) for t in tensors])
+        parts = [torch.as_tensor(t) for t in tensors]
+        packed = torch.cat([t.reshape(-1) for t in parts])
         with _losing():
             distributed.all_reduce(packed)
-        for tensor, part in zip(tensors, torch.split(packed, [t.numel() for t in tensors]), strict=True):
+        for tensor, part in zip(parts, torch.split(packed, [t.numel() for t in parts]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def all_reduce_max(self, tensor: Tensor) -> None:
+    def all_reduce_max(self, tensor: Tensor | NDArray[Any]) -> None:
         """Replace each number by the largest of all processes."""
-        if self.size > 1:
-            from torch import distributed
+        if self.size == 1:
+            return
+        import torch
+        from torch import distributed
 
-            with _losing():
-                distributed.all_reduce(tensor, distributed.ReduceOp.MAX)
+        with _losing():
+            distributed.all_reduce(torch.as_tensor(tensor), distributed.ReduceOp.MAX)
 
-    def broadcast(self, *tensors: Tensor) -> None:
+    def broadcast(self, *tensors: Tensor | NDArray[Any]) -> None:
         """Replace each by process 0's."""
-        if self.size > 1:
-            from torch import distributed
+        if self.size == 1:
+            return
+        import torch
+        from torch import distributed
 
-            with _losing():
-                for tensor in tensors:
-                    distributed.broadcast(tensor, 0)
+        with _losing():
+            for tensor in tensors:
+                distributed.broadcast(torch.as_tensor(tensor), 0)
 
 
 ALONE = ProcessGroup(0, 1)

@@ -68,14 +68,19 @@ def single_threaded_blas() -> Iterator[None]:
     """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
     torch = sys.modules.get("torch")  # where it is not in use, it is not worth its import
     threads = torch.get_num_threads() if torch else 0
+    blas = _libraries().lib_controllers  # by themselves: ThreadpoolController.limit takes as long as a small fit
+    numbers = [library.get_num_threads() for library in blas]
     try:
         if torch:
             torch.set_num_threads(1)
-        with _libraries().limit(limits=1, user_api="blas"):
-            yield
+        for library in blas:
+            library.set_num_threads(1)
+        yield
     finally:
         if torch:
             torch.set_num_threads(threads)
+        for library, number in zip(blas, numbers, strict=True):
+            library.set_num_threads(number)
 
 
 @cache
@@ -85,4 +90,4 @@ def _pool() -> ThreadPoolExecutor:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas")

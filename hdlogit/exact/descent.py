@@ -1,4 +1,11 @@
-"""The descent on a sample of the trials: L-BFGS, and a search in the plane of its direction and the point itself."""
+"""The descent on the sample: Newton's method in the span of the gradient, the point itself and the last step.
+
+Gradient and last step make it conjugate gradients (with another curvature at each step: the memory gradient method of
+Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis because, where responses
+are nearly certain, a fit is mostly busy growing. Logits are linear in the coefficients, so those of the three axes give
+the objective's Hessian in their span, and no other product over the factors is needed than for the gradient's logits
+and for the next gradient.
+"""
 
 from __future__ import annotations
 
@@ -9,144 +16,142 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlogit.exact import plane
-from hdlogit.exact.existence import Certificate
-from hdlogit.exact.objective import Array, Floats
+from hdlogit.compute.threads import each
+from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
-AWAY = 1e4  # coordinates at which the tilted objective has no minimum
-PAIRS = 10  # steps and changes of gradient that each class remembers
-Mask = NDArray[np.bool_]
-Pair = tuple[Array, Array, Array]  # step s, change of gradient y, both (n_classes, rank + 1); 1/s·y, (n_classes, 1)
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What is asked for: see `hdlogit.exact.fit`."""
-
-    ridge: float
-    tolerance: float
-    max_iterations: int
-    progress: Callable[[int, float], None]
+FIRM = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
+GROWTH = 9  # times itself and a bit: where nothing is curved any more, no step is longer
 
 
 @dataclass(frozen=True)
 class State:
     """Classes on their way down; all arrays have one row for each."""
 
-    classes: NDArray[np.intp]  # which they are
-    points: Array  # (n, rank + 1)
-    logits: Floats  # (n, n_sampled)
-    responses: Floats  # (n, n_sampled)
-    gradient: Array  # (n, n_factors + 1), by standardised coefficients, shift included
+    rows: NDArray[np.intp]  # which they are of those that set out
+    v: Array  # (n, n_factors + 1), standardised coefficients
+    step: Array  # (n, n_factors + 1), the last one
+    gradient: Array  # (n, n_factors + 1), by v, shift included
     worst: Array  # (n,), largest |residual|
-    pairs: tuple[Pair, ...] = ()
+    parts: list[Floats]  # for each part of the sample (n, 4, rows): logits of v and of step, p (1 - p), responses
 
     def only(self, rows: Mask) -> State:
         """Go on with these: a class that has arrived costs nothing any more."""
-        pairs = tuple((s[rows], y[rows], rho[rows]) for s, y, rho in self.pairs)
-        names = ("classes", "points", "logits", "responses", "gradient", "worst")
-        return replace(self, pairs=pairs, **{name: getattr(self, name)[rows] for name in names})
+        arrays = {k: array[rows] for k, array in vars(self).items() if k != "parts"}
+        return State(**arrays, parts=[part[rows] for part in self.parts])
 
 
 def descend(
     sample: Sample,
-    points: Array,
+    v: Array,
     classes: NDArray[np.intp],
     shift: Array,
-    certificate: Certificate | None,
-    iterations: NDArray[np.int64],
-    aim: Aim,
-) -> tuple[Array, Mask]:
-    """These classes' minimum of the sample's objective + shift·v, from points (n_classes, rank + 1); both are for all.
+    arrived: Callable[[State], Mask],
+    most: int,
+    progress: Callable[[int, State], None],
+) -> tuple[Array, Mask, NDArray[np.int64]]:
+    """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
-    Ends, class by class, where the largest component of the gradient is at most aim.tolerance, or after as many
-    iterations as are allowed. With a certificate the gradient is tilted until that proves that the estimate exists; a
-    class whose sample is separated, or that runs away, gets no proof. `iterations` are counted up. Returns points, and
-    for which classes the proof succeeded.
+    shift: (n, n_factors + 1), by v, is added to the gradient.
+    A class ends where it has arrived, where rounding lets it fall no more, or after `most` iterations.
+
+    Returns v, which classes arrived (n,), and their numbers of iterations (n,).
     """
-    points, certified = points.copy(), np.full(len(points), certificate is None)
-    shift = shift if certificate is None else shift + certificate.tilt
-    state = _start(sample, points[classes], classes, shift[classes])
-    while len(state.classes):
-        classes, leaving = state.classes, iterations[state.classes] >= aim.max_iterations
-        if certificate is not None and not certified[classes].all():
-            proven = certificate.proves(state.gradient, classes, ~certified[classes])
-            shift[classes[proven]] -= certificate.tilt[classes[proven]]
-            state.gradient[proven] -= certificate.tilt[classes[proven]]
-            certified[classes[proven]] = True
-            away = (state.worst < 0.5) & certificate.hard[classes] | (np.abs(state.points).max(1) > AWAY)
-            leaving |= away & ~certified[classes]
-        largest = sample.coordinates.largest(state.gradient)
-        leaving |= (largest <= aim.tolerance) & certified[classes] | ~np.isfinite(largest)
+    v, reached, iterations = v.copy(), np.zeros(len(v), dtype=np.bool_), np.zeros(len(v), dtype=np.int64)
+    state = start(sample, v, classes)
+    state = replace(state, gradient=state.gradient + shift)
+    for turn in range(most + 1):
+        done = arrived(state)
+        stuck = ~state.step.any(1) if turn else False
+        leaving = done | stuck | ~np.isfinite(state.gradient).all(1) | (turn == most)
+        sample.group.broadcast(done, leaving)
         if leaving.any():
-            points[classes[leaving]] = state.points[leaving]
+            left = state.rows[leaving]
+            v[left], reached[left], iterations[left] = state.v[leaving], done[leaving], turn
             state = state.only(~leaving)
-        if len(state.classes):
-            state = _step(sample, state, shift[state.classes])
-            iterations[state.classes] += 1
-            aim.progress(int(iterations.max()), float(largest.max()))
-    return points, certified
+        if not len(state.rows):
+            break
+        state = _step(sample, state, shift[state.rows])
+        progress(turn + 1, state)
+    return v, reached, iterations
 
 
-def _start(sample: Sample, points: Array, classes: NDArray[np.intp], shift: Array) -> State:
-    logits, responses = sample.logits(points), sample.responses[classes]
-    gradient, worst = sample.evaluate(points, logits, responses)
-    return State(classes, points, logits, responses, gradient + shift, worst)
+def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
+    """These n classes at v (n, n_factors + 1), without a shift."""
+    logits = [sample.logits(v, k) for k in range(len(sample.factors))]
+    parts = [np.stack([z, z, z, y[classes]], axis=1) for z, y in zip(logits, sample.responses, strict=True)]
+    still = np.zeros_like(v)
+    state = State(np.arange(len(v)), v, still, still, still[:, 0], parts)
+    return _moved(sample, state, [part[:, :1] for part in parts], np.zeros((len(v), 1)), still, still)
 
 
 def _step(sample: Sample, state: State, shift: Array) -> State:
-    """To the minimum in the plane of the quasi-Newton direction and the points themselves, for all classes.
+    """To the minimum of the quadratic model in the span; where the slope along the step turned, back by the secant."""
+    direction = state.gradient @ sample.coordinates.inverse
+    axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
 
-    The plane is searched on some trials only. Where these misled, and the slope along the step turned, go back by the
-    secant.
-    """
-    c = sample.coordinates
-    gradient = c.by_point(state.gradient)
-    direction = quasi_newton_direction(gradient, state.pairs)
-    change = sample.logits(direction)
-    slopes = np.stack([np.vecdot(direction, gradient), np.vecdot(state.points, gradient)], axis=1)
-    amounts = plane.search(change, state.logits, state.responses, slopes, _penalty(sample, direction, state.points))
-    step = amounts[:, :1] * direction + amounts[:, 1:] * state.points
-    a, b = (torch.from_numpy(amount) for amount in amounts.astype(change.dtype).T[:, :, None])
-    old = torch.from_numpy(state.logits)
-    moved = torch.addcmul(old, b, old).addcmul_(a, torch.from_numpy(change))
-    slope, length = np.vecdot(gradient, step), np.ones((len(step), 1))
+    def look(k: int) -> tuple[Floats, Floats]:
+        part = state.parts[k]
+        logits = np.concatenate([sample.logits(direction, k)[:, None], part[:, :2]], axis=1)  # (n, 3, rows)
+        return logits, np.vecdot((logits * part[:, 2:3])[:, None], logits[:, :, None])
+
+    seen = list(each(look, range(len(state.parts))))
+    hessian = sum((h for _, h in seen), np.zeros((len(axes), 3, 3)))
+    sample.group.all_reduce_sum(hessian)
+    hessian = hessian / sample.n_trials + (axes * sample.ridge) @ axes.transpose(0, 2, 1)
+    amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
+    step = np.matvec(axes.transpose(0, 2, 1), amounts)
+    amounts *= np.minimum(1, GROWTH * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
     for _ in range(20):
-        points = state.points + length * step
-        logits = moved if (length == 1).all() else torch.lerp(old, moved, torch.from_numpy(length).to(old))
-        by_v, worst = sample.evaluate(points, logits.numpy(), state.responses)
-        there = c.by_point(by_v + shift)
-        slope_there = np.vecdot(there, step)
-        back = (slope_there > -0.5 * slope) & (length[:, 0] > 0)  # slopes are negative
-        if not back.any():
+        step = np.matvec(axes.transpose(0, 2, 1), amounts)
+        sample.group.broadcast(step)
+        there = _moved(sample, state, [logits for logits, _ in seen], amounts, step, shift)
+        length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
+        sample.group.broadcast(length)
+        if (length == 1).all():
             break
-        left = np.divide(slope_there, slope, out=np.zeros_like(slope), where=back & (slope < 0))
-        length = np.where((back & (slope >= 0))[:, None], 0, length / (1 - left[:, None]))
-    taken, difference = points - state.points, there - gradient
-    curvature = np.vecdot(taken, difference)[:, None]
-    rho = np.divide(1, curvature, out=np.zeros_like(curvature), where=curvature > 0)
-    pairs = (*state.pairs, (taken, difference, rho))[-PAIRS:]
-    return replace(state, points=points, logits=logits.numpy(), gradient=by_v + shift, worst=worst, pairs=pairs)
+        amounts *= length[:, None]
+    return there
 
 
-def _penalty(sample: Sample, direction: Array, points: Array) -> Array:
-    """The ridge's Hessian in the plane, (n, 2, 2)."""
-    if not sample.ridge.any():
-        return np.zeros((len(points), 2, 2))
-    v = np.stack([sample.coordinates.standardised(axis) for axis in (direction, points)], axis=1)
-    return np.asarray((v * sample.ridge) @ v.transpose(0, 2, 1))
+def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, step: Array, shift: Array) -> State:
+    """The state a step further. axes: logits (n, any, rows) of each part, amounts (n, any) of which make the step."""
+
+    def move(k: int) -> tuple[Floats, Floats, Floats, Floats]:
+        change = (amounts[:, None].astype(axes[k].dtype) @ axes[k])[:, 0]
+        logits, responses = state.parts[k][:, 0] + change, state.parts[k][:, 3]
+        p = torch.sigmoid(torch.from_numpy(logits)).numpy()
+        residuals = p - responses
+        part = np.stack([logits, change, p * (1 - p), responses], axis=1)
+        return part, residuals @ sample.factors[k], residuals.sum(1), np.abs(residuals).max(1)
+
+    v, gradient, worst, parts = state.v + step, np.zeros_like(state.v), np.zeros(len(step)), []
+    for part, by_weights, by_bias, largest in each(move, range(len(state.parts))):
+        gradient[:, :-1] += by_weights
+        gradient[:, -1] += by_bias
+        worst = np.maximum(worst, largest)
+        parts.append(part)
+    sample.group.all_reduce_sum(gradient)
+    sample.group.all_reduce_max(worst)
+    return State(state.rows, v, step, gradient / sample.n_trials + sample.ridge * v + shift, worst, parts)
 
 
-def quasi_newton_direction(gradient: Array, pairs: tuple[Pair, ...]) -> Array:
-    """-H·gradient of L-BFGS, (n, rank + 1); Nocedal & Wright, Numerical Optimization, algorithm 7.4, names as there."""
-    q, alphas = gradient.copy(), []
-    for s, y, rho in reversed(pairs):
-        alphas.append(rho * np.vecdot(s, q)[:, None])
-        q -= alphas[-1] * y
-    if pairs:
-        _, y, rho = pairs[-1]
-        q *= np.where(rho > 0, 1 / np.maximum(rho * np.vecdot(y, y)[:, None], 1e-300), 1)
-    for s, y, rho in pairs:
-        q += s * (alphas.pop() - rho * np.vecdot(y, q)[:, None])
-    return -q
+def _newton_step(slopes: Array, hessian: Array) -> Array:
+    """-hessian⁻¹ · slopes, (n, 3), the axes scaled to curvature 1 before; 0 where rounding makes it go upwards."""
+    scale = 1 / np.sqrt(np.einsum("nii->ni", hessian) + 1e-30)
+    scaled = hessian * scale[:, :, None] * scale[:, None] + FIRM
+    step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
+    return np.where(np.vecdot(step, slopes)[:, None] < 0, step, 0)
+
+
+def _norm(vectors: Array) -> Array:
+    return np.asarray(np.sqrt(np.vecdot(vectors, vectors)))
+
+
+def secant(before: Array, there: Array) -> Array:
+    """By what to multiply steps, (n,), along which slopes were `before` and now are `there`: 1 unless they turned.
+
+    A convex function needs no value to tell that a step was too long, and where along it the slope was about zero.
+    """
+    turned = (before < 0) & (there > -0.5 * before)
+    return np.divide(before, before - there, out=np.ones_like(before), where=turned)

@@ -21,55 +21,58 @@ is one for all trials.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hdlogit.compute.threads import cut
-from hdlogit.exact.objective import BLOCK, Array, Floats
+from hdlogit.exact.coordinates import inverse_of
+from hdlogit.exact.descent import State, descend
+from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
-TILT = 5e-6
+TILT = 5e-5
+AWAY = 1e4  # standardised coefficients at which the tilted objective has no minimum
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """The proof above for all classes, S being the sample's anchors; gradients are by standardised coefficients."""
+def prove(
+    sample: Sample, v: Array, classes: NDArray[np.intp], hard: Mask, most: int, progress: Callable[[int, State], None]
+) -> tuple[Mask, NDArray[np.int64]]:
+    """For which of these n classes there is a proof (n,), and after how many iterations of a descent from v (n,).
 
-    tilt: Array  # (n_classes, n_factors + 1), c
-    factors: Floats  # (m, n_factors)
-    signs: Floats  # (n_classes, m), s_i; 0 for a response between 0 and 1
-    hard: NDArray[np.bool_]  # (n_classes,), whether no response is between 0 and 1
-    inverse: NDArray[np.float64]  # (n_factors, n_factors), of the covariance on S: M has no other, x being deviations
+    hard: (n,), whether no response of a class is between 0 and 1; most: iterations that are allowed. The proof's S are
+    the sample's anchors.
+    """
+    x, y = sample.anchors
+    signs = np.where(y[classes] == 1, 1, np.where(y[classes] == 0, -1, 0)).astype(x.dtype)
+    inverse, proven = _inverse_moments(sample), np.zeros(len(v), dtype=np.bool_)
 
-    @classmethod
-    def of(cls, sample: Sample, hard: NDArray[np.bool_]) -> Certificate:
-        """Prepare it."""
-        x, y = sample.factors[sample.anchors], sample.responses[:, sample.anchors]
-        signs = np.where(y == 1, 1, np.where(y == 0, -1, 0)).astype(x.dtype)
-        tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
-        covariance = torch.from_numpy(sample.coordinates.covariance)
-        if sample.coordinates.dependent:
-            inverse = torch.linalg.pinv(covariance, hermitian=True)
-        else:
-            inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance.to(torch.float32))).double()
-        return cls(tilt, x, signs, hard, inverse.numpy())
+    def settled(state: State) -> Mask:
+        rows, small = state.rows, np.vecdot(state.gradient, state.gradient) < TILT**2
+        w = (-state.gradient[small] @ inverse).astype(x.dtype)
+        largest = (signs[rows[small]] * (w[:, :-1] @ x.T + w[:, -1:])).max(1)
+        proven[rows[small]] = largest < TILT / 2  # half of it is left for rounding
+        separated, runs_away = hard[rows] & (state.worst < 0.5), np.abs(state.v).max(1) > AWAY
+        return np.asarray(proven[rows] | separated | runs_away)
 
-    def proves(self, gradient: Array, classes: NDArray[np.intp], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """For which of these classes the proof succeeds with gradient + c; those outside of `rows` are not asked.
+    tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
+    _, _, iterations = descend(sample, v, classes, tilt, settled, most, progress)
+    sample.group.broadcast(proven)
+    return proven, iterations
 
-        Half of TILT is left for rounding.
-        """
-        small: NDArray[np.bool_] = rows & (np.vecdot(gradient, gradient) < TILT**2)
-        if not small.any():
-            return small
-        v = (-gradient[small, :-1] @ self.inverse).astype(self.factors.dtype)
-        x_v = v @ self.factors.T - gradient[small, -1:].astype(v.dtype)
-        small[small] = (self.signs[classes[small]] * x_v).max(1) < TILT / 2
-        return small
+
+def _inverse_moments(sample: Sample) -> Array:
+    """M⁻¹, (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
+    c, x = sample.coordinates, sample.anchors[0]
+    mean = x.mean(0, dtype=np.float64)[:, None]
+    moments = np.block([[x.T @ x / len(x) if c.dependent else c.covariance, mean], [mean.T, np.ones((1, 1))]])
+    if not c.dependent:
+        return inverse_of(moments)
+    inverse = np.linalg.pinv(moments, hermitian=True)
+    whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
+    return inverse if whole else np.full_like(inverse, np.nan)
 
 
 def separating_direction(
@@ -85,7 +88,6 @@ def separating_direction(
     factors: (n_trials, n_factors), all of them; responses: (n_trials,).
     """
     c = sample.coordinates
-    basis = c.basis[:-1, :-1] if c.dependent and c.basis is not None else np.diag(c.units > 0).astype(float)
     signs = np.concatenate([np.where(responses > 0, 1.0, -1.0), np.where(responses < 1, -1.0, 1.0)])
     both = (responses > 0) & (responses < 1)  # such a trial stands for a yes and a no
     rows = np.concatenate([np.arange(len(responses)), np.flatnonzero(both)])
@@ -93,7 +95,7 @@ def separating_direction(
 
     def signed(chosen: NDArray[np.intp]) -> Array:
         x = (factors[rows[chosen]] - c.center) * c.units
-        return np.asarray(np.column_stack([x @ basis.T, np.ones(len(x))]) * signs[chosen, None])
+        return np.asarray(np.column_stack([x @ c.projector, np.ones(len(x))]) * signs[chosen, None])
 
     parts = [np.arange(len(rows))[part] for part in cut(len(rows), factors.shape[1], BLOCK)]
     mean = sum(signed(part).sum(0) for part in parts) / len(rows)
@@ -106,7 +108,7 @@ def separating_direction(
         worst = np.argsort(margins)[: 4 * len(mean)]
         violated = worst[margins[worst] < -MARGIN]
         if not len(violated):
-            return np.asarray(direction[:-1] @ basis)
+            return np.asarray(direction[:-1] @ c.projector)
         chosen = np.union1d(chosen, violated)
     raise RuntimeError("the linear programme that looks for separation did not end")
 

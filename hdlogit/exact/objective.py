@@ -13,6 +13,7 @@ processes there are, the same sums are rounded. Classes come first, (n_classes, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +27,7 @@ from hdlogit.compute.threads import cut, each, single_threaded_blas
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
 
 BLOCK = 2**19  # factors in a block: 4 MB in float64
 
@@ -37,6 +39,12 @@ class Trials:
     factors: Floats  # (n_trials, n_factors) float64 or float32, may be memory-mapped
     responses: NDArray[Any]  # (n_trials, n_classes) bool, or floating in [0, 1]
     group: ProcessGroup = ALONE
+
+    @cached_property
+    def hard(self) -> Mask:
+        """(n_classes,), whether no response of a class is between 0 and 1."""
+        y = self.responses
+        return np.ones(y.shape[1], dtype=np.bool_) if y.dtype == np.bool_ else ((y == 0) | (y == 1)).all(0)
 
     @property
     def blocks(self) -> list[slice]:
@@ -63,8 +71,8 @@ class Trials:
             gradient[:, :-1] += by_weights
             gradient[:, -1] += by_bias
             worst = np.maximum(worst, worst_here)
-        self.group.all_reduce_sum(torch.from_numpy(gradient), torch.from_numpy(loss))
-        self.group.all_reduce_max(torch.from_numpy(worst))
+        self.group.all_reduce_sum(gradient, loss)
+        self.group.all_reduce_max(worst)
         return loss / len(self.factors), gradient / len(self.factors), worst
 
     def refuse(self) -> NoReturn:
@@ -82,7 +90,7 @@ class Trials:
         mean, covariance = np.zeros(self.factors.shape[1]), np.zeros((self.factors.shape[1],) * 2)
         for part in each(lambda rows: self.factors[rows].sum(0, dtype=np.float64), self.blocks):
             mean += part
-        self.group.all_reduce_sum(torch.from_numpy(mean))
+        self.group.all_reduce_sum(mean)
         mean /= len(self.factors)
 
         def products(rows: slice) -> Array:
@@ -91,7 +99,7 @@ class Trials:
 
         for part in each(products, self.blocks, waiting=2):
             covariance += part
-        self.group.all_reduce_sum(torch.from_numpy(covariance))
+        self.group.all_reduce_sum(covariance)
         return mean, covariance / len(self.factors)
 
 

@@ -9,8 +9,8 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
-(DANE: Shamir, Srebro & Zhang, ICML 2014). Several processes each evaluate their own trials; the sample is process 0's,
-whose points are broadcast.
+(DANE: Shamir, Srebro & Zhang, ICML 2014). Of several processes each has rows of its own, of the sample as of all
+trials; they sum, and agree on every step.
 """
 
 from __future__ import annotations
@@ -26,10 +26,17 @@ from torch import Tensor
 
 from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.exact.descent import Aim
-from hdlogit.exact.objective import Floats, Trials
-from hdlogit.exact.steering import ALIKE, CONVERGED, NOT_CONVERGED, SEPARATED, UNDECIDED, UNDER_WAY, Steering
+from hdlogit.exact.descent import State as Descent
+from hdlogit.exact.descent import descend, secant, start
+from hdlogit.exact.existence import prove, separating_direction
+from hdlogit.exact.objective import Array, Floats, Mask, Trials
+from hdlogit.exact.sample import Sample
 
+UNPROVEN = 50  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
+CLOSER = 0.5  # of the tolerance is aimed at on the sample
+ROUNDS = 50  # at most
+NAMED = 2**20  # factors up to which a linear programme names those that separate completely
+UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
 REASONS = {
     ALIKE: "its responses are all alike, so no estimate exists, with ridge or without",
     SEPARATED: "the factors separate its responses, so no maximum-likelihood estimate exists; more trials are needed, "
@@ -56,6 +63,48 @@ class ExactFit(Generic[Kind]):
     evaluations: Kind  # (n_classes,), gradients over all trials in double precision
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What is asked for: see `fit`."""
+
+    ridge: float
+    tolerance: float
+    max_iterations: int
+    progress: Callable[[int, float], None] | None
+
+    def after(self, iterations: NDArray[np.int64], sample: Sample) -> Callable[[int, Descent], None]:
+        """Reports of a descent that begins after so many."""
+
+        def report(turn: int, now: Descent) -> None:
+            if self.progress:
+                self.progress(int(iterations.max()) + turn, float(sample.coordinates.largest(now.gradient).max()))
+
+        return report
+
+
+@dataclass(frozen=True)
+class State:
+    """All classes between two rounds; arrays have one row, or number, for each."""
+
+    status: NDArray[np.int64]
+    base: Array  # (n_classes, n_factors + 1), the last points that were no step too far
+    gradient: Array  # the objective's there, by standardised coefficients; NaN at first
+    points: Array  # where to evaluate it next: the sample's minimum, or back from there
+    back: Mask
+    proven: Mask  # that the estimate exists
+    separating: NDArray[np.uint8]  # (n_classes, n_factors)
+    coefficients: Array  # (n_classes, n_factors + 1), where it was evaluated last
+    loss: Array
+    max_gradient: Array
+    iterations: NDArray[np.int64]
+    evaluations: NDArray[np.int64]
+
+    @property
+    def classes(self) -> NDArray[np.intp]:
+        """That are under way."""
+        return np.flatnonzero(self.status == UNDER_WAY)
+
+
 def fit(
     factors: Kind,
     responses: Kind,
@@ -80,56 +129,148 @@ def fit(
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     _check(x, y, ridge, tolerance)
+    aim = Aim(ridge, tolerance, max_iterations, progress)
     with single_threaded_blas():
-        found = _fit(Trials(x, y, group), Aim(ridge, tolerance, max_iterations, progress or (lambda *_: None)))
+        trials = Trials(x, y, group)
+        sample = Sample.draw(trials, ridge, tolerance)
+        state = begun = _begin(trials, sample, ridge)
+        most = min(UNPROVEN, max_iterations)
+        if ridge == 0:
+            state = certify(trials, sample, propose(sample, state, aim, most), aim, most)
+            state = judge(trials, sample, state, begun, aim)
+        for _ in range(ROUNDS):
+            if len(state.classes):
+                most = max_iterations - int(state.iterations[state.classes].min())
+                state = judge(trials, sample, propose(sample, state, aim, most), begun, aim)
+    found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
         found = replace(found, **tensors)
     return found  # type: ignore[return-value]  # of the kind of the factors
 
 
-def _fit(trials: Trials, aim: Aim) -> ExactFit[NDArray[Any]]:
-    n_factors, n_classes = trials.factors.shape[1], trials.responses.shape[1]
-    coefficients = np.zeros((n_classes, n_factors + 1))
-    loss, max_gradient = np.full((2, n_classes), np.nan)
-    status, iterations, evaluations = np.zeros((3, n_classes), dtype=np.int64)
-    separating = np.zeros((n_classes, n_factors), dtype=np.uint8)
-    status[(trials.responses.min(0) == 1) | (trials.responses.max(0) == 0)] = ALIKE
-
-    steering = Steering.prepare(trials, aim)  # None but in process 0
-    while (classes := np.flatnonzero(status == UNDER_WAY)).size:
-        if steering:
-            coefficients[classes] = steering.propose(classes)
-        _broadcast(trials.group, coefficients)
-        loss[classes], gradient, worst = trials.evaluate(coefficients[classes], classes)
-        evaluations[classes] += 1
-        if not np.isfinite(gradient).all():
-            trials.refuse()
-        if steering:
-            gradient[:, :-1] += aim.ridge * coefficients[classes, :-1]
-            status[classes] = steering.judge(classes, gradient, worst)
-            iterations, max_gradient, separating = steering.iterations, steering.max_gradient, steering.separating
-        _broadcast(trials.group, status)
-    _broadcast(trials.group, iterations, max_gradient, separating)
-
-    coefficients[status != CONVERGED] = np.nan
-    return ExactFit(
-        coefficients=coefficients.T.copy(),
-        reasons=[
-            REASONS[s].format(max_gradient[k], aim.tolerance, iterations[k]) if s != CONVERGED else None
-            for k, s in enumerate(status)
-        ],
-        separating=[np.flatnonzero(row).tolist() if row.any() else None for row in separating],
-        loss=loss,
-        max_gradient=max_gradient,
-        converged=status == CONVERGED,
-        iterations=iterations,
-        evaluations=evaluations,
+def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
+    y, n_factors = trials.responses, trials.factors.shape[1]
+    n_classes = y.shape[1]
+    yes, n = sample.anchors[1].sum(1, dtype=np.float64), len(sample.anchors[0])
+    base = np.zeros((n_classes, n_factors + 1))
+    base[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2  # the best bias alone, nearly
+    nothing = np.full(n_classes, np.nan)
+    return State(
+        status=np.where((y.min(0) == 1) | (y.max(0) == 0), ALIKE, UNDER_WAY),
+        base=base,
+        gradient=np.full_like(base, np.nan),
+        points=base,
+        back=np.zeros(n_classes, dtype=np.bool_),
+        proven=np.full(n_classes, ridge > 0),
+        separating=np.zeros((n_classes, n_factors), dtype=np.uint8),
+        coefficients=np.full_like(base, np.nan),
+        loss=nothing,
+        max_gradient=nothing,
+        iterations=np.zeros(n_classes, dtype=np.int64),
+        evaluations=np.zeros(n_classes, dtype=np.int64),
     )
 
 
-def _broadcast(group: ProcessGroup, *arrays: NDArray[Any]) -> None:
-    group.broadcast(*(torch.from_numpy(array) for array in arrays))
+def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
+    """The sample's shifted minimum, for every class under way that has not to go back; after so many iterations."""
+    classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
+    base, shift = state.base[classes], np.zeros((len(classes), state.base.shape[1]))
+    known = np.isfinite(state.gradient[classes, 0])
+    shift[known] = state.gradient[classes[known]] - start(sample, base[known], classes[known]).gradient
+
+    def close(now: Descent) -> Mask:
+        return np.asarray(sample.coordinates.largest(now.gradient) <= CLOSER * aim.tolerance)
+
+    there, _, more = descend(sample, base, classes, shift, close, most, aim.after(state.iterations, sample))
+    points, iterations = state.points.copy(), state.iterations.copy()
+    points[classes] = there
+    iterations[classes] += more
+    return replace(state, points=points, iterations=iterations)
+
+
+def certify(trials: Trials, sample: Sample, state: State, aim: Aim, most: int) -> State:
+    """Prove that the estimates exist, of classes that have come to the sample's minimum."""
+    classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < most))
+    points, hard = state.points[classes], trials.hard[classes]
+    proven, iterations = state.proven.copy(), state.iterations.copy()
+    proven[classes], more = prove(sample, points, classes, hard, most, aim.after(state.iterations, sample))
+    iterations[classes] += more
+    return replace(state, proven=proven, iterations=iterations)
+
+
+def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) -> State:
+    """Evaluate all trials: which classes are at their end, and from where do the others go on?"""
+    c, classes = sample.coordinates, state.classes
+    new = {name: array.copy() for name, array in vars(state).items()}
+    coefficients = c.coefficients(state.points[classes])
+    trials.group.broadcast(coefficients)
+    loss, gradient, worst = trials.evaluate(coefficients, classes)
+    if not np.isfinite(gradient).all():
+        trials.refuse()
+    gradient[:, :-1] += aim.ridge * coefficients[:, :-1]
+    by_v = c.by_standardised(gradient)
+    largest = c.largest(by_v)
+
+    step = state.points[classes] - state.base[classes]  # where it was too long, go back by the secant
+    before = np.vecdot(np.nan_to_num(state.gradient[classes]), step)
+    length = secant(before, np.vecdot(by_v, step))
+    trials.group.broadcast(length)
+    back = length < 1
+    new["back"][classes] = back
+    new["points"][classes] = state.base[classes] + length[:, None] * step
+    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], by_v[~back]
+
+    status = np.where(largest <= aim.tolerance, CONVERGED, UNDER_WAY)
+    status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
+    new["coefficients"][classes], new["loss"][classes], new["max_gradient"][classes] = coefficients, loss, largest
+    new["evaluations"][classes] += 1
+    for row in np.flatnonzero(~state.proven[classes]):
+        k, completely = int(classes[row]), bool(worst[row] < 0.5 and trials.hard[classes[row]])
+        if completely or status[row] != NOT_CONVERGED:
+            status[row], new["separating"][k] = doubt(trials, sample, state, k, completely)
+            if status[row] == UNDER_WAY:  # from the start once more
+                new["proven"][k], new["back"][k] = True, False
+                new["base"][k], new["gradient"][k] = begun.base[k], np.nan
+    trials.group.broadcast(status, new["separating"])
+    new["status"][classes] = status
+    return State(**new)
+
+
+def doubt(trials: Trials, sample: Sample, state: State, k: int, completely: bool) -> tuple[int, Mask]:
+    """The status of a class without a proof, and the factors (n_factors,) that separate it.
+
+    Separated, undecided, or under way: its estimate exists after all.
+    """
+    direction = state.points[k, :-1]
+    if not completely or trials.factors.size <= NAMED:
+        try:
+            found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
+        except RuntimeError:
+            return UNDECIDED, np.zeros(len(direction), dtype=np.bool_)
+        if found is None and not completely:
+            return UNDER_WAY, np.zeros(len(direction), dtype=np.bool_)
+        direction = direction if found is None else found
+    return SEPARATED, np.abs(direction) > 0.1 * np.abs(direction).max()
+
+
+def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
+    status = np.where(state.status == UNDER_WAY, NOT_CONVERGED, state.status)
+    converged = status == CONVERGED
+    reasons = [
+        REASONS[s].format(state.max_gradient[k], aim.tolerance, state.iterations[k]) if s != CONVERGED else None
+        for k, s in enumerate(status)
+    ]
+    return ExactFit(
+        coefficients=np.where(converged[:, None], state.coefficients, np.nan).T.copy(),
+        reasons=reasons,
+        separating=[np.flatnonzero(row).tolist() if row.any() else None for row in state.separating],
+        loss=state.loss,
+        max_gradient=state.max_gradient,
+        converged=converged,
+        iterations=state.iterations,
+        evaluations=state.evaluations,
+    )
 
 
 def _check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:

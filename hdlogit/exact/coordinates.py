@@ -1,0 +1,116 @@
+"""Standardised coefficients, and a preconditioner: bad units, correlation and offsets do a fit no harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from hdlogit.exact.objective import Array, Floats
+
+HEAVY = 1e-3  # median over root mean square deviation, below which the median is taken
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature by them."""
+
+    center: Array  # (n_factors,)
+    units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
+    covariance: Array  # (n_factors, n_factors) of the standardised factors
+    inverse: Array  # (n_factors + 1, n_factors + 1), of the objective's Hessian by v at zero, nearly
+    projector: Array  # (n_factors, n_factors), onto the directions in which the factors vary
+    dependent: bool = False  # these are not all, or hardly
+    exactly: bool = False  # single precision is not enough
+
+    @cached_property
+    def comparable(self) -> Array:
+        """(n_factors + 1,), by which a gradient by v is by factors in units of the powers of two nearest to deviations.
+
+        So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
+        not depend on their units and offsets.
+        """
+        units = np.where(self.units > 0, self.units, 1)
+        return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
+
+    def coefficients(self, v: Array) -> Array:
+        """(n_classes, n_factors + 1), for the factors as they are."""
+        weights = v[:, :-1] * self.units
+        return np.column_stack([weights, v[:, -1] - weights @ self.center])
+
+    def by_standardised(self, gradient: Array) -> Array:
+        """The gradient by v from that by coefficients."""
+        return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
+
+    def largest(self, gradient: Array) -> Array:
+        """Largest |component|, (n_classes,), of a gradient by v, made comparable."""
+        return np.asarray(np.abs(gradient * self.comparable).max(axis=1))
+
+
+def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
+    """From some trials' factors (n, n_factors); `dependent` where a factor seems to follow from others.
+
+    The covariance is shrunk towards the identity (Ledoit & Wolf, J. Multivariate Analysis 2004): where it is hardly
+    known, preconditioning by it would do harm.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        center = factors.mean(0, dtype=np.float64)
+        x = factors - center
+        size = np.maximum(x.max(0), -x.min(0))
+        x /= np.where(size > 0, size, 1)
+        deviation = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
+        few = x[:: max(1, len(x) // 64)]
+        middle = np.median(few, axis=0)
+        spread = np.median(np.abs(few - middle), axis=0)
+        heavy = (spread > 0) & (spread < HEAVY * deviation)  # an outlier would hide how all others vary
+        middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
+        center, units = center + size * middle, _inverse(size * deviation, center)
+        z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough to steer by
+    exactly = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
+    n, p = z.shape
+    covariance = np.asarray(z.T @ z, dtype=np.float64) / n
+    distance = np.square(covariance - np.eye(p)).sum()
+    noise = (np.square(np.vecdot(z, z, dtype=np.float64)).sum() / n - np.square(covariance).sum()) / n
+    shrinkage = 1.0 if noise >= 0.9 * distance else noise / distance
+    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(covariance.astype(np.float32)))
+    dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
+    inverse = 4 * np.eye(p)
+    if not dependent and (shrinkage < 1 or ridge > 0):
+        hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
+        inverse = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
+    return Coordinates(center, units, covariance, _with_bias(inverse), np.eye(p), dependent, exactly)
+
+
+def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coordinates:
+    """From the moments of all trials, where factors depend on one another.
+
+    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: the rule of numpy's
+    matrix_rank, applied to correlations) are left out. No logit needs them, and of many equal optima the fit then is
+    the one with the smallest weights in units of the factors' standard deviations.
+    """
+    units = _inverse(np.sqrt(np.diagonal(covariance)), mean)
+    correlation = covariance * np.outer(units, units)
+    values, vectors = np.linalg.eigh(correlation / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
+    varies = values > len(values) * np.finfo(np.float64).eps * values.max()
+    vectors, values = vectors[:, varies], values[varies]
+    inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
+    return Coordinates(mean, units, correlation, _with_bias(inverse), projector, dependent=True, exactly=True)
+
+
+def inverse_of(positive: Array) -> Array:
+    """The inverse of a positive definite matrix, in single precision: enough to steer by."""
+    lower, _ = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
+    return np.asarray(torch.cholesky_inverse(lower), dtype=np.float64)
+
+
+def _inverse(deviation: Array, center: Array) -> Array:
+    """1 / deviation, and 0 where that is rounding."""
+    return np.where(deviation > 1e-12 * np.abs(center), 1 / np.where(deviation > 0, deviation, 1), 0)
+
+
+def _with_bias(inverse: Array) -> Array:
+    inverse = np.pad(inverse, (0, 1))
+    inverse[-1, -1] = 4  # the objective's curvature by the bias is at most 1/4
+    return inverse
