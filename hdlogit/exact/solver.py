@@ -130,7 +130,7 @@ def fit(
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     _check(x, y, ridge, tolerance)
     aim = Aim(ridge, tolerance, max_iterations, progress)
-    with single_threaded_blas():
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
         trials = Trials(x, y, group)
         sample = Sample.draw(trials, ridge, tolerance)
         state = begun = _begin(trials, sample, ridge)
