@@ -145,7 +145,7 @@ def replicate(
         (corrected_low < truth) & (truth < corrected_high),
         np.array(
             [
-                logistic_test(*c.index, y, guess_rate=design.fixed_guess_rate).p_value < 0.05,
+                logistic_test(*c.index, y, guess_rate=design.fixed_guess_rate or 0.0).p_value < 0.05,
                 ((new.low <= p) & (p <= new.high)).mean(),
                 c.joint is not None,
             ]

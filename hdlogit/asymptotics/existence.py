@@ -31,24 +31,30 @@ class Frontier(NamedTuple):
     signal: float
 
 
-def existence_threshold(signal: float, intercept: float = 0.0) -> float:
+def existence_threshold(
+    signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
+) -> float:
     """h(β0, γ): the maximum-likelihood estimate exists (with probability → 1) iff n_factors / n_trials < h.
 
-        h = min over t0, t1 of E[(t0 Y + t1 XY − Z)₊²],   X, Z ~ N(0, 1),  Y = ±1 with P(Y = 1) = σ(β0 + γX)
+        h = min over t0, t1 of E[(t0 Y + t1 XY − Z)₊²],   X, Z ~ N(0, 1),  Y = ±1,
+        P(Y = 1) = g + (1 − g − l) σ(β0 + γX)
 
-    Theorem: Candès & Sur, Annals of Statistics 2020, theorem 2.1 (factors Gaussian). h(0, 0) = 1/2.
+    Theorem: Candès & Sur, Annals of Statistics 2020, theorem 2.1 (factors Gaussian); its proof needs P(Y = 1) to depend
+    on X alone, not to be logistic. h(0, 0) = 1/2. Guesses and lapses help: they keep responses from being separable.
     Raises OutsideTheory outside 0 ≤ γ ≤ 100 or where the rarer response has a probability below 1e-5.
     """
     check_observer(signal, intercept)
-    return frontier(signal, intercept).kappa
+    return frontier(signal, intercept, guess_rate, lapse_rate).kappa
 
 
-def frontier(signal: float, intercept: float) -> Frontier:
+def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> Frontier:
     """Newton's method in (t0, t1) on a convex function; the integral over Z is closed, that over X
     one-dimensional.
     """
     x, mass = _normal_grid(signal, intercept)
-    yes, no = mass * expit(intercept + signal * x), mass * expit(-intercept - signal * x)
+    logistic = 1 - guess_rate - lapse_rate
+    yes = mass * (guess_rate + logistic * expit(intercept + signal * x))
+    no = mass * (lapse_rate + logistic * expit(-intercept - signal * x))
     design = np.stack([np.ones_like(x), x])  # (2, nodes)
 
     def objective(t: Array) -> float:

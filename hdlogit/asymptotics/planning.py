@@ -76,11 +76,11 @@ def _accuracy(signal: float) -> float:
     return float(expit(signal * z) @ density / density.sum())
 
 
-def smallest_n_trials(n_factors: int, signal: float, intercept: float = 0.0) -> int:
-    """The smallest number of trials at which a maximum-likelihood estimate exists with probability → 1: n > p
-    / h.
-    """
-    return int(np.floor(n_factors / existence_threshold(signal, intercept))) + 1
+def smallest_n_trials(
+    n_factors: int, signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
+) -> int:
+    """The smallest number of trials at which a maximum-likelihood estimate exists with probability → 1: n > p/h."""
+    return int(np.floor(n_factors / existence_threshold(signal, intercept, guess_rate, lapse_rate))) + 1
 
 
 def plan(n_factors: int, signal: float, base_rate: float, n_trials: Iterable[int]) -> list[Plan]:

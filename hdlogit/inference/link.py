@@ -72,7 +72,7 @@ class Link:
 
 @dataclass(frozen=True)
 class LogisticTest:
-    """Is the psychometric function logistic (g = l = 0), or does it end elsewhere than at 0 and 1?"""
+    """Is the psychometric function logistic, with the rates that are known, or does it end elsewhere?"""
 
     statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, no priors
     p_value: float  # against samples from the fitted logistic function, or their bound
@@ -114,30 +114,30 @@ def logistic_test(
     noise: ArrayLike,
     responses: ArrayLike,
     *,
-    guess_rate: float | None = None,
-    lapse_rate: float | None = None,
+    guess_rate: float = 0.0,
+    lapse_rate: float = 0.0,
     seed: int = 0,
 ) -> LogisticTest:
-    """Twice the gain in log-likelihood by the rates that are free, and its p-value. Arguments as in `fit_link`.
+    """Twice the gain in log-likelihood by free rates over these, and its p-value. Other arguments as in `fit_link`.
 
-    Rates cannot be negative, so the usual χ² with one degree of freedom per free rate is only a bound, taken where it
-    is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until
-    enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
-    follow a logistic function of the index: lapses are one reason, another shape or a drifting criterion are others.
+    Rates cannot be negative, so the usual χ² with a degree of freedom for each is only a bound, taken where it is small
+    enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until enough
+    of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not follow a
+    logistic function of the index, from guess_rate to 1 − lapse_rate: other rates are one reason, another shape or a
+    drifting criterion are others.
     """
     cells = _cells(index, slope, noise, responses).groups()
-    fixed = _fixed(guess_rate, lapse_rate)
-    null = np.where(np.isnan(fixed), [np.nan, np.nan, 0.0, 0.0], fixed)
-    [statistic], [found] = _gain(cells, null, fixed)
+    null, free = _fixed(guess_rate, lapse_rate), np.full(4, np.nan)
+    [statistic], [found] = _gain(cells, null, free)
     if statistic < TINY:
         return LogisticTest(float(statistic), 1.0)
     if statistic > CLEAR:
-        return LogisticTest(float(statistic), float(chdtrc(np.isnan(fixed[2:]).sum(), statistic)))
+        return LogisticTest(float(statistic), float(chdtrc(2, statistic)))
     p = np.clip(response(found[None], cells.mean, cells.noise)[0][0], 0.0, 1.0)  # rounding
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         yes = rng.binomial(cells.trials.astype(np.int64), p, (SAMPLES, len(p)))
-        gain, _ = _gain(cells._replace(yes=yes.astype(np.float64)), null, fixed, found)
+        gain, _ = _gain(cells._replace(yes=yes.astype(np.float64)), null, free, found)
         drawn, exceeding = drawn + SAMPLES, exceeding + int((gain >= statistic - 1e-6).sum())
     return LogisticTest(float(statistic), (1 + exceeding) / (1 + drawn))
 
@@ -167,10 +167,10 @@ def _best(cells: Cells, fixed: Array, prior: Array, tolerance: float, near: Arra
     return np.where(better[:, None], theta[problems:], theta[:problems])
 
 
-def _gain(cells: Cells, null: Array, fixed: Array, near: Array | None = None) -> tuple[Array, Array]:
+def _gain(cells: Cells, null: Array, free: Array, near: Array | None = None) -> tuple[Array, Array]:
     """Twice the gain in log-likelihood over the null (problems,), and the parameters of the null (problems, 4)."""
     none = np.zeros(2)
-    found, best = _best(cells, null, none, COARSE, near), _best(cells, fixed, none, COARSE, near)
+    found, best = _best(cells, null, none, COARSE, near), _best(cells, free, none, COARSE, near)
     gain = 2 * (objective(best, cells, none)[0] - objective(found, cells, none)[0])
     return np.maximum(gain, 0.0), found
 

@@ -52,13 +52,14 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     `corrected` are arrays of that shape, to be filled. A class without inference has its fitted logits there.
     """
     classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
-    notices = [f"inference is left out: {result}" for result in results if isinstance(result, str)]
+    reasons = {k: result.removeprefix(f"class {k}: ") for k, result in enumerate(results) if isinstance(result, str)}
+    notices = [f"class {fit.classes[k]}: inference is left out: {reason}" for k, reason in reasons.items()]
     notices += [f"class {fit.classes[k]}: {c.note}" for k, c in classes.items() if c.note]
     if not classes:
         return Findings(notices=notices)
     part, found = fit.part([*classes]), [*classes.values()]
     responses = left_out_responses(part, found)
-    table, by_class = coefficient_table(found, p.interval_level), class_table(part, found, responses)
+    table, by_class = coefficient_table(found, p.interval_level), class_table(part, found, responses, p)
     metrics: dict[str, Any] = {"inference": {"level": p.interval_level}}
     findings = predictions_left_out(found, responses, p)
     if len(fit.test.factors):
@@ -74,7 +75,7 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
         "inference/coefficients.csv": {**coefficient_rows(part), **table},
         "inference/planning.csv": planning_table(found, part.train.factors, part.train.responses),
         "inference/map.csv": map_table(max(1.25 * metrics["theory"]["signal"], 1)),
-        **curve_tables(part, found, responses),
+        **curve_tables(part, found, responses, p),
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
@@ -137,21 +138,22 @@ def corrected_predictions(section: str, corrected: Mapping[str, Floats], respons
     return Findings({section: metrics}, tables)
 
 
-def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Table]:
+def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Table]:
     """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
 
     `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
     """
     bins, smooth = [], []
+    guess_rate, lapse_rate = known_rates(p)
     for k, (c, y) in enumerate(zip(classes, responses.T, strict=True)):
-        logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
+        logistic = fit_link(*c.index, y, guess_rate=guess_rate or 0.0, lapse_rate=lapse_rate or 0.0)
         curve = psychometric_curve(*c.index, y, c.link, logistic)
         bins.append({key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")})
         smooth.append({key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")})
         if part.observer is not None:
             x = part.train.factors[:: -(-len(part.train.factors) // len(y))]
-            p = probability(logits(x, part.observer.coefficients[:, k]), *part.observer.rates[:, k])
-            in_bins = np.array_split(p[np.argsort(c.index.slope * c.index.logit)], len(curve.index))
+            true = probability(logits(x, part.observer.coefficients[:, k]), *part.observer.rates[:, k])
+            in_bins = np.array_split(true[np.argsort(c.index.slope * c.index.logit)], len(curve.index))
             smooth[-1]["true"] = np.interp(curve.grid, curve.index, [each.mean() for each in in_bins])
     return {
         "inference/curve_bins.csv": stacked(part.classes, bins),
@@ -208,31 +210,29 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
     return {name: np.concatenate(values) for name, values in columns.items()}
 
 
-def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Any]:
+def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (columns as in `theory_metrics`).
 
-    logistic_p: of the test that the psychometric function is a logistic one, without guesses and lapses.
+    logistic_p: of the test that the psychometric function is a logistic one, with no guesses and lapses but known ones.
     """
-    observers = [(c.theory.signal, float(c.theory.intercept)) for c in classes]
-    n_factors = len(part.factors)
+    observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
+    n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
+
+    def logistic_p(task: tuple[ClassInference, Booleans]) -> float:
+        return logistic_test(*task[0].index, task[1], guess_rate=known[0], lapse_rate=known[1]).p_value
+
     return {
         "class": part.classes,
-        "signal": [signal for signal, _ in observers],
-        "intercept": [intercept for _, intercept in observers],
+        "signal": [signal for signal, *_ in observers],
+        "intercept": [intercept for _, intercept, *_ in observers],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [*each(is_logistic, [*zip(classes, responses.T, strict=True)])],
+        "logistic_p": [*each(logistic_p, [*zip(classes, responses.T, strict=True)])],
         "alpha": [c.theory.alpha for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
         "certificate": [_bound(c.certificate) for c in classes],
     }
-
-
-def is_logistic(task: tuple[ClassInference, Booleans]) -> float:
-    """p of the test that the responses (m,) of a class follow a logistic function."""
-    found, responses = task
-    return logistic_test(*found.index, responses).p_value
 
 
 def _bound(certificate: float) -> float:
