@@ -21,7 +21,7 @@ from stages.parameters import Plot, read_parameters
 
 Page = Callable[..., AbstractContextManager[list[Axes]]]
 
-SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # of the responses that are predicted
+SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # the page says which trials and model
 
 CALIBRATION = ("predicted", "observed", "low", "high")

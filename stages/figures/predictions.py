@@ -33,12 +33,12 @@ BARS = "bars: 95 % interval of each bin; slope below 1: overconfident"
 def probabilities(
     ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None, source: str = "held-out"
 ) -> None:
-    """Histogram of the probability of "yes" over all `source` responses, by bin."""
+    """Histogram of the probability of "yes" over all `source` predictions, by bin."""
     edges = [*low, high[-1]]
     if true is not None:
         ax.stairs(_positive(true), edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
     ax.stairs(_positive(fitted), edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
-    ax.set(xlabel="probability of yes", ylabel=f"{source} responses per bin", xlim=(-0.02, 1.02))
+    ax.set(xlabel="probability of yes", ylabel=f"{source} predictions per bin", xlim=(-0.02, 1.02))
     logarithmic(ax.yaxis)
     ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
     heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
@@ -53,13 +53,13 @@ def _positive(counts: Numbers) -> list[float]:
 def calibration(ax: Axes, curve: Mapping[str, Numbers], line: Line, source: str = "held-out") -> None:
     """Observed fraction of "yes" against the predicted probability, on logit axes, where recalibration is a line.
 
-    curve: columns predicted, observed, low, high, of `source` responses.
+    curve: columns predicted, observed, low, high, of `source` predictions.
     """
     edge = logit_axes(ax, curve["predicted"], curve["observed"])
     _curve(ax, edge, curve, label="observed, by bins", **PLAIN_POINTS)
     if line is not None:
         _recalibration(ax, edge, *line, color=PLAIN, label=f"slope {line[1]:.3f}")
-    _labels(ax, f"Calibration on {source} responses")
+    _labels(ax, f"Calibration of {source} predictions")
 
 
 def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], lines: Mapping[str, Line]) -> None:
@@ -141,7 +141,7 @@ def psychometric(
     beyond = len(index) - len(rows)
     note += f"\n{beyond} of {len(index)} bins lie beyond the edges, where the curve is flat" if beyond else ""
     heading(ax, f"Psychometric curve of {name}", note)
-    legend_below(ax)
+    legend_below(ax, columns=3)
 
 
 def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float) -> tuple[float, float]:
