@@ -147,6 +147,6 @@ FIGURES: Mapping[str, tuple[str, str]] = {  # in the page's order: what it shows
     ),
     "weights": (
         "All weights of one class, sorted",
-        "Fitted weights that are too large lie below the true ones on the left and above them on the right.",
+        "Where the truth is known, it is black: weights that are too large lie beyond it at both ends.",
     ),
 }
