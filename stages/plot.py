@@ -45,6 +45,7 @@ def main() -> None:
     inferred = read_table("inference/coefficients.csv", *ESTIMATES) if "inference" in metrics else None
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
+    shown = inferred or tables["coefficients"]
     with Outputs("plot") as outputs:
 
         def page(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
@@ -68,11 +69,14 @@ def main() -> None:
                 Run(
                     parameters.model_dump(mode="json"),
                     metrics,
-                    inferred or tables["coefficients"],
+                    shown,
                     tables["trajectory"],
+                    drawn=one_class(shown, p.class_index)["class"][0],
                     answer=read_lines("inference/answer.txt"),
                     notices=read_lines("inference/left_out.txt"),
-                    description=read_json("trials.json") if os.path.lexists(DATA / "trials.json") else None,
+                    description=read_json("trials.json", "trials.train", "trials.test")
+                    if os.path.lexists(DATA / "trials.json")
+                    else None,
                     figures=figures,
                     hashed=[DATA / name for name in HASHED],
                 )

@@ -30,6 +30,7 @@ class Run:
     metrics: dict[str, Any]
     coefficients: Table
     trajectory: Table
+    drawn: float | str  # the class whose weights the figures show
     answer: Sequence[str]  # lines
     notices: Sequence[str]  # lines: what was left out, and why
     description: Mapping[str, Any] | None  # of own trials
@@ -52,7 +53,7 @@ def render(run: Run) -> str:
         sections=[*tables.metric_sections(run.metrics)],
         coefficients=found,
         classes=classes,
-        chosen=classes[min(run.parameters["plot"]["class_index"], len(classes) - 1)],
+        drawn=tables.name(run.drawn),
         figures=[embedded(name, *run.figures[name]) for name in FIGURES if name in run.figures],
         notices=run.notices,
         description=run.description,
@@ -72,12 +73,11 @@ def title(run: Run) -> str:
 
 def facts(run: Run, n_classes: int) -> list[tuple[str, str]]:
     """What kind of run this is, in numbers."""
-    train, simulated = run.parameters["train"], run.parameters.get("simulate", {})
-    trials = run.description["trials"] if run.description else {}
-    n_train, n_test = (
-        trials.get("train", simulated.get("n_trials")),
-        trials.get("test", simulated.get("n_test_trials")),
-    )
+    train = run.parameters["train"]
+    if run.description:
+        n_train, n_test = (run.description["trials"][split] for split in ("train", "test"))
+    else:
+        n_train, n_test = (run.parameters["simulate"][key] for key in ("n_trials", "n_test_trials"))
     n_factors = run.coefficients["factor"].index("bias")
     fit = f"Adam, {train['num_epochs']} epochs" if train["solver"] == "adam" else "exact"
     counts = {"training trials": n_train, "held-out trials": n_test, "factors": n_factors, "classes": n_classes}
@@ -90,16 +90,8 @@ def embedded(name: str, path: Path, size: tuple[float, float]) -> dict[str, Any]
     width, height = (round(96 * inches) for inches in size)
     media = MEDIA.get(path.suffix.removeprefix("."))
     source = f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}" if media else ""
-    wide = size[0] > WIDE
-    return {
-        "file": path.name,
-        "what": what,
-        "how": how,
-        "width": width,
-        "height": height,
-        "wide": wide,
-        "source": source,
-    }
+    shape = {"width": width, "height": height, "wide": size[0] > WIDE}
+    return {"file": path.name, "source": source, "what": what, "how": how, **shape}
 
 
 def hashes(run: Run) -> list[tuple[str, str]]:
