@@ -148,5 +148,6 @@ def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float)
     """The part of the index where the curve rises, with some of what is flat on both sides."""
     span = 1 - guess_rate - lapse_rate
     rising = [x for x, p in zip(index, fitted, strict=True) if 0.005 < (p - guess_rate) / span < 0.995]
-    low, high = (rising[0], rising[-1]) if rising else (index[0], index[-1])
-    return max(low - 0.4 * (high - low), index[0]), min(high + 0.4 * (high - low), index[-1])
+    low, high = (rising[0], rising[-1]) if len(rising) > 1 else (index[0], index[-1])
+    low, high = max(low - 0.4 * (high - low), index[0]), min(high + 0.4 * (high - low), index[-1])
+    return (low, high) if low < high else (low - 1, high + 1)  # of fits without any signal
