@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 FOLDER := .
 AT := --folder "$(FOLDER)"
 
-.PHONY: help repro test lint format bench study ci lock-check gate report experiments show docs clean coverage
+.PHONY: help repro page test lint format bench study ci lock-check gate report experiments show docs clean coverage
 .NOTPARALLEL:
 
 help:                             ## this list
@@ -15,6 +15,9 @@ help:                             ## this list
 
 repro: $(VENV)/run-time           ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
+
+page: repro                       ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
+	$(RUN) python -m webbrowser "file://$(abspath $(FOLDER))/data/report.html"
 
 test: $(VENV)/development         ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal

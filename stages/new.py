@@ -175,6 +175,7 @@ def pipeline(trials: str, root: str) -> str:
     stages = {"prepare": prepare} | {name: stage for name, stage in document["stages"].items() if name != "simulate"}
     for name, stage in stages.items():
         stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
+        stage["params"] = ["prepare" if section == "simulate" else section for section in stage["params"]]
         deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
         deps += ["data/trials.json"] if name in ("evaluate", "plot") and "data/trials.json" not in deps else []
         stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)

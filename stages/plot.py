@@ -1,9 +1,11 @@
-"""Stage `plot`: draw what `train` and `evaluate` have written."""
+"""Stage `plot`: draw what `train` and `evaluate` have written, and put it on a page, data/report.html."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -11,20 +13,27 @@ from matplotlib.axes import Axes
 from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import named
+from stages.files import DATA
 from stages.files.reading import AGAIN, Table, read_json, read_table
 from stages.files.writing import Outputs
+from stages.page.render import MEDIA, Run, render
 from stages.parameters import Plot, read_parameters
 
 Page = Callable[..., AbstractContextManager[list[Axes]]]
+
+SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions
+HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # the page says which trials and model
 
 CALIBRATION = ("predicted", "observed", "low", "high")
 ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 
 def main() -> None:
-    p = read_parameters().plot
+    parameters = read_parameters()
+    p = parameters.plot
     metrics = read_json("metrics.json", "train.cross_entropy", "fit.ridge")
-    scored = metrics.get("test") or metrics.get("loo") or {}  # held-out trials, or each trial by the fit to all others
+    source = next((name for name in SOURCES if name in metrics), "train")
+    scored = metrics[source]
     tables = {
         "coefficients": read_table("coefficients.csv", "class", "fitted"),
         "loss": read_table("loss.csv", "epoch", "loss"),
@@ -34,13 +43,18 @@ def main() -> None:
     }
     check_whole(tables)
     inferred = read_table("inference/coefficients.csv", *ESTIMATES) if "inference" in metrics else None
+    kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
+    figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
+    shown = inferred or tables["coefficients"]
     with Outputs("plot") as outputs:
 
         def page(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
-            return style.page(outputs.path(f"figures/{name}.png"), p.dpi, p.formats, **shape)
+            path = outputs.path(f"figures/{name}.png")
+            figures[name] = path.with_suffix(f".{kind}"), shape.get("size", style.SIZE)
+            return style.page(path, p.dpi, p.formats, **shape)
 
         draw_coefficients(page, p, tables["coefficients"], inferred, metrics)
-        draw_predictions(page, tables["calibration"], tables["histogram"], scored)
+        draw_predictions(page, tables["calibration"], tables["histogram"], scored, SOURCES[source])
         if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
             draw_history(page, tables["loss"], tables["trajectory"], metrics)
         if inferred is not None:
@@ -49,6 +63,31 @@ def main() -> None:
             draw_theory(page, tables["calibration"], scored, metrics)
         if "replication" in metrics:
             draw_replication(page, p, metrics["replication"])
+        outputs.text(
+            "report.html",
+            render(
+                Run(
+                    parameters.model_dump(mode="json"),
+                    metrics,
+                    shown,
+                    tables["trajectory"],
+                    drawn=one_class(shown, p.class_index)["class"][0],
+                    answer=read_lines("inference/answer.txt"),
+                    notices=read_lines("inference/left_out.txt"),
+                    description=read_json("trials.json", "trials.train", "trials.test")
+                    if os.path.lexists(DATA / "trials.json")
+                    else None,
+                    figures=figures,
+                    hashed=[DATA / name for name in HASHED],
+                )
+            ),
+        )
+
+
+def read_lines(name: str) -> list[str]:
+    """A text file that is there only if there is something to say."""
+    path = DATA / name
+    return path.read_text(encoding="utf-8").splitlines() if os.path.lexists(path) else []
 
 
 def draw_coefficients(
@@ -69,13 +108,19 @@ def draw_coefficients(
             fits.recovery(ax, coefficients["true"], coefficients["fitted"], is_bias, slope)
 
 
-def draw_predictions(page: Page, calibration: Table, histogram: Table, scored: dict[str, Any]) -> None:
+def draw_predictions(page: Page, calibration: Table, histogram: Table, scored: dict[str, Any], source: str) -> None:
     """Predicted probabilities of yes, and whether they are right."""
     with page("probabilities") as [ax]:
-        predictions.probabilities(ax, histogram["low"], histogram["high"], histogram["fitted"], histogram.get("true"))
+        edges = histogram["low"], histogram["high"]
+        predictions.probabilities(ax, *edges, histogram["fitted"], histogram.get("true"), source)
     with page("calibration", size=(4.6, 4.8)) as [ax]:
-        intercept, slope = scored.get("calibration_intercept"), scored.get("calibration_slope")
-        predictions.calibration(ax, calibration, None if intercept is None or slope is None else (intercept, slope))
+        predictions.calibration(ax, calibration, recalibration(scored), source)
+
+
+def recalibration(scores: dict[str, Any]) -> predictions.Line:
+    """Intercept and slope of the line that would recalibrate predictions; None where the data define none."""
+    intercept, slope = scores.get("calibration_intercept"), scores.get("calibration_slope")
+    return None if intercept is None or slope is None else (intercept, slope)
 
 
 def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
@@ -134,11 +179,11 @@ def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics:
     """Better predictions, and what the theory says of this and of other numbers of trials."""
     theory = metrics["theory"]
     with page("predictions", size=(4.6, 4.8)) as [ax]:
-        curves, slopes = {"fitted": calibration}, {"fitted": scored["calibration_slope"]}
+        curves, lines = {"fitted": calibration}, {"fitted": recalibration(scored)}
         for name in ("debiased", "best"):
             curves[name] = read_table(f"inference/calibration_{name}.csv", *CALIBRATION)
-            slopes[name] = scored[name]["calibration_slope"]
-        predictions.predictions(ax, curves, slopes)
+            lines[name] = recalibration(scored[name])
+        predictions.predictions(ax, curves, lines)
     with page("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))

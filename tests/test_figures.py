@@ -116,9 +116,23 @@ def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_ed
     assert ax.get_xscale() == ax.get_yscale() == "logit"
 
 
+def test_three_predictions_have_three_lines_of_the_slopes_that_are_told(ax: Axes) -> None:
+    lines = {"fitted": (0.5, 0.8), "debiased": (0.0, 0.9), "best": (-0.1, 1.0)}
+    predictions.predictions(ax, dict.fromkeys(lines, SHARES), lines)
+    found = []
+    for line in ax.get_lines():
+        x, y = (np.asarray(data) for data in (line.get_xdata(), line.get_ydata()))
+        if len(x) == 2 and line.get_linestyle() == "-":
+            a, b = np.log(x / (1 - x)), np.log(y / (1 - y))
+            slope = (b[1] - b[0]) / (a[1] - a[0])
+            found.append((b[0] - slope * a[0], slope))
+    assert np.allclose(found, [*lines.values()])
+    assert "best prediction, slope 1.000" in [text.get_text() for text in ax.get_legend().get_texts()]  # type: ignore[union-attr]
+
+
 def test_no_line_is_drawn_where_the_data_define_none(ax: Axes) -> None:
     predictions.calibration(ax, SHARES, line=None)
-    predictions.predictions(ax, {"fitted": SHARES, "best": SHARES}, {"fitted": None, "best": 1.0})
+    predictions.predictions(ax, {"fitted": SHARES, "best": SHARES}, {"fitted": None, "best": None})
     assert not [line for line in ax.get_lines() if "slope" in str(line.get_label())]
 
 
@@ -129,6 +143,24 @@ def test_a_psychometric_curve_shows_bins_and_asymptotes(ax: Axes) -> None:
     assert bars(ax, "responses") == [[0.4, 0.6]]
     assert {"guess rate 0.05", "lapse rate 0.1"} <= {text.get_text() for text in ax.texts}
     assert "true" not in legend(ax.figure)
+
+
+def test_a_psychometric_curve_is_drawn_where_it_rises(ax: Axes) -> None:
+    x = [float(i) for i in range(-60, 61)]
+    logistic = [1 / (1 + math.exp(-z)) for z in x]
+    curves = {"index": x, "fitted": logistic, "logistic": logistic}
+    predictions.psychometric(ax, "choice", [-40.0, 0.0, 40.0], Estimates([0.0, 0.5, 1.0]), curves)
+    assert -20 < ax.get_xlim()[0] < -5
+    assert drawn(ax, "responses") == [(0, 0.5)]
+    assert "2 of 3 bins lie beyond" in ax.texts[0].get_text()
+    assert "logistic" not in " ".join(legend(ax.figure))  # it is the fitted one
+
+
+def test_the_map_reaches_down_to_its_edge(ax: Axes) -> None:
+    inference.existence_map(ax, [0, 0, 2, 2], [0.1, 0.4, 0.05, 0.2], [1.1, 3, 1.1, 3], (1.0, 0.0006))
+    vertices = [np.asarray(path.vertices) for each in ax.collections for path in each.get_paths()]
+    lowest = min(corners[:, 1].min() for corners in vertices if len(corners))
+    assert lowest <= ax.get_ylim()[0]
 
 
 def test_the_check_on_the_own_factors_starts_with_the_worst(ax: Axes) -> None:

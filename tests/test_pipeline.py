@@ -27,7 +27,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "simulate.weight_scale": (0.5, [*STAGES]),
     "simulate.guess_rate": (0.2, [*STAGES]),
     "simulate.lapse_rate": (0.2, [*STAGES]),
-    "simulate.dtype": ("float32", ["simulate", "ridge", "train", "evaluate"]),  # to six digits the same fit
+    "simulate.dtype": ("float32", [*STAGES]),
     "simulate.streams": ("notebook", [*STAGES]),
     "train.solver": ("lbfgs", AFTER_TRAIN),
     "train.seed": (2, AFTER_TRAIN),
@@ -39,16 +39,16 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.batch_size": (100, AFTER_TRAIN),
     "train.ridge": (0.01, ["ridge", *AFTER_TRAIN]),
     "train.shrinkage": ("always", AFTER_TRAIN),
-    "train.tolerance": ("1e-5", ["train"]),  # the same fit, so what reads it has nothing new to read
-    "train.max_iterations": (100, ["train"]),
+    "train.tolerance": ("1e-5", ["train", "plot"]),  # the same fit: only the page, which shows the parameters, is new
+    "train.max_iterations": (100, ["train", "plot"]),
     "train.dtype": ("float32", AFTER_TRAIN),
-    "train.device": ("auto", ["train"]),
+    "train.device": ("auto", ["train", "plot"]),
     "evaluate.calibration_bins": (5, ["evaluate", "plot"]),
     "evaluate.histogram_bins": (5, ["evaluate", "plot"]),
-    "evaluate.interval_level": (0.9, ["evaluate"]),  # Adam's fit has no intervals,
-    "evaluate.asymptotes": ("estimate", ["evaluate"]),  # and no rates
-    "evaluate.guess_rate": (0.1, ["evaluate"]),
-    "evaluate.lapse_rate": (0.1, ["evaluate"]),
+    "evaluate.interval_level": (0.9, ["evaluate", "plot"]),  # Adam's fit has no intervals,
+    "evaluate.asymptotes": ("estimate", ["evaluate", "plot"]),  # and no rates
+    "evaluate.guess_rate": (0.1, ["evaluate", "plot"]),
+    "evaluate.lapse_rate": (0.1, ["evaluate", "plot"]),
     "plot.class_index": (1, ["plot"]),
     "plot.dpi": (41, ["plot"]),
     "plot.formats": (["svg"], ["plot"]),
@@ -100,18 +100,23 @@ def test_a_changed_key_touches_these_stages_and_no_others(key: str, results: Pro
 
 
 @pytest.mark.parametrize("key", ["plot.class_index", "plot.dpi"])
-def test_a_changed_key_changes_the_figures(key: str, results: Project) -> None:
-    before = contents(results, ["data/figures"])
+def test_a_changed_key_changes_the_figures_and_the_page(key: str, results: Project) -> None:
+    before = contents(results, ["data/figures", "data/report.html"])
     section, name = key.split(".")
     results.set(**{section: {name: CHANGES[key][0]}})
     run_here("plot")
-    assert contents(results, ["data/figures"]) != before
+    after = contents(results, ["data/figures", "data/report.html"])
+    assert {name for name in after if after[name] != before.get(name)} >= {
+        "data/figures/weights.png",
+        "data/report.html",
+    }
 
 
-def test_a_stage_depends_on_its_own_section_and_no_other() -> None:
+def test_a_stage_depends_on_its_own_section_and_no_other_but_that_the_page_shows_all() -> None:
     assert {name: stage["params"] for name, stage in PIPELINE.items()} == {
         **{name: [name] for name in PARAMS},
         "ridge": ["train.ridge"],
+        "plot": [*PARAMS],
     }
 
 

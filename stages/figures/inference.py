@@ -116,8 +116,11 @@ def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, her
     signal, kappa and alpha run over the same kappas per threshold for each signal; `here` is (signal, kappa).
     """
     width = len(signal) // len(set(signal))
-    grid = [
-        [values[start : start + width] for start in range(0, len(values), width)] for values in (signal, kappa, alpha)
+    lowest = min(1e-3, here[1] / 3)
+    starts = range(0, len(signal), width)
+    grid = [  # down to very few factors per trial, of which weights are of the right size
+        [[values[start] if few is None else few, *values[start : start + width]] for start in starts]
+        for values, few in ((signal, None), (kappa, lowest / 10), (alpha, 1.0))
     ]
     levels = [1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 5, 10]
     filled = ax.contourf(*grid, levels=levels, norm=BoundaryNorm(levels, 256), cmap="cividis", extend="max")
@@ -127,7 +130,6 @@ def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, her
     edge = [row[-1] for row in grid[0]], [row[-1] for row in grid[1]]
     ax.plot(*edge, color=PLAIN, lw=2, label="beyond: no estimate exists")
     ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment, by its estimated signal", ls="none")
-    lowest = min(1e-3, here[1] / 3)
     logarithmic(ax.yaxis)
     ax.set(ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
     legend_below(ax)

@@ -25,16 +25,20 @@ from stages.figures.style import (
     points,
 )
 
+Line = tuple[float, float] | None  # (intercept, slope) of logit(observed) on logit(predicted), where it is defined
+
 BARS = "bars: 95 % interval of each bin; slope below 1: overconfident"
 
 
-def probabilities(ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None) -> None:
-    """Histogram of the probability of "yes" over all held-out responses, by bin."""
+def probabilities(
+    ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None, source: str = "held-out"
+) -> None:
+    """Histogram of the probability of "yes" over all `source` predictions, by bin."""
     edges = [*low, high[-1]]
     if true is not None:
         ax.stairs(_positive(true), edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
     ax.stairs(_positive(fitted), edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
-    ax.set(xlabel="probability of yes", ylabel="held-out responses per bin", xlim=(-0.02, 1.02))
+    ax.set(xlabel="probability of yes", ylabel=f"{source} predictions per bin", xlim=(-0.02, 1.02))
     logarithmic(ax.yaxis)
     ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
     heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
@@ -46,28 +50,19 @@ def _positive(counts: Numbers) -> list[float]:
     return [max(count, 0.5) for count in counts]
 
 
-def calibration(
-    ax: Axes,
-    curve: Mapping[str, Numbers],
-    line: tuple[float, float] | None,
-    title: str = "Calibration on held-out trials",
-) -> None:
+def calibration(ax: Axes, curve: Mapping[str, Numbers], line: Line, source: str = "held-out") -> None:
     """Observed fraction of "yes" against the predicted probability, on logit axes, where recalibration is a line.
 
-    curve: columns predicted, observed, low, high. line: (intercept, slope) of logit(observed) on logit(predicted); None
-    where the data do not define it.
+    curve: columns predicted, observed, low, high, of `source` predictions.
     """
     edge = logit_axes(ax, curve["predicted"], curve["observed"])
     _curve(ax, edge, curve, label="observed, by bins", **PLAIN_POINTS)
     if line is not None:
-        intercept, slope = line
-        ends = [edge, 1 - edge]
-        fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
-        ax.plot(ends, fitted, color=PLAIN, lw=1, label=f"slope {slope:.3f}")
-    _labels(ax, title)
+        _recalibration(ax, edge, *line, color=PLAIN, label=f"slope {line[1]:.3f}")
+    _labels(ax, f"Calibration of {source} predictions")
 
 
-def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: Mapping[str, float | None]) -> None:
+def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], lines: Mapping[str, Line]) -> None:
     """Calibration of the plain fit (`fitted`), the debiased fit (`debiased`) and the best prediction (`best`)."""
     edge = logit_axes(ax, *(curve[key] for curve in curves.values() for key in ("predicted", "observed")))
     looks: dict[str, tuple[str, float, Mapping[str, Any]]] = {
@@ -77,10 +72,19 @@ def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], slopes: M
     }
     for name, curve in curves.items():
         words, dodge, look = looks[name]
-        slope = slopes[name]
-        label = words if slope is None else f"{words}, slope {slope:.3f}"
+        line = lines[name]
+        label = words if line is None else f"{words}, slope {line[1]:.3f}"
         _curve(ax, edge, curve, label=label, dodge=dodge, **look)
+        if line is not None:
+            _recalibration(ax, edge, *line, color=look["color"])
     _labels(ax, "Calibration of three predictions")
+
+
+def _recalibration(ax: Axes, edge: float, intercept: float, slope: float, **look: Any) -> None:
+    """The line that would recalibrate predictions, from edge to edge of logit axes."""
+    ends = [edge, 1 - edge]
+    fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
+    ax.plot(ends, fitted, lw=1, **look)
 
 
 def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> None:
@@ -110,27 +114,40 @@ def psychometric(
     index: mean expected logit of each bin's trials; observed: their fraction of yes with its interval. curves: by
     column, `index` and on it `fitted` (with guess and lapse rates), `logistic` (without) and `true`, if known.
     """
-    x = curves["index"]
-    points(ax, index, observed, label="responses", clip_on=False, color=DATA, fmt="o", ms=4, zorder=2)
+    has_rates = guess_rate > 0 or lapse_rate > 0
+    low, high = _rise(curves["index"], curves["fitted"], guess_rate, lapse_rate)
+    rows = [i for i, x in enumerate(index) if low <= x <= high]
+    at = [index[i] for i in rows]
+    points(ax, at, observed.at(rows), label="responses", clip_on=False, color=DATA, fmt="o", ms=4, zorder=2)
     for key, label, color, style, width in (
+        ("logistic", "logistic, without these rates", PLAIN, "-.", 1.2),
+        ("fitted", "with guess and lapse rates" if has_rates else "fitted", CORRECTED, "-", 1.6),
         ("true", "true", TRUTH, "--", 1.2),
-        ("logistic", "logistic", PLAIN, "-.", 1.2),
-        ("fitted", "with guess and lapse rates" if guess_rate or lapse_rate else "fitted", CORRECTED, "-", 1.6),
     ):
-        if key in curves:
-            ax.plot(x, curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
+        if key in curves and (has_rates or key != "logistic"):  # which else is the fitted one
+            ax.plot(curves["index"], curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
     for height, words in (
         (guess_rate, f"guess rate {guess_rate:.3g}"),
         (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}"),
     ):
         if 0 < height < 1:
             ax.axhline(height, color=CORRECTED, lw=0.8, ls=":")
-            at, side = (0.98, "right") if height < 0.5 else (0.02, "left")
-            ax.text(at, height, words, transform=ax.get_yaxis_transform(), ha=side, va="bottom", fontsize=8, color=DATA)
-    ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02))
-    heading(
-        ax,
-        f"Psychometric curve of {name}",
-        "bars: 95 % intervals of the fraction of yes in a bin of equally many trials",
-    )
-    legend_below(ax)
+            edge, side = (0.98, "right") if height < 0.5 else (0.02, "left")
+            ax.text(
+                edge, height, words, transform=ax.get_yaxis_transform(), ha=side, va="bottom", fontsize=8, color=DATA
+            )
+    ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02), xlim=(low, high))
+    note = "bars: 95 % intervals of the fraction of yes in a bin of equally many trials"
+    beyond = len(index) - len(rows)
+    note += f"\n{beyond} of {len(index)} bins lie beyond the edges, where the curve is flat" if beyond else ""
+    heading(ax, f"Psychometric curve of {name}", note)
+    legend_below(ax, columns=3)
+
+
+def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float) -> tuple[float, float]:
+    """The part of the index where the curve rises, with some of what is flat on both sides."""
+    span = 1 - guess_rate - lapse_rate
+    rising = [x for x, p in zip(index, fitted, strict=True) if 0.005 < (p - guess_rate) / span < 0.995]
+    low, high = (rising[0], rising[-1]) if len(rising) > 1 else (index[0], index[-1])
+    low, high = max(low - 0.4 * (high - low), index[0]), min(high + 0.4 * (high - low), index[-1])
+    return (low, high) if low < high else (low - 1, high + 1)  # of fits without any signal

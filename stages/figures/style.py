@@ -31,11 +31,11 @@ STYLE = {
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "lines.linewidth": 1.3,
-    "figure.constrained_layout.use": True,
     "pdf.fonttype": 42,  # text that stays text
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+SIZE = (5.2, 3.4)  # of a figure, in inches
 MANY = 2000  # points that SVG and PDF hold as one picture
 CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
 PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
@@ -65,7 +65,7 @@ def page(
     path: Path,
     dpi: int,
     formats: Sequence[str] = ("png",),
-    size: tuple[float, float] = (5.2, 3.4),
+    size: tuple[float, float] = SIZE,
     rows: int = 1,
     columns: int = 1,
     heights: Sequence[float] | None = None,
@@ -78,12 +78,15 @@ def page(
         loss(ax, ...)
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
-        figure = Figure(figsize=size)
+        figure = Figure(figsize=size, dpi=dpi, layout="constrained")
         panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
         yield list(panels.flat)
+        engine = figure.get_layout_engine()
+        assert engine is not None
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # else each save would draw everything twice, to settle it again
         for kind in formats:
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
-            figure.set_layout_engine("none")  # the first has settled it
 
 
 def points(

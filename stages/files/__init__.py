@@ -9,7 +9,7 @@ train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
 ridge.json                             the ridge strength of an exact fit
 model.safetensors, checkpoints/*       weight (n_classes, n_factors) float32, bias (n_classes,) float64, evidence
 loss.csv, metrics.json, *.csv          tables, numbers
-figures/*.png
+figures/*.png, report.html              the figures, and the page that shows all
 """
 
 from pathlib import Path

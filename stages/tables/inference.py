@@ -30,6 +30,8 @@ from stages.tables.answer import Situation, trustworthy
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
 
+SCORES = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")  # of corrected predictions
+
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
 
@@ -132,7 +134,7 @@ def corrected_predictions(section: str, corrected: Mapping[str, Floats], respons
     metrics, tables = {}, {}
     for name, predicted in corrected.items():
         scores = prediction_scores(predicted, responses)
-        metrics[name] = {key: scores[key] for key in ("cross_entropy", "brier", "calibration_slope")}
+        metrics[name] = {key: scores[key] for key in SCORES}
         curve = calibration.calibration_curve(predicted, responses, p.calibration_bins)
         tables[f"inference/calibration_{name}.csv"] = vars(curve)
     return Findings({section: metrics}, tables)

@@ -1,0 +1,255 @@
+"""The page of a run: it needs nothing else, tells everything, and works in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages import plot
+from stages.page import tables
+from stages.page.words import sentences
+from tests.browser import CHROMIUM, Browser
+from tests.conftest import ROOT, SMALL, Project, run_here
+from tests.coding import DEFAULTS
+
+SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
+ODD = '<i>"tone" & noise</i>'  # a column that is no HTML
+RUNS = ("adam", "exact", "study", "study-adam")
+
+
+def simulation(solver: str) -> None:
+    Path("params.yaml").write_text(yaml.safe_dump(SHIPPED))
+    Project(Path.cwd()).set(**{**SMALL, "train": {**SMALL["train"], "solver": solver}})
+    run_here("simulate", "ridge", "train", "evaluate", "plot")
+
+
+def study(solver: str) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({ODD: rng.normal(size=400), "b": rng.normal(size=400), "day": np.repeat(np.arange(8), 50)})
+    table["choice"] = np.where(rng.random(400) < 1 / (1 + np.exp(-table[ODD])), "right", "left")
+    table["same"] = 1.0  # no factor
+    table.loc[[4, 9], "b"] = np.nan
+    table.to_csv("t.csv", index=False)
+    others = {key: SHIPPED[key] for key in ("train", "evaluate", "plot")}
+    params = {"prepare": DEFAULTS | {"group": "day"}, **others}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    Project(Path.cwd()).set(train={**SMALL["train"], "solver": solver}, plot=SMALL["plot"])
+    run_here("prepare", "ridge", "train", "evaluate", "plot")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of each kind of run."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in RUNS}
+    for name, folder in folders.items():
+        make = study if name.startswith("study") else simulation
+        with contextlib.chdir(folder):
+            make("adam" if name.endswith("adam") else "lbfgs")
+    return folders
+
+
+@pytest.fixture(params=RUNS)
+def run(request: pytest.FixtureRequest, runs: dict[str, Path]) -> Path:
+    return runs[request.param]
+
+
+class Elements(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def report(run: Path) -> Path:
+    return run / "data" / "report.html"
+
+
+# --- without a browser
+
+
+def test_it_carries_everything_with_it_and_every_figure(run: Path) -> None:
+    page = Elements(report(run))
+    addresses = [a[key] for _, a in page.found for key in ("src", "href") if key in a]
+    assert [address for address in addresses if not address.startswith(("data:", "#"))] == []
+    assert len(page.named("img")) == len([*(run / "data/figures").iterdir()])
+    assert all(image["alt"] for image in page.named("img"))
+
+
+def test_the_same_run_gives_the_same_bytes(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = shutil.copytree(runs["exact"], tmp_path / "elsewhere")
+    monkeypatch.chdir(again)
+    plot.main()
+    assert report(again).read_bytes() == report(runs["exact"]).read_bytes()
+
+
+def keys(metrics: dict[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in metrics.items():
+        yield from keys(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
+
+
+def test_every_metric_has_a_meaning(run: Path) -> None:
+    metrics = json.loads((run / "data/metrics.json").read_text())
+    shown = {key for section in tables.metric_sections(metrics) for key, *_ in section.rows}
+    beside = [f".{name}." for name in ("debiased", "best", "corrected")]  # columns of the same rows
+    for key in keys(metrics):
+        for name in beside:
+            key = key.replace(name, ".")
+        assert key in shown
+
+
+def test_every_parameter_is_shown(run: Path) -> None:
+    text = Elements(report(run)).text
+    for section, values in yaml.safe_load((run / "params.yaml").read_text()).items():
+        assert section in text
+        assert [key for key in values if key not in text] == []
+
+
+def test_names_are_text_and_what_was_left_out_is_told(runs: dict[str, Path]) -> None:
+    page = Elements(report(runs["study"]))
+    assert page.named("i") == []
+    assert ODD in page.text
+    assert "same is no factor" in page.text
+    assert "t.csv, line 6" in page.text  # the first that lacks a value
+
+
+def test_it_names_the_trials_and_the_model_by_their_bytes(run: Path) -> None:
+    text = Elements(report(run)).text
+    for path in [run / "data/train/factors.npy", run / "data/model.safetensors", *run.glob("*.csv")]:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in text
+
+
+def test_of_very_many_coefficients_the_largest_are_shown() -> None:
+    values = [float(i) for i in range(tables.MOST + 3)]
+    table: dict[str, list[Any]] = {"class": [0.0] * len(values), "factor": [*values], "fitted": [-v for v in values]}
+    shown = tables.coefficients(table, 0.95)
+    assert shown.n_rows == tables.MOST + 3
+    assert [shown.rows[0][1], len(shown.rows)] == ["3", tables.MOST]
+
+
+def test_small_numbers_do_not_vanish() -> None:
+    assert [tables.fixed(value, 3) for value in (-1.23456, 0.0001234, 0.0)] == ["−1.235", "1.2e−04", "0.000"]
+    assert [tables.number(value) for value in (None, True, 10000, 0.0994625)] == [
+        "not defined",
+        "yes",
+        "10\N{NARROW NO-BREAK SPACE}000",
+        "0.09946",
+    ]
+
+
+# --- in words
+
+
+def test_weights_of_the_right_size_are_not_called_too_large() -> None:
+    recovery = {"weight_slope": 1.0001, "weight_correlation": 0.9}
+    [first, *_] = sentences([], {"recovery": recovery}, {})
+    assert "of the right size" in first
+    [first, *_] = sentences([], {"recovery": {**recovery, "weight_slope": 1.122}}, {})
+    assert "12 % too large" in first
+
+
+@pytest.mark.parametrize(("slope", "word"), [(0.75, "overconfident"), (1.3, "too cautious"), (1.01, "are calibrated")])
+def test_calibration_is_told_in_words(slope: float, word: str) -> None:
+    told = sentences([], {"loo": {"calibration_slope": slope, "cross_entropy": 0.5}}, {})
+    assert word in told[0]
+
+
+def test_overfitting_is_told_where_it_happened() -> None:
+    metrics = {"test": {"calibration_slope": 1.0, "cross_entropy": 0.6}}
+    told = sentences([], metrics, {"epoch": [0, 1, 7], "test_cross_entropy": [0.7, 0.5, 0.6]})
+    assert "After epoch 2 of 8" in " ".join(told)
+    told = sentences([], metrics, {"epoch": [0, 1, 7], "test_cross_entropy": [0.7, 0.6, 0.6]})
+    assert "overfitting" not in " ".join(told)
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed, so the page is not tested in a browser")
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [380, 1200])
+def test_it_shows_whole_at_any_width_and_the_console_is_empty(
+    browser: Browser, run: Path, width: int, dark: bool
+) -> None:
+    browser.open(report(run), width, dark=dark)
+    assert browser.run("document.documentElement.scrollWidth") == width
+    assert browser.run("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map(heading => Number(heading.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert browser.trouble() == []
+
+
+SHOWN = "[...document.querySelectorAll('.weights tbody tr')].filter(row => !row.hidden)"
+COLUMN = f"{SHOWN}.map(row => Number(row.cells[{{}}].textContent.replace('−', '-')))"
+
+
+def test_the_table_sorts_by_the_keyboard(browser: Browser, runs: dict[str, Path]) -> None:
+    browser.open(report(runs["exact"]), 1200)
+    before = browser.run(COLUMN.format(3))
+    assert len(before) == 5  # of the class that is drawn
+    for order, state in ((sorted(before), "ascending"), (sorted(before)[::-1], "descending")):
+        browser.run("document.querySelector('.weights [data-column=\"3\"] button').focus()")
+        browser.press("Enter")
+        assert browser.run(COLUMN.format(3)) == order
+        assert browser.run("document.querySelector('[data-column=\"3\"]').ariaSort") == state
+    assert browser.trouble() == []
+
+
+def test_it_selects_a_class_and_factors(browser: Browser, runs: dict[str, Path]) -> None:
+    browser.open(report(runs["exact"]), 1200)
+    change = "form.elements.{}.value = '{}', form.dispatchEvent(new Event('input')), {}.length"
+    assert browser.run(change.format("class", "", SHOWN)) == 10
+    assert browser.run(change.format("factor", "bias", SHOWN)) == 2
+    assert browser.run("document.querySelector('output').value") == "2 of 10 rows"
+    assert browser.trouble() == []
+
+
+def test_the_contrast_of_text_is_enough(browser: Browser, runs: dict[str, Path]) -> None:
+    """At least 4.5 to 1 (WCAG 2, AA) against the background of the page, in the light and in the dark."""
+    colours = "[...new Set([...document.querySelectorAll('body *')].map(e => getComputedStyle(e).color))]"
+    for dark in (False, True):
+        browser.open(report(runs["exact"]), 1200, dark=dark)
+        paper = browser.run("getComputedStyle(document.body).backgroundColor")
+        for colour in browser.run(colours):
+            light, dim = sorted((luminance(colour), luminance(paper)), reverse=True)
+            assert (light + 0.05) / (dim + 0.05) >= 4.5, colour
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(…)", as WCAG defines it."""
+    parts = [int(part) / 255 for part in colour.strip("rgba()").split(",")[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
