@@ -225,19 +225,19 @@ def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) 
     status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
     new["coefficients"][classes], new["loss"][classes], new["max_gradient"][classes] = coefficients, loss, largest
     new["evaluations"][classes] += 1
-    for row in np.flatnonzero(~state.proven[classes]):
-        k, completely = int(classes[row]), bool(worst[row] < 0.5 and trials.hard[classes[row]])
-        if completely or status[row] != NOT_CONVERGED:
-            status[row], new["separating"][k] = doubt(trials, sample, state, k, completely)
-            if status[row] == UNDER_WAY:  # from the start once more
-                new["proven"][k], new["back"][k] = True, False
-                new["base"][k], new["gradient"][k] = begun.base[k], np.nan
+    completely = (worst < 0.5) & trials.hard[classes]
+    rows = np.flatnonzero(~state.proven[classes] & (completely | (status != NOT_CONVERGED)))
+    for row in rows:
+        status[row], new["separating"][classes[row]] = doubt(trials, sample, state, classes[row], completely[row])
     trials.group.broadcast(status, new["separating"])
+    again = classes[rows[status[rows] == UNDER_WAY]]  # their estimate exists: from the start once more
+    new["proven"][again], new["back"][again] = True, False
+    new["base"][again], new["gradient"][again] = begun.base[again], np.nan
     new["status"][classes] = status
     return State(**new)
 
 
-def doubt(trials: Trials, sample: Sample, state: State, k: int, completely: bool) -> tuple[int, Mask]:
+def doubt(trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_) -> tuple[int, Mask]:
     """The status of a class without a proof, and the factors (n_factors,) that separate it.
 
     Separated, undecided, or under way: its estimate exists after all.
