@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import named
-from stages.files.reading import AGAIN, Table, read_json, read_table
+from stages.files.tables import AGAIN, Table, read_metrics, read_table
 from stages.files.writing import Outputs
 from stages.parameters import Plot, read_parameters
 
@@ -23,17 +24,20 @@ ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected"
 
 def main() -> None:
     p = read_parameters().plot
-    metrics = read_json("metrics.json", "train.cross_entropy", "fit.ridge")
+    metrics = read_metrics()
     scored = metrics.get("test") or metrics.get("loo") or {}  # held-out trials, or each trial by the fit to all others
+    true = ("true",) if "recovery" in metrics else ()
+    on_test = ("test_cross_entropy",) if "test" in metrics else ()
+    slope = ("weight_slope",) if "recovery" in metrics else ()
     tables = {
-        "coefficients": read_table("coefficients.csv", "class", "fitted"),
+        "coefficients": read_table("coefficients.csv", "class", "factor", "fitted", *true),
         "loss": read_table("loss.csv", "epoch", "loss"),
         "calibration": read_table("calibration.csv", "responses", *CALIBRATION),
-        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy"),
+        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy", *on_test, *slope),
         "histogram": read_table("histogram.csv", "low", "high", "fitted"),
     }
     check_whole(tables)
-    inferred = read_table("inference/coefficients.csv", *ESTIMATES) if "inference" in metrics else None
+    inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
     with Outputs("plot") as outputs:
 
         def page(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
@@ -141,6 +145,8 @@ def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics:
         predictions.predictions(ax, curves, slopes)
     with page("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
+        if len(set(Counter(grid["signal"]).values())) > 1:
+            raise InputError(f"data/inference/map.csv is cut off: not every signal has as many lines; {AGAIN}")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
         plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
@@ -187,6 +193,8 @@ def check_whole(tables: dict[str, Table]) -> None:
     """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
     loss, coefficients, histogram = tables["loss"]["epoch"], tables["coefficients"], tables["histogram"]
     n_rows = coefficients["factor"].index("bias") + 1 if "bias" in coefficients["factor"] else 0  # of each class
+    if histogram["low"] != [0, *histogram["high"][:-1]] or histogram["high"][-1] != 1:
+        raise InputError(f"data/histogram.csv: the bins must go from 0 to 1, without a gap; {AGAIN}")
     counts = {
         "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1 if len(loss) > 1 else 1),
         "coefficients": (len(coefficients["factor"]), n_rows * len(set(coefficients["class"]))),

@@ -7,7 +7,7 @@ import torch
 
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
-from stages.files.reading import read_json, read_trials
+from stages.files.reading import read_ridge, read_trials
 from stages.files.writing import Outputs
 from stages.launching import processes, start
 from stages.parameters import read_parameters
@@ -19,7 +19,7 @@ def main() -> None:
     device = choose_device(p.device)
     if start("stages.train"):
         return
-    trials, ridge = read_trials("train"), read_json("ridge.json", "ridge")["ridge"]
+    trials, ridge = read_trials("train"), read_ridge()
     with processes() as group, Outputs("train", group.is_writer) as outputs:
         if p.solver == "adam":
             fitted = fit_by_adam(p, trials, device, group)

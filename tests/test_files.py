@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from stages import simulate, train
 from stages.errors import InputError
-from stages.files.reading import read_json, read_table
+from stages.files.tables import read_json, read_table
 from stages.files.writing import FileRows, Outputs
 from tests.conftest import Project, run_here
 
