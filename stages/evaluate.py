@@ -98,7 +98,11 @@ def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
     total = len(fit.description.groups) * len(set(rates))
     with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
         return replicated(
-            part, read_groups(fit.train, len(fit.description.groups)), rates, p.interval_level, lambda done: progress.update(done - progress.n)
+            part,
+            read_groups(fit.train, len(fit.description.groups)),
+            rates,
+            p.interval_level,
+            lambda done: progress.update(done - progress.n),
         )
 
 

@@ -19,6 +19,14 @@ from stages.parameters import Plot, read_parameters
 Page = Callable[..., AbstractContextManager[list[Axes]]]
 
 CALIBRATION = ("predicted", "observed", "low", "high")
+PLANNING = (
+    "weight_rmse",
+    "debiased_weight_rmse",
+    "test_cross_entropy",
+    "test_best_cross_entropy",
+    "bayes_cross_entropy",
+)
+REPLICATION = ("plain", "plain_error", "corrected", "corrected_error")  # undefined of a group without an estimate
 ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 
@@ -36,6 +44,8 @@ def main() -> None:
         "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy", *on_test, *slope),
         "histogram": read_table("histogram.csv", "low", "high", "fitted"),
     }
+    if {"true" in tables["coefficients"], "weight_slope" in tables["trajectory"]} != {"recovery" in metrics}:
+        raise InputError(f"data/metrics.json and data/coefficients.csv do not belong together; {AGAIN}")
     check_whole(tables)
     inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
     with Outputs("plot") as outputs:
@@ -149,13 +159,13 @@ def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics:
             raise InputError(f"data/inference/map.csv is cut off: not every signal has as many lines; {AGAIN}")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
-        plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
+        plan = read_table("inference/planning.csv", "n_trials", *PLANNING)
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
 def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
-    table = one_class(read_table("inference/replication.csv", "trials"), p.class_index)
+    table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), p.class_index)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return

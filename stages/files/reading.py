@@ -22,6 +22,7 @@ Floats = NDArray[np.floating]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
+
 @dataclass(frozen=True)
 class Trials:
     """Memory-mapped stimuli and responses of one split, copy-on-write."""
@@ -62,7 +63,6 @@ class Evidence(BaseModel):
     shrinkage: list[Annotated[NotNegative, Field(lt=1)]]
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
     separating: list[list[Count] | None] | None = None  # of each class, the factors that separate it; None: of no class
-
 
     @model_validator(mode="after")
     def _fits_together(self) -> Evidence:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -20,11 +21,12 @@ Table = dict[str, list[Any]]
 
 AGAIN = "the stage that writes it must run again"
 NAMES = {"class", "factor", "group", "term", "reason"}  # columns that may hold text
-NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?([eE][-+]?\d+)?|nan)", re.ASCII)  # as Python writes it; infinity is none
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)  # as Python writes it
+LARGEST = 1e100  # no number of ours is beyond it
 
 
-def read_table(name: str, *numbers: str) -> Table:
-    """A CSV file as columns. Those in `numbers` must be there and finite, but that classes may have names.
+def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
+    """A CSV file as columns, which must be there; also those that may be `undefined` (NaN) in some lines.
 
     Every cell that is a number becomes a float; in a column that does not hold names all must be.
     """
@@ -39,12 +41,16 @@ def read_table(name: str, *numbers: str) -> Table:
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}")
-    if not rows or not set(numbers) <= set(header) or len(header) != len(set(header)):
-        raise InputError(f"{path} must be a table with the columns {', '.join(numbers)}, each once; {AGAIN}")
+    if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
+        raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
     table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
+    if len({type(name) for name in table.get("class", [])}) > 1:
+        raise InputError(f"{path}: classes must all have numbers, or all have names; {AGAIN}")
     for key in table.keys() - NAMES:
+        if key not in columns:
+            table[key] = [math.nan if value == "nan" else value for value in table[key]]
         for line, value in enumerate(table[key], start=2):
-            if not isinstance(value, float) or not (math.isfinite(value) or key not in numbers):
+            if not isinstance(value, float):
                 raise InputError(f"{path}, line {line}: {show(key)} is {show(value)}; it must be a number")
     return table
 
@@ -87,7 +93,7 @@ def unreadable(path: Path, error: OSError) -> InputError:
 
 
 def _number(cell: str) -> float | str:
-    return float(cell) if NUMBER.fullmatch(cell) else cell
+    return float(cell) if NUMBER.fullmatch(cell) and abs(float(cell)) <= LARGEST else cell
 
 
 def _not_finite(constant: str) -> NoReturn:
@@ -103,7 +109,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # --- metrics.json, as far as others read it
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 class _Numbers(BaseModel):

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -32,7 +32,7 @@ from tests.conftest import ROOT, STAGES, Project, run_here
 from tests.torture.damage import damage
 from tests.torture.oracle import well_formed
 
-PIPELINES = {  # name -> section train
+PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
     "adam": {"solver": "adam", "num_epochs": 3, "batch_size": 64, "device": "cpu"},
     "exact": {"solver": "lbfgs"},
     "study": {"solver": "lbfgs"},
@@ -98,7 +98,8 @@ def own_trials(project: Project) -> None:
     table.to_csv(project.folder / "trials.csv", index=False)
     table.to_parquet(project.folder / "trials.parquet")
     table.to_feather(project.folder / "trials.feather")
-    np.savez(project.folder / "trials.npz", **{name: np.asarray(table[name].tolist()) for name in table})
+    arrays: dict[str, Any] = {name: np.asarray(table[name].tolist()) for name in table}
+    np.savez(project.folder / "trials.npz", **arrays)
     params = yaml.safe_load(project.params.read_text())
     del params["simulate"]
     rat = yaml.safe_load((ROOT / "studies/rat/params.yaml").read_text())["prepare"]

@@ -38,7 +38,7 @@ def document(path: Path, before: bytes) -> str:
     if path.name == "trials.json":
         new, old = ({key: part.get(key) for key in ("factors", "classes", "terms", "groups")} for part in (new, old))
         return _structure(new, old, "")
-    return "" if new.keys() == old.keys() else "other sections"
+    return "" if new.keys() <= old.keys() else "another section"
 
 
 def table(path: Path, before: bytes) -> str:
@@ -65,7 +65,9 @@ def model(path: Path, before: bytes) -> str:
         return "other tensors"
     if not all(np.isfinite(v).all() for v in found.values()):
         return "NaN or infinite"
-    new, old = (_parsed(part).get("__metadata__", {}).get("evidence") for part in (_head(path.read_bytes()), _head(before)))
+    new, old = (
+        _parsed(part).get("__metadata__", {}).get("evidence") for part in (_head(path.read_bytes()), _head(before))
+    )
     return _structure(_parsed(new), json.loads(old), "evidence") if old else ""
 
 
