@@ -15,6 +15,7 @@ help:                             ## this list
 	@sed -n 's/^\([a-z-]*\):.*##\(.*\)/    make \1\t\2/p' Makefile | expand -t 24
 
 repro: $(VENV)/installed          ## run whatever of the pipeline is out of date
+	@$(RUN) python -m comparisons.unlock
 	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
 
 test: $(VENV)/installed           ## the whole test suite, on all cores
@@ -33,9 +34,9 @@ bench: $(VENV)/installed          ## what is promised of speed, measured
 	$(RUN) python -m benchmarks.exact
 	$(RUN) python -m benchmarks.growth
 
-torture: $(VENV)/installed       ## damaged inputs, kills, environments: nothing is lost, nothing is nonsense; half an hour
+torture: $(VENV)/installed       ## damaged inputs, kills, environments: nothing is lost, nothing is nonsense; an hour
 	$(RUN) python -m tests.torture.fuzz 5000
-	$(RUN) python -m tests.torture.kills 200
+	$(RUN) python -m tests.torture.kills 400
 	$(RUN) python -m tests.torture.environments
 
 coverage: $(VENV)/installed       ## do the corrected intervals cover? simulated over designs, some ten minutes
