@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.errors import run_stage
+from stages.errors import InputError, run_stage
 from stages.files import DATA
 from stages.files.tables import read_metrics, read_text
 
@@ -28,6 +28,10 @@ SHOWN = 5
 
 
 def main() -> None:
+    if not (DATA / "model.safetensors").exists():  # DVC removes a stage's outputs before it runs, but no later stage's
+        raise InputError(
+            f"{DATA / 'model.safetensors'} is missing: all numbers are of an earlier run; dvc repro goes on"
+        )
     metrics = read_metrics()
     answer = DATA / "inference" / "answer.txt"
     if answer.exists():
