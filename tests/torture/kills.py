@@ -95,17 +95,20 @@ class Soak:
         shutil.rmtree(self.project.folder / ".dvc/cache/runs", ignore_errors=True)
 
     def kill(self, what: str) -> None:
-        """Start, kill at a random moment, and note which stage was running."""
+        """Start, and kill at a random moment."""
         whom, number = KILLS[what]
         running = self.start()
-        time.sleep(self.stream.uniform(0, 2 * self.seconds / IN_A_ROW))
-        stage = stages_of(running.pid)
-        if running.poll() is None and (stage or whom != "stage"):
-            self.effective[what] += 1
-            target = stage[0] if whom == "stage" else running.pid
-            with contextlib.suppress(ProcessLookupError):
-                (os.killpg if whom == "group" else os.kill)(target, number)
-        end(running, number == signal.SIGKILL or whom == "stage")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(self.stream.uniform(0, 2 * self.seconds / IN_A_ROW))
+        while not (stage := stages_of(running.pid)) and whom == "stage" and running.poll() is None:
+            time.sleep(0.01)
+        if running.poll() is not None:
+            self.forget()  # it was too fast; from the beginning
+            return
+        self.effective[what] += 1
+        with contextlib.suppress(ProcessLookupError):
+            (os.killpg if whom == "group" else os.kill)(stage[0] if whom == "stage" else running.pid, number)
+        end(running)
 
     def check(self) -> None:
         """Run to the end; whatever is not as it would be without kills is a failure."""
@@ -136,10 +139,10 @@ def stages_of(parent: int) -> list[int]:
     return found
 
 
-def end(running: subprocess.Popen[bytes], at_once: bool) -> None:
-    """Wait until it has ended; what heeds no signal is killed after a while, as a person would."""
+def end(running: subprocess.Popen[bytes]) -> None:
+    """Wait until it has ended; what heeds no signal for a while is killed, as a person would."""
     try:
-        running.wait(60 if not at_once else 30)
+        running.wait(30)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
