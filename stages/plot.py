@@ -26,7 +26,13 @@ PLANNING = (
     "test_best_cross_entropy",
     "bayes_cross_entropy",
 )
-REPLICATION = ("plain", "plain_error", "corrected", "corrected_error")  # undefined of a group without an estimate
+REPLICATION = (
+    "plain",
+    "plain_error",
+    "corrected",
+    "corrected_error",
+    "covered",
+)  # undefined of a group without an estimate
 ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 

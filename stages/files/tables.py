@@ -26,7 +26,7 @@ LARGEST = 1e100  # no number of ours is beyond it
 
 
 def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
-    """A CSV file as columns, which must be there; also those that may be `undefined` (NaN) in some lines.
+    """A CSV file as columns. These must be there, and those that may be `undefined` (NaN) in some lines.
 
     Every cell that is a number becomes a float; in a column that does not hold names all must be.
     """
@@ -47,7 +47,7 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
     if len({type(name) for name in table.get("class", [])}) > 1:
         raise InputError(f"{path}: classes must all have numbers, or all have names; {AGAIN}")
     for key in table.keys() - NAMES:
-        if key not in columns:
+        if key in undefined:
             table[key] = [math.nan if value == "nan" else value for value in table[key]]
         for line, value in enumerate(table[key], start=2):
             if not isinstance(value, float):
@@ -128,6 +128,7 @@ class _Scores(_Corrected):
     calibration_intercept: Number | None
     debiased: _Corrected | None = None
     best: _Corrected | None = None
+    bayes_cross_entropy: Annotated[float, Field(ge=0, le=1e9)] | None = None
 
 
 class _CorrectedRecovery(_Numbers):
