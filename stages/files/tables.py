@@ -36,6 +36,8 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     except (ValueError, csv.Error):
         raise InputError(f"{path} is not a CSV table with a header; {AGAIN}") from None
+    if "\0" in text:
+        raise InputError(f"{path} holds zero bytes, as of a block that was never written; {AGAIN}")
     if not text.endswith("\n"):
         raise InputError(f"{path} is truncated: its last line has no end; {AGAIN}")
     for line, row in enumerate(rows, start=2):
