@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +27,12 @@ class NoEstimateError(InputError):
 
 def run(main: Callable[[], None]) -> None:
     """Run a command's `main`; turn what its user can put right into one line on stderr and an exit status."""
+    _open_closed_streams()
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see stages/__init__.py
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
+        sys.stdout.flush()
     except InputError as error:
         _fail(str(error), error.status)
     except MemoryError as error:
@@ -35,6 +40,10 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):  # in which words torch says it
+            raise
+        _fail("not enough memory for parameters or data of this size")
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
         _fail(str(error))
     except KeyboardInterrupt:
@@ -51,6 +60,17 @@ def run_stage(main: Callable[[], None]) -> None:
     if others:
         _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters stand in params.yaml")
     run(main)
+
+
+def _open_closed_streams() -> None:
+    """What is closed (`>&-`, `2>&-`) is opened to nowhere: the next file would get its number, and be written to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(opened, True)
+            setattr(sys, name, os.fdopen(opened, "w" if number else "r", closefd=False))
 
 
 def _fail(message: str, status: int = 1) -> None:

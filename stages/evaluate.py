@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from tqdm import tqdm
 
 from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
-from hdlogit.scores.predictions import all_finite, write_logits
+from hdlogit.scores.predictions import write_logits
 from stages.errors import InputError, run_stage
 from stages.files.reading import (
     Floats,
@@ -28,6 +29,8 @@ from stages.files.writing import Outputs
 from stages.parameters import Evaluate, read_parameters
 from stages.tables import Findings, Fit, scores
 
+HUGE = 1e100  # its square and sums of such squares are finite
+
 
 def main() -> None:
     p = read_parameters().evaluate
@@ -37,6 +40,7 @@ def main() -> None:
     if fit.evidence.solver == "lbfgs":
         from stages.tables import inference  # and with it scipy: only what needs it pays for it
 
+        check_size("train", fit.train.factors)
         results = inference.infer_classes(fit, p)
         fit = inference.refined(fit, results)
     with Outputs("evaluate") as outputs:
@@ -94,7 +98,11 @@ def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
     total = len(fit.description.groups) * len(set(rates))
     with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
         return replicated(
-            part, read_groups(fit.train), rates, p.interval_level, lambda done: progress.update(done - progress.n)
+            part,
+            read_groups(fit.train, len(fit.description.groups)),
+            rates,
+            p.interval_level,
+            lambda done: progress.update(done - progress.n),
         )
 
 
@@ -102,14 +110,19 @@ def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
     """Logits of the held-out trials by the fit and, where it is known, by the true observer: files of the run."""
     logits = {"fitted": outputs.scratch_array(fit.test.responses.shape)}
     write_logits(fit.test.factors, fit.coefficients, out=logits["fitted"])
-    if not all_finite(logits["fitted"]):
-        raise InputError("data/test/factors.npy holds NaN or infinite factors; they must be finite")
+    check_size("test", logits["fitted"])
     if fit.observer is not None:
         logits["true"] = true = outputs.scratch_array(fit.test.responses.shape)
         write_logits(fit.test.factors, fit.observer.coefficients, out=true)
         for rows in blocks(*true.shape):
             true[rows] = log_odds(true[rows], *fit.observer.rates)
     return logits
+
+
+def check_size(split: str, numbers: Floats) -> None:
+    """Raise InputError where `numbers` (n_trials, width), factors or logits, are NaN or beyond HUGE."""
+    if not all(np.abs(numbers[rows]).max() < HUGE for rows in blocks(*numbers.shape)):
+        raise InputError(f"data/{split}/factors.npy holds factors that are NaN, infinite or too large to compute with")
 
 
 def check_shapes(splits: Mapping[str, Trials], named: Mapping[str, Floats]) -> None:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from hdlogit.compute.processes import ALONE, ProcessGroup, ProcessLost, connected
 from stages.errors import InputError
@@ -40,23 +42,30 @@ def start(module: str) -> bool:
         raise InputError(f"{PROCESSES} = {count}: at most one process to a core makes sense")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
-    with tempfile.TemporaryDirectory(prefix="train-") as folder:
+    with tempfile.TemporaryDirectory(prefix="train-", ignore_cleanup_errors=True) as folder, ExitStack() as files:
+        errors = [files.enter_context(tempfile.TemporaryFile()) for _ in range(1, count)]
         running: list[subprocess.Popen[bytes]] = []
         try:
-            for rank in range(count):
-                running.append(_started(module, rank, count, Path(folder)))
+            for rank, where in enumerate([None, *errors]):
+                running.append(_started(module, rank, count, Path(folder, "rendezvous"), where))
             status = _wait(running)
-            said = [Path(folder, str(rank)).read_text().splitlines() for rank in range(1, count)]
         finally:
             for process in running:
                 process.kill()  # one that is stopped heeds nothing else
                 process.wait()
+        said = [_text(file).splitlines() for file in errors]
     if status:
         _report(running, status, [lines[-1] for lines in said if lines])
     return True
 
 
-def _started(module: str, rank: int, count: int, folder: Path) -> subprocess.Popen[bytes]:
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+def _started(module: str, rank: int, count: int, rendezvous: Path, errors: IO[bytes] | None) -> subprocess.Popen[bytes]:
+    """The process of this rank; of all but the first nothing is shown, and what it reports goes to a file."""
     threads = max(1, (os.cpu_count() or 1) // count)
     environment = {
         "OMP_NUM_THREADS": str(threads),
@@ -65,19 +74,19 @@ def _started(module: str, rank: int, count: int, folder: Path) -> subprocess.Pop
         "RANK": str(rank),
         "WORLD_SIZE": str(count),
         "GLOO_SOCKET_IFNAME": "lo",
-        RENDEZVOUS: f"file://{folder}/rendezvous",
+        RENDEZVOUS: f"file://{rendezvous}",
     }
-    command = [sys.executable, "-m", module]
-    if rank == 0:
-        return subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)
-    with (folder / str(rank)).open("wb") as errors:
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=errors, preexec_fn=_end_with_parent
-        )
+    return subprocess.Popen(
+        [sys.executable, "-m", module],
+        env=environment,
+        stdout=None if errors is None else subprocess.DEVNULL,
+        stderr=errors,
+        preexec_fn=_end_with_parent,
+    )
 
 
 def _end_with_parent() -> None:
-    """In a child: be killed when the parent ends, however that comes about (Linux; elsewhere by TRAIN_TIMEOUT)."""
+    """Be killed when the parent ends, however that comes about (Linux; elsewhere by TRAIN_TIMEOUT)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -115,14 +124,28 @@ def processes() -> Iterator[ProcessGroup]:
         yield ALONE
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rendezvous = os.environ.get(RENDEZVOUS, "env://")
+    if RENDEZVOUS not in os.environ:
+        _end_with_parent()  # torchrun's agent, which does not see to it
     try:
-        with connected(rank, size, os.environ.get(RENDEZVOUS, "env://"), _whole_number(TIMEOUT, 600)) as group:
+        with connected(rank, size, rendezvous, _whole_number(TIMEOUT, 600)) as group:
+            _remove(rendezvous, group)
             yield group
     except ProcessLost as lost:
         if RENDEZVOUS in os.environ:
             sys.stdout.flush()
             os._exit(LOST)  # whoever started this one says it; gloo's threads may hang on the way out
         raise InputError(f"process {rank} says: {lost}; no model was written") from None
+
+
+def _remove(rendezvous: str, group: ProcessGroup) -> None:
+    """The folder in which all have met: nobody would if whoever started them is killed."""
+    if rendezvous.startswith("file://"):
+        from torch import ones
+
+        group.all_reduce_sum(ones(1))  # all are there
+        if group.is_writer:
+            shutil.rmtree(Path(rendezvous.removeprefix("file://")).parent, ignore_errors=True)
 
 
 def _whole_number(name: str, default: int) -> int:

@@ -164,7 +164,7 @@ def one_line(value: object) -> str:
 def pipeline(trials: str, root: str) -> str:
     """dvc.yaml: the simulation's, with `prepare` instead of `simulate`."""
     document = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    code = ["errors.py", "files", "parameters", "prepare.py", "trials"]
+    code = ["__init__.py", "errors.py", "files", "parameters", "prepare.py", "trials"]
     prepare = {
         "desc": "Read the trials, choose and code the factors, and report what was found in the data",
         "cmd": "python -m stages.prepare",

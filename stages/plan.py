@@ -24,7 +24,8 @@ from hdlogit.asymptotics.planning import (
     smallest_n_trials,
 )
 from stages.errors import InputError, run
-from stages.files.reading import read_json, read_table
+from stages.files import DATA
+from stages.files.tables import read_metrics, read_table
 from stages.study import inside
 
 COLUMNS = {
@@ -81,12 +82,14 @@ def main() -> None:
 
 def read_study() -> tuple[int, int, list[Observer]]:
     """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
-    n_trials = read_json("metrics.json", "theory.n_trials")["theory"]["n_trials"]
+    theory = read_metrics().get("theory")
+    if theory is None:
+        raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be lbfgs")
     table = read_table("inference/classes.csv", "class", "signal", "intercept")
     n_factors = read_table("inference/coefficients.csv", "class")["factor"].index("bias")
     observers = zip(table["class"], table["signal"], table["intercept"], strict=True)
     named = [(name if isinstance(name, str) else f"class {name:g}", s, base_rate_for(b, s)) for name, s, b in observers]
-    return n_trials, n_factors, named
+    return theory["n_trials"], n_factors, named
 
 
 def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,10 +15,11 @@ from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import named
 from stages.files import DATA
-from stages.files.reading import AGAIN, Table, read_json, read_table
+from stages.files.tables import AGAIN, Table, read_json, read_metrics, read_table, read_text
 from stages.files.writing import Outputs
-from stages.page.render import MEDIA, Run, render
+from stages.page.render import MEDIA, Account, Run, render
 from stages.parameters import Plot, read_parameters
+from stages.parameters.documents import validate
 
 Page = Callable[..., AbstractContextManager[list[Axes]]]
 
@@ -25,24 +27,43 @@ SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # p
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # the page says which trials and model
 
 CALIBRATION = ("predicted", "observed", "low", "high")
+PLANNING = (
+    "weight_rmse",
+    "debiased_weight_rmse",
+    "test_cross_entropy",
+    "test_best_cross_entropy",
+    "bayes_cross_entropy",
+)
+REPLICATION = (
+    "plain",
+    "plain_error",
+    "corrected",
+    "corrected_error",
+    "covered",
+)  # undefined of a group without an estimate
 ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 
 def main() -> None:
     parameters = read_parameters()
     p = parameters.plot
-    metrics = read_json("metrics.json", "train.cross_entropy", "fit.ridge")
+    metrics = read_metrics()
     source = next((name for name in SOURCES if name in metrics), "train")
     scored = metrics[source]
+    true = ("true",) if "recovery" in metrics else ()
+    on_test = ("test_cross_entropy",) if "test" in metrics else ()
+    slope = ("weight_slope",) if "recovery" in metrics else ()
     tables = {
-        "coefficients": read_table("coefficients.csv", "class", "fitted"),
+        "coefficients": read_table("coefficients.csv", "class", "factor", "fitted", *true),
         "loss": read_table("loss.csv", "epoch", "loss"),
         "calibration": read_table("calibration.csv", "responses", *CALIBRATION),
-        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy"),
+        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy", *on_test, *slope),
         "histogram": read_table("histogram.csv", "low", "high", "fitted"),
     }
+    if {"true" in tables["coefficients"], "weight_slope" in tables["trajectory"]} != {"recovery" in metrics}:
+        raise InputError(f"data/metrics.json and data/coefficients.csv do not belong together; {AGAIN}")
     check_whole(tables)
-    inferred = read_table("inference/coefficients.csv", *ESTIMATES) if "inference" in metrics else None
+    inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
     shown = inferred or tables["coefficients"]
@@ -74,9 +95,7 @@ def main() -> None:
                     drawn=one_class(shown, p.class_index)["class"][0],
                     answer=read_lines("inference/answer.txt"),
                     notices=read_lines("inference/left_out.txt"),
-                    description=read_json("trials.json", "trials.train", "trials.test")
-                    if os.path.lexists(DATA / "trials.json")
-                    else None,
+                    description=read_account(),
                     figures=figures,
                     hashed=[DATA / name for name in HASHED],
                 )
@@ -84,10 +103,16 @@ def main() -> None:
         )
 
 
+def read_account() -> dict[str, Any] | None:
+    """Of own trials, what was read and left out."""
+    path = DATA / "trials.json"
+    return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
+
+
 def read_lines(name: str) -> list[str]:
     """A text file that is there only if there is something to say."""
     path = DATA / name
-    return path.read_text(encoding="utf-8").splitlines() if os.path.lexists(path) else []
+    return read_text(path).splitlines() if os.path.lexists(path) else []
 
 
 def draw_coefficients(
@@ -186,15 +211,17 @@ def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics:
         predictions.predictions(ax, curves, lines)
     with page("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
+        if len(set(Counter(grid["signal"]).values())) > 1:
+            raise InputError(f"data/inference/map.csv is cut off: not every signal has as many lines; {AGAIN}")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
-        plan = read_table("inference/planning.csv", "n_trials", "weight_rmse", "test_cross_entropy")
+        plan = read_table("inference/planning.csv", "n_trials", *PLANNING)
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
 def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
-    table = one_class(read_table("inference/replication.csv", "trials"), p.class_index)
+    table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), p.class_index)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return
@@ -232,6 +259,8 @@ def check_whole(tables: dict[str, Table]) -> None:
     """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
     loss, coefficients, histogram = tables["loss"]["epoch"], tables["coefficients"], tables["histogram"]
     n_rows = coefficients["factor"].index("bias") + 1 if "bias" in coefficients["factor"] else 0  # of each class
+    if histogram["low"] != [0, *histogram["high"][:-1]] or histogram["high"][-1] != 1:
+        raise InputError(f"data/histogram.csv: the bins must go from 0 to 1, without a gap; {AGAIN}")
     counts = {
         "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1 if len(loss) > 1 else 1),
         "coefficients": (len(coefficients["factor"]), n_rows * len(set(coefficients["class"]))),

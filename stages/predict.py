@@ -21,7 +21,7 @@ from tqdm import tqdm
 from hdlogit.inference import ClassInference
 from stages.errors import InputError, run
 from stages.files import DATA
-from stages.files.reading import AGAIN, read_json
+from stages.files.tables import AGAIN, read_json
 from stages.parameters.documents import validate
 from stages.study import inside, read_exact_fit
 from stages.tables import Fit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.errors import run_stage
+from stages.errors import InputError, run_stage
 from stages.files import DATA
-from stages.files.reading import read_json
+from stages.files.tables import read_metrics, read_text
 
 # metric -> what it is, and what it would be of a fit that can be trusted; the first five that are there are shown
 LINES = {
@@ -28,10 +28,14 @@ SHOWN = 5
 
 
 def main() -> None:
-    metrics = read_json("metrics.json")
+    if not (DATA / "model.safetensors").exists():  # DVC removes a stage's outputs before it runs, but no later stage's
+        raise InputError(
+            f"{DATA / 'model.safetensors'} is missing: all numbers are of an earlier run; dvc repro goes on"
+        )
+    metrics = read_metrics()
     answer = DATA / "inference" / "answer.txt"
     if answer.exists():
-        print(answer.read_text(encoding="utf-8"), end="")
+        print(read_text(answer), end="")
     found = [(value, text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
     for value, text in found[:SHOWN]:
         print(f"{value:>10.4g}  {text}")

@@ -7,10 +7,11 @@ import torch
 
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
-from stages.files.reading import read_json, read_trials
+from stages.files.reading import Floats, read_ridge, read_trials
 from stages.files.writing import Outputs
 from stages.launching import processes, start
 from stages.parameters import read_parameters
+from stages.training import Fitted
 from stages.training.adam import fit_by_adam
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     device = choose_device(p.device)
     if start("stages.train"):
         return
-    trials, ridge = read_trials("train"), read_json("ridge.json", "ridge")["ridge"]
+    trials, ridge = read_trials("train"), read_ridge()
     with processes() as group, Outputs("train", group.is_writer) as outputs:
         if p.solver == "adam":
             fitted = fit_by_adam(p, trials, device, group)
@@ -27,11 +28,16 @@ def main() -> None:
             from stages.training.exact import fit_exactly  # and with it scipy: Adam does not pay for it
 
             fitted = fit_exactly(p, ridge, trials, group)
-        means = trials.factors.mean(axis=0, dtype=np.float64)
-        for epoch, coefficients in fitted.checkpoints.items():
-            outputs.model(checkpoint_name(epoch), coefficients, means)
-        outputs.model("model.safetensors", fitted.coefficients, means, **fitted.evidence)
-        outputs.table("loss.csv", fitted.losses)
+        if group.is_writer:
+            write(outputs, fitted, trials.factors.mean(axis=0, dtype=np.float64))
+
+
+def write(outputs: Outputs, fitted: Fitted, means: Floats) -> None:
+    """The model, its checkpoints and the history of the loss; means: of the factors, (n_factors,)."""
+    for epoch, coefficients in fitted.checkpoints.items():
+        outputs.model(checkpoint_name(epoch), coefficients, means)
+    outputs.model("model.safetensors", fitted.coefficients, means, **fitted.evidence)
+    outputs.table("loss.csv", fitted.losses)
 
 
 def choose_device(name: str) -> torch.device:

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hdlogit.adam import Training, initial_coefficients
 from hdlogit.compute.processes import ALONE, ProcessGroup
@@ -112,12 +114,13 @@ class Threads(ProcessGroup):
     barrier: Barrier
     given: list[tuple[torch.Tensor, ...]]  # by each, to be summed
 
-    def all_reduce_sum(self, *tensors: torch.Tensor) -> None:
-        self.given[self.rank] = tensors
+    def all_reduce_sum(self, *tensors: torch.Tensor | NDArray[Any]) -> None:
+        parts = tuple(torch.as_tensor(tensor) for tensor in tensors)
+        self.given[self.rank] = parts
         self.barrier.wait(10)
-        sums = [torch.stack(parts).sum(0) for parts in zip(*self.given, strict=True)]
+        sums = [torch.stack(same).sum(0) for same in zip(*self.given, strict=True)]
         self.barrier.wait(10)
-        for tensor, total in zip(tensors, sums, strict=True):
+        for tensor, total in zip(parts, sums, strict=True):
             tensor.copy_(total)
 
 

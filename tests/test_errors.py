@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,3 +103,25 @@ def test_a_stage_in_a_process_of_its_own_refuses_arguments(project: Project) -> 
     assert ran.stderr.startswith("error: python -m stages.simulate takes no arguments, got trials.csv;")
     assert len(ran.stderr.splitlines()) == 1
     assert [path.name for path in project.folder.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(closed: str, project: Project) -> None:
+    """The next file that is opened would get their numbers, and be written to."""
+    expected = project.copy_to(project.folder.with_name("expected"))
+    assert expected.stage("simulate").returncode == 0
+    ran = project.run("sh", "-c", f"python -m stages.simulate {closed}")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for name in ("train/factors.npy", "test/responses.npy", "observer.npy"):
+        assert (project.data / name).read_bytes() == (expected.data / name).read_bytes()
+
+
+def test_ctrl_c_while_a_command_imports_shows_no_traceback(project: Project) -> None:
+    with subprocess.Popen(
+        ["python", "-m", "stages.train"], cwd=project.folder, env=project.environment(), stderr=subprocess.PIPE
+    ) as process:
+        while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():  # torch is still to come
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == -signal.SIGINT  # 130 for a shell

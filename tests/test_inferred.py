@@ -16,7 +16,8 @@ from hdlogit.asymptotics.predictions import held_out_cross_entropy
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference.ridge import choose
 from stages import evaluate, plot, ridge, simulate, train
-from stages.files.reading import read_json, read_model, read_trials
+from stages.files.reading import read_model, read_trials
+from stages.files.tables import read_json
 from tests.conftest import Project, run_here
 
 Refuses = Callable[..., str]

@@ -21,8 +21,8 @@ from stages import plot
 from stages.page import tables
 from stages.page.words import sentences
 from tests.browser import CHROMIUM, Browser
-from tests.conftest import ROOT, SMALL, Project, run_here
 from tests.coding import DEFAULTS
+from tests.conftest import ROOT, SMALL, Project, run_here
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
 ODD = '<i>"tone" & noise</i>'  # a column that is no HTML

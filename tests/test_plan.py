@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from math import inf
@@ -12,7 +13,7 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import base_rate_for, intercept_for, n_trials_until
 from hdlogit.asymptotics.theory import solve
 from stages import plan
-from tests.conftest import Project
+from tests.conftest import ROOT, Project
 
 
 def test_planning_answers_before_any_data_exist(
@@ -50,7 +51,9 @@ def test_a_study_tells_how_many_more_trials_it_needs(
 ) -> None:
     inference = project.data / "inference"
     inference.mkdir(parents=True)
-    (project.data / "metrics.json").write_text('{"theory": {"n_trials": 500}}')
+    metrics = json.loads((ROOT / "docs/exact_metrics.json").read_text())
+    metrics["theory"]["n_trials"] = 500
+    (project.data / "metrics.json").write_text(json.dumps(metrics))
     (inference / "classes.csv").write_text("class,signal,intercept\nweak,0.5,0\nstrong,4,1\n")
     (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])

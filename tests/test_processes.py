@@ -141,6 +141,28 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> Non
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(alive(worker) for worker in workers)
+    assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_the_processes_end_with_the_agent_of_torchrun(tmp_path: Path) -> None:
+    prepare(tmp_path, *problem(300, 4, 2), endless=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "program"]
+    path = f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}"
+    environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(tmp_path / "tmp"), "GLOO_SOCKET_IFNAME": "lo"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "under way\n"
+        workers = children(agent)
+        agent.kill()
+        agent.communicate(timeout=30)
+    deadline = time.monotonic() + 5
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers) == 2
+    assert not any(alive(worker) for worker in workers)
+    assert not list((tmp_path / "tmp").glob("train-*"))
 
 
 @pytest.mark.parametrize("value", ["two", "0"])

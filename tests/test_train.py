@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from stages import ridge, train
-from stages.files.reading import read_json, read_model, read_table, read_trials
+from stages.files.reading import read_model, read_trials
+from stages.files.tables import read_json, read_table
 from tests.conftest import Project, run_here
 
 Refuses = Callable[..., str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from typing import Any
 
@@ -19,7 +20,7 @@ def make(*arguments: str) -> str:
 
 
 def test_it_runs_what_anyone_can_run_on_every_python_that_is_promised() -> None:
-    assert [step["run"] for step in STEPS if "run" in step] == ["make ci"]
+    assert [step["run"].split()[:2] for step in STEPS if "run" in step] == [["sudo", "apt-get"], ["make", "ci"]]
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make ci"
     assert WORKFLOW["jobs"]["ci"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
 
@@ -47,3 +48,43 @@ def test_one_check_that_fails_hides_none_of_the_others() -> None:
 def test_make_alone_lists_the_targets() -> None:
     assert make() == make("help")
     assert {"repro", "ci", "gate", "show"} < {line.split()[1] for line in make().splitlines()}
+
+
+# --- what is installed
+
+LOCKS = ("requirements.lock", "requirements-torch.lock")
+ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;]+)[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}(?: \\\\)?)*)", re.MULTILINE)
+
+
+def locked() -> list[tuple[str, str, str]]:
+    """Name, version and hashes."""
+    return [entry for name in LOCKS for entry in ENTRY.findall((ROOT / name).read_text())]
+
+
+def test_actions_are_given_by_commit() -> None:
+    for step in STEPS:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step.get("uses", "actions/none@" + 40 * "0"))
+
+
+def test_everything_that_is_installed_has_hashes_and_the_versions_that_are_asked_for() -> None:
+    found = locked()
+    assert all(hashes for _, _, hashes in found)
+    versions = {(name, version.partition("+")[0]) for name, version, _ in found}
+    asked = [line for name in ("", "-dev") for line in (ROOT / f"requirements{name}.txt").read_text().splitlines()]
+    pins = {tuple(line.split()[0].split("==")) for line in asked if "==" in line}
+    assert len(pins) > 20
+    assert pins <= versions
+    assert {"pywin32", "colorama", "tzdata"} <= {name for name, _ in versions}  # of Windows
+
+
+def test_no_index_could_supply_another_package_of_the_same_name() -> None:
+    files = [*LOCKS, "requirements.txt", "requirements-dev.txt", "Makefile", ".github/workflows/ci.yml"]
+    everything = "".join((ROOT / name).read_text() for name in files)
+    assert not re.search(r"index[-_]url", everything, re.IGNORECASE)
+    assert "--find-links" not in everything
+    installs = make("--dry-run", "--always-make", "repro").splitlines()
+    assert [("--require-hashes" in line, "--no-deps" in line) for line in installs if "pip install" in line] == [
+        (True, True),
+        (True, True),
+    ]
+    assert any(line.endswith("pip check") for line in installs)

@@ -46,7 +46,7 @@ class Span(NamedTuple):
 def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Those of `torch.nn.Linear` after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row = bias.
 
-    Uniform within ±1 / sqrt(n_factors). Drawn on the CPU, so that a seed gives the same start on every device.
+    Uniform within ±1 / sqrt(n_factors). Drawn on the CPU.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)

@@ -17,11 +17,6 @@ def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
         out[rows] = logits(factors[rows], coefficients)
 
 
-def all_finite(logits: Floats) -> bool:
-    """Whether no entry of `logits` (n, n_classes) is NaN or infinite."""
-    return all(bool(np.isfinite(logits[rows]).all()) for rows in blocks(*logits.shape))
-
-
 def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Floats:
     """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes): (n_models,)."""
     n_models, _, n_classes = models.shape

@@ -1,29 +1,26 @@
-"""Files as arrays, models and tables; whatever is damaged is refused in one line that names it."""
+"""Files as arrays and models; whatever is damaged is refused in one line that names it."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError, safe_open
 
 from stages.errors import InputError
 from stages.files import DATA, checkpoint_name
+from stages.files.tables import AGAIN, parse_json, read_json, unreadable
 from stages.parameters.documents import validate
 
 Floats = NDArray[np.floating]
-Table = dict[str, list[Any]]
-
-AGAIN = "the stage that writes it must run again"
+Count = Annotated[int, Field(ge=0, le=2**53)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -56,16 +53,22 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    solver: str
-    ridge: float
-    checkpoints: list[int]  # their epochs, or the exact fit's iterations
-    iterations: list[int]
-    evaluations: list[int]
-    max_gradient: list[float]
+    solver: Literal["adam", "lbfgs"]
+    ridge: NotNegative
+    checkpoints: Annotated[list[Count], Field(min_length=1)]  # their epochs, or the exact fit's iterations
+    iterations: list[Count]
+    evaluations: list[Count]
+    max_gradient: list[NotNegative]
     converged: list[bool]
-    shrinkage: list[float]
+    shrinkage: list[Annotated[NotNegative, Field(lt=1)]]
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
-    separating: list[list[int] | None] | None = None  # of each class, the factors that separate it; None: of no class
+    separating: list[list[Count] | None] | None = None  # of each class, the factors that separate it; None: of no class
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Evidence:
+        if self.checkpoints != sorted(set(self.checkpoints)):
+            raise ValueError("checkpoints must be in order, each once")
+        return self
 
 
 PER_CLASS = ("iterations", "evaluations", "max_gradient", "converged", "shrinkage", "reasons")
@@ -84,6 +87,12 @@ class Model:
         return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
 
 
+class _Ridge(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    ridge: NotNegative
+
+
 class Description(BaseModel):
     """What `prepare` knows of a person's own trials."""
 
@@ -91,7 +100,7 @@ class Description(BaseModel):
 
     factors: list[str]
     classes: list[str]
-    terms: dict[str, list[int]]  # of a formula: their factors
+    terms: dict[str, list[Count]]  # of a formula: their factors
     groups: list[str]
 
 
@@ -100,6 +109,8 @@ def read_trials(split: str) -> Trials:
     factors = _read_array(DATA / split / "factors.npy", "float64", "float32")
     responses = _read_array(DATA / split / "responses.npy", "bool")
     _check_rows(split, {"factors": len(factors), "responses": len(responses)})
+    if responses.view(np.uint8).max(initial=0) > 1:
+        raise InputError(f"{DATA / split / 'responses.npy'} holds bytes that are neither 0 nor 1; {AGAIN}")
     if split == "train" and not len(factors):
         raise InputError(f"{DATA / split} holds no trials; {AGAIN}")
     return Trials(factors, responses)
@@ -114,14 +125,27 @@ def read_description(trials: Trials) -> Description | None:
     shape, named = (trials.factors.shape[1], trials.responses.shape[1]), (description.factors, description.classes)
     if shape != tuple(map(len, named)):
         raise InputError(f"{path} names {len(named[0])} factors and {len(named[1])} classes of {shape}; {AGAIN}")
+    for what, names in (("factor", named[0]), ("class", named[1]), ("group", description.groups)):
+        if len(set(names)) < len(names):
+            raise InputError(f"{path} names a {what} twice; {AGAIN}")
+    if any(not places or max(places) >= shape[0] for places in description.terms.values()):
+        raise InputError(f"{path}: a term names a factor that is none of {shape[0]}; {AGAIN}")
     return description
 
 
-def read_groups(trials: Trials) -> NDArray[np.integer]:
-    """The number of each training trial's group, (n_trials,)."""
-    groups = _read_array(DATA / "train" / "groups.npy", "int32", n_dimensions=1)
+def read_groups(trials: Trials, n_groups: int) -> NDArray[np.integer]:
+    """The number of each training trial's group, (n_trials,), below n_groups."""
+    path = DATA / "train" / "groups.npy"
+    groups = _read_array(path, "int32", n_dimensions=1)
     _check_rows("train", {"factors": len(trials.factors), "groups": len(groups)})
+    if groups.min() < 0 or groups.max() >= n_groups:
+        raise InputError(f"{path} holds {groups.min()} to {groups.max()}; there are {n_groups} groups")
     return groups
+
+
+def read_ridge() -> float:
+    """The ridge strength of an exact fit."""
+    return validate(_Ridge, read_json("ridge.json"), str(DATA / "ridge.json")).ridge
 
 
 def _check_rows(split: str, counts: dict[str, int]) -> None:
@@ -160,6 +184,8 @@ def read_model() -> Model:
             raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
     model = Model(coefficients, evidence)
     _finite(path, coefficients[:, model.classes])
+    if not np.isnan(np.delete(coefficients, model.classes, axis=1)).all():
+        raise InputError(f"{path} holds coefficients of a class that, it says, has no estimate; {AGAIN}")
     return model
 
 
@@ -173,57 +199,6 @@ def read_checkpoints(model: Model) -> dict[int, Floats]:
     return found
 
 
-def read_table(name: str, *numbers: str) -> Table:
-    """A CSV file as columns. Those in `numbers` must be there and hold numbers, but that classes may have names.
-
-    Every cell that is a number becomes a float.
-    """
-    path = DATA / name
-    text = _read_text(path)
-    try:
-        header, *rows = csv.reader(io.StringIO(text))
-    except (ValueError, csv.Error):
-        raise InputError(f"{path} is not a CSV table with a header; {AGAIN}") from None
-    if not text.endswith("\n"):
-        raise InputError(f"{path} is truncated: its last line has no end; {AGAIN}")
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {number}: {len(row)} values where the header names {len(header)}")
-    if not rows or not set(numbers) <= set(header):
-        raise InputError(f"{path} must be a table with the columns {', '.join(numbers)}; {AGAIN}")
-    table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
-    for key in (key for key in numbers if key != "class"):
-        for number, value in enumerate(table[key], start=2):
-            if not isinstance(value, float) or not math.isfinite(value):
-                raise InputError(f"{path}, line {number}: {key} is {value!r}; it must be a number")
-    return table
-
-
-def read_json(name: str, *required: str) -> dict[str, Any]:
-    """A JSON file of nested numbers, in which the `required` ones ("test.cross_entropy") are numbers or null."""
-    path = DATA / name
-    try:
-        document: dict[str, Any] = json.loads(_read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
-    for key in required:
-        value: Any = document
-        for part in key.split("."):
-            value = value.get(part, "") if isinstance(value, dict) else ""
-        if not isinstance(value, int | float | None):
-            raise InputError(f"{path} must hold the number {key}; {AGAIN}")
-    return document
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except ValueError:
-        raise InputError(f"{path} is not a text file; {AGAIN}") from None
-
-
 def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
     """A memory-mapped array; copy-on-write, as torch does not view a read-only one in silence."""
     try:
@@ -233,7 +208,7 @@ def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
             shape, is_fortran, dtype = read_header[version](file)
             start, size = file.tell(), file.seek(0, os.SEEK_END)
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except Exception as error:  # NumPy lets through whatever Python's own parser says of a damaged header
         raise InputError(f"{path} is truncated or not a .npy array: {' '.join(str(error).split())}") from None
     whole = all(type(n) is int and n >= 0 for n in shape) and 0 not in shape[1:]
@@ -252,9 +227,9 @@ def _read_coefficients(path: Path) -> tuple[Floats, object]:
     try:
         with safe_open(path, framework="numpy") as file:
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-            evidence = json.loads((file.metadata() or {}).get("evidence", "null"))
+            evidence = parse_json((file.metadata() or {}).get("evidence", "null"))
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is truncated or not a model of this pipeline: {error}") from None
     kinds = [str(weight.dtype), str(bias.dtype)]
@@ -270,15 +245,3 @@ def _finite(path: Path, coefficients: Floats) -> Floats:
     if not np.isfinite(coefficients).all():
         raise InputError(f"{path} holds NaN or infinite coefficients; they must be finite")
     return coefficients
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    missing = isinstance(error, FileNotFoundError)
-    return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
-
-
-def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from stages.errors import InputError
@@ -40,7 +41,7 @@ class Outputs:
     """
 
     def __init__(self, stage: str, is_writer: bool = True) -> None:
-        """is_writer: whether the outputs are wanted; of several processes one writes, the others for nobody."""
+        """is_writer: of several processes one writes; the others have no folder, and must not ask for a path."""
         self._stage, self._is_writer = stage, is_writer
         self._folder = DATA / ".partial"
         self._parent = os.getppid()
@@ -50,15 +51,17 @@ class Outputs:
             self._folder.mkdir(parents=True, exist_ok=True)
             for left_over in self._folder.glob(f"{self._stage}-*"):
                 shutil.rmtree(left_over, ignore_errors=True)
-        self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder if self._is_writer else None))
-        (self._scratch / "outputs").mkdir()
+            self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
+            (self._scratch / "outputs").mkdir()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._is_writer:
+            return
         try:
-            if kind is None and self._is_writer:
+            if kind is None:
                 self._commit()
             elif kind is not None and issubclass(kind, FileNotFoundError) and not self._scratch.exists():
                 raise self._taken_over() from None
@@ -124,7 +127,10 @@ class Outputs:
         bias = np.round(bias / BIAS_STEP) * BIAS_STEP + 0.0  # no -0.0
         # One metadata entry: with several, their order, and so the file's hash, would change from run to run.
         metadata = {"evidence": json.dumps(_rounded(evidence), sort_keys=True)} if evidence else None
-        save_file({"weight": np.ascontiguousarray(weights.T), "bias": bias}, self.path(name), metadata=metadata)
+        try:
+            save_file({"weight": np.ascontiguousarray(weights.T), "bias": bias}, self.path(name), metadata=metadata)
+        except SafetensorError as error:  # what the operating system said: a full disk, say
+            raise InputError(f"{DATA / name} cannot be written: {error}") from None
 
     def table(self, name: str, columns: Mapping[str, ArrayLike]) -> None:
         """A CSV file of equally long columns, numbers with SIGNIFICANT_DIGITS digits."""

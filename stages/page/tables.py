@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from stages.files.reading import Table
+from stages.files.tables import Table
 from stages.page.meanings import COLUMNS, SECTIONS
 
 MOST = 5000  # rows of coefficients, beyond which the largest are shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from stages.files.reading import Table
+from stages.files.tables import Table
 
 OVERFITTED = 0.01  # held-out predictions that are by this fraction worse than they were at best
 CALIBRATED = 0.02  # distance of the calibration slope from 1 that is not worth a word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from stages.training import Fitted
 
 Fit = ExactFit[NDArray[Any]]
 
+BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
+
 
 def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError where no class has an estimate."""
+    check_memory(trials.factors.shape[1])
     found, shrinkage = with_shrinkage(
         lambda responses: _fit(p, ridge, trials.factors, responses, group),
         trials.responses,
@@ -50,6 +54,18 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> 
         evidence["separating"] = found.separating
     loss = {"epoch": [iterations], "loss": [float(np.nanmean(found.loss[found.converged]))]}
     return Fitted(found.coefficients, {iterations: found.coefficients}, loss, evidence)
+
+
+def check_memory(n_factors: int) -> None:
+    """Raise InputError where this machine has less memory than a fit of so many factors needs."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    needed, there = BYTES_PER_PAIR * n_factors**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise InputError(
+            f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors needs {needed / 1e9:.0f} GB of memory, but "
+            f"this machine has {there / 1e9:.0f}; use adam, or fewer factors"
+        )
 
 
 def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any], group: ProcessGroup) -> Fit:

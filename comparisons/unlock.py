@@ -1,0 +1,29 @@
+"""Remove the lock that a killed DVC can leave half-written, after which every command of DVC fails."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+TMP = Path(".dvc/tmp")
+
+
+def main() -> None:
+    """Remove .dvc/tmp/rwlock if it is empty or cut off. DVC writes it while it holds rwlock.lock, and so does this."""
+    rwlock = TMP / "rwlock"
+    if not rwlock.exists():
+        return
+    with (TMP / "rwlock.lock").open("a") as guard:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            json.loads(rwlock.read_bytes())
+        except (BlockingIOError, FileNotFoundError):
+            return  # DVC is at it
+        except ValueError:
+            rwlock.unlink()
+            print(f"{rwlock} was left half-written by a DVC that was killed, and is removed")
+
+
+if __name__ == "__main__":
+    main()

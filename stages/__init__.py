@@ -1,0 +1,8 @@
+"""What DVC runs, and commands for a person: `python -m stages.NAME`."""
+
+import signal
+import sys
+
+# While Python looks for NAME, whose imports take seconds. Until stages.errors.run, Ctrl-C ends it without a traceback.
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,194 @@
+"""CSV files as columns, JSON files as nested numbers; whatever is damaged is refused in one line that names it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stages.errors import InputError
+from stages.files import DATA
+from stages.parameters.documents import show, validate
+
+Table = dict[str, list[Any]]
+
+AGAIN = "the stage that writes it must run again"
+NAMES = {"class", "factor", "group", "term", "reason"}  # columns that may hold text
+NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)  # as Python writes it
+LARGEST = 1e100  # no number of ours is beyond it
+
+
+def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
+    """A CSV file as columns. These must be there, and those that may be `undefined` (NaN) in some lines.
+
+    Every cell that is a number becomes a float; in a column that does not hold names all must be.
+    """
+    path = DATA / name
+    text = read_text(path)
+    try:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    except (ValueError, csv.Error):
+        raise InputError(f"{path} is not a CSV table with a header; {AGAIN}") from None
+    if "\0" in text:
+        raise InputError(f"{path} holds zero bytes, as of a block that was never written; {AGAIN}")
+    if not text.endswith("\n"):
+        raise InputError(f"{path} is truncated: its last line has no end; {AGAIN}")
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}")
+    if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
+        raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
+    table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
+    if len({type(name) for name in table.get("class", [])}) > 1:
+        raise InputError(f"{path}: classes must all have numbers, or all have names; {AGAIN}")
+    for key in table.keys() - NAMES:
+        if key in undefined:
+            table[key] = [math.nan if value == "nan" else value for value in table[key]]
+        for line, value in enumerate(table[key], start=2):
+            if not isinstance(value, float):
+                raise InputError(f"{path}, line {line}: {show(key)} is {show(value)}; it must be a number")
+    return table
+
+
+def read_json(name: str) -> dict[str, Any]:
+    """A JSON file of named values."""
+    path = DATA / name
+    try:
+        document = parse_json(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}; {AGAIN}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path} holds {show(document)} where named values are wanted; {AGAIN}")
+    return document
+
+
+def parse_json(text: str) -> Any:
+    """What JSON holds. Raises ValueError for anything else; also for NaN, and for a name that stands twice."""
+    try:
+        return json.loads(text, parse_constant=_not_finite, object_pairs_hook=_each_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, its line ends as they are."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except ValueError:
+        raise InputError(f"{path} is not a text file; {AGAIN}") from None
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """That a file is not there, or what else the operating system says of it."""
+    missing = isinstance(error, FileNotFoundError)
+    return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
+
+
+def _number(cell: str) -> float | str:
+    return float(cell) if NUMBER.fullmatch(cell) and abs(float(cell)) <= LARGEST else cell
+
+
+def _not_finite(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        raise ValueError("a name stands twice")
+    return document
+
+
+# --- metrics.json, as far as others read it
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+
+
+class _Numbers(BaseModel):
+    """What must be there; all else that stands beside it is numbers, too."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+    __pydantic_extra__: dict[str, bool | Number | None]
+
+
+class _Corrected(_Numbers):
+    cross_entropy: Number
+    calibration_slope: Number | None
+
+
+class _Scores(_Corrected):
+    calibration_intercept: Number | None
+    debiased: _Corrected | None = None
+    best: _Corrected | None = None
+    bayes_cross_entropy: Annotated[float, Field(ge=0, le=1e9)] | None = None
+
+
+class _CorrectedRecovery(_Numbers):
+    weight_slope: Number
+    weight_rmse: Number
+
+
+class _Recovery(_CorrectedRecovery):
+    corrected: _CorrectedRecovery | None = None
+
+
+class _Train(_Numbers):
+    cross_entropy: Number
+
+
+class _FitMetrics(_Numbers):
+    ridge: Number
+
+
+class _Inference(_Numbers):
+    level: Number
+
+
+class _Theory(_Numbers):
+    signal: Number
+    kappa: Number
+    n_trials: int
+
+
+class _Replication(_Numbers):
+    plain_slope: Number | None
+    plain_slope_error: Number | None
+    corrected_slope: Number | None
+    corrected_slope_error: Number | None
+
+
+class _Metrics(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    train: _Train
+    fit: _FitMetrics
+    test: _Scores | None = None
+    loo: _Scores | None = None
+    recovery: _Recovery | None = None
+    inference: _Inference | None = None
+    theory: _Theory | None = None
+    replication: _Replication | None = None
+
+    @model_validator(mode="after")
+    def _inference_is_whole(self) -> _Metrics:
+        together = self.inference, self.theory, self.loo and self.loo.best, self.loo and (self.test or self.loo).best
+        if len({part is None for part in together}) > 1:
+            raise ValueError("inference, theory and loo must stand together")
+        return self
+
+
+def read_metrics() -> dict[str, Any]:
+    """metrics.json, whole."""
+    document = read_json("metrics.json")
+    validate(_Metrics, document, str(DATA / "metrics.json"))
+    return document
