@@ -91,7 +91,7 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
         centre=units.centre,
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left, setting),
-        note=_note(seen, noise, weights, left, setting),
+        note=_note(a, seen, noise, weights, left, setting),
         leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
         index=_index(seen),
         link=link,
@@ -250,8 +250,8 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
     return replace(found, corrected=joint.coefficients, corrected_error=joint.errors[:-2], joint=joint)
 
 
-def _note(seen: Observed, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
-    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors: s² = f κ/v.
+def _note(a: Asymptotics, seen: Observed, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
+    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v where no equation gives it.
 
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
     chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
@@ -259,7 +259,8 @@ def _note(seen: Observed, noise: Array, weights: Array, left: LeftOut, setting: 
     if setting.ridge:  # factors that are not isotropic were refused
         return None
     p, d = len(weights), left.curvature
-    expected = seen.dispersion * setting.kappa / seen.curvature / p
+    solved = setting.rates == (0, 0) and not setting.shrinkage
+    expected = (a.s**2 if solved else seen.dispersion * setting.kappa / seen.curvature) / p
     along = _along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
     beside = np.diag(noise)[:p] - along * weights**2
     ratio = beside / (expected * setting.precision)
