@@ -72,11 +72,11 @@ def main() -> None:
 @contextmanager
 def steps(total: int) -> Iterator[Callable[[str], None]]:
     """On a terminal, a line that names the step that has begun."""
-    with tqdm(total=total, disable=None, leave=False, bar_format="{desc}: step {n} of {total}, {elapsed}") as bar:
+    with tqdm(total=total, disable=None, leave=False, bar_format="{desc}step {n} of {total}, {elapsed}") as bar:
 
         def begin(step: str) -> None:
-            bar.update()
-            bar.set_description_str(step)
+            bar.n += 1
+            bar.set_description(step)
 
         yield begin
 
