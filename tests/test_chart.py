@@ -207,6 +207,13 @@ def test_the_overview_has_100_columns_and_numbers_first() -> None:
     assert "n_trials=2 (no" in " ".join(lines)
 
 
+def test_where_no_trials_are_held_out_the_overview_has_leave_one_out_scores() -> None:
+    metrics: dict[str, Value | None] = {"loo.cross_entropy": 0.617, "loo.accuracy": 0.6732}
+    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
+    console.print(show.overview([row("study", metrics)], BASE))
+    assert "0.617 0.6732 study" in " ".join(console.export_text().split())
+
+
 @pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
 def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> None:
     rows = [BASE] + [row(f"e-{i}", {"m": 1.0 + i}, train__ridge=value) for i, value in enumerate(values)]
