@@ -8,9 +8,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
@@ -23,7 +20,9 @@ from stages.parameters import Evaluate
 from stages.study import inside, place_of, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes, known_rates
+from stages.terminal import CONSOLE, say, table
 
+HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")
 NOTES = """\
 Slope: of the estimated logits on those that the responses were drawn from (1 =
 right size). Covered: by the intervals of all factors, and of the worst one; by
@@ -43,21 +42,21 @@ def main() -> None:
         places = [place_of(fit, arguments.only)] if arguments.only else [*range(len(fit.classes))]
         part = fit.part(places)
         checks = run_checks(part, p, arguments.repetitions, arguments.seed)
-    for name, found in checks.items():
-        print(sentence(name, found, part.factors))
-    Console().print(table(checks, part.factors))
-    print(NOTES)
+    say(*(sentence(name, found, part.factors) for name, found in checks.items()))
+    table(HEADINGS, (row for name, found in checks.items() for row in lines(str(name), found)))
+    say(NOTES)
     if out:
         write(out, checks, part.factors, p.interval_level)
 
 
 def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str | int, Check]:
     """Of each class that has an inference; the reasons of the others are printed. Raises InputError if none has."""
-    results = infer_classes(fit, p)
+    with CONSOLE.status("inference of these data"):
+        results = infer_classes(fit, p)
     reasons = [result for result in results if isinstance(result, str)]
     if len(reasons) == len(results):
         raise InputError(f"there is no inference to check: {reasons[0]}")
-    print(*reasons, sep="\n", end="\n" if reasons else "")
+    say(*reasons)
     guess_rate, lapse_rate = known_rates(p)
     found: dict[str | int, Check] = {}
     total = repetitions * (len(results) - len(reasons))
@@ -98,16 +97,12 @@ def sentence(name: str | int, found: Check, factors: Any) -> str:
     )
 
 
-def table(checks: dict[str | int, Check], factors: Any) -> Table:
-    """Two lines per class, readable at 80 columns."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    drawn.add_column("class", overflow="fold")
-    for heading in ("intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    for name, found in checks.items():
-        for kind, one in (("classical", found.classical), ("corrected", found.corrected)):
-            drawn.add_row(*cells(str(name) if kind == "classical" else "", kind, one, found.worst_by_chance))
-    return drawn
+def lines(name: str, found: Check) -> list[list[str]]:
+    """Two lines of the table, readable at 80 columns."""
+    return [
+        cells(name, "classical", found.classical, found.worst_by_chance),
+        cells("", "corrected", found.corrected, found.worst_by_chance),
+    ]
 
 
 def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
@@ -136,12 +131,12 @@ def write(folder: Path, checks: dict[str | int, Check], factors: Any, level: flo
             writer.writerows([name, factor, f"{a:.6g}", f"{b:.6g}"] for factor, a, b in pairs)
     for k, found in enumerate(checks.values()):
         path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png")
-        with style.page(path, 150, size=forest_size(len(factors))) as [ax]:
+        with style.figure(path, 150, size=forest_size(len(factors))) as [ax]:
             by_factor = (found.classical.by_factor.tolist(), found.corrected.by_factor.tolist())
             figures.factor_coverage(ax, factors, *by_factor, found.by_chance.tolist(), level, found.repetitions)
     with contextlib.suppress(ValueError):  # it is elsewhere
         folder = folder.relative_to(Path.cwd())
-    print(f"Table and figure: {folder}")
+    say(f"Table and figure: {folder}")
 
 
 def parse() -> argparse.Namespace:

@@ -6,7 +6,8 @@ everything that the theory of exact fits predicts; and each class that has no es
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -36,22 +37,29 @@ def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
     fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
-    results = None
-    if fit.evidence.solver == "lbfgs":
-        from stages.tables import inference  # and with it scipy: only what needs it pays for it
-
-        check_size("train", fit.train.factors)
-        results = inference.infer_classes(fit, p)
-        fit = inference.refined(fit, results)
+    exact = fit.evidence.solver == "lbfgs"
     with Outputs("evaluate") as outputs:
-        logits = held_out_logits(fit, outputs)
-        found = scores.predicted(fit, logits, p) + scores.recovered(fit) + scores.trajectory(fit)
-        if results is None:
-            found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
-        else:
-            corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
-            found += inference.inferred(fit, results, logits["fitted"], corrected, p)
+        with steps(4 if exact else 2) as begin:
+            if exact:
+                from stages.tables import inference  # and with it scipy: only what needs it pays for it
+
+                begin("inference")
+                check_size("train", fit.train.factors)
+                results = inference.infer_classes(fit, p)
+                fit = inference.refined(fit, results)
+            begin("predictions")
+            logits = held_out_logits(fit, outputs)
+            found = scores.predicted(fit, logits, p) + scores.recovered(fit)
+            begin("trajectory")
+            found += scores.trajectory(fit)
+            if exact:
+                begin("corrected predictions")
+                corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
+                found += inference.inferred(fit, results, logits["fitted"], corrected, p)
+        if exact:
             found += replication(fit, found, p)
+        else:
+            found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
         found += scores.evidence(whole)
         if not len(fit.test.factors):
             source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"
@@ -59,6 +67,18 @@ def main() -> None:
         if fit.observer is None:
             found.notices.append("data/observer.npy is absent: what needs the truth is left out")
         write(outputs, found)
+
+
+@contextmanager
+def steps(total: int) -> Iterator[Callable[[str], None]]:
+    """On a terminal, a line that names the step that has begun."""
+    with tqdm(total=total, disable=None, leave=False, bar_format="{desc}step {n} of {total}, {elapsed}") as bar:
+
+        def begin(step: str) -> None:
+            bar.n += 1
+            bar.set_description(step)
+
+        yield begin
 
 
 def read_fit() -> Fit:

@@ -9,10 +9,6 @@ import argparse
 from collections.abc import Callable
 from math import inf
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import (
     Plan,
@@ -27,6 +23,7 @@ from stages.errors import InputError, run
 from stages.files import DATA
 from stages.files.tables import read_metrics, read_table
 from stages.study import inside
+from stages.terminal import numbers, say, table
 
 COLUMNS = {
     "trials": "{0.n_trials}",
@@ -40,8 +37,8 @@ COLUMNS = {
 }
 Observer = tuple[str, float, float]  # class, signal, base rate
 GOALS: dict[str, Callable[[Plan], bool]] = {
-    "weights at most 5 % too large": lambda line: (line.alpha or inf) <= 1.05,
-    "classical 95 % intervals cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
+    "for weights at most 5 % too large": lambda line: (line.alpha or inf) <= 1.05,
+    "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
 }
 NOTES = """\
 Too large by: the factor by which a maximum-likelihood fit overstates weights.
@@ -66,18 +63,17 @@ def main() -> None:
         else:
             with inside(arguments.study):
                 n_trials, n_factors, (name, signal, base_rate) = hardest(*read_study())
-            print(f"{n_trials} trials of {n_factors} factors; {name} needs the most, for its signal of {signal:.3g}:")
-            for goal, good in GOALS.items():
-                print(f"  {goal}: {more(n_trials, n_trials_until(n_factors, signal, base_rate, good))}")
+            say(f"{n_trials} trials of {n_factors} factors. {name} needs the most, for its signal of {signal:.3g}:")
+            needed = {goal: n_trials_until(n_factors, signal, base_rate, good) for goal, good in GOALS.items()}
+            numbers((str(n), f"trials, {goal}: {more(n_trials, n)}") for goal, n in needed.items())
         first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
         lines = plan(n_factors, signal, base_rate, sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
-    console = Console()
-    console.print(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
-    console.print(table(lines))
-    print(NOTES)
+    say(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
+    table([*COLUMNS], map(cells, lines), first="right")
+    say(NOTES)
 
 
 def read_study() -> tuple[int, int, list[Observer]]:
@@ -100,21 +96,14 @@ def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[i
 
 def more(n_trials: int, needed: int) -> str:
     """How many more trials are needed."""
-    return f"from about {needed} trials on" + (f", {needed - n_trials} more" if needed > n_trials else ": reached")
+    return f"{needed - n_trials} more" if needed > n_trials else "reached"
 
 
-def table(lines: list[Plan]) -> Table:
-    """One line per number of trials, readable at 80 columns."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in COLUMNS:
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        if line.exists:
-            cells = [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal: no relative error
-        else:
-            cells = [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
-        drawn.add_row(*cells)
-    return drawn
+def cells(line: Plan) -> list[str]:
+    """A row of the table, readable at 80 columns."""
+    if line.exists:
+        return [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal: no relative error
+    return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
 
 
 def parse() -> argparse.Namespace:

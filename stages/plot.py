@@ -21,7 +21,7 @@ from stages.page.render import MEDIA, Account, Run, render
 from stages.parameters import Plot, read_parameters
 from stages.parameters.documents import validate
 
-Page = Callable[..., AbstractContextManager[list[Axes]]]
+NewFigure = Callable[..., AbstractContextManager[list[Axes]]]
 
 SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # the page says which trials and model
@@ -69,21 +69,21 @@ def main() -> None:
     shown = inferred or tables["coefficients"]
     with Outputs("plot") as outputs:
 
-        def page(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
+        def figure(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
             path = outputs.path(f"figures/{name}.png")
             figures[name] = path.with_suffix(f".{kind}"), shape.get("size", style.SIZE)
-            return style.page(path, p.dpi, p.formats, **shape)
+            return style.figure(path, p.dpi, p.formats, **shape)
 
-        draw_coefficients(page, p, tables["coefficients"], inferred, metrics)
-        draw_predictions(page, tables["calibration"], tables["histogram"], scored, SOURCES[source])
+        draw_coefficients(figure, p, tables["coefficients"], inferred, metrics)
+        draw_predictions(figure, tables["calibration"], tables["histogram"], scored, SOURCES[source])
         if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
-            draw_history(page, tables["loss"], tables["trajectory"], metrics)
+            draw_history(figure, tables["loss"], tables["trajectory"], metrics)
         if inferred is not None:
-            draw_intervals(page, p, inferred, metrics)
-            draw_curve(page, p)
-            draw_theory(page, tables["calibration"], scored, metrics)
+            draw_intervals(figure, p, inferred, metrics)
+            draw_curve(figure, p)
+            draw_theory(figure, tables["calibration"], scored, metrics)
         if "replication" in metrics:
-            draw_replication(page, p, metrics["replication"])
+            draw_replication(figure, p, metrics["replication"])
         outputs.text(
             "report.html",
             render(
@@ -116,29 +116,31 @@ def read_lines(name: str) -> list[str]:
 
 
 def draw_coefficients(
-    page: Page, p: Plot, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
+    figure: NewFigure, p: Plot, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
 ) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
     table = inferred or coefficients
     weights, biases = one_class(table, p.class_index), rows(table, [factor == "bias" for factor in table["factor"]])
-    with page("biases") as [ax]:
+    with figure("biases") as [ax]:
         fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
-    with page("weights", size=(8, 3.8)) as [ax]:
+    with figure("weights", size=(8, 3.8)) as [ax]:
         name = named(weights["class"][0], "class")
         fits.weights(ax, name, weights["factor"], *estimates(weights), weights.get("true"))
     if "true" in coefficients:
-        with page("recovery", size=(4.4, 4.4)) as [ax]:
+        with figure("recovery", size=(4.4, 4.4)) as [ax]:
             slope = metrics["recovery"]["weight_slope"]
             is_bias = [factor == "bias" for factor in coefficients["factor"]]
             fits.recovery(ax, coefficients["true"], coefficients["fitted"], is_bias, slope)
 
 
-def draw_predictions(page: Page, calibration: Table, histogram: Table, scored: dict[str, Any], source: str) -> None:
+def draw_predictions(
+    figure: NewFigure, calibration: Table, histogram: Table, scored: dict[str, Any], source: str
+) -> None:
     """Predicted probabilities of yes, and whether they are right."""
-    with page("probabilities") as [ax]:
+    with figure("probabilities") as [ax]:
         edges = histogram["low"], histogram["high"]
         predictions.probabilities(ax, *edges, histogram["fitted"], histogram.get("true"), source)
-    with page("calibration", size=(4.6, 4.8)) as [ax]:
+    with figure("calibration", size=(4.6, 4.8)) as [ax]:
         predictions.calibration(ax, calibration, recalibration(scored), source)
 
 
@@ -148,15 +150,15 @@ def recalibration(scores: dict[str, Any]) -> predictions.Line:
     return None if intercept is None or slope is None else (intercept, slope)
 
 
-def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
+def draw_history(figure: NewFigure, loss: Table, trajectory: Table, metrics: dict[str, Any]) -> None:
     """Loss, cross-entropies and size of the weights over the epochs of Adam."""
     bayes = metrics.get("test", {}).get("bayes_cross_entropy")
-    with page("loss") as [ax]:
+    with figure("loss") as [ax]:
         fits.loss(ax, loss["epoch"], loss["loss"], metrics["train"]["cross_entropy"], bayes)
     panels = (
         {"rows": 2, "heights": (1.7, 1), "size": (5.8, 5.6)} if "weight_slope" in trajectory else {"size": (5.8, 4)}
     )
-    with page("trajectory", **panels) as [ax, *below]:
+    with figure("trajectory", **panels) as [ax, *below]:
         x = trajectory["epoch"]
         fits.trajectory(ax, x, trajectory["train_cross_entropy"], trajectory.get("test_cross_entropy"), bayes)
         for panel in below:
@@ -165,33 +167,33 @@ def draw_history(page: Page, loss: Table, trajectory: Table, metrics: dict[str, 
         style.legend_below(ax)
 
 
-def draw_intervals(page: Page, p: Plot, inferred: Table, metrics: dict[str, Any]) -> None:
+def draw_intervals(figure: NewFigure, p: Plot, inferred: Table, metrics: dict[str, Any]) -> None:
     """Classical and corrected weights with their intervals, and whether these hold the truth, where it is known."""
     weights, level = one_class(inferred, p.class_index), metrics["inference"]["level"]
     name, true = named(weights["class"][0], "class"), weights.get("true")
     plain, corrected = estimates(weights)
     assert corrected is not None
-    with page("forest", size=fits.forest_size(len(weights["factor"]))) as [ax]:
+    with figure("forest", size=fits.forest_size(len(weights["factor"]))) as [ax]:
         fits.forest(ax, name, weights["factor"], plain, corrected, true)
     if true is None:
         return
-    with page("intervals", size=(8, 4.2), columns=2) as panels:
+    with figure("intervals", size=(8, 4.2), columns=2) as panels:
         title = f"{100 * level:g} % intervals, {name}"
         inference.intervals(panels[0], f"Classical {title}", true, plain)
         inference.intervals(panels[1], f"Corrected {title}", true, corrected)
-    with page("coverage", size=(5.8, 4.2)) as [ax]:
+    with figure("coverage", size=(5.8, 4.2)) as [ax]:
         each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
         n_weights = len(weights["factor"])
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
 
 
-def draw_curve(page: Page, p: Plot) -> None:
+def draw_curve(figure: NewFigure, p: Plot) -> None:
     """The psychometric curve of one class."""
     classes = read_table("inference/classes.csv", "class", "guess_rate", "lapse_rate")
     bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), p.class_index)
     smooth = one_class(read_table("inference/curve.csv", "grid", "fitted", "logistic"), p.class_index)
     rates = one_class(classes, p.class_index)
-    with page("psychometric", size=(5.2, 4.4)) as [ax]:
+    with figure("psychometric", size=(5.2, 4.4)) as [ax]:
         observed = style.Estimates(*(bins[key] for key in ("observed", "low", "high")))
         curves = {"index": smooth["grid"]} | {k: smooth[k] for k in ("fitted", "logistic", "true") if k in smooth}
         name = named(bins["class"][0], "class")
@@ -200,26 +202,26 @@ def draw_curve(page: Page, p: Plot) -> None:
         )
 
 
-def draw_theory(page: Page, calibration: Table, scored: dict[str, Any], metrics: dict[str, Any]) -> None:
+def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Better predictions, and what the theory says of this and of other numbers of trials."""
     theory = metrics["theory"]
-    with page("predictions", size=(4.6, 4.8)) as [ax]:
+    with figure("predictions", size=(4.6, 4.8)) as [ax]:
         curves, lines = {"fitted": calibration}, {"fitted": recalibration(scored)}
         for name in ("debiased", "best"):
             curves[name] = read_table(f"inference/calibration_{name}.csv", *CALIBRATION)
             lines[name] = recalibration(scored[name])
         predictions.predictions(ax, curves, lines)
-    with page("map", size=(5.6, 4)) as [ax]:
+    with figure("map", size=(5.6, 4)) as [ax]:
         grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
         if len(set(Counter(grid["signal"]).values())) > 1:
             raise InputError(f"data/inference/map.csv is cut off: not every signal has as many lines; {AGAIN}")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
-    with page("planning", size=(5.6, 5.6), rows=2) as [above, below]:
+    with figure("planning", size=(5.6, 5.6), rows=2) as [above, below]:
         plan = read_table("inference/planning.csv", "n_trials", *PLANNING)
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
-def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
+def draw_replication(figure: NewFigure, p: Plot, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
     table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), p.class_index)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
@@ -230,7 +232,7 @@ def draw_replication(page: Page, p: Plot, metrics: dict[str, Any]) -> None:
         pairs = [*zip(table[key], table[f"{key}_error"], strict=True)]
         return style.Estimates(table[key], *([m + z * error for m, error in pairs] for z in (-1.96, 1.96)))
 
-    with page("replication", size=(8, 4.2)) as [ax]:
+    with figure("replication", size=(8, 4.2)) as [ax]:
         inference.replication(ax, table["group"], with_error("plain"), with_error("corrected"), means)
 
 

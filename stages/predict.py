@@ -26,6 +26,7 @@ from stages.parameters.documents import validate
 from stages.study import inside, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes
+from stages.terminal import CONSOLE, say, table
 from stages.trials.design import Design
 
 Floats = NDArray[np.float64]
@@ -56,7 +57,7 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
     if not out.parent.is_dir():
         raise InputError(f"{arguments.out}: there is no folder {out.parent}")
-    with inside(arguments.study):
+    with inside(arguments.study), CONSOLE.status("inference of the study"):
         if not (DATA / "trials.json").exists():
             raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
         coded = validate(Coded, read_json("trials.json"), f"{DATA / 'trials.json'}")
@@ -73,14 +74,21 @@ def main() -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header([*classes]))
             n_trials = n_empty = 0
+            total = np.zeros((2, len(classes)))  # of the probabilities and of the widths of their intervals
             for factors in tqdm(coded.factors(trials), unit="batch", disable=None, leave=False):
-                writer.writerows(rows([*classes.values()], factors, level))
+                probability, low, high = found = predicted([*classes.values()], factors, level)
+                writer.writerows(lines(found))
                 n_trials, n_empty = n_trials + len(factors), n_empty + int(np.isnan(factors).any(axis=1).sum())
+                total += np.nansum([probability, high - low], axis=2)
         unfinished.rename(out)
     finally:
         unfinished.unlink(missing_ok=True)
     empty = f"; {n_empty} of them lack a value, and their lines are empty" if n_empty else ""
-    print(f"{arguments.out}: {n_trials} trials{empty}")
+    say(f"{arguments.out}: {n_trials} trials{empty}")
+    if n_trials > n_empty:
+        headings = ("class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals")
+        means = zip(classes, (total / (n_trials - n_empty)).T, strict=True)
+        table(headings, ([str(name), f"{p:.3f}", f"{width:.3f}"] for name, (p, width) in means if classes[name]))
 
 
 def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:
@@ -99,15 +107,20 @@ def header(names: list[Any]) -> list[str]:
     return [*keys] if len(names) == 1 else [f"{key}[{name}]" for name in names for key in keys]
 
 
-def rows(classes: list[ClassInference | None], factors: Floats, level: float) -> Iterator[list[str]]:
-    """Lines of the table; factors (n, n_factors), NaN where a value is missing."""
+def predicted(classes: list[ClassInference | None], factors: Floats, level: float) -> Floats:
+    """Probability, low and high (3, n_classes, n_trials) of trials (n_trials, n_factors); NaN for incomplete ones."""
     whole = np.isfinite(factors).all(axis=1)
-    columns = np.full((3 * len(classes), len(factors)), np.nan)
+    found = np.full((3, len(classes), len(factors)), np.nan)
     for k, c in enumerate(classes):
         if c is not None and whole.any():
-            columns[3 * k : 3 * k + 3, whole] = c.predict(factors[whole], level)
-    for row in columns.T.tolist():
-        yield ["" if value != value else f"{value:.6g}" for value in row]  # NaN
+            found[:, k, whole] = c.predict(factors[whole], level)
+    return found
+
+
+def lines(found: Floats) -> Iterator[list[str]]:
+    """Cells of the file, a list per trial: the three numbers of each class."""
+    for trial in found.T.reshape(found.shape[2], -1).tolist():
+        yield ["" if value != value else f"{value:.6g}" for value in trial]  # NaN
 
 
 def parse() -> argparse.Namespace:

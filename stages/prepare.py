@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from stages.errors import InputError, run_stage
 from stages.files.writing import FileRows, Outputs
@@ -27,7 +29,7 @@ def main() -> None:
         same, n_repeated = repeats(trials.same)
         test = hold_out(p.held_out, p.held_out_by, same, trials.groups, p.seed)
         check_responses(found, trials.responses[~test], p)
-        stats = moments(trials.blocks(~test), len(found.design.names))
+        stats = moments(watched("measuring", trials, ~test), len(found.design.names))
         reasons = undetermined(stats, found.design.names)
         selected = [j for j in range(len(found.design.names)) if j not in reasons]
         if not selected:
@@ -37,6 +39,14 @@ def main() -> None:
             write_split(outputs, split, trials, rows, selected, document if p.standardise else None)
         outputs.text("trials.json", json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
         print("\n".join(summary(document)))
+
+
+def watched(what: str, trials: Gathered, rows: NDArray[np.bool_]) -> Iterator[NDArray[np.floating]]:
+    """Factors of the trials in `rows`, block by block, with a progress bar."""
+    with tqdm(desc=what, total=int(rows.sum()), unit=" rows", disable=None, leave=False) as bar:
+        for block in trials.blocks(rows):
+            yield block
+            bar.update(len(block))
 
 
 def check_responses(found: Found, responses: NDArray[np.bool_], p: Prepare) -> None:
@@ -64,7 +74,7 @@ def write_split(
     factors = outputs.array(f"{split}/factors.npy", (n, len(selected)), "float64")
     done = 0
     with FileRows(factors) as out:
-        for block in trials.blocks(rows):
+        for block in watched(f"writing {split}", trials, rows):
             chosen = block[:, selected]
             if standard:
                 chosen = (chosen - standard["mean"]) / standard["sd"]

@@ -7,6 +7,7 @@ from typing import Any
 from stages.errors import InputError, run_stage
 from stages.files import DATA
 from stages.files.tables import read_metrics, read_text
+from stages.terminal import numbers, say
 
 # metric -> what it is, and what it would be of a fit that can be trusted; the first five that are there are shown
 LINES = {
@@ -35,11 +36,11 @@ def main() -> None:
     metrics = read_metrics()
     answer = DATA / "inference" / "answer.txt"
     if answer.exists():
-        print(read_text(answer), end="")
-    found = [(value, text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
-    for value, text in found[:SHOWN]:
-        print(f"{value:>10.4g}  {text}")
-    print(f"Figures: {DATA / 'figures'}, all numbers: {DATA / 'metrics.json'}")
+        say(*read_text(answer).splitlines())
+    found = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
+    numbers(found[:SHOWN])
+    folder = DATA.resolve()  # whole, so that it can be clicked, and is right wherever one stands
+    say(f"Page:    {folder / 'report.html'}", f"Figures: {folder / 'figures'}", f"Numbers: {folder / 'metrics.json'}")
 
 
 def lookup(metrics: dict[str, Any], name: str) -> float | None:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from comparisons.experiments import chart, expected, results, show
 from comparisons.experiments.grid import Value
 from comparisons.experiments.results import Line, Row
+from comparisons.tables import flatten
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from stages.errors import InputError
+from stages.parameters.documents import read_yaml
+from tests.conftest import ROOT
 
 PARAMS: dict[str, Value] = {
     "simulate.seed": 1973,
@@ -126,7 +132,7 @@ def test_what_experiments_differ_in_besides_makes_series() -> None:
 def test_equal_experiments_count_once() -> None:
     rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 1.0}), row("as a float", {"m": 1.0}, train__ridge=0.0)]
     found = results.lines(results.choose(rows, "*", "train.solver"), "m", "train.solver")
-    assert [line.values for line in found] == [(1.0,)]
+    assert [line.numbers for line in found] == [[1.0]]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +181,9 @@ def test_theory_is_silent_where_it_says_nothing(tmp_path: Path) -> None:
 @given(st.lists(st.none() | st.floats(-1e9, 1e9), min_size=1, max_size=4), st.text())
 def test_the_csv_has_all_digits(values: list[float | None], series: str) -> None:
     series = series.replace("\r", "").replace("\n", "").replace("\0", "")
-    (read,) = csv.DictReader(io.StringIO(results.to_csv([Line(series, 1e-5, "m", tuple(values))], "train.ridge")))
+    (read,) = csv.DictReader(
+        io.StringIO(results.to_csv([Line(series, 1e-5, "m", dict(enumerate(values)))], "train.ridge"))
+    )
     numbers = [value for value in values if value is not None]
     assert (read["series"], read["train.ridge"], int(read["seeds"])) == (series, "1e-05", len(values))
     assert int(read["no estimate"] or 0) == len(values) - len(numbers)
@@ -199,6 +207,13 @@ def test_the_overview_has_100_columns_and_numbers_first() -> None:
     assert "n_trials=2 (no" in " ".join(lines)
 
 
+def test_where_no_trials_are_held_out_the_overview_has_leave_one_out_scores() -> None:
+    metrics: dict[str, Value | None] = {"loo.cross_entropy": 0.617, "loo.accuracy": 0.6732}
+    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
+    console.print(show.overview([row("study", metrics)], BASE))
+    assert "0.617 0.6732 study" in " ".join(console.export_text().split())
+
+
 @pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
 def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> None:
     rows = [BASE] + [row(f"e-{i}", {"m": 1.0 + i}, train__ridge=value) for i, value in enumerate(values)]
@@ -206,6 +221,52 @@ def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> 
     picture = matplotlib.image.imread(png)
     assert picture.std() > 0.01
     assert len(list(csv.DictReader(table.open()))) == len(values)
+
+
+def test_the_points_of_a_seed_are_joined_as_its_trials_are_the_same() -> None:
+    values: dict[bool, dict[Hashable, float | None]] = {
+        False: {1: 1.1, 2: 1.3, 3: 1.2},
+        True: {3: 1.15, 2: 1.25, 1: 1.0},
+    }
+    ax = Figure().subplots()
+    chart.draw(ax, [Line("", value, "m", each) for value, each in values.items()], theory=False)
+    joined = {tuple(np.asarray(line.get_ydata())) for line in ax.lines if line.get_linestyle() == "-"}
+    assert joined == {(1.1, 1.0), (1.3, 1.25), (1.2, 1.15)}
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["off", "on"]
+
+
+def test_where_a_seed_has_no_estimate_there_is_a_cross_below_the_axis_and_no_mean() -> None:
+    values: dict[int, dict[Hashable, float | None]] = {
+        9: {1: None, 2: None},
+        99: {1: None, 2: 3.0},
+        999: {1: 1.5, 2: 1.0},
+    }
+    lines = [Line("", value, "m", each) for value, each in values.items()]
+    assert [(line.mean, line.sd is None) for line in lines] == [(None, True), (None, True), (1.25, False)]
+    figure = Figure()
+    ax = figure.subplots()
+    chart.draw(ax, lines, theory=True)
+    figure.draw_without_rendering()
+    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
+    at = crosses.get_transform().transform(crosses.get_xydata())
+    box = ax.get_window_extent()
+    assert np.asarray(crosses.get_xdata()).tolist() == [9, 99]
+    assert all(box.x0 < x < box.x1 and y < box.y0 for x, y in at)
+    means = next(
+        line
+        for line in ax.lines
+        if line.get_label() != "one seed" and line.get_marker() == "s" and line.get_markersize() == 5
+    )
+    assert np.isfinite(np.asarray(means.get_ydata(orig=False))).tolist() == [False, False, True]
+
+
+def test_no_label_is_a_key() -> None:
+    metrics = flatten(json.loads((ROOT / "docs" / "exact_metrics.json").read_text()))
+    for key in [*metrics, *flatten(read_yaml(ROOT / "params.yaml"))]:
+        words = chart.label(key)
+        assert "_" not in words
+        assert key not in words
+        assert max(map(len, words.splitlines())) <= 45
 
 
 @pytest.mark.usefixtures("repository")

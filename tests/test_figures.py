@@ -230,7 +230,7 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
     values = np.linspace(-1, 1, style.MANY + 1).tolist()  # so many that a part is drawn as a picture
 
     def draw() -> dict[str, bytes]:
-        with style.page(tmp_path / "figure.png", 40, ("png", "svg", "pdf")) as [ax]:
+        with style.figure(tmp_path / "figure.png", 40, ("png", "svg", "pdf")) as [ax]:
             fits.recovery(ax, values, values, [False] * len(values), slope=1)
         return {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
 

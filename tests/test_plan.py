@@ -62,9 +62,9 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     printed = " ".join(capsys.readouterr().out.split())
     base_rate = base_rate_for(1.0, 4.0)
     needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.alpha or inf) <= 1.05)
-    assert "500 trials of 40 factors; strong needs the most, for its signal of 4" in printed
-    assert f"weights at most 5 % too large: from about {needed} trials on, {needed - 500} more" in printed
-    assert "classical 95 % intervals cover 94 %: from about" in printed
+    assert "500 trials of 40 factors. strong needs the most, for its signal of 4:" in printed
+    assert f"{needed} trials, for weights at most 5 % too large: {needed - 500} more" in printed
+    assert "trials, for classical 95 % intervals that cover 94 %: " in printed
 
 
 @pytest.mark.parametrize("arguments", ["--signal 2", "22 --study .", "--study . --signal 2"])

@@ -75,7 +75,10 @@ def test_probabilities_and_intervals_are_the_textbooks_where_trials_are_many(
     assert len(found) == 2500
     assert list(found) == ["probability", "low", "high"]
     assert np.flatnonzero(found.isna().any(axis=1)).tolist() == [0, 7, 2100]
-    assert "2500 trials; 3 of them lack a value" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2500 trials; 3 of them lack a value" in printed
+    numbers = found.probability.mean(), (found.high - found.low).mean()
+    assert "choice=right {:.3f} {:.3f}".format(*numbers) in " ".join(printed.split())
 
     def design(table: pd.DataFrame) -> pd.DataFrame:
         dummies = pd.get_dummies(table.rule, dtype=float)[["b", "c"]]

@@ -8,20 +8,26 @@ gives size.png, .md and .csv. Several metrics, separated by commas, are drawn ab
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from comparisons.commands import parser
 from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
 from stages.errors import run
-from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, number, page
+from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, figure, legend_below, logarithmic
+from stages.page.meanings import COLUMNS, SECTIONS
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
@@ -32,9 +38,12 @@ NAMES = {
     "train.num_epochs": "epochs of Adam",
     "train.learning_rate": "learning rate",
     "train.ridge": "ridge (ridge/2 |weights|² per class, nats)",
+    "train.amsgrad": "AMSGrad",
+    "train.solver": "fitted by",
     "recovery.weight_slope": "weight slope (1: right size)",
     "test.cross_entropy": "held-out cross-entropy (nats)",
 }
+WORDS = {"adam": "Adam", "lbfgs": "the exact solver", "false": "off", "true": "on"}  # values of parameters
 UNITS = {"cross_entropy": "nats", "weight_rmse": "logits per unit", "bias_rmse": "logits"}
 
 
@@ -64,17 +73,16 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
         found = {metric: with_theory(lines, params) for metric, lines in found.items()}
     paths = [Path(f"{out}.{kind}") for kind in ("png", "md", "csv")]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with page(paths[0], dpi=150, size=(5.6, 0.6 + 2.7 * len(metrics)), rows=len(metrics)) as axes:
+    with figure(paths[0], dpi=150, size=(5.6, 1 + 2.5 * len(metrics)), rows=len(metrics)) as axes:
         for ax, (metric, lines) in zip(axes, found.items(), strict=True):
-            draw(ax, lines, join=not theory)
+            draw(ax, lines, theory=theory)
             if theory:
                 draw_theory(ax, metric, params)
-            if metric == "test.cross_entropy":
-                draw_floor(ax, series)
+            if metric == "test.cross_entropy" and any(is_number(line.value) for line in lines):
+                draw_floor(ax, series)  # not where two fits are compared, whose difference is much smaller
             ax.set_ylabel(label(metric))
-            ax.legend()
-        axes[0].set_title(out.name.replace("-", " ").capitalize())
         axes[-1].set_xlabel(label(parameter))
+        legend_below(*axes)
     table = [line for lines in found.values() for line in lines]
     paths[1].write_text(results.to_markdown(table, parameter), encoding="utf-8")
     paths[2].write_text(results.to_csv(table, parameter), encoding="utf-8")
@@ -86,51 +94,63 @@ def with_theory(lines: Sequence[Line], params: Mapping[str, Value]) -> list[Line
     return [replace(line, theory=value) for line, value in zip(lines, values or [None] * len(lines), strict=True)]
 
 
-def draw(ax: Axes, lines: Sequence[Line], *, join: bool) -> None:
-    """A point per experiment, and per series the means over seeds with a bar of one standard deviation each way.
+def draw(ax: Axes, lines: Sequence[Line], *, theory: bool) -> None:
+    """Every seed, and per series the mean over seeds; below the axis a cross where a seed has no estimate.
 
-    `join` draws a faint line from mean to mean, on a logarithmic axis, to lead the eye. Where no estimate exists a
-    cross stands on the lower edge.
+    With `theory`, which has a line of its own, seeds are points and means have bars of one standard deviation each way.
+    Without, the points of a seed are joined: it has one observer and one set of trials throughout, so that the
+    differences along its line are the parameter's. A single seed's are joined only where the axis is logarithmic.
     """
     position = positions(ax, [line.value for line in lines])
     if wide([y for line in lines for y in line.numbers]):
-        ax.set_yscale("log")
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in "235" else "")
+        logarithmic(ax.yaxis)
     series = itertools.groupby(lines, key=lambda line: line.series)
     for (name, each), color, marker in zip(series, itertools.cycle(COLORS), itertools.cycle("so^DvP"), strict=False):
-        members = [line for line in each if line.mean is not None]
-        at = [position[line.value] for line in members]
-        means = [line.mean or 0.0 for line in members]
-        bars, name = None, name or "one experiment"
-        if any(line.sd is not None for line in members):
-            x = [position[line.value] for line in members for _ in line.numbers]
-            y = [value for line in members for value in line.numbers]
-            ax.plot(x, y, marker, ms=3, color=color, alpha=0.5, mew=0, label="one seed")
-            bars, name = [line.sd or 0.0 for line in members], f"{members[0].series or 'mean over seeds'}, ± sd"
-        if join and ax.get_xscale() == "log":
-            ax.plot(at, means, color=color, lw=0.6, alpha=0.6)
-        ax.errorbar(at, means, bars, fmt=marker, ms=5, mfc="none", color=color, capsize=3, label=name)
-    absent = sorted({position[line.value] for line in lines if None in line.values})
+        members = [*each]
+        at, seeds = [position[line.value] for line in members], [*{seed: 0 for line in members for seed in line.values}]
+        several = len(seeds) > 1
+        joined = not theory and (several or ax.get_xscale() == "log")
+        look: dict[str, Any] = {"ls": "-" if joined else "none", "marker": marker if several else "none"}
+        for seed in seeds:
+            y, text = [line.values.get(seed) for line in members], "one seed" if several and seed == seeds[0] else None
+            ax.plot(at, drawable(y), lw=0.8, ms=3, mew=0, color=color, alpha=0.6, label=text, **look)
+        means = drawable([line.mean for line in members])
+        bars = [line.sd or 0.0 for line in members] if several and not joined else None
+        what = name.replace("_", " ") or ("mean over seeds" if several else "one experiment")
+        label = what + ("" if bars is None else ", ± sd")
+        ax.errorbar(at, means, bars, fmt=marker, ms=5, mfc="none", color=color, capsize=3, label=label)
+    absent = sorted({position[line.value] for line in lines if not line.complete})
     if absent:
-        edge = ax.get_xaxis_transform()
-        ax.plot(absent, [0.04] * len(absent), "x", ms=7, color=TRUTH, transform=edge, label="no estimate exists")
+        assert isinstance(ax.figure, Figure)
+        below = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
+        what = "below the axis: a seed without estimate"
+        ax.plot(absent, [0] * len(absent), "x", transform=below, color=TRUTH, ms=6, clip_on=False, label=what)
+        ax.tick_params(axis="x", which="both", pad=14)  # the crosses' place
+        some = next(y for line in lines for y in line.numbers)
+        ax.update_datalim([(x, some) for x in absent])  # the axis reaches them, too
+        ax.autoscale_view()
+
+
+def drawable(values: Sequence[float | None]) -> list[float]:
+    """NaN, which matplotlib leaves out, for None."""
+    return [math.nan if value is None else value for value in values]
 
 
 def positions(ax: Axes, values: Sequence[Value]) -> dict[Value, float]:
     """Where the parameter's values stand on x: numbers at their place, linear or logarithmic; words side by side."""
     ordered = sorted(set(values), key=results.order)
-    numbers = [float(value) for value in ordered if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [float(value) for value in ordered if is_number(value)]
     if len(numbers) < len(ordered) or (wide([n for n in numbers if n > 0]) and min(numbers) <= 0):
-        ax.set_xticks(range(len(ordered)), [written(value) for value in ordered])
+        ax.set_xticks(range(len(ordered)), [WORDS.get(written(value), written(value)) for value in ordered])
         ax.set_xlim(-0.5, len(ordered) - 0.5)
         return {value: float(i) for i, value in enumerate(ordered)}
     if wide(numbers):
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(number)
-        ax.tick_params(axis="x", which="minor", pad=5)  # as far from the axis as under the longer major ticks
-        ax.xaxis.set_minor_formatter(lambda x, _: number(x) if f"{x:e}"[0] in "25" else "")
+        logarithmic(ax.xaxis)
     return dict(zip(ordered, numbers, strict=True))
+
+
+def is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def wide(numbers: Sequence[float]) -> bool:
@@ -158,9 +178,16 @@ def draw_floor(ax: Axes, series: Mapping[str, Sequence[Row]]) -> None:
         ax.axhline(sum(numbers) / len(numbers), color=FAINT, lw=1, ls="--", label="true observer")
 
 
-def label(name: str) -> str:
-    unit = UNITS.get(name.rpartition(".")[2])
-    return NAMES.get(name) or (f"{name} ({unit})" if unit else name)
+def label(key: str) -> str:
+    """A parameter or a metric in words, in lines as long as a panel is high."""
+    if key in NAMES:
+        return NAMES[key]
+    *path, last = key.split(".")
+    section, column = "".join(path[:1]), path[1:]
+    title, meanings = SECTIONS.get(section, ("", {}))
+    words = [meanings[last][0] if last in meanings else last.replace("_", " "), *(COLUMNS.get(c, c) for c in column)]
+    unit = f" ({UNITS[last]})" if last in UNITS else ""
+    return textwrap.fill(", ".join(words) + unit, 34) + (f"\n{textwrap.fill(title, 34)}" if title else "")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import fnmatch
 import io
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,27 +37,33 @@ class Row:
 class Line:
     """A metric at one value of the parameter, over experiments that differ in seeds only.
 
-    `series` names in what else the experiments differ; `values` holds a number per seed, None where no estimate exists.
+    `series` names in what else the experiments differ; `values` holds a number by seeds, None where no estimate exists.
     """
 
     series: str
     value: Value
     metric: str
-    values: tuple[float | None, ...]
+    values: Mapping[Hashable, float | None]
     theory: float | None = None
 
     @property
     def numbers(self) -> list[float]:
-        return [value for value in self.values if value is not None]
+        return [value for value in self.values.values() if value is not None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed has an estimate: those that happen to have one are not like all."""
+        return len(self.numbers) == len(self.values)
 
     @property
     def mean(self) -> float | None:
-        return statistics.fmean(self.numbers) if self.numbers else None
+        """The mean over seeds, if all have an estimate."""
+        return statistics.fmean(self.numbers) if self.complete else None
 
     @property
     def sd(self) -> float | None:
-        """The standard deviation over seeds (n - 1)."""
-        return statistics.stdev(self.numbers) if len(self.numbers) > 1 else None
+        """The standard deviation over seeds (n - 1), if all have an estimate."""
+        return statistics.stdev(self.numbers) if self.complete and len(self.numbers) > 1 else None
 
     def cells(self, parameter: str) -> dict[str, str | int | float | None]:
         """For a table, by column; `no estimate` counts the seeds without one."""
@@ -153,12 +159,12 @@ def lines(series: Mapping[str, Sequence[Row]], metric: str, parameter: str) -> l
     """A metric against a parameter; experiments whose metric is null are left out. Raises InputError if all are."""
     found: list[Line] = []
     for label, members in series.items():
-        cells: dict[Value, list[float | None]] = {}
+        cells: dict[Value, dict[Hashable, float | None]] = {}
         for row in members:
-            y = row.metrics.get(metric)
+            y, seeds = row.metrics.get(metric), tuple(row.params.get(key) for key in SEEDS if key != parameter)
             if row.no_estimate or isinstance(y, bool | int | float):
-                cells.setdefault(row.params[parameter], []).append(None if row.no_estimate else float(y or 0))
-        found += [Line(label, value, metric, tuple(cells[value])) for value in sorted(cells, key=order)]
+                cells.setdefault(row.params[parameter], {})[seeds] = None if row.no_estimate else float(y or 0)
+        found += [Line(label, value, metric, cells[value]) for value in sorted(cells, key=order)]
     if not any(line.numbers for line in found):
         known = {key for members in series.values() for row in members for key in row.metrics}
         if metric in known or not known:

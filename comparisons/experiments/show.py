@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -21,19 +22,30 @@ from stages.errors import run
 WIDTH = 100
 METRICS = {  # and their headings
     "test.cross_entropy": "cross-\nentropy",
-    "test.accuracy": "accuracy",
+    "test.accuracy": "accu-\nracy",
     "test.calibration_slope": "calibr.\nslope",
     "recovery.weight_slope": "weight\nslope",
-    "inference.coverage": "coverage",
+    "inference.coverage": "cover-\nage",
 }
+WITHOUT_HELD_OUT = {
+    "loo.cross_entropy": "cross-\nentropy",
+    "loo.accuracy": "accu-\nracy",
+    "loo.calibration_slope": "calibr.\nslope",
+    "replication.corrected_slope": "replic.\nslope",
+}
+NOTES = """\
+Cross-entropy (nats per response), accuracy and calibration slope are of held-out trials, or, where
+there are none, of leave-one-out predictions. Slopes should be 1. Coverage is that of corrected
+intervals."""
 
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more where its changes are many; metrics that none has are left out."""
-    columns = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
-    made = Table(box=None)
+    headings = METRICS if any("test.cross_entropy" in row.metrics for row in rows) else WITHOUT_HELD_OUT
+    columns = [metric for metric in headings if any(row.metrics.get(metric) is not None for row in rows)]
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for metric in columns:
-        made.add_column(METRICS[metric], justify="right", no_wrap=True)
+        made.add_column(headings[metric], justify="right", no_wrap=True)
     made.add_column("experiment", no_wrap=True)
     made.add_column("changed parameters", overflow="fold")
     for row in rows:
@@ -41,7 +53,7 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
         keys = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
         changes = [f"{key.rpartition('.')[2]}={written(row.params[key])}" for key in keys]
-        made.add_row(*numbers, row.name, " ".join([*changes, *["(no estimate exists)"] * row.no_estimate]))
+        made.add_row(*numbers, row.name, " ".join([*changes, *["(no estimate)"] * row.no_estimate]))
     return made
 
 
@@ -51,7 +63,9 @@ def main() -> None:
     arguments = options.parse_args()
     os.chdir(arguments.folder)
     rows = results.load(arguments.rev, workspace=True)
-    Console(width=WIDTH, markup=False, highlight=False).print(overview(rows, base=rows[1]))
+    console = Console(width=WIDTH, markup=False, highlight=False)
+    console.print(overview(rows, base=rows[1]))
+    console.print(NOTES)
 
 
 if __name__ == "__main__":

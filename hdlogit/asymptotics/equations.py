@@ -22,7 +22,7 @@ variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
 2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023. For other factors α and s
-are near (`docs/theory.md`), the noise of a single weight is not: that is `hdlogit.inference`'s.
+are close (`docs/theory.md`), the noise of a single weight is not: that is `hdlogit.inference`'s.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
 conditioning S on V leaves one dimension; mirroring y = 1 onto y = 0 (V, u, b, β0 change sign) leaves one

@@ -51,7 +51,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     classical_coef_, classical_intercept_:  what the fit gave before it was corrected
     guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
     inference_:  `hdlogit.inference.ClassInference` of each response. Where there is none, a warning gives the reason,
-                 it is a `ClassicalInference` with the classical coefficients.
+                 and it is a `ClassicalInference` with the classical coefficients.
     classes_, n_features_in_, feature_names_in_:  as everywhere in scikit-learn
     """
 

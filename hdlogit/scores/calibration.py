@@ -1,4 +1,4 @@
-"""Are predicted probabilities those that are observed? Curve, histogram and recalibrating line.
+"""Do responses have the probabilities that were predicted? Curve, histogram and recalibrating line.
 
 Arrays are (n_trials, n_classes) and may be memory-mapped. A line that the data do not define is None.
 """

@@ -61,7 +61,7 @@ class Estimates(NamedTuple):
 
 
 @contextmanager
-def page(
+def figure(
     path: Path,
     dpi: int,
     formats: Sequence[str] = ("png",),
@@ -74,19 +74,19 @@ def page(
 
     Each format (png, svg, pdf) is saved under the path with its suffix; the same numbers give the same bytes.
 
-    with page(path, dpi=150) as [ax]:
+    with figure(path, dpi=150) as [ax]:
         loss(ax, ...)
     """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
-        figure = Figure(figsize=size, dpi=dpi, layout="constrained")
-        panels = figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
+        drawn = Figure(figsize=size, dpi=dpi, layout="constrained")
+        panels = drawn.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
         yield list(panels.flat)
-        engine = figure.get_layout_engine()
+        engine = drawn.get_layout_engine()
         assert engine is not None
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # else each save would draw everything twice, to settle it again
+        engine.execute(drawn)
+        drawn.set_layout_engine(None)  # else each save would draw everything twice, to settle it again
         for kind in formats:
-            figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+            drawn.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
 
 
 def points(
