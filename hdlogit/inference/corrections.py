@@ -251,7 +251,7 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
 
 
 def _note(a: Asymptotics, seen: Observed, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
-    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² is f κ/v or the solution's.
+    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
     chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
