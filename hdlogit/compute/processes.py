@@ -1,8 +1,8 @@
 """Sums over processes: each runs the same program on rows of its own, and what they sum is the same in all.
 
 Nothing is pickled, and no process commands another: tensors or arrays are summed, compared and broadcast, through
-gloo. Numbers on which processes decide must come from these, or two processors that differ in the last bits would wait for
-one another forever. Alone, nothing is done, and nothing of torch.distributed imported.
+gloo. Numbers on which processes decide must come from these, or two processors that differ in the last bits would wait
+for one another forever. Alone, nothing is done, and nothing of torch.distributed imported.
 """
 
 from __future__ import annotations
