@@ -19,7 +19,8 @@ repro: $(VENV)/installed          ## run whatever of the pipeline is out of date
 	@$(RUN) python -m comparisons.unlock
 	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
 
-page: repro                       ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
+page: $(VENV)/installed           ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
+	$(RUN) dvc repro "$(FOLDER)/dvc.yaml"
 	$(RUN) python -m webbrowser "file://$(abspath $(FOLDER))/data/report.html"
 
 test: $(VENV)/installed           ## the whole test suite, on all cores

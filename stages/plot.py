@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from stages.files import DATA
 from stages.files.tables import AGAIN, Table, read_json, read_metrics, read_table, read_text
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Account, Run, render
-from stages.parameters import Plot, read_parameters
+from stages.parameters import read_parameters
 from stages.parameters.documents import validate
 
 NewFigure = Callable[..., AbstractContextManager[list[Axes]]]
@@ -66,7 +66,8 @@ def main() -> None:
     inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
-    shown = inferred or tables["coefficients"]
+    shown, account = inferred or tables["coefficients"], read_account()
+    chosen = chosen_class(shown, account["classes"] if account else [], p.class_index)
     with Outputs("plot") as outputs:
 
         def figure(name: str, **shape: Any) -> AbstractContextManager[list[Axes]]:
@@ -74,16 +75,16 @@ def main() -> None:
             figures[name] = path.with_suffix(f".{kind}"), shape.get("size", style.SIZE)
             return style.figure(path, p.dpi, p.formats, **shape)
 
-        draw_coefficients(figure, p, tables["coefficients"], inferred, metrics)
+        draw_coefficients(figure, chosen, tables["coefficients"], inferred, metrics)
         draw_predictions(figure, tables["calibration"], tables["histogram"], scored, SOURCES[source])
         if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
             draw_history(figure, tables["loss"], tables["trajectory"], metrics)
         if inferred is not None:
-            draw_intervals(figure, p, inferred, metrics)
-            draw_curve(figure, p)
+            draw_intervals(figure, chosen, inferred, metrics)
+            draw_curve(figure, chosen)
             draw_theory(figure, tables["calibration"], scored, metrics)
         if "replication" in metrics:
-            draw_replication(figure, p, metrics["replication"])
+            draw_replication(figure, chosen, metrics["replication"])
         outputs.text(
             "report.html",
             render(
@@ -92,10 +93,10 @@ def main() -> None:
                     metrics,
                     shown,
                     tables["trajectory"],
-                    drawn=one_class(shown, p.class_index)["class"][0],
+                    drawn=chosen,
                     answer=read_lines("inference/answer.txt"),
                     notices=read_lines("inference/left_out.txt"),
-                    description=read_account(),
+                    description=account,
                     figures=figures,
                     hashed=[DATA / name for name in HASHED],
                 )
@@ -116,11 +117,11 @@ def read_lines(name: str) -> list[str]:
 
 
 def draw_coefficients(
-    figure: NewFigure, p: Plot, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
+    figure: NewFigure, chosen: str | float, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
 ) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
     table = inferred or coefficients
-    weights, biases = one_class(table, p.class_index), rows(table, [factor == "bias" for factor in table["factor"]])
+    weights, biases = one_class(table, chosen), rows(table, [factor == "bias" for factor in table["factor"]])
     with figure("biases") as [ax]:
         fits.biases(ax, biases["class"], *estimates(biases), biases.get("true"))
     with figure("weights", size=(8, 3.8)) as [ax]:
@@ -167,9 +168,9 @@ def draw_history(figure: NewFigure, loss: Table, trajectory: Table, metrics: dic
         style.legend_below(ax)
 
 
-def draw_intervals(figure: NewFigure, p: Plot, inferred: Table, metrics: dict[str, Any]) -> None:
+def draw_intervals(figure: NewFigure, chosen: str | float, inferred: Table, metrics: dict[str, Any]) -> None:
     """Classical and corrected weights with their intervals, and whether these hold the truth, where it is known."""
-    weights, level = one_class(inferred, p.class_index), metrics["inference"]["level"]
+    weights, level = one_class(inferred, chosen), metrics["inference"]["level"]
     name, true = named(weights["class"][0], "class"), weights.get("true")
     plain, corrected = estimates(weights)
     assert corrected is not None
@@ -187,12 +188,12 @@ def draw_intervals(figure: NewFigure, p: Plot, inferred: Table, metrics: dict[st
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
 
 
-def draw_curve(figure: NewFigure, p: Plot) -> None:
+def draw_curve(figure: NewFigure, chosen: str | float) -> None:
     """The psychometric curve of one class."""
     classes = read_table("inference/classes.csv", "class", "guess_rate", "lapse_rate")
-    bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), p.class_index)
-    smooth = one_class(read_table("inference/curve.csv", "grid", "fitted", "logistic"), p.class_index)
-    rates = one_class(classes, p.class_index)
+    bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), chosen)
+    smooth = one_class(read_table("inference/curve.csv", "grid", "fitted", "logistic"), chosen)
+    rates = one_class(classes, chosen)
     with figure("psychometric", size=(5.2, 4.4)) as [ax]:
         observed = style.Estimates(*(bins[key] for key in ("observed", "low", "high")))
         curves = {"index": smooth["grid"]} | {k: smooth[k] for k in ("fitted", "logistic", "true") if k in smooth}
@@ -221,9 +222,9 @@ def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], m
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
-def draw_replication(figure: NewFigure, p: Plot, metrics: dict[str, Any]) -> None:
+def draw_replication(figure: NewFigure, chosen: str | float, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
-    table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), p.class_index)
+    table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), chosen)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return
@@ -276,12 +277,15 @@ def check_whole(tables: dict[str, Table]) -> None:
             )
 
 
-def one_class(table: Table, index: int) -> Table:
-    """The rows of one class but those of biases; of the first class that is there, if that one is left out."""
-    names = [*dict.fromkeys(table["class"])]
-    chosen: object = (
-        index if index in names else names[index if isinstance(names[0], str) and index < len(names) else 0]
-    )
+def chosen_class(table: Table, names: Sequence[str], index: int) -> str | float:
+    """The class of this index among all, as the table has it; the first that is there, if that one is left out."""
+    wanted = names[index] if index < len(names) else f"{index}"
+    there: list[str | float] = [*dict.fromkeys(table["class"])]
+    return next((k for k in there if (f"{k:g}" if isinstance(k, float) else k) == wanted), there[0])
+
+
+def one_class(table: Table, chosen: str | float) -> Table:
+    """The rows of one class but those of biases."""
     factors = table.get("factor", [None] * len(table["class"]))
     return rows(table, [k == chosen and factor != "bias" for k, factor in zip(table["class"], factors, strict=True)])
 

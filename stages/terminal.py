@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 CONSOLE = Console(highlight=False, markup=False, emoji=False)
+if not CONSOLE.is_terminal:
+    CONSOLE.width = 10_000  # a pipe has no width: nothing is broken or cropped
 
 
 def say(*sentences: str) -> None:

@@ -386,6 +386,15 @@ def test_too_few_iterations_are_told() -> None:
     assert (found.max_gradient > 1e-6).all()
 
 
+@pytest.mark.parametrize("most", range(1, 14))
+def test_no_class_takes_more_iterations_than_are_allowed(most: int) -> None:
+    """And one that has come to its minimum has converged, however few are left for the proof."""
+    factors, responses = problem(30, 400, 20, 3)
+    found = fit(factors, responses, max_iterations=most)
+    assert (found.iterations <= most).all()
+    assert (found.converged == (found.max_gradient <= 1e-6)).all()
+
+
 def test_an_unreachable_tolerance_is_told() -> None:
     assert not fit(*problem(17, 300, 5, 1), tolerance=1e-30, max_iterations=40).converged.any()
 
@@ -424,6 +433,7 @@ def test_a_factor_that_is_not_finite_is_named() -> None:
         ({"responses": torch.full((4, 2), 1.5)}, "1.5"),
         ({"responses": torch.full((4, 2), torch.nan)}, "nan"),
         ({"factors": torch.zeros(4, 3, dtype=torch.int64)}, "float64 or float32"),
+        ({"factors": torch.zeros(4, 0)}, "none of these 0"),
         ({"ridge": -1.0}, "ridge"),
         ({"ridge": float("nan")}, "ridge"),
         ({"tolerance": 0.0}, "tolerance"),

@@ -206,6 +206,15 @@ def test_the_test_finds_lapses_and_leaves_logistic_observers_alone() -> None:
     assert logistic_test(*trials[:4]) == logistic_test(*trials[:4])  # seeded
 
 
+def test_with_a_known_guess_rate_a_half_the_test_is_of_what_is_above_it() -> None:
+    """Two alternatives: guesses at 1/2 are no surprise, lapses are."""
+    guessing = [logistic_test(*draw(seed, 1500, 3.0, 0.0, 0.5, 0.0)[:4], guess_rate=0.5) for seed in range(6)]
+    assert sum(test.p_value < 0.05 for test in guessing) <= 1
+    assert any(test.statistic > 0 for test in guessing)
+    assert logistic_test(*draw(0, 3000, 4.0, 0.0, 0.5, 0.1)[:4], guess_rate=0.5).p_value < 0.01
+    assert logistic_test(*draw(0, 1500, 3.0, 0.0, 0.5, 0.0)[:4]).p_value < 0.01
+
+
 def test_the_statistic_is_twice_the_gain_in_log_likelihood() -> None:
     trials = draw(8, 1500, 4.0, 0.0, 0.05, 0.05)
     _, free = naive(trials, 0.0)

@@ -20,7 +20,7 @@ from hdlogit.compute.threads import each
 from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
-FIRM = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
+DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
 GROWTH = 9  # times itself and a bit: where nothing is curved any more, no step is longer
 
 
@@ -47,23 +47,23 @@ def descend(
     classes: NDArray[np.intp],
     shift: Array,
     arrived: Callable[[State], Mask],
-    most: int,
+    most: NDArray[np.int64],
     progress: Callable[[int, State], None],
 ) -> tuple[Array, Mask, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
     shift: (n, n_factors + 1), by v, is added to the gradient.
-    A class ends where it has arrived, where rounding lets it fall no more, or after `most` iterations.
+    A class ends where it has arrived, where rounding lets it fall no more, or after `most` (n,) iterations.
 
     Returns v, which classes arrived (n,), and their numbers of iterations (n,).
     """
     v, reached, iterations = v.copy(), np.zeros(len(v), dtype=np.bool_), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
-    for turn in range(most + 1):
+    for turn in range(int(most.max(initial=0)) + 1):
         done = arrived(state)
         stuck = ~state.step.any(1) if turn else False
-        leaving = done | stuck | ~np.isfinite(state.gradient).all(1) | (turn == most)
+        leaving = done | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= most[state.rows])
         sample.group.broadcast(done, leaving)
         if leaving.any():
             left = state.rows[leaving]
@@ -139,7 +139,7 @@ def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, ste
 def _newton_step(slopes: Array, hessian: Array) -> Array:
     """-hessian⁻¹ · slopes, (n, 3), the axes scaled to curvature 1 before; 0 where rounding makes it go upwards."""
     scale = 1 / np.sqrt(np.einsum("nii->ni", hessian) + 1e-30)
-    scaled = hessian * scale[:, :, None] * scale[:, None] + FIRM
+    scaled = hessian * scale[:, :, None] * scale[:, None] + DAMPING
     step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
     return np.where(np.vecdot(step, slopes)[:, None] < 0, step, 0)
 

@@ -38,12 +38,17 @@ MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linea
 
 
 def prove(
-    sample: Sample, v: Array, classes: NDArray[np.intp], hard: Mask, most: int, progress: Callable[[int, State], None]
+    sample: Sample,
+    v: Array,
+    classes: NDArray[np.intp],
+    hard: Mask,
+    most: NDArray[np.int64],
+    progress: Callable[[int, State], None],
 ) -> tuple[Mask, NDArray[np.int64]]:
     """For which of these n classes there is a proof (n,), and after how many iterations of a descent from v (n,).
 
-    hard: (n,), whether no response of a class is between 0 and 1; most: iterations that are allowed. The proof's S are
-    the sample's anchors.
+    hard: (n,), whether no response of a class is between 0 and 1; most: (n,), iterations that are allowed. S is the
+    sample's anchors.
     """
     x, y = sample.anchors
     signs = np.where(y[classes] == 1, 1, np.where(y[classes] == 0, -1, 0)).astype(x.dtype)

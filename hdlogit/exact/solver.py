@@ -122,10 +122,12 @@ def fit(
     tolerance:  a class has converged where max |gradient| <= tolerance, the gradient being that of its own mean over
                 trials by the weights of factors as deviations from their means, in units of the power of two nearest to
                 their standard deviations: for factors of mean 0 and deviation 1 what scikit-learn's `tol` bounds.
+    max_iterations: steps of the descent, of each class, after which it has not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     group:      of processes that all call this with the same arguments, and get the same result.
 
-    Raises ValueError for arrays that do not fit together, and for factors that are not finite.
+    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
+    for a ridge or tolerance that cannot be.
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     _check(x, y, ridge, tolerance)
@@ -139,9 +141,9 @@ def fit(
             state = certify(trials, sample, propose(sample, state, aim, most), aim, most)
             state = judge(trials, sample, state, begun, aim)
         for _ in range(ROUNDS):
-            if len(state.classes):
-                most = max_iterations - int(state.iterations[state.classes].min())
-                state = judge(trials, sample, propose(sample, state, aim, most), begun, aim)
+            if not len(state.classes):
+                break
+            state = judge(trials, sample, propose(sample, state, aim, max_iterations), begun, aim)
     found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
@@ -154,7 +156,7 @@ def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
     n_classes = y.shape[1]
     yes, n = sample.anchors[1].sum(1, dtype=np.float64), len(sample.anchors[0])
     base = np.zeros((n_classes, n_factors + 1))
-    base[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2  # the best bias alone, nearly
+    base[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2  # half the best bias alone: it grows with the weights
     nothing = np.full(n_classes, np.nan)
     return State(
         status=np.where((y.min(0) == 1) | (y.max(0) == 0), ALIKE, UNDER_WAY),
@@ -173,7 +175,10 @@ def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
 
 
 def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
-    """The sample's shifted minimum, for every class under way that has not to go back; after so many iterations."""
+    """The sample's shifted minimum, for every class under way that has not to go back.
+
+    most: iterations that a class may have had then, all together.
+    """
     classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
     base, shift = state.base[classes], np.zeros((len(classes), state.base.shape[1]))
     known = np.isfinite(state.gradient[classes, 0])
@@ -182,7 +187,9 @@ def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
     def close(now: Descent) -> Mask:
         return np.asarray(sample.coordinates.largest(now.gradient) <= CLOSER * aim.tolerance)
 
-    there, _, more = descend(sample, base, classes, shift, close, most, aim.after(state.iterations, sample))
+    there, _, more = descend(
+        sample, base, classes, shift, close, most - state.iterations[classes], aim.after(state.iterations, sample)
+    )
     points, iterations = state.points.copy(), state.iterations.copy()
     points[classes] = there
     iterations[classes] += more
@@ -193,8 +200,9 @@ def certify(trials: Trials, sample: Sample, state: State, aim: Aim, most: int) -
     """Prove that the estimates exist, of classes that have come to the sample's minimum."""
     classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < most))
     points, hard = state.points[classes], trials.hard[classes]
+    left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
     proven, iterations = state.proven.copy(), state.iterations.copy()
-    proven[classes], more = prove(sample, points, classes, hard, most, aim.after(state.iterations, sample))
+    proven[classes], more = prove(sample, points, classes, hard, left, aim.after(state.iterations, sample))
     iterations[classes] += more
     return replace(state, proven=proven, iterations=iterations)
 
@@ -227,13 +235,16 @@ def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) 
     new["evaluations"][classes] += 1
     completely = (worst < 0.5) & trials.hard[classes]
     rows = np.flatnonzero(~state.proven[classes] & (completely | (status != NOT_CONVERGED)))
+    found = np.full(len(classes), UNDER_WAY)
     for row in rows:
-        status[row], new["separating"][classes[row]] = doubt(trials, sample, state, classes[row], completely[row])
-    trials.group.broadcast(status, new["separating"])
-    again = classes[rows[status[rows] == UNDER_WAY]]  # their estimate exists: from the start once more
-    new["proven"][again], new["back"][again] = True, False
+        found[row], new["separating"][classes[row]] = doubt(trials, sample, state, classes[row], completely[row])
+    trials.group.broadcast(found, new["separating"])
+    exists = rows[found[rows] == UNDER_WAY]
+    new["proven"][classes[exists]] = True
+    again = classes[exists[status[exists] == UNDER_WAY]]  # from the start once more: they may have run far away
+    new["back"][again] = False
     new["base"][again], new["gradient"][again] = begun.base[again], np.nan
-    new["status"][classes] = status
+    new["status"][classes] = np.where(found == UNDER_WAY, status, found)
     return State(**new)
 
 
@@ -274,10 +285,15 @@ def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
 
 
 def _check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:
-    if factors.ndim != 2 or responses.ndim != 2 or len(factors) != len(responses) or 0 in responses.shape:
+    if (
+        factors.ndim != 2
+        or responses.ndim != 2
+        or len(factors) != len(responses)
+        or 0 in (*factors.shape, *responses.shape)
+    ):
         raise ValueError(
             "factors must be (n_trials, n_factors) and responses (n_trials, n_classes), "
-            f"got {factors.shape} and {responses.shape}"
+            f"none of these 0, got {factors.shape} and {responses.shape}"
         )
     if factors.dtype not in (np.float64, np.float32):
         raise ValueError(f"factors must be float64 or float32, got {factors.dtype}")

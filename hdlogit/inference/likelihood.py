@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 GAIN, INTERCEPT, GUESS, LAPSE = range(4)  # the order of parameters and of the covariance; the first is log Γ
 LOWEST = np.array([np.log(0.01), -500.0, 0.0, 0.0])
-HIGHEST = np.array([np.log(100.0), 500.0, 0.49, 0.49])  # g + l < 1 also where one of them is fixed at 1/2
+HIGHEST = np.array([np.log(100.0), 500.0, 0.5, 0.49])  # g of two alternatives is 1/2; g + l < 1
 LONGEST = np.array([1.0, 1000.0, 0.1, 0.1])  # step of a parameter
 
 GROUPS = 128  # of trials, at most

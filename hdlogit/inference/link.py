@@ -120,11 +120,11 @@ def logistic_test(
 ) -> LogisticTest:
     """Twice the gain in log-likelihood by free rates over these, and its p-value. Other arguments as in `fit_link`.
 
-    Rates cannot be negative, so the usual χ² with a degree of freedom for each is only a bound, taken where it is small
-    enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits, until enough
-    of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not follow a
-    logistic function of the index, from guess_rate to 1 − lapse_rate: other rates are one reason, another shape or a
-    drifting criterion are others.
+    Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, taken where
+    it is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits,
+    until enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
+    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: other rates are one reason, another
+    shape or a drifting criterion are others.
     """
     cells = _cells(index, slope, noise, responses).groups()
     null, free = _fixed(guess_rate, lapse_rate), np.full(4, np.nan)
@@ -209,5 +209,5 @@ def _fixed(guess_rate: float | None, lapse_rate: float | None) -> Array:
         if value is not None and not 0 <= value <= 0.5:
             raise ValueError(f"{name} is {value}: it must be from 0 to 0.5, or None to be estimated")
     if guess_rate is not None and lapse_rate is not None and guess_rate + lapse_rate > 0.99:
-        raise ValueError(f"guess_rate {guess_rate} + lapse_rate {lapse_rate}: their sum must be below 1")
+        raise ValueError(f"guess_rate {guess_rate} + lapse_rate {lapse_rate}: their sum must be at most 0.99")
     return np.array([np.nan, np.nan, guess_rate, lapse_rate], np.float64)  # None becomes NaN

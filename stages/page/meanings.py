@@ -76,7 +76,10 @@ SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json
         "The solver",
         {
             "converged": ("Converged", "whether it reached train.tolerance"),
-            "max_gradient": ("Largest gradient", "of a class's loss, by standardised factors"),
+            "max_gradient": (
+                "Largest gradient",
+                "of a class's loss, by standardised factors (after Adam: by the factors as they are)",
+            ),
             "iterations": ("Iterations", "steps of the slowest class"),
             "evaluations": ("Evaluations", "passes over the training trials"),
             "ridge": ("Ridge", "its strength"),
@@ -104,7 +107,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {  # in the page's order: what it shows
     ),
     "recovery": (
         "Fitted against true coefficients",
-        "Points along a line steeper than the dashed one: all weights are too large by the same factor.",
+        "Points along a line steeper than the dashed one mean that all weights are too large by the same factor.",
     ),
     "coverage": (
         "Fraction of the true weights inside their intervals, by class",
@@ -116,7 +119,7 @@ FIGURES: Mapping[str, tuple[str, str]] = {  # in the page's order: what it shows
     ),
     "predictions": (
         "Calibration of the plain fit, of debiased weights and of the best prediction",
-        "Weights of the right size still predict too boldly, as each of them has an error; the best prediction "
+        "Weights of the right size still predict too boldly where each of them has an error; the best prediction "
         "shrinks them further.",
     ),
     "psychometric": (
@@ -132,18 +135,18 @@ FIGURES: Mapping[str, tuple[str, str]] = {  # in the page's order: what it shows
         "The star is this experiment. Upwards, with fewer trials per factor, weights come out larger, until no "
         "estimate exists.",
     ),
-    "biases": ("Bias of every class", "Biases come out too large by about the same factor as weights."),
+    "biases": ("Bias of every class", "Where weights come out too large, biases do by about the same factor."),
     "probabilities": (
         "Histogram of the probability of yes",
         "How many responses were all but certain (left and right) and how many were open (middle).",
     ),
     "loss": (
         "Training loss over the epochs",
-        "It falls below the true observer's cross-entropy: from there on the fit follows the noise.",
+        "Where it falls below the true observer's cross-entropy, the fit follows the noise.",
     ),
     "replication": (
         "Slope of each group's weights on those of all other groups",
-        "About 1, the groups replicate one another. Plain weights of small groups are too large.",
+        "About 1, the groups replicate one another; above, weights of one group alone are too large.",
     ),
     "weights": (
         "All weights of one class, sorted",

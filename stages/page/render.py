@@ -87,6 +87,7 @@ def render(run: Run) -> str:
         sentences=sentences(run.answer, run.metrics, run.trajectory),
         sections=[*tables.metric_sections(run.metrics)],
         coefficients=found,
+        inferred="inference" in run.metrics,
         classes=classes,
         drawn=tables.name(run.drawn),
         figures=[embedded(name, *run.figures[name]) for name in FIGURES if name in run.figures],
