@@ -19,21 +19,29 @@ from comparisons.experiments.results import Row
 from stages.errors import run
 
 WIDTH = 100
-METRICS = {  # and their headings
+METRICS = {  # of simulated trials; and their headings
     "test.cross_entropy": "cross-\nentropy",
     "test.accuracy": "accuracy",
     "test.calibration_slope": "calibr.\nslope",
     "recovery.weight_slope": "weight\nslope",
     "inference.coverage": "coverage",
 }
+OWN_METRICS = {  # of a person's own trials
+    "test.cross_entropy": "held-out\nentropy",
+    "loo.cross_entropy": "left-out\nentropy",
+    "loo.calibration_slope": "calibr.\nslope",
+    "theory.weight_slope": "too large\nby",
+    "replication.corrected_slope": "repl.\nslope",
+}
 
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more where its changes are many; metrics that none has are left out."""
-    columns = [metric for metric in METRICS if any(row.metrics.get(metric) is not None for row in rows)]
+    headings = OWN_METRICS if any(key.startswith("prepare.") for key in base.params) else METRICS
+    columns = [metric for metric in headings if any(row.metrics.get(metric) is not None for row in rows)]
     made = Table(box=None)
     for metric in columns:
-        made.add_column(METRICS[metric], justify="right", no_wrap=True)
+        made.add_column(headings[metric], justify="right", no_wrap=True)
     made.add_column("experiment", no_wrap=True)
     made.add_column("changed parameters", overflow="fold")
     for row in rows:
