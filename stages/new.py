@@ -177,7 +177,7 @@ def pipeline(trials: str, root: str) -> str:
         stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
         stage["params"] = ["prepare" if section == "simulate" else section for section in stage["params"]]
         deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
-        deps += ["data/trials.json"] if name in ("evaluate", "plot") and "data/trials.json" not in deps else []
+        deps += ["data/trials.json"] if name in ("train", "evaluate", "plot") and "data/trials.json" not in deps else []
         stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)
     plots = [plot for plot in document["plots"] if "true" not in str(plot)]
     whole = {"stages": stages, "plots": plots, "artifacts": document["artifacts"]}
