@@ -81,9 +81,11 @@ newer is needed: make clean, then make PYTHON=python3.12 with what you want to m
 	$(VENV)/bin/python -m pip check
 	touch $@
 
-STUDY = studies/$(basename $(notdir $(TRIALS)))
-
 study: $(VENV)/installed          ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
-	$(RUN) python -m stages.new $(STUDY) "$(TRIALS)" --response "$(RESPONSE)" $(OPTIONS)
-	$(RUN) dvc repro $(STUDY)/dvc.yaml
-	cd $(STUDY) && PYTHONPATH="$(CURDIR)" $(RUN) python -m stages.summary
+	@study="studies/$$(basename "$${TRIALS%.*}")"; \
+	$(RUN) python -m stages.new "$$study" "$$TRIALS" --response "$$RESPONSE" $(OPTIONS) || exit; \
+	if test -f "$$study/data/observers.csv"; then \
+	    $(RUN) dvc repro --recursive --keep-going "$$study"; $(RUN) python -m stages.observers "$$study"; \
+	else \
+	    $(RUN) dvc repro "$$study/dvc.yaml" && cd "$$study" && PYTHONPATH="$(CURDIR)" $(RUN) python -m stages.summary; \
+	fi

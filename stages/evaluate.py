@@ -61,6 +61,8 @@ def main() -> None:
         else:
             found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
         found += scores.evidence(whole)
+        if "calibration.csv" not in found.tables:
+            found += calibration_on_training_trials(fit, outputs, p)
         if not len(fit.test.factors):
             source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"
             found.notices.append(f"no trials are held out: calibration.csv and histogram.csv are of {source}")
@@ -137,6 +139,13 @@ def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
         for rows in blocks(*true.shape):
             true[rows] = log_odds(true[rows], *fit.observer.rates)
     return logits
+
+
+def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> Findings:
+    """Where no others are predicted: it flatters the fit."""
+    logits = outputs.scratch_array(fit.train.responses.shape)
+    write_logits(fit.train.factors, fit.coefficients, out=logits)
+    return Findings(tables=scores.calibrated({"fitted": logits}, fit.train.responses, p))
 
 
 def check_size(split: str, numbers: Floats) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stages.errors import InputError, run
+from stages.observers import OBSERVERS
 from stages.parameters import Prepare, read_study
-from stages.parameters.documents import show, validate
+from stages.parameters.documents import validate
 from stages.prepare import some
 from stages.trials import cells, where
 from stages.trials.design import Layout, learn
@@ -46,7 +48,8 @@ IGNORED = "/.partial/\n/.unfinished/\n"  # what a stage that was killed leaves b
 def main() -> None:
     """Check everything, make the folder at once, and print how to go on."""
     arguments = parse()
-    folder, trials = Path.cwd() / arguments.study, Path(arguments.trials).expanduser()
+    trials = Path(arguments.trials).expanduser()
+    folder = Path.cwd() / arguments.study
     folder = folder.parent.resolve() / folder.name
     if ROOT not in folder.parents:
         raise InputError(f"{arguments.study} is not below {ROOT}, where the stages are; as in: studies/{trials.stem}")
@@ -55,27 +58,37 @@ def main() -> None:
     prepare = section(arguments, trials)
     if arguments.correct and prepare.intervals:
         raise InputError("--correct and --intervals exclude each other: differences predict which interval was chosen")
-    parts = split(prepare, trials, arguments.by) if arguments.by else {"": prepare}
+    observers = observers_of(prepare, trials, arguments.by) if arguments.by else {}
+    parts = split(prepare, arguments.by, observers) if arguments.by else {"": prepare}
     for name, part in parts.items():
         try:
             print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
         except InputError as error:
             raise InputError(f"{name}: {error}" if name else str(error)) from None
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    scratch = folder.with_name(f".new-{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir()
     try:
         shutil.copy(trials, scratch / prepare.trials)
         for name, part in parts.items():
             write(scratch / name, part, folder / name, arguments.correct)
-        scratch.chmod(0o755)
+        if arguments.by:
+            write_observers(scratch, arguments.by, observers)
         track(scratch, prepare.trials)
         scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    where_to = os.path.relpath(folder)
-    targets = [f"{where_to}/{name + '/' if name else ''}dvc.yaml" for name in parts]
-    print(f"{where_to} is made. To run it:\n    dvc repro {' '.join(targets)}\nTo keep it:")
-    print(f'    git add {where_to}\n    git commit --message "Study {folder.name}"')
+    print(how_to_go_on(os.path.relpath(folder), bool(arguments.by)))
+
+
+def how_to_go_on(folder: str, by: bool) -> str:
+    """The commands that run the study, and keep it."""
+    study, target = shlex.quote(folder), shlex.quote(f"{folder}/dvc.yaml")
+    lines = [f"dvc repro --recursive --keep-going {study}", f"python -m stages.observers {study}"]
+    keep = [f"git add {study}", f"git commit --message {shlex.quote(f'Study {Path(folder).name}')}"]
+    run = "\n    ".join(lines if by else [f"dvc repro {target}"])
+    return f"{folder} is made. To run it:\n    {run}\nTo keep it:\n    " + "\n    ".join(keep)
 
 
 def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
@@ -94,8 +107,8 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
     return validate(Prepare, values | {key: getattr(arguments, key) for key in given}, "options")
 
 
-def split(prepare: Prepare, trials: Path, by: str) -> dict[str, Prepare]:
-    """One section per value of the column `by`: each observer is fitted alone."""
+def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
+    """The values of the column `by`, each under the name of its folder."""
     layout = Layout(**{key: getattr(prepare, key) for key in ("trial", "position", "value", "intervals")})
     table = layout.open(trials)
     table.check([by])
@@ -108,16 +121,19 @@ def split(prepare: Prepare, trials: Path, by: str) -> dict[str, Prepare]:
     names = {re.sub(r"[^\w.-]+", "-", f"{by}-{value}"): value for value in sorted(values, key=cells.order)}
     if len(names) < max(len(values), 1):
         raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
+    return names
+
+
+def split(prepare: Prepare, by: str, observers: dict[str, str]) -> dict[str, Prepare]:
+    """One section for each observer, who is fitted alone."""
     rest = f" and ({prepare.where})" if prepare.where else ""
-    is_number = all(re.match(cells.NUMBER, value) for value in values)
-    column, form = by if by.isidentifier() else f"`{by}`", str if is_number else show
-    common = {
-        "trials": f"../{trials.name}",
-        "group": [*dict.fromkeys([by, *prepare.groups])],
-    }  # no lag from one to another
+    is_number = all(re.match(cells.NUMBER, value) for value in observers.values())
+    column, form = by if by.isidentifier() else f"`{by}`", str if is_number else repr
+    groups = [*dict.fromkeys([by, *prepare.groups])]  # no lag from one to another
+    common = {"trials": f"../{prepare.trials}", "group": groups}
     return {
         name: prepare.model_copy(update=common | {"where": f"{column} == {form(value)}{rest}"})
-        for name, value in names.items()
+        for name, value in observers.items()
     }
 
 
@@ -139,6 +155,14 @@ def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = Fa
     (folder / "data" / ".gitignore").write_text(IGNORED, encoding="utf-8")
     (folder / "dvc.yaml").write_text(pipeline(prepare.trials, os.path.relpath(ROOT, final)), encoding="utf-8")
     read_study(folder / "params.yaml")
+
+
+def write_observers(folder: Path, by: str, observers: dict[str, str]) -> None:
+    """The table from which `stages.observers` knows them."""
+    (folder / OBSERVERS).parent.mkdir()
+    with (folder / OBSERVERS).open("w", newline="", encoding="utf-8") as file:
+        rows = [[by, "study"], *([value, name] for name, value in observers.items())]
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
@@ -177,7 +201,7 @@ def pipeline(trials: str, root: str) -> str:
         stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
         stage["params"] = ["prepare" if section == "simulate" else section for section in stage["params"]]
         deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
-        deps += ["data/trials.json"] if name in ("evaluate", "plot") and "data/trials.json" not in deps else []
+        deps += ["data/trials.json"] if name in ("train", "evaluate", "plot") and "data/trials.json" not in deps else []
         stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)
     plots = [plot for plot in document["plots"] if "true" not in str(plot)]
     whole = {"stages": stages, "plots": plots, "artifacts": document["artifacts"]}

@@ -7,7 +7,7 @@ import torch
 
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
-from stages.files.reading import Floats, read_ridge, read_trials
+from stages.files.reading import Floats, read_description, read_ridge, read_trials
 from stages.files.writing import Outputs
 from stages.launching import processes, start
 from stages.parameters import read_parameters
@@ -27,7 +27,7 @@ def main() -> None:
         else:
             from stages.training.exact import fit_exactly  # and with it scipy: Adam does not pay for it
 
-            fitted = fit_exactly(p, ridge, trials, group)
+            fitted = fit_exactly(p, ridge, trials, read_description(trials), group)
         if group.is_writer:
             write(outputs, fitted, trials.factors.mean(axis=0, dtype=np.float64))
 

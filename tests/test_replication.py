@@ -8,7 +8,7 @@ import statsmodels.api as sm
 from numpy.typing import NDArray
 
 from hdlogit.asymptotics.theory import solve
-from hdlogit.inference.replication import replicate
+from hdlogit.inference.replication import GroupReplication, Slope, replicate
 from stages.files.reading import Description, Evidence, Trials
 from stages.tables import Fit
 from stages.tables.replication import metrics, replicated
@@ -115,3 +115,15 @@ def test_the_table_names_classes_and_groups_and_the_metrics_are_its_means() -> N
         assert means[f"{name}_slope_error"] == pytest.approx(by_group.std(ddof=1) / np.sqrt(3))
     assert means["coverage"] == pytest.approx(np.nanmean(table["covered"]))
     assert means["groups_without_estimate"] == 1
+
+
+def test_groups_that_determine_no_slope_are_counted_and_do_not_count() -> None:
+    """A day of 81 trials of the rat, with guess and lapse rates estimated, has the slope 39 ± 19."""
+    good = [GroupReplication(g, 200, Slope(1.2, 0.1), Slope(1 + 0.1 * g, 0.2), 0.95, None) for g in range(3)]
+    short = GroupReplication(3, 81, Slope(2.2, 1.1), Slope(38.8, 18.8), 1.0, None)
+    with_it, without = metrics([[*good, short]]), metrics([good])
+    assert with_it["groups_undetermined"] == 1
+    assert without["groups_undetermined"] == 0
+    for name in ("plain_slope", "corrected_slope", "corrected_slope_error"):
+        assert with_it[name] == without[name]
+    assert metrics([[short]])["corrected_slope"] is None

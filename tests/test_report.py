@@ -10,7 +10,7 @@ import pytest
 
 from comparisons.ci import report
 from comparisons.commands import finish
-from tests.revisions import METRICS, Repository
+from tests.revisions import METRICS, PIPELINE, Repository
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,27 @@ def test_without_a_change_there_is_nothing_to_say(repository: Repository) -> Non
         "## Metrics\n\nThe gate passes: 7 unchanged.\n\n## Parameters\n\nNone changed.\n\n"
         "## Stages that ran\n\nNone.\n\n## Figures\n\nNone changed.\n"
     )
+
+
+def test_a_study_is_reported_by_itself(repository: Repository) -> None:
+    """Its own metrics, parameters, stages and figures beside those it had, not beside the simulation's."""
+    study = Repository(repository.folder / "studies" / "mine")
+    study.write("dvc.yaml", PIPELINE)
+    study.write("data/.gitignore", "/figures\n")
+    for number in (0.5, 0.4):
+        study.write("params.yaml", f"train: {{ridge: {number}}}\n")
+        study.write("source.json", json.dumps({"loo": {"cross_entropy": number}}))
+        study.write("picture", f"of {number}")
+        assert study.repro() == ["evaluate"]
+        study.commit()
+    assert report.main(["HEAD^", "--folder", "studies/mine"]) == 0
+    files = written(study.folder)
+    page = lines(files["report.md"])
+    assert "The gate passes: 1 better." in page
+    assert "| train.ridge | 0.5 | 0.4 |" in page
+    assert "| evaluate | train.ridge, picture, source.json |" in page
+    assert files["old/loss.png"] == "of 0.5"
+    assert files["new/loss.png"] == "of 0.4"
 
 
 def test_an_unknown_base_leaves_the_last_report(repository: Repository) -> None:

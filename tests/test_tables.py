@@ -88,6 +88,27 @@ def test_every_writer_s_file_gives_the_same_arrays(write: Any, ending: str, tmp_
     np.testing.assert_array_equal(responses[:, 0], table["choice"] == "right")
 
 
+def test_a_file_of_many_columns_gives_the_same_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are read at one time; in each row group the category has another dictionary."""
+    monkeypatch.chdir(tmp_path)
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(5000, 300))).rename(columns="x{}".format)
+    wide.loc[3, "x7"] = np.nan
+    table = pd.concat([frame(5000).astype({"rule": "category"}), wide], axis=1)
+    with pq.ParquetWriter(tmp_path / "t.parquet", pa.Table.from_pandas(table).schema) as writer:
+        for start in range(0, 5000, 1700):
+            rows = table.iloc[start : start + 1700]
+            rows = rows.assign(rule=rows["rule"].cat.set_categories([*("abc", "cab", "bca")[start % 3]]))
+            writer.write_table(pa.Table.from_pandas(rows, preserve_index=False))
+    names, factors, responses = coded(tmp_path / "t.parquet")
+    table = table.dropna()
+    assert names == ["contrast", "rule[T.b]", "rule[T.c]", *wide]
+    rule = table["rule"].astype(str)
+    expected = np.column_stack([table["contrast"], rule == "b", rule == "c", table[[*wide]]])
+    np.testing.assert_array_equal(factors, expected)
+    np.testing.assert_array_equal(responses[:, 0], table["choice"] == "right")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
 def test_an_array_has_its_columns_by_number(tmp_path: Path) -> None:
     array = np.column_stack([np.arange(6.0), [0, 1, 0, 1, 1, 0]])
     np.save(tmp_path / "t.npy", array)

@@ -66,12 +66,21 @@ def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
     outcome = tmp_path / "outcome.json"
     monkeypatch.setenv("HDLOGIT_OUTCOME", str(outcome))
     reported = refuses(train.main, status=3)
-    assert "class 0" in reported
-    assert "ridge > 0" in reported
+    assert "data/train: class 0: factor 0 separates its responses" in reported
+    assert "train.shrinkage: auto gives one" in reported
     assert json.loads(outcome.read_text()) == {"status": 3, "message": reported.removeprefix("error: ")}
     assert (exact.data / "model.safetensors").read_bytes() == before
     exact.set(train={"ridge": 0.01})
     run_here("ridge", "train")
+
+
+def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses) -> None:
+    separate(exact, 0, 1)
+    names = {"factors": ["contrast", "side", "rule", "lag"], "classes": ["choice=right", "sure"], "terms": {}}
+    (exact.data / "trials.json").write_text(json.dumps({**names, "groups": []}))
+    reported = refuses(train.main, status=3)
+    assert "choice=right: factor contrast separates its responses" in reported
+    assert reported.endswith("(and 1 more)")
 
 
 def test_a_class_without_an_estimate_leaves_the_others_theirs(
@@ -81,7 +90,7 @@ def test_a_class_without_an_estimate_leaves_the_others_theirs(
     alone = read_model().coefficients[:, 0]
     separate(exact, 1)
     run_here("ridge", "train", "evaluate", "plot")
-    assert "class 1: the factors separate its responses" in capsys.readouterr().out
+    assert "class 1: factor 0 separates its responses" in capsys.readouterr().out
     model = read_model()
     assert model.classes == [0]
     assert np.isnan(model.coefficients[:, 1]).all()
@@ -96,7 +105,7 @@ def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
     separate(exact, 1)
     exact.set(train={"shrinkage": "auto"})
     run_here("ridge", "train", "evaluate")
-    assert "class 1: factors 0 separate its responses" in capsys.readouterr().out
+    assert "class 1: factor 0 separates its responses; shrinkage is" in capsys.readouterr().out
     model = read_model()
     assert model.classes == [0, 1]
     assert model.evidence.shrinkage == [0, pytest.approx(4 / 304, rel=1e-5)]

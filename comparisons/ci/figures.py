@@ -45,10 +45,11 @@ def pictures_at(against: Base) -> dict[str, bytes]:
 
 def figures_at(against: Base) -> dict[str, bytes] | None:
     """DVC's figures at a commit, or None if they are not in its cache here."""
+    ours = output("git", "rev-parse", "--show-prefix").strip() + str(FIGURES)  # DVC wants it from the repository's root
     with tempfile.TemporaryDirectory() as folder:
         got = Path(folder) / FIGURES.name
         try:
-            output(*DVC, "get", ".", str(FIGURES), "--rev", against.commit, "--out", str(got))
+            output(*DVC, "get", ".", ours, "--rev", against.commit, "--out", str(got))
         except InputError:
             return None
         return contents(got)

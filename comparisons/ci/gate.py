@@ -72,9 +72,9 @@ def shown(value: object) -> str:
 
 
 def compare(rules: Rules, now: Mapping[str, object], before: Mapping[str, object]) -> list[Comparison]:
-    """All metrics of the workspace and of the base, by name, and all that are required; the failed ones first."""
+    """All metrics of the workspace and of the base, by name; the failed ones first."""
     found = []
-    for metric in sorted({*now, *before, *(name for name, rule in rules.items() if rule.required)}):
+    for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
         absent = Verdict.MISSING if rule and rule.required else Verdict.GONE
         found.append(Comparison(metric, old, new, rule, judge(rule, old, new) if metric in now else absent))

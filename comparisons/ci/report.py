@@ -27,7 +27,7 @@ PAGE = FOLDER / "report.md"
 
 def parameters(against: Base) -> str:
     """The parameters that changed."""
-    files = json.loads(output(*DVC, "params", "diff", "--json", against.commit, "--targets", "params.yaml"))
+    files = json.loads(output(*DVC, "params", "diff", "--json", against.commit))
     changes = sorted(files.get("params.yaml", {}).items())
     lines = [[name, gate.shown(values["old"]), gate.shown(values["new"])] for name, values in changes]
     return markdown(["parameter", "old", "new"], lines) if lines else "None changed."

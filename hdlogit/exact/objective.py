@@ -103,6 +103,30 @@ class Trials:
         return mean, covariance / len(self.factors)
 
 
+def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:
+    """Raise ValueError for what cannot be fitted: see `hdlogit.exact.fit`."""
+    if (
+        factors.ndim != 2
+        or responses.ndim != 2
+        or len(factors) != len(responses)
+        or 0 in (*factors.shape, *responses.shape)
+    ):
+        raise ValueError(
+            "factors must be (n_trials, n_factors) and responses (n_trials, n_classes), "
+            f"none of these 0, got {factors.shape} and {responses.shape}"
+        )
+    if factors.dtype not in (np.float64, np.float32):
+        raise ValueError(f"factors must be float64 or float32, got {factors.dtype}")
+    soft = responses.dtype.kind == "f"
+    if responses.dtype != np.bool_ and not (soft and responses.min() >= 0 and responses.max() <= 1):
+        raise ValueError(
+            f"responses must be bool, or floating numbers in [0, 1]; these are {responses.dtype}"
+            + (f" from {responses.min()} to {responses.max()}" if soft else "")
+        )
+    if not 0 <= ridge < np.inf or not tolerance > 0:
+        raise ValueError(f"ridge must be >= 0 and tolerance > 0, got {ridge} and {tolerance}")
+
+
 def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:
     """How far from the maximum-likelihood estimate: max |component of the gradient| of every class, (n_classes,).
 

@@ -29,7 +29,7 @@ from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
 from hdlogit.exact.existence import prove, separating_direction
-from hdlogit.exact.objective import Array, Floats, Mask, Trials
+from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
 UNPROVEN = 50  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
@@ -130,7 +130,7 @@ def fit(
     for a ridge or tolerance that cannot be.
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
-    _check(x, y, ridge, tolerance)
+    check(x, y, ridge, tolerance)
     aim = Aim(ridge, tolerance, max_iterations, progress)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
         trials = Trials(x, y, group)
@@ -282,26 +282,3 @@ def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
         iterations=state.iterations,
         evaluations=state.evaluations,
     )
-
-
-def _check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:
-    if (
-        factors.ndim != 2
-        or responses.ndim != 2
-        or len(factors) != len(responses)
-        or 0 in (*factors.shape, *responses.shape)
-    ):
-        raise ValueError(
-            "factors must be (n_trials, n_factors) and responses (n_trials, n_classes), "
-            f"none of these 0, got {factors.shape} and {responses.shape}"
-        )
-    if factors.dtype not in (np.float64, np.float32):
-        raise ValueError(f"factors must be float64 or float32, got {factors.dtype}")
-    soft = responses.dtype.kind == "f"
-    if responses.dtype != np.bool_ and not (soft and responses.min() >= 0 and responses.max() <= 1):
-        raise ValueError(
-            f"responses must be bool, or floating numbers in [0, 1]; these are {responses.dtype}"
-            + (f" from {responses.min()} to {responses.max()}" if soft else "")
-        )
-    if not 0 <= ridge < np.inf or not tolerance > 0:
-        raise ValueError(f"ridge must be >= 0 and tolerance > 0, got {ridge} and {tolerance}")

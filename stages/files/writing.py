@@ -103,7 +103,7 @@ class Outputs:
         if needed > free:
             raise InputError(
                 f"{DATA}: an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free; "
-                "lower simulate.n_trials, n_test_trials or n_factors in params.yaml, or free some disk"
+                "free some disk, or take fewer trials or factors"
             )
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and a bus error once the file is mapped

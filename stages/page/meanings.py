@@ -51,6 +51,7 @@ SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json
             "corrected_slope_error": ("Its standard error", "over the groups"),
             "coverage": ("Coverage", "fraction of a group's weights whose interval holds the others'"),
             "groups_without_estimate": ("Groups without an estimate", "their trials alone are too few"),
+            "groups_undetermined": ("Groups left out of the slopes", "the slope's standard error is above 1"),
         },
     ),
     "theory": (

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from hdlogit.inference.replication import GroupReplication, Slope, replicate
 from stages.tables import Findings, Fit, Table
 
+MOST_ERROR = 1.0  # standard error of a slope, which should be 1
+
 Groups = Sequence[GroupReplication]  # of one class
 
 
@@ -68,18 +70,28 @@ def group_table(names: Sequence[str | int], classes: Sequence[Groups], labels: S
 
 
 def metrics(classes: Sequence[Groups]) -> dict[str, float | int | None]:
-    """Mean slopes over the groups, each the mean of its classes, with standard errors; null where there are none."""
+    """Mean slopes over the groups, each the mean of its classes, with standard errors; null where there are none.
+
+    Groups that do not determine how long their corrected weights are would decide the mean, and are left out of both.
+    """
     by_group = [*zip(*classes, strict=True)]
     values: dict[str, float | int | None] = {}
     for name in ("plain", "corrected"):
-        slopes = [s for group in by_group if (s := _mean([getattr(g, name) for g in group])) is not None]
+        means = [_mean([getattr(g, name) for g in group if not undetermined(g)]) for group in by_group]
+        slopes = [mean for mean in means if mean is not None]
         several = len(slopes) > 1
         values[f"{name}_slope"] = float(np.mean(slopes)) if slopes else None
         values[f"{name}_slope_error"] = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if several else None
     covered = [g.covered for group in by_group for g in group if g.covered is not None]
     values["coverage"] = float(np.mean(covered)) if covered else None
     values["groups_without_estimate"] = sum(any(g.reason is not None for g in group) for group in by_group)
+    values["groups_undetermined"] = sum(any(map(undetermined, group)) for group in by_group)
     return values
+
+
+def undetermined(group: GroupReplication) -> bool:
+    """Whether its corrected slope could be 0 or 2 as well as 1: short groups, where rates are estimated."""
+    return group.corrected is not None and group.corrected.error > MOST_ERROR
 
 
 def _mean(slopes: list[Slope | None]) -> float | None:

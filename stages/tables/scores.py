@@ -16,14 +16,9 @@ from stages.tables.answer import without_estimate
 
 
 def predicted(fit: Fit, logits: Mapping[str, Floats], p: Evaluate) -> Findings:
-    """Scores and calibration on held-out trials, from logits (n_test_trials, n_classes) `fitted` and, if known, `true`.
-
-    Without held-out trials only the calibration on the training trials, which flatters the fit.
-    """
+    """Scores and calibration on held-out trials, from their logits (n, n_classes) `fitted` and, if known, `true`."""
     if not len(fit.test.factors):
-        on_train = np.empty(fit.train.responses.shape)
-        predictions.write_logits(fit.train.factors, fit.coefficients, out=on_train)
-        return Findings(tables=calibrated({"fitted": on_train}, fit.train.responses, p))
+        return Findings()
     fitted, true = logits["fitted"], logits.get("true")
     scores = prediction_scores(fitted, fit.test.responses)
     tables = calibrated(logits, fit.test.responses, p)

@@ -13,7 +13,7 @@ from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError
-from stages.files.reading import Trials
+from stages.files.reading import Description, Trials
 from stages.parameters import Train
 from stages.training import Fitted
 
@@ -22,8 +22,8 @@ Fit = ExactFit[NDArray[Any]]
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
 
 
-def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> Fitted:
-    """The exact fit of all classes. Raises NoEstimateError where no class has an estimate."""
+def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None, group: ProcessGroup) -> Fitted:
+    """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
     check_memory(trials.factors.shape[1])
     found, shrinkage = with_shrinkage(
         lambda responses: _fit(p, ridge, trials.factors, responses, group),
@@ -31,12 +31,12 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, group: ProcessGroup) -> 
         trials.factors.shape[1],
         p.shrinkage,
     )
-    lines = [f"class {k}: {reason}" for k, reason in enumerate(found.reasons) if reason]
+    lines = _without_estimate(found, description)
     if len(lines) == len(found.reasons):
         kind = InputError if "not converged" in lines[0] else NoEstimateError
         raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
     if group.is_writer:
-        print(*lines, *_summary(found, shrinkage), sep="\n")
+        print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
     iterations = int(found.iterations.max())
     evidence = {
         "solver": p.solver,
@@ -81,15 +81,40 @@ def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any],
             raise InputError(f"data/train: {error}") from None
 
 
-def _summary(found: Fit, shrinkage: NDArray[np.float64]) -> list[str]:
-    lines = [
-        f"class {k}: factors {', '.join(map(str, factors))} separate its responses, shrinkage is {shrinkage[k]:.3g}"
+def _without_estimate(found: Fit, description: Description | None) -> list[str]:
+    """A line for each class that has no estimate, and why."""
+    none = "so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials do"
+    lines = []
+    for k, (reason, factors) in enumerate(zip(found.reasons, found.separating, strict=True)):
+        if reason:
+            why = f"{_separate(factors, description)} its responses, {none}" if factors else reason
+            lines.append(f"{_named(k, description)}: {why}")
+    return lines
+
+
+def _shrunk(found: Fit, shrinkage: NDArray[np.float64], description: Description | None) -> list[str]:
+    """A line for each class whose responses were shrunk because factors separate them."""
+    return [
+        f"{_named(k, description)}: {_separate(factors, description)} its responses; shrinkage is {shrinkage[k]:.3g}"
         for k, factors in enumerate(found.separating)
         if factors and shrinkage[k]
     ]
+
+
+def _named(k: int, description: Description | None) -> str:
+    return description.classes[k] if description else f"class {k}"
+
+
+def _separate(factors: list[int], description: Description | None) -> str:
+    names = [description.factors[j] if description else str(j) for j in factors]
+    if len(names) == 1:
+        return f"factor {names[0]} separates"
+    return f"factors {', '.join(names[:5])}{f' and {len(names) - 5} more' if names[5:] else ''} separate"
+
+
+def _summary(found: Fit) -> str:
     reached = found.converged
-    return [
-        *lines,
+    return (
         f"{int(found.iterations.max())} iterations, largest gradient {float(found.max_gradient[reached].max()):.1e}, "
-        f"loss {float(found.loss[reached].mean()):.7f} nats",
-    ]
+        f"loss {float(found.loss[reached].mean()):.7f} nats"
+    )

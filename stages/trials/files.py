@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +13,14 @@ import pyarrow.parquet as pq
 
 from stages.errors import InputError
 from stages.parameters.documents import show
-from stages.trials.table import BATCH, Batches, Table
+from stages.trials.table import BATCH, Batches, Table, plain, plain_batch
 from stages.trials.text import open_text
 
 TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 NUMPY = (".npy", ".npz")
+TOGETHER = 128  # columns of a Parquet file that are read at one time: of each 2 MB are in memory, as pandas writes them
 
 
 def open_table(path: Path) -> Table:
@@ -51,16 +54,56 @@ def _rows(path: Path) -> Callable[[int], str]:
 
 
 def _parquet(path: Path) -> Table:
-    names = tuple(pq.read_schema(path).names)
+    schema = pq.read_schema(path)
+    spools: list[IO[bytes]] = []  # of all columns, TOGETHER in each, once more than so many are wanted
 
     def read(columns: list[str]) -> Batches:
-        # Without a buffer whole column chunks would be in memory, in most files all of a column. So it is a page and a
-        # dictionary of each column: 2 MB a column as pandas writes them.
-        with pq.ParquetFile(path, buffer_size=1 << 13, pre_buffer=False) as file, _whole(path):
-            yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
-        pa.default_memory_pool().release_unused()
+        if len(columns) <= TOGETHER:
+            yield from _pages(path, columns)
+            return
+        if not spools:
+            fields = [*schema]
+            spools.extend(_spooled(path, fields[at : at + TOGETHER]) for at in range(0, len(fields), TOGETHER))
+        for spool in spools:
+            spool.seek(0)
+        for batches in zip(*map(pa.ipc.open_stream, spools), strict=True):
+            arrays = {name: batch.column(name) for batch in batches for name in batch.schema.names}
+            yield pa.RecordBatch.from_pydict({name: arrays[name] for name in columns})
 
-    return Table(path.name, names, read, _rows(path))
+    return Table(path.name, tuple(schema.names), read, _rows(path))
+
+
+def _pages(path: Path, columns: list[str]) -> Batches:
+    """Some columns of a Parquet file, read with a page and a dictionary of each in memory."""
+    # Without a buffer whole column chunks would be in memory, in most files all of a column.
+    with pq.ParquetFile(path, buffer_size=1 << 13, pre_buffer=False) as file, _whole(path):
+        yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+    pa.default_memory_pool().release_unused()
+
+
+def _spooled(path: Path, fields: list[pa.Field]) -> IO[bytes]:
+    """A nameless file in the current folder: an Arrow stream of these columns as numbers or text, BATCH rows at a time.
+
+    It is gone with the table.
+    """
+    spool = tempfile.TemporaryFile(dir=".")  # noqa: SIM115
+    types = {field.name: plain(pa.nulls(0, field.type)).type for field in fields}
+    with pa.ipc.new_stream(spool, pa.schema(types)) as writer:
+        for batch in _even(_pages(path, [*types])):
+            writer.write_batch(batch.select([*types]))
+    return spool
+
+
+def _even(batches: Batches) -> Batches:
+    """The same rows as numbers or text, BATCH at a time; where dictionaries change there are batches of fewer."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(plain_batch(batch))
+        if sum(part.num_rows for part in held) >= BATCH:
+            first, *held = pa.Table.from_batches(held).combine_chunks().to_batches(max_chunksize=BATCH)
+            yield first
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
 
 
 def _arrow(path: Path) -> Table:

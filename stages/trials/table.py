@@ -30,8 +30,7 @@ class Table:
         """Batches of these columns, each float64 or text, null where a value is missing."""
         self.check(columns)
         for batch in self.read(list(dict.fromkeys(columns))):
-            names = batch.schema.names
-            yield pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], names=names)
+            yield plain_batch(batch)
 
     def whole(self, columns: Sequence[str]) -> pa.RecordBatch:
         """These columns of all rows, in memory. Raises InputError if there is no row."""
@@ -54,6 +53,11 @@ def in_memory(name: str, table: pa.Table, place: Callable[[int], str]) -> Table:
         yield from table.select(columns).to_batches(max_chunksize=BATCH)
 
     return Table(name, tuple(table.column_names), read, place)
+
+
+def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Each column as float64 or text, null where a value is missing."""
+    return pa.RecordBatch.from_arrays([plain(column) for column in batch.columns], names=batch.schema.names)
 
 
 def plain(column: pa.Array) -> pa.Array:

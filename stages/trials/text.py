@@ -117,7 +117,7 @@ def _reader(path: Path, dialect: Dialect, names: list[str], columns: list[str]) 
         path,
         pa.csv.ReadOptions(
             use_threads=False,
-            block_size=max(1 << 20, 64 * longest),
+            block_size=max(1 << 22, 16 * longest),
             column_names=names,
             skip_rows=dialect.header_lines,
             encoding="utf8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
