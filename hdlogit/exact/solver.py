@@ -32,7 +32,7 @@ from hdlogit.exact.existence import prove, separating_direction
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 50  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
+UNPROVEN = 150  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
 CLOSER = 0.5  # of the tolerance is aimed at on the sample
 ROUNDS = 50  # at most
 NAMED = 2**20  # factors up to which a linear programme names those that separate completely
