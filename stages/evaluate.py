@@ -66,7 +66,7 @@ def main() -> None:
         if not len(fit.test.factors):
             source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"
             found.notices.append(f"no trials are held out: calibration.csv and histogram.csv are of {source}")
-        if fit.observer is None:
+        if fit.observer is None and fit.description is None:
             found.notices.append("data/observer.npy is absent: what needs the truth is left out")
         write(outputs, found)
 

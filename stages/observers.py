@@ -12,6 +12,7 @@ from pathlib import Path
 
 from stages.errors import InputError, run
 from stages.files import DATA
+from stages.terminal import say
 
 OBSERVERS = DATA / "observers.csv"  # a line for each observer, and the folder of its study
 TABLE = DATA / "coefficients.csv"
@@ -25,7 +26,7 @@ def main() -> None:
     (by, _), *observers = read(folder / OBSERVERS)
     header, rows = [by], list[list[str]]()
     for name, study in observers:
-        print(f"{name}: {answer(folder / study)}")
+        say(f"{name}: {answer(folder / study)}")
         if has_fit(folder / study):
             columns, *own = read(folder / study / DATA / "inference" / "coefficients.csv")
             header, rows = [by, *columns], rows + [[name, *row] for row in own]
@@ -35,7 +36,7 @@ def main() -> None:
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     unfinished.rename(folder / TABLE)
-    print(f"Their weights, corrected and with intervals: {folder / TABLE}; figures: in {DATA / 'figures'} of each")
+    say(f"Their weights, corrected and with intervals: {folder / TABLE}; figures: in {DATA / 'figures'} of each")
 
 
 def has_fit(study: Path) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import new
+from stages import new, observers
 from stages.errors import InputError
 from stages.parameters import read_study
 from tests.conftest import ROOT, Project, copy_code, run_here
@@ -66,7 +69,63 @@ def test_a_study_runs_and_leaves_the_trials_as_they_are(project: Project) -> Non
     assert (folder / "trials of mine.csv").read_bytes() == original
 
 
-def test_each_observer_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Project) -> None:
+    assert make(project).returncode == 0
+    project.commit()
+    study = Project(project.folder / "studies" / "mine")
+    changes = "-S", "studies/mine/params.yaml:prepare.held_out=0.2"
+    for here, command in (
+        (project, ["studies/mine/dvc.yaml:prepare", *changes]),
+        (study, ["prepare", "-S", "prepare.standardise=true"]),
+    ):
+        ran = here.run("dvc", "exp", "run", *command, PYTHONPATH="")
+        assert ran.returncode == 0, ran.stderr
+    found = json.loads((study.folder / "data" / "trials.json").read_text())
+    assert found["standardise"] is True
+    assert found["trials"]["test"] == 60
+    assert len(study.run("dvc", "exp", "list", "--name-only").stdout.split()) == 2
+
+
+def test_after_kills_the_trials_are_unchanged_and_a_rerun_completes(project: Project) -> None:
+    original = project.folder.parent / "trials of mine.csv"
+    content = original.read_bytes()
+    study = project.folder / "studies" / "mine"
+    command = ["python", "-m", "stages.new", "studies/mine", str(original), "--response", "choice"]
+    for delay in (0.3, 0.9, 1.5, 2.1):
+        kill_after(delay, project, *command)
+        assert original.read_bytes() == content
+        if study.exists():
+            shutil.rmtree(study)
+    made = make(project)
+    assert made.returncode == 0, made.stderr
+    assert sorted(path.name for path in study.parent.iterdir()) == ["mine", "rat"]
+    for delay in (0.5, 1.0, 1.5, 2.5):
+        kill_after(delay, project, "dvc", "repro", "studies/mine/dvc.yaml:prepare")
+        assert (study / original.name).read_bytes() == content
+    assert project.run("python", "-m", "comparisons.unlock").returncode == 0
+    ran = project.run("dvc", "repro", "studies/mine/dvc.yaml:prepare")
+    assert ran.returncode == 0, ran.stderr
+    assert (study / "data" / "trials.json").exists()
+    assert (study / original.name).read_bytes() == content
+
+
+def kill_after(seconds: float, project: Project, *command: str) -> None:
+    """SIGKILL for a command and all that it has started."""
+    with subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        time.sleep(seconds)
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_each_observer_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     made = make(project, "--by", "who")
     assert made.returncode == 0, made.stderr
     folder = project.folder / "studies" / "mine"
@@ -80,6 +139,15 @@ def test_each_observer_alone(project: Project, monkeypatch: pytest.MonkeyPatch) 
     run_here("prepare")
     used = json.loads((folder / "who-bert" / "data" / "trials.json").read_text())["trials"]["used"]
     assert used == (pd.read_csv(folder / "trials of mine.csv").who == "bert").sum()
+    run_here("ridge", "train", "evaluate")
+    monkeypatch.setattr("sys.argv", ["observers", str(folder)])
+    observers.main()
+    anna, bert, _ = capsys.readouterr().out.splitlines()[-3:]
+    assert anna.startswith("anna b: no fit; dvc repro")
+    assert bert.startswith(f"bert: {used} trials, 1 factors, signal ")
+    table = pd.read_csv(folder / "data" / "coefficients.csv")
+    own = pd.read_csv(folder / "who-bert" / "data" / "inference" / "coefficients.csv")
+    pd.testing.assert_frame_equal(table, own.assign(who="bert")[["who", *own]])
 
 
 REFUSALS = [  # study, response, options, and what must be in the line
@@ -94,7 +162,7 @@ REFUSALS = [  # study, response, options, and what must be in the line
 ]
 REFUSE = """
 import contextlib, io, json, sys
-from stages import new
+from stages import new, observers
 from stages.errors import run
 
 found = []
