@@ -90,6 +90,15 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
         results.rows(shown, "def")
 
 
+def test_where_a_class_has_no_estimate_the_others_are_survivors_and_no_mean() -> None:
+    def one(seed: int, slope: float, converged: bool) -> Row:
+        metrics = {"recovery.weight_slope": slope, "fit.converged": converged}
+        return row(f"seed-{seed}", metrics, train__solver="lbfgs", simulate__n_trials=4500, simulate__seed=seed)
+
+    [line] = results.lines({"": [one(1, 3.1, True), one(2, 2.7, False)]}, "recovery.weight_slope", "simulate.n_trials")
+    assert (line.numbers, line.mean) == ([3.1], None)
+
+
 def test_experiments_of_another_folder_are_left_out() -> None:
     def data(root: int, rat: int) -> dict[str, Any]:
         files = {"params.yaml": root, "studies/rat/params.yaml": rat}

@@ -25,12 +25,18 @@ FILES = {"params": "params.yaml", "metrics": "data/metrics.json"}  # in the fold
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: flat parameters and metrics; with no_estimate there is no fit, and that is its result."""
+    """One experiment: flat parameters and metrics; no_estimate: no class has a fit, and that is its result."""
 
     name: str
     params: Mapping[str, Value]
     metrics: Mapping[str, Value | None]
     no_estimate: bool = False
+
+    @property
+    def lacks_estimates(self) -> bool:
+        """Of any class: numbers of the others alone would be those of survivors."""
+        exact = self.params.get("train.solver") == "lbfgs"
+        return self.no_estimate or (exact and self.metrics.get("fit.converged") is False)
 
 
 @dataclass(frozen=True)
@@ -162,8 +168,8 @@ def lines(series: Mapping[str, Sequence[Row]], metric: str, parameter: str) -> l
         cells: dict[Value, dict[Hashable, float | None]] = {}
         for row in members:
             y, seeds = row.metrics.get(metric), tuple(row.params.get(key) for key in SEEDS if key != parameter)
-            if row.no_estimate or isinstance(y, bool | int | float):
-                cells.setdefault(row.params[parameter], {})[seeds] = None if row.no_estimate else float(y or 0)
+            if row.lacks_estimates or isinstance(y, bool | int | float):
+                cells.setdefault(row.params[parameter], {})[seeds] = None if row.lacks_estimates else float(y or 0)
         found += [Line(label, value, metric, cells[value]) for value in sorted(cells, key=order)]
     if not any(line.numbers for line in found):
         known = {key for members in series.values() for row in members for key in row.metrics}
