@@ -78,6 +78,7 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
                 {"name": "good", "revs": [{"data": data(2, {"test": {"accuracy": None, "brier": 1}})}]},
                 {"name": "without metrics", "revs": [{"data": data(3, None)}]},
                 {"name": "queued", "revs": [{"data": None}]},
+                {"name": "killed", "executor": {"state": "running"}, "revs": [{"data": data(4, {"test": {}})}]},
             ],
         },
     ]
