@@ -31,7 +31,8 @@ def main():
         kwargs = eval(open("kwargs").read())
         if "endless" in kwargs:
             import torch
-            print("under way", flush=True)
+            if group.is_writer:  # two lines at once would run into one another
+                print("under way", flush=True)
             while True:
                 group.all_reduce_sum(torch.ones(1))
         try:
@@ -152,10 +153,12 @@ def test_the_processes_end_with_the_agent_of_torchrun(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as agent:
-        assert agent.stdout is not None
-        assert agent.stdout.readline() == "under way\n"
-        workers = children(agent)
-        agent.kill()
+        try:
+            assert agent.stdout is not None
+            assert agent.stdout.readline() == "under way\n"
+            workers = children(agent)
+        finally:
+            agent.kill()  # or leaving this block would wait for it
         agent.communicate(timeout=30)
     deadline = time.monotonic() + 5
     while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
