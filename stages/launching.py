@@ -53,9 +53,9 @@ def start(module: str) -> bool:
             for process in running:
                 process.kill()  # one that is stopped heeds nothing else
                 process.wait()
-        said = [_text(file).splitlines() for file in errors]
+        printed = [_text(file).splitlines() for file in errors]
     if status:
-        _report(running, status, [lines[-1] for lines in said if lines])
+        _report(running, status, [lines[-1] for lines in printed if lines])
     return True
 
 
@@ -106,15 +106,15 @@ def _wait(running: list[subprocess.Popen[bytes]]) -> int:
     return next((s for s in status if s != LOST), status[0] if status else 0)
 
 
-def _report(running: list[subprocess.Popen[bytes]], status: int, said: list[str]) -> None:
+def _report(running: list[subprocess.Popen[bytes]], status: int, last_lines: list[str]) -> None:
     if status == LOST:
         seconds = os.environ.get(TIMEOUT, "600")
         raise InputError(f"a training process hangs: no answer within {seconds} seconds; no model was written")
     if status < 0:
         raise InputError(f"a training process was killed by signal {-status}; no model was written")
     if running[0].returncode == status:
-        sys.exit(status)  # it has said why
-    raise InputError(f"a training process failed (exit status {status}): {' '.join(said[:1])}")
+        sys.exit(status)  # it has reported why
+    raise InputError(f"a training process failed (exit status {status}): {' '.join(last_lines[:1])}")
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def processes() -> Iterator[ProcessGroup]:
     except ProcessLost as lost:
         if RENDEZVOUS in os.environ:
             sys.stdout.flush()
-            os._exit(LOST)  # whoever started this one says it; gloo's threads may hang on the way out
+            os._exit(LOST)  # the parent reports it; gloo's threads may hang on the way out
         raise InputError(f"process {rank} says: {lost}; no model was written") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,11 +14,12 @@ from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import named
 from stages.files import DATA
-from stages.files.tables import AGAIN, Table, read_json, read_metrics, read_table, read_text
+from stages.files.account import read_account
+from stages.files.tables import AGAIN, Table, read_lines, read_metrics, read_table
 from stages.files.writing import Outputs
-from stages.page.render import MEDIA, Account, Run, render
+from stages.page.render import MEDIA, Run, render
+from stages.page.tables import name as label
 from stages.parameters import read_parameters
-from stages.parameters.documents import validate
 
 NewFigure = Callable[..., AbstractContextManager[list[Axes]]]
 
@@ -102,18 +102,6 @@ def main() -> None:
                 )
             ),
         )
-
-
-def read_account() -> dict[str, Any] | None:
-    """Of own trials, what was read and left out."""
-    path = DATA / "trials.json"
-    return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
-
-
-def read_lines(name: str) -> list[str]:
-    """A text file that is there only if there is something to say."""
-    path = DATA / name
-    return read_text(path).splitlines() if os.path.lexists(path) else []
 
 
 def draw_coefficients(
@@ -281,7 +269,7 @@ def chosen_class(table: Table, names: Sequence[str], index: int) -> str | float:
     """The class of this index among all, as the table has it; the first that is there, if that one is left out."""
     wanted = names[index] if index < len(names) else f"{index}"
     there: list[str | float] = [*dict.fromkeys(table["class"])]
-    return next((k for k in there if (f"{k:g}" if isinstance(k, float) else k) == wanted), there[0])
+    return next((k for k in there if label(k) == wanted), there[0])
 
 
 def one_class(table: Table, chosen: str | float) -> Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.errors import InputError, run_stage
+from stages.files.account import lacking
 from stages.files.writing import FileRows, Outputs
 from stages.parameters import Prepare, read_study
 from stages.trials.checks import Moments, hold_out, moments, repeats, undetermined
@@ -138,11 +139,9 @@ def summary(document: dict[str, Any]) -> list[str]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
     if n["taken"] > n["used"]:
         lines.append(f"{n['taken'] - n['used']} trials are left out, as they lack a value:")
-    lags = [name for name in document["missing"] if name.startswith("lag(")]
-    longest = max(lags, key=lambda name: int(document["missing"][name]["trials"]), default="")
-    for name, missing in document["missing"].items():
-        if name not in lags or name == longest:
-            lines.append(f"  {name} is missing in {missing['trials']} trials; the first: {missing['first']}")
+    lines += [
+        f"  {name} is missing in {n_trials} trials; the first: {first}" for name, n_trials, first in lacking(document)
+    ]
     lines += [f"{name} is no factor: {why}" for name, why in document["left_out"].items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"{n['repeated']} trials repeat an earlier one exactly, in factors and response")

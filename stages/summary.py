@@ -6,7 +6,7 @@ from typing import Any
 
 from stages.errors import InputError, run_stage
 from stages.files import DATA
-from stages.files.tables import read_metrics, read_text
+from stages.files.tables import read_lines, read_metrics
 from stages.terminal import numbers, say
 
 # metric -> what it is, and what it would be of a fit that can be trusted; the first five that are there are shown
@@ -34,9 +34,7 @@ def main() -> None:
             f"{DATA / 'model.safetensors'} is missing: all numbers are of an earlier run; dvc repro goes on"
         )
     metrics = read_metrics()
-    answer = DATA / "inference" / "answer.txt"
-    if answer.exists():
-        say(*read_text(answer).splitlines())
+    say(*read_lines("inference/answer.txt"))
     found = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
     numbers(found[:SHOWN])
     folder = DATA.resolve()  # whole, so that it can be clicked, and is right wherever one stands

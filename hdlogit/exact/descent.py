@@ -49,31 +49,30 @@ def descend(
     arrived: Callable[[State], Mask],
     most: NDArray[np.int64],
     progress: Callable[[int, State], None],
-) -> tuple[Array, Mask, NDArray[np.int64]]:
+) -> tuple[Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
     shift: (n, n_factors + 1), by v, is added to the gradient.
     A class ends where it has arrived, where rounding lets it fall no more, or after `most` (n,) iterations.
 
-    Returns v, which classes arrived (n,), and their numbers of iterations (n,).
+    Returns v, and numbers of iterations (n,).
     """
-    v, reached, iterations = v.copy(), np.zeros(len(v), dtype=np.bool_), np.zeros(len(v), dtype=np.int64)
+    v, iterations = v.copy(), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
     for turn in range(int(most.max(initial=0)) + 1):
-        done = arrived(state)
         stuck = ~state.step.any(1) if turn else False
-        leaving = done | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= most[state.rows])
-        sample.group.broadcast(done, leaving)
+        leaving = arrived(state) | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= most[state.rows])
+        sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
-            v[left], reached[left], iterations[left] = state.v[leaving], done[leaving], turn
+            v[left], iterations[left] = state.v[leaving], turn
             state = state.only(~leaving)
         if not len(state.rows):
             break
         state = _step(sample, state, shift[state.rows])
         progress(turn + 1, state)
-    return v, reached, iterations
+    return v, iterations
 
 
 def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:

@@ -63,7 +63,7 @@ def prove(
         return np.asarray(proven[rows] | separated | runs_away)
 
     tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
-    _, _, iterations = descend(sample, v, classes, tilt, settled, most, progress)
+    _, iterations = descend(sample, v, classes, tilt, settled, most, progress)
     sample.group.broadcast(proven)
     return proven, iterations
 

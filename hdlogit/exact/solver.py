@@ -187,7 +187,7 @@ def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
     def close(now: Descent) -> Mask:
         return np.asarray(sample.coordinates.largest(now.gradient) <= CLOSER * aim.tolerance)
 
-    there, _, more = descend(
+    there, more = descend(
         sample, base, classes, shift, close, most - state.iterations[classes], aim.after(state.iterations, sample)
     )
     points, iterations = state.points.copy(), state.iterations.copy()

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,12 @@ def read_text(path: Path) -> str:
         raise unreadable(path, error) from None
     except ValueError:
         raise InputError(f"{path} is not a text file; {AGAIN}") from None
+
+
+def read_lines(name: str) -> list[str]:
+    """The lines of a text file that is there only if there is something in it."""
+    path = DATA / name
+    return read_text(path).splitlines() if os.path.lexists(path) else []
 
 
 def unreadable(path: Path, error: OSError) -> InputError:

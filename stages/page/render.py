@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel
 
 from stages.files.tables import Table
 from stages.page import tables
@@ -21,40 +20,6 @@ STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have param
 WIDE = 6.0  # inches, from which a figure takes both columns
 
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
-
-
-class Counts(BaseModel):
-    """Of own trials."""
-
-    read: int
-    taken: int
-    used: int
-    train: int
-    test: int
-
-
-class Missing(BaseModel):
-    """Of a column: how many trials lack a value, and where the first of them is."""
-
-    trials: int
-    first: str
-
-
-class Source(BaseModel):
-    """The file of a person's own trials."""
-
-    name: str
-    sha256: str
-
-
-class Account(BaseModel):
-    """What the page tells of own trials, from data/trials.json."""
-
-    classes: list[str]
-    trials: Counts
-    missing: dict[str, Missing]
-    left_out: dict[str, str]
-    file: Source
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from stages.files.account import lacking
 from stages.files.tables import Table
 from stages.page.meanings import COLUMNS, SECTIONS
 
@@ -96,12 +97,8 @@ def trial_counts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def missing(description: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Of own trials: columns that lack values, in how many trials, and the first of them; of lags the longest."""
-    found = description["missing"]
-    lags = [key for key in found if key.startswith("lag(")]
-    longest = max(lags, key=lambda key: int(found[key]["trials"]), default="")
-    shown = [key for key in found if key not in lags or key == longest]
-    return [(key, number(found[key]["trials"]), found[key]["first"]) for key in shown]
+    """Of own trials: columns that lack values, in how many trials, and the first of them."""
+    return [(name, number(n), first) for name, n, first in lacking(description)]
 
 
 def flat(section: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,63 @@
+"""What was found in a person's own trials, from data/trials.json."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from stages.files import DATA
+from stages.files.tables import read_json
+from stages.parameters.documents import validate
+
+
+class Counts(BaseModel):
+    """Of own trials."""
+
+    read: int
+    taken: int
+    used: int
+    train: int
+    test: int
+
+
+class Missing(BaseModel):
+    """Of a column: how many trials lack a value, and where the first of them is."""
+
+    trials: int
+    first: str
+
+
+class Source(BaseModel):
+    """The file of a person's own trials."""
+
+    name: str
+    sha256: str
+
+
+class Account(BaseModel):
+    """Of own trials: what was read, and what was left out and why."""
+
+    classes: list[str]
+    trials: Counts
+    missing: dict[str, Missing]
+    left_out: dict[str, str]
+    file: Source
+
+
+def read_account() -> dict[str, Any] | None:
+    """Of own trials; None where they are simulated."""
+    path = DATA / "trials.json"
+    return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
+
+
+def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Columns that lack values, in how many trials, and where the first of them is; of lags only the longest."""
+    missing = account["missing"]
+    lags = [name for name in missing if name.startswith("lag(")]
+    longest = max(lags, key=lambda name: int(missing[name]["trials"]), default="")
+    for name, found in missing.items():
+        if name not in lags or name == longest:
+            yield name, found["trials"], found["first"]
