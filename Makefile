@@ -85,7 +85,8 @@ study: $(VENV)/installed          ## fit your own trials: make study TRIALS=~/mi
 	@study="studies/$$(basename "$${TRIALS%.*}")"; \
 	$(RUN) python -m stages.new "$$study" "$$TRIALS" --response "$$RESPONSE" $(OPTIONS) || exit; \
 	if test -f "$$study/data/observers.csv"; then \
-	    $(RUN) dvc repro --recursive --keep-going "$$study"; $(RUN) python -m stages.observers "$$study"; \
+	    $(RUN) dvc repro --recursive --keep-going "$$study"; status=$$?; \
+	    $(RUN) python -m stages.observers "$$study" && exit $$status; \
 	else \
 	    $(RUN) dvc repro "$$study/dvc.yaml" && cd "$$study" && PYTHONPATH="$(CURDIR)" $(RUN) python -m stages.summary; \
 	fi

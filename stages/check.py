@@ -16,6 +16,7 @@ from stages.errors import InputError, run
 from stages.figures import inference as figures
 from stages.figures import style
 from stages.figures.fits import forest_size
+from stages.files.account import named
 from stages.parameters import Evaluate
 from stages.study import inside, place_of, read_exact_fit
 from stages.tables import Fit
@@ -43,13 +44,13 @@ def main() -> None:
         part = fit.part(places)
         checks = run_checks(part, p, arguments.repetitions, arguments.seed)
     say(*(sentence(name, found, part.factors) for name, found in checks.items()))
-    table(HEADINGS, (row for name, found in checks.items() for row in lines(str(name), found)))
+    table(HEADINGS, (row for name, found in checks.items() for row in lines(name, found)))
     say(NOTES)
     if out:
         write(out, checks, part.factors, p.interval_level)
 
 
-def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str | int, Check]:
+def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, Check]:
     """Of each class that has an inference; the reasons of the others are printed. Raises InputError if none has."""
     with CONSOLE.status("inference of these data"):
         results = infer_classes(fit, p)
@@ -58,7 +59,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str |
         raise InputError(f"there is no inference to check: {reasons[0]}")
     say(*reasons)
     guess_rate, lapse_rate = known_rates(p)
-    found: dict[str | int, Check] = {}
+    found: dict[str, Check] = {}
     total = repetitions * (len(results) - len(reasons))
     with tqdm(total=total, unit="repetition", disable=None, leave=False) as progress:
         for name, result, shrinkage in zip(fit.classes, results, fit.evidence.shrinkage, strict=True):
@@ -84,12 +85,12 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str |
     return found
 
 
-def sentence(name: str | int, found: Check, factors: Any) -> str:
+def sentence(name: str, found: Check, factors: Any) -> str:
     """The result in words."""
     corrected, classical = found.corrected, found.classical
     without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
     return (
-        f"{style.named(name, 'class')}: in {found.repetitions} repetitions of your experiment, "
+        f"{named(name, 'class')}: in {found.repetitions} repetitions of your experiment, "
         f"{percent(corrected.all_factors)} of the corrected intervals covered; the worst factor's "
         f"({factors[corrected.worst_factor]}) {percent(corrected.worst)} (chance alone: "
         f"{percent(found.worst_by_chance)}). Classical ones: {percent(classical.all_factors)}; the worst factor's "
@@ -120,7 +121,7 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
-def write(folder: Path, checks: dict[str | int, Check], factors: Any, level: float) -> None:
+def write(folder: Path, checks: dict[str, Check], factors: Any, level: float) -> None:
     """A table of all factors, and a figure for each class."""
     folder.mkdir(parents=True)
     with (folder / "coverage.csv").open("w", newline="", encoding="utf-8") as file:

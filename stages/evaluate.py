@@ -94,8 +94,8 @@ def read_fit() -> Fit:
     check_shapes({"train": train, "test": test}, named)
     n_factors, n_classes = train.factors.shape[1], train.responses.shape[1]
     return Fit(
-        description.classes if description else [*range(n_classes)],
-        description.factors if description else [*range(n_factors)],
+        description.classes if description else [*map(str, range(n_classes))],
+        description.factors if description else [*map(str, range(n_factors))],
         train,
         test,
         model.coefficients,

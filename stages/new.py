@@ -60,11 +60,15 @@ def main() -> None:
         raise InputError("--correct and --intervals exclude each other: differences predict which interval was chosen")
     observers = observers_of(prepare, trials, arguments.by) if arguments.by else {}
     parts = split(prepare, arguments.by, observers) if arguments.by else {"": prepare}
+    left_out: dict[str, str] = {}
     for name, part in parts.items():
         try:
             print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
         except InputError as error:
-            raise InputError(f"{name}: {error}" if name else str(error)) from None
+            left_out[name] = f"{name}: {error}" if name else str(error)
+    if len(left_out) == len(parts):
+        raise InputError(next(iter(left_out.values())))
+    print("".join(f"left out: {why}\n" for why in left_out.values()), end="")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".new-{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
@@ -72,9 +76,10 @@ def main() -> None:
     try:
         shutil.copy(trials, scratch / prepare.trials)
         for name, part in parts.items():
-            write(scratch / name, part, folder / name, arguments.correct)
+            if name not in left_out:
+                write(scratch / name, part, folder / name, arguments.correct)
         if arguments.by:
-            write_observers(scratch, arguments.by, observers)
+            write_observers(scratch, arguments.by, observers, left_out)
         track(scratch, prepare.trials)
         scratch.rename(folder)
     finally:
@@ -157,11 +162,11 @@ def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = Fa
     read_study(folder / "params.yaml")
 
 
-def write_observers(folder: Path, by: str, observers: dict[str, str]) -> None:
-    """The table from which `stages.observers` knows them."""
+def write_observers(folder: Path, by: str, observers: dict[str, str], left_out: dict[str, str]) -> None:
+    """The table from which `stages.observers` knows them, and why some are left out."""
     (folder / OBSERVERS).parent.mkdir()
     with (folder / OBSERVERS).open("w", newline="", encoding="utf-8") as file:
-        rows = [[by, "study"], *([value, name] for name, value in observers.items())]
+        rows = [[by, "study", "left_out"], *([value, k, left_out.get(k, "")] for k, value in observers.items())]
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 

@@ -14,7 +14,7 @@ from stages.errors import InputError, run
 from stages.files import DATA
 from stages.terminal import say
 
-OBSERVERS = DATA / "observers.csv"  # a line for each observer, and the folder of its study
+OBSERVERS = DATA / "observers.csv"  # a line for each observer: the folder of its study, or why it has none
 TABLE = DATA / "coefficients.csv"
 
 
@@ -23,10 +23,10 @@ def main() -> None:
     folder = Path(parse().study)
     if not (folder / OBSERVERS).is_file():
         raise InputError(f"{folder} holds no {OBSERVERS}; it must be the folder of a study that was made with --by")
-    (by, _), *observers = read(folder / OBSERVERS)
+    (by, *_), *observers = read(folder / OBSERVERS)
     header, rows = [by], list[list[str]]()
-    for name, study in observers:
-        say(f"{name}: {answer(folder / study)}")
+    for name, study, why in observers:
+        say(f"left out: {why}" if why else f"{name}: {answer(folder / study)}")
         if has_fit(folder / study):
             columns, *own = read(folder / study / DATA / "inference" / "coefficients.csv")
             header, rows = [by, *columns], rows + [[name, *row] for row in own]

@@ -21,6 +21,7 @@ from hdlogit.asymptotics.planning import (
 )
 from stages.errors import InputError, run
 from stages.files import DATA
+from stages.files.account import named
 from stages.files.tables import read_metrics, read_table
 from stages.study import inside
 from stages.terminal import numbers, say, table
@@ -84,8 +85,7 @@ def read_study() -> tuple[int, int, list[Observer]]:
     table = read_table("inference/classes.csv", "class", "signal", "intercept")
     n_factors = read_table("inference/coefficients.csv", "class")["factor"].index("bias")
     observers = zip(table["class"], table["signal"], table["intercept"], strict=True)
-    named = [(name if isinstance(name, str) else f"class {name:g}", s, base_rate_for(b, s)) for name, s, b in observers]
-    return theory["n_trials"], n_factors, named
+    return theory["n_trials"], n_factors, [(named(name, "class"), s, base_rate_for(b, s)) for name, s, b in observers]
 
 
 def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:

@@ -12,13 +12,11 @@ from matplotlib.axes import Axes
 
 from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
-from stages.figures.style import named
 from stages.files import DATA
-from stages.files.account import read_account
+from stages.files.account import named, read_account
 from stages.files.tables import AGAIN, Table, read_lines, read_metrics, read_table
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Run, render
-from stages.page.tables import name as label
 from stages.parameters import read_parameters
 
 NewFigure = Callable[..., AbstractContextManager[list[Axes]]]
@@ -105,7 +103,7 @@ def main() -> None:
 
 
 def draw_coefficients(
-    figure: NewFigure, chosen: str | float, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
+    figure: NewFigure, chosen: str, coefficients: Table, inferred: Table | None, metrics: dict[str, Any]
 ) -> None:
     """The weights of one class, all biases, and all of them against the truth, where it is known."""
     table = inferred or coefficients
@@ -156,7 +154,7 @@ def draw_history(figure: NewFigure, loss: Table, trajectory: Table, metrics: dic
         style.legend_below(ax)
 
 
-def draw_intervals(figure: NewFigure, chosen: str | float, inferred: Table, metrics: dict[str, Any]) -> None:
+def draw_intervals(figure: NewFigure, chosen: str, inferred: Table, metrics: dict[str, Any]) -> None:
     """Classical and corrected weights with their intervals, and whether these hold the truth, where it is known."""
     weights, level = one_class(inferred, chosen), metrics["inference"]["level"]
     name, true = named(weights["class"][0], "class"), weights.get("true")
@@ -176,7 +174,7 @@ def draw_intervals(figure: NewFigure, chosen: str | float, inferred: Table, metr
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
 
 
-def draw_curve(figure: NewFigure, chosen: str | float) -> None:
+def draw_curve(figure: NewFigure, chosen: str) -> None:
     """The psychometric curve of one class."""
     classes = read_table("inference/classes.csv", "class", "guess_rate", "lapse_rate")
     bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), chosen)
@@ -210,7 +208,7 @@ def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], m
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
-def draw_replication(figure: NewFigure, chosen: str | float, metrics: dict[str, Any]) -> None:
+def draw_replication(figure: NewFigure, chosen: str, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
     table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), chosen)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
@@ -265,14 +263,13 @@ def check_whole(tables: dict[str, Table]) -> None:
             )
 
 
-def chosen_class(table: Table, names: Sequence[str], index: int) -> str | float:
-    """The class of this index among all, as the table has it; the first that is there, if that one is left out."""
+def chosen_class(table: Table, names: Sequence[str], index: int) -> str:
+    """The class of this index among all; the first that is there, if that one is left out."""
     wanted = names[index] if index < len(names) else f"{index}"
-    there: list[str | float] = [*dict.fromkeys(table["class"])]
-    return next((k for k in there if label(k) == wanted), there[0])
+    return wanted if wanted in table["class"] else str(table["class"][0])
 
 
-def one_class(table: Table, chosen: str | float) -> Table:
+def one_class(table: Table, chosen: str) -> Table:
     """The rows of one class but those of biases."""
     factors = table.get("factor", [None] * len(table["class"]))
     return rows(table, [k == chosen and factor != "bias" for k, factor in zip(table["class"], factors, strict=True)])

@@ -30,7 +30,7 @@ from stages.terminal import CONSOLE, say, table
 from stages.trials.design import Design
 
 Floats = NDArray[np.float64]
-Classes = dict[str | int, ClassInference | None]  # None: it has no inference
+Classes = dict[str, ClassInference | None]  # None: it has no inference
 
 
 class Coded(BaseModel):
@@ -88,7 +88,7 @@ def main() -> None:
     if n_trials > n_empty:
         headings = ("class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals")
         means = zip(classes, (total / (n_trials - n_empty)).T, strict=True)
-        table(headings, ([str(name), f"{p:.3f}", f"{width:.3f}"] for name, (p, width) in means if classes[name]))
+        table(headings, ([name, f"{p:.3f}", f"{width:.3f}"] for name, (p, width) in means if classes[name]))
 
 
 def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:

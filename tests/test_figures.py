@@ -66,7 +66,7 @@ def test_weights_are_sorted_by_the_truth_and_named_where_they_are_few(ax: Axes) 
 def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(ax: Axes) -> None:
     plain = Estimates([2.0, -3.0], [1.0, -4.0], [3.0, -2.0])
     corrected = Estimates([1.5, -2.0], [0.5, -3.0], [2.5, -1.0])
-    fits.forest(ax, "choice", ["contrast", 7.0], plain, corrected)
+    fits.forest(ax, "choice", ["contrast", "7"], plain, corrected)
     assert rows(ax) == ["factor 7", "contrast"]
     assert drawn(ax, "corrected") == [(-2, 0), (1.5, 1)]
     assert bars(ax, "corrected") == [[-3, -1], [0.5, 2.5]]

@@ -146,7 +146,11 @@ def test_it_names_the_trials_and_the_model_by_their_bytes(run: Path) -> None:
 
 def test_of_very_many_coefficients_the_largest_are_shown() -> None:
     values = [float(i) for i in range(tables.MOST + 3)]
-    table: dict[str, list[Any]] = {"class": [0.0] * len(values), "factor": [*values], "fitted": [-v for v in values]}
+    table: dict[str, list[Any]] = {
+        "class": ["0"] * len(values),
+        "factor": [f"{v:g}" for v in values],
+        "fitted": [-v for v in values],
+    }
     shown = tables.coefficients(table, 0.95)
     assert shown.n_rows == tables.MOST + 3
     assert [shown.rows[0][1], len(shown.rows)] == ["3", tables.MOST]

@@ -80,8 +80,8 @@ def test_several_processes_give_the_fit_of_one(count: int, shape: tuple[int, int
     if count == 3:
         factors[:, 1] = factors[:, 0]
     responses[:, 1] = factors[:, 3] > 0
-    alone = fit(factors, responses)
-    prepare(tmp_path, factors, responses)
+    alone = fit(factors, responses, tolerance=1e-4)  # that they agree does not need more
+    prepare(tmp_path, factors, responses, tolerance=1e-4)
     process = started(tmp_path, count)
     assert process.communicate(timeout=100) == ("", "")
     assert process.returncode == 0

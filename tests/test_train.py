@@ -95,7 +95,7 @@ def test_a_class_without_an_estimate_leaves_the_others_theirs(
     assert model.classes == [0]
     assert np.isnan(model.coefficients[:, 1]).all()
     assert model.coefficients[:, 0] == pytest.approx(alone, abs=1e-4)  # both to the tolerance
-    assert set(read_table("coefficients.csv")["class"]) == {0}
+    assert set(read_table("coefficients.csv")["class"]) == {"0"}
     assert read_json("metrics.json")["fit"]["classes_without_estimate"] == 1
 
 

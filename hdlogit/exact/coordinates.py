@@ -62,8 +62,8 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         x /= np.where(size > 0, size, 1)
         deviation = np.sqrt(np.einsum("ij,ij->j", x, x) / len(x))
         few = x[:: max(1, len(x) // 64)]
-        middle = np.median(few, axis=0)
-        spread = np.median(np.abs(few - middle), axis=0)
+        middle = _median(few)
+        spread = _median(np.abs(few - middle))
         heavy = (spread > 0) & (spread < HEAVY * deviation)  # an outlier would hide how all others vary
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
@@ -103,6 +103,11 @@ def inverse_of(positive: Array) -> Array:
     """The inverse of a positive definite matrix, in single precision: enough to steer by."""
     lower, _ = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
     return np.asarray(torch.cholesky_inverse(lower), dtype=np.float64)
+
+
+def _median(columns: Array) -> Array:
+    """Of each column; numpy's, which averages two, takes three times as long."""
+    return np.asarray(np.sort(columns, axis=0)[len(columns) // 2])
 
 
 def _inverse(deviation: Array, center: Array) -> Array:

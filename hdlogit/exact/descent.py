@@ -92,12 +92,12 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     def look(k: int) -> tuple[Floats, Floats]:
         part = state.parts[k]
         logits = np.concatenate([sample.logits(direction, k)[:, None], part[:, :2]], axis=1)  # (n, 3, rows)
-        return logits, np.vecdot((logits * part[:, 2:3])[:, None], logits[:, :, None])
+        return logits, _products(logits, part[:, 2:3])
 
     seen = list(each(look, range(len(state.parts))))
     hessian = sum((h for _, h in seen), np.zeros((len(axes), 3, 3)))
     sample.group.all_reduce_sum(hessian)
-    hessian = hessian / sample.n_trials + (axes * sample.ridge) @ axes.transpose(0, 2, 1)
+    hessian = hessian / sample.n_trials + _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
     step = np.matvec(axes.transpose(0, 2, 1), amounts)
     amounts *= np.minimum(1, GROWTH * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
@@ -141,6 +141,11 @@ def _newton_step(slopes: Array, hessian: Array) -> Array:
     scaled = hessian * scale[:, :, None] * scale[:, None] + DAMPING
     step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
     return np.where(np.vecdot(step, slopes)[:, None] < 0, step, 0)
+
+
+def _products(axes: Floats, weights: Floats) -> Floats:
+    """Of each class's axes (n, 3, m) with each other, (n, 3, 3), weighted."""
+    return np.asarray(np.vecdot((axes * weights)[:, None], axes[:, :, None]))
 
 
 def _norm(vectors: Array) -> Array:

@@ -15,7 +15,8 @@ from hdlogit.exact.objective import Array, Floats, Trials
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
 LOGITS = 2**22  # logits (n_classes · n_trials) of the copy
 PER_FACTOR = 24  # trials per factor that it has at least, if there are so many: fewer are soon separable
-PART = 2**19  # numbers, factors and logits, that a core takes at once
+PART = 2**22  # factors that a core takes at once: smaller parts cost more to hand out than they save
+LOGIT = 32  # factors that take as long as one logit
 SINGLE = 1e-7  # tolerance that single precision reaches
 
 
@@ -55,7 +56,7 @@ class Sample:
             x *= c.units.astype(dtype)
             return x, trials.responses[chosen].T.astype(dtype, order="C")
 
-        parts = cut(len(rows), n_factors + 4 * n_classes, PART)
+        parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
         mine = parts[trials.group.rows(len(parts))]
         with np.errstate(over="ignore", invalid="ignore"):
             copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), mine))

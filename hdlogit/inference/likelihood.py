@@ -28,32 +28,36 @@ STUCK = 1e10  # damping at which no step is left that helps
 
 
 class Cells(NamedTuple):
-    """Trials with one (m V, ν) each. `yes` has a row for each problem to be solved."""
+    """Trials with one (m V, ν) each; all arrays (problems, cells), a row for each problem to be solved."""
 
-    mean: Array  # (cells,) m V, the mean of ζ
-    noise: Array  # (cells,) ν, its sd
-    trials: Array  # (cells,) how many
-    yes: Array  # (problems, cells) how many of them with the response yes
+    mean: Array  # m V, the mean of ζ
+    noise: Array  # ν, its sd
+    trials: Array  # how many
+    yes: Array  # how many of them with the response yes
 
     def groups(self) -> "Cells":
-        """Trials of like m V; half of the limits are quantiles, half are even, for the tails. ν: root mean square."""
-        m, part = self.mean, np.arange(1, GROUPS // 2) / (GROUPS // 2)
-        number = np.searchsorted(np.sort(np.append(np.quantile(m, part), m.min() + part * np.ptp(m))), m)
-        trials = np.bincount(number, minlength=GROUPS)
-        sums = [np.bincount(number, x, GROUPS)[trials > 0] for x in (m, self.noise**2, self.yes[0])]
-        mean, variance, yes = np.array(sums)
-        n = trials[trials > 0].astype(np.float64)
-        return Cells(mean / n, np.sqrt(variance / n), n, yes[None])
+        """The one problem's trials of like m V, in GROUPS cells of which some may be empty.
 
-    def repeat(self, times: int) -> "Cells":
-        return self._replace(yes=np.tile(self.yes, (times, 1)))
+        Half of their limits are quantiles, half are even, for the tails. ν: root mean square.
+        """
+        m, part = self.mean[0], np.arange(1, GROUPS // 2) / (GROUPS // 2)
+        number = np.searchsorted(np.sort(np.append(np.quantile(m, part), m.min() + part * np.ptp(m))), m)
+        trials = np.bincount(number, minlength=GROUPS).astype(np.float64)
+        sums = [np.bincount(number, x, GROUPS) for x in (m, self.noise[0] ** 2, self.yes[0])]
+        mean, variance, yes = np.asarray(sums, np.float64)[:, None]
+        some = np.maximum(trials, 1)
+        return Cells(mean / some, np.sqrt(variance / some), trials[None], yes)
+
+    def at(self, problems: NDArray[np.intp]) -> "Cells":
+        """These problems, in this order; one may stand several times."""
+        return Cells(*(array[problems] for array in self))
 
 
 def response(theta: Array, mean: Array, noise: Array) -> tuple[Array, Array, Array]:
     """P(yes), P(no), (problems, cells), each with all its digits, and the derivative of the first by θ.
 
-    theta: (problems, 4); mean, noise: (cells,). The derivative is (4, problems, cells). Fastest where cells of like
-    noise are neighbours.
+    theta: (problems, 4); mean, noise: (problems, cells), or (cells,) of all. The derivative is (4, problems, cells).
+    Fastest where cells of like noise are neighbours.
     """
     log_gain, b, guess, lapse = (theta[:, k, None] for k in range(4))  # (problems, 1)
     by_index, spread = np.exp(log_gain) * mean, np.exp(log_gain) * noise  # (problems, cells)
@@ -132,9 +136,9 @@ def observed_information(theta: Array, cells: Cells, prior: Array) -> Array:
     The expected information overstates what trials determine of a rate near 0: a response that has nearly no
     probability would be informative, but has not occurred.
     """
-    yes, no, derivative = response(theta[:1], cells.mean, cells.noise)
+    yes, no, derivative = response(theta[:1], cells.mean[:1], cells.noise[:1])
     # Squares of what is floored must not underflow.
-    squares = (cells.trials - cells.yes[0]) / np.maximum(no[0], 1e-150) ** 2
+    squares = (cells.trials[0] - cells.yes[0]) / np.maximum(no[0], 1e-150) ** 2
     squares += cells.yes[0] / np.maximum(yes[0], 1e-150) ** 2
     information = (derivative[:, 0] * squares) @ derivative[:, 0].T
     information[(2, 3), (2, 3)] += prior / (1 - theta[0, 2:]) ** 2
@@ -160,7 +164,7 @@ def maximise(
         if len(running) == 0:
             break
         tried = np.clip(theta[running] + np.clip(step[running], -LONGEST, LONGEST), lowest[running], highest[running])
-        new = objective(tried, cells._replace(yes=cells.yes[running]), prior)
+        new = objective(tried, cells.at(running), prior)
         better = new[0] > value[running]
         damping[running] *= np.where(better, 0.1, 10.0)
         moved = running[better]

@@ -23,9 +23,9 @@ from stages.figures.style import (
     legend_below,
     logarithmic,
     name_ticks,
-    named,
     points,
 )
+from stages.files.account import named
 
 ROWS = 60  # of a figure with a name on each
 

@@ -21,10 +21,10 @@ from stages.figures.style import (
     legend_below,
     logarithmic,
     name_ticks,
-    named,
     number,
     points,
 )
+from stages.files.account import named
 
 
 def intervals(ax: Axes, title: str, true: Numbers, estimates: Estimates) -> None:

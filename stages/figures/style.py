@@ -41,7 +41,7 @@ CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
 PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
 Numbers = Sequence[float]
-Names = Sequence[str | float]
+Names = Sequence[str]
 
 
 class Estimates(NamedTuple):
@@ -159,15 +159,10 @@ def logit_axes(ax: Axes, *columns: Numbers) -> float:
 def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
     """Names at the positions 0, 1, … of the x axis, at most so many; numbers say `what` they count on the axis."""
     every = max(1, math.ceil(len(names) / most))
-    labels = [named(name, "") for name in names[::every]]
+    labels = names[::every]
     long = sum(map(len, labels)) + len(labels) > 80
     ax.set_xticks(range(0, len(names), every), labels, rotation=90 if long else 0)
     ax.set(xlim=(-0.6, len(names) - 0.4), xlabel=what)
-
-
-def named(name: str | float, what: str) -> str:
-    """A name as it is, a number as `factor 3`."""
-    return name if isinstance(name, str) else f"{what} {name:g}".strip()
 
 
 def number(x: float, _: object = None) -> str:

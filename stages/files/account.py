@@ -1,4 +1,4 @@
-"""What was found in a person's own trials, from data/trials.json."""
+"""What was found in a person's own trials, from data/trials.json; and names, as a reader sees them."""
 
 from __future__ import annotations
 
@@ -51,6 +51,11 @@ def read_account() -> dict[str, Any] | None:
     """Of own trials; None where they are simulated."""
     path = DATA / "trials.json"
     return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
+
+
+def named(name: str, what: str) -> str:
+    """A name as it is, a number as `factor 3`."""
+    return f"{what} {name}" if name.isdigit() else name
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:

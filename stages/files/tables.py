@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from stages.parameters.documents import show, validate
 Table = dict[str, list[Any]]
 
 AGAIN = "the stage that writes it must run again"
-NAMES = {"class", "factor", "group", "term", "reason"}  # columns that may hold text
+NAMES = {"class", "factor", "group", "term", "reason"}  # columns of text, also where it looks like a number
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)  # as Python writes it
 LARGEST = 1e100  # no number of ours is beyond it
 
@@ -29,7 +28,7 @@ LARGEST = 1e100  # no number of ours is beyond it
 def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
     """A CSV file as columns. These must be there, and those that may be `undefined` (NaN) in some lines.
 
-    Every cell that is a number becomes a float; in a column that does not hold names all must be.
+    Cells are numbers, and become floats, except in columns of names.
     """
     path = DATA / name
     text = read_text(path)
@@ -46,15 +45,14 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
             raise InputError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}")
     if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
         raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
-    table = {key: [_number(row[index]) for row in rows] for index, key in enumerate(header)}
-    if len({type(name) for name in table.get("class", [])}) > 1:
-        raise InputError(f"{path}: classes must all have numbers, or all have names; {AGAIN}")
+    table: Table = {key: [row[index] for row in rows] for index, key in enumerate(header)}
     for key in table.keys() - NAMES:
-        if key in undefined:
-            table[key] = [math.nan if value == "nan" else value for value in table[key]]
-        for line, value in enumerate(table[key], start=2):
-            if not isinstance(value, float):
-                raise InputError(f"{path}, line {line}: {show(key)} is {show(value)}; it must be a number")
+        for line, cell in enumerate(table[key], start=2):
+            if cell == "nan" and key in undefined:
+                continue
+            if not NUMBER.fullmatch(cell) or abs(float(cell)) > LARGEST:
+                raise InputError(f"{path}, line {line}: {show(key)} is {show(cell)}; it must be a number")
+        table[key] = [*map(float, table[key])]
     return table
 
 
@@ -99,10 +97,6 @@ def unreadable(path: Path, error: OSError) -> InputError:
     """That a file is not there, or what else the operating system says of it."""
     missing = isinstance(error, FileNotFoundError)
     return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
-
-
-def _number(cell: str) -> float | str:
-    return float(cell) if NUMBER.fullmatch(cell) and abs(float(cell)) <= LARGEST else cell
 
 
 def _not_finite(constant: str) -> NoReturn:

@@ -30,7 +30,7 @@ class Run:
     metrics: dict[str, Any]
     coefficients: Table
     trajectory: Table
-    drawn: float | str  # the class whose weights the figures show
+    drawn: str  # the class whose weights the figures show
     answer: Sequence[str]  # lines
     notices: Sequence[str]  # lines: what was left out, and why
     description: Mapping[str, Any] | None  # of own trials
@@ -45,7 +45,7 @@ def render(run: Run) -> str:
         loader=FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     found = tables.coefficients(run.coefficients, run.parameters["evaluate"]["interval_level"])
-    classes = [*dict.fromkeys(tables.name(value) for value in run.coefficients["class"])]
+    classes = [*dict.fromkeys(run.coefficients["class"])]
     return templates.get_template("page.html").render(
         title=title(run),
         facts=facts(run, len(classes)),
@@ -54,7 +54,7 @@ def render(run: Run) -> str:
         coefficients=found,
         inferred="inference" in run.metrics,
         classes=classes,
-        drawn=tables.name(run.drawn),
+        drawn=run.drawn,
         figures=[embedded(name, *run.figures[name]) for name in FIGURES if name in run.figures],
         notices=run.notices,
         description=run.description,

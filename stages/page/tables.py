@@ -78,7 +78,7 @@ def coefficients(table: Table, level: float) -> Coefficients:
         for _, _, columns in kinds
         for key in columns
     ]
-    names = [(name(table["class"][i]), name(table["factor"][i])) for i in largest]
+    names = [(table["class"][i], table["factor"][i]) for i in largest]
     rows = [(*pair, [*numbers]) for pair, numbers in zip(names, zip(*shown, strict=True), strict=True)]
     return Coefficients(groups, rows, len(sizes))
 
@@ -111,11 +111,6 @@ def parameter(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
-
-
-def name(value: float | str) -> str:
-    """Of a class or a factor: its name or number."""
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def number(value: float | bool | None) -> str:

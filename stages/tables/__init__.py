@@ -15,8 +15,8 @@ Table = dict[str, Any]  # columns of equal length
 class Fit:
     """A fit with its trials and, where it is known, the truth: of the classes that have an estimate."""
 
-    classes: Sequence[str | int]  # names, or numbers of simulated ones
-    factors: Sequence[str | int]
+    classes: Sequence[str]  # names; numbers of simulated ones
+    factors: Sequence[str]
     train: Trials
     test: Trials  # may have no trials
     coefficients: Floats  # (n_factors + 1, n_classes), last row = bias

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from stages.files.account import named
+
 GOOD_SLOPE = 0.05  # weights that are off by less than this
 GOOD_COVERAGE = 0.01  # and intervals that cover by no more than this less than they should: nothing to correct
 UNLIKELY = 0.01  # p of the logistic function, over all classes
@@ -30,14 +32,14 @@ def trustworthy(n_trials: int, n_factors: int, level: float, classes: Sequence[S
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
     """reasons: of the classes that have no estimate; separating: of classes that factors separate, these factors."""
     lines = [
-        f"{_separate(factors)} the responses of {_named(name)}"
+        f"{_separate(factors)} the responses of {named(name, 'class')}"
         + (": train.shrinkage: auto gives an estimate" if name in reasons else "; they were shrunk for the fit")
         for name, factors in separating.items()
     ]
     others = [name for name in reasons if name not in separating]
     if others:
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        lines.append(f"{_named(others[0])}{more} has no estimate: {reasons[others[0]]}")
+        lines.append(f"{named(others[0], 'class')}{more} has no estimate: {reasons[others[0]]}")
     return lines
 
 
@@ -49,7 +51,7 @@ def _size(n_trials: int, n_factors: int, level: float, classes: Sequence[Situati
     head = f"{_spaced(n_trials)} trials, {_spaced(n_factors)} factors{several}, {_signal(classes)}: "
     if max(c.signal for c in classes) < 1e-6:
         return head + "no factor predicts the responses better than chance would"
-    at_worst = f" at worst ({_named(worst.name)})" if len(classes) > 1 else ""
+    at_worst = f" at worst ({named(worst.name, 'class')})" if len(classes) > 1 else ""
     text = f"weights come out {_percent(abs(worst.alpha - 1))} too {'large' if worst.alpha >= 1 else 'small'}{at_worst}"
     text += f" and classical {_percent(level)} intervals cover {_percent(coverage)}"
     good = abs(worst.alpha - 1) <= GOOD_SLOPE and coverage >= level - GOOD_COVERAGE
@@ -82,10 +84,6 @@ def _separate(names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"factor {names[0]} separates"
     return f"factors {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} separate"
-
-
-def _named(name: str) -> str:
-    return f"class {name}" if name.isdigit() else name
 
 
 def _percent(fraction: float) -> str:

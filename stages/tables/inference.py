@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ import numpy as np
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
-from hdlogit.compute.threads import each
+from hdlogit.compute.threads import cut, each
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
-from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.link import fit_link, logistic_tests
 from hdlogit.psychometric.function import Floats, log_odds, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
@@ -30,6 +31,7 @@ from stages.tables.answer import Situation, trustworthy
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
 
+AT_ONCE = 32  # classes in one call of `logistic_tests`: their samples stay in the cache
 SCORES = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")  # of corrected predictions
 
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
@@ -173,7 +175,7 @@ def term_table(part: Fit, classes: Sequence[ClassInference], terms: Mapping[str,
     return dict(zip(("class", "term", "factors", "chi2", "p"), zip(*rows, strict=True), strict=True))
 
 
-def stacked(names: Sequence[str | int], tables: Sequence[Mapping[str, Floats]]) -> Table:
+def stacked(names: Sequence[str], tables: Sequence[Mapping[str, Floats]]) -> Table:
     """Tables of the same columns one below the other, after a column with the class."""
     lengths = [len(next(iter(table.values()))) for table in tables]
     columns = {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
@@ -220,8 +222,9 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
 
-    def logistic_p(task: tuple[ClassInference, Booleans]) -> float:
-        return logistic_test(*task[0].index, task[1], guess_rate=known[0], lapse_rate=known[1]).p_value
+    def logistic_p(some: slice) -> list[float]:
+        observers = [(*c.index, y) for c, y in zip(classes[some], responses.T[some], strict=True)]
+        return [test.p_value for test in logistic_tests(observers, guess_rate=known[0], lapse_rate=known[1])]
 
     return {
         "class": part.classes,
@@ -229,7 +232,7 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
         "intercept": [intercept for _, intercept, *_ in observers],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [*each(logistic_p, [*zip(classes, responses.T, strict=True)])],
+        "logistic_p": [*chain.from_iterable(each(logistic_p, cut(len(classes), 1, AT_ONCE)))],
         "alpha": [c.theory.alpha for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],

@@ -50,7 +50,7 @@ def replicated(
     return Findings({"replication": metrics(classes)}, {"inference/replication.csv": table})
 
 
-def group_table(names: Sequence[str | int], classes: Sequence[Groups], labels: Sequence[str]) -> Table:
+def group_table(names: Sequence[str], classes: Sequence[Groups], labels: Sequence[str]) -> Table:
     """One row per class and group; NaN and a reason where a group has no estimate."""
     rows = [
         (

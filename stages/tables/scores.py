@@ -89,9 +89,9 @@ def evidence(fit: Fit) -> Findings:
     if missing:
         metrics["classes_without_estimate"] = len(missing)
     separating = {
-        str(name): [str(fit.factors[j]) for j in factors]
+        name: [fit.factors[j] for j in factors]
         for name, factors in zip(fit.classes, reported.separating or [], strict=False)
         if factors
     }
-    answer = without_estimate({str(name): reason for name, reason in missing}, separating)
+    answer = without_estimate(dict(missing), separating)
     return Findings({"fit": metrics}, {}, [f"class {name} is left out: {reason}" for name, reason in missing], answer)

@@ -13,6 +13,7 @@ from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError
+from stages.files.account import named
 from stages.files.reading import Description, Trials
 from stages.parameters import Train
 from stages.training import Fitted
@@ -102,7 +103,7 @@ def _shrunk(found: Fit, shrinkage: NDArray[np.float64], description: Description
 
 
 def _named(k: int, description: Description | None) -> str:
-    return description.classes[k] if description else f"class {k}"
+    return named(description.classes[k] if description else str(k), "class")
 
 
 def _separate(factors: list[int], description: Description | None) -> str:
