@@ -36,9 +36,11 @@ def surprisal(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) ->
 
     p = (1 - l + g exp(-z)) / (1 + exp(-z)), and numerator and denominator are both scaled by exp(min(z, 0)).
     """
-    with np.errstate(divide="ignore"):  # log 0 = -inf is right: that term is not there
-        ends = np.logaddexp(np.log1p(-lapse_rate) + np.minimum(logits, 0), np.log(guess_rate) - np.maximum(logits, 0))
-    return np.asarray(np.log1p(np.exp(-np.abs(logits))) - ends)
+    scale = np.minimum(logits, 0)
+    if np.any(guess_rate) or np.any(lapse_rate):
+        with np.errstate(divide="ignore"):  # log 0 = -inf is right: that term is not there
+            scale = np.logaddexp(np.log1p(-lapse_rate) + scale, np.log(guess_rate) - np.maximum(logits, 0))
+    return np.asarray(np.log1p(np.exp(-np.abs(logits))) - scale)
 
 
 def log_odds(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlogit.compute.threads import each
 from hdlogit.psychometric.function import Floats
 
 BLOCK_ELEMENTS = 2**20  # numbers in a block of rows: 8 MB, so that temporaries stay near the caches
@@ -21,8 +22,11 @@ def blocks(n_rows: int, width: int) -> Iterator[slice]:
 
 def total(function: Callable[..., Floats], *arrays: NDArray[Any]) -> Floats:
     """Sum over rows of `function(*rows)`, block by block: arrays (n, width) -> (width,) or what `function` gives."""
-    sums = [function(*(a[rows] for a in arrays)).sum(0) for rows in blocks(*arrays[0].shape)]
-    return np.asarray(np.sum(sums, axis=0))
+
+    def part(rows: slice) -> Floats:
+        return np.asarray(function(*(a[rows] for a in arrays)).sum(0))
+
+    return np.asarray(np.sum([*each(part, [*blocks(*arrays[0].shape)])], axis=0))
 
 
 def mean(function: Callable[..., Floats], *arrays: NDArray[Any]) -> float:

@@ -93,7 +93,7 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
     centre = mean(np.asarray, fitted)
     scale = math.sqrt(mean(lambda z: (z - centre) ** 2, fitted))  # > 0: constant logits were separable
     theta: Floats = np.zeros(2)
-    step: Floats = np.zeros(2)
+    step: Floats = -np.array([centre, scale])  # to intercept 0 and slope 1
     loss = math.inf
     for _ in range(200):
         new_loss, gradient, hessian = _derivatives(theta - step, fitted, responses, centre, scale)
@@ -116,14 +116,14 @@ def _derivatives(
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Mean cross-entropy of theta_0 + theta_1 (logit - centre) / scale, its gradient (2,) and Hessian (2, 2)."""
 
-    def terms(logit: Floats, y: Booleans) -> Floats:
+    def sums(logit: Floats, y: Booleans) -> Floats:
         x = ((logit - centre) / scale).ravel()
         z = theta[0] + theta[1] * x
         p, q = probability(z), probability(-z)
         r, d = p - y.ravel(), p * q
-        return np.stack([cross_entropy(z, y.ravel()), r, r * x, d, d * x, d * x * x], axis=1)
+        return np.array([[cross_entropy(z, y.ravel()).sum(), r.sum(), r @ x, d.sum(), d @ x, d @ (x * x)]])
 
-    loss, g0, g1, h00, h01, h11 = total(terms, fitted, responses) / fitted.size
+    loss, g0, g1, h00, h01, h11 = total(sums, fitted, responses) / fitted.size
     return float(loss), np.array([g0, g1]), np.array([[h00, h01], [h01, h11]])
 
 
