@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.files import DATA
 from stages.files.account import named, read_account
+from stages.files.results import check_whole, chosen_class, one_class, read_class, rows
 from stages.files.tables import AGAIN, Table, read_lines, read_metrics, read_table
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Run, render
@@ -60,8 +61,8 @@ def main() -> None:
     }
     if {"true" in tables["coefficients"], "weight_slope" in tables["trajectory"]} != {"recovery" in metrics}:
         raise InputError(f"data/metrics.json and data/coefficients.csv do not belong together; {AGAIN}")
-    check_whole(tables)
     inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
+    check_whole(tables if inferred is None else tables | {"inference/coefficients": inferred})
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
     shown, account = inferred or tables["coefficients"], read_account()
@@ -176,10 +177,9 @@ def draw_intervals(figure: NewFigure, chosen: str, inferred: Table, metrics: dic
 
 def draw_curve(figure: NewFigure, chosen: str) -> None:
     """The psychometric curve of one class."""
-    classes = read_table("inference/classes.csv", "class", "guess_rate", "lapse_rate")
-    bins = one_class(read_table("inference/curve_bins.csv", "index", "observed", "low", "high"), chosen)
-    smooth = one_class(read_table("inference/curve.csv", "grid", "fitted", "logistic"), chosen)
-    rates = one_class(classes, chosen)
+    rates = read_class("classes", chosen, "guess_rate", "lapse_rate")
+    bins = read_class("curve_bins", chosen, "index", "observed", "low", "high")
+    smooth = read_class("curve", chosen, "grid", "fitted", "logistic")
     with figure("psychometric", size=(5.2, 4.4)) as [ax]:
         observed = style.Estimates(*(bins[key] for key in ("observed", "low", "high")))
         curves = {"index": smooth["grid"]} | {k: smooth[k] for k in ("fitted", "logistic", "true") if k in smooth}
@@ -210,7 +210,7 @@ def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], m
 
 def draw_replication(figure: NewFigure, chosen: str, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
-    table = one_class(read_table("inference/replication.csv", "class", "group", undefined=REPLICATION), chosen)
+    table = read_class("replication", chosen, "group", undefined=REPLICATION)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return
@@ -242,42 +242,6 @@ def measured(scored: dict[str, Any], metrics: dict[str, Any]) -> dict[str, float
         "test_cross_entropy": scored["cross_entropy"],
         "test_best_cross_entropy": scored["best"]["cross_entropy"],
     }
-
-
-def check_whole(tables: dict[str, Table]) -> None:
-    """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
-    loss, coefficients, histogram = tables["loss"]["epoch"], tables["coefficients"], tables["histogram"]
-    n_rows = coefficients["factor"].index("bias") + 1 if "bias" in coefficients["factor"] else 0  # of each class
-    if histogram["low"] != [0, *histogram["high"][:-1]] or histogram["high"][-1] != 1:
-        raise InputError(f"data/histogram.csv: the bins must go from 0 to 1, without a gap; {AGAIN}")
-    counts = {
-        "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1 if len(loss) > 1 else 1),
-        "coefficients": (len(coefficients["factor"]), n_rows * len(set(coefficients["class"]))),
-        "calibration": (sum(tables["calibration"]["responses"]), sum(histogram["fitted"])),
-    }
-    for name, (found, wanted) in counts.items():
-        if found != wanted:
-            raise InputError(
-                f"data/{name}.csv is cut off, or another table is: it counts {found:g} where {wanted:g} are wanted; "
-                f"{AGAIN}"
-            )
-
-
-def chosen_class(table: Table, names: Sequence[str], index: int) -> str:
-    """The class of this index among all; the first that is there, if that one is left out."""
-    wanted = names[index] if index < len(names) else f"{index}"
-    return wanted if wanted in table["class"] else str(table["class"][0])
-
-
-def one_class(table: Table, chosen: str) -> Table:
-    """The rows of one class but those of biases."""
-    factors = table.get("factor", [None] * len(table["class"]))
-    return rows(table, [k == chosen and factor != "bias" for k, factor in zip(table["class"], factors, strict=True)])
-
-
-def rows(table: Table, wanted: list[bool]) -> Table:
-    """The `wanted` rows of a table."""
-    return {key: [v for v, keep in zip(column, wanted, strict=True) if keep] for key, column in table.items()}
 
 
 if __name__ == "__main__":

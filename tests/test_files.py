@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -91,6 +92,14 @@ def null_cross_entropy(path: Path) -> None:
     )
 
 
+def null_section(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "test": None}))
+
+
+def another_class(path: Path) -> None:
+    path.write_text(path.read_text().replace("\n0,", "\n1,", 1))
+
+
 def no_finite_slope(path: Path) -> None:
     path.write_text(re.sub(r'"weight_slope": [0-9.]+', '"weight_slope": NaN', path.read_text()))
 
@@ -139,11 +148,11 @@ DAMAGED: list[tuple[str, str, list[Callable[[Path], None]]]] = [
     ("evaluate", "model.safetensors", whole_file(other_shape, no_evidence, infinite)),
     ("evaluate", "checkpoints/epoch-000000.safetensors", whole_file(other_shape)),
     ("plot", "loss.csv", whole_file(words, fewer_lines)),
-    ("plot", "coefficients.csv", whole_file(words, fewer_lines)),
+    ("plot", "coefficients.csv", whole_file(words, fewer_lines, another_class)),
     ("plot", "calibration.csv", whole_file(words, fewer_lines)),
     ("plot", "trajectory.csv", whole_file(words)),
     ("plot", "histogram.csv", whole_file(words, fewer_lines)),
-    ("plot", "metrics.json", whole_file(no_metrics, null_cross_entropy, no_finite_slope)),
+    ("plot", "metrics.json", whole_file(no_metrics, null_cross_entropy, null_section, no_finite_slope)),
 ]
 
 
@@ -329,6 +338,12 @@ def test_numbers_keep_six_significant_digits(project: Project, value: float) -> 
     assert float(f"{number:.5e}") == number
     assert stored == {"a": {"b": number}, "c": None, "d": [number, 7]}
     assert read_table("loss.csv") == {"epoch": [7], "loss": [number]}
+
+
+def test_names_that_look_like_numbers_stay_as_they_are(project: Project) -> None:
+    with Outputs("evaluate") as outputs:
+        outputs.table("loss.csv", {"class": ["1", "left"], "factor": ["007", "1e5"], "loss": [1, 2]})
+    assert read_table("loss.csv") == {"class": ["1", "left"], "factor": ["007", "1e5"], "loss": [1, 2]}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -250,7 +250,7 @@ def test_known_parts_of_the_covariance_are_not_counted_twice() -> None:
     covariance = np.diag([0.01, 0.02, 0.0, 0.0])
     link = Link(2.0, 0.0, 0.0, 0.0, covariance, 0.0)
     v = np.linspace(-2, 2, 9)
-    once = predict(v, 1.0, 0.1, link, counted=covariance[:2, :2])
+    once = predict(v, 1.0, 0.1, link, overlap=covariance[:2, :2])
     none = predict(v, 1.0, 0.1, Link(2.0, 0.0, 0.0, 0.0, np.zeros((4, 4)), 0.0))
     assert once.low == pytest.approx(none.low, abs=1e-12)
     assert once.high == pytest.approx(expit(2 * v + 2 * 0.1 * norm.ppf(0.975)), abs=1e-12)

@@ -10,7 +10,7 @@ import torch
 
 from hdlogit.exact.objective import Array, Floats
 
-HEAVY = 1e-3  # median over root mean square deviation, below which the median is taken
+HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Coordinates:
     inverse: Array  # (n_factors + 1, n_factors + 1), of the objective's Hessian by v at zero, nearly
     projector: Array  # (n_factors, n_factors), onto the directions in which the factors vary
     dependent: bool = False  # these are not all, or hardly
-    exactly: bool = False  # single precision is not enough
+    needs_double: bool = False  # single precision is not enough
 
     @cached_property
-    def comparable(self) -> Array:
+    def gradient_units(self) -> Array:
         """(n_factors + 1,), by which a gradient by v is by factors in units of the powers of two nearest to deviations.
 
         So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
@@ -40,13 +40,13 @@ class Coordinates:
         weights = v[:, :-1] * self.units
         return np.column_stack([weights, v[:, -1] - weights @ self.center])
 
-    def by_standardised(self, gradient: Array) -> Array:
+    def standardised_gradient(self, gradient: Array) -> Array:
         """The gradient by v from that by coefficients."""
         return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
 
     def largest(self, gradient: Array) -> Array:
-        """Largest |component|, (n_classes,), of a gradient by v, made comparable."""
-        return np.asarray(np.abs(gradient * self.comparable).max(axis=1))
+        """Largest |component|, (n_classes,), of a gradient by v, in `gradient_units`."""
+        return np.asarray(np.abs(gradient * self.gradient_units).max(axis=1))
 
 
 def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
@@ -64,11 +64,11 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         few = x[:: max(1, len(x) // 64)]
         middle = _median(few)
         spread = _median(np.abs(few - middle))
-        heavy = (spread > 0) & (spread < HEAVY * deviation)  # an outlier would hide how all others vary
+        heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)  # an outlier would hide how all others vary
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
-        z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough to steer by
-    exactly = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
+        z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough for a preconditioner
+    needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
     n, p = z.shape
     covariance = np.asarray(z.T @ z, dtype=np.float64) / n
     distance = np.square(covariance - np.eye(p)).sum()
@@ -80,7 +80,7 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     if not dependent and (shrinkage < 1 or ridge > 0):
         hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
         inverse = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
-    return Coordinates(center, units, covariance, _with_bias(inverse), np.eye(p), dependent, exactly)
+    return Coordinates(center, units, covariance, _with_bias(inverse), np.eye(p), dependent, needs_double)
 
 
 def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coordinates:
@@ -96,11 +96,11 @@ def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coo
     varies = values > len(values) * np.finfo(np.float64).eps * values.max()
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
-    return Coordinates(mean, units, correlation, _with_bias(inverse), projector, dependent=True, exactly=True)
+    return Coordinates(mean, units, correlation, _with_bias(inverse), projector, dependent=True, needs_double=True)
 
 
 def inverse_of(positive: Array) -> Array:
-    """The inverse of a positive definite matrix, in single precision: enough to steer by."""
+    """The inverse of a positive definite matrix, in single precision: enough for a preconditioner."""
     lower, _ = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
     return np.asarray(torch.cholesky_inverse(lower), dtype=np.float64)
 

@@ -21,7 +21,7 @@ from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
-GROWTH = 9  # times itself and a bit: where nothing is curved any more, no step is longer
+LONGEST_STEP = 9  # times 1 + |v|: where nothing is curved any more, Newton's step is endless
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class State:
     worst: Array  # (n,), largest |residual|
     parts: list[Floats]  # for each part of the sample (n, 4, rows): logits of v and of step, p (1 - p), responses
 
-    def only(self, rows: Mask) -> State:
+    def select(self, rows: Mask) -> State:
         """Go on with these: a class that has arrived costs nothing any more."""
         arrays = {k: array[rows] for k, array in vars(self).items() if k != "parts"}
         return State(**arrays, parts=[part[rows] for part in self.parts])
@@ -47,27 +47,27 @@ def descend(
     classes: NDArray[np.intp],
     shift: Array,
     arrived: Callable[[State], Mask],
-    most: NDArray[np.int64],
+    max_iterations: NDArray[np.int64],
     progress: Callable[[int, State], None],
 ) -> tuple[Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
     shift: (n, n_factors + 1), by v, is added to the gradient.
-    A class ends where it has arrived, where rounding lets it fall no more, or after `most` (n,) iterations.
+    A class ends where it has arrived, where rounding lets it fall no more, or after `max_iterations` (n,).
 
     Returns v, and numbers of iterations (n,).
     """
     v, iterations = v.copy(), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
-    for turn in range(int(most.max(initial=0)) + 1):
+    for turn in range(int(max_iterations.max(initial=0)) + 1):
         stuck = ~state.step.any(1) if turn else False
-        leaving = arrived(state) | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= most[state.rows])
+        leaving = arrived(state) | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
             v[left], iterations[left] = state.v[leaving], turn
-            state = state.only(~leaving)
+            state = state.select(~leaving)
         if not len(state.rows):
             break
         state = _step(sample, state, shift[state.rows])
@@ -89,22 +89,22 @@ def _step(sample: Sample, state: State, shift: Array) -> State:
     direction = state.gradient @ sample.coordinates.inverse
     axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
 
-    def look(k: int) -> tuple[Floats, Floats]:
+    def curvature(k: int) -> tuple[Floats, Floats]:
         part = state.parts[k]
         logits = np.concatenate([sample.logits(direction, k)[:, None], part[:, :2]], axis=1)  # (n, 3, rows)
         return logits, _products(logits, part[:, 2:3])
 
-    seen = list(each(look, range(len(state.parts))))
-    hessian = sum((h for _, h in seen), np.zeros((len(axes), 3, 3)))
+    found = list(each(curvature, range(len(state.parts))))
+    hessian = sum((h for _, h in found), np.zeros((len(axes), 3, 3)))
     sample.group.all_reduce_sum(hessian)
     hessian = hessian / sample.n_trials + _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
     step = np.matvec(axes.transpose(0, 2, 1), amounts)
-    amounts *= np.minimum(1, GROWTH * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
+    amounts *= np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
     for _ in range(20):
         step = np.matvec(axes.transpose(0, 2, 1), amounts)
         sample.group.broadcast(step)
-        there = _moved(sample, state, [logits for logits, _ in seen], amounts, step, shift)
+        there = _moved(sample, state, [logits for logits, _ in found], amounts, step, shift)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         sample.group.broadcast(length)
         if (length == 1).all():

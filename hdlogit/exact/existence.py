@@ -33,7 +33,7 @@ from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
-AWAY = 1e4  # standardised coefficients at which the tilted objective has no minimum
+DIVERGED = 1e4  # a standardised coefficient from which on the tilted objective is taken to have no minimum
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
@@ -42,15 +42,14 @@ def prove(
     v: Array,
     classes: NDArray[np.intp],
     hard: Mask,
-    most: NDArray[np.int64],
+    max_iterations: NDArray[np.int64],
     progress: Callable[[int, State], None],
 ) -> tuple[Mask, NDArray[np.int64]]:
     """For which of these n classes there is a proof (n,), and after how many iterations of a descent from v (n,).
 
-    hard: (n,), whether no response of a class is between 0 and 1; most: (n,), iterations that are allowed. S is the
-    sample's anchors.
+    hard: (n,), whether no response of a class is between 0 and 1; max_iterations: (n,). S is the sample's `subset`.
     """
-    x, y = sample.anchors
+    x, y = sample.subset
     signs = np.where(y[classes] == 1, 1, np.where(y[classes] == 0, -1, 0)).astype(x.dtype)
     inverse, proven = _inverse_moments(sample), np.zeros(len(v), dtype=np.bool_)
 
@@ -59,18 +58,18 @@ def prove(
         w = (-state.gradient[small] @ inverse).astype(x.dtype)
         largest = (signs[rows[small]] * (w[:, :-1] @ x.T + w[:, -1:])).max(1)
         proven[rows[small]] = largest < TILT / 2  # half of it is left for rounding
-        separated, runs_away = hard[rows] & (state.worst < 0.5), np.abs(state.v).max(1) > AWAY
-        return np.asarray(proven[rows] | separated | runs_away)
+        separated, diverges = hard[rows] & (state.worst < 0.5), np.abs(state.v).max(1) > DIVERGED
+        return np.asarray(proven[rows] | separated | diverges)
 
     tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
-    _, iterations = descend(sample, v, classes, tilt, settled, most, progress)
+    _, iterations = descend(sample, v, classes, tilt, settled, max_iterations, progress)
     sample.group.broadcast(proven)
     return proven, iterations
 
 
 def _inverse_moments(sample: Sample) -> Array:
     """M⁻¹, (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
-    c, x = sample.coordinates, sample.anchors[0]
+    c, x = sample.coordinates, sample.subset[0]
     mean = x.mean(0, dtype=np.float64)[:, None]
     moments = np.block([[x.T @ x / len(x) if c.dependent else c.covariance, mean], [mean.T, np.ones((1, 1))]])
     if not c.dependent:
@@ -81,7 +80,7 @@ def _inverse_moments(sample: Sample) -> Array:
 
 
 def separating_direction(
-    sample: Sample, factors: Floats, responses: NDArray[np.float64], most: int = 50
+    sample: Sample, factors: Floats, responses: NDArray[np.float64], max_rounds: int = 50
 ) -> Array | None:
     """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
 
@@ -105,7 +104,7 @@ def separating_direction(
     parts = [np.arange(len(rows))[part] for part in cut(len(rows), factors.shape[1], BLOCK)]
     mean = sum(signed(part).sum(0) for part in parts) / len(rows)
     chosen = np.arange(0, len(rows), max(1, len(rows) // (4 * len(mean))))
-    for _ in range(most):
+    for _ in range(max_rounds):
         direction = _sparsest(mean, signed(chosen))
         if direction is None:
             return None

@@ -1,4 +1,4 @@
-"""A copy of some trials, or of all, in single precision and even units, to steer by."""
+"""Some trials, or all of them, standardised and in single precision: what the descent works on."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SINGLE = 1e-7  # tolerance that single precision reaches
 
 @dataclass(frozen=True)
 class Sample:
-    """The copy, of which each process has some rows; sums are over all. A shift makes up for what it lacks."""
+    """Copies of the trials, of which each process has some rows; sums are over all."""
 
     coordinates: Coordinates
-    n_trials: int  # in it
+    n_trials: int  # of all processes
     factors: list[Floats]  # of each of this process's parts, standardised, (rows, n_factors)
     responses: list[Floats]  # (n_classes, rows)
-    anchors: tuple[Floats, Floats]  # factors and responses, (m, n_factors) and (n_classes, m), of some of all
+    subset: tuple[Floats, Floats]  # of m of them factors (m, n_factors) and responses (n_classes, m), in each process
     ridge: Array  # (n_factors + 1,), the penalty's Hessian by v
     group: ProcessGroup
 
@@ -40,14 +40,14 @@ class Sample:
         rows = sampled_rows(
             n_trials, min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
         )
-        anchors = rows[:: max(1, len(rows) // max(2 * n_factors, 1024))]
-        c = _agreed(coordinates_of(trials.factors[anchors], ridge), trials.group)
+        subset = rows[:: max(1, len(rows) // max(2 * n_factors, 1024))]
+        c = _agreed(coordinates_of(trials.factors[subset], ridge), trials.group)
         if c.dependent:
             mean, covariance = trials.moments()
             if not np.isfinite(covariance).all():
                 trials.refuse()
             c = _agreed(independent_coordinates(mean, covariance, ridge), trials.group)
-        dtype = np.float64 if tolerance < SINGLE or c.exactly else np.float32
+        dtype = np.float64 if tolerance < SINGLE or c.needs_double else np.float32
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:
             raw = trials.factors[chosen]
@@ -60,7 +60,7 @@ class Sample:
         mine = parts[trials.group.rows(len(parts))]
         with np.errstate(over="ignore", invalid="ignore"):
             copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), mine))
-            some = copy(anchors)
+            some = copy(subset)
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
         return cls(c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty, trials.group)
 
@@ -81,6 +81,6 @@ def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
 
 def _agreed(c: Coordinates, group: ProcessGroup) -> Coordinates:
     """Process 0's, in all: last bits differ between processors."""
-    flags = np.array([c.dependent, c.exactly], dtype=np.float64)
+    flags = np.array([c.dependent, c.needs_double], dtype=np.float64)
     group.broadcast(c.center, c.units, c.covariance, c.inverse, c.projector, flags)
-    return replace(c, dependent=bool(flags[0]), exactly=bool(flags[1]))
+    return replace(c, dependent=bool(flags[0]), needs_double=bool(flags[1]))

@@ -2,7 +2,7 @@
 
 The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however one came there:
 
-1. Draw a sample of the trials, or all, in single precision and even coordinates (`hdlogit.exact.sample`).
+1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
 2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
 3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
    every residual is below 1/2, its responses are separated; where there was no proof, a linear programme decides.
@@ -33,9 +33,9 @@ from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
 UNPROVEN = 150  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
-CLOSER = 0.5  # of the tolerance is aimed at on the sample
-ROUNDS = 50  # at most
-NAMED = 2**20  # factors up to which a linear programme names those that separate completely
+SAMPLE_TOLERANCE = 0.5  # of the tolerance
+MAX_ROUNDS = 50
+LARGEST_PROGRAMME = 2**20  # numbers in factors, up to which a linear programme names those that separate completely
 UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
 REASONS = {
     ALIKE: "its responses are all alike, so no estimate exists, with ridge or without",
@@ -135,15 +135,15 @@ def fit(
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
         trials = Trials(x, y, group)
         sample = Sample.draw(trials, ridge, tolerance)
-        state = begun = _begin(trials, sample, ridge)
-        most = min(UNPROVEN, max_iterations)
+        state = initial = _begin(trials, sample, ridge)
+        early = min(UNPROVEN, max_iterations)
         if ridge == 0:
-            state = certify(trials, sample, propose(sample, state, aim, most), aim, most)
-            state = judge(trials, sample, state, begun, aim)
-        for _ in range(ROUNDS):
+            state = prove_existence(trials, sample, minimise(sample, state, aim, early), aim, early)
+            state = evaluate(trials, sample, state, initial, aim)
+        for _ in range(MAX_ROUNDS):
             if not len(state.classes):
                 break
-            state = judge(trials, sample, propose(sample, state, aim, max_iterations), begun, aim)
+            state = evaluate(trials, sample, minimise(sample, state, aim, max_iterations), initial, aim)
     found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
@@ -154,7 +154,7 @@ def fit(
 def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
     y, n_factors = trials.responses, trials.factors.shape[1]
     n_classes = y.shape[1]
-    yes, n = sample.anchors[1].sum(1, dtype=np.float64), len(sample.anchors[0])
+    yes, n = sample.subset[1].sum(1, dtype=np.float64), len(sample.subset[0])
     base = np.zeros((n_classes, n_factors + 1))
     base[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2  # half the best bias alone: it grows with the weights
     nothing = np.full(n_classes, np.nan)
@@ -174,10 +174,10 @@ def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
     )
 
 
-def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
+def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
     """The sample's shifted minimum, for every class under way that has not to go back.
 
-    most: iterations that a class may have had then, all together.
+    max_iterations: that a class may have had then, all together.
     """
     classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
     base, shift = state.base[classes], np.zeros((len(classes), state.base.shape[1]))
@@ -185,10 +185,16 @@ def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
     shift[known] = state.gradient[classes[known]] - start(sample, base[known], classes[known]).gradient
 
     def close(now: Descent) -> Mask:
-        return np.asarray(sample.coordinates.largest(now.gradient) <= CLOSER * aim.tolerance)
+        return np.asarray(sample.coordinates.largest(now.gradient) <= SAMPLE_TOLERANCE * aim.tolerance)
 
     there, more = descend(
-        sample, base, classes, shift, close, most - state.iterations[classes], aim.after(state.iterations, sample)
+        sample,
+        base,
+        classes,
+        shift,
+        close,
+        max_iterations - state.iterations[classes],
+        aim.after(state.iterations, sample),
     )
     points, iterations = state.points.copy(), state.iterations.copy()
     points[classes] = there
@@ -196,9 +202,9 @@ def propose(sample: Sample, state: State, aim: Aim, most: int) -> State:
     return replace(state, points=points, iterations=iterations)
 
 
-def certify(trials: Trials, sample: Sample, state: State, aim: Aim, most: int) -> State:
+def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
     """Prove that the estimates exist, of classes that have come to the sample's minimum."""
-    classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < most))
+    classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < max_iterations))
     points, hard = state.points[classes], trials.hard[classes]
     left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
     proven, iterations = state.proven.copy(), state.iterations.copy()
@@ -207,8 +213,8 @@ def certify(trials: Trials, sample: Sample, state: State, aim: Aim, most: int) -
     return replace(state, proven=proven, iterations=iterations)
 
 
-def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) -> State:
-    """Evaluate all trials: which classes are at their end, and from where do the others go on?"""
+def evaluate(trials: Trials, sample: Sample, state: State, initial: State, aim: Aim) -> State:
+    """Evaluate all trials, in double precision: which classes are at their end, and from where do the others go on?"""
     c, classes = sample.coordinates, state.classes
     new = {name: array.copy() for name, array in vars(state).items()}
     coefficients = c.coefficients(state.points[classes])
@@ -217,17 +223,17 @@ def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) 
     if not np.isfinite(gradient).all():
         trials.refuse()
     gradient[:, :-1] += aim.ridge * coefficients[:, :-1]
-    by_v = c.by_standardised(gradient)
-    largest = c.largest(by_v)
+    standardised = c.standardised_gradient(gradient)
+    largest = c.largest(standardised)
 
     step = state.points[classes] - state.base[classes]  # where it was too long, go back by the secant
     before = np.vecdot(np.nan_to_num(state.gradient[classes]), step)
-    length = secant(before, np.vecdot(by_v, step))
+    length = secant(before, np.vecdot(standardised, step))
     trials.group.broadcast(length)
     back = length < 1
     new["back"][classes] = back
     new["points"][classes] = state.base[classes] + length[:, None] * step
-    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], by_v[~back]
+    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], standardised[~back]
 
     status = np.where(largest <= aim.tolerance, CONVERGED, UNDER_WAY)
     status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
@@ -237,24 +243,24 @@ def judge(trials: Trials, sample: Sample, state: State, begun: State, aim: Aim) 
     rows = np.flatnonzero(~state.proven[classes] & (completely | (status != NOT_CONVERGED)))
     found = np.full(len(classes), UNDER_WAY)
     for row in rows:
-        found[row], new["separating"][classes[row]] = doubt(trials, sample, state, classes[row], completely[row])
+        found[row], new["separating"][classes[row]] = decide(trials, sample, state, classes[row], completely[row])
     trials.group.broadcast(found, new["separating"])
     exists = rows[found[rows] == UNDER_WAY]
     new["proven"][classes[exists]] = True
     again = classes[exists[status[exists] == UNDER_WAY]]  # from the start once more: they may have run far away
     new["back"][again] = False
-    new["base"][again], new["gradient"][again] = begun.base[again], np.nan
+    new["base"][again], new["gradient"][again] = initial.base[again], np.nan
     new["status"][classes] = np.where(found == UNDER_WAY, status, found)
     return State(**new)
 
 
-def doubt(trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_) -> tuple[int, Mask]:
+def decide(trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_) -> tuple[int, Mask]:
     """The status of a class without a proof, and the factors (n_factors,) that separate it.
 
     Separated, undecided, or under way: its estimate exists after all.
     """
     direction = state.points[k, :-1]
-    if not completely or trials.factors.size <= NAMED:
+    if not completely or trials.factors.size <= LARGEST_PROGRAMME:
         try:
             found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
         except RuntimeError:

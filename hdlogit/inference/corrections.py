@@ -64,19 +64,19 @@ class Observed:
 Scale = tuple[Asymptotics, Link]  # how long the true weights are; the link's covariance says how well that is known
 
 
-def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInference:
+def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassInference:
     """Raises OutsideTheory or Refused where there is no answer."""
     units, weights, root = setting.units, minimum.coefficients[:-1], minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
     noise_fraction = float(np.vdot(after_ridge[:-1, :-1], setting.correlation))
     noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
-    seen = _observe(minimum, left, setting, noise_fraction)
-    noise = seen.dispersion * after_ridge  # of the fitted coefficients
-    a, link = _scale(minimum, left, seen, setting)
+    observed = _observe(minimum, left_out, setting, noise_fraction)
+    noise = observed.dispersion * after_ridge  # of the fitted coefficients
+    a, link = _scale(minimum, left_out, observed, setting)
     corrected = weights / a.alpha
     covariance = (
-        _known_length(noise[:-1, :-1], weights, seen.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
+        _known_length(noise[:-1, :-1], weights, observed.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
     )
     bias_variance = max(link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
     offset = units.centre / units.scale
@@ -90,16 +90,16 @@ def infer_class(minimum: Minimum, left: LeftOut, setting: Setting) -> ClassInfer
         corrected_error=np.sqrt(np.append(np.diag(covariance), offset @ covariance @ offset + bias_variance)) / factor,
         centre=units.centre,
         noise=noise / np.outer(factor, factor),
-        certificate=_certificate(minimum, left, setting),
-        note=_note(a, seen, noise, weights, left, setting),
-        leave_one_out=_scores(a, seen.index + minimum.coefficients[-1], left.response),
-        index=_index(seen),
+        certificate=_certificate(minimum, left_out, setting),
+        note=_note(a, observed, noise, weights, left_out, setting),
+        leave_one_out=_scores(a, observed.index + minimum.coefficients[-1], left_out.response),
+        index=_index(observed),
         link=link,
-        counted=np.diag([_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
+        overlap=np.diag([_variance_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
     )
 
 
-def _along(noise: Array, weights: Array, setting: Setting) -> float:
+def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
     """v_u: variance of log length of the fitted weights, by their noise."""
     spread = setting.correlation @ weights
     return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
@@ -121,7 +121,7 @@ def _known_length(noise: Array, weights: Array, fraction: float, variance: float
     return noise - cross - cross.T + along * np.outer(weights, weights)
 
 
-def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
+def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
     """(Newton decrement) · max √w_i; where only some trials were left out, with a bound of it.
 
     Below 1 it proves that these data have a finite estimate, as |σ''| ≤ σ'. Where the responses are separable it tends
@@ -129,64 +129,64 @@ def _certificate(minimum: Minimum, left: LeftOut, setting: Setting) -> float:
     """
     if setting.ridge or setting.shrinkage:
         return 0.0
-    everyone = len(left.leverage) == setting.units.n_trials
-    largest = left.leverage.max() if everyone else minimum.reach * np.square(minimum.root).sum()
+    everyone = len(left_out.leverage) == setting.units.n_trials
+    largest = left_out.leverage.max() if everyone else minimum.reach * np.square(minimum.root).sum()
     return minimum.decrement * float(np.sqrt(largest))
 
 
-def _observe(minimum: Minimum, left: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
+def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
     """noise_fraction: of the noise variance of a new logit, what ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
-    weights, h = minimum.coefficients[:-1], left.curvature * left.leverage
-    q = left.leverage / (1 - h)
-    index = left.logit - q * left.residual - minimum.coefficients[-1]
-    curvature = float((left.curvature * (1 - h)).mean())
-    dispersion = float((left.residual**2).mean()) / curvature
+    weights, h = minimum.coefficients[:-1], left_out.curvature * left_out.leverage
+    q = left_out.leverage / (1 - h)
+    index = left_out.logit - q * left_out.residual - minimum.coefficients[-1]
+    curvature = float((left_out.curvature * (1 - h)).mean())
+    dispersion = float((left_out.residual**2).mean()) / curvature
     # Where only some trials were left out, they estimate by how much Var(V) exceeds Var(z), which is known exactly.
-    eta_squared = float(weights @ setting.correlation @ weights + index.var() - left.logit.var())
+    eta_squared = float(weights @ setting.correlation @ weights + index.var() - left_out.logit.var())
     noise = dispersion * noise_fraction * q
     explained = max(eta_squared - float(noise.mean()), 0.0)
     return Observed(index, noise, dispersion, curvature, eta_squared, explained)
 
 
-def _scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """The equations are the more precise; with shrinkage the link is the more robust, where there is a signal."""
     if setting.rates != (0, 0):
-        return _link_scale(minimum, left, seen, setting)
+        return _link_scale(minimum, left_out, observed, setting)
     if setting.shrinkage:
         try:
-            return _link_scale(minimum, left, seen, setting)
+            return _link_scale(minimum, left_out, observed, setting)
         except Refused:
             pass
-    return _logistic_scale(minimum, left, seen, setting)
+    return _logistic_scale(minimum, left_out, observed, setting)
 
 
-def _logistic_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+def _logistic_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """By the equations (SLOE), with the infinitesimal jackknife's error of what goes into them."""
     kappa, b = setting.kappa, float(minimum.coefficients[-1])
     size = {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
-    if not seen.eta_squared > 0:
+    if not observed.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     slope = ROUGH_SLOPE * (1 - setting.shrinkage)
     guess = Asymptotics(
         kappa,
-        signal=float(np.sqrt(max(seen.explained, 1e-3))) / slope,
+        signal=float(np.sqrt(max(observed.explained, 1e-3))) / slope,
         intercept=b / slope,
         **size,
         alpha=slope,
-        s=float(np.sqrt(seen.s_squared)),
-        lambda_=kappa / (seen.curvature + setting.ridge),
+        s=float(np.sqrt(observed.s_squared)),
+        lambda_=kappa / (observed.curvature + setting.ridge),
         b=b,
     )
     try:
-        a = signal_from_fit(kappa, seen.eta_squared, b, **size, near=guess)
+        a = signal_from_fit(kappa, observed.eta_squared, b, **size, near=guess)
         change = sensitivity(a)[0]  # of log γ with (log η², b)
     except NoSignal:
         return _without_rates(without_signal(kappa, b, **size), np.nan, 0.0)
     # Leaving out trial i moves ŵ by −H⁻¹x̃_i e_i, so ŵᵀΣŵ by −2 (H⁻¹Σŵ)ᵀx̃_i e_i, and the bias likewise.
     n = setting.units.n_trials
-    moved = left.influence * (left.residual / (1 - left.curvature * left.leverage))[:, None]
-    influence = (seen.index**2 / n + 2 * moved[:, 0]) / seen.eta_squared * change[0] + moved[:, 1] * change[1]
-    return _without_rates(a, float(n * influence.var()), _intercept_variance(a, seen.index, n))
+    moved = left_out.influence * (left_out.residual / (1 - left_out.curvature * left_out.leverage))[:, None]
+    influence = (observed.index**2 / n + 2 * moved[:, 0]) / observed.eta_squared * change[0] + moved[:, 1] * change[1]
+    return _without_rates(a, float(n * influence.var()), _intercept_variance(a, observed.index, n))
 
 
 def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
@@ -209,14 +209,14 @@ def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
     return float(np.linalg.inv(n_trials * (derivatives / (p * no)) @ derivatives.T / POINTS)[1, 1])
 
 
-def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Setting) -> Scale:
+def _link_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """By the link between the leave-one-out logits and the responses."""
-    if not seen.explained > 0:
+    if not observed.explained > 0:
         raise Refused(
             "its fitted logits vary no more than they would if no factor mattered, so they determine no rates"
         )
     guess_rate, lapse_rate = setting.rates
-    link = fit_link(*_index(seen), left.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    link = fit_link(*_index(observed), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
         raise Refused(link.reason)
     a = Asymptotics(
@@ -225,9 +225,9 @@ def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Settin
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=float(np.sqrt(seen.explained)) / link.gain,
-        s=float(np.sqrt(seen.s_squared)),
-        lambda_=setting.kappa / (seen.curvature + setting.ridge),
+        alpha=float(np.sqrt(observed.explained)) / link.gain,
+        s=float(np.sqrt(observed.s_squared)),
+        lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(minimum.coefficients[-1]),
         guess_rate=link.guess_rate,
         lapse_rate=link.lapse_rate,
@@ -235,9 +235,9 @@ def _link_scale(minimum: Minimum, left: LeftOut, seen: Observed, setting: Settin
     return a, link
 
 
-def _index(seen: Observed) -> Index:
-    total = seen.explained + seen.s_squared
-    return Index(seen.index, float(np.sqrt(seen.explained)) / total, np.sqrt(seen.noise / total))
+def _index(observed: Observed) -> Index:
+    total = observed.explained + observed.s_squared
+    return Index(observed.index, float(np.sqrt(observed.explained)) / total, np.sqrt(observed.noise / total))
 
 
 def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
@@ -250,7 +250,9 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
     return replace(found, corrected=joint.coefficients, corrected_error=joint.errors[:-2], joint=joint)
 
 
-def _note(a: Asymptotics, seen: Observed, noise: Array, weights: Array, left: LeftOut, setting: Setting) -> str | None:
+def _note(
+    a: Asymptotics, observed: Observed, noise: Array, weights: Array, left_out: LeftOut, setting: Setting
+) -> str | None:
     """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
     H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
@@ -258,12 +260,12 @@ def _note(a: Asymptotics, seen: Observed, noise: Array, weights: Array, left: Le
     """
     if setting.ridge:  # factors that are not isotropic were refused
         return None
-    p, d = len(weights), left.curvature
+    p, d = len(weights), left_out.curvature
     solved = setting.rates == (0, 0) and not setting.shrinkage
-    expected = (a.s**2 if solved else seen.dispersion * setting.kappa / seen.curvature) / p
-    along = _along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
-    beside = np.diag(noise)[:p] - along * weights**2
-    ratio = beside / (expected * setting.precision)
+    expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
+    along = _variance_along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
+    across = np.diag(noise)[:p] - along * weights**2
+    ratio = across / (expected * setting.precision)
     counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
     by_chance = np.sqrt(2 / max(counting - p, 1.0))
     if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:

@@ -37,11 +37,11 @@ def predict(
     noise: ArrayLike,
     link: Link,
     level: float = 0.95,
-    counted: NDArray[np.float64] | None = None,
+    overlap: NDArray[np.float64] | None = None,
 ) -> Prediction:
     """Best predictions of new trials with intervals. index: (n,) V; slope: m; noise: ν, (n,) or one number.
 
-    counted: (2, 2) the part of the covariance of (log Γ, b) that is in ν already, because the noise of ŵ along β and of
+    overlap: (2, 2) the part of the covariance of (log Γ, b) that is in ν already, because the noise of ŵ along β and of
     its intercept is. With few factors per trial it matters, with many it is next to nothing (None).
     """
     mean, sd = _broadcast(index, slope, noise)
@@ -49,8 +49,8 @@ def predict(
     gain, b, g, lapse = link.gain, link.intercept, link.guess_rate, link.lapse_rate
     between = 1 - g - lapse
     covariance = link.covariance.copy()
-    if counted is not None:
-        covariance[:2, :2] -= counted
+    if overlap is not None:
+        covariance[:2, :2] -= overlap
         values, vectors = np.linalg.eigh(covariance)
         covariance = (vectors * np.maximum(values, 0)) @ vectors.T
     logit = gain * mean + b

@@ -74,7 +74,7 @@ class ClassInference:
     index: Index
     link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, nan of γ̂ where no signal was found; rates of 0 unless
     # asked for
-    counted: Array  # (2, 2) the part of the link's covariance that is in `noise` already
+    overlap: Array  # (2, 2) the part of the link's covariance that is in `noise` already
     joint: JointFit | None = None  # for few factors with rates: then corrected, its error and p-values are its
 
     @property
@@ -115,7 +115,7 @@ class ClassInference:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
         if self.joint:
             return self.joint.predict(factors, level)
-        return predict(*self._index_of(factors), self.link, level, self.counted)
+        return predict(*self._index_of(factors), self.link, level, self.overlap)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """log P(y = 1) / P(y = 0) of new trials, best prediction, with all its digits."""

@@ -160,7 +160,8 @@ def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers | None, 
         ax.set_ylabel("cross-entropy above\nthe true observer's (nats)")
     low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
     high += max(0.8 * (high - low), 2 * worse)
-    ax.set_ylim(low - 0.05 * (high - low), high)
+    if high > low:
+        ax.set_ylim(low - 0.05 * (high - low), high)
     if worse > 0.01 * test[best]:
         note = f"after the last epoch, held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
         heading(ax, "Overfitting: training trials fit ever better, held-out trials do not", note)

@@ -112,6 +112,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 # --- metrics.json, as far as others read it
 
+ABSENT: Any = None  # a section that may be missing, but not null
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
@@ -129,8 +130,8 @@ class _Corrected(_Numbers):
 
 class _Scores(_Corrected):
     calibration_intercept: Number | None
-    debiased: _Corrected | None = None
-    best: _Corrected | None = None
+    debiased: _Corrected = ABSENT
+    best: _Corrected = ABSENT
     bayes_cross_entropy: Annotated[float, Field(ge=0, le=1e9)] | None = None
 
 
@@ -140,7 +141,7 @@ class _CorrectedRecovery(_Numbers):
 
 
 class _Recovery(_CorrectedRecovery):
-    corrected: _CorrectedRecovery | None = None
+    corrected: _CorrectedRecovery = ABSENT
 
 
 class _Train(_Numbers):
@@ -153,6 +154,14 @@ class _FitMetrics(_Numbers):
 
 class _Inference(_Numbers):
     level: Number
+    coverage: Number = ABSENT
+    classical_coverage: Number = ABSENT
+
+    @model_validator(mode="after")
+    def _both(self) -> _Inference:
+        if (self.coverage is None) != (self.classical_coverage is None):
+            raise ValueError("coverage and classical_coverage must stand together")
+        return self
 
 
 class _Theory(_Numbers):
@@ -173,12 +182,12 @@ class _Metrics(BaseModel):
 
     train: _Train
     fit: _FitMetrics
-    test: _Scores | None = None
-    loo: _Scores | None = None
-    recovery: _Recovery | None = None
-    inference: _Inference | None = None
-    theory: _Theory | None = None
-    replication: _Replication | None = None
+    test: _Scores = ABSENT
+    loo: _Scores = ABSENT
+    recovery: _Recovery = ABSENT
+    inference: _Inference = ABSENT
+    theory: _Theory = ABSENT
+    replication: _Replication = ABSENT
 
     @model_validator(mode="after")
     def _inference_is_whole(self) -> _Metrics:

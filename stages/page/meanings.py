@@ -62,7 +62,10 @@ SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json
             "signal": ("Signal, γ", "estimated standard deviation of the true logits"),
             "existence_threshold": ("Existence threshold", "κ must be smaller for an estimate to exist"),
             "smallest_n_trials": ("Fewest trials", "below which no estimate exists"),
-            "certificate": ("Certificate", "below 1/2 it proves that these data have an estimate"),
+            "certificate": (
+                "Certificate",
+                "below 1/2 it proves that an estimate exists; 0 with ridge or shrinkage",
+            ),
             "weight_slope": ("Weight slope", "of plain weights on the true ones"),
             "residual_sd": ("Residual of the weights", "root mean square about that slope"),
             "train_cross_entropy": ("Cross-entropy of training trials", "in nats"),

@@ -67,7 +67,7 @@ def expected_classical_coverage(c: ClassInference, level: float) -> float:
 
 def _residual_sd(c: ClassInference) -> float:
     """Root-mean-square noise of the weights across their own direction: what they have besides their slope."""
-    across = float(np.mean(c.null_error**2 - c.counted[0, 0] * c.estimate[:-1] ** 2))
+    across = float(np.mean(c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2))
     return math.sqrt(max(across, 0.0))  # of a single factor it is the difference of two estimates of the same
 
 

@@ -168,7 +168,10 @@ def learn(p: Prepare, path: Path) -> Found:
         terms=terms,
     )
     result = Found(table, design, take, n_rows, n_taken, left_out)
-    return _with_state(result, parsed) if parsed else result
+    result = _with_state(result, parsed) if parsed else result
+    if "bias" in result.design.names:
+        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
+    return result
 
 
 def usable(found: Found, missing: Missing, also: pa.RecordBatch) -> tuple[NDArray[np.bool_], Missing]:

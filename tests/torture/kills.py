@@ -1,7 +1,7 @@
 """Kills at random moments of `dvc repro`, of simulation and study: the rerun ends where an uninterrupted run ends.
 
 `python -m tests.torture.kills 400` kills so many times, half of them by SIGKILL, and ends with counts. After each kill
-the same command starts again, and is killed again; every fourth time it may end, and its locks are compared with the
+the same command starts again, and is killed again; every tenth time it may end, and its locks are compared with the
 uninterrupted run's.
 """
 
@@ -29,7 +29,7 @@ COMMAND = "python -m comparisons.unlock && exec dvc repro dvc.yaml studies/rat/d
 STUDY = Path("studies/rat")
 LOCKS = (Path("dvc.lock"), STUDY / "dvc.lock")
 ROWS = 1200  # of the study's trials
-IN_A_ROW = 4
+IN_A_ROW = 10
 
 # whom, by what
 KILLS = {
