@@ -170,6 +170,17 @@ def test_a_file_that_is_not_what_its_ending_says_is_refused(ending: str, tmp_pat
     assert "No such file" in refused(tmp_path / f"absent.{ending}") if ending != "xlsx" else True
 
 
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+def test_text_that_is_damaged_is_refused(ending: str, tmp_path: Path) -> None:
+    path, table = tmp_path / f"t.{ending}", pa.table({"x": [1.0, 2.0], "choice": ["left", "right"]})
+    if ending == "parquet":
+        pq.write_table(table, path, compression="none", write_statistics=False)
+    else:
+        pa.feather.write_feather(table, path, compression="uncompressed")
+    path.write_bytes(path.read_bytes().replace(b"right", b"r\xffght"))
+    assert "Invalid UTF8" in refused(path)
+
+
 def test_numbers_words_and_truth_values_may_be_the_response(tmp_path: Path) -> None:
     for values, response in ((("0", "1"), "y"), (("false", "TRUE"), "y"), (("1", "2"), "y=2"), (("2.0", "7"), "y=7.0")):
         (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i},{values[i % 2]}\n" for i in range(6)))

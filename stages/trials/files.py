@@ -77,7 +77,7 @@ def _pages(path: Path, columns: list[str]) -> Batches:
     """Some columns of a Parquet file, read with a page and a dictionary of each in memory."""
     # Without a buffer whole column chunks would be in memory, in most files all of a column.
     with pq.ParquetFile(path, buffer_size=1 << 13, pre_buffer=False) as file, _whole(path):
-        yield from file.iter_batches(BATCH, columns=columns, use_threads=False)
+        yield from map(_valid, file.iter_batches(BATCH, columns=columns, use_threads=False))
     pa.default_memory_pool().release_unused()
 
 
@@ -115,7 +115,7 @@ def _arrow(path: Path) -> Table:
             reader = pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)
             for batch in reader if is_stream else (reader.get_batch(i) for i in range(reader.num_record_batches)):
                 for start in range(0, batch.num_rows, BATCH):
-                    yield batch.slice(start, BATCH).select(columns)
+                    yield _valid(batch.slice(start, BATCH).select(columns))
 
     with pa.OSFile(str(path)) as file:
         schema = (pa.ipc.open_stream(file) if is_stream else pa.ipc.open_file(file)).schema
@@ -149,6 +149,12 @@ def _numpy(path: Path) -> Table:
             yield pa.RecordBatch.from_arrays([pa.array(np.ascontiguousarray(part)) for part in parts], names=names)
 
     return Table(path.name, tuple(columns), read, _rows(path))
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same; raises ArrowInvalid where it is not what Arrow demands, text that is not UTF-8 say."""
+    batch.validate(full=True)
+    return batch
 
 
 class _whole:  # noqa: N801  # a context manager
