@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable
 from math import inf
 
+import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import base_rate_for, intercept_for, n_trials_until
@@ -29,7 +32,16 @@ def test_planning_answers_before_any_data_exist(
 
 
 @pytest.mark.parametrize(
-    "arguments", ["256 --signal -1", "0 --signal 2", "9 --signal 2 --base-rate 1", "9 --signal 1e6", "9 --signal nan"]
+    "arguments",
+    [
+        "256 --signal -1",
+        "0 --signal 2",
+        "9 --signal 2 --base-rate 1",
+        "9 --signal 1e6",
+        "9 --signal nan",
+        "9 --signal 2 --guess-rate 0.6 --lapse-rate 0.4",
+        "9 --signal 2 --guess-rate 0.5 --base-rate 0.4",
+    ],
 )
 def test_an_impossible_observer_is_refused(
     arguments: str, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch
@@ -54,7 +66,9 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     metrics = json.loads((ROOT / "docs/exact_metrics.json").read_text())
     metrics["theory"]["n_trials"] = 500
     (project.data / "metrics.json").write_text(json.dumps(metrics))
-    (inference / "classes.csv").write_text("class,signal,intercept\nweak,0.5,0\nstrong,4,1\n")
+    (inference / "classes.csv").write_text(
+        "class,signal,intercept,guess_rate,lapse_rate\nweak,0.5,0,0,0\nstrong,4,1,0,0\n"
+    )
     (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
@@ -63,8 +77,22 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     base_rate = base_rate_for(1.0, 4.0)
     needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.alpha or inf) <= 1.05)
     assert "500 trials of 40 factors. strong needs the most, for its signal of 4:" in printed
-    assert f"{needed} trials, for weights at most 5 % too large: {needed - 500} more" in printed
+    assert f"{needed} trials, for weights that are right to 5 %: {needed - 500} more" in printed
     assert "trials, for classical 95 % intervals that cover 94 %: " in printed
+
+
+def test_guesses_and_lapses_make_weights_small_however_many_trials_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = "40 --signal 3 --guess-rate 0.5 --lapse-rate 0.02 --n-trials 1000000"
+    monkeypatch.setattr(sys, "argv", ["plan", *arguments.split()])
+    plan.main()
+    printed = capsys.readouterr().out
+    z = np.linspace(-8, 8, 4001)  # the logistic curve through that one, by least Kullback-Leibler divergence
+    density, p = np.exp(-z * z / 2), 0.5 + 0.48 * expit(3 * z)
+    nearest = minimize(lambda t: density @ (np.logaddexp(0, t[0] + t[1] * z) - p * (t[0] + t[1] * z)), [0, 1]).x
+    line = next(line for line in printed.splitlines() if "1000000" in line)
+    assert float(line.split()[1]) == pytest.approx(nearest[1] / 3, abs=0.001)
 
 
 @pytest.mark.parametrize("arguments", ["--signal 2", "22 --study .", "--study . --signal 2"])

@@ -16,6 +16,7 @@ from hdlogit.asymptotics.predictions import (
     predict,
 )
 from hdlogit.asymptotics.theory import solve
+from hdlogit.exact import fit
 from tests.problems import random_observer
 
 Array = NDArray[np.float64]
@@ -35,6 +36,46 @@ def error(a: Asymptotics) -> float:
     x = np.append(np.log([a.s, a.alpha, a.lambda_]), a.b / np.hypot(1, a.eta))
     jacobian = np.stack([(finer(x + e) - finer(x - e)) / 2e-5 for e in 1e-5 * np.eye(4)], axis=1)
     return float(np.abs(np.linalg.solve(jacobian, finer(x))).max())
+
+
+# --- rates
+
+RATES = [(0.1, 0.05, 2.0, 0.5), (0.5, 0.02, 3.0, 0.0), (0.02, 0.1, 5.0, -1.0)]  # guess, lapse, signal, intercept
+
+
+@pytest.mark.parametrize(("guess_rate", "lapse_rate", "signal", "intercept"), RATES)
+def test_the_plain_fit_to_an_observer_who_guesses_and_lapses_is_as_simulated(
+    guess_rate: float, lapse_rate: float, signal: float, intercept: float
+) -> None:
+    n, p, k = 1600, 240, 30
+    a = solve(p / n, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    rng = np.random.default_rng(0)
+    factors, weights = rng.normal(size=(n, p)), rng.normal(size=(p, k))
+    weights *= signal / np.linalg.norm(weights, axis=0)
+    yes = guess_rate + (1 - guess_rate - lapse_rate) * expit(factors @ weights + intercept)
+    fitted = fit(factors, rng.random((n, k)) < yes)
+    slope = (fitted.coefficients[:-1] * weights).sum(0) / signal**2
+    noise = np.linalg.norm(fitted.coefficients[:-1] - slope * weights, axis=0)
+    for found, expected in ((slope, a.alpha), (noise, a.s), (fitted.loss, predict(a).training)):
+        assert found.mean() == pytest.approx(expected, rel=0.03)  # its standard error is about 0.01
+
+
+@settings(max_examples=25)
+@given(
+    guess_rate=st.floats(0.01, 0.5),
+    lapse_rate=st.floats(0, 0.4),
+    signal=st.floats(0.1, 20),
+    fraction=st.sampled_from([0.01, 0.1, 0.5, 0.9, 0.97]),
+)
+def test_with_rates_the_equations_are_solved_up_to_97_percent_of_the_threshold(
+    guess_rate: float, lapse_rate: float, signal: float, fraction: float
+) -> None:
+    kappa = fraction * existence_threshold(signal, 0.0, guess_rate, lapse_rate)
+    a = solve(kappa, signal, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    assert np.abs(log_ratios(a)).max() < 1e-8
+    assert a.alpha < solve(kappa, signal, 0.0).alpha if fraction < 0.5 else True
+    mirrored = solve(kappa, signal, guess_rate=lapse_rate, lapse_rate=guess_rate)
+    assert (mirrored.alpha, mirrored.b) == pytest.approx((a.alpha, -a.b), rel=1e-5, abs=1e-5)
 
 
 # --- published values

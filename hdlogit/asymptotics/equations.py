@@ -4,24 +4,26 @@ The textbook lets n_trials grow with n_factors fixed. Here κ = n_factors / n_tr
 then differs from the truth in a known way. With γ² = Var(x·β) the variance of the true logits, β0 their mean,
 and Z1, Z2 ~ N(0, 1):
 
-    S = β0 + γ Z1                    true logit of a trial; its response is y ~ Bernoulli(σ(S))
+    S = β0 + γ Z1                    true logit of a trial; y ~ Bernoulli(ψ(S)), ψ(S) = g + (1 − g − l) σ(S)
     V = b + α γ Z1 + s Z2            fitted logit of a *new* trial, η² = α²γ² + s²
     u + λ (σ(u) − y*) = V            fitted logit u of a *training* trial; y* = (1 − ε) y + ε/2,  r = V − u
 
     (1)  E[r²] = κ s²
     (2)  E[λσ'(u) / (1 + λσ'(u))] + λμ = κ
-    (3)  E[(r at y = 0  −  r at y = 1) σ'(S)] = κ α
+    (3)  E[(r at y = 0  −  r at y = 1) ψ'(S)] = κ α
     (4)  E[r] = 0
 
     α   slope of the fitted on the true weights          s = √κ σ*,  sd of what they have besides
     λ   leverage of a trial on its own logit             b  intercept of the fit
 
 The estimator is maximum likelihood (μ = 0, ε = 0), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
-variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0).
+variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0). It takes ψ for σ: with
+guess and lapse rates g, l > 0 the fit is a wrong one, and α tends to a number below 1 as κ → 0.
 
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
-2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023. For other factors α and s
+2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023; rates: ours, as nothing in (1) to
+(4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and s
 are close (`docs/theory.md`), the noise of a single weight is not: that is `hdlogit.inference`'s.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
@@ -62,8 +64,8 @@ class Asymptotics:
     lambda_: float
     b: float  # mean of the fitted logits
     residual: float = np.nan  # largest |log(left / right)| of the four equations
-    guess_rate: float = 0.0  # g and l of P(y = 1 | S) = g + (1 − g − l) σ(S), where a link was fitted: then
-    lapse_rate: float = 0.0  # α, s, λ and b come from the data, and not from the equations
+    guess_rate: float = 0.0  # g; where a link was fitted, α, s, λ and b come from the data, not from the equations
+    lapse_rate: float = 0.0  # l
 
     @property
     def eta(self) -> float:

@@ -5,6 +5,7 @@ the weights run off to infinity. Where that begins depends on the observer alone
 of the true logits (`signal`) and on their mean β0 (`intercept`).
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,9 +45,11 @@ def existence_threshold(
     Raises OutsideTheory outside 0 ≤ γ ≤ 100 or where the rarer response has a probability below 1e-5.
     """
     check_observer(signal, intercept)
+    check_rates(guess_rate, lapse_rate)
     return frontier(signal, intercept, guess_rate, lapse_rate).kappa
 
 
+@lru_cache(maxsize=256)
 def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> Frontier:
     """Newton's method in (t0, t1) on a convex function; the integral over Z is closed, that over X
     one-dimensional.
@@ -94,6 +97,14 @@ def _normal_grid(signal: float, intercept: float) -> tuple[Array, Array]:
         x = (np.sinh(t) - intercept) / signal
         spacing = np.cosh(t) * (t[1] - t[0]) / signal
     return x, spacing * np.exp(-0.5 * x * x) / np.sqrt(2 * np.pi)
+
+
+def check_rates(guess_rate: float, lapse_rate: float) -> None:
+    """Raises OutsideTheory unless guess and lapse rate are at least 0, and together below 1."""
+    if not (guess_rate >= 0 and lapse_rate >= 0 and guess_rate + lapse_rate < 1):
+        raise OutsideTheory(
+            f"guess_rate is {guess_rate:g}, lapse_rate {lapse_rate:g}: they must be 0 or more, and together below 1"
+        )
 
 
 def check_observer(signal: float, intercept: float, rarest: float = RAREST) -> None:

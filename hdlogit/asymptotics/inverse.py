@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.equations import Asymptotics, log_ratios
 from hdlogit.asymptotics.existence import MAX_SIGNAL, OutsideTheory
-from hdlogit.asymptotics.theory import ACCEPTED, Problem, newton, solve
+from hdlogit.asymptotics.theory import ACCEPTED, newton, solve
 
 Array = NDArray[np.float64]
 
@@ -157,8 +157,8 @@ def _unknowns(a: Asymptotics) -> Array:
 def _from_unknowns(near: Asymptotics, x: Array, eta_squared: float, fitted_intercept: float) -> Asymptotics:
     signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
     s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
-    problem = Problem(near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage)
-    return Asymptotics(*problem, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept)
+    observer = near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage
+    return Asymptotics(*observer, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept)
 
 
 def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:

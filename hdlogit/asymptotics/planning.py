@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from hdlogit.asymptotics.existence import MAX_SIGNAL
+from hdlogit.asymptotics.existence import MAX_SIGNAL, check_observer, check_rates
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import bayes_cross_entropy, predict
 from hdlogit.asymptotics.theory import CLOSEST, OutsideTheory, existence_threshold, solve
@@ -26,7 +26,7 @@ class Plan:
     n_trials: int
     kappa: float  # n_factors / n_trials
     exists: bool
-    alpha: float | None  # by how much the weights come out too large
+    alpha: float | None  # slope of the fitted weights on the true ones, 1 is the right size
     weight_error: float | None  # of the plain fit
     debiased_weight_error: float | None
     classical_coverage: float | None  # of nominal 95 % intervals
@@ -35,45 +35,54 @@ class Plan:
     bayes: float
 
 
-def intercept_for(base_rate: float, signal: float) -> float:
-    """β0 such that P(y = 1) = E σ(β0 + γZ) = base_rate, to 1e-10. Raises OutsideTheory unless 0 < base_rate <
-    1.
-    """
-    if not 0 < base_rate < 1:
-        raise OutsideTheory(f"base_rate is {base_rate:g}: the probability of a yes must lie between 0 and 1")
-    if base_rate == 0.5:
+def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
+    """β0 such that P(y = 1) = g + (1 − g − l) E σ(β0 + γZ) = base_rate, to 1e-10. Raises OutsideTheory if none is."""
+    check_rates(guess_rate, lapse_rate)
+    logistic = (base_rate - guess_rate) / (1 - guess_rate - lapse_rate)  # E σ
+    if not 0 < logistic < 1:
+        raise OutsideTheory(
+            f"base_rate is {base_rate:g}: the probability of a yes must lie between {guess_rate:g} and "
+            f"{1 - lapse_rate:g}"
+        )
+    if logistic == 0.5:
         return 0.0
-    rarer = min(base_rate, 1 - base_rate)
+    rarer = min(logistic, 1 - logistic)
     span = 40 + 10 * signal
 
     def excess(intercept: float) -> float:
         return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
 
-    return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), base_rate - 0.5))
+    return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), logistic - 0.5))
 
 
-def base_rate_for(intercept: float, signal: float) -> float:
-    """P(y = 1) = E σ(β0 + γZ)."""
-    return float(probability_and_slope(intercept, signal)[0])
+def base_rate_for(intercept: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
+    """P(y = 1) = g + (1 − g − l) E σ(β0 + γZ)."""
+    check_observer(signal, intercept)
+    check_rates(guess_rate, lapse_rate)
+    return guess_rate + (1 - guess_rate - lapse_rate) * float(probability_and_slope(intercept, signal)[0])
 
 
-def signal_for(accuracy: float) -> float:
-    """γ at which the best possible prediction is right in this fraction of trials: E σ(|γZ|), balanced responses.
+def signal_for(accuracy: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
+    """γ at which the best possible prediction is right in this fraction of trials: E max(p, 1 − p), at β0 = 0.
 
-    Raises OutsideTheory unless 0.5 <= accuracy and γ <= 100.
+    Raises OutsideTheory where no γ <= 100 is.
     """
-    best = _accuracy(MAX_SIGNAL)
-    if not 0.5 <= accuracy <= best:
+    check_rates(guess_rate, lapse_rate)
+    least, best = (_accuracy(signal, guess_rate, lapse_rate) for signal in (0.0, MAX_SIGNAL))
+    if not least <= accuracy <= best:
         raise OutsideTheory(
-            f"accuracy is {accuracy:g}: the best prediction is right in 0.5 to {best:.4g} of the trials"
+            f"accuracy is {accuracy:g}: the best prediction is right in {least:.4g} to {best:.4g} of the trials"
         )
-    return 0.0 if accuracy == 0.5 else float(brentq(lambda signal: _accuracy(signal) - accuracy, 0.0, MAX_SIGNAL))
+    if accuracy == least:
+        return 0.0
+    return float(brentq(lambda signal: _accuracy(signal, guess_rate, lapse_rate) - accuracy, 0.0, MAX_SIGNAL))
 
 
-def _accuracy(signal: float) -> float:
-    z = np.arange(0.0, 9.0, 0.002) + 0.001  # midpoints: σ(γz) is even and smooth but for a kink at 0
+def _accuracy(signal: float, guess_rate: float, lapse_rate: float) -> float:
+    z = np.arange(-9.0, 9.0, 0.002) + 0.001  # midpoints: smooth but for a kink
     density = np.exp(-0.5 * z * z)
-    return float(expit(signal * z) @ density / density.sum())
+    p = guess_rate + (1 - guess_rate - lapse_rate) * expit(signal * z)
+    return float(np.maximum(p, 1 - p) @ density / density.sum())
 
 
 def smallest_n_trials(
@@ -83,29 +92,46 @@ def smallest_n_trials(
     return int(np.floor(n_factors / existence_threshold(signal, intercept, guess_rate, lapse_rate))) + 1
 
 
-def plan(n_factors: int, signal: float, base_rate: float, n_trials: Iterable[int]) -> list[Plan]:
+def plan(
+    n_factors: int,
+    signal: float,
+    base_rate: float,
+    n_trials: Iterable[int],
+    guess_rate: float = 0.0,
+    lapse_rate: float = 0.0,
+) -> list[Plan]:
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
-    Maximum likelihood with intercept. Raises OutsideTheory for an impossible observer, or n_trials or
-    n_factors below 1.
+    The fit is the plain one, maximum likelihood with intercept, also where the observer guesses and lapses: then its
+    weights are too small, however many trials there are. Raises OutsideTheory for an impossible observer, or n_trials
+    or n_factors below 1.
     """
-    intercept = intercept_for(base_rate, signal)
-    threshold = existence_threshold(signal, intercept)
-    bayes = bayes_cross_entropy(signal, intercept)
-    return [_line(n_factors, n, signal, intercept, threshold, bayes) for n in n_trials]
+    rates = guess_rate, lapse_rate
+    intercept = intercept_for(base_rate, signal, *rates)
+    threshold = existence_threshold(signal, intercept, *rates)
+    bayes = bayes_cross_entropy(signal, intercept, *rates)
+    return [_line(n_factors, n, (signal, intercept, *rates), threshold, bayes) for n in n_trials]
 
 
-def n_trials_until(n_factors: int, signal: float, base_rate: float, good: Callable[[Plan], bool]) -> int:
+def n_trials_until(
+    n_factors: int,
+    signal: float,
+    base_rate: float,
+    good: Callable[[Plan], bool],
+    guess_rate: float = 0.0,
+    lapse_rate: float = 0.0,
+) -> int:
     """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its line is `good`.
 
     Raises OutsideTheory as `plan` does, and where MOST trials per factor are not enough.
     """
+    rates = guess_rate, lapse_rate
 
     def is_good(n: float) -> bool:
-        [line] = plan(n_factors, signal, base_rate, [round(n)])
+        [line] = plan(n_factors, signal, base_rate, [round(n)], *rates)
         return line.exists and good(line)
 
-    low = high = float(smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal)))
+    low = high = float(smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates))
     while not is_good(high):
         low, high = high, 2 * high
         if high > MOST * n_factors:
@@ -116,13 +142,17 @@ def n_trials_until(n_factors: int, signal: float, base_rate: float, good: Callab
     return round(high)
 
 
-def _line(n_factors: int, n_trials: int, signal: float, intercept: float, threshold: float, bayes: float) -> Plan:
+def _line(
+    n_factors: int, n_trials: int, observer: tuple[float, float, float, float], threshold: float, bayes: float
+) -> Plan:
+    """observer: signal, intercept, guess and lapse rate."""
     if n_factors < 1 or n_trials < 1:
         raise OutsideTheory(f"n_factors is {n_factors}, n_trials is {n_trials}: both must be at least 1")
     kappa = n_factors / n_trials
     if kappa >= CLOSEST * threshold:
         return Plan(n_trials, kappa, False, None, None, None, None, None, None, bayes)
-    a = solve(kappa, signal, intercept)
+    signal, intercept, guess_rate, lapse_rate = observer
+    a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
     p = predict(a)
     return Plan(
         n_trials,

@@ -91,9 +91,12 @@ def held_out_cross_entropy(a: Asymptotics) -> float:
     return _mean(q, _loss(q.v))
 
 
-def bayes_cross_entropy(signal: float, intercept: float = 0.0) -> float:
+def bayes_cross_entropy(
+    signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
+) -> float:
     """E of the entropy of a response given its true probability: no prediction can have less."""
-    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept))
+    rates = {"guess_rate": guess_rate, "lapse_rate": lapse_rate}
+    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept, **rates))
 
 
 def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:

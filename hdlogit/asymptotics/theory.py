@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.asymptotics.equations import Asymptotics, log_ratios
-from hdlogit.asymptotics.existence import RAREST, Frontier, OutsideTheory, check_observer, existence_threshold
+from hdlogit.asymptotics.existence import (
+    RAREST,
+    Frontier,
+    OutsideTheory,
+    check_observer,
+    check_rates,
+    existence_threshold,
+)
 from hdlogit.asymptotics.existence import frontier as find_frontier
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
@@ -35,19 +42,36 @@ class Problem(NamedTuple):
     intercept: float
     ridge: float
     shrinkage: float
+    guess_rate: float = 0.0
+    lapse_rate: float = 0.0
+
+    def with_rates(self, fraction: float) -> "Problem":
+        """With this fraction of the rates, and κ as near to where an estimate begins to exist as here."""
+        guess_rate, lapse_rate = fraction * self.guess_rate, fraction * self.lapse_rate
+        here = existence_threshold(self.signal, self.intercept, self.guess_rate, self.lapse_rate)
+        there = existence_threshold(self.signal, self.intercept, guess_rate, lapse_rate)
+        return self._replace(kappa=self.kappa / here * there, guess_rate=guess_rate, lapse_rate=lapse_rate)
 
 
 def solve(
-    kappa: float, signal: float, intercept: float = 0.0, *, ridge: float = 0.0, shrinkage: float = 0.0
+    kappa: float,
+    signal: float,
+    intercept: float = 0.0,
+    *,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+    guess_rate: float = 0.0,
+    lapse_rate: float = 0.0,
 ) -> Asymptotics:
     """The solution (α, s, λ, b) of equations (1) to (4), to a relative error below 1e-6; a few milliseconds.
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer
-    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1. Raises OutsideTheory
-    elsewhere, and if the equations could not be solved.
+    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1; guess_rate, lapse_rate: of
+    the observer, where the fit is the plain one all the same, by maximum likelihood (ridge = ε = 0). Raises
+    OutsideTheory elsewhere, and if the equations could not be solved.
     """
-    problem = Problem(kappa, signal, intercept, ridge, shrinkage)
+    problem = Problem(kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate)
     _check_problem(problem)
     start, paths = _routes(problem)
     for path in paths:
@@ -56,13 +80,18 @@ def solve(
             return answer
     raise OutsideTheory(
         f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, intercept {intercept:g}, "
-        f"ridge {ridge:g}, shrinkage {shrinkage:g}: residual {answer.residual:.1e} instead of {ACCEPTED:g}"
+        f"ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and {lapse_rate:g}: "
+        f"residual {answer.residual:.1e} instead of {ACCEPTED:g}"
     )
 
 
 def _routes(problem: Problem) -> tuple[Callable[[Problem], Array], list[list[Problem]]]:
     """A start, and paths of problems to follow from it: the direct one, then one from an easier problem."""
-    kappa, signal, intercept, ridge, shrinkage = problem
+    kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate = problem
+    if guess_rate or lapse_rate:
+        start, paths = _routes(problem.with_rates(0.0))
+        steps = [[problem.with_rates(x / count) for x in range(1, count + 1)] for count in (2, 8)]
+        return start, [[*path, *more] for path in paths for more in steps]
     if ridge > 0:  # strong ridge: all logits are small and the system is linear
         strong = max(ridge, 0.5, 0.5 * kappa)
         count = int(np.ceil(np.log(strong / ridge) / np.log(6))) + 1
@@ -107,7 +136,7 @@ def _tabled_start(problem: Problem, frontier: Frontier) -> Array:
 
 def _linear_start(problem: Problem) -> Array:
     """Where a fit with small logits ends up: σ replaced by its tangent at the logit of the mean response."""
-    kappa, signal, intercept, ridge, shrinkage = problem
+    kappa, signal, intercept, ridge, shrinkage, *_ = problem
     yes, information = (float(x) for x in probability_and_slope(intercept, signal))
     yes = shrinkage / 2 + (1 - shrinkage) * yes
     d = yes * (1 - yes)
@@ -130,7 +159,7 @@ def _asymptotics(problem: Problem, unknowns: Array, residual: float = np.nan) ->
     s, alpha_over_s, lambda_over_s = (float(x) for x in np.exp(unknowns[:3]))
     alpha = s * alpha_over_s
     b = float(unknowns[3] * np.hypot(1, np.hypot(alpha * problem.signal, s)))
-    return Asymptotics(*problem, alpha, s, s * lambda_over_s, b, residual)
+    return Asymptotics(**problem._asdict(), alpha=alpha, s=s, lambda_=s * lambda_over_s, b=b, residual=residual)
 
 
 def _follow(path: Sequence[Problem], start: Array) -> Asymptotics:
@@ -199,7 +228,10 @@ def _size(values: Array) -> float:
 
 
 def _check_problem(problem: Problem) -> None:
-    kappa, signal, intercept, ridge, shrinkage = problem
+    kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate = problem
+    check_rates(guess_rate, lapse_rate)
+    if (guess_rate or lapse_rate) and (ridge or shrinkage):
+        raise OutsideTheory("with guess and lapse rates the equations are for maximum likelihood, without ridge")
     if not 0 < kappa <= MAX_KAPPA:
         raise OutsideTheory(f"kappa is {kappa:g}: n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}")
     if not 0 <= ridge < np.inf:

@@ -77,7 +77,7 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     tables = {
         "inference/classes.csv": by_class,
         "inference/coefficients.csv": {**coefficient_rows(part), **table},
-        "inference/planning.csv": planning_table(found, part.train.factors, part.train.responses),
+        "inference/planning.csv": planning_table(found, part.train.factors),
         "inference/map.csv": map_table(max(1.25 * metrics["theory"]["signal"], 1)),
         **curve_tables(part, found, responses, p),
     }

@@ -10,13 +10,12 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.asymptotics.planning import intercept_for, plan, smallest_n_trials
+from hdlogit.asymptotics.planning import base_rate_for, intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference
 from hdlogit.inference.sums import mean_variance
 from hdlogit.psychometric.function import Floats
-from hdlogit.scores.predictions import Booleans
 from stages.tables import Table
 
 
@@ -75,19 +74,20 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def planning_table(classes: Sequence[ClassInference], factors: Floats, responses: Booleans) -> Table:
+def planning_table(classes: Sequence[ClassInference], factors: Floats) -> Table:
     """Weight errors and held-out cross-entropy to expect of other numbers of trials, for an observer like this one.
 
-    That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response).
+    That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
+    rates.
     Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit of a
     factor, as the weights are; the units come from the factors (n_trials, n_factors).
     """
-    (n_trials, n_factors), yes = factors.shape, responses.mean(0)
+    n_trials, n_factors = factors.shape
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
-    base_rate = float(np.minimum(yes, 1 - yes).mean())
-    first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal))
+    base_rate, *rates = map(float, np.mean([_rarer(c) for c in classes], axis=0))
+    first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
     sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
-    lines = [line for line in plan(n_factors, signal, base_rate, sizes) if line.exists]
+    lines = [line for line in plan(n_factors, signal, base_rate, sizes, *rates) if line.exists]
     scale = signal / math.sqrt(n_factors * mean_variance(factors))  # the root-mean-square true weight
     return {
         "n_trials": [line.n_trials for line in lines],
@@ -98,6 +98,12 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats, responses
         "test_best_cross_entropy": [line.best for line in lines],
         "bayes_cross_entropy": [line.bayes for line in lines],
     }
+
+
+def _rarer(c: ClassInference) -> tuple[float, float, float]:
+    """Probability of the rarer response, and its own rates: with no for yes, guesses are lapses."""
+    yes = base_rate_for(float(c.theory.intercept), c.theory.signal, c.guess_rate, c.lapse_rate)
+    return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
 
 
 def map_table(largest_signal: float) -> Table:
