@@ -21,6 +21,7 @@ from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
+FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that is not there by then is near to having no estimate
 LONGEST_STEP = 9  # times 1 + |v|: where nothing is curved any more, Newton's step is endless
 
 
@@ -60,9 +61,11 @@ def descend(
     v, iterations = v.copy(), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
+    own = False  # Hessian of each class, in the last step
     for turn in range(int(max_iterations.max(initial=0)) + 1):
-        stuck = ~state.step.any(1) if turn else False
-        leaving = arrived(state) | stuck | ~np.isfinite(state.gradient).all(1) | (turn >= max_iterations[state.rows])
+        stuck = ~state.step.any(1) if turn else np.zeros(len(state.rows), dtype=np.bool_)
+        lost = ~np.isfinite(state.gradient).all(1)
+        leaving = arrived(state) | (stuck & own) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
@@ -70,7 +73,9 @@ def descend(
             state = state.select(~leaving)
         if not len(state.rows):
             break
-        state = _step(sample, state, shift[state.rows])
+        own = bool((stuck & ~leaving).any()) or (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)
+        direction = _newton_direction(sample, state) if own else state.gradient @ sample.coordinates.inverse
+        state = _step(sample, state, direction, shift[state.rows])
         progress(turn + 1, state)
     return v, iterations
 
@@ -84,9 +89,29 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
     return _moved(sample, state, [part[:, :1] for part in parts], np.zeros((len(v), 1)), still, still)
 
 
-def _step(sample: Sample, state: State, shift: Array) -> State:
+def _newton_direction(sample: Sample, state: State) -> Array:
+    """The gradient times the inverse of each class's own Hessian, (n, n_factors + 1).
+
+    Near where no estimate exists a few trials make up all of it, and that at zero preconditions badly.
+    """
+    size, direction = state.v.shape[1], np.empty_like(state.v)
+    for row, gradient in enumerate(state.gradient):
+
+        def product(k: int, row: int = row) -> Array:
+            x = np.column_stack([sample.factors[k], np.ones(len(sample.factors[k]), sample.factors[k].dtype)])
+            x *= np.sqrt(state.parts[k][row, 2])[:, None]
+            return np.asarray(x.T @ x, dtype=np.float64)
+
+        hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
+        sample.group.all_reduce_sum(hessian)
+        hessian = hessian / sample.n_trials + np.diag(sample.ridge)
+        hessian += np.eye(size) * (1e-7 * np.trace(hessian) / size)  # singular where factors depend, or by rounding
+        direction[row] = np.linalg.solve(hessian, gradient)
+    return direction
+
+
+def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State:
     """To the minimum of the quadratic model in the span; where the slope along the step turned, back by the secant."""
-    direction = state.gradient @ sample.coordinates.inverse
     axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
 
     def curvature(k: int) -> tuple[Floats, Floats]:

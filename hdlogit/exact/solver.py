@@ -5,7 +5,8 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
 2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
 3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
-   every residual is below 1/2, its responses are separated; where there was no proof, a linear programme decides.
+   every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
+   double precision decides, and a linear programme what that leaves open.
 4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
@@ -28,7 +29,7 @@ from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
-from hdlogit.exact.existence import prove, separating_direction
+from hdlogit.exact.existence import exists, prove, separating_direction
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
@@ -207,10 +208,12 @@ def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_
     classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < max_iterations))
     points, hard = state.points[classes], trials.hard[classes]
     left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
-    proven, iterations = state.proven.copy(), state.iterations.copy()
-    proven[classes], more = prove(sample, points, classes, hard, left, aim.after(state.iterations, sample))
+    proven, there, iterations = state.proven.copy(), state.points.copy(), state.iterations.copy()
+    proven[classes], there[classes], more = prove(
+        sample, points, classes, hard, left, aim.after(state.iterations, sample)
+    )
     iterations[classes] += more
-    return replace(state, proven=proven, iterations=iterations)
+    return replace(state, proven=proven, points=there, iterations=iterations)
 
 
 def evaluate(trials: Trials, sample: Sample, state: State, initial: State, aim: Aim) -> State:
@@ -260,6 +263,11 @@ def decide(trials: Trials, sample: Sample, state: State, k: np.intp, completely:
     Separated, undecided, or under way: its estimate exists after all.
     """
     direction = state.points[k, :-1]
+    if not completely and not sample.coordinates.dependent:
+        answer, there = exists(trials, sample, k, state.points[k])
+        if answer:
+            return UNDER_WAY, np.zeros(len(direction), dtype=np.bool_)
+        completely, direction = np.bool_(answer is False), there[:-1]
     if not completely or trials.factors.size <= LARGEST_PROGRAMME:
         try:
             found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))

@@ -156,8 +156,11 @@ def planning(
     below.plot(x, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
     logarithmic(above.yaxis, below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per unit")
-    above.set_ylim(0.8 * min(table["debiased_weight_rmse"]), 20 * table["debiased_weight_rmse"][0])
+    errors = table["debiased_weight_rmse"]
+    if min(errors) > 0:
+        above.set_ylim(0.8 * min(errors), 20 * errors[0])
     below.set(ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
-    below.set_ylim(0.95 * floor[0], 4 * floor[0])
+    if floor[0] > 0:
+        below.set_ylim(0.95 * floor[0], 4 * floor[0])
     heading(above, "How many trials?", "points: measured here" if measured else "")
     legend_below(above, below, columns=1)

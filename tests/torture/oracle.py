@@ -37,6 +37,8 @@ def document(path: Path, before: bytes) -> str:
     new, old = _parsed(path.read_bytes()), json.loads(before)
     if path.name == "trials.json":
         new, old = ({key: part.get(key) for key in ("factors", "classes", "terms", "groups")} for part in (new, old))
+        for part in (new, old):
+            part["terms"] = [*map(list, (part["terms"] or {}).items())]  # a term's name is any text, as a factor's is
         return _structure(new, old, "")
     return "" if new.keys() <= old.keys() else "another section"
 
