@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.errors import InputError
 from stages.trials.checks import hold_out, moments, repeats, undetermined
+
+
+def test_a_factor_whose_squares_overflow_is_refused_by_name() -> None:
+    factors = np.random.default_rng(0).normal(size=(50, 2))
+    factors[3, 1] = 1e200
+    with pytest.raises(InputError, match="b holds numbers so large that their squares are not finite"):
+        undetermined(moments([factors], 2), ["a", "b"])
 
 
 def test_factors_that_determine_no_weight_are_named() -> None:

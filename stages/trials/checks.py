@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.errors import InputError
+
 MOST_CHECKED = 2000  # factors, up to which dependent ones are looked for: it takes their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
@@ -26,6 +28,11 @@ class Moments:
 
 def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
     """Summed over blocks (rows, p), centred at the first block's means: a large offset costs no digits."""
+    with np.errstate(over="ignore", invalid="ignore"):  # refused by name in `undetermined`
+        return _moments(blocks, n_factors)
+
+
+def _moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
     n, centre = 0, np.zeros(n_factors)
     total, squares = np.zeros(n_factors), np.zeros(n_factors)
     products = np.zeros((n_factors, n_factors)) if n_factors <= MOST_CHECKED else None
@@ -48,7 +55,12 @@ def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
 
 
 def undetermined(found: Moments, names: list[str]) -> dict[int, str]:
-    """Factors that are constant or follow from earlier ones, by index, and why. Their weights would be arbitrary."""
+    """Factors that are constant or follow from earlier ones, by index, and why. Their weights would be arbitrary.
+
+    Raises InputError for factors so large that their squares are not finite.
+    """
+    for large in np.flatnonzero(~np.isfinite(found.sd)):
+        raise InputError(f"{names[large]} holds numbers so large that their squares are not finite; use a larger unit")
     reasons = {int(j): f"it is {found.mean[j]:.6g} in every trial" for j in np.flatnonzero(found.sd == 0)}
     varying = [j for j in range(len(names)) if j not in reasons]
     if found.correlations is None or len(varying) >= found.n_trials or not varying:
