@@ -22,6 +22,7 @@ from hdlogit.exact.sample import Sample
 
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
 FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that is not there by then is near to having no estimate
+LARGEST_NEWTON = 2048  # coefficients, up to which its own Hessian is worth its time
 LONGEST_STEP = 9  # times 1 + |v|: where nothing is curved any more, Newton's step is endless
 
 
@@ -61,11 +62,12 @@ def descend(
     v, iterations = v.copy(), np.zeros(len(v), dtype=np.int64)
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
-    own = False  # Hessian of each class, in the last step
+    small = v.shape[1] <= LARGEST_NEWTON
+    best = not small  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
         stuck = ~state.step.any(1) if turn else np.zeros(len(state.rows), dtype=np.bool_)
         lost = ~np.isfinite(state.gradient).all(1)
-        leaving = arrived(state) | (stuck & own) | lost | (turn >= max_iterations[state.rows])
+        leaving = arrived(state) | (stuck & best) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
@@ -73,8 +75,9 @@ def descend(
             state = state.select(~leaving)
         if not len(state.rows):
             break
-        own = bool((stuck & ~leaving).any()) or (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)
-        direction = _newton_direction(sample, state) if own else state.gradient @ sample.coordinates.inverse
+        newton = small and (bool((stuck & ~leaving).any()) or (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0))
+        direction = _newton_direction(sample, state) if newton else state.gradient @ sample.coordinates.inverse
+        best = newton or not small
         state = _step(sample, state, direction, shift[state.rows])
         progress(turn + 1, state)
     return v, iterations
