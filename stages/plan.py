@@ -111,7 +111,9 @@ def needed(n_trials: int, goal: str, n_factors: int, signal: float, base_rate: f
     try:
         n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates)
     except OutsideTheory:
-        return "no", f"number of trials is enough {goal}: guesses and lapses have to be estimated"
+        if not any(rates):
+            raise
+        return "no", f"number of trials is enough {goal}, for a plain fit to an observer who guesses and lapses"
     return str(n), f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 

@@ -52,6 +52,8 @@ def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, laps
     def excess(intercept: float) -> float:
         return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
 
+    if excess(0.0) <= 0:  # a half, but for rounding
+        return 0.0
     return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), logistic - 0.5))
 
 
@@ -65,9 +67,13 @@ def base_rate_for(intercept: float, signal: float, guess_rate: float = 0.0, laps
 def signal_for(accuracy: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
     """γ at which the best possible prediction is right in this fraction of trials: E max(p, 1 − p), at β0 = 0.
 
-    Raises OutsideTheory where no γ <= 100 is.
+    Raises OutsideTheory if there is no γ <= 100, or where one response is always the likelier one.
     """
     check_rates(guess_rate, lapse_rate)
+    if max(guess_rate, lapse_rate) >= 0.5:
+        raise OutsideTheory(
+            "with a rate of 1/2 or more the best prediction is always the same: give the signal instead"
+        )
     least, best = (_accuracy(signal, guess_rate, lapse_rate) for signal in (0.0, MAX_SIGNAL))
     if not least <= accuracy <= best:
         raise OutsideTheory(
@@ -131,6 +137,8 @@ def n_trials_until(
         [line] = plan(n_factors, signal, base_rate, [round(n)], *rates)
         return line.exists and good(line)
 
+    if any(rates) and not is_good(MOST * n_factors):  # from there on weights only become smaller
+        raise OutsideTheory("guesses and lapses make it never good from some number of trials on")
     low = high = float(smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates))
     while not is_good(high):
         low, high = high, 2 * high

@@ -272,7 +272,9 @@ def decide(trials: Trials, sample: Sample, state: State, k: np.intp, completely:
         try:
             found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
         except RuntimeError:
-            return UNDECIDED, np.zeros(len(direction), dtype=np.bool_)
+            if not completely:
+                return UNDECIDED, np.zeros(len(direction), dtype=np.bool_)
+            found = None
         if found is None and not completely:
             return UNDER_WAY, np.zeros(len(direction), dtype=np.bool_)
         direction = direction if found is None else found

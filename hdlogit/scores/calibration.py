@@ -93,7 +93,7 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
     centre = mean(np.asarray, fitted)
     scale = math.sqrt(mean(lambda z: (z - centre) ** 2, fitted))  # > 0: constant logits were separable
     theta: Floats = np.zeros(2)
-    step: Floats = -np.array([centre, scale])  # to intercept 0 and slope 1
+    step: Floats = -np.array([centre, scale]) if scale < 100 else np.zeros(2)  # to slope 1, unless all is certain there
     loss = math.inf
     for _ in range(200):
         new_loss, gradient, hessian = _derivatives(theta - step, fitted, responses, centre, scale)
