@@ -37,7 +37,7 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 Rates = tuple[float, float]  # guess rate, lapse rate
-Observer = tuple[str, float, float, Rates]  # class, signal, base rate
+Observer = tuple[str, float, float, Rates]  # class, signal, base rate, rates
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
@@ -131,7 +131,7 @@ def parse() -> argparse.Namespace:
     strength.add_argument("--signal", type=float, help="sd of the true logits, e.g. 16 in the notebook")
     strength.add_argument("--accuracy", type=float, help="fraction of responses that could be predicted at best")
     strength.add_argument("--study", help="folder of a study that has been run; it gives everything else")
-    parser.add_argument("--base-rate", type=float, help="probability of a yes (default: as good as its opposite)")
+    parser.add_argument("--base-rate", type=float, help="probability of a yes (default: that of a mean logit of 0)")
     parser.add_argument("--guess-rate", type=float, default=0, help="0.5 where the response is correct in 2AFC")
     parser.add_argument("--lapse-rate", type=float, default=0, help="of the observer, in 0 .. 1")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")

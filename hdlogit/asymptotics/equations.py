@@ -17,8 +17,8 @@ and Z1, Z2 ~ N(0, 1):
     λ   leverage of a trial on its own logit             b  intercept of the fit
 
 The estimator is maximum likelihood (μ = 0, ε = 0), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
-variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0). It takes ψ for σ: with
-guess and lapse rates g, l > 0 the fit is a wrong one, and α tends to a number below 1 as κ → 0.
+variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0). Its model is σ: with
+guess or lapse rates above 0 it is misspecified, and α tends to a number below 1 as κ → 0.
 
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS

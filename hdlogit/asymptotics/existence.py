@@ -2,7 +2,7 @@
 
 With too many factors some combination of them separates the two responses, the likelihood has no maximum, and
 the weights run off to infinity. Where that begins depends on the observer alone: on the standard deviation γ
-of the true logits (`signal`) and on their mean β0 (`intercept`).
+of the true logits (`signal`), on their mean β0 (`intercept`), and on guess and lapse rates.
 """
 
 from functools import lru_cache

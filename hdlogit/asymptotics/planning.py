@@ -109,7 +109,7 @@ def plan(
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
     The fit is the plain one, maximum likelihood with intercept, also where the observer guesses and lapses: then its
-    weights are too small, however many trials there are. Raises OutsideTheory for an impossible observer, or n_trials
+    weights are too small with many trials. Raises OutsideTheory for an impossible observer, or n_trials
     or n_factors below 1.
     """
     rates = guess_rate, lapse_rate

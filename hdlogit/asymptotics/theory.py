@@ -63,7 +63,7 @@ def solve(
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
 ) -> Asymptotics:
-    """The solution (α, s, λ, b) of equations (1) to (4), to a relative error below 1e-6; a few milliseconds.
+    """The solution (α, s, λ, b) of equations (1) to (4), to a relative error below 1e-6; milliseconds, with rates ten.
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer

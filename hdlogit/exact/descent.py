@@ -4,7 +4,7 @@ Gradient and last step make it conjugate gradients (with another curvature at ea
 Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis because, where responses
 are nearly certain, a fit is mostly busy growing. Logits are linear in the coefficients, so those of the three axes give
 the objective's Hessian in their span, and no other product over the factors is needed than for the gradient's logits
-and for the next gradient.
+and for the next gradient. A class that is slow, or stuck, has its own Hessian turn the gradient from time to time.
 """
 
 from __future__ import annotations

@@ -248,9 +248,9 @@ def evaluate(trials: Trials, sample: Sample, state: State, initial: State, aim: 
     for row in rows:
         found[row], new["separating"][classes[row]] = decide(trials, sample, state, classes[row], completely[row])
     trials.group.broadcast(found, new["separating"])
-    exists = rows[found[rows] == UNDER_WAY]
-    new["proven"][classes[exists]] = True
-    again = classes[exists[status[exists] == UNDER_WAY]]  # from the start once more: they may have run far away
+    there_is = rows[found[rows] == UNDER_WAY]
+    new["proven"][classes[there_is]] = True
+    again = classes[there_is[status[there_is] == UNDER_WAY]]  # from the start once more: they may have run far away
     new["back"][again] = False
     new["base"][again], new["gradient"][again] = initial.base[again], np.nan
     new["status"][classes] = np.where(found == UNDER_WAY, status, found)

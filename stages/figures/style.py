@@ -157,7 +157,7 @@ def logit_axes(ax: Axes, *columns: Numbers) -> float:
 
 
 def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
-    """Names at the positions 0, 1, … of the x axis, at most so many; numbers say `what` they count on the axis."""
+    """Names at the positions 0, 1, … of the x axis, at most so many; the axis is labelled `what`."""
     every = max(1, math.ceil(len(names) / most))
     labels = names[::every]
     long = sum(map(len, labels)) + len(labels) > 80

@@ -223,8 +223,8 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
 
     def logistic_p(some: slice) -> list[float]:
-        observers = [(*c.index, y) for c, y in zip(classes[some], responses.T[some], strict=True)]
-        return [test.p_value for test in logistic_tests(observers, guess_rate=known[0], lapse_rate=known[1])]
+        tests = [(*c.index, y) for c, y in zip(classes[some], responses.T[some], strict=True)]
+        return [test.p_value for test in logistic_tests(tests, guess_rate=known[0], lapse_rate=known[1])]
 
     return {
         "class": part.classes,

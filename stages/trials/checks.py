@@ -26,13 +26,9 @@ class Moments:
     correlations: Floats | None
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name in `undetermined`
 def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
     """Summed over blocks (rows, p), centred at the first block's means: a large offset costs no digits."""
-    with np.errstate(over="ignore", invalid="ignore"):  # refused by name in `undetermined`
-        return _moments(blocks, n_factors)
-
-
-def _moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
     n, centre = 0, np.zeros(n_factors)
     total, squares = np.zeros(n_factors), np.zeros(n_factors)
     products = np.zeros((n_factors, n_factors)) if n_factors <= MOST_CHECKED else None
