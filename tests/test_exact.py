@@ -319,13 +319,29 @@ def test_soft_responses_between_0_and_1_separate_nothing() -> None:
 # --- values that are far from ordinary -------------------------------------------------------------------
 
 
-def test_one_huge_value_is_only_an_outlier() -> None:
+@pytest.mark.parametrize("value", [1e4, 1e6, 1e8, 1e10])
+def test_one_huge_value_is_only_an_outlier(value: float) -> None:
     factors, responses = problem(22, 300, 3, 2)
-    factors[17, 1] = 1e10
-    found = fit(factors, responses)
-    for k in range(2):  # to rounding a direction that only the outlier has does separate
-        assert found.converged[k] or separable(factors.numpy() / [1, 1e10, 1], responses[:, k].numpy())
-    assert found.converged.any()
+    factors[17, 1] = value
+    found, others = fit(factors, responses), np.arange(300) != 17
+    assert found.converged.all()
+    free = fit(factors[others], responses[others]).coefficients  # of a class that says yes to the outlier anyway
+    says_yes = (free[1] > 0) == responses[17]
+    assert says_yes.tolist() == [False, True]
+    torch.testing.assert_close(found.coefficients[:, says_yes], free[:, says_yes], rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.coefficients[1] * value > 0, responses[17])
+    with_none = fit(factors[others][:, [0, 2]], responses[others]).coefficients  # elsewhere it forbids any weight
+    torch.testing.assert_close(found.coefficients[[0, 2, 3], 0], with_none[:, 0], rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("value", [1e4, 1e8])
+def test_an_outlier_that_no_sample_has_is_only_an_outlier(value: float) -> None:
+    factors, responses = problem(22, 70_000, 3, 2)
+    factors[5, 2] = value
+    others = torch.ones((70_000, 59), dtype=torch.bool)  # so that there are more logits than a sample keeps
+    found = fit(factors, torch.column_stack([responses, others]))
+    assert found.converged.tolist() == [True] * 2 + [False] * 59
+    assert bool((largest_gradient(factors, responses, found.coefficients[:, :2]) < 1e-6 * value).all())
 
 
 def test_a_unix_time_is_a_factor_like_any_other() -> None:

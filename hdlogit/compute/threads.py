@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from typing import TypeVar
 
@@ -55,8 +56,8 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: to be woken costs as much as a small product.
-    others = [_pool().submit(some) for _ in range(min(CORES, len(parts)) - 1)]
+    # The calling thread works too: to be woken costs as much as a small product. What numpy ignores here, it does there.
+    others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:
         other.result()

@@ -50,7 +50,7 @@ def descend(
     shift: Array,
     arrived: Callable[[State], Mask],
     max_iterations: NDArray[np.int64],
-    progress: Callable[[int, State], None],
+    progress: Callable[[int, Array], None],
 ) -> tuple[Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
@@ -63,11 +63,11 @@ def descend(
     state = start(sample, v, classes)
     state = replace(state, gradient=state.gradient + shift)
     small = v.shape[1] <= LARGEST_NEWTON
-    best = not small  # whether there was no better direction than the last one
+    best = np.full(len(v), not small)  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
-        stuck = ~state.step.any(1) if turn else np.zeros(len(state.rows), dtype=np.bool_)
+        stuck = ~state.step.any(1) & (turn > 0)
         lost = ~np.isfinite(state.gradient).all(1)
-        leaving = arrived(state) | (stuck & best) | lost | (turn >= max_iterations[state.rows])
+        leaving = arrived(state) | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
@@ -75,11 +75,12 @@ def descend(
             state = state.select(~leaving)
         if not len(state.rows):
             break
-        newton = small and (bool((stuck & ~leaving).any()) or (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0))
-        direction = _newton_direction(sample, state) if newton else state.gradient @ sample.coordinates.inverse
-        best = newton or not small
+        newton = (stuck[~leaving] | (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)) & small
+        best[state.rows] = newton | (not small)
+        direction = state.gradient @ sample.coordinates.inverse
+        direction[newton] = _newton_direction(sample, state.select(newton))
         state = _step(sample, state, direction, shift[state.rows])
-        progress(turn + 1, state)
+        progress(turn + 1, state.gradient)
     return v, iterations
 
 

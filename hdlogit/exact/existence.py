@@ -16,8 +16,7 @@ is one for all trials.
 
 *A proof that it does not.* If no response is between 0 and 1, and somewhere every |r_i| < 1/2, they are separated.
 
-*In doubt,* Newton's method in double precision goes on, for one class over all trials. With its decrement λ² = gᵀH⁻¹g
-and leverages w_i = x_iᵀH⁻¹x_i (sums, no means), λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ'.
+*In doubt,* Newton's method in double precision goes on, for one class over all trials (`hdlogit.exact.newton`).
 
 *Where that ends with neither,* that is for quasi-separation and the narrowest of gaps, a linear programme decides.
 """
@@ -30,16 +29,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlogit.compute.threads import cut, each
+from hdlogit.compute.threads import cut
 from hdlogit.exact.coordinates import inverse_of
 from hdlogit.exact.descent import State, descend
-from hdlogit.exact.objective import BLOCK, Array, Floats, Mask, Trials
+from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
 DIVERGED = 1e4  # a standardised coefficient from which on the tilted objective is taken to have no minimum
-NEWTON_STEPS = 60
-SINGULAR = 1e-8  # what is left of a Hessian's diagonal by its factorisation: less is rounding, and proves nothing
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
@@ -49,7 +46,7 @@ def prove(
     classes: NDArray[np.intp],
     hard: Mask,
     max_iterations: NDArray[np.int64],
-    progress: Callable[[int, State], None],
+    progress: Callable[[int, Array], None],
 ) -> tuple[Mask, Array, NDArray[np.int64]]:
     """For which of these n classes there is a proof (n,), v or a point that separates, and iterations (n,).
 
@@ -84,59 +81,6 @@ def _inverse_moments(sample: Sample) -> Array:
     inverse = np.linalg.pinv(moments, hermitian=True)
     whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
     return inverse if whole else np.full_like(inverse, np.nan)
-
-
-def exists(trials: Trials, sample: Sample, k: np.intp, v: Array) -> tuple[bool | None, Array]:
-    """Whether the estimate of class k exists, by Newton's method from v (n_factors + 1,), and where that ended.
-
-    None where it ended with neither a proof nor a separation. Its steps are damped as for a generalised self-concordant
-    function (Sun & Tran-Dinh, Mathematical Programming 2019): by log(1 + u)/u, u the largest change of a logit.
-    """
-    c, size = sample.coordinates, len(v)
-
-    def standardised(rows: slice) -> Array:
-        x = (trials.factors[rows] - c.center) * c.units
-        return np.column_stack([x, np.ones(len(x))])
-
-    for _ in range(NEWTON_STEPS):
-
-        def sums(rows: slice, v: Array = v) -> tuple[Array, float]:
-            x, y = standardised(rows), trials.responses[rows, k].astype(np.float64)
-            z = torch.from_numpy(x @ v)
-            p, q = torch.sigmoid(z).numpy(), torch.sigmoid(-z).numpy()
-            weighted, residuals = x * np.sqrt(p * q)[:, None], (1 - y) * p - y * q  # p - y, to its last digit
-            return np.vstack([weighted.T @ weighted, residuals @ x]), float(np.abs(residuals).max())
-
-        total, worst = np.zeros((size + 1, size)), np.zeros(1)
-        for part, largest in each(sums, trials.blocks, waiting=2):
-            total += part
-            worst = np.maximum(worst, largest)
-        trials.group.all_reduce_sum(total)
-        trials.group.all_reduce_max(worst)
-        if worst[0] < 0.5 and trials.hard[k]:
-            return False, v
-        root = np.full((size, size), np.nan)
-        lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(total[:-1]))
-        if not failed and (lower.diagonal().numpy() ** 2 > SINGULAR * np.diagonal(total)).all():
-            root = np.linalg.inv(lower.numpy()).T.copy()  # H⁻¹ = root · rootᵀ
-        trials.group.broadcast(root)
-        if not np.isfinite(root).all():
-            return None, v
-        step = -root @ (root.T @ total[-1])
-
-        def reach(rows: slice, root: Array = root, step: Array = step) -> Array:
-            x = standardised(rows)
-            return np.array([np.square(x @ root).sum(1).max(), np.abs(x @ step).max()])
-
-        largest_two = np.max([*each(reach, trials.blocks)] or [np.zeros(2)], axis=0)
-        trials.group.all_reduce_max(largest_two)
-        leverage, change = largest_two
-        proof = np.array([np.sqrt(max(-total[-1] @ step, 0) * leverage)])
-        trials.group.broadcast(proof, step)
-        if proof[0] < 0.5:
-            return True, v
-        v = v + step * np.log1p(change) / max(change, 1e-300)
-    return None, v
 
 
 def separating_direction(

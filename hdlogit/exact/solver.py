@@ -6,8 +6,9 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
 3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
    every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
-   double precision decides, and a linear programme what that leaves open.
-4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3.
+   double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
+4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3. Where that goes
+   on and on, the sample misleads (an outlier is not in it): Newton's method ends it.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
 (DANE: Shamir, Srebro & Zhang, ICML 2014). Of several processes each has rows of its own, of the sample as of all
@@ -29,11 +30,14 @@ from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
-from hdlogit.exact.existence import exists, prove, separating_direction
+from hdlogit.exact.existence import prove, separating_direction
+from hdlogit.exact.newton import newton
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
 UNPROVEN = 150  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
+REFINING = 20  # iterations to a shifted minimum: where it is farther than that, the sample misleads
+MISLED = 8  # evaluations after which it does, and Newton's method on all trials takes over
 SAMPLE_TOLERANCE = 0.5  # of the tolerance
 MAX_ROUNDS = 50
 LARGEST_PROGRAMME = 2**20  # numbers in factors, up to which a linear programme names those that separate completely
@@ -61,7 +65,7 @@ class ExactFit(Generic[Kind]):
     max_gradient: Kind  # (n_classes,), largest |component| of the objective's gradient: see `fit`
     converged: Kind  # (n_classes,) bool
     iterations: Kind  # (n_classes,), steps of the descent
-    evaluations: Kind  # (n_classes,), gradients over all trials in double precision
+    evaluations: Kind  # (n_classes,), gradients over all trials in double precision, one in each round
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ class Aim:
     max_iterations: int
     progress: Callable[[int, float], None] | None
 
-    def after(self, iterations: NDArray[np.int64], sample: Sample) -> Callable[[int, Descent], None]:
-        """Reports of a descent that begins after so many."""
+    def after(self, iterations: NDArray[np.int64], sample: Sample) -> Callable[[int, Array], None]:
+        """Reports of a descent that begins after so many: of its turns, and gradients (n, n_factors + 1) by v."""
 
-        def report(turn: int, now: Descent) -> None:
+        def report(turn: int, gradient: Array) -> None:
             if self.progress:
-                self.progress(int(iterations.max()) + turn, float(sample.coordinates.largest(now.gradient).max()))
+                self.progress(int(iterations.max()) + turn, float(sample.coordinates.largest(gradient).max()))
 
         return report
 
@@ -136,15 +140,15 @@ def fit(
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
         trials = Trials(x, y, group)
         sample = Sample.draw(trials, ridge, tolerance)
-        state = initial = _begin(trials, sample, ridge)
+        state = _begin(trials, sample, ridge)
         early = min(UNPROVEN, max_iterations)
         if ridge == 0:
             state = prove_existence(trials, sample, minimise(sample, state, aim, early), aim, early)
-            state = evaluate(trials, sample, state, initial, aim)
+            state = evaluate(trials, sample, state, aim)
         for _ in range(MAX_ROUNDS):
             if not len(state.classes):
                 break
-            state = evaluate(trials, sample, minimise(sample, state, aim, max_iterations), initial, aim)
+            state = evaluate(trials, sample, minimise(sample, state, aim, max_iterations), aim)
     found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
@@ -188,17 +192,11 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
     def close(now: Descent) -> Mask:
         return np.asarray(sample.coordinates.largest(now.gradient) <= SAMPLE_TOLERANCE * aim.tolerance)
 
-    there, more = descend(
-        sample,
-        base,
-        classes,
-        shift,
-        close,
-        max_iterations - state.iterations[classes],
-        aim.after(state.iterations, sample),
-    )
+    left = np.where(known, REFINING, max_iterations)
+    left = np.minimum(left, max_iterations - state.iterations[classes])
+    there, more = descend(sample, base, classes, shift, close, left, aim.after(state.iterations, sample))
     points, iterations = state.points.copy(), state.iterations.copy()
-    points[classes] = there
+    points[classes] = np.where(np.isfinite(there).all(1)[:, None], there, base)
     iterations[classes] += more
     return replace(state, points=points, iterations=iterations)
 
@@ -216,7 +214,7 @@ def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_
     return replace(state, proven=proven, points=there, iterations=iterations)
 
 
-def evaluate(trials: Trials, sample: Sample, state: State, initial: State, aim: Aim) -> State:
+def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
     """Evaluate all trials, in double precision: which classes are at their end, and from where do the others go on?"""
     c, classes = sample.coordinates, state.classes
     new = {name: array.copy() for name, array in vars(state).items()}
@@ -243,42 +241,52 @@ def evaluate(trials: Trials, sample: Sample, state: State, initial: State, aim: 
     new["coefficients"][classes], new["loss"][classes], new["max_gradient"][classes] = coefficients, loss, largest
     new["evaluations"][classes] += 1
     completely = (worst < 0.5) & trials.hard[classes]
-    rows = np.flatnonzero(~state.proven[classes] & (completely | (status != NOT_CONVERGED)))
-    found = np.full(len(classes), UNDER_WAY)
+    unproven = ~state.proven[classes] & (completely | (status != NOT_CONVERGED))
+    misled = (status == UNDER_WAY) & (state.evaluations[classes] >= MISLED) & (not c.dependent)
+    rows = np.flatnonzero(unproven | misled)
+    found, there = np.full(len(classes), UNDER_WAY), state.points[classes]
     for row in rows:
-        found[row], new["separating"][classes[row]] = decide(trials, sample, state, classes[row], completely[row])
-    trials.group.broadcast(found, new["separating"])
+        found[row], there[row], new["separating"][classes[row]] = decide(
+            trials, sample, state, classes[row], completely[row], aim
+        )
+    trials.group.broadcast(found, there, new["separating"])
     there_is = rows[found[rows] == UNDER_WAY]
     new["proven"][classes[there_is]] = True
-    again = classes[there_is[status[there_is] == UNDER_WAY]]  # from the start once more: they may have run far away
-    new["back"][again] = False
-    new["base"][again], new["gradient"][again] = initial.base[again], np.nan
+    again = there_is[status[there_is] == UNDER_WAY]
+    new["points"][classes[again]] = new["base"][classes[again]] = there[again]
+    new["back"][classes[again]], new["gradient"][classes[again]] = True, np.nan
     new["status"][classes] = np.where(found == UNDER_WAY, status, found)
     return State(**new)
 
 
-def decide(trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_) -> tuple[int, Mask]:
-    """The status of a class without a proof, and the factors (n_factors,) that separate it.
+def decide(
+    trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_, aim: Aim
+) -> tuple[int, Array, Mask]:
+    """The status of a class without a proof, where to go on from, and the factors (n_factors,) that separate it.
 
     Separated, undecided, or under way: its estimate exists after all.
     """
+    there, none = np.zeros_like(state.points[k]), np.zeros(len(sample.coordinates.units), dtype=np.bool_)
     direction = state.points[k, :-1]
     if not completely and not sample.coordinates.dependent:
-        answer, there = exists(trials, sample, k, state.points[k])
-        if answer:
-            return UNDER_WAY, np.zeros(len(direction), dtype=np.bool_)
+        report = aim.after(state.iterations[[k]], sample)
+        answer, there = newton(trials, sample, k, state.points[k], aim.tolerance, report)
+        if answer is None:  # where all is nearly certain, nothing is curved
+            answer, there = newton(trials, sample, k, there * 0, aim.tolerance, report)
+        if answer or state.proven[k]:
+            return UNDER_WAY, there, none
         completely, direction = np.bool_(answer is False), there[:-1]
     if not completely or trials.factors.size <= LARGEST_PROGRAMME:
         try:
             found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
         except RuntimeError:
             if not completely:
-                return UNDECIDED, np.zeros(len(direction), dtype=np.bool_)
+                return UNDECIDED, there, none
             found = None
         if found is None and not completely:
-            return UNDER_WAY, np.zeros(len(direction), dtype=np.bool_)
+            return UNDER_WAY, there * 0, none
         direction = direction if found is None else found
-    return SEPARATED, np.abs(direction) > 0.1 * np.abs(direction).max()
+    return SEPARATED, there, np.abs(direction) > 0.1 * np.abs(direction).max()
 
 
 def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:

@@ -1,0 +1,128 @@
+"""Newton's method for one class, over all trials and in double precision: slow, and sure where the descent is in doubt.
+
+With the Hessian H (a sum over trials, no mean), the decrement λ² = gᵀH⁻¹g and leverages w_i = x_iᵀH⁻¹x_i, all of them
+at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical Programming
+2019). Where a step leads too far its length is bisected: no curvature tells how far a trial is that is far out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hdlogit.compute.threads import each
+from hdlogit.exact.objective import Array, Trials
+from hdlogit.exact.sample import Sample
+
+STEPS, BISECTIONS = 60, 100
+SINGULAR = 1e-8  # what is left of a Hessian's diagonal by its factorisation: less is rounding, and proves nothing
+
+
+def newton(
+    trials: Trials, sample: Sample, k: np.intp, v: Array, tolerance: float, progress: Callable[[int, Array], None]
+) -> tuple[bool | None, Array]:
+    """Whether the estimate of class k exists, and where Newton's method from v (n_factors + 1,) ended.
+
+    True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses. None:
+    with neither a proof nor a separation.
+    """
+    one, exists, n_trials = _Class(trials, sample, k), None, len(trials.factors)
+    for turn in range(STEPS):
+        hessian, gradient, worst = one.derivatives(v)
+        progress(turn + 1, gradient[None] / n_trials)
+        if worst < 0.5 and trials.hard[k] and not one.penalty.any():
+            return False, v
+        there = exists and sample.coordinates.largest(gradient[None] / n_trials) <= tolerance
+        root = _inverse_root(hessian)
+        step = -root @ (root.T @ gradient)
+        trials.group.broadcast(there := np.array([bool(there)]), root, step)
+        if there[0] or not np.isfinite(step).all():
+            break
+        length, proof = one.search(v, step, root)
+        exists = exists or proof < 0.5 or None
+        v = v + length * step
+    return exists, v
+
+
+@dataclass(frozen=True)
+class _Class:
+    """One class's objective, summed over all trials, by standardised coefficients."""
+
+    trials: Trials
+    sample: Sample
+    k: np.intp
+
+    @cached_property
+    def penalty(self) -> Array:
+        return self.sample.ridge * len(self.trials.factors)
+
+    def factors(self, rows: slice) -> Array:
+        c = self.sample.coordinates
+        x = (self.trials.factors[rows] - c.center) * c.units
+        return np.column_stack([x, np.ones(len(x))])
+
+    def residuals(self, logits: Array, rows: slice) -> tuple[Array, Array]:
+        """p − y, to its last digit, and p (1 − p)."""
+        p, q = (torch.sigmoid(torch.from_numpy(z)).numpy() for z in (logits, -logits))
+        y = self.trials.responses[rows, self.k].astype(np.float64)
+        return (1 - y) * p - y * q, p * q
+
+    def derivatives(self, v: Array) -> tuple[Array, Array, float]:
+        """Hessian, gradient, and the largest |residual|."""
+
+        def of_block(rows: slice) -> tuple[Array, float]:
+            x = self.factors(rows)
+            r, curvature = self.residuals(x @ v, rows)
+            weighted = x * np.sqrt(curvature)[:, None]
+            return np.vstack([weighted.T @ weighted, r @ x]), float(np.abs(r).max())
+
+        total, worst = np.zeros((len(v) + 1, len(v))), np.zeros(1)
+        for part, largest in each(of_block, self.trials.blocks, waiting=2):
+            total += part
+            worst = np.maximum(worst, largest)
+        self.trials.group.all_reduce_sum(total)
+        self.trials.group.all_reduce_max(worst)
+        return total[:-1] + np.diag(self.penalty), total[-1] + self.penalty * v, float(worst[0])
+
+    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
+        """How much of the step to go, and λ max_i √w_i: below 1 it proves that the estimate exists."""
+
+        def of_block(rows: slice) -> tuple[Array, Array, float]:
+            x = self.factors(rows)
+            return x @ v, x @ step, float(np.square(x @ root).sum(1).max())
+
+        blocks = self.trials.blocks
+        lines = list(each(of_block, blocks))
+        leverage = np.array([max((largest for *_, largest in lines), default=0.0)])
+        self.trials.group.all_reduce_max(leverage)
+
+        def slope(length: float) -> float:
+            total = np.array([0.0])
+            for rows, (logits, change, _) in zip(blocks, lines, strict=True):
+                total += self.residuals(logits + length * change, rows)[0] @ change
+            self.trials.group.all_reduce_sum(total)
+            total += self.penalty * (v + length * step) @ step
+            self.trials.group.broadcast(total)
+            return float(total[0])
+
+        first, low, high, length = slope(0.0), 0.0, 1.0, 1.0
+        for _ in range(BISECTIONS):
+            here = slope(length)
+            if abs(here) <= -first / 2 or (here < 0 and length == 1):
+                break
+            low, high = (length, high) if here < 0 else (low, length)
+            length = (low + high) / 2
+        return length, float(np.sqrt(max(-first, 0.0) * leverage[0]))
+
+
+def _inverse_root(hessian: Array) -> Array:
+    """R with H⁻¹ = R Rᵀ; NaN where H is singular to rounding."""
+    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(hessian))
+    if failed or not (lower.diagonal().numpy() ** 2 > SINGULAR * np.diagonal(hessian)).all():
+        return np.full_like(hessian, np.nan)
+    return np.linalg.inv(lower.numpy()).T.copy()
