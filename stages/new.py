@@ -63,9 +63,9 @@ def main() -> None:
     left_out: dict[str, str] = {}
     for name, part in parts.items():
         try:
-            print("\n".join([*([f"{name}:"] if name else []), *findings(part, trials)]))
+            print("\n".join([*([f"{observers[name]}:"] if name else []), *findings(part, trials)]))
         except InputError as error:
-            left_out[name] = f"{name}: {error}" if name else str(error)
+            left_out[name] = f"{observers[name]}: {error}" if name else str(error)
     if len(left_out) == len(parts):
         raise InputError(next(iter(left_out.values())))
     print("".join(f"left out: {why}\n" for why in left_out.values()), end="")
@@ -166,8 +166,8 @@ def write_observers(folder: Path, by: str, observers: dict[str, str], left_out: 
     """The table from which `stages.observers` knows them, and why some are left out."""
     (folder / OBSERVERS).parent.mkdir()
     with (folder / OBSERVERS).open("w", newline="", encoding="utf-8") as file:
-        rows = [[by, "study", "left_out"], *([value, k, left_out.get(k, "")] for k, value in observers.items())]
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        rows = [[value, "" if k in left_out else k, left_out.get(k, "")] for k, value in observers.items()]
+        csv.writer(file, lineterminator="\n").writerows([[by, "study", "left_out"], *rows])
 
 
 def parameters(prepare: Prepare, is_correctness: bool = False) -> str:

@@ -25,9 +25,9 @@ def main() -> None:
         raise InputError(f"{folder} holds no {OBSERVERS}; it must be the folder of a study that was made with --by")
     (by, *_), *observers = read(folder / OBSERVERS)
     header, rows = [by], list[list[str]]()
-    for name, study, *why in observers:
-        say(f"left out: {why[0]}" if any(why) else f"{name}: {answer(folder / study)}")
-        if has_fit(folder / study):
+    for name, study, left_out in observers:
+        say(f"left out: {left_out}" if left_out else f"{name}: {answer(folder / study)}")
+        if not left_out and has_fit(folder / study):
             columns, *own = read(folder / study / DATA / "inference" / "coefficients.csv")
             header, rows = [by, *columns], rows + [[name, *row] for row in own]
     if not rows:

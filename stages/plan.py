@@ -61,7 +61,7 @@ def main() -> None:
     arguments = parse()
     try:
         if arguments.study is None:
-            rates = arguments.guess_rate, arguments.lapse_rate
+            rates = arguments.guess_rate or 0.0, arguments.lapse_rate or 0.0
             signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy, *rates)
             even = base_rate_for(0, signal, *rates)
             base_rate = even if arguments.base_rate is None else arguments.base_rate
@@ -132,12 +132,15 @@ def parse() -> argparse.Namespace:
     strength.add_argument("--accuracy", type=float, help="fraction of responses that could be predicted at best")
     strength.add_argument("--study", help="folder of a study that has been run; it gives everything else")
     parser.add_argument("--base-rate", type=float, help="probability of a yes (default: that of a mean logit of 0)")
-    parser.add_argument("--guess-rate", type=float, default=0, help="0.5 where the response is correct in 2AFC")
-    parser.add_argument("--lapse-rate", type=float, default=0, help="of the observer, in 0 .. 1")
+    parser.add_argument("--guess-rate", type=float, help="0.5 where the response is correct in 2AFC")
+    parser.add_argument("--lapse-rate", type=float, help="of the observer (default of both: 0)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
     if (arguments.n_factors is None) == (arguments.study is None):
         parser.error("n_factors is needed, but not with --study, which gives it")
+    given = (arguments.base_rate, arguments.guess_rate, arguments.lapse_rate)
+    if arguments.study is not None and given != (None, None, None):
+        parser.error("--study gives the base rate and the rates of guesses and lapses: leave them out")
     return arguments
 
 

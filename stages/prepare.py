@@ -31,7 +31,7 @@ def main() -> None:
         test = hold_out(p.held_out, p.held_out_by, same, trials.groups, p.seed)
         check_responses(found, trials.responses[~test], p)
         stats = moments(watched("measuring", trials, ~test), len(found.design.names))
-        reasons = undetermined(stats, found.design.names)
+        reasons = undetermined(stats, found.design.names, found.table.name)
         selected = [j for j in range(len(found.design.names)) if j not in reasons]
         if not selected:
             raise InputError(f"{found.table.name}: no factor varies, so there is no weight to fit")

@@ -14,15 +14,15 @@ from stages.trials.checks import hold_out, moments, repeats, undetermined
 def test_a_factor_whose_squares_overflow_is_refused_by_name() -> None:
     factors = np.random.default_rng(0).normal(size=(50, 2))
     factors[3, 1] = 1e200
-    with pytest.raises(InputError, match="b holds numbers so large that their squares are not finite"):
-        undetermined(moments([factors], 2), ["a", "b"])
+    with pytest.raises(InputError, match="mine.csv: b holds numbers so large that their squares are not finite"):
+        undetermined(moments([factors], 2), ["a", "b"], "mine.csv")
 
 
 def test_factors_that_determine_no_weight_are_named() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal([0, 1e6, 0], size=(200, 3))
     factors = np.column_stack([x, np.full(200, 7.0), x[:, 1], x[:, 0] + 2 * x[:, 2], rng.normal(size=200)])
-    found = undetermined(moments(np.array_split(factors, 7), 7), list("abcdefg"))
+    found = undetermined(moments(np.array_split(factors, 7), 7), list("abcdefg"), "mine.csv")
     assert found == {
         3: "it is 7 in every trial",
         4: "it equals b in every trial",

@@ -130,8 +130,11 @@ def test_each_observer_alone(
         trials.write("0.5,carl,1\n-0.5,carl,1\n")
     made = make(project, "--by", "who")
     assert made.returncode == 0, made.stderr
-    assert "left out: who-carl: trials of mine.csv: " in made.stdout
+    assert "left out: carl: trials of mine.csv: " in made.stdout
     folder = project.folder / "studies" / "mine"
+    left_out = pd.read_csv(folder / "data" / "observers.csv", index_col="who").loc["carl"]
+    assert pd.isna(left_out.study)
+    assert left_out.left_out.startswith("carl: trials of mine.csv: ")
     parts = {path.parent.name: read_study(path).prepare for path in folder.glob("*/params.yaml")}
     assert {name: part.where for name, part in parts.items()} == {
         "who-anna-b": "who == 'anna b'",
@@ -148,7 +151,7 @@ def test_each_observer_alone(
     anna, bert, carl, _ = capsys.readouterr().out.splitlines()[-4:]
     assert anna.startswith("anna b: no fit; dvc repro")
     assert bert.startswith(f"bert: {used} trials, 1 factors, signal ")
-    assert carl.startswith("left out: who-carl: trials of mine.csv: ")
+    assert carl.startswith("left out: carl: trials of mine.csv: ")
     table = pd.read_csv(folder / "data" / "coefficients.csv")
     own = pd.read_csv(folder / "who-bert" / "data" / "inference" / "coefficients.csv")
     pd.testing.assert_frame_equal(table, own.assign(who="bert")[["who", *own]])
@@ -161,7 +164,7 @@ REFUSALS = [  # study, response, options, and what must be in the line
     ("studies/mine", "choice", ["--group", "whom"], "the nearest is who"),
     ("studies/mine", "choice", ["--formula", "{1}"], "is not allowed"),
     ("studies/mine", "choice", ["--held-out", "2"], "held_out = 2.0, but it must be"),
-    ("studies/mine", "choice", ["--by", "contrast"], "contrast--"),
+    ("studies/mine", "choice", ["--by", "contrast"], "error: -3.1"),
     ("studies/mine", "choice", ["--correct", "--intervals", "_1", "_2"], "exclude each other"),
 ]
 REFUSE = """

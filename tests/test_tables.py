@@ -133,6 +133,7 @@ def test_a_missing_value_leaves_out_its_trial_whatever_the_word(word: str, tmp_p
         ("x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n", {}, "line 21: x is 'abc', but 18 of its values are"),
         ("x,x,choice\n1,2,left\n", {}, "'x' stands there twice"),
         ("bias,choice\n1,left\n2,right\n", {}, "a factor is named bias, as the fit's own bias is"),
+        ("bias,choice\n1,left\n1,right\n", {}, "it needs columns of numbers or of few words that vary"),
         ("1,2\n3,4\n", {}, "must name the columns"),
         ("x,choice\n", {}, "holds no trials"),
         ("", {}, "holds no trials"),

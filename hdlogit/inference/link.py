@@ -142,6 +142,8 @@ def logistic_tests(
     seed: int = 0,
 ) -> list[LogisticTest]:
     """`logistic_test` of each of these (index, slope, noise, responses), all at once, which is faster."""
+    if not observers:
+        return []
     parts = [_cells(*observer).groups() for observer in observers]
     cells = Cells(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     null, free = _fixed(guess_rate, lapse_rate), np.full(4, np.nan)

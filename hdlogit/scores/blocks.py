@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.compute.threads import each
+from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.psychometric.function import Floats
 
 BLOCK_ELEMENTS = 2**20  # numbers in a block of rows: 8 MB, so that temporaries stay near the caches
@@ -26,7 +26,8 @@ def total(function: Callable[..., Floats], *arrays: NDArray[Any]) -> Floats:
     def part(rows: slice) -> Floats:
         return np.asarray(function(*(a[rows] for a in arrays)).sum(0))
 
-    return np.asarray(np.sum([*each(part, [*blocks(*arrays[0].shape)])], axis=0))
+    with single_threaded_blas():
+        return np.asarray(np.sum([*each(part, [*blocks(*arrays[0].shape)])], axis=0))
 
 
 def mean(function: Callable[..., Floats], *arrays: NDArray[Any]) -> float:

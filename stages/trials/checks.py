@@ -50,13 +50,15 @@ def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
     return Moments(n, centre + shift, sd, products)
 
 
-def undetermined(found: Moments, names: list[str]) -> dict[int, str]:
+def undetermined(found: Moments, names: list[str], file: str) -> dict[int, str]:
     """Factors that are constant or follow from earlier ones, by index, and why. Their weights would be arbitrary.
 
-    Raises InputError for factors so large that their squares are not finite.
+    Raises InputError, with the name of the file, for factors so large that their squares are not finite.
     """
     for large in np.flatnonzero(~np.isfinite(found.sd)):
-        raise InputError(f"{names[large]} holds numbers so large that their squares are not finite; use a larger unit")
+        raise InputError(
+            f"{file}: {names[large]} holds numbers so large that their squares are not finite; use a larger unit"
+        )
     reasons = {int(j): f"it is {found.mean[j]:.6g} in every trial" for j in np.flatnonzero(found.sd == 0)}
     varying = [j for j in range(len(names)) if j not in reasons]
     if found.correlations is None or len(varying) >= found.n_trials or not varying:

@@ -27,8 +27,9 @@ def usable(found: Mapping[str, cells.Column]) -> tuple[dict[str, list[str] | Non
             left_out[name] = "it is empty"
         elif column.kind == "text":
             left_out[name] = f"it is text, of more than {cells.FEW} values"
-        elif column.kind == "words" and len(column.values) == 1:
-            left_out[name] = f"it is {show(column.levels[0])} in every trial"
+        elif len(column.values) == 1:
+            value = column.levels[0]
+            left_out[name] = f"it is {value if column.kind == 'numbers' else show(value)} in every trial"
         else:
             columns[name] = None if column.kind == "numbers" else column.levels
     return columns, left_out

@@ -154,7 +154,7 @@ def learn(p: Prepare, path: Path) -> Found:
     cells.check_numbers(table, {name: found[name] for name in columns if name in found})
     if not columns:
         raise InputError(
-            f"{table.name} holds no factor: it needs columns of numbers or of few words besides the response"
+            f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
     names, terms = coding.names(columns)
     design = Design(
