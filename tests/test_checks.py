@@ -14,7 +14,7 @@ from stages.trials.checks import hold_out, moments, repeats, undetermined
 def test_a_factor_whose_squares_overflow_is_refused_by_name() -> None:
     factors = np.random.default_rng(0).normal(size=(50, 2))
     factors[3, 1] = 1e200
-    with pytest.raises(InputError, match="mine.csv: b holds numbers so large that their squares are not finite"):
+    with pytest.raises(InputError, match=r"mine\.csv: b holds numbers so large that their squares are not finite"):
         undetermined(moments([factors], 2), ["a", "b"], "mine.csv")
 
 

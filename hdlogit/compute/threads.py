@@ -56,7 +56,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: to be woken costs as much as a small product. What numpy ignores here, it does there.
+    # The calling thread works too: to be woken costs as much as a small product. What numpy ignores here, all ignore.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:

@@ -26,17 +26,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hdlogit.compute.threads import cut
 from hdlogit.exact.coordinates import inverse_of
 from hdlogit.exact.descent import State, descend
-from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
+from hdlogit.exact.newton import newton
+from hdlogit.exact.objective import BLOCK, Array, Floats, Mask, Trials
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
 DIVERGED = 1e4  # a standardised coefficient from which on the tilted objective is taken to have no minimum
+LARGEST_PROGRAMME = 2**20  # numbers in factors, up to which a linear programme names those that separate completely
 MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
 
 
@@ -81,6 +82,42 @@ def _inverse_moments(sample: Sample) -> Array:
     inverse = np.linalg.pinv(moments, hermitian=True)
     whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
     return inverse if whole else np.full_like(inverse, np.nan)
+
+
+def decide(
+    trials: Trials,
+    sample: Sample,
+    k: np.intp,
+    v: Array,
+    completely: np.bool_,
+    proven: np.bool_,
+    tolerance: float,
+    progress: Callable[[int, Array], None],
+) -> tuple[bool | None, Array, Mask]:
+    """Whether the estimate of class k exists, where to go on from, and the factors (n_factors,) that separate it.
+
+    v: (n_factors + 1,), where the descent has ended; completely: whether that separates the responses; proven: whether
+    the estimate is known to exist, and the descent does not find it. None: undecided.
+    """
+    direction, none = v[:-1], np.zeros(len(v) - 1, dtype=np.bool_)
+    if not completely and not sample.coordinates.dependent:
+        exists, v = newton(trials, sample, k, v, tolerance, progress)
+        if exists is None:  # where all is nearly certain, nothing is curved
+            exists, v = newton(trials, sample, k, v * 0, tolerance, progress)
+        if exists or proven:
+            return True, v, none
+        completely, direction = np.bool_(exists is False), v[:-1]
+    if not completely or trials.factors.size <= LARGEST_PROGRAMME:
+        try:
+            found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
+        except RuntimeError:
+            if not completely:
+                return None, v, none
+            found = None
+        if found is None and not completely:
+            return True, v * 0, none
+        direction = direction if found is None else found
+    return False, v, np.abs(direction) > 0.1 * np.abs(direction).max()
 
 
 def separating_direction(

@@ -1,8 +1,8 @@
 """Newton's method for one class, over all trials and in double precision: slow, and sure where the descent is in doubt.
 
 With the Hessian H (a sum over trials, no mean), the decrement λ² = gᵀH⁻¹g and leverages w_i = x_iᵀH⁻¹x_i, all of them
-at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical Programming
-2019). Where a step leads too far its length is bisected: no curvature tells how far a trial is that is far out.
+at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical
+Programming 2019). Where a step leads too far its length is bisected: no curvature tells how far an outlier is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from hdlogit.compute.threads import each
 from hdlogit.exact.objective import Array, Trials

@@ -30,8 +30,7 @@ from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
-from hdlogit.exact.existence import prove, separating_direction
-from hdlogit.exact.newton import newton
+from hdlogit.exact.existence import decide, prove
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
@@ -40,7 +39,6 @@ REFINING = 20  # iterations to a shifted minimum: where it is farther than that,
 MISLED = 8  # evaluations after which it does, and Newton's method on all trials takes over
 SAMPLE_TOLERANCE = 0.5  # of the tolerance
 MAX_ROUNDS = 50
-LARGEST_PROGRAMME = 2**20  # numbers in factors, up to which a linear programme names those that separate completely
 UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
 REASONS = {
     ALIKE: "its responses are all alike, so no estimate exists, with ridge or without",
@@ -240,15 +238,17 @@ def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
     status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
     new["coefficients"][classes], new["loss"][classes], new["max_gradient"][classes] = coefficients, loss, largest
     new["evaluations"][classes] += 1
-    completely = (worst < 0.5) & trials.hard[classes]
-    unproven = ~state.proven[classes] & (completely | (status != NOT_CONVERGED))
+    completely = (worst < 0.5) & trials.hard[classes] & ~state.proven[classes]
+    unproven = completely | (~state.proven[classes] & (status != NOT_CONVERGED))
     misled = (status == UNDER_WAY) & (state.evaluations[classes] >= MISLED) & (not c.dependent)
     rows = np.flatnonzero(unproven | misled)
     found, there = np.full(len(classes), UNDER_WAY), state.points[classes]
     for row in rows:
-        found[row], there[row], new["separating"][classes[row]] = decide(
-            trials, sample, state, classes[row], completely[row], aim
+        k, report = classes[row], aim.after(state.iterations[classes[[row]]], sample)
+        exists, there[row], new["separating"][k] = decide(
+            trials, sample, k, there[row], completely[row], state.proven[k], aim.tolerance, report
         )
+        found[row] = {True: UNDER_WAY, False: SEPARATED, None: UNDECIDED}[exists]
     trials.group.broadcast(found, there, new["separating"])
     there_is = rows[found[rows] == UNDER_WAY]
     new["proven"][classes[there_is]] = True
@@ -257,36 +257,6 @@ def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
     new["back"][classes[again]], new["gradient"][classes[again]] = True, np.nan
     new["status"][classes] = np.where(found == UNDER_WAY, status, found)
     return State(**new)
-
-
-def decide(
-    trials: Trials, sample: Sample, state: State, k: np.intp, completely: np.bool_, aim: Aim
-) -> tuple[int, Array, Mask]:
-    """The status of a class without a proof, where to go on from, and the factors (n_factors,) that separate it.
-
-    Separated, undecided, or under way: its estimate exists after all.
-    """
-    there, none = np.zeros_like(state.points[k]), np.zeros(len(sample.coordinates.units), dtype=np.bool_)
-    direction = state.points[k, :-1]
-    if not completely and not sample.coordinates.dependent:
-        report = aim.after(state.iterations[[k]], sample)
-        answer, there = newton(trials, sample, k, state.points[k], aim.tolerance, report)
-        if answer is None:  # where all is nearly certain, nothing is curved
-            answer, there = newton(trials, sample, k, there * 0, aim.tolerance, report)
-        if answer or state.proven[k]:
-            return UNDER_WAY, there, none
-        completely, direction = np.bool_(answer is False), there[:-1]
-    if not completely or trials.factors.size <= LARGEST_PROGRAMME:
-        try:
-            found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
-        except RuntimeError:
-            if not completely:
-                return UNDECIDED, there, none
-            found = None
-        if found is None and not completely:
-            return UNDER_WAY, there * 0, none
-        direction = direction if found is None else found
-    return SEPARATED, there, np.abs(direction) > 0.1 * np.abs(direction).max()
 
 
 def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
