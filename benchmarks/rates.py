@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from tabulate import tabulate
 from tqdm import tqdm
 
+from comparisons.tables import markdown
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
@@ -49,14 +49,14 @@ def observed(design: Design, rng: np.random.Generator) -> Array:
 
     def responses(factors: Array) -> NDArray[np.bool_]:
         probability = guess + (1 - guess - lapse) * expit(factors @ weights + intercept)
-        return rng.random(probability.shape) < probability
+        return np.asarray(rng.random(probability.shape) < probability)
 
     found = fit(x, responses(x)).coefficients
     slopes = (found[:-1] * weights).sum(axis=0) / signal**2
     rest = np.linalg.norm(found[:-1] - slopes * weights, axis=0)
     logits = fresh @ found[:-1] + found[-1]
     loss = np.logaddexp(0, np.where(responses(fresh), -logits, logits)).mean(axis=0)
-    return np.nanmean([slopes, rest, loss], axis=1)  # without classes that have no estimate
+    return np.asarray(np.nanmean([slopes, rest, loss], axis=1))  # without classes that have no estimate
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
         errors = sets.std(axis=0, ddof=1) / np.sqrt(SETS)
         cells = [f"{t:.3f}, {m:.3f} ± {e:.3f}" for t, m, e in zip(theory, sets.mean(axis=0), errors, strict=True)]
         rows.append([f"{n}×{p}, {signal:g}, {intercept:g}, {guess:g}, {lapse:g}", *cells])
-    print(tabulate(rows, ["n × p, γ, β0, g, l", "slope", "sd of the rest", "held-out"], "github"))
+    print(markdown(["n × p, γ, β0, g, l", "slope", "sd of the rest", "held-out"], rows))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.likelihood import response
-from hdlogit.inference.link import Link, fit_link, logistic_test
+from hdlogit.inference.link import Link, fit_link, logistic_test, logistic_tests
 from hdlogit.inference.predict import best_logits, predict
 
 Array = NDArray[np.float64]
@@ -204,6 +204,14 @@ def test_the_test_finds_lapses_and_leaves_logistic_observers_alone() -> None:
     assert lapsing.p_value < 0.01
     trials = draw(7, 800, 3.0, 0.0, 0.0, 0.0)
     assert logistic_test(*trials[:4]) == logistic_test(*trials[:4])  # seeded
+
+
+def test_many_observers_at_once_have_the_tests_of_each_alone() -> None:
+    many = [draw(seed, n, 3.0, 0.5, guess, 0.0)[:4] for seed, n, guess in ((1, 400, 0.0), (2, 800, 0.0), (3, 600, 0.1))]
+    together, alone = logistic_tests(many), [logistic_test(*one) for one in many]
+    for key in ("statistic", "p_value"):
+        np.testing.assert_allclose([getattr(t, key) for t in together], [getattr(t, key) for t in alone], atol=1e-6)
+    assert logistic_tests([]) == []
 
 
 def test_with_a_known_guess_rate_a_half_the_test_is_of_what_is_above_it() -> None:

@@ -13,7 +13,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.planning import base_rate_for, intercept_for, n_trials_until
+from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, signal_for
+from hdlogit.asymptotics.planning import plan as planned
 from hdlogit.asymptotics.theory import solve
 from stages import plan
 from tests.conftest import ROOT, Project
@@ -107,3 +108,31 @@ def test_a_study_that_was_not_run_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["plan", "--study", "."])
     assert "metrics.json is missing" in refuses(plan.main)
+
+
+@pytest.mark.parametrize(("guess_rate", "lapse_rate"), [(0.0, 0.0), (0.5, 0.0), (0.1, 0.05)])
+def test_with_rates_signal_and_intercept_are_those_of_the_accuracy_and_the_base_rate(
+    guess_rate: float, lapse_rate: float
+) -> None:
+    rates = guess_rate, lapse_rate
+    z = np.linspace(-9, 9, 180_001)
+    density = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
+    for signal, intercept in ((0.5, -1.0), (4.0, 0.0), (16.0, 2.0)):
+        yes = guess_rate + (1 - guess_rate - lapse_rate) / (1 + np.exp(-intercept - signal * z))
+        assert base_rate_for(intercept, signal, *rates) == pytest.approx(yes @ density, abs=1e-8)
+        assert intercept_for(yes @ density, signal, *rates) == pytest.approx(intercept, abs=1e-5)
+        yes = guess_rate + (1 - guess_rate - lapse_rate) / (1 + np.exp(-signal * z))
+        if guess_rate < 0.5:
+            assert signal_for(np.maximum(yes, 1 - yes) @ density, *rates) == pytest.approx(signal, rel=1e-4)
+
+
+def test_with_rates_the_number_of_trials_is_the_one_at_which_the_goal_is_reached() -> None:
+    rates, base_rate = (0.02, 0.01), 0.5
+
+    def good(line: Plan) -> bool:
+        return line.exists and (line.alpha or inf) <= 1.05
+
+    n = n_trials_until(50, 2.0, base_rate, good, *rates)
+    at, before = planned(50, 2.0, base_rate, [n, round(n / 1.02)], *rates)
+    assert good(at)
+    assert not good(before)

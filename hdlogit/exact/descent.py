@@ -65,7 +65,7 @@ def descend(
     small = v.shape[1] <= LARGEST_NEWTON
     best = np.full(len(v), not small)  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
-        stuck = ~state.step.any(1) & (turn > 0)
+        stuck = np.asarray(~state.step.any(1) & (turn > 0))
         lost = ~np.isfinite(state.gradient).all(1)
         leaving = arrived(state) | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)

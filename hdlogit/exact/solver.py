@@ -194,7 +194,7 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
     left = np.minimum(left, max_iterations - state.iterations[classes])
     there, more = descend(sample, base, classes, shift, close, left, aim.after(state.iterations, sample))
     points, iterations = state.points.copy(), state.iterations.copy()
-    points[classes] = np.where(np.isfinite(there).all(1)[:, None], there, base)
+    points[classes] = np.where(np.isfinite(there).all(axis=1, keepdims=True), there, base)
     iterations[classes] += more
     return replace(state, points=points, iterations=iterations)
 

@@ -44,7 +44,7 @@ UNDETERMINED = 0.1  # standard error of a rate from which on little but the prio
 FINE, COARSE = 1e-10, 1e-3  # nats
 TINY = 1e-6  # a statistic that is nothing but rounding
 CLEAR = 20.0  # a statistic that needs no samples
-SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 10  # at a time, at most, and how many must gain more
+SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many must gain more
 MOST_TRIALS = 100_000
 
 
