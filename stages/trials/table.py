@@ -63,7 +63,7 @@ def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
 def plain(column: pa.Array) -> pa.Array:
     """A column as float64 or text, null where a value is missing; dates and lists as text, too."""
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = plain(column.dictionary).take(column.indices)
     kind = column.type
     if (
         pa.types.is_boolean(kind)
