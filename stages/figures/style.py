@@ -134,7 +134,7 @@ def logarithmic(*axes: XAxis | YAxis) -> None:
 
         def between(x: float, _: object, axis: XAxis | YAxis = axis) -> str:
             low, high = axis.get_view_interval()
-            digits = "2357" if high < 10 * low else "25" if high < 100 * low else ""
+            digits = "2357" if high < 10 * low else "25" if high < 300 * low else ""
             return number(x) if f"{x:e}"[0] in digits else ""
 
         axis.axes.set(**{f"{axis.axis_name}scale": "log"})
