@@ -114,8 +114,8 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
 
 def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
     """The values of the column `by`, each under the name of its folder."""
-    layout = Layout(**{key: getattr(prepare, key) for key in ("trial", "position", "value", "intervals")})
-    table = layout.open(trials)
+    keys = {key: getattr(prepare, key) for key in ("trial", "position", "value", "intervals")}
+    table = Layout(**keys, groups=[by, *prepare.groups]).open(trials)
     table.check([by])
     values: dict[str, None] = {}
     take = where.parse(prepare.where)
@@ -147,6 +147,7 @@ def findings(prepare: Prepare, trials: Path) -> list[str]:
     found = learn(prepare, trials)
     names = found.design.names
     lines = [f"{found.n_taken} trials, {len(names)} factors: {some(names)}"]
+    lines += found.table.notes
     for response in found.design.responses:
         lines.append(f"{response.column} is a yes where it is {' or '.join(response.yes)}")
     return lines + [f"{name} is no factor: {why}" for name, why in found.left_out.items()]

@@ -1,6 +1,7 @@
 """What the observer of a study will answer to new trials: `python -m stages.predict studies/rat new.csv --out p.csv`.
 
-For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing.
+For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing or
+is none that the study has an answer to: a new word, say, or a number beyond a spline.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,10 @@ from stages.study import inside, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
+from stages.trials.coding import Fault, first
 from stages.trials.design import Design
+
+LARGEST = 1e100  # factor that is predicted from: its square, and the products of that, must be finite
 
 Floats = NDArray[np.float64]
 Classes = dict[str, ClassInference | None]  # None: it has no inference
@@ -42,11 +47,53 @@ class Coded(BaseModel):
     mean: list[float]  # of these
     sd: list[float]
 
-    def factors(self, path: Path) -> Iterator[Floats]:
-        """Factors (n_rows, n_factors) of a file of trials, batch by batch, NaN where a value is missing."""
-        for block in self.design.blocks(self.design.layout.open(path), []):
-            chosen = block.factors[:, self.selected]
-            yield (chosen - self.mean) / self.sd if self.standardise else chosen
+    def factors(self, path: Path, counts: Counts) -> Iterator[Floats]:
+        """Factors (n_rows, n_factors) of a file of trials, batch by batch, NaN in rows that cannot be predicted."""
+        table = self.design.layout.open(path)
+        for block in self.design.blocks(table, []):
+            rows = np.flatnonzero(block.complete)
+            coded, faults = block.encode(block.complete)
+            chosen = coded[:, self.selected]
+            faults.append(too_large(chosen, [self.design.names[j] for j in self.selected]))
+            found = first(faults)
+            if found and not counts.why:
+                counts.why = f"{table.place(counts.rows + int(rows[found[0]]))}: {found[1]}"
+            chosen[np.logical_or.reduce([fault.rows for fault in faults])] = np.nan
+            factors = np.full((len(block.complete), len(self.selected)), np.nan)
+            factors[rows] = (chosen - self.mean) / self.sd if self.standardise else chosen
+            counts.rows += len(factors)
+            counts.lacking += len(factors) - len(rows)
+            counts.predicted += int(np.isfinite(factors).all(axis=1).sum())
+            yield factors
+
+
+@dataclass
+class Counts:
+    """Of the rows of a file."""
+
+    rows: int = 0
+    lacking: int = 0  # a value
+    predicted: int = 0
+    why: str = ""  # the first row that lacks nothing is not predicted, with its line
+
+    def __str__(self) -> str:
+        lines = [f"{self.rows} trials"]
+        if self.lacking:
+            lines.append(f"{self.lacking} of them lack a value, and their lines are empty")
+        if self.why:
+            n = self.rows - self.lacking - self.predicted
+            lines.append(f"{n} of them cannot be predicted, and their lines are empty; the first: {self.why}")
+        return "; ".join(lines)
+
+
+def too_large(factors: Floats, names: list[str]) -> Fault:
+    """Where a factor (n_rows, n_factors) is beyond LARGEST."""
+
+    def why(row: int) -> str:
+        j = int(np.argmax(np.abs(factors[row])))
+        return f"{names[j]} is {factors[row, j]:g}; it must be within ±{LARGEST:g}"
+
+    return Fault(np.asarray((np.abs(factors) > LARGEST).any(axis=1)), why)
 
 
 def main() -> None:
@@ -73,21 +120,21 @@ def main() -> None:
         with unfinished.open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header([*classes]))
-            n_trials = n_empty = 0
+            counts = Counts()
             total = np.zeros((2, len(classes)))  # of the probabilities and of the widths of their intervals
-            for factors in tqdm(coded.factors(trials), unit="batch", disable=None, leave=False):
+            for factors in tqdm(coded.factors(trials, counts), unit="batch", disable=None, leave=False):
                 probability, low, high = found = predicted([*classes.values()], factors, level)
                 writer.writerows(lines(found))
-                n_trials, n_empty = n_trials + len(factors), n_empty + int(np.isnan(factors).any(axis=1).sum())
                 total += np.nansum([probability, high - low], axis=2)
+        if counts.why and not counts.predicted:
+            raise InputError(counts.why)
         unfinished.rename(out)
     finally:
         unfinished.unlink(missing_ok=True)
-    empty = f"; {n_empty} of them lack a value, and their lines are empty" if n_empty else ""
-    say(f"{arguments.out}: {n_trials} trials{empty}")
-    if n_trials > n_empty:
+    say(f"{arguments.out}: {counts}")
+    if counts.predicted:
         headings = ("class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals")
-        means = zip(classes, (total / (n_trials - n_empty)).T, strict=True)
+        means = zip(classes, (total / counts.predicted).T, strict=True)
         table(headings, ([name, f"{p:.3f}", f"{width:.3f}"] for name, (p, width) in means if classes[name]))
 
 

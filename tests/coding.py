@@ -33,10 +33,11 @@ def asked(**keys: Any) -> Prepare:
 def coded(path: Path, **keys: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names, factors and responses of the usable trials."""
     found = learn(asked(**keys), path)
-    factors, responses = [], []
+    factors, responses, n_before = [], [], 0
     for block in found.design.blocks(found.table, found.also):
         rows, _ = usable(found, block.missing, block.also)
-        factors.append(block.factors[rows])
+        factors.append(found.encode(block, rows, n_before))
+        n_before += len(rows)
         responses.append(np.column_stack([r.code(block.also) == 1 for r in found.design.responses])[rows])
     return found.design.names, np.concatenate(factors), np.concatenate(responses)
 

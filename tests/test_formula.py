@@ -12,10 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import InputError
 from stages.trials import formula
-from stages.trials.design import Design, learn
+from stages.trials.design import Block, Design, learn
 from tests.coding import asked, coded, one_line, refused
+
+
+def factors_of(block: Block) -> np.ndarray:
+    """(n_rows, n_factors), NaN where a row lacks a value."""
+    coded, faults = block.encode(block.complete)
+    assert not any(fault.rows.any() for fault in faults)
+    factors = np.full((len(block.complete), coded.shape[1]), np.nan)
+    factors[block.complete] = coded
+    return factors
 
 
 @pytest.fixture
@@ -106,27 +114,38 @@ def test_a_lag_reaches_back_over_rows_that_are_not_taken(trials: Path) -> None:
 def test_other_trials_are_coded_alike_and_rows_that_lack_a_value_stay_empty(text: str, trials: Path) -> None:
     learned = learn(asked(response="choice", formula=text, group="day"), trials).design
     design = Design.model_validate_json(learned.model_dump_json())  # as data/trials.json holds it
-    whole = np.concatenate([block.factors for block in design.blocks(design.layout.open(trials), [])])
+    (whole,) = map(factors_of, design.blocks(design.layout.open(trials), []))
     table = pd.read_csv(trials).iloc[10:35].drop(columns="choice" if "choice" not in text else [])
     table.loc[12, "contrast"] = np.nan
     table.to_csv(trials.with_name("new.csv"), index=False)
     new = design.layout.open(trials.with_name("new.csv"))
     (block,) = design.blocks(new, [])
-    assert len(block.factors) == 25
-    is_missing = np.isnan(block.factors[:, 0])
+    factors = factors_of(block)
+    assert len(factors) == 25
+    is_missing = np.isnan(factors[:, 0])
     np.testing.assert_array_equal(is_missing, block.missing["contrast"] | block.missing.get("lag(choice, 1)", False))
     assert is_missing[2]
-    np.testing.assert_allclose(block.factors[~is_missing], whole[10:35][~is_missing], rtol=1e-12)
+    np.testing.assert_allclose(factors[~is_missing], whole[10:35][~is_missing], rtol=1e-12)
 
 
-def test_a_category_that_the_study_lacks_is_refused(trials: Path) -> None:
-    design = learn(asked(response="choice", formula="C(rule) + side"), trials).design
-    for column, value in (("rule", 7), ("side", "up")):
-        table = pd.read_csv(trials)
+def test_what_the_study_has_not_seen_is_not_coded_and_its_neighbours_are(trials: Path) -> None:
+    design = learn(asked(response="choice", formula="C(rule) + side + bs(contrast, df=4)"), trials).design
+    design = Design.model_validate_json(design.model_dump_json())
+    for column, value, why in (
+        ("rule", 7, "rule is '7', which it is in no trial of the study"),
+        ("side", "up", "side is 'up', which it is in no trial of the study"),
+        ("contrast", 100.0, "bs(contrast, df=4)[1] is outside the range of the study's trials"),
+        ("contrast", "much", "contrast is 'much'; it must be a number"),
+        ("contrast", np.inf, "contrast is inf; it must be finite"),
+    ):
+        table = pd.read_csv(trials).astype({column: object})
         table.loc[3, column] = value
         table.to_csv(trials.with_name("new.csv"), index=False)
-        with pytest.raises(InputError, match=f"do not have: .*{value}"):
-            list(design.blocks(design.layout.open(trials.with_name("new.csv")), []))
+        (block,) = design.blocks(design.layout.open(trials.with_name("new.csv")), [])
+        factors, faults = block.encode(block.complete)
+        assert np.flatnonzero(np.isnan(factors).any(axis=1)).tolist() == [3]
+        reasons = [fault.why(3) for fault in faults if fault.rows[3]]
+        assert reasons[0].startswith(why)
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,25 @@ def test_several_classes_are_several_columns(predicted: Predict, tmp_path: Path)
     assert np.abs(found["probability[sure]"] - found["probability[choice=right]"]).max() < 0.1  # drawn alike
 
 
+@pytest.mark.parametrize("formula", [None, "~ bs(contrast, df=4) + C(rule)"])
+def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
+    formula: str | None, predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_study(tmp_path / "study", formula=formula, response=["choice=right", "sure"])
+    new = trials(9, 1).astype(object)
+    alone = predicted(new, "alone.csv")
+    new.loc[3, "rule"], new.loc[4, "contrast"], new.loc[5, "contrast"] = "d", 1e308, "much"
+    new.loc[6, "contrast"], new.loc[7, "rule"] = np.inf, None
+    found = predicted(new)
+    assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [3, 4, 5, 6, 7]
+    pd.testing.assert_frame_equal(found.drop([3, 4, 5, 6, 7]), alone.drop([3, 4, 5, 6, 7]))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "9 trials; 1 of them lack a value, and their lines are empty; 4 of them cannot be predicted, and their lines "
+        "are empty; the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; the nearest is"
+    ) in printed
+
+
 def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
     predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,9 +141,8 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
     assert "p.csv exists already" in wrong(new, "study", "new.csv", "--out", "p.csv")
     assert Path("p.csv").read_bytes() == before
     assert "no column 'contrast'; the nearest is contrasts" in wrong(new.rename(columns={"contrast": "contrasts"}))
-    assert "line 4: rule is 'd', which it is in no trial of the study" in wrong(
-        new.assign(rule=["a", "b", "d", "a", "c"])
-    )
+    assert "line 2: rule is 'd', which it is in no trial of the study" in wrong(new.assign(rule="d"))
+    assert "contrast is 1e+308; it must be within ±1e+100" in wrong(new.assign(contrast=1e308))
     assert "must be finite" in wrong(new.assign(contrast=np.inf))
     assert "it must be a number" in wrong(new.assign(contrast="much"))
     assert "holds no params.yaml" in wrong(new, ".", "new.csv", "--out", "q.csv")

@@ -185,7 +185,7 @@ def test_the_design_codes_other_trials_as_the_study_s(study: Study) -> None:
     design = Design.model_validate(written["design"])
     study.table.drop(columns="choice").to_parquet("new.parquet")
     (block,) = design.blocks(design.layout.open(Path("new.parquet")), [])
-    np.testing.assert_array_equal(block.factors[:, written["selected"]], written["train/factors"])
+    np.testing.assert_array_equal(block.encode(block.complete)[0][:, written["selected"]], written["train/factors"])
 
 
 def test_a_killed_run_leaves_the_trials_and_no_half_outputs(study: Study) -> None:

@@ -126,6 +126,49 @@ def test_a_missing_value_leaves_out_its_trial_whatever_the_word(word: str, tmp_p
     np.testing.assert_array_equal(responses[:, 0], [False, True])
 
 
+STRANGE = {  # what rows that are not taken may hold
+    "contrast": ["practice", "inf", "0", "-5", "1e9"],
+    "rule": ["z", "q", "9", "a", "b"],
+    "block": ["7", "none", "8", "9", "1"],
+}
+
+
+@pytest.mark.parametrize("formula", [None, "~ contrast + rule + C(block)", "~ log(contrast) + bs(contrast, df=4)*rule"])
+@pytest.mark.parametrize("taken", ["where", "response"])
+def test_rows_that_are_not_taken_are_not_coded(formula: str | None, taken: str, tmp_path: Path) -> None:
+    table = frame().assign(block=np.arange(40) % 3, phase="main").astype({"contrast": object, "block": object})
+    table["contrast"] = 3 + table.contrast
+    table.to_csv(tmp_path / "main.csv", index=False)
+    strange = table.iloc[:5].assign(**STRANGE, phase="practice")
+    if taken == "response":
+        strange = strange.assign(choice=None, phase="main")
+    pd.concat([strange, table, strange]).to_csv(tmp_path / "whole.csv", index=False)
+    where = "phase == 'main'" if taken == "where" else None
+    names, factors, responses = coded(tmp_path / "whole.csv", formula=formula, where=where)
+    expected = coded(tmp_path / "main.csv", formula=formula)
+    assert names == expected[0]
+    np.testing.assert_array_equal(factors, expected[1])
+    np.testing.assert_array_equal(responses, expected[2])
+
+
+def test_a_lag_of_a_row_that_is_not_taken_is_coded_or_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,n,choice\n1,0,left\nb,1,right\n3,2,right\n4,3,left\n5,4,right\n")
+    keys = {"formula": "lag(x, 1)", "where": "n != 1"}
+    assert "line 4: lag(x, 1) is 'b'; it must be a number" in refused(tmp_path / "t.csv", **keys)
+    _, factors, _ = coded(tmp_path / "t.csv", **keys | {"where": "n > 2"})
+    np.testing.assert_array_equal(factors[:, 0], [3, 4])
+
+
+def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x_1,x_2,n,second\n1,3,1,0\nout,1,0,1\n2,1,1,1\n2,2.5,1,0\n")
+    keys: dict[str, Any] = {"response": "second", "intervals": ["_1", "_2"]}
+    _, factors, _ = coded(tmp_path / "t.csv", formula="x", where="n == 1", **keys)
+    np.testing.assert_array_equal(factors[:, 0], [2, -1, 0.5])
+    assert "line 3: x is 'out', but 3 of its values are numbers" in refused(tmp_path / "t.csv", **keys)
+    (tmp_path / "t.csv").write_text("x_1,x_2,second\na,b,0\na,a,1\nb,b,1\nb,a,0\n")
+    assert "line 2: x is 'a', but it must be a number" in refused(tmp_path / "t.csv", **keys)
+
+
 @pytest.mark.parametrize(
     ("text", "keys", "message"),
     [
@@ -219,7 +262,7 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     _, from_wide, chosen = coded(tmp_path / "wide.csv", response="second", intervals=["_1", "_2"])
     found = learn(asked(response="chosen", **keys), tmp_path / "long.parquet")
     names, from_long, responses = coded(tmp_path / "long.parquet", response="chosen", **keys)
-    order = [found.table.whole(["t"]).column(0).to_pylist().index(str(t)) for t in range(12)]
+    order = [found.table.whole(["t"]).column(0).to_pylist().index(t) for t in range(12)]
     assert names == ["v[p0]", "v[p1]", "v[p2]"]
     np.testing.assert_allclose(from_wide, values[:, 1] - values[:, 0])
     np.testing.assert_array_equal(from_long[order], values[:, 1] - values[:, 0])

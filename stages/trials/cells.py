@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +28,7 @@ Kind = Literal["numbers", "words", "text", "empty"]
 class Column:
     """What one column holds in the rows that are taken."""
 
+    is_numeric: bool = False  # whether it must hold numbers
     n_numbers: int = 0
     n_words: int = 0
     values: dict[str, int] = field(default_factory=dict)  # each with its first row; up to FEW + 1
@@ -37,7 +38,7 @@ class Column:
     def kind(self) -> Kind:
         if self.n_numbers + self.n_words == 0:
             return "empty"
-        if self.n_words <= (1 - MOSTLY) * (self.n_numbers + self.n_words):
+        if self.is_numeric or self.n_words <= (1 - MOSTLY) * (self.n_numbers + self.n_words):
             return "numbers"
         return "words" if len(self.values) <= FEW else "text"
 
@@ -90,16 +91,6 @@ def numbers(column: pa.Array) -> pa.Array:
         return pc.cast(pc.if_else(is_number, column, pa.scalar(None, pa.string())), pa.float64())
 
 
-def all_numbers(table: Table, column: pa.Array, name: str, n_before: int) -> pa.Array:
-    """`numbers`; raises InputError for a word. The column's first row is the table's row `n_before`."""
-    found = numbers(column)
-    wrong = np.flatnonzero(np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool))
-    if len(wrong):
-        row = int(wrong[0])
-        raise InputError(f"{table.place(n_before + row)}: {name} is {show(str(column[row]))}; it must be a number")
-    return found
-
-
 def words(column: pa.Array) -> pa.Array:
     """Text, equal numbers written alike; null where a value is missing."""
     encoded = column.dictionary_encode()
@@ -112,18 +103,24 @@ def labels(batch: pa.RecordBatch, columns: list[str]) -> pa.Array:
     return pc.binary_join_element_wise(*(words(batch.column(name)) for name in columns), " ")
 
 
-def scan(table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]]) -> tuple[dict[str, Column], int, int]:
-    """What each column holds in the rows that `take` accepts; how many rows there are, and how many are taken."""
-    found = {name: Column() for name in table.columns}
+def scan(
+    table: Table, take: Callable[[pa.RecordBatch], NDArray[np.bool_]], needed: Collection[str]
+) -> tuple[dict[str, Column], int, int]:
+    """What the columns hold in the rows that `take` accepts; how many rows there are, and how many are taken.
+
+    Of the columns that are not `needed`, only rows count that lack no value of those that are.
+    """
+    found = {name: Column(name in table.numeric) for name in table.columns}
     n_rows = n_taken = 0
     with tqdm(desc=f"reading {table.name}", unit=" rows", disable=None, leave=False) as bar:
         for batch in table.batches(table.columns):
             taken = take(batch)
-            rows = n_rows + np.flatnonzero(taken)
-            n_rows, n_taken = n_rows + len(taken), n_taken + len(rows)
-            chosen = batch.filter(pa.array(taken))
-            for name, column in found.items():
-                column.add(chosen.column(name), rows)
+            whole = np.logical_and.reduce([taken, *(np.asarray(pc.is_valid(batch.column(name))) for name in needed)])
+            for rows, names in ((taken, needed), (whole, [name for name in found if name not in needed])):
+                chosen, at = batch.select(names).filter(pa.array(rows)), n_rows + np.flatnonzero(rows)
+                for name in names:
+                    found[name].add(chosen.column(name), at)
+            n_rows, n_taken = n_rows + len(taken), n_taken + int(taken.sum())
             bar.update(len(taken))
     return found, n_rows, n_taken
 
@@ -133,7 +130,8 @@ def check_numbers(table: Table, found: Mapping[str, Column]) -> None:
     for name, column in found.items():
         if column.kind == "numbers" and column.first_word is not None:
             row, word = column.first_word
+            what = f"{column.n_numbers} of its values are numbers" if column.n_numbers else "it must be a number"
             raise InputError(
-                f"{table.place(row)}: {name} is {show(word)}, but {column.n_numbers} of its values are numbers; "
+                f"{table.place(row)}: {name} is {show(word)}, but {what}; "
                 "correct it, leave it empty if it is missing, or take other rows (where)"
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,17 @@ from numpy.typing import NDArray
 from stages.errors import InputError
 from stages.parameters.documents import nearest, show
 from stages.trials import cells
-from stages.trials.table import Table
 
 Floats = NDArray[np.float64]
 Levels = Mapping[str, list[str] | None]  # of each column; None for numbers
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Rows that cannot be coded, and why one of them cannot."""
+
+    rows: NDArray[np.bool_]  # (n_rows,)
+    why: Callable[[int], str]
 
 
 def usable(found: Mapping[str, cells.Column]) -> tuple[dict[str, list[str] | None], dict[str, str]]:
@@ -46,28 +54,55 @@ def names(columns: Levels) -> tuple[list[str], dict[str, list[int]]]:
     return factors, terms
 
 
-def encode(table: Table, batch: pa.RecordBatch, columns: Levels, n_before: int) -> Floats:
-    """Factors (n_rows, n_factors), NaN where a value is missing. The batch begins at the table's row `n_before`."""
-    parts = [np.empty((batch.num_rows, 0))]
+def encode(batch: pa.RecordBatch, columns: Levels) -> tuple[Floats, list[Fault]]:
+    """Factors (n_rows, n_factors) of rows that lack no value, and what cannot be coded."""
+    parts, faults = [np.empty((batch.num_rows, 0))], list[Fault]()
     for name, levels in columns.items():
         column = batch.column(name)
         if levels is None:
-            parts.append(cells.all_numbers(table, column, name, n_before).to_numpy(zero_copy_only=False)[:, None])
+            values = cells.numbers(column).to_numpy(zero_copy_only=False)
+            parts.append(values[:, None])
+            faults.append(no_numbers(name, column, values))
         else:
-            parts.append(_treatment(table, column, name, levels, n_before))
-    return np.concatenate(parts, axis=1)
+            words = cells.words(column)
+            codes = np.asarray(pc.fill_null(pc.index_in(words, pa.array(levels)), -1))
+            parts.append((codes[:, None] == np.arange(1, len(levels))).astype(np.float64))
+            faults.append(unknown(name, words, codes < 0, levels))
+    return np.concatenate(parts, axis=1), faults
 
 
-def _treatment(table: Table, column: pa.Array, name: str, levels: list[str], n_before: int) -> Floats:
-    words = cells.words(column)
-    codes = np.asarray(pc.fill_null(pc.index_in(words, pa.array(levels)), -1))
-    unknown = np.flatnonzero((codes < 0) & np.asarray(pc.is_valid(words), bool))
-    if len(unknown):
-        word = str(words[int(unknown[0])])
-        raise InputError(
-            f"{table.place(n_before + int(unknown[0]))}: {name} is {show(word)}, which it is in no trial of the study; "
-            f"{nearest(word, levels)}"
-        )
-    factors: Floats = (codes[:, None] == np.arange(1, len(levels))).astype(np.float64)
-    factors[codes < 0] = np.nan
-    return factors
+def no_numbers(name: str, given: Sequence[object] | pa.Array, values: Floats) -> Fault:
+    """Where values are not finite, and the words `given` for those that are none."""
+
+    def why(row: int) -> str:
+        if np.isnan(values[row]):
+            return f"{name} is {show(str(given[row]))}; it must be a number"
+        return f"{name} is {values[row]}; it must be finite"
+
+    return Fault(~np.isfinite(values), why)
+
+
+def unknown(name: str, given: Sequence[object] | pa.Array, rows: NDArray[np.bool_], levels: list[str]) -> Fault:
+    """Where a word is none of the levels."""
+
+    def why(row: int) -> str:
+        word = cells.canonical(str(given[row]))
+        return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, levels)}"
+
+    return Fault(rows, why)
+
+
+def first(faults: Iterable[Fault]) -> tuple[int, str] | None:
+    """The first row that cannot be coded, and why."""
+    found = [(int(np.argmax(fault.rows)), i, fault) for i, fault in enumerate(faults) if fault.rows.any()]
+    if not found:
+        return None
+    row, _, fault = min(found, key=lambda at: at[:2])
+    return row, fault.why(row)
+
+
+def refuse(faults: Iterable[Fault], place: Callable[[int], str]) -> None:
+    """Raise InputError, with the place of its row, for the first fault."""
+    found = first(faults)
+    if found:
+        raise InputError(f"{place(found[0])}: {found[1]}")

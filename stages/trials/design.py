@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,9 @@ from stages.trials.files import open_table
 from stages.trials.parsed import Parsed, State
 from stages.trials.table import BATCH, Table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Floats = NDArray[np.float64]
 
 
@@ -31,14 +36,16 @@ class Layout(BaseModel):
     position: str | None
     value: str | None
     intervals: str | list[str] | None
+    groups: list[str]  # of a long file: trials of the same number in two groups are two
     signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
-    def open(self, path: Path) -> Table:
-        """The file as a table of one row per trial."""
+    def open(self, path: Path, responses: Collection[str] = ()) -> Table:
+        """The file as a table of one row per trial; of the columns `responses`, what they mark is checked."""
         table = open_table(path)
         if self.trial and self.position and self.value:
             interval = self.intervals if isinstance(self.intervals, str) else None
-            table = layouts.pivot(table, self.trial, self.position, self.value, interval)
+            keys = self.trial, self.position, self.value, interval
+            table = layouts.pivot(table, *keys, groups=self.groups, responses=responses)
         elif isinstance(self.intervals, list):
             table = layouts.differences(table, self.intervals)
         return layouts.with_signal(table, *self.signal) if self.signal else table
@@ -59,38 +66,28 @@ class Design(BaseModel):
     terms: dict[str, list[int]]  # name -> indices of its factors
 
     def blocks(self, table: Table, also: list[str]) -> Iterator[Block]:
-        """All rows, in order. Raises InputError, with the line, for a value that cannot be coded."""
-        n_before = 0
-        for missing, factors, others in self._coded(table, also):
-            complete = ~np.logical_or.reduce(list(missing.values()))
-            wrong = np.argwhere(~np.isfinite(factors) & complete[:, None])
-            if len(wrong):
-                row, j = (int(index) for index in wrong[0])
-                raise InputError(
-                    f"{table.place(n_before + row)}: {self.names[j]} is {factors[row, j]}; it must be finite"
-                )
-            n_before += len(factors)
-            yield Block(factors, missing, others)
-
-    def _coded(self, table: Table, also: list[str]) -> Iterator[tuple[Missing, Floats, pa.RecordBatch]]:
+        """All rows, in order."""
         if self.formula is None or self.state is None:
-            n_before = 0
             for batch in table.batches([*self.columns, *also]):
-                missing = {name: np.asarray(pc.is_null(batch.column(name)), bool) for name in self.columns}
-                yield missing, coding.encode(table, batch, self.columns, n_before), batch.select(also)
-                n_before += batch.num_rows
+                lacking = {name: np.asarray(pc.is_null(batch.column(name)), bool) for name in self.columns}
+                yield Block(lacking, batch.select(also), partial(self._encode, batch))
             return
         from stages.trials import materialise  # and with it pandas: only a formula pays for it
 
         frame, others = materialise.read(self.formula, self.columns, self.groups, table, also)
         for start in range(0, len(frame), BATCH):
             part = frame.iloc[start : start + BATCH]
-            missing = {str(name): part[name].isna().to_numpy() for name in part}
-            complete = ~part.isna().to_numpy().any(axis=1)
-            factors = np.full((len(part), len(self.names)), np.nan)
-            if complete.any():
-                factors[complete] = materialise.encode(self.formula, self.state, part[complete])
-            yield missing, factors, others.slice(start, BATCH)
+            yield Block(materialise.missing(part), others.slice(start, BATCH), partial(self._materialise, part))
+
+    def _encode(self, batch: pa.RecordBatch, rows: NDArray[np.bool_]) -> tuple[Floats, list[coding.Fault]]:
+        return coding.encode(batch.filter(pa.array(rows)), self.columns)
+
+    def _materialise(self, frame: pd.DataFrame, rows: NDArray[np.bool_]) -> tuple[Floats, list[coding.Fault]]:
+        from stages.trials import materialise
+
+        assert self.formula is not None
+        assert self.state is not None
+        return materialise.encode(self.formula, self.state, self.columns, frame[rows])
 
 
 Missing = dict[str, NDArray[np.bool_]]
@@ -98,11 +95,17 @@ Missing = dict[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows."""
+    """Some rows; their factors are coded only where they are wanted."""
 
-    factors: Floats  # (n_rows, n_factors), NaN where a value is missing
     missing: Missing  # column or lag -> in which rows it is missing, (n_rows,)
     also: pa.RecordBatch  # other columns of the same rows
+    encode: Callable[[NDArray[np.bool_]], tuple[Floats, list[coding.Fault]]]
+    """Factors (n, n_factors) of those n rows, of (n_rows,), that lack nothing; and what cannot be coded of the n."""
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Which rows lack nothing, (n_rows,)."""
+        return np.asarray(~np.logical_or.reduce(list(self.missing.values())), bool)
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,23 @@ class Found:
         responses = [response.column for response in self.design.responses]
         return [*dict.fromkeys([*self.take.columns, *responses, *self.design.groups])]
 
+    def encode(self, block: Block, rows: NDArray[np.bool_], n_before: int) -> Floats:
+        """Factors of these rows of a block, which begins at the table's row `n_before`.
+
+        Raises InputError, with the line, for a value that cannot be coded.
+        """
+        factors, faults = block.encode(rows)
+        coding.refuse(faults, lambda row: self.table.place(n_before + int(np.flatnonzero(rows)[row])))
+        return factors
+
 
 def learn(p: Prepare, path: Path) -> Found:
     """Find out what the columns of a study's trials hold. Raises InputError, in one line, for what cannot be used."""
-    layout = Layout(trial=p.trial, position=p.position, value=p.value, intervals=p.intervals)
-    table, take = layout.open(path), where.parse(p.where)
+    layout = Layout(trial=p.trial, position=p.position, value=p.value, intervals=p.intervals, groups=p.groups)
+    table, take = layout.open(path, p.responses), where.parse(p.where)
     wanted = [responses.column_of(table, response) for response in p.responses]
     table.check([*p.groups, *take.columns])
-    found, n_rows, n_taken = cells.scan(table, take)
+    found, n_rows, n_taken = cells.scan(table, take, [*dict.fromkeys([*wanted, *p.groups])])
     if not n_taken:
         raise InputError(
             f"{table.name}: {'no row fulfils where' if n_rows else 'it holds no trials'}; there is nothing to fit"
@@ -191,9 +203,11 @@ def _with_state(found: Found, parsed: Parsed) -> Found:
 
     design = found.design
     frame, also = materialise.read(parsed, design.columns, design.groups, found.table, found.also)
-    complete, _ = usable(found, {str(name): frame[name].isna().to_numpy() for name in frame}, also)
+    complete, _ = usable(found, materialise.missing(frame), also)
     if not complete.any():
         raise InputError(f"{found.table.name}: every trial lacks a value of the formula's columns or of the response")
-    state = materialise.learn(parsed, frame[complete])
+    chosen, faults = materialise.finite(parsed, design.columns, frame[complete])
+    coding.refuse(faults, lambda row: found.table.place(int(np.flatnonzero(complete)[row])))
+    state = materialise.learn(parsed, chosen)
     update = {"state": state, "names": state.names, "terms": state.terms}
     return Found(found.table, design.model_copy(update=update), found.take, found.n_rows, found.n_taken, {})

@@ -62,9 +62,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
                         raise InputError(
                             f"{lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
                         )
-            n_before += len(complete)
-            progress.update(len(complete))
-            chosen = block.factors[complete] + 0.0  # no −0, which equals 0 but has other bytes
+            chosen = found.encode(block, complete, n_before) + 0.0  # no −0, which equals 0 but has other bytes
             coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
             out[slice(len(same), len(same) + len(chosen))] = chosen
             same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
@@ -73,6 +71,8 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
                 labels = cells.labels(block.also, found.design.groups).to_pylist()
                 here = [codes.setdefault(labels[i], len(codes)) for i in np.flatnonzero(complete)]
                 groups.append(np.array(here, np.int32))
+            n_before += len(complete)
+            progress.update(len(complete))
     if not same:
         raise InputError(
             f"{found.table.name}: no trial is left, as {' and '.join(lacking)} are missing; correct the file"

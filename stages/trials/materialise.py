@@ -14,14 +14,27 @@ import pyarrow.compute as pc
 from formulaic import Formula, ModelSpec
 from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.parser.types import Factor
+from formulaic.transforms import basis_spline, stateful_transform
 from numpy.typing import NDArray
 
 from stages.trials import cells
+from stages.trials.coding import Fault, no_numbers, unknown
 from stages.trials.formula import refused, unreadable
 from stages.trials.parsed import Parsed, State
 from stages.trials.table import Table
 
-CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos}
+
+@stateful_transform  # type: ignore[untyped-decorator]
+def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
+    """formulaic's, which raises for what is beyond the bounds; NaN there."""
+    splines = basis_spline(x, *arguments, extrapolation="clip", _state=_state, **keywords)
+    outside = (np.asarray(x) < _state["lower_bound"]) | (np.asarray(x) > _state["upper_bound"])
+    for key, values in splines.items():
+        splines[key] = np.where(outside, np.nan, values)
+    return splines
+
+
+CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": bs}
 
 
 def read(
@@ -29,14 +42,14 @@ def read(
 ) -> tuple[pd.DataFrame, pa.RecordBatch]:
     """What the formula names, lags included, NaN or None where it is missing; and other columns of the same rows.
 
-    levels: None for a column of numbers.
+    levels: None for a column of numbers, which may hold words as well: in rows that are not taken.
     """
     by = groups if parsed.lags else []
     whole = table.whole([*levels, *by, *also])
     columns: dict[str, Any] = {}
     for name, words in levels.items():
         if words is None:
-            columns[name] = cells.all_numbers(table, whole.column(name), name, 0).to_numpy(zero_copy_only=False)
+            columns[name] = _numbers(whole.column(name))
         else:
             columns[name] = pd.Series(cells.words(whole.column(name)).to_pylist(), dtype=object)
     codes = np.zeros(whole.num_rows, np.int64)
@@ -47,8 +60,23 @@ def read(
     return pd.concat([source[parsed.columns], pd.DataFrame(lagged, index=source.index)], axis=1), whole.select(also)
 
 
+def missing(frame: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Column or lag -> in which rows it is missing."""
+    return {str(name): frame[name].isna().to_numpy() for name in frame}
+
+
+def finite(
+    parsed: Parsed, levels: Mapping[str, list[str] | None], complete: pd.DataFrame
+) -> tuple[pd.DataFrame, list[Fault]]:
+    """Rows that lack no value, with numbers as numbers, NaN for words; and where they are words or not finite."""
+    sources = {name: parsed.lags[name][0] if name in parsed.lags else name for name in map(str, complete)}
+    numbers = {name: pd.to_numeric(complete[name], "coerce") for name, x in sources.items() if levels[x] is None}
+    values = {name: column.to_numpy(np.float64) for name, column in numbers.items()}
+    return complete.assign(**values), [no_numbers(name, [*complete[name]], values[name]) for name in values]
+
+
 def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
-    """What the formula needs to know of the study's trials; `complete` lacks no value."""
+    """What the formula needs to know of the study's trials; `complete` lacks no value, and all is finite."""
     whole = [name for name in parsed.categorical if _is_whole(complete[name])]
     spec = ModelSpec.from_spec(_formula(parsed), output="numpy", na_action="ignore")
     spec = _materialise(parsed, spec, _typed(complete, whole)).model_spec
@@ -58,7 +86,9 @@ def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
     if not terms:
         raise refused(parsed.given, "it names no factor")
     categories = {name: state["categories"] for name, (_, state) in spec.encoder_state.items() if "categories" in state}
+    words = [str(name) for name in complete if complete[name].dtype == object or name in parsed.categorical]
     return State(
+        levels={name: complete[name].unique().tolist() for name in words},
         transforms=_plain(spec.transform_state),
         categories=_plain(categories),
         whole=whole,
@@ -67,15 +97,40 @@ def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
     )
 
 
-def encode(parsed: Parsed, state: State, complete: pd.DataFrame) -> NDArray[np.float64]:
-    """Factors (n_rows, n_factors) of rows that lack no value."""
+def encode(
+    parsed: Parsed, state: State, levels: Mapping[str, list[str] | None], complete: pd.DataFrame
+) -> tuple[NDArray[np.float64], list[Fault]]:
+    """Factors (n_rows, n_factors) of rows that lack no value, NaN where there are none; and what cannot be coded."""
+    complete, faults = finite(parsed, levels, complete)
+    for name, known in state.levels.items():
+        given = complete[name]
+        faults.append(unknown(name, given.to_numpy(), ~given.isin(known).to_numpy(), list(map(str, known))))
     encoders = {name: (Factor.Kind.CATEGORICAL, {"categories": levels}) for name, levels in state.categories.items()}
     transforms = {name: _with_integer_keys(value) for name, value in state.transforms.items()}
     spec = ModelSpec.from_spec(
         _formula(parsed), output="numpy", na_action="ignore", transform_state=transforms, encoder_state=encoders
     )
-    matrix = np.asarray(_materialise(parsed, spec, _typed(complete, state.whole)), np.float64)
-    return matrix[:, 1:]
+    factors = np.full((len(complete), len(state.names)), np.nan)
+    fit = ~np.logical_or.reduce([np.zeros(len(complete), bool), *(fault.rows for fault in faults)])
+    if fit.any():
+        matrix = np.asarray(_materialise(parsed, spec, _typed(complete[fit], state.whole)), np.float64)
+        factors[fit] = matrix[:, 1:]
+
+    def why(row: int) -> str:
+        j = int(np.argmin(np.isfinite(factors[row])))
+        if "bs(" in state.names[j]:
+            return f"{state.names[j]} is outside the range of the study's trials, where a spline is not known"
+        return f"{state.names[j]} is {factors[row, j]}; it must be finite"
+
+    return factors, [*faults, Fault(~np.isfinite(factors).all(axis=1), why)]
+
+
+def _numbers(column: pa.Array) -> Any:
+    """Floats, NaN where a value is missing; with words among them, if there are, as objects."""
+    found = cells.numbers(column)
+    values = found.to_numpy(zero_copy_only=False)
+    is_word = np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool)
+    return np.where(is_word, np.asarray(column.to_pylist(), object), values) if is_word.any() else values
 
 
 def _formula(parsed: Parsed) -> Formula:

@@ -24,6 +24,7 @@ class State(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    levels: dict[str, list[Any]]  # values of each column or lag of words, or in C(…)
     transforms: dict[str, Any]  # formulaic's: means, knots, …
     categories: dict[str, list[Any]]  # levels
     whole: list[str]  # columns in C(…) that hold whole numbers

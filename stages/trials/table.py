@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +26,9 @@ class Table:
     columns: tuple[str, ...]
     read: Callable[[list[str]], Batches]  # batches of these columns, as the file holds them
     place: Callable[[int], str]  # where a row, counted from 0, stands: "trials.csv, line 18"
+    numeric: frozenset[str] = frozenset()  # columns that must hold numbers
+    differing: Mapping[str, str] = field(default_factory=dict)  # columns of the file that are none of trials, and why
+    notes: tuple[str, ...] = ()  # on how rows of the file became trials
 
     def batches(self, columns: Sequence[str]) -> Batches:
         """Batches of these columns, each float64 or text, null where a value is missing."""
@@ -42,17 +46,19 @@ class Table:
     def check(self, columns: Iterable[str]) -> None:
         """Raise InputError, with the nearest name, unless it has these columns."""
         for column in columns:
+            if column in self.differing:
+                raise InputError(f"{self.name}: {self.differing[column]}")
             if column not in self.columns:
                 raise InputError(f"{self.name} has no column {column!r}; {nearest(column, self.columns)}")
 
 
-def in_memory(name: str, table: pa.Table, place: Callable[[int], str]) -> Table:
-    """A table that is held in memory."""
+def in_memory(name: str, table: pa.Table, **others: Any) -> Table:
+    """A table that is held in memory; `others` as `Table` has them."""
 
     def read(columns: list[str]) -> Batches:
         yield from table.select(columns).to_batches(max_chunksize=BATCH)
 
-    return Table(name, tuple(table.column_names), read, place)
+    return Table(name, tuple(table.column_names), read, **others)
 
 
 def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
