@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,11 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from stages.errors import InputError
+from stages.trials.cells import COMMA
 from stages.trials.table import BATCH, MISSING, Batches, Table
 
 DELIMITERS = ",;\t| "
 SAMPLE = 1 << 18  # bytes, in which the delimiter and the decimal mark must show
-COMMA = r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$"
+POINT = r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Dialect:
 
     encoding: str
     delimiter: str
-    decimal_comma: bool
     header: list[str]
+    decimal_comma: frozenset[int]  # columns, by their places in the header
     header_lines: int
 
 
@@ -35,12 +37,13 @@ def open_text(path: Path) -> Table:
     """The file as a table of text. Raises InputError, with the line, for what is no table."""
     dialect = sniff(path)
     names = [name if name else f"\0{index}" for index, name in enumerate(dialect.header)]  # row names, mostly
+    commas = [names[index] for index in dialect.decimal_comma]
 
     def read(columns: list[str]) -> Batches:
         try:
             for batch in _reader(path, dialect, names, columns):
                 for start in range(0, batch.num_rows, BATCH):
-                    yield _decimal(batch.slice(start, BATCH)) if dialect.decimal_comma else batch.slice(start, BATCH)
+                    yield _with_points(batch.slice(start, BATCH), commas)
         except (pa.ArrowException, UnicodeError) as error:
             raise _fault(path, dialect, error) from None
 
@@ -63,24 +66,27 @@ def sniff(path: Path) -> Dialect:
         raise InputError(f"{path} is not a text file, although it ends in {path.suffix}")
     if len(sample) == SAMPLE and "\n" in text:
         text = text[: text.rindex("\n") + 1]
-    rows = {delimiter: _rows(text, delimiter) for delimiter in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda delimiter: _agreement(rows[delimiter]))
+    said = re.match(r'"?sep=([,;\t|: ])"?[\r\n]', text)  # as Excel reads and writes it
+    rows = {delimiter: _rows(text, delimiter)[bool(said) :] for delimiter in (said[1] if said else DELIMITERS)}
+    delimiter = max(rows, key=lambda delimiter: _fit(delimiter, rows[delimiter]))
     lines = [row for _, row in rows[delimiter]]
     if len(lines) < 2:
         raise InputError(f"{path} holds no trials: it must be a line of column names, and then a line per trial")
     header_lines, header = rows[delimiter][0]
     header = [" ".join(name.split()) for name in header]
-    if len(lines[1]) == len(header) + 1:  # R's write.table: row names have no name
+    if _have_row_names(lines):
         header = ["", *header]
     numbers = [name for name in header if re.fullmatch(r"[-+]?[\d.]+", name)]
     if len(numbers) == len([name for name in header if name]):
         raise InputError(
             f"{path}, line {header_lines}: the first line must name the columns, but it holds numbers only"
         )
-    cells = [cell.strip() for row in lines[1:] for cell in row]
-    points = any(re.fullmatch(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?", cell) for cell in cells)
-    commas = delimiter != "," and not points and any(re.fullmatch(COMMA, cell) for cell in cells)
-    return Dialect(encoding, delimiter, commas, header, header_lines)
+    cells = [[cell.strip() for cell in column] for column in zip_longest(*lines[1:], fillvalue="")]
+    commas = [
+        any(re.match(COMMA, cell) for cell in column) and not any(re.fullmatch(POINT, cell) for cell in column)
+        for column in cells[: len(header) if delimiter != "," else 0]
+    ]
+    return Dialect(encoding, delimiter, header, frozenset(j for j, is_so in enumerate(commas) if is_so), header_lines)
 
 
 def _encoding(sample: bytes) -> str:
@@ -103,12 +109,26 @@ def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
         return []
 
 
-def _agreement(rows: list[tuple[int, list[str]]]) -> float:
-    """How well a delimiter cuts lines into equally many cells, and at least two."""
-    widths = [len(row) for _, row in rows[1:200]]
-    width = max(set(widths), key=widths.count, default=0)
-    is_table = width > 1 and len(rows[0][1]) in (width, width - 1)
-    return widths.count(width) / len(widths) if is_table else 0
+def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float, int]:
+    """How well a delimiter cuts lines: whether it makes most of them rows, other than of words in a text; how many
+    have as many cells as the first line; and, to decide between equals, as cells may hold other delimiters, how many.
+    """
+    lines = [row for _, row in rows[:200]]
+    if len(lines) < 2:
+        return False, 0, 0
+    width = len(lines[0]) + _have_row_names(lines)
+    agreement = sum(len(row) == width for row in lines[1:]) / (len(lines) - 1) if width > 1 else 0
+    return agreement > 0.5 and delimiter != " ", agreement, len(lines[0])
+
+
+def _have_row_names(lines: list[list[str]]) -> bool:
+    """Whether it is as R's write.table writes: each row begins with a name of its own, the first line with none."""
+    header, *rows = lines
+    return (
+        len(header) > 1
+        and {len(row) for row in rows} == {len(header) + 1}
+        and len({row[0] for row in rows}) == len(rows)
+    )
 
 
 def _reader(path: Path, dialect: Dialect, names: list[str], columns: list[str]) -> pa.csv.CSVStreamingReader:
@@ -133,9 +153,13 @@ def _reader(path: Path, dialect: Dialect, names: list[str], columns: list[str]) 
     )
 
 
-def _decimal(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [pc.replace_substring_regex(column, COMMA, r"\1.\2") for column in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+def _with_points(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+    """Decimal points for the decimal commas of these columns."""
+    columns = {
+        name: pc.replace_substring_regex(column, COMMA, r"\1.\2") if name in names else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _records(path: Path, dialect: Dialect) -> csv.reader:  # type: ignore[valid-type]
