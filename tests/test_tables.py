@@ -52,6 +52,29 @@ def spaced(table: pd.DataFrame, path: Path) -> None:
     path.write_text(table.to_csv(index=False).replace(",", " , "))
 
 
+def european(table: pd.DataFrame, path: Path) -> None:
+    """A decimal comma in one column: each line has as many commas as the next, the first line one less."""
+    table.to_csv(path, sep=";", decimal=",", index=False)
+
+
+def european_tabs(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, sep="\t", decimal=",", index=False, encoding="utf-8-sig", lineterminator="\r\n")
+
+
+def with_other_delimiters(table: pd.DataFrame, path: Path) -> None:
+    """In each line, the first one too."""
+    table.assign(**{"name, or so": "Smith, John | him"}).to_csv(path, sep=";", index=False)
+
+
+def excel_with_sep(table: pd.DataFrame, path: Path) -> None:
+    path.write_text("sep=;\n" + table.to_csv(index=False, sep=";", decimal=","))
+
+
+def pandas_twice(table: pd.DataFrame, path: Path) -> None:
+    """Written with the index, read as a column, written again."""
+    table.rename_axis("Unnamed: 0").reset_index().to_csv(path)
+
+
 def npz(table: pd.DataFrame, path: Path) -> None:
     np.savez(path, **{name: table[name].to_numpy(str if table[name].dtype.kind != "f" else float) for name in table})
 
@@ -64,6 +87,11 @@ WRITERS: list[tuple[Callable[[pd.DataFrame, Path], Any], str]] = [
     (lambda table, path: table.to_csv(path, index=False), "csv"),
     (lambda table, path: table.to_csv(path), "csv"),  # with pandas' index
     (lambda table, path: table.to_csv(path, sep="\t", index=False), "tsv"),
+    (european, "csv"),
+    (european_tabs, "tsv"),
+    (with_other_delimiters, "csv"),
+    (excel_with_sep, "csv"),
+    (pandas_twice, "csv"),
     (r_write_csv, "csv"),
     (r_write_csv2, "csv"),
     (r_write_table, "txt"),
@@ -72,6 +100,7 @@ WRITERS: list[tuple[Callable[[pd.DataFrame, Path], Any], str]] = [
     (spaced, "csv"),
     (lambda table, path: table.to_parquet(path, index=False), "parquet"),
     (categories, "parquet"),
+    (lambda table, path: table.set_axis(np.arange(40) * 2 + 1).to_parquet(path), "parquet"),  # filtered, say
     (lambda table, path: pa.feather.write_feather(pa.Table.from_pandas(table), path), "feather"),
     (npz, "npz"),
 ]
@@ -86,6 +115,40 @@ def test_every_writer_s_file_gives_the_same_arrays(write: Any, ending: str, tmp_
     np.testing.assert_array_equal(factors[:, 0], table["contrast"])
     np.testing.assert_array_equal(factors[:, 1:], pd.get_dummies(table["rule"]).to_numpy()[:, 1:])
     np.testing.assert_array_equal(responses[:, 0], table["choice"] == "right")
+
+
+def test_a_decimal_comma_is_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x;version;z;choice\n0,5;1.2;3;left\n1,5;1.3;0,25;right\n2;1.2;1;right\n")
+    _, factors, _ = coded(tmp_path / "t.csv")
+    np.testing.assert_array_equal(factors, [[0.5, 1.2, 3], [1.5, 1.3, 0.25], [2, 1.2, 1]])
+
+
+def test_a_first_line_with_one_cell_less_has_row_names_only_if_all_rows_have(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,choice\na,1,left\nb,2,right\n")
+    np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1][:, 0], [1, 2])
+    for rows in ("a,1,left\nb,right\n", "1,left,\n1,right,\n"):
+        (tmp_path / "t.csv").write_text("x,choice\n" + rows)
+        assert "line 2: 3 values where the first line names 2 columns" in refused(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["n.d."] * 8, "line 2: x is 'n.d.', but 32 of its values are numbers; correct it"),
+        (["oops"] * 19, "line 2: x is 'oops', but 21 of its values are numbers; correct it"),
+        (["1.234,5"] * 30, "line 2: x is '1.234,5', but 10 of its values are numbers; write all with the same decimal"),
+        (["0,5"] * 15, "line 2: x is '0,5', but 25 of its values are numbers; write all with the same decimal mark"),
+    ],
+)
+@pytest.mark.parametrize("formula", [None, "~ x"])
+def test_a_column_of_numbers_holds_no_words(
+    words: list[str], message: str, formula: str | None, tmp_path: Path
+) -> None:
+    values = [*words, *(f"{i}.{i}" for i in range(40 - len(words)))]
+    marked = [f"{i}.{i:03},{i}" for i in range(len(words))]  # so that there are more than a few
+    values[1 : len(words)] = marked[1:] if "1.234,5" in words else values[1 : len(words)]
+    frame().assign(x=values).to_csv(tmp_path / "t.csv", sep=";", index=False)
+    assert message in refused(tmp_path / "t.csv", formula=formula)
 
 
 def test_a_file_of_many_columns_gives_the_same_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

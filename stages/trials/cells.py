@@ -19,6 +19,8 @@ from stages.trials.table import Table
 
 FEW = 20  # words, up to which a column is categorical; beyond it is text
 MOSTLY = 0.9  # numbers among a column's values, from which on its words are mistakes
+COMMA = r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$"  # a number with a decimal comma
+THOUSANDS = r"^[-+]?\d{1,3}([.,]\d{3})+([.,]\d+)?$"  # 1.234.567 or 1,234.5
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
 Kind = Literal["numbers", "words", "text", "empty"]
@@ -31,6 +33,7 @@ class Column:
     is_numeric: bool = False  # whether it must hold numbers
     n_numbers: int = 0
     n_words: int = 0
+    n_marked: int = 0  # words that are numbers with decimal commas, or marks between thousands
     values: dict[str, int] = field(default_factory=dict)  # each with its first row; up to FEW + 1
     first_word: tuple[int, str] | None = None  # (row, word)
 
@@ -40,7 +43,9 @@ class Column:
             return "empty"
         if self.is_numeric or self.n_words <= (1 - MOSTLY) * (self.n_numbers + self.n_words):
             return "numbers"
-        return "words" if len(self.values) <= FEW else "text"
+        if len(self.values) <= FEW:
+            return "words"
+        return "numbers" if self.n_numbers + self.n_marked >= self.n_words - self.n_marked else "text"
 
     @property
     def levels(self) -> list[str]:
@@ -53,6 +58,8 @@ class Column:
         is_number = np.asarray(pc.is_valid(numbers(column)), bool)
         self.n_numbers += int(is_number.sum())
         self.n_words += len(rows) - int(is_number.sum())
+        if not is_number.all():
+            self.n_marked += int(pc.sum(pc.match_substring_regex(column, f"{COMMA}|{THOUSANDS}")).as_py())
         if self.first_word is None and not is_number.all():
             at = int(np.argmin(is_number))
             self.first_word = (int(rows[at]), str(column[at]))
@@ -131,7 +138,12 @@ def check_numbers(table: Table, found: Mapping[str, Column]) -> None:
         if column.kind == "numbers" and column.first_word is not None:
             row, word = column.first_word
             what = f"{column.n_numbers} of its values are numbers" if column.n_numbers else "it must be a number"
+            how = (
+                "write all with the same decimal mark and no other"
+                if re.match(f"{COMMA}|{THOUSANDS}", word)
+                else "correct it"
+            )
             raise InputError(
                 f"{table.place(row)}: {name} is {show(word)}, but {what}; "
-                "correct it, leave it empty if it is missing, or take other rows (where)"
+                f"{how}, leave it empty if it is missing, or take other rows (where) or columns (formula)"
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +22,7 @@ TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 NUMPY = (".npy", ".npz")
+UNNAMED = r"Unnamed: \d+|__index_level_\d+__"  # as pandas names a column without a name: row numbers
 TOGETHER = 128  # columns of a Parquet file that are read at one time: of each 2 MB are in memory, as pandas writes them
 
 
@@ -40,6 +43,7 @@ def open_table(path: Path) -> Table:
     else:
         known = " ".join((*TEXT, *PARQUET, *ARROW, *NUMPY))
         raise InputError(f"{path}: the kind of file is recognised by its ending, which must be one of {known}")
+    table = replace(table, columns=tuple(name for name in table.columns if not re.fullmatch(UNNAMED, name)))
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
         raise InputError(f"{path}: the column {twice[0]!r} stands there twice; every column needs a name of its own")
