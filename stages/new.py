@@ -100,6 +100,11 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
     """The section `prepare` that the command line asks for."""
     if not trials.is_file():
         raise InputError(f"{trials} is missing or not a file")
+    if arguments.intervals and len(arguments.intervals) != (1 if arguments.trial else 2):
+        raise InputError(
+            f"--intervals {' '.join(arguments.intervals)}: it must be two endings of column names, as in _1 _2, or "
+            "in a long file (--trial) the one column of intervals"
+        )
     values: dict[str, Any] = {
         "trials": trials.name,
         "response": arguments.response[0] if len(arguments.response) == 1 else arguments.response,

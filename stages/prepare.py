@@ -29,6 +29,12 @@ def main() -> None:
         trials = gather(found, scratch, p.missing == "refuse")
         same, n_repeated = repeats(trials.same)
         test = hold_out(p.held_out, p.held_out_by, same, trials.groups, p.seed)
+        if p.held_out and not test.any():
+            units = f"{len(trials.labels)} groups" if p.held_out_by == "group" else f"{len(test)} trials"
+            raise InputError(
+                f"params.yaml: prepare.held_out = {p.held_out}, which holds out none of {units}; it must be 0 or "
+                "larger than that"
+            )
         check_responses(found, trials.responses[~test], p)
         stats = moments(watched("measuring", trials, ~test), len(found.design.names))
         reasons = undetermined(stats, found.design.names, found.table.name)

@@ -203,6 +203,21 @@ def test_whatever_is_no_formula_is_refused_in_one_line(text: str, trials: Path) 
     assert not Path("/tmp/pwned").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("~ contrast + 0", "the intercept stays, as the fit's bias"),
+        ("~ 0 + contrast", "the intercept stays, as the fit's bias"),
+        ("~ contrast - 1", "it removes the intercept"),
+        ("~ 1", "it names no factor; it must name columns"),
+        ("~", "it names no factor; it must name columns"),
+        ('~ __import__("os").system("true")', "it cannot be read; it must be a sum of columns"),
+    ],
+)
+def test_what_would_be_right_is_told(text: str, message: str, trials: Path) -> None:
+    assert message in refused(trials, response="choice", formula=text)
+
+
 def test_the_point_stands_for_every_column(trials: Path) -> None:
     names, _, _ = coded(trials, response="choice", group="day", formula="choice ~ . + contrast:side")
     assert names[:3] == ["contrast", "side[T.right]", "rule"]

@@ -252,6 +252,7 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
         ("x,choice\n1,left\n2,right\n", {"where": "x > 5"}, "no row fulfils where"),
         ("choice\tid\nleft\ta\nright\ta\n", {}, "holds no factor"),
         ("x,choice\n1,left\n1e999,right\n", {}, "line 3: x is inf; it must be finite"),
+        ('x,x[T.b],choice\n"a",1,left\n"b",3,right\n', {}, "two factors are named x[T.b]; rename one of their columns"),
         ("x,choice,o\n1,left,hit\n1,right,hit\n", {"response": "o"}, "holds only 'hit'"),
         ("x,o\n1,hit\n1,false alarm\n", {"response": "o"}, "every response was the same"),
     ],
@@ -286,6 +287,24 @@ def test_text_that_is_damaged_is_refused(ending: str, tmp_path: Path) -> None:
         pa.feather.write_feather(table, path, compression="uncompressed")
     path.write_bytes(path.read_bytes().replace(b"right", b"r\xffght"))
     assert "Invalid UTF8" in refused(path)
+
+
+def test_truth_values_are_0_and_1_and_their_words_in_any_case(tmp_path: Path) -> None:
+    yes = np.arange(6) % 3 == 0
+    table = pd.DataFrame({"x": np.arange(6), "y": yes})
+    table.to_parquet(tmp_path / "t.parquet")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for path in (tmp_path / "t.parquet", tmp_path / "t.csv"):
+        for value in ("1", "true", "True", "TRUE"):
+            np.testing.assert_array_equal(coded(path, response=f"y={value}")[2][:, 0], yes)
+        for value in ("0", "false", "False"):
+            np.testing.assert_array_equal(coded(path, response=f"y={value}")[2][:, 0], ~yes)
+        assert "but never 'yes'" in refused(path, response="y=yes")
+
+
+def test_an_array_of_one_dimension_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.arange(6.0))
+    assert "array of the shape (6,); it must be (trials, columns)" in refused(tmp_path / "t.npy", response="0")
 
 
 def test_numbers_words_and_truth_values_may_be_the_response(tmp_path: Path) -> None:
@@ -335,6 +354,67 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     assert "has 5 values; it must have 6" in refused(tmp_path / "short.parquet", response="chosen", **keys)
     pd.concat([long, long.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
     assert "row 73: trial" in refused(tmp_path / "twice.parquet", response="chosen", **keys)
+
+
+def long_trials(n: int = 12) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """A row per value of two intervals; the differences (n, 2); and whether the second was chosen."""
+    rng = np.random.default_rng(0)
+    values, second = rng.normal(size=(n, 2, 2)), np.arange(n) % 3 == 0
+    rows = [
+        {"t": t, "i": i + 1, "p": j, "v": values[t, i, j], "chosen": int(second[t] == (i == 1))}
+        for t in range(n) for i in range(2) for j in range(2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows), values[:, 1] - values[:, 0], second
+
+
+LONG = {"response": "chosen", "trial": "t", "position": "p", "value": "v", "intervals": "i"}
+
+
+@pytest.mark.parametrize(("mark", "message"), [(1, "chosen is '1' in both"), (0, "chosen is '0' in both")])
+def test_a_response_that_marks_both_intervals_or_none_is_refused(mark: int, message: str, tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.loc[table.t == 7, "chosen"] = mark
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for response in ("chosen", "chosen=1"):
+        assert f"t.csv: trial 7: {message} intervals" in refused(tmp_path / "t.csv", **LONG | {"response": response})
+
+
+def test_a_response_of_the_whole_trial_stands_in_both_intervals(tmp_path: Path) -> None:
+    table, differences, second = long_trials()
+    table.assign(second=second[table.t].astype(int)).to_csv(tmp_path / "t.csv", index=False)
+    _, factors, responses = coded(tmp_path / "t.csv", **LONG | {"response": "second", "formula": "~ `v[0]` + `v[1]`"})
+    np.testing.assert_array_equal(factors, differences)
+    np.testing.assert_array_equal(responses[:, 0], second)
+
+
+def test_trial_numbers_may_restart_in_each_group(tmp_path: Path) -> None:
+    table, differences, second = long_trials()
+    table = table.assign(who=np.where(table.t < 6, "a", "b"), t=table.t % 6).sample(frac=1, random_state=2)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    order = (table.t + 6 * (table.who == "b")).unique()
+    _, factors, responses = coded(tmp_path / "t.csv", **LONG, group="who")
+    np.testing.assert_array_equal(factors, differences[order])
+    np.testing.assert_array_equal(responses[:, 0], second[order])
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'b'")
+    np.testing.assert_array_equal(factors, differences[order[order >= 6]])
+    assert "restart as group" in refused(tmp_path / "t.csv", **LONG)
+    table.iloc[1:].to_csv(tmp_path / "t.csv", index=False)
+    assert ", who " in refused(tmp_path / "t.csv", **LONG, group="who")
+
+
+def test_a_response_that_differs_within_a_trial_is_named(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table = table[table.i == 1].assign(yes=lambda rows: (rows.t % 2).where(rows.index != 13, 5))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    keys = LONG | {"response": "yes", "intervals": None}
+    assert "yes differs within trial 3; it must have one value a trial" in refused(tmp_path / "t.csv", **keys)
+
+
+def test_which_interval_is_first_is_told(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(i=table.i.map({1: "target", 2: "comparison"})).to_csv(tmp_path / "t.csv", index=False)
+    (note,) = learn(asked(**LONG), tmp_path / "t.csv").table.notes
+    assert note.startswith("i: 'comparison' is first and 'target' second")
 
 
 cell = st.text("0123456789.,-eE abNA\"'\n\r;\tée\0", max_size=6) | st.sampled_from(["1", "0.5", "left", "NA", ""])

@@ -115,6 +115,8 @@ def _describe(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return " or ".join(str(value) for value in part.get("enum", [part.get("const")]))
     if part["type"] == "array" and "enum" in part["items"]:
         return f"a list of {_describe(part['items'], schema)}"
+    if part["type"] == "array" and part.get("minItems", 1) == part.get("maxItems"):
+        return f"a list of {part['maxItems']}"
     words = {
         "integer": "an integer",
         "number": "a number",

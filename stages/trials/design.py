@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -181,6 +182,9 @@ def learn(p: Prepare, path: Path) -> Found:
     )
     result = Found(table, design, take, n_rows, n_taken, left_out)
     result = _with_state(result, parsed) if parsed else result
+    twice = [name for name, n in Counter(result.design.names).items() if n > 1]
+    if twice:
+        raise InputError(f"{table.name}: two factors are named {twice[0]}; rename one of their columns")
     if "bias" in result.design.names:
         raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
     return result

@@ -137,8 +137,10 @@ def _numpy(path: Path) -> Table:
         elif array.ndim == 2:
             label = f"{name}[{{}}]" if name else "{}"
             columns |= {label.format(j): array[:, j] for j in range(array.shape[1])}
-        else:
+        elif name:
             columns[name] = array
+        else:
+            raise InputError(f"{path} holds an array of the shape {array.shape}; it must be (trials, columns)")
     shapes = {column.shape for column in columns.values()}
     if len(shapes) != 1 or len(min(shapes)) != 1:
         raise InputError(f"{path} holds arrays of the shapes {sorted(shapes)}; all need one row per trial")

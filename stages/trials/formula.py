@@ -61,8 +61,12 @@ def parse(text: str, columns: Collection[str], every: Iterable[str], responses: 
                 parts.append(f"`{checker.column(word)}`")
             case "python":
                 parts.append(checker.python(word))
+            case "operator" if set(word) <= {"+", "-"}:  # formulaic writes 0 as -1
+                raise refused(text, "0 or a second sign is not allowed; the intercept stays, as the fit's bias")
             case _:
                 raise refused(text, f"{show(word)} is not allowed; the operators are {' '.join(OPERATORS)}")
+    if not checker.used and not checker.lags:
+        raise refused(text, "it names no factor; it must name columns, as in contrast * side + log(dots)")
     return Parsed(
         given=text,
         text=" ".join(parts),
@@ -185,5 +189,7 @@ def refused(text: str, why: str) -> InputError:
 
 
 def unreadable(text: str, error: BaseException) -> InputError:
+    if isinstance(error, SyntaxError):
+        return refused(text, "it cannot be read; it must be a sum of columns and transforms of columns")
     words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines()
     return refused(text, words[0] if words else type(error).__name__)

@@ -191,7 +191,10 @@ def _check_each_once(
     counts = np.bincount(cells, minlength=n_cells)
     if counts.max() > 1:
         row = int(np.setdiff1d(np.arange(len(cells)), np.unique(cells, return_index=True)[1])[0])
-        raise InputError(f"{table.place(row)}: trial {names[trials[row]]} has two values for one position")
+        raise InputError(
+            f"{table.place(row)}: trial {names[trials[row]]} has two values for one position; "
+            "name the columns in which trial numbers restart as group"
+        )
     if counts.min() == 0:
         at = int(np.argmin(counts)) // per_trial
         found = int(counts.reshape(-1, per_trial)[at].sum())

@@ -15,7 +15,7 @@ from stages.parameters.documents import nearest, show
 from stages.trials.cells import Column, canonical, words
 from stages.trials.table import Table
 
-TRUTH = ({"1", "true"}, {"0", "false"})
+TRUTH = {"1": True, "true": True, "0": False, "false": False}
 OUTCOMES = {  # as signal detection names them -> (whether there was a signal, whether the response was yes)
     "hit": (True, True),
     "miss": (True, False),
@@ -69,15 +69,16 @@ def resolve(table: Table, response: str, columns: Mapping[str, Column]) -> Respo
             f"{table.name}: the response {name} holds more than two values: {many}; take rows with two of them, as in "
             f"where: {name} in ({show(levels[0])}, {show(levels[1])})"
         )
-    if value is None:
-        lowered = {level.lower() for level in levels}
-        if not all(len(lowered & truth) == 1 for truth in TRUTH):
+    truths = [TRUTH.get(level.lower()) for level in levels]
+    wanted = True if value is None else TRUTH.get(value.lower())
+    if wanted is not None and None not in truths and truths[0] != truths[1]:
+        yes = [levels[truths.index(wanted)]]
+    else:
+        if value is None:
             choices = " or ".join(f"{name}={level}" for level in levels)
             raise InputError(
                 f"{table.name}: {name} holds {show(levels[0])} and {show(levels[1])}; which is yes? {choices}"
             )
-        yes = [level for level in levels if level.lower() in TRUTH[0]]
-    else:
         yes = [level for level in levels if level == canonical(value)]
         if not yes:
             raise InputError(
