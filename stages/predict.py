@@ -1,7 +1,7 @@
 """What the observer of a study will answer to new trials: `python -m stages.predict studies/rat new.csv --out p.csv`.
 
-For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing or
-is none that the study has an answer to: a new word, say, or a number beyond a spline.
+For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing, or
+cannot be coded as the study's: a new word, say, or a number beyond a spline.
 """
 
 from __future__ import annotations

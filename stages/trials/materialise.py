@@ -72,7 +72,7 @@ def finite(
     sources = {name: parsed.lags[name][0] if name in parsed.lags else name for name in map(str, complete)}
     numbers = {name: pd.to_numeric(complete[name], "coerce") for name, x in sources.items() if levels[x] is None}
     values = {name: column.to_numpy(np.float64) for name, column in numbers.items()}
-    return complete.assign(**values), [no_numbers(name, [*complete[name]], values[name]) for name in values]
+    return complete.assign(**values), [no_numbers(x, complete[x].to_numpy(), values[x]) for x in values]
 
 
 def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
@@ -104,7 +104,11 @@ def encode(
     complete, faults = finite(parsed, levels, complete)
     for name, known in state.levels.items():
         given = complete[name]
-        faults.append(unknown(name, given.to_numpy(), ~given.isin(known).to_numpy(), list(map(str, known))))
+        faults.append(
+            unknown(
+                name, given.to_numpy(), ~given.isin(known).to_numpy(), [cells.canonical(str(level)) for level in known]
+            )
+        )
     encoders = {name: (Factor.Kind.CATEGORICAL, {"categories": levels}) for name, levels in state.categories.items()}
     transforms = {name: _with_integer_keys(value) for name, value in state.transforms.items()}
     spec = ModelSpec.from_spec(
@@ -118,7 +122,7 @@ def encode(
 
     def why(row: int) -> str:
         j = int(np.argmin(np.isfinite(factors[row])))
-        if "bs(" in state.names[j]:
+        if np.isnan(factors[row, j]) and re.search(r"\bbs\(", state.names[j]):
             return f"{state.names[j]} is outside the range of the study's trials, where a spline is not known"
         return f"{state.names[j]} is {factors[row, j]}; it must be finite"
 

@@ -43,7 +43,7 @@ def open_text(path: Path) -> Table:
         try:
             for batch in _reader(path, dialect, names, columns):
                 for start in range(0, batch.num_rows, BATCH):
-                    yield _with_points(batch.slice(start, BATCH), commas)
+                    yield _with_points(batch.slice(start, BATCH), commas) if commas else batch.slice(start, BATCH)
         except (pa.ArrowException, UnicodeError) as error:
             raise _fault(path, dialect, error) from None
 
