@@ -54,7 +54,8 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, 
     """Of each class that has an inference; the reasons of the others are printed. Raises InputError if none has."""
     with CONSOLE.status("inference of these data"):
         results = infer_classes(fit, p)
-    reasons = [result for result in results if isinstance(result, str)]
+    pairs = zip(fit.classes, results, strict=True)
+    reasons = [f"{named(name, 'class')}: {result}" for name, result in pairs if isinstance(result, str)]
     if len(reasons) == len(results):
         raise InputError(f"there is no inference to check: {reasons[0]}")
     say(*reasons)
@@ -81,7 +82,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, 
                     progress=lambda done, before=before: progress.update(before + done - progress.n),  # type: ignore[misc]  # mypy infers no type for `before`
                 )
             except ValueError as error:
-                raise InputError(f"class {name}: {error}") from None
+                raise InputError(f"{named(name, 'class')}: {error}") from None
     return found
 
 

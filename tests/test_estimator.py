@@ -143,7 +143,9 @@ def test_separated_responses_are_fitted_with_shrinkage(named: tuple[pd.DataFrame
 
 def test_factors_that_data_do_not_tell_apart_are_named(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
-    with pytest.warns(UserWarning, match="^not corrected: again repeats age: these data cannot distinguish them"):
+    with pytest.warns(
+        UserWarning, match="^not corrected: factor again repeats factor age: these data cannot distinguish them"
+    ):
         model = LogisticRegression().fit(X.assign(again=X["age"]), y)
     assert isinstance(model.inference_[0], ClassicalInference)
     textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)

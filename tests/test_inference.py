@@ -1,5 +1,6 @@
 """Inference from an exact fit, against the truth, refits, the textbook and published values."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -226,8 +227,8 @@ def test_one_class_that_is_refused_leaves_the_others_theirs(small: tuple[Experim
     wrong[:, 2] = np.nan
     first, second, third = infer(problem.factors, problem.responses, wrong)
     assert isinstance(first, str)
-    assert first.startswith("class 0: the coefficients are")
-    assert third == "class 2: it has no estimate"
+    assert first.startswith("the coefficients are")
+    assert third == "it has no estimate"
     [alone] = inferred(problem.factors, problem.responses[:, 1:2], coefficients[:, 1:2])
     assert isinstance(second, ClassInference)
     assert second.corrected == pytest.approx(alone.corrected, rel=1e-12)
@@ -254,6 +255,32 @@ def test_what_is_wrong_with_the_factors_is_named(small: tuple[Experiment, Array]
         infer(x, problem.responses[:-1], coefficients)
     with pytest.raises(ValueError, match="together below 1"):
         infer(x, problem.responses, coefficients, guess_rate=0.5, lapse_rate=0.5)
+
+
+def test_factors_that_have_names_are_named(small: tuple[Experiment, Array]) -> None:
+    problem, _ = small
+    names = [f"f{j}" for j in range(61)]
+    x, y, none = problem.factors, problem.responses[:, :1], np.zeros((62, 1))
+
+    def reason(factor: Array) -> str:
+        return str(infer(np.column_stack([x, factor]), y, none, names=names)[0])
+
+    assert reason(np.full(900, 0.1)).startswith("factor f60 is constant")
+    assert reason(3 * x[:, 7] + 1).startswith("factor f60 repeats factor f7: ")
+    assert reason(x[:, 1] - x[:, 4]).startswith("factor f60 is a linear combination of factors f1, f4: ")
+
+
+def test_the_factor_that_is_least_of_the_theorys_kind_has_its_name() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 20))
+    x[:, 4] = rng.standard_t(2.5, 1500)
+    y = rng.random((1500, 1)) < expit(x @ np.full((20, 1), 0.3) + 2 * x[:, 4:5])
+    coefficients = fit(x, y)
+    [numbered], [named] = infer(x, y, coefficients), infer(x, y, coefficients, names=[f"f{j}" for j in range(20)])
+    assert isinstance(numbered, ClassInference)
+    assert isinstance(named, ClassInference)
+    assert numbered.note is not None
+    assert re.sub(r"factor (\d+)", r"factor f\1", numbered.note) == named.note
 
 
 def test_ridge_with_correlated_factors_is_refused() -> None:

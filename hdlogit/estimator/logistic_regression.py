@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 NAMED = 5  # of the factors that separate, in a warning
-FACTORS = re.compile(r"\bfactors? (\d+(?:, \d+)*)")  # numbered, as inference has no names for them
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -217,10 +215,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
             rates = self.asymptotes, self.guess_rate, self.lapse_rate
             y, fitted = responses[:, chosen], coefficients[:, chosen]
-            for i, result in enumerate(infer(X, y, fitted, self.ridge, float(shrinkage), *rates)):
-                k = int(chosen[i])
+            names = self._feature_names(range(X.shape[1]))
+            results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, names)
+            for k, result in zip(chosen.tolist(), results, strict=True):
                 if isinstance(result, str):
-                    note = f"not corrected: {result.removeprefix(f'class {i}: ')}"
+                    note = f"not corrected: {result}"
                     found[k] = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
                 else:
                     found[k] = result
@@ -240,8 +239,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return [f"x{j}" if names is None else str(names[j]) for j in features]
 
     def _line(self, k: int, text: str) -> str:
-        """A line on response k, in which factors have their names."""
-        text = FACTORS.sub(lambda found: ", ".join(self._feature_names(map(int, found[1].split(", ")))), text)
+        """A line on response k."""
         return f"{self._names[k]}: {text}" if self._several else text
 
     def _warnings(self, separating: list[list[int] | None]) -> Iterator[str]:

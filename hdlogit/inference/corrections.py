@@ -13,7 +13,7 @@ from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import fit_joint
 from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
-from hdlogit.inference.sums import Factors, LeftOut, Minimum, Refused, Responses, Units
+from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
 
 POINTS = 500  # of the information's integral
 ROUGH_SLOPE = 1.2  # α, to start from
@@ -34,6 +34,7 @@ class Setting(NamedTuple):
     ridge: float  # for factors of variance 1
     shrinkage: float
     rates: Rates
+    names: Names
 
     @property
     def kappa(self) -> float:
@@ -272,9 +273,9 @@ def _note(
         return None
     worst = int(np.abs(np.log(np.maximum(ratio, 1e-9))).argmax())
     return (
-        f"the factors are not of the theory's kind (Gaussian): the noise variance of factor {worst}'s weight is "
-        f"{ratio[worst]:.2g} times what it says. Intervals and tests use the noise measured on these factors, "
-        "but other predictions of the theory are approximate"
+        "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
+        f"{setting.names[worst]}'s weight is {ratio[worst]:.2g} times what it says. Intervals and tests use the noise "
+        "measured on these factors, but other predictions of the theory are approximate"
     )
 
 

@@ -33,9 +33,11 @@ from hdlogit.inference.corrections import Rates, Setting, infer_class, refit
 from hdlogit.inference.joint import is_for_joint_fit
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
+    NUMBERS,
     Array,
     Factors,
     Minimum,
+    Names,
     Refused,
     Responses,
     Sums,
@@ -62,6 +64,7 @@ def infer(
     asymptotes: Literal["none", "estimate"] = "none",
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
+    names: Names = NUMBERS,
 ) -> list[ClassInference | str]:
     """For every class of an exact fit its inference, or one line with the reason why there is none.
 
@@ -69,34 +72,33 @@ def infer(
     coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; rounded ones will do, as a Newton
     step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage: 1 − δ of the soft responses
     y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and lapse rates are estimated; a number
-    fixes a rate, which is 0 where it is neither given nor estimated. Raises ValueError where shapes or rates are
-    impossible.
+    fixes a rate, which is 0 where it is neither given nor estimated; names: of the factors, for the lines. Raises
+    ValueError where shapes or rates are impossible.
     """
     _check(factors, responses, coefficients, guess_rate, lapse_rate)
     estimate = asymptotes == "estimate"
     rates = (guess_rate, lapse_rate) if estimate else (guess_rate or 0.0, lapse_rate or 0.0)
     with single_threaded_blas():
         try:
-            return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates)
+            return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates, names)
         except Refused as reason:
             return [str(reason)] * responses.shape[1]
 
 
 def _infer(
-    factors: Factors, responses: Responses, fitted: Array, ridge: float, shrinkage: float, rates: Rates
+    factors: Factors, responses: Responses, fitted: Array, ridge: float, shrinkage: float, rates: Rates, names: Names
 ) -> list[ClassInference | str]:
     n, p = factors.shape
     if ridge == 0 and n <= p + 1:
         raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
-    units = measure(factors)
+    units = measure(factors, names)
     exists = np.asarray(np.isfinite(fitted).all(axis=0))
     coefficients = units.coefficients(np.where(exists, fitted, 0.0))  # (p + 1, k)
     sums = add_up(factors, responses, units, coefficients, shrinkage)
-    precision = np.ones(p) if ridge else _precision(sums.correlation, n)
+    precision = np.ones(p) if ridge else _precision(sums.correlation, n, names)
     penalty = np.append(n * ridge / units.scale**2, 0.0)
-    setting = Setting(
-        units, sums.correlation, precision, penalty, _theory_ridge(sums.correlation, units, ridge), shrinkage, rates
-    )
+    for_theory = _theory_ridge(sums.correlation, units, ridge)
+    setting = Setting(units, sums.correlation, precision, penalty, for_theory, shrinkage, rates, names)
     results: dict[int, ClassInference | str] = {}
     minima: dict[int, Minimum] = {}
     for c in range(responses.shape[1]):
@@ -105,7 +107,7 @@ def _infer(
                 raise Refused("it has no estimate")
             minima[c] = _newton(coefficients[:, c], sums, c, penalty)
         except Refused as reason:
-            results[c] = f"class {c}: {reason}"
+            results[c] = str(reason)
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
@@ -113,7 +115,7 @@ def _infer(
             few = rates != (0, 0) and is_for_joint_fit(n, p)
             results[c] = refit(found, factors, np.asarray(responses[:, c]), rates) if few else found
         except (OutsideTheory, Refused) as reason:
-            results[c] = f"class {c}: {reason}"
+            results[c] = str(reason)
     return [results[c] for c in sorted(results)]
 
 
@@ -135,9 +137,9 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
     return Minimum(minimum, root, directions, decrement, sums.reach)
 
 
-def _precision(correlation: Array, n_trials: int) -> Array:
+def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
     """[Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased. Raises Refused where factors depend."""
-    check_independence(correlation, n_trials)
+    check_independence(correlation, n_trials, names)
     root = inverse_root(correlation)
     assert root is not None
     return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials

@@ -8,6 +8,8 @@ and noise. With weights in units of the factors' standard deviations, and C_o th
 which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for the
 corrected ones it is 1, if the observer is the same in all groups. What corrected slopes have above 1 is not bias but
 drift: where weights change from group to group, the pooled fit blurs them, and its weights are smaller than their mean.
+With rates of guesses and lapses, that holds of long groups only: of short ones the length of corrected weights is so
+uncertain, and errs upwards by so much more than downwards, that slopes exceed 1 without any drift (studies/rat).
 """
 
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from scipy.special import ndtri
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import measure
+from hdlogit.inference.sums import NUMBERS, Names, measure
 
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, trials at equal distances stand for all
 
@@ -55,13 +57,14 @@ def replicate(
     level: float = 0.95,
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
+    names: Names = NUMBERS,
     progress: Callable[[int], object] = lambda done: None,
 ) -> list[list[GroupReplication]]:
     """Compare each group with all others, by maximum likelihood; per class, a result for each group.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
-    ones, as of `infer`; progress is called with how many groups are done. Raises ValueError for shapes that do not fit
-    together, and for a single group.
+    ones, and names, as of `infer`; progress is called with how many groups are done. Raises ValueError for shapes that
+    do not fit together, and for a single group.
     """
     if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:
         raise ValueError(
@@ -77,7 +80,9 @@ def replicate(
     for done, (number, n) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True), start=1):
         inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
         outside = outside[:: -(-len(outside) * factors.shape[1] // MOST)]
-        one, others = (_infer(factors[rows], responses[rows], guess_rate, lapse_rate) for rows in (inside, outside))
+        one, others = (
+            _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
+        )
         for k, pair in enumerate(zip(one, others, strict=True)):
             results[k].append(_compare(number, n, pair, scale, z))
         progress(done)
@@ -85,18 +90,14 @@ def replicate(
 
 
 def _infer(
-    factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float
+    factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float, names: Names
 ) -> list[ClassInference | str]:
     try:
         fitted = fit(factors, responses)
     except ValueError as error:
         return [str(error)] * responses.shape[1]
-    found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    named = zip(fitted.reasons, found, range(len(found)), strict=True)
-    return [
-        reason or (result.removeprefix(f"class {k}: ") if isinstance(result, str) else result)
-        for reason, result, k in named
-    ]
+    found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate, names=names)
+    return [reason or result for reason, result in zip(fitted.reasons, found, strict=True)]
 
 
 def _compare(number: int, n_trials: int, pair: Comparison, scale: Array, z: float) -> GroupReplication:

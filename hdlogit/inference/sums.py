@@ -5,6 +5,7 @@ intercept is then the logit at the factors' means, which is what the theory spea
 z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y + shrinkage/2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from hdlogit.compute.threads import cut, each
 Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
+Names = Sequence[str] | range  # of factors
 # t̃ and √D, rounded as the products are, the gradient, and max |t̃|²: of a block
 Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, float]
 
@@ -27,6 +29,7 @@ TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed: what is averaged over them is then known to 0.5 %
 CONSTANT = 1e-12  # sd in units of the mean: what is left of a constant by rounding
+NUMBERS = range(2**31)  # of factors that have no names
 DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
 
 
@@ -89,7 +92,7 @@ class LeftOut(NamedTuple):
     influence: Array  # (m, 2) t̃_i times the minimum's directions
 
 
-def measure(factors: Factors) -> Units:
+def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
     n, p = factors.shape
     parts = cut(n, p, BLOCK)
@@ -103,19 +106,20 @@ def measure(factors: Factors) -> Units:
         first, second = sum(each(moments, parts)) / n
         variance = second - first**2
     if not np.isfinite(variance).all():
-        _find_not_finite(factors, parts)
+        _find_not_finite(factors, parts, names)
     constant = np.flatnonzero(~(variance > (CONSTANT * np.abs(shift)) ** 2))
     if len(constant):
-        raise Refused(f"factor {constant[0]} is constant: leave it out, the bias stands for it")
+        raise Refused(f"factor {names[constant[0]]} is constant: leave it out, the bias stands for it")
     return Units(n, shift + first, np.sqrt(variance))
 
 
-def _find_not_finite(factors: Factors, parts: list[slice]) -> None:
+def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None:
     for rows in parts:
         wrong = np.argwhere(~np.isfinite(factors[rows]))
         if len(wrong):
             row, column = wrong[0] + [rows.start, 0]
-            raise Refused(f"factor {column} of trial {row} is {factors[row, column]}: factors must be finite numbers")
+            value = factors[row, column]
+            raise Refused(f"factor {names[column]} of trial {row} is {value}: factors must be finite numbers")
     raise Refused("the factors are so large that their squares overflow: use smaller units")
 
 
@@ -195,7 +199,7 @@ def inverse_root(matrix: Array) -> Array | None:
     return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
 
 
-def check_independence(correlation: Array, n_trials: int) -> None:
+def check_independence(correlation: Array, n_trials: int, names: Names) -> None:
     """Raises Refused where a factor is a linear combination of others (and the constant), naming them."""
     factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
     small = np.flatnonzero(np.diag(factor)[: failed - 1 if failed else None] ** 2 < DEPENDENT[n_trials >= SINGLE_FROM])
@@ -204,7 +208,7 @@ def check_independence(correlation: Array, n_trials: int) -> None:
         return
     made_of, _ = lapack.dtrtrs(factor[:j, :j], factor[:j, j])
     others = np.flatnonzero(np.abs(made_of) > 1e-6 * np.abs(made_of).max(initial=0))
-    what = f"factor {others[0]}" if len(others) == 1 else f"factors {', '.join(map(str, others[:5]))}"
+    what = f"factor{'s' * (len(others) > 1)} {', '.join(str(names[i]) for i in others[:5])}"
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     exactly = "repeats" if len(others) == 1 else "is a linear combination of"
-    raise Refused(f"factor {j} {exactly} {what}{more}: these data cannot distinguish them, leave one out")
+    raise Refused(f"factor {names[j]} {exactly} {what}{more}: these data cannot distinguish them, leave one out")

@@ -42,6 +42,7 @@ def replicated(
             level=level,
             guess_rate=pair[0],
             lapse_rate=pair[1],
+            names=fit.factors,
             progress=lambda done, before=before: progress(before * n_groups + done),  # type: ignore[misc]
         )
         found |= dict(zip(places, results, strict=True))
