@@ -16,6 +16,7 @@ from stages.terminal import say
 
 OBSERVERS = DATA / "observers.csv"  # a line for each observer: the folder of its study, or why it has none
 TABLE = DATA / "coefficients.csv"
+ANSWER = DATA / "inference" / "answer.txt"
 
 
 def main() -> None:
@@ -27,11 +28,11 @@ def main() -> None:
     header, rows = [by], list[list[str]]()
     for name, study, left_out in observers:
         say(f"left out: {left_out}" if left_out else f"{name}: {answer(folder / study)}")
-        if not left_out and has_fit(folder / study):
+        if not left_out and has_weights(folder / study):
             columns, *own = read(folder / study / DATA / "inference" / "coefficients.csv")
             header, rows = [by, *columns], rows + [[name, *row] for row in own]
     if not rows:
-        raise InputError(f"{folder}: no observer has a fit; dvc repro -R {folder}")
+        raise InputError(f"{folder}: no observer has corrected weights; dvc repro -R {folder}")
     unfinished = folder / TABLE.with_suffix(".unfinished")
     with unfinished.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
@@ -39,16 +40,21 @@ def main() -> None:
     say(f"Their weights, corrected and with intervals: {folder / TABLE}; figures: in {DATA / 'figures'} of each")
 
 
-def has_fit(study: Path) -> bool:
+def has_weights(study: Path) -> bool:
+    """Whether it has corrected weights."""
+    return has_answer(study) and (study / DATA / "inference" / "coefficients.csv").exists()
+
+
+def has_answer(study: Path) -> bool:
     """Whether it has run to its end; DVC removes a stage's outputs before it runs, but no later stage's."""
-    return (study / DATA / "model.safetensors").exists() and (study / DATA / "inference" / "coefficients.csv").exists()
+    return (study / DATA / "model.safetensors").exists() and (study / ANSWER).exists()
 
 
 def answer(study: Path) -> str:
     """Whether its coefficients can be trusted, on one line."""
-    if not has_fit(study):
+    if not has_answer(study):
         return f"no fit; dvc repro {study}/dvc.yaml says why"
-    return "; ".join((study / DATA / "inference" / "answer.txt").read_text(encoding="utf-8").splitlines())
+    return "; ".join((study / ANSWER).read_text(encoding="utf-8").splitlines())
 
 
 def read(path: Path) -> list[list[str]]:

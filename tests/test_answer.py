@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tables.answer import Situation, trustworthy, without_estimate
+from stages.tables.answer import Situation, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 0.9496, 2.2, 1.028, 0.0, 0.0, 0.4)
@@ -43,14 +43,35 @@ def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
     assert "9 % too large at worst (class 9)" in line
 
 
-def test_responses_that_are_not_logistic_are_told_with_their_rates() -> None:
-    odd = FINE._replace(logistic_p=1e-6, guess_rate=0.05, lapse_rate=0.02)
-    assert trustworthy(3000, 40, 0.95, [odd])[1] == (
-        "the responses do not follow a logistic function: guess 0.05, lapse 0.02"
+ODD = FINE._replace(name="b", logistic_p=1e-6)
+
+
+def test_where_the_responses_are_not_logistic_nothing_is_good_enough() -> None:
+    size, shape = trustworthy(6000, 1, 0.95, [ODD])
+    assert size == (
+        "6 000 trials, 1 factor, signal 2.2: if the responses followed a logistic function, weights would come out "
+        "2.8 % too large, and classical 95 % intervals cover 95 %"
     )
-    assert "evaluate.asymptotes: estimate" in trustworthy(3000, 40, 0.95, [FINE._replace(logistic_p=1e-6)])[1]
-    assert "of 1 of 2 classes" in trustworthy(3000, 40, 0.95, [FINE, odd])[1]
+    assert shape.startswith("the responses do not follow a logistic function, so that weights and intervals")
+    assert "evaluate.asymptotes: estimate" in shape
+    assert "with these rates" in trustworthy(6000, 3, 0.95, [ODD._replace(guess_rate=0.5)])[1]
     assert len(trustworthy(3000, 40, 0.95, [FINE._replace(logistic_p=0.009)] * 2)) == 1  # one of many tests
+
+
+def test_of_several_classes_those_that_are_not_logistic_are_named_and_decide_nothing() -> None:
+    size, shape = trustworthy(3000, 40, 0.95, [FINE, ODD._replace(alpha=3.0), ODD._replace(name="7")])
+    assert size.startswith("3 000 trials, 40 factors, 1 of 3 classes, signal 2.2: weights come out 2.8 % too large")
+    assert size.endswith("good enough")
+    assert shape.startswith("the responses of b, class 7 do not follow a logistic function, so that")
+    size, _ = trustworthy(3000, 40, 0.95, [ODD, ODD._replace(alpha=1.01)])
+    assert ", 2 classes, signal 2.2: if the responses followed" in size
+
+
+def test_estimated_rates_are_told_and_the_answer_is_theirs() -> None:
+    with_rates = ODD._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, classical_coverage=2.9e-9)
+    size, shape = trustworthy(3000, 40, 0.95, [with_rates], estimated=True)
+    assert size.endswith("47 % too small and classical 95 % intervals cover less than 1 %; use the corrected column")
+    assert shape == "the responses do not follow a logistic function: guess 0.05, lapse 0.02"
 
 
 def test_separating_factors_are_named() -> None:
@@ -58,10 +79,16 @@ def test_separating_factors_are_named() -> None:
     assert lines == [
         "factors a, b separate the responses of class 2: train.shrinkage: auto gives an estimate",
         "factor c separates the responses of class 3; they were shrunk for the fit",
-        "class 5 has no estimate: its responses are all alike",
+        "no estimate of class 5: its responses are all alike",
     ]
     assert without_estimate({}, {}) == []
     assert trustworthy(10, 2, 0.95, []) == []
+
+
+def test_what_has_no_inference_is_the_answer_too() -> None:
+    assert without_inference({}) == []
+    assert without_inference({"choice=right": "r"}) == ["no corrections and intervals of choice=right: r"]
+    assert without_inference(dict.fromkeys("012", "r")) == ["no corrections and intervals of class 0 (and 2 more): r"]
 
 
 def test_evaluate_writes_and_prints_it_and_so_does_the_summary(

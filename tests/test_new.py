@@ -150,11 +150,16 @@ def test_each_observer_alone(
     observers.main()
     anna, bert, carl, _ = capsys.readouterr().out.splitlines()[-4:]
     assert anna.startswith("anna b: no fit; dvc repro")
-    assert bert.startswith(f"bert: {used} trials, 1 factors, signal ")
+    assert bert.startswith(f"bert: {used} trials, 1 factor, signal ")
     assert carl.startswith("left out: carl: trials of mine.csv: ")
     table = pd.read_csv(folder / "data" / "coefficients.csv")
     own = pd.read_csv(folder / "who-bert" / "data" / "inference" / "coefficients.csv")
     pd.testing.assert_frame_equal(table, own.assign(who="bert")[["who", *own]])
+    Path("data/inference/coefficients.csv").unlink()  # as where inference is left out
+    Path("data/inference/answer.txt").write_text("no corrections and intervals of choice: why\n")
+    with pytest.raises(InputError, match="no observer has corrected weights"):
+        observers.main()
+    assert "bert: no corrections and intervals of choice: why" in capsys.readouterr().out
 
 
 REFUSALS = [  # study, response, options, and what must be in the line

@@ -58,6 +58,11 @@ def named(name: str, what: str) -> str:
     return f"{what} {name}" if name.isdigit() else name
 
 
+def counted(n: int, what: str) -> str:
+    """`1 factor`, `2 factors`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     """Columns that lack values, in how many trials, and where the first of them is; of lags only the longest."""
     missing = account["missing"]

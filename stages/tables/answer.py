@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from stages.files.account import named
+from stages.files.account import counted, named
 
 GOOD_SLOPE = 0.05  # weights that are off by less than this
 GOOD_COVERAGE = 0.01  # and intervals that cover by no more than this less than they should: nothing to correct
 UNLIKELY = 0.01  # p of the logistic function, over all classes
+NO_SIGNAL = 1e-6
+NAMED = 5  # of several names, before "and … more"
 
 
 class Situation(NamedTuple):
@@ -24,9 +26,22 @@ class Situation(NamedTuple):
     logistic_p: float  # of the test that the psychometric function is logistic
 
 
-def trustworthy(n_trials: int, n_factors: int, level: float, classes: Sequence[Situation]) -> list[str]:
-    """Of the classes that have an inference, with intervals of this level: the range, and the worst."""
-    return [_size(n_trials, n_factors, level, classes), *_shape(classes)] if classes else []
+def trustworthy(
+    n_trials: int, n_factors: int, level: float, classes: Sequence[Situation], *, estimated: bool = False
+) -> list[str]:
+    """Of the classes that have an inference, with intervals of this level: the range, and the worst.
+
+    estimated: whether guess or lapse rates are. Where they are not, sizes and intervals are those of a logistic
+    psychometric function: of classes that have another one nothing follows from them.
+    """
+    if not classes:
+        return []
+    odd = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
+    sound = [c for c in classes if estimated or c not in odd]
+    told, of = sound or odd, f"{len(sound)} of " if 0 < len(sound) < len(classes) else ""
+    several = f", {of}{len(classes)} classes" if len(classes) > 1 else ""
+    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}, {_signal(told)}: "
+    return [head + _size(level, told, logistic=bool(sound)), *_shape(odd, len(classes), estimated)]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
@@ -36,26 +51,39 @@ def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequen
         + (": train.shrinkage: auto gives an estimate" if name in reasons else "; they were shrunk for the fit")
         for name, factors in separating.items()
     ]
-    others = [name for name in reasons if name not in separating]
-    if others:
-        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        lines.append(f"{named(others[0], 'class')}{more} has no estimate: {reasons[others[0]]}")
-    return lines
+    others = {name: reason for name, reason in reasons.items() if name not in separating}
+    return lines + _lacking("estimate", others)
 
 
-def _size(n_trials: int, n_factors: int, level: float, classes: Sequence[Situation]) -> str:
-    """How much too large, how often covered, and what follows."""
+def without_inference(reasons: Mapping[str, str]) -> list[str]:
+    """reasons: of the classes that have an estimate, but no corrections and intervals."""
+    return _lacking("corrections and intervals", reasons)
+
+
+def _lacking(what: str, reasons: Mapping[str, str]) -> list[str]:
+    if not reasons:
+        return []
+    (name, reason), *others = reasons.items()
+    more = f" (and {len(others)} more)" if others else ""
+    return [f"no {what} of {named(name, 'class')}{more}: {reason}"]
+
+
+def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
+    """How much too large, how often covered, and what follows; nothing does where the function is not logistic."""
     worst = max(classes, key=lambda c: abs(c.alpha - 1))
     coverage = min(c.classical_coverage for c in classes)
-    several = f", {len(classes)} classes" if len(classes) > 1 else ""
-    head = f"{_spaced(n_trials)} trials, {_spaced(n_factors)} factors{several}, {_signal(classes)}: "
-    if max(c.signal for c in classes) < 1e-6:
-        return head + "no factor predicts the responses better than chance would"
+    if max(c.signal for c in classes) < NO_SIGNAL:
+        return "no factor predicts the responses better than chance would"
     at_worst = f" at worst ({named(worst.name, 'class')})" if len(classes) > 1 else ""
-    text = f"weights come out {_percent(abs(worst.alpha - 1))} too {'large' if worst.alpha >= 1 else 'small'}{at_worst}"
-    text += f" and classical {_percent(level)} intervals cover {_percent(coverage)}"
+    off = f"{_percent(abs(worst.alpha - 1))} too {'large' if worst.alpha >= 1 else 'small'}{at_worst}"
+    covered = (
+        f"classical {_percent(level)} intervals cover {_percent(coverage) if coverage >= 0.01 else 'less than 1 %'}"
+    )
+    if not logistic:
+        return f"if the responses followed a logistic function, weights would come out {off}, and {covered}"
     good = abs(worst.alpha - 1) <= GOOD_SLOPE and coverage >= level - GOOD_COVERAGE
-    return head + text + (": a plain logistic regression is good enough" if good else "; use the corrected column")
+    verdict = ": a plain logistic regression is good enough" if good else "; use the corrected column"
+    return f"weights come out {off} and {covered}{verdict}"
 
 
 def _signal(classes: Sequence[Situation]) -> str:
@@ -63,16 +91,19 @@ def _signal(classes: Sequence[Situation]) -> str:
     return f"signal {low}" if low == high else f"signals {low} to {high}"
 
 
-def _shape(classes: Sequence[Situation]) -> list[str]:
-    """Of classes whose psychometric function is not a logistic one."""
-    found = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
-    if not found:
+def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
+    """Of classes whose psychometric function is not a logistic one, with no other rates than known ones."""
+    if not odd:
         return []
-    which = "" if len(classes) == 1 else f" of {len(found)} of {len(classes)} classes"
+    which = f" of {_some([named(c.name, 'class') for c in odd])}" if n_classes > 1 else ""
     text = f"the responses{which} do not follow a logistic function"
-    if all(c.guess_rate == c.lapse_rate == 0 for c in found):
-        return [f"{text}: guesses and lapses (evaluate.asymptotes: estimate), drift or another shape may explain it"]
-    return [f"{text}: guess {_range([c.guess_rate for c in found])}, lapse {_range([c.lapse_rate for c in found])}"]
+    if estimated:
+        return [f"{text}: guess {_range([c.guess_rate for c in odd])}, lapse {_range([c.lapse_rate for c in odd])}"]
+    known = any(c.guess_rate or c.lapse_rate for c in odd)
+    return [
+        f"{text}{' with these rates' if known else ''}, so that weights and intervals, corrected ones too, may be far "
+        "off: evaluate.asymptotes: estimate allows for guesses and lapses; drift or another shape may explain it, too"
+    ]
 
 
 def _range(values: Sequence[float]) -> str:
@@ -81,9 +112,11 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _separate(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"factor {names[0]} separates"
-    return f"factors {', '.join(names[:5])}{f' and {len(names) - 5} more' if len(names) > 5 else ''} separate"
+    return f"factor {names[0]} separates" if len(names) == 1 else f"factors {_some(names)} separate"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _percent(fraction: float) -> str:

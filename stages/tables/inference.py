@@ -25,9 +25,10 @@ from hdlogit.psychometric.function import Floats, log_odds, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
+from stages.files.account import named
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
-from stages.tables.answer import Situation, trustworthy
+from stages.tables.answer import Situation, trustworthy, without_inference
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
 
@@ -56,11 +57,13 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     `corrected` are arrays of that shape, to be filled. A class without inference has its fitted logits there.
     """
     classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
-    reasons = {k: result.removeprefix(f"class {k}: ") for k, result in enumerate(results) if isinstance(result, str)}
-    notices = [f"class {fit.classes[k]}: inference is left out: {reason}" for k, reason in reasons.items()]
-    notices += [f"class {fit.classes[k]}: {c.note}" for k, c in classes.items() if c.note]
+    names = [named(name, "class") for name in fit.classes]
+    reasons = {k: result for k, result in enumerate(results) if isinstance(result, str)}
+    notices = [f"{names[k]}: inference is left out: {reason}" for k, reason in reasons.items()]
+    notices += [f"{names[k]}: {c.note}" for k, c in classes.items() if c.note]
+    untold = without_inference({fit.classes[k]: reason for k, reason in reasons.items()})
     if not classes:
-        return Findings(notices=notices)
+        return Findings(notices=notices, answer=untold)
     part, found = fit.part([*classes]), [*classes.values()]
     responses = left_out_responses(part, found)
     table, by_class = coefficient_table(found, p.interval_level), class_table(part, found, responses, p)
@@ -83,8 +86,9 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
-    answer = trustworthy(len(part.train.factors), len(part.factors), p.interval_level, situations(by_class, found, p))
-    return findings + Findings(metrics, tables, notices, answer)
+    size, classified = (len(part.train.factors), len(part.factors)), situations(by_class, found, p)
+    answer = trustworthy(*size, p.interval_level, classified, estimated=rates_estimated(p))
+    return findings + Findings(metrics, tables, notices, answer + untold)
 
 
 def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
@@ -103,7 +107,7 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
         places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
         part = fit.part(places)
         x, y, w = part.train.factors, part.train.responses, part.coefficients
-        found = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, guess_rate, lapse_rate)
+        found = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, guess_rate, lapse_rate, fit.factors)
         results |= dict(zip(places, found, strict=True))
     return [results[k] for k in range(len(fit.classes))]
 
@@ -112,6 +116,11 @@ def known_rates(p: Evaluate) -> tuple[float | None, float | None]:
     """Guess and lapse rate, as far as they are known."""
     guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate))
     return guess_rate, lapse_rate
+
+
+def rates_estimated(p: Evaluate) -> bool:
+    """Whether guess or lapse rates are."""
+    return p.asymptotes == "estimate" and None in known_rates(p)
 
 
 def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:
