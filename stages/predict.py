@@ -23,6 +23,7 @@ from tqdm import tqdm
 from hdlogit.inference import ClassInference
 from stages.errors import InputError, run
 from stages.files import DATA
+from stages.files.account import counted, named
 from stages.files.tables import AGAIN, read_json
 from stages.parameters.documents import validate
 from stages.study import inside, read_exact_fit
@@ -35,6 +36,8 @@ from stages.trials.design import Design
 LARGEST = 1e100  # factor that is predicted from: its square, and the products of that, must be finite
 
 Floats = NDArray[np.float64]
+WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
+
 Classes = dict[str, ClassInference | None]  # None: it has no inference
 
 
@@ -77,7 +80,7 @@ class Counts:
     why: str = ""  # the first row that lacks nothing is not predicted, with its line
 
     def __str__(self) -> str:
-        lines = [f"{self.rows} trials"]
+        lines = [counted(self.rows, "trial")]
         if self.lacking:
             lines.append(f"{self.lacking} of them lack a value, and their lines are empty")
         if self.why:
@@ -125,7 +128,8 @@ def main() -> None:
             for factors in tqdm(coded.factors(trials, counts), unit="batch", disable=None, leave=False):
                 probability, low, high = found = predicted([*classes.values()], factors, level)
                 writer.writerows(lines(found))
-                total += np.nansum([probability, high - low], axis=2)
+                whole = np.isfinite(factors).all(axis=1)
+                total += np.sum([probability, high - low], axis=2, where=whole)  # NaN of a class that has none
         if counts.why and not counts.predicted:
             raise InputError(counts.why)
         unfinished.rename(out)
@@ -135,16 +139,19 @@ def main() -> None:
     if counts.predicted:
         headings = ("class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals")
         means = zip(classes, (total / counts.predicted).T, strict=True)
-        table(headings, ([name, f"{p:.3f}", f"{width:.3f}"] for name, (p, width) in means if classes[name]))
+        table(headings, ([name, *(f"{mean:.3f}".replace("nan", "-") for mean in both)] for name, both in means))
 
 
 def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:
-    """By the classes' names; reasons go to stderr. Raises InputError if no class has an inference."""
-    reasons = [result for result in results if isinstance(result, str)]
-    if len(reasons) == len(results):
-        raise InputError(f"there is nothing to predict from: {reasons[0]}")
-    print(*(f"left empty: {reason}\n" for reason in reasons), sep="", end="", file=sys.stderr)
-    pairs = zip(fit.classes, results, strict=True)
+    """By the classes' names; what is left empty, and why, goes to stderr. Raises InputError if that is everything."""
+    pairs = [*zip(fit.classes, results, strict=True)]
+    if all(isinstance(result, str) for result in results):
+        raise InputError(f"there is nothing to predict from: {named(fit.classes[0], 'class')}: {results[0]}")
+    for name, result in pairs:
+        if isinstance(result, str):
+            print(f"{named(name, 'class')} is left empty: {result}", file=sys.stderr)
+        elif not result.theory.signal > 0:
+            print(f"{named(name, 'class')} has no intervals: {WITHOUT_SIGNAL}", file=sys.stderr)
     return {name: None if isinstance(result, str) else result for name, result in pairs}
 
 

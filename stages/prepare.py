@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.errors import InputError, run_stage
-from stages.files.account import lacking
+from stages.files.account import counted, lacking
 from stages.files.writing import FileRows, Outputs
 from stages.parameters import Prepare, read_study
 from stages.trials.checks import Moments, hold_out, moments, repeats, undetermined
@@ -137,24 +137,26 @@ def describe(
 def summary(document: dict[str, Any]) -> list[str]:
     """What a person should know before anything is fitted, a line each."""
     n, factors, groups = document["trials"], document["factors"], document["groups"]
-    lines = [f"{n['used']} trials, {len(factors)} factors: {some(factors)}"]
+    lines = [f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {some(factors)}"]
     lines += [f"{name}: {100 * fraction:.1f} % yes" for name, fraction in document["yes"].items()]
     if groups:
-        lines.append(f"{len(groups)} groups: {some(groups)}")
+        lines.append(f"{counted(len(groups), 'group')}: {some(groups)}")
     if n["read"] > n["taken"]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
     if n["taken"] > n["used"]:
-        lines.append(f"{n['taken'] - n['used']} trials are left out, as they lack a value:")
+        lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out for want of a value:")
     lines += [
-        f"  {name} is missing in {n_trials} trials; the first: {first}" for name, n_trials, first in lacking(document)
+        f"  {name} is missing in {counted(n_trials, 'trial')}; the first: {first}"
+        for name, n_trials, first in lacking(document)
     ]
     lines += [f"{name} is no factor: {why}" for name, why in document["left_out"].items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
-        lines.append(f"{n['repeated']} trials repeat an earlier one exactly, in factors and response")
+        lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
     if len(factors) >= n["train"]:
-        lines.append(f"{len(factors)} factors for {n['train']} trials: without a ridge there is no estimate")
+        counts = f"{counted(len(factors), 'factor')} for {counted(n['train'], 'trial')}"
+        lines.append(f"{counts}: without a ridge there is no estimate")
     if n["test"]:
-        lines.append(f"{n['test']} trials are held out")
+        lines.append(f"{counted(n['test'], 'trial')} held out")
     return lines
 
 

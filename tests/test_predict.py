@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_probabilities_and_intervals_are_the_textbooks_where_trials_are_many(
     np.testing.assert_allclose(ours.probability, expit(logit), atol=0.004)
     np.testing.assert_allclose(ours.low, expit(logit - 1.96 * error), atol=0.006)
     np.testing.assert_allclose(ours.high, expit(logit + 1.96 * error), atol=0.006)
+
+
+def test_a_class_without_signal_has_no_intervals_and_the_reason(
+    predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_study(tmp_path / "study", response=["choice=right", "sure"])
+    path = tmp_path / "study" / "data" / "train" / "responses.npy"
+    responses = np.load(path)
+    responses[:, 1] = np.arange(3000) % 2  # of all factors as good as independent
+    np.save(path, responses)
+    with contextlib.chdir(tmp_path / "study"):
+        run_here("train")
+    found = predicted(trials(5, 1))
+    assert found["low[sure]"].isna().all()
+    assert found["probability[sure]"].between(0.4, 0.6).all()
+    told = capsys.readouterr()
+    assert "sure has no intervals: no factor predicts the responses better than chance would" in told.err
+    assert f"sure {found['probability[sure]'].mean():.3f} -" in " ".join(told.out.split())
 
 
 def test_several_classes_are_several_columns(predicted: Predict, tmp_path: Path) -> None:

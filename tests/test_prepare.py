@@ -90,13 +90,13 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
     for line in (
         "199 trials, 3 factors: contrast, rule[T.b], rule[T.c]",
         "10 groups: 0, 1, 2",
-        "1 trials are left out",
-        "contrast is missing in 1 trials; the first: t.csv, line 5",
+        "1 trial left out for want of a value:",
+        "contrast is missing in 1 trial; the first: t.csv, line 5",
         "copy is no factor: it equals contrast in every trial",
         "same is no factor: it is 1 in every trial",
         "note is no factor: it is text, of more than 20 values",
         "none is no factor: it is empty",
-        "50 trials are held out",
+        "50 trials held out",
         "% yes",
     ):
         assert line in printed
