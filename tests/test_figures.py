@@ -156,6 +156,17 @@ def test_a_psychometric_curve_is_drawn_where_it_rises(ax: Axes) -> None:
     assert "logistic" not in " ".join(legend(ax.figure))  # it is the fitted one
 
 
+def test_the_legend_of_a_psychometric_curve_is_whole(tmp_path: Path) -> None:
+    curves = {"index": [-1.0, 1.0], "fitted": [0.2, 0.8], "logistic": [0.1, 0.9], "true": [0.2, 0.8]}
+    with style.figure(tmp_path / "figure.png", 100, size=(5.2, 4.4)) as [ax]:
+        predictions.psychometric(ax, "choice", [0.0], Estimates([0.5], [0.4], [0.6]), curves, 0.05, 0.1)
+        figure = ax.figure
+    assert len(legend(figure)) == 4
+    [drawn_legend] = figure.legends
+    box, page = drawn_legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+
+
 def test_the_map_reaches_down_to_its_edge(ax: Axes) -> None:
     inference.existence_map(ax, [0, 0, 2, 2], [0.1, 0.4, 0.05, 0.2], [1.1, 3, 1.1, 3], (1.0, 0.0006))
     vertices = [np.asarray(path.vertices) for each in ax.collections for path in each.get_paths()]

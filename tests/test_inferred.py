@@ -102,6 +102,14 @@ def test_a_wider_level_covers_more(weak: Project) -> None:
     assert wide["classical_coverage"] > narrow["classical_coverage"]
 
 
+def test_the_logistic_curve_is_without_rates_also_where_they_are_known(weak: Project) -> None:
+    weak.set(evaluate={"guess_rate": 0.1})
+    evaluate.main()
+    curve = rows(weak.data / "inference" / "curve.csv")
+    assert min(float(r["fitted"]) for r in curve) >= 0.1
+    assert min(float(r["logistic"]) for r in curve) < 0.02
+
+
 def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: Project) -> None:
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}

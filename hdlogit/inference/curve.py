@@ -32,7 +32,7 @@ class Curve:
     high: NDArray[np.floating]
     grid: Array  # expected logit
     fitted: Array  # by the link with its guess and lapse rates
-    logistic: Array  # by the link with no other rates than those that are known
+    logistic: Array  # by the link without rates
     function: Array  # g + (1 − g − l) σ(logit): what the observer does, no noise
 
 
@@ -44,7 +44,7 @@ def psychometric_curve(
     link: Link,
     logistic: Link,
 ) -> Curve:
-    """The curve of one class. index, slope, noise, responses: as of `fit_link`; logistic: its fit with known rates."""
+    """The curve of one class. index, slope, noise, responses: as of `fit_link`; logistic: its fit without rates."""
     v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
     mean, sd = slope * v, float(np.sqrt(np.mean(np.square(noise))))
     bins = np.array_split(np.argsort(mean), min(BINS, len(mean)))

@@ -126,22 +126,20 @@ def psychometric(
     ):
         if key in curves and (has_rates or key != "logistic"):  # which else is the fitted one
             ax.plot(curves["index"], curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
-    for height, words in (
-        (guess_rate, f"guess rate {guess_rate:.3g}"),
-        (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}"),
+    for height, words, edge, side in (  # each where the curve is at its other end
+        (guess_rate, f"guess rate {guess_rate:.3g}", 0.98, "right"),
+        (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}", 0.02, "left"),
     ):
         if 0 < height < 1:
             ax.axhline(height, color=CORRECTED, lw=0.8, ls=":")
-            edge, side = (0.98, "right") if height < 0.5 else (0.02, "left")
-            ax.text(
-                edge, height, words, transform=ax.get_yaxis_transform(), ha=side, va="bottom", fontsize=8, color=DATA
-            )
+            across = ax.get_yaxis_transform()
+            ax.text(edge, height, words, transform=across, ha=side, va="bottom", fontsize=8, color=DATA)
     ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02), xlim=(low, high))
     note = "bars: 95 % intervals of the fraction of yes in a bin of equally many trials"
     beyond = len(index) - len(rows)
     note += f"\n{beyond} of {len(index)} bins lie beyond the edges, where the curve is flat" if beyond else ""
     heading(ax, f"Psychometric curve of {name}", note)
-    legend_below(ax, columns=3)
+    legend_below(ax)
 
 
 def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float) -> tuple[float, float]:

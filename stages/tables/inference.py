@@ -82,7 +82,7 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
         "inference/coefficients.csv": {**coefficient_rows(part), **table},
         "inference/planning.csv": planning_table(found, part.train.factors),
         "inference/map.csv": map_table(max(1.25 * metrics["theory"]["signal"], 1)),
-        **curve_tables(part, found, responses, p),
+        **curve_tables(part, found, responses),
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
@@ -151,15 +151,14 @@ def corrected_predictions(section: str, corrected: Mapping[str, Floats], respons
     return Findings({section: metrics}, tables)
 
 
-def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Table]:
+def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Booleans) -> dict[str, Table]:
     """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
 
     `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
     """
     bins, smooth = [], []
-    guess_rate, lapse_rate = known_rates(p)
     for k, (c, y) in enumerate(zip(classes, responses.T, strict=True)):
-        logistic = fit_link(*c.index, y, guess_rate=guess_rate or 0.0, lapse_rate=lapse_rate or 0.0)
+        logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
         curve = psychometric_curve(*c.index, y, c.link, logistic)
         bins.append({key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")})
         smooth.append({key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")})
