@@ -43,7 +43,7 @@ def study(solver: str) -> None:
     table.loc[[4, 9], "b"] = np.nan
     table.to_csv("t.csv", index=False)
     others = {key: SHIPPED[key] for key in ("train", "evaluate", "plot")}
-    params = {"prepare": DEFAULTS | {"group": "day"}, **others}
+    params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "lbfgs"}, **others}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     Project(Path.cwd()).set(train={**SMALL["train"], "solver": solver}, plot=SMALL["plot"])
     run_here("prepare", "ridge", "train", "evaluate", "plot")
@@ -135,6 +135,8 @@ def test_names_are_text_and_what_was_left_out_is_told(runs: dict[str, Path]) -> 
     assert page.named("i") == []
     assert ODD in page.text
     assert "same is no factor" in page.text
+    assert "In logits per standard deviation of a factor" in page.text
+    assert "In logits per unit of a factor" in Elements(report(runs["study-adam"])).text
     assert "t.csv, line 6" in page.text  # the first that lacks a value
 
 

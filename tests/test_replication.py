@@ -93,7 +93,9 @@ def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
     )
     names = [f"x{j}" for j in range(p)]
     labels = [f"day {g}" for g in range(n_groups)]
-    description = Description(factors=names, classes=["a", "b"], terms={}, groups=labels)
+    description = Description(
+        factors=names, classes=["a", "b"], terms={}, groups=labels, standardise=False, mean=[0.0] * p, sd=[1.0] * p
+    )
     trials = Trials(x, y)
     return Fit(["a", "b"], names, trials, trials, np.zeros((p + 1, k)), {}, None, evidence, description)
 

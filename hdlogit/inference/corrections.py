@@ -88,7 +88,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         estimate=units.original(minimum.coefficients),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
         corrected=units.original(np.append(corrected, a.intercept)),
-        corrected_error=np.sqrt(np.append(np.diag(covariance), offset @ covariance @ offset + bias_variance)) / factor,
+        covariance=_with_bias(covariance, bias_variance, units),
         centre=units.centre,
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
@@ -98,6 +98,17 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         link=link,
         overlap=np.diag([_variance_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
     )
+
+
+def _with_bias(covariance: Array, bias_variance: float, units: Units) -> Array:
+    """Covariance in the factors' units, of that of standardised weights (p, p) and of the logit at the means."""
+    offset, p = units.centre / units.scale, len(covariance)
+    shift = covariance @ offset
+    whole = np.empty((p + 1, p + 1))
+    whole[:-1, :-1] = covariance / np.outer(units.scale, units.scale)
+    whole[-1, :-1] = whole[:-1, -1] = -shift / units.scale
+    whole[-1, -1] = offset @ shift + bias_variance
+    return whole
 
 
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
@@ -248,7 +259,7 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
     )
     if joint.direction_p_value > SAME_DIRECTION and found.theory.kappa > FEWEST:
         return found
-    return replace(found, corrected=joint.coefficients, corrected_error=joint.errors[:-2], joint=joint)
+    return replace(found, corrected=joint.coefficients, covariance=joint.covariance[:-2, :-2], joint=joint)
 
 
 def _note(

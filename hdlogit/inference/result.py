@@ -65,7 +65,7 @@ class ClassInference:
     estimate: Array
     classical_error: Array  # √[H⁻¹]_jj
     corrected: Array  # debiased
-    corrected_error: Array
+    covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected ones
     centre: Array  # (n_factors,) x̄
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
@@ -84,6 +84,11 @@ class ClassInference:
     @property
     def lapse_rate(self) -> float:
         return self.joint.lapse_rate if self.joint else self.link.lapse_rate
+
+    @property
+    def corrected_error(self) -> Array:
+        """Standard errors of the corrected coefficients."""
+        return np.sqrt(np.diag(self.covariance))
 
     @property
     def null_error(self) -> Array:

@@ -102,6 +102,9 @@ class Description(BaseModel):
     classes: list[str]
     terms: dict[str, list[Count]]  # of a formula: their factors
     groups: list[str]
+    standardise: bool  # whether factors are in units of sd, from mean
+    mean: list[float]
+    sd: list[float]
 
 
 def read_trials(split: str) -> Trials:
@@ -125,6 +128,8 @@ def read_description(trials: Trials) -> Description | None:
     shape, named = (trials.factors.shape[1], trials.responses.shape[1]), (description.factors, description.classes)
     if shape != tuple(map(len, named)):
         raise InputError(f"{path} names {len(named[0])} factors and {len(named[1])} classes of {shape}; {AGAIN}")
+    if {len(description.mean), len(description.sd)} != {shape[0]}:
+        raise InputError(f"{path} has no mean and sd for each of {shape[0]} factors; {AGAIN}")
     for what, names in (("factor", named[0]), ("class", named[1]), ("group", description.groups)):
         if len(set(names)) < len(names):
             raise InputError(f"{path} names a {what} twice; {AGAIN}")

@@ -53,6 +53,7 @@ def render(run: Run) -> str:
         sections=[*tables.metric_sections(run.metrics)],
         coefficients=found,
         inferred="inference" in run.metrics,
+        unit=unit(run),
         classes=classes,
         drawn=run.drawn,
         figures=[embedded(name, *run.figures[name]) for name in FIGURES if name in run.figures],
@@ -70,6 +71,12 @@ def title(run: Run) -> str:
     if run.description is None:
         return "simulated trials"
     return f"{', '.join(run.description['classes'][:3])} in {run.description['file']['name']}"
+
+
+def unit(run: Run) -> str:
+    """That of the weights."""
+    standardised = run.description is not None and run.parameters["prepare"]["standardise"]
+    return "standard deviation of a factor" if standardised else "unit of a factor"
 
 
 def facts(run: Run, n_classes: int) -> list[tuple[str, str]]:

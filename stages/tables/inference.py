@@ -29,6 +29,7 @@ from stages.files.account import named
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
 from stages.tables.answer import Situation, trustworthy, without_inference
+from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
 
@@ -86,6 +87,8 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     }
     if fit.description:
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
+        if fit.description.standardise:
+            tables["inference/coefficients.csv"] |= raw_columns(found, fit.description, p.interval_level)
     size, classified = (len(part.train.factors), len(part.factors)), situations(by_class, found, p)
     answer = trustworthy(*size, p.interval_level, classified, estimated=rates_estimated(p))
     return findings + Findings(metrics, tables, notices, answer + untold)
@@ -202,24 +205,6 @@ def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class:
             },
         }
     )
-
-
-def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
-    """Columns of one number per class and coefficient, class by class, the bias last: classical, then corrected."""
-    intervals = [(c.classical_interval(level), c.interval(level)) for c in classes]
-    columns: dict[str, list[Floats]] = {
-        "estimate": [c.estimate for c in classes],
-        "classical_error": [c.classical_error for c in classes],
-        "classical_low": [classical[0] for classical, _ in intervals],
-        "classical_high": [classical[1] for classical, _ in intervals],
-        "classical_p": [c.classical_p_values() for c in classes],
-        "corrected": [c.corrected for c in classes],
-        "error": [c.corrected_error for c in classes],
-        "low": [ours[0] for _, ours in intervals],
-        "high": [ours[1] for _, ours in intervals],
-        "p": [c.p_values() for c in classes],
-    }
-    return {name: np.concatenate(values) for name, values in columns.items()}
 
 
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""The table of an exact fit's coefficients: what the textbook says of each, and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdlogit.inference import ClassInference
+from hdlogit.inference.result import Array, wald_interval
+from stages.files.reading import Description
+from stages.tables import Table
+
+
+def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
+    """Columns of one number per class and coefficient, class by class, the bias last: classical, then corrected."""
+    intervals = [(c.classical_interval(level), c.interval(level)) for c in classes]
+    columns: dict[str, list[Array]] = {
+        "estimate": [c.estimate for c in classes],
+        "classical_error": [c.classical_error for c in classes],
+        "classical_low": [classical[0] for classical, _ in intervals],
+        "classical_high": [classical[1] for classical, _ in intervals],
+        "classical_p": [c.classical_p_values() for c in classes],
+        "corrected": [c.corrected for c in classes],
+        "error": [c.corrected_error for c in classes],
+        "low": [ours[0] for _, ours in intervals],
+        "high": [ours[1] for _, ours in intervals],
+        "p": [c.p_values() for c in classes],
+    }
+    return {name: np.concatenate(values) for name, values in columns.items()}
+
+
+def raw_columns(classes: Sequence[ClassInference], description: Description, level: float) -> Table:
+    """Of standardised factors: columns as `coefficient_table`'s, per unit of the factors as they were read."""
+    sd, to_bias = np.array(description.sd), np.append(-np.array(description.mean) / description.sd, 1.0)
+
+    def raw(coefficients: Array) -> Array:
+        return np.append(coefficients[:-1] / sd, to_bias @ coefficients)
+
+    columns: dict[str, list[Array]] = {name: [] for name in ("estimate", "corrected", "low", "high")}
+    for c in classes:
+        error = np.append(c.corrected_error[:-1] / sd, np.sqrt(to_bias @ c.covariance @ to_bias))
+        found = raw(c.estimate), raw(c.corrected), *wald_interval(raw(c.corrected), error, level)
+        for column, values in zip(columns.values(), found, strict=True):
+            column.append(values)
+    return {f"raw_{name}": np.concatenate(values) for name, values in columns.items()}
