@@ -127,7 +127,8 @@ def rows(shown: Sequence[Mapping[str, Any]], sha: str, folder: str = "") -> list
     found = [base]
     for experiment in entry.get("experiments") or []:
         data = experiment["revs"][0].get("data")  # none: queued or unreadable
-        if data and experiment.get("name") and not experiment.get("executor"):  # running, or killed as it ran
+        executor = experiment.get("executor") or {"state": "success"}  # else running, killed as it ran, or failed
+        if data and experiment.get("name") and executor["state"] == "success":
             new = row(experiment["name"], data)
             elsewhere = data.get("params") != entry["data"].get("params")  # or, with a change here, everywhere
             if not elsewhere or replace(new, name=base.name) != base:
