@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.files import remove_results_after
+
 OUTCOME = "HDLOGIT_OUTCOME"  # names a file for the exit status and the line, where DVC hides both from its caller
 
 
@@ -53,13 +55,20 @@ def run(main: Callable[[], None]) -> None:
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage. Its parameters stand in params.yaml and its files below data/, so it takes no arguments."""
     module = sys.modules[main.__module__]
-    name = f"python -m stages.{Path(str(module.__file__)).stem}"
+    stage = Path(str(module.__file__)).stem
+    name = f"python -m stages.{stage}"
     notice = "It takes no arguments: its parameters stand in params.yaml, its files below data/."
     parser = argparse.ArgumentParser(prog=name, description=f"{module.__doc__} {notice}", usage="%(prog)s [--help]")
     _, others = parser.parse_known_args()
     if others:
         _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters stand in params.yaml")
-    run(main)
+
+    def alone() -> None:
+        if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's
+            remove_results_after(stage)
+        main()
+
+    run(alone)
 
 
 def _open_closed_streams() -> None:

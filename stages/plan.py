@@ -19,6 +19,7 @@ from hdlogit.asymptotics.planning import (
     signal_for,
     smallest_n_trials,
 )
+from stages.current import check_current
 from stages.errors import InputError, run
 from stages.files import DATA
 from stages.files.account import named
@@ -84,6 +85,7 @@ def main() -> None:
 def read_study() -> tuple[int, int, list[Observer]]:
     """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
     theory = read_metrics().get("theory")
+    check_current()
     if theory is None:
         raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be lbfgs")
     table = read_table("inference/classes.csv", "class", "signal", "intercept", "guess_rate", "lapse_rate")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.current import check_current
 from stages.errors import InputError
 from stages.evaluate import read_fit
 from stages.parameters import FILE, Evaluate, read_parameters
@@ -24,8 +25,12 @@ def inside(folder: str) -> Iterator[None]:
 
 
 def read_exact_fit() -> tuple[Fit, Evaluate]:
-    """The classes that have an estimate, and how to infer from it. Raises InputError unless the fit is an exact one."""
+    """The classes that have an estimate, and how to infer from it.
+
+    Raises InputError unless the fit is an exact one, and of these parameters.
+    """
     parameters, whole = read_parameters(), read_fit()
+    check_current()
     if whole.evidence.solver != "lbfgs":
         raise InputError("params.yaml: train.solver must be lbfgs: inference is for exact fits")
     return whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None]), parameters.evaluate

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.errors import InputError, run_stage
+from stages.current import at, check_current
+from stages.errors import run_stage
 from stages.files import DATA
 from stages.files.tables import read_lines, read_metrics
 from stages.terminal import numbers, say
@@ -29,11 +30,8 @@ SHOWN = 5
 
 
 def main() -> None:
-    if not (DATA / "model.safetensors").exists():  # DVC removes a stage's outputs before it runs, but no later stage's
-        raise InputError(
-            f"{DATA / 'model.safetensors'} is missing: all numbers are of an earlier run; dvc repro goes on"
-        )
     metrics = read_metrics()
+    check_current()
     say(*read_lines("inference/answer.txt"))
     found = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
     numbers(found[:SHOWN])
@@ -43,9 +41,7 @@ def main() -> None:
 
 def lookup(metrics: dict[str, Any], name: str) -> float | None:
     """The number at "test.cross_entropy"; None where there is none."""
-    value: Any = metrics
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
+    value = at(metrics, name)
     return value if isinstance(value, int | float) else None
 
 

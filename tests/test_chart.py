@@ -79,6 +79,8 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
                 {"name": "without metrics", "revs": [{"data": data(3, None)}]},
                 {"name": "queued", "revs": [{"data": None}]},
                 {"name": "killed", "executor": {"state": "running"}, "revs": [{"data": data(4, {"test": {}})}]},
+                {"name": "from a queue", "executor": {"state": "success"}, "revs": [{"data": data(5, None)}]},
+                {"name": "failed", "executor": {"state": "failed"}, "revs": [{"data": data(6, None)}]},
             ],
         },
     ]
@@ -86,6 +88,7 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
         Row("baseline", {"simulate.seed": 1}, {"test.accuracy": 0.5}),
         Row("good", {"simulate.seed": 2}, {"test.accuracy": None, "test.brier": 1}),
         Row("without metrics", {"simulate.seed": 3}, {}),
+        Row("from a queue", {"simulate.seed": 5}, {}),
     ]
     with pytest.raises(InputError, match="lists nothing of commit"):
         results.rows(shown, "def")
@@ -215,6 +218,16 @@ def test_the_overview_has_100_columns_and_numbers_first() -> None:
     assert found[:6] == ["0.09946", "0.9586", "0.754", "1.122", "0.9512", name]
     assert "n_trials=200000" in " ".join(lines)
     assert "n_trials=2 (no" in " ".join(lines)
+
+
+def test_changed_parameters_are_named_without_doubt_and_only_where_the_commit_has_them() -> None:
+    def shown(base: Row) -> str:
+        console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
+        console.print(show.overview([row("mine", {}, simulate__seed=3, train__seed=4, train__ridge=0.5)], base))
+        return " ".join(console.export_text().split())
+
+    assert "mine simulate.seed=3 ridge=0.5 train.seed=4" in shown(BASE)
+    assert shown(Row("baseline", {}, {})).endswith(" mine")  # of a study that is not committed
 
 
 def test_where_no_trials_are_held_out_the_overview_has_leave_one_out_scores() -> None:

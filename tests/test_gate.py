@@ -81,10 +81,22 @@ def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository,
     assert "Not good: test.loss. If that is meant, change the rule in rules.yaml" in text
 
 
-def test_without_metrics_all_that_are_required_are_missing(repository: Repository, printed: Say) -> None:
+def test_without_metrics_all_are_missing(repository: Repository, printed: Say) -> None:
     (repository.data / "metrics.json").unlink()
     assert gate.main(["HEAD"]) == 1
-    assert "2 missing" in printed()
+    assert "7 missing." in printed()
+
+
+def test_metrics_of_other_parameters_are_not_judged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    repository.write("data/metrics.json", '{"test": {"cross_entropy": 0.123}}')
+    repository.write("params.yaml", "train: {epochs: 11, solver: adam}\n")
+    status, line = ends(lambda: gate.main(["HEAD"]), capsys)
+    assert status == 2
+    assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are of an ")
+    done = repository.run("python", "-m", "comparisons.experiments.show", PYTHONPATH=str(ROOT))
+    assert "Workspace: params.yaml: train is not what" in done.stdout
+    assert "workspace epochs=11" in " ".join(done.stdout.split())
+    assert "0.123" not in done.stdout
 
 
 def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, printed: Say) -> None:

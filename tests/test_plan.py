@@ -60,7 +60,7 @@ def test_the_number_of_trials_found_is_the_one_at_which_the_goal_is_reached() ->
 
 
 def test_a_study_tells_how_many_more_trials_it_needs(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     inference = project.data / "inference"
     inference.mkdir(parents=True)
@@ -73,6 +73,10 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
+    (project.data / "train").mkdir()
+    (project.data / "ridge.json").touch()
+    assert "model.safetensors is missing: all numbers are of an earlier run" in refuses(plan.main)
+    (project.data / "model.safetensors").touch()
     plan.main()
     printed = " ".join(capsys.readouterr().out.split())
     base_rate = base_rate_for(1.0, 4.0)

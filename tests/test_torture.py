@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import random
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import Project
+from stages.current import check_current
+from stages.errors import InputError
+from stages.files import RESULTS
+from tests.conftest import ROOT, Project
 from tests.torture import fuzz
 
 CHEAP = [t for t in fuzz.targets() if t.stage in ("simulate", "ridge", "train", "prepare", "summary")]
@@ -41,12 +46,43 @@ def test_a_lock_that_a_killed_dvc_left_is_removed(content: str, copy: Project) -
     assert rwlock.exists()
 
 
-def test_after_a_failed_stage_nothing_of_it_is_there_and_nothing_later_looks_current(copy: Project) -> None:
-    copy.set(train={"seed": 5})
+@pytest.mark.parametrize("change", [{"train": {"seed": 5}}, {"simulate": {"n_trials": -1}}])
+def test_after_a_failed_stage_nothing_of_it_nor_of_later_ones_is_there(
+    change: dict[str, dict[str, int]], copy: Project
+) -> None:
+    """Whether it fails at work or does not even begin."""
+    copy.set(**change)
     assert copy.run("dvc", "repro", TRAIN_PROCESSES="none").returncode != 0
-    assert [name for name in ("model.safetensors", "loss.csv", "checkpoints") if (copy.data / name).exists()] == []
+    left = {path.name for path in copy.data.iterdir()}
+    assert left.isdisjoint([*RESULTS["evaluate"], *RESULTS["plot"]])
+    assert "train" not in change or left.isdisjoint(["model.safetensors", "loss.csv", "checkpoints"])
     status = copy.run("dvc", "status").stdout
     assert [stage for stage in ("train", "evaluate", "plot") if f"{stage}:" in status] == ["train", "evaluate", "plot"]
     shown = copy.run("python", "-m", "stages.summary")
     assert (shown.returncode, shown.stdout) == (1, "")
-    assert "all numbers are of an earlier run" in shown.stderr
+    assert shown.stderr.startswith("error: data/metrics.json is missing")
+    assert "of an earlier run" in copy.run("python", "-m", "comparisons.ci.gate", "HEAD").stderr
+    assert copy.run("git", "restore", "params.yaml").returncode == 0
+    assert copy.repro() == []  # all comes back from the cache
+    assert copy.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_numbers_of_other_parameters_are_refused_and_those_of_other_figures_are_not(copy: Project) -> None:
+    copy.set(plot={"dpi": 41})
+    with chdir(copy.folder):
+        check_current()
+    copy.set(train={"ridge": 1e-5, "solver": "lbfgs"})
+    with chdir(copy.folder), pytest.raises(InputError, match=r"params.yaml: train.ridge is not what ridge last ran wi"):
+        check_current()
+    lock = copy.folder / "dvc.lock"
+    for damaged in ("", "stages: 1", "stages: {train: {params: 1}}", "<<<<<<< HEAD\n"):
+        lock.write_text(damaged)
+        with chdir(copy.folder), pytest.raises(InputError, match=r"^dvc.lock"):
+            check_current()
+
+
+def test_the_results_are_the_outputs_of_their_stages() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for stage, names in RESULTS.items():
+        made = [*stages[stage]["outs"], *(name for entry in stages[stage].get("metrics", ()) for name in entry)]
+        assert sorted(made) == [f"data/{name}" for name in sorted(names)]

@@ -18,6 +18,7 @@ from comparisons.ci.base import Base, base_of_arguments
 from comparisons.ci.rules import Rule, Rules, is_number, read_rules, rule_of, rules_file
 from comparisons.commands import finish
 from comparisons.tables import flatten, markdown
+from stages.current import check_parameters
 from stages.errors import InputError
 
 METRICS = Path("data/metrics.json")
@@ -72,11 +73,11 @@ def shown(value: object) -> str:
 
 
 def compare(rules: Rules, now: Mapping[str, object], before: Mapping[str, object]) -> list[Comparison]:
-    """All metrics of the workspace and of the base, by name; the failed ones first."""
+    """All metrics of the workspace and of the base, by name; the failed ones first. Without any, all are missing."""
     found = []
     for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
-        absent = Verdict.MISSING if rule and rule.required else Verdict.GONE
+        absent = Verdict.MISSING if not now or (rule and rule.required) else Verdict.GONE
         found.append(Comparison(metric, old, new, rule, judge(rule, old, new) if metric in now else absent))
     return sorted(found, key=lambda comparison: not comparison.verdict.fails)
 
@@ -103,7 +104,11 @@ def judge(rule: Rule | None, old: object, new: object) -> Verdict:
 
 
 def measure(against: Base) -> list[Comparison]:
-    """Compare the workspace's metrics with those of a commit; raises InputError if that cannot be done."""
+    """Compare the workspace's metrics with those of a commit.
+
+    Raises InputError if that cannot be done, or the workspace's are not of its parameters.
+    """
+    check_parameters()
     now = METRICS.read_bytes() if METRICS.exists() else None
     before = metrics(against.file(str(METRICS)), f"{METRICS} at {against}")
     return compare(read_rules(rules_file()), metrics(now, str(METRICS)), before)

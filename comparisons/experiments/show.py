@@ -7,7 +7,9 @@ that matter, then the name, then the parameters that are not the commit's.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -17,7 +19,8 @@ from comparisons.commands import parser
 from comparisons.experiments import results
 from comparisons.experiments.grid import written
 from comparisons.experiments.results import Row
-from stages.errors import run
+from stages.current import check_parameters
+from stages.errors import InputError, run
 
 WIDTH = 100
 METRICS = {  # and their headings
@@ -51,10 +54,23 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
     for row in rows:
         values = [row.metrics.get(metric) for metric in columns]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
-        keys = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
-        changes = [f"{key.rpartition('.')[2]}={written(row.params[key])}" for key in keys]
-        made.add_row(*numbers, row.name, " ".join([*changes, *["(no estimate)"] * row.no_estimate]))
+        made.add_row(*numbers, row.name, " ".join([*changes(row, base), *["(no estimate)"] * row.no_estimate]))
     return made
+
+
+def changes(row: Row, base: Row) -> list[str]:
+    """The parameters that are not the commit's: none where it has no parameters, as of a study that is not in it."""
+    names = Counter(name_of(key) for key in row.params)
+    return [
+        f"{key if names[name_of(key)] > 1 else name_of(key)}={written(value)}"
+        for key, value in row.params.items()
+        if base.params and written(value) != written(base.params.get(key))
+    ]
+
+
+def name_of(key: str) -> str:
+    """A parameter without its section."""
+    return key.rpartition(".")[2]
 
 
 def main() -> None:
@@ -62,10 +78,15 @@ def main() -> None:
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
     arguments = options.parse_args()
     os.chdir(arguments.folder)
-    rows = results.load(arguments.rev, workspace=True)
+    workspace, *rows = results.load(arguments.rev, workspace=True)
+    notes = NOTES
+    try:
+        check_parameters()
+    except InputError as error:
+        workspace, notes = replace(workspace, metrics={}), f"{NOTES}\nWorkspace: {error}."
     console = Console(width=WIDTH, markup=False, highlight=False)
-    console.print(overview(rows, base=rows[1]))
-    console.print(NOTES)
+    console.print(overview([workspace, *rows], base=rows[0]))
+    console.print(notes)
 
 
 if __name__ == "__main__":

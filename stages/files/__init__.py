@@ -12,11 +12,34 @@ loss.csv, metrics.json, *.csv          tables, numbers
 figures/*.png, report.html              the figures, and the page that shows all
 """
 
+import shutil
 from pathlib import Path
 
 DATA = Path("data")
+RESULTS = {  # what people read: stage -> its outputs, in the order of the stages
+    "evaluate": (
+        "calibration.csv",
+        "coefficients.csv",
+        "histogram.csv",
+        "inference",
+        "metrics.json",
+        "trajectory.csv",
+    ),
+    "plot": ("figures", "report.html"),
+}
 
 
 def checkpoint_name(epoch: int) -> str:
     """The output that holds the coefficients after `epoch`."""
     return f"checkpoints/epoch-{epoch:06d}.safetensors"
+
+
+def remove_results_after(stage: str) -> None:
+    """Remove the results that later stages made of what this one had made before: it may fail, and they would stay."""
+    stages = [*RESULTS]
+    for later in stages[stages.index(stage) + 1 :] if stage in stages else stages:
+        for path in (DATA / name for name in RESULTS[later]):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

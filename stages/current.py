@@ -1,0 +1,57 @@
+"""Whether the results in data/ are of params.yaml as it is: those of an earlier run must not look current."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from stages.errors import InputError
+from stages.files import DATA
+from stages.parameters import FILE
+from stages.parameters.documents import read_yaml, validate
+
+LOCK = Path("dvc.lock")
+BEFORE = ("train", "ridge.json", "model.safetensors")  # outputs, in data/, from which the results are made
+
+
+class _Stage(BaseModel):
+    params: dict[str, dict[str, Any]] = {}  # file -> key -> value
+
+
+class _Lock(BaseModel):
+    stages: dict[str, _Stage] = {}
+
+
+def check_current() -> None:
+    """Raise InputError where a stage before the results has no outputs, as DVC removes them before it runs a stage."""
+    for path in (DATA / name for name in BEFORE):
+        if not path.exists():
+            raise InputError(f"{path} is missing: all numbers are of an earlier run; dvc repro goes on")
+    check_parameters()
+
+
+def check_parameters() -> None:
+    """Raise InputError where a stage last ran with other parameters than params.yaml has. Section `plot` is no matter.
+
+    The parameters of a run stand in dvc.lock; without DVC there is none, and nothing to compare with.
+    """
+    if not LOCK.exists():
+        return
+    parameters = read_yaml(Path(FILE))
+    for name, stage in validate(_Lock, read_yaml(LOCK), str(LOCK)).stages.items():
+        for key, value in stage.params.get(str(FILE), {}).items():
+            if key != "plot" and at(parameters, key) != value:
+                raise InputError(
+                    f"{FILE}: {key} is not what {name} last ran with: all numbers are of an earlier run; "
+                    "dvc repro goes on"
+                )
+
+
+def at(tree: Any, name: str) -> Any:
+    """What stands at "train.ridge" in nested mappings; None where nothing does."""
+    for key in name.split("."):
+        tree = tree.get(key) if isinstance(tree, Mapping) else None
+    return tree
