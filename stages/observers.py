@@ -7,16 +7,21 @@ intervals and what else `inference/coefficients.csv` of one observer holds, and 
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 from pathlib import Path
 
+from stages.current import check_current
 from stages.errors import InputError, run
 from stages.files import DATA
+from stages.files.results import check_coefficients
+from stages.files.tables import Table, read_cells, read_lines, read_table
+from stages.files.writing import Outputs
 from stages.terminal import say
 
 OBSERVERS = DATA / "observers.csv"  # a line for each observer: the folder of its study, or why it has none
-TABLE = DATA / "coefficients.csv"
-ANSWER = DATA / "inference" / "answer.txt"
+COLUMNS = ["study", "left_out"]  # and before them the observer's
+ANSWER, COEFFICIENTS = "inference/answer.txt", "inference/coefficients"
+TABLE = "coefficients.csv"
 
 
 def main() -> None:
@@ -24,42 +29,60 @@ def main() -> None:
     folder = Path(parse().study)
     if not (folder / OBSERVERS).is_file():
         raise InputError(f"{folder} holds no {OBSERVERS}; it must be the folder of a study that was made with --by")
-    (by, *_), *observers = read(folder / OBSERVERS)
-    header, rows = [by], list[list[str]]()
+    with contextlib.chdir(folder):
+        by, observers = read_observers()
+    table: Table = {}
     for name, study, left_out in observers:
-        say(f"left out: {left_out}" if left_out else f"{name}: {answer(folder / study)}")
-        if not left_out and has_weights(folder / study):
-            columns, *own = read(folder / study / DATA / "inference" / "coefficients.csv")
-            header, rows = [by, *columns], rows + [[name, *row] for row in own]
-    if not rows:
+        found = None if left_out else read_study(folder / study)
+        say(f"left out: {left_out}" if left_out else f"{name}: {found[0] if found else no_fit(folder / study)}")
+        if found and found[1]:
+            column = by if by not in found[1] else f"{by} of the study"
+            own = {column: [name] * len(found[1]["factor"]), **found[1]}
+            if table and table.keys() != own.keys():
+                raise InputError(f"{folder / study}: its coefficients have other columns than the observers before it")
+            table = {key: [*table.get(key, []), *column] for key, column in own.items()}
+    if not table:
         raise InputError(f"{folder}: no observer has corrected weights; dvc repro -R {folder}")
-    unfinished = folder / TABLE.with_suffix(".unfinished")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
-    unfinished.rename(folder / TABLE)
-    say(f"Their weights, corrected and with intervals: {folder / TABLE}; figures: in {DATA / 'figures'} of each")
+    with contextlib.chdir(folder), Outputs("observers") as outputs:
+        outputs.table(TABLE, table)
+    say(f"Their weights, corrected and with intervals: {folder / DATA / TABLE}; figures: in {DATA / 'figures'} of each")
 
 
-def has_weights(study: Path) -> bool:
-    """Whether it has corrected weights."""
-    return has_answer(study) and (study / DATA / "inference" / "coefficients.csv").exists()
+def read_observers() -> tuple[str, list[list[str]]]:
+    """The column of observers; and each: its name, the folder of its study, and if it has none, why."""
+    (by, *columns), *observers = read_cells(OBSERVERS)
+    if columns != COLUMNS or not observers:
+        raise InputError(f"{OBSERVERS} must have lines with a column of observers and then {', '.join(COLUMNS)}")
+    for line, (_, study, left_out) in enumerate(observers, start=2):
+        if bool(study) == bool(left_out):
+            raise InputError(f"{OBSERVERS}, line {line}: it must give either a study or why the observer is left out")
+    return by, observers
 
 
-def has_answer(study: Path) -> bool:
-    """Whether it has run to its end; DVC removes a stage's outputs before it runs, but no later stage's."""
-    return (study / DATA / "model.safetensors").exists() and (study / ANSWER).exists()
+def read_study(study: Path) -> tuple[str, Table] | None:
+    """Whether its coefficients can be trusted, on one line, and the corrected ones if there are any.
+
+    None if it has no fit as it is now.
+    """
+    if not (study / DATA / ANSWER).exists():
+        return None
+    with contextlib.chdir(study):
+        try:
+            check_current()
+        except InputError:
+            return None
+        try:
+            table: Table = {}
+            if (DATA / f"{COEFFICIENTS}.csv").exists():
+                table = read_table(f"{COEFFICIENTS}.csv", "class", "factor")
+                check_coefficients(COEFFICIENTS, table)
+            return "; ".join(read_lines(ANSWER)), table
+        except InputError as error:
+            raise InputError(f"{study}: {error}") from None
 
 
-def answer(study: Path) -> str:
-    """Whether its coefficients can be trusted, on one line."""
-    if not has_answer(study):
-        return f"no fit; dvc repro {study}/dvc.yaml says why"
-    return "; ".join((study / ANSWER).read_text(encoding="utf-8").splitlines())
-
-
-def read(path: Path) -> list[list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return [*csv.reader(file)]
+def no_fit(study: Path) -> str:
+    return f"no fit; dvc repro {study}/dvc.yaml says why"
 
 
 def parse() -> argparse.Namespace:

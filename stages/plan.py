@@ -23,6 +23,7 @@ from stages.current import check_current
 from stages.errors import InputError, run
 from stages.files import DATA
 from stages.files.account import named
+from stages.files.results import check_coefficients
 from stages.files.tables import read_metrics, read_table
 from stages.study import inside
 from stages.terminal import numbers, say, table
@@ -89,7 +90,9 @@ def read_study() -> tuple[int, int, list[Observer]]:
     if theory is None:
         raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be lbfgs")
     table = read_table("inference/classes.csv", "class", "signal", "intercept", "guess_rate", "lapse_rate")
-    n_factors = read_table("inference/coefficients.csv", "class")["factor"].index("bias")
+    coefficients = read_table("inference/coefficients.csv", "class", "factor")
+    check_coefficients("inference/coefficients", coefficients)
+    n_factors = coefficients["factor"].index("bias")
     columns = (table[key] for key in ("class", "signal", "intercept", "guess_rate", "lapse_rate"))
     observers = [
         (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse))

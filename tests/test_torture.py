@@ -15,7 +15,7 @@ from stages.files import RESULTS
 from tests.conftest import ROOT, Project
 from tests.torture import fuzz
 
-CHEAP = [t for t in fuzz.targets() if t.stage in ("simulate", "ridge", "train", "prepare", "summary")]
+CHEAP = [t for t in fuzz.targets() if t.stage in ("simulate", "ridge", "train", "prepare", "summary", *fuzz.COMMANDS)]
 CHEAP += [t for t in fuzz.targets() if (t.pipeline, t.stage) == ("adam", "evaluate")]
 
 
@@ -32,6 +32,33 @@ def test_a_damaged_file_is_refused_in_one_line_or_gives_what_it_says(target: fuz
     for number in range(10):
         found = fuzz.attempt(pipelines, target, random.Random(f"{target} {number}"))
         assert found in ("refused", "accepted"), number
+
+
+@pytest.mark.parametrize(("pipeline", "stage"), sorted({(target.pipeline, target.stage) for target in fuzz.targets()}))
+def test_what_is_not_damaged_is_accepted(pipeline: str, stage: str, pipelines: Path) -> None:
+    with fuzz.copied(pipelines / pipeline):
+        assert fuzz.outcome(stage) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("data/observers.csv", b"", "data/observers.csv is not a CSV table with a header"),
+        ("data/observers.csv", b"who,study,left_out\n", "data/observers.csv must have lines"),
+        ("data/observers.csv", b"who,study\nanna,anna\n", "and then study, left_out"),
+        ("data/observers.csv", b"who,study,left_out\nanna,,\n", "line 2: it must give either a study or why"),
+        ("data/observers.csv", b"who,study,left_out\n\xe4nna,anna,\n", "data/observers.csv is not a text file"),
+        ("anna/data/inference/coefficients.csv", b"", "anna: data/inference/coefficients.csv is not a CSV table"),
+        ("anna/data/inference/answer.txt", b"\xe4", "anna: data/inference/answer.txt is not a text file"),
+    ],
+)
+def test_damaged_observers_are_named(file: str, content: bytes, message: str, pipelines: Path) -> None:
+    with fuzz.copied(pipelines / "observers") as here:
+        (here / file).unlink()
+        (here / file).write_bytes(content)
+        reported, status = fuzz.outcome("observers")
+    assert (status, len(reported.splitlines())) == (1, 1)
+    assert message in reported
 
 
 @pytest.mark.parametrize("content", ["", '{"read": {'])

@@ -76,7 +76,11 @@ def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
 
 def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses) -> None:
     separate(exact, 0, 1)
-    names = {"factors": ["contrast", "side", "rule", "lag"], "classes": ["choice=right", "sure"], "terms": {}}
+    names = {
+        "factors": ["contrast", "side", "rule", "lag"],
+        "classes": ["choice=right", "sure"],
+        "terms": {"all": [0, 1, 2, 3]},
+    }
     (exact.data / "trials.json").write_text(json.dumps({**names, "groups": []}))
     reported = refuses(train.main, status=3)
     assert "choice=right: factor contrast separates its responses" in reported

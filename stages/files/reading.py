@@ -133,8 +133,9 @@ def read_description(trials: Trials) -> Description | None:
     for what, names in (("factor", named[0]), ("class", named[1]), ("group", description.groups)):
         if len(set(names)) < len(names):
             raise InputError(f"{path} names a {what} twice; {AGAIN}")
-    if any(not places or max(places) >= shape[0] for places in description.terms.values()):
-        raise InputError(f"{path}: a term names a factor that is none of {shape[0]}; {AGAIN}")
+    terms = description.terms.values()
+    if not all(terms) or sorted(place for places in terms for place in places) != [*range(shape[0])]:
+        raise InputError(f"{path}: terms must name each of the {shape[0]} factors once; {AGAIN}")
     return description
 
 

@@ -11,7 +11,7 @@ from stages.files.tables import AGAIN, Table, read_table
 def check_whole(tables: dict[str, Table]) -> None:
     """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
     for name in tables.keys() & {"coefficients", "inference/coefficients"}:
-        _check_rows(name, tables[name])
+        check_coefficients(name, tables[name])
     loss, histogram = tables["loss"]["epoch"], tables["histogram"]
     if histogram["low"] != [0, *histogram["high"][:-1]] or histogram["high"][-1] != 1:
         raise InputError(f"data/histogram.csv: the bins must go from 0 to 1, without a gap; {AGAIN}")
@@ -27,8 +27,8 @@ def check_whole(tables: dict[str, Table]) -> None:
             )
 
 
-def _check_rows(name: str, table: Table) -> None:
-    """Of coefficients: a line for each class and factor, the bias last."""
+def check_coefficients(name: str, table: Table) -> None:
+    """Raise InputError unless there is a line for each class and factor, the bias last."""
     factors, classes = table["factor"], [*dict.fromkeys(table["class"])]
     n = factors.index("bias") + 1 if "bias" in factors else 0
     if factors != factors[:n] * len(classes) or table["class"] != [k for k in classes for _ in range(n)]:

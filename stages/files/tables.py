@@ -31,6 +31,22 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
     Cells are numbers, and become floats, except in columns of names.
     """
     path = DATA / name
+    header, *rows = read_cells(path)
+    if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
+        raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
+    table: Table = {key: [row[index] for row in rows] for index, key in enumerate(header)}
+    for key in table.keys() - NAMES:
+        for line, cell in enumerate(table[key], start=2):
+            if cell == "nan" and key in undefined:
+                continue
+            if not NUMBER.fullmatch(cell) or abs(float(cell)) > LARGEST:
+                raise InputError(f"{path}, line {line}: {show(key)} is {show(cell)}; it must be a number")
+        table[key] = [*map(float, table[key])]
+    return table
+
+
+def read_cells(path: Path) -> list[list[str]]:
+    """A CSV file as text: its header, and lines of as many cells."""
     text = read_text(path)
     try:
         header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -43,17 +59,7 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise InputError(f"{path}, line {line}: {len(row)} values where the header names {len(header)}")
-    if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
-        raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
-    table: Table = {key: [row[index] for row in rows] for index, key in enumerate(header)}
-    for key in table.keys() - NAMES:
-        for line, cell in enumerate(table[key], start=2):
-            if cell == "nan" and key in undefined:
-                continue
-            if not NUMBER.fullmatch(cell) or abs(float(cell)) > LARGEST:
-                raise InputError(f"{path}, line {line}: {show(key)} is {show(cell)}; it must be a number")
-        table[key] = [*map(float, table[key])]
-    return table
+    return [header, *rows]
 
 
 def read_json(name: str) -> dict[str, Any]:

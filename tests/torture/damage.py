@@ -101,9 +101,10 @@ def csv_cell(content: bytes, stream: Stream) -> bytes:
         lines.insert(number, lines[number])
     else:
         number = 0 if action == 2 else number
-        cells = lines[number].split(",")
+        delimiter = next(sign for sign in "\t;," if sign in content.decode())
+        cells = lines[number].split(delimiter)
         cells[stream.randrange(len(cells))] = stream.choice(CELLS)
-        lines[number] = ",".join(cells)
+        lines[number] = delimiter.join(cells)
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -156,8 +157,8 @@ def safetensors_header(content: bytes, stream: Stream) -> bytes:
 
 CRAFTED = {
     ".json": json_value,
-    ".csv": csv_cell,
-    ".yaml": yaml_line,
+    **dict.fromkeys((".csv", ".tsv"), csv_cell),
+    **dict.fromkeys((".yaml", ".lock"), yaml_line),
     ".npy": npy_header,
     ".safetensors": safetensors_header,
 }

@@ -1,4 +1,4 @@
-"""Every file that a stage reads, damaged: the stage refuses it in one line, or gives what the file now says.
+"""Every file that a stage or a command reads, damaged: it is refused in one line, or gives what the file now says.
 
 `python -m tests.torture.fuzz 5000` tries so many, and ends with counts; the same number tries the same damages.
 """
@@ -24,9 +24,11 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import yaml
 from matplotlib.figure import Figure
 
+from stages import terminal
 from stages.errors import run
 from tests.conftest import ROOT, STAGES, Project, run_here
 from tests.torture.damage import damage
@@ -34,10 +36,16 @@ from tests.torture.oracle import well_formed
 
 PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
     "adam": {"solver": "adam", "num_epochs": 3, "batch_size": 64, "device": "cpu"},
-    "exact": {"solver": "lbfgs"},
+    "exact": {"solver": "lbfgs", "ridge": "auto"},
     "study": {"solver": "lbfgs"},
 }
-FORMATS = ("csv", "parquet", "feather", "npz")
+FORMATS = ("csv", "tsv", "txt", "parquet", "feather", "arrow", "arrows", "npy", "npz")
+COMMANDS = {  # and their arguments, in the folder of the study; all others take none
+    "observers": ["."],
+    "plan": ["--study", "."],
+    "predict": [".", "trials.csv", "--out", "predictions.csv"],
+    "check": [".", "--repetitions", "2"],
+}
 TRIALS = ("train/factors.npy", "train/responses.npy")
 FIT = (*TRIALS, "test/factors.npy", "test/responses.npy", "model.safetensors")
 TRUTH = ("observer.npy", "observer_rates.npy")
@@ -47,7 +55,7 @@ INFERRED = ("coefficients", "classes", "curve", "curve_bins", "map", "planning",
 
 @dataclass(frozen=True)
 class Target:
-    """A stage of a pipeline, and a file that it reads."""
+    """A stage or a command in the folder of a pipeline, and a file that it reads."""
 
     pipeline: str
     stage: str
@@ -72,7 +80,22 @@ def targets() -> list[Target]:
     found += [Target("exact", "plot", f"data/inference/{name}.csv") for name in INFERRED]
     found += [Target("study", "plot", f"data/{name}") for name in ("metrics.json", "inference/replication.csv")]
     found += [Target("exact", "summary", f"data/{name}") for name in ("metrics.json", "inference/answer.txt")]
-    return found
+    return found + others()
+
+
+def others() -> list[Target]:
+    """What only own trials have, and what commands read."""
+    trained = ("train/factors.npy", "train/responses.npy", "model.safetensors", "trials.json")
+    found = [Target("exact", "ridge", f"data/{name}") for name in TRIALS]
+    found += [Target("study", stage, "data/trials.json") for stage in ("train", "plot")]
+    found += [Target("study", "summary", name) for name in ("dvc.lock", "params.yaml")]
+    tables = ("metrics.json", "inference/classes.csv", "inference/coefficients.csv")
+    found += [Target("study", "plan", f"data/{name}") for name in tables]
+    found += [Target("study", command, f"data/{name}") for command in ("predict", "check") for name in trained]
+    found += [Target("study", "predict", "trials.csv")]
+    parts = ("inference/coefficients.csv", "inference/answer.txt")
+    found += [Target("observers", "observers", f"anna/data/{name}") for name in parts]
+    return [*found, Target("observers", "observers", "data/observers.csv")]
 
 
 # --- the undamaged pipelines
@@ -88,6 +111,12 @@ def make(folder: Path) -> None:
             own_trials(project)
         with contextlib.chdir(project.folder), contextlib.redirect_stdout(io.StringIO()):
             run_here("prepare" if name == "study" else "simulate", *STAGES[1:])
+    params = yaml.safe_load((folder / "study/params.yaml").read_text())
+    lock = {"stages": {"plot": {"cmd": "python -m stages.plot", "params": {"params.yaml": params}}}}
+    (folder / "study/dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+    shutil.copytree(folder / "study", folder / "observers/anna", copy_function=os.link)
+    (folder / "observers/data").mkdir()
+    (folder / "observers/data/observers.csv").write_text("who,study,left_out\nanna,anna,\nbert,,bert: too few\n")
 
 
 def own_trials(project: Project) -> None:
@@ -95,11 +124,17 @@ def own_trials(project: Project) -> None:
     rng, n = np.random.default_rng(0), 240
     table = pd.DataFrame({"contrast": rng.normal(size=n), "rule": rng.choice(["a", "b"], n), "day": np.arange(n) // 80})
     table["choice"] = np.where(table.contrast + rng.logistic(size=n) > 0, "right", "left")
-    table.to_csv(project.folder / "trials.csv", index=False)
+    for ending, delimiter in (("csv", ","), ("tsv", "\t"), ("txt", ";")):
+        table.to_csv(project.folder / f"trials.{ending}", index=False, sep=delimiter)
     table.to_parquet(project.folder / "trials.parquet")
-    table.to_feather(project.folder / "trials.feather")
+    for ending in ("feather", "arrow"):
+        table.to_feather(project.folder / f"trials.{ending}")
+    columns = pa.Table.from_pandas(table)
+    with pa.ipc.new_stream(project.folder / "trials.arrows", columns.schema) as stream:
+        stream.write_table(columns)
     arrays: dict[str, Any] = {name: np.asarray(table[name].tolist()) for name in table}
     np.savez(project.folder / "trials.npz", **arrays)
+    np.save(project.folder / "trials.npy", np.rec.fromarrays([*arrays.values()], names=[*arrays]))
     params = yaml.safe_load(project.params.read_text())
     del params["simulate"]
     rat = yaml.safe_load((ROOT / "studies/rat/params.yaml").read_text())["prepare"]
@@ -124,7 +159,7 @@ def attempt(folder: Path, target: Target, stream: random.Random) -> str:
     """What came of one damage: "refused", "accepted", or else what is wrong."""
     with copied(folder / target.pipeline) as here:
         path = next(here.glob(target.file))
-        if target.file.startswith("trials."):
+        if target.stage == "prepare" and target.file.startswith("trials."):
             project = Project(here)
             project.params.write_bytes(take(project.params).replace(b"trials.csv", target.file.encode()))
         before = path.read_bytes()
@@ -153,7 +188,9 @@ def take(path: Path) -> bytes:
 def outcome(stage: str) -> tuple[str, object]:
     """What a stage reports on stderr, and its exit status; of what nobody foresaw the last lines, and None."""
     main = importlib.import_module(f"stages.{stage}").main
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+    arguments = mock.patch.object(sys, "argv", [stage, *COMMANDS.get(stage, [])])
+    quiet = contextlib.redirect_stdout(io.StringIO()), mock.patch.object(terminal.CONSOLE, "quiet", True)
+    with contextlib.redirect_stderr(io.StringIO()) as errors, arguments, quiet[0], quiet[1]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always")
