@@ -1,4 +1,4 @@
-"""Files that polars wrote, kept in tests/polars with the script that made them: all of them mean the same trials."""
+"""Files that polars wrote, kept in tests/polars_files with the script that made them: all of them mean the same trials."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from tests.coding import coded
 
-FILES = sorted(path for path in (Path(__file__).parent / "polars").iterdir() if path.suffix != ".py")
+FILES = sorted(path for path in (Path(__file__).parent / "polars_files").iterdir() if path.suffix != ".py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
