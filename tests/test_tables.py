@@ -123,6 +123,13 @@ def test_a_decimal_comma_is_of_a_column(tmp_path: Path) -> None:
     np.testing.assert_array_equal(factors, [[0.5, 1.2, 3], [1.5, 1.3, 0.25], [2, 1.2, 1]])
 
 
+def test_a_comma_in_every_line_is_no_delimiter_where_another_does_as_well(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a, b;choice\n0,5;left\n1,5;right\n")
+    names, factors, _ = coded(tmp_path / "t.csv")
+    assert names == ["a, b"]
+    np.testing.assert_array_equal(factors[:, 0], [0.5, 1.5])
+
+
 def test_a_first_line_with_one_cell_less_has_row_names_only_if_all_rows_have(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,choice\na,1,left\nb,2,right\n")
     np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1][:, 0], [1, 2])

@@ -17,7 +17,7 @@ from stages.errors import InputError
 from stages.trials.cells import COMMA
 from stages.trials.table import BATCH, MISSING, Batches, Table
 
-DELIMITERS = ",;\t| "
+DELIMITERS = ";\t|, "  # of equals the first: commas stand in numbers and names, the others rarely
 SAMPLE = 1 << 18  # bytes, in which the delimiter and the decimal mark must show
 POINT = r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"
 
