@@ -6,7 +6,7 @@ everything that the theory of exact fits predicts; and each class that has no es
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,6 +16,7 @@ from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import write_logits
 from stages.errors import InputError, run_stage
+from stages.files.account import named
 from stages.files.reading import (
     Floats,
     Trials,
@@ -30,7 +31,8 @@ from stages.files.writing import Outputs
 from stages.parameters import Evaluate, read_parameters
 from stages.tables import Findings, Fit, scores
 
-HUGE = 1e100  # its square and sums of such squares are finite
+LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
+LARGEST_LOGIT = 1e6  # a single one beyond, where it is wrong, decides the mean over all trials
 
 
 def main() -> None:
@@ -44,7 +46,8 @@ def main() -> None:
                 from stages.tables import inference  # and with it scipy: only what needs it pays for it
 
                 begin("inference")
-                check_size("train", fit.train.factors)
+                names = [named(name, "factor") for name in fit.factors]
+                check_size("train", fit.train.factors, names, LARGEST_FACTOR, ", too large to compute with")
                 results = inference.infer_classes(fit, p)
                 fit = inference.refined(fit, results)
             begin("predictions")
@@ -132,7 +135,9 @@ def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
     """Logits of the held-out trials by the fit and, where it is known, by the true observer: files of the run."""
     logits = {"fitted": outputs.scratch_array(fit.test.responses.shape)}
     write_logits(fit.test.factors, fit.coefficients, out=logits["fitted"])
-    check_size("test", logits["fitted"])
+    names = [f"the logit of {named(name, 'class')}" for name in fit.classes]
+    damaged = ": a factor is damaged, or in other units than that trained on (or the fit has diverged)"
+    check_size("test", logits["fitted"], names, LARGEST_LOGIT, damaged)
     if fit.observer is not None:
         logits["true"] = true = outputs.scratch_array(fit.test.responses.shape)
         write_logits(fit.test.factors, fit.observer.coefficients, out=true)
@@ -148,10 +153,16 @@ def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> F
     return Findings(tables=scores.calibrated({"fitted": logits}, fit.train.responses, p))
 
 
-def check_size(split: str, numbers: Floats) -> None:
-    """Raise InputError where `numbers` (n_trials, width), factors or logits, are NaN or beyond HUGE."""
-    if not all(np.abs(numbers[rows]).max() < HUGE for rows in blocks(*numbers.shape)):
-        raise InputError(f"data/{split}/factors.npy holds factors that are NaN, infinite or too large to compute with")
+def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float, what: str) -> None:
+    """Raise InputError for the first of `numbers` (n_trials, width), factors or logits, that is NaN or beyond."""
+    for rows in blocks(*numbers.shape):
+        beyond = np.argwhere(~(np.abs(numbers[rows]) <= largest))
+        if len(beyond):
+            trial, column = beyond[0] + [rows.start, 0]
+            raise InputError(
+                f"data/{split}/factors.npy, trial {trial}: {names[column]} is {numbers[trial, column]:.3g}, beyond "
+                f"±{largest:g}{what}"
+            )
 
 
 def check_shapes(splits: Mapping[str, Trials], named: Mapping[str, Floats]) -> None:

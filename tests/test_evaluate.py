@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
+from stages import evaluate
 from tests.conftest import Project, run_here
 
 Array = NDArray[np.float64]
@@ -115,6 +117,20 @@ def test_trials_without_a_known_observer_are_evaluated_and_drawn(
     assert found["test"] == {key: value for key, value in metrics["test"].items() if key not in left_out}
     assert (results.data / "figures" / "weights.png").exists()
     assert not (results.data / "figures" / "recovery.png").exists()
+
+
+@pytest.mark.parametrize("value", [1e100, 1e9, np.nan, -np.inf])
+def test_a_held_out_factor_that_would_decide_all_scores_is_refused_with_its_trial(
+    results: Project, refuses: Callable[..., str], value: float
+) -> None:
+    factors = np.load("data/test/factors.npy")
+    factors[17, 2] = value
+    np.save("data/test/factors.npy", factors)
+    before = (results.data / "metrics.json").read_bytes()
+    message = refuses(evaluate.main)
+    assert "data/test/factors.npy, trial 17: the logit of class 0 is " in message
+    assert "beyond ±1e+06: a factor is damaged" in message
+    assert (results.data / "metrics.json").read_bytes() == before
 
 
 def test_after_adam_a_line_tells_why_there_are_no_intervals(simulated: Project, metrics: dict[str, Any]) -> None:
