@@ -22,7 +22,7 @@ from hdlogit.asymptotics.planning import (
 from stages.current import check_current
 from stages.errors import InputError, run
 from stages.files import DATA
-from stages.files.account import named
+from stages.files.account import counted, named
 from stages.files.results import check_coefficients
 from stages.files.tables import read_metrics, read_table
 from stages.study import inside
@@ -43,12 +43,14 @@ Observer = tuple[str, float, float, Rates]  # class, signal, base rate, rates
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
+    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or inf) <= 0.1,
 }
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
 is 20 % too large, 0.8 too small, as guesses and lapses make them.
 Errors of weights are root-mean-square, in units of the root-mean-square true
-weight; corrected ones are somewhat larger, as the scale must be estimated.
+weight; corrected ones are somewhat larger, as the scale must be estimated,
+and clearly so where guess or lapse rates must be.
 95 % cover: the fraction of true weights inside their classical 95 % intervals,
 somewhat more where few weights make up the signal.
 Losses are cross-entropies in nats per response: of the plain fit on new trials,
@@ -71,8 +73,10 @@ def main() -> None:
         else:
             with inside(arguments.study):
                 n_trials, n_factors, (name, signal, base_rate, rates) = hardest(*read_study())
-            say(f"{n_trials} trials of {n_factors} factors. {name} needs the most, for its signal of {signal:.3g}:")
+            size = f"{counted(n_trials, 'trial')} of {counted(n_factors, 'factor')}"
+            say(f"{size}. {name} needs the most, for its signal of {signal:.3g}:")
             numbers(needed(n_trials, goal, n_factors, signal, base_rate, rates) for goal in GOALS)
+            say(outlook(*plan(n_factors, signal, base_rate, [n_trials, 2 * n_trials], *rates)))
         first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
         lines = plan(n_factors, signal, base_rate, sizes, *rates)
@@ -116,10 +120,24 @@ def needed(n_trials: int, goal: str, n_factors: int, signal: float, base_rate: f
     try:
         n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates)
     except OutsideTheory:
-        if not any(rates):
-            raise
-        return "no", f"number of trials is enough {goal}, for a plain fit to an observer who guesses and lapses"
+        of = ", as the observer guesses or lapses: use corrected ones" if any(rates) else ""
+        return "no", f"number of trials is enough {goal}{of}"
     return str(n), f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
+
+
+def outlook(now: Plan, twice: Plan) -> str:
+    """What twice as many trials would give."""
+    forms = {
+        "weight slope": "{0.alpha:.3f}",
+        "corrected error": "{0.debiased_weight_error:.3f}",
+        "held-out loss": "{0.held_out:.4f}",
+    }
+
+    def shown(form: str, line: Plan) -> str:
+        return form.format(line) if line.exists else "no fit"
+
+    parts = [f"{what} {shown(form, twice)} instead of {shown(form, now)}" for what, form in forms.items()]
+    return f"With twice the trials, {twice.n_trials}: {', '.join(parts)}."
 
 
 def cells(line: Plan) -> list[str]:

@@ -12,9 +12,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from hdlogit.asymptotics import planning as theory
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, signal_for
-from hdlogit.asymptotics.planning import plan as planned
 from hdlogit.asymptotics.theory import solve
 from stages import plan
 from tests.conftest import ROOT, Project
@@ -59,22 +59,27 @@ def test_the_number_of_trials_found_is_the_one_at_which_the_goal_is_reached() ->
         n_trials_until(10, 1.0, 0.5, lambda line: False)
 
 
-def test_a_study_tells_how_many_more_trials_it_needs(
-    project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def write_study(project: Project, classes: str) -> None:
+    """500 trials of 40 factors, as `evaluate` leaves them."""
     inference = project.data / "inference"
     inference.mkdir(parents=True)
     metrics = json.loads((ROOT / "docs/exact_metrics.json").read_text())
     metrics["theory"]["n_trials"] = 500
     (project.data / "metrics.json").write_text(json.dumps(metrics))
-    (inference / "classes.csv").write_text(
-        "class,signal,intercept,guess_rate,lapse_rate\nweak,0.5,0,0,0\nstrong,4,1,0,0\n"
-    )
+    (inference / "classes.csv").write_text(f"class,signal,intercept,guess_rate,lapse_rate\n{classes}")
     (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
+    (project.data / "train").mkdir()
+    for name in ("ridge.json", "model.safetensors"):
+        (project.data / name).touch()
+
+
+def test_a_study_tells_how_many_more_trials_it_needs(
+    project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(project, "weak,0.5,0,0,0\nstrong,4,1,0,0\n")
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
-    (project.data / "train").mkdir()
-    (project.data / "ridge.json").touch()
+    (project.data / "model.safetensors").unlink()
     assert "model.safetensors is missing: all numbers are of an earlier run" in refuses(plan.main)
     (project.data / "model.safetensors").touch()
     plan.main()
@@ -84,6 +89,33 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     assert "500 trials of 40 factors. strong needs the most, for its signal of 4:" in printed
     assert f"{needed} trials, for weights that are right to 5 %: {needed - 500} more" in printed
     assert "trials, for classical 95 % intervals that cover 94 %: " in printed
+    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1)
+    assert f"{needed} trials, for corrected weights whose error is 10 %: {needed - 500} more" in printed
+    now, twice = theory.plan(40, 4.0, base_rate, [500, 1000])
+    assert f"With twice the trials, 1000: weight slope {twice.alpha:.3f} instead of {now.alpha:.3f}, " in printed
+    assert f"held-out loss {twice.held_out:.4f} instead of {now.held_out:.4f}." in printed
+
+
+def test_with_guesses_and_lapses_only_corrected_weights_become_right(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(project, "correct,2,0,0.5,0.02\n")
+    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
+    plan.main()
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no number of trials is enough for weights that are right to 5 %, as the observer guesses" in printed
+    base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
+    needed = n_trials_until(40, 2.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1, 0.5, 0.02)
+    assert f"{needed} trials, for corrected weights whose error is 10 %: {needed - 500} more" in printed
+
+
+def test_without_a_signal_no_number_of_trials_makes_weights_right(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_study(project, "none,0,0,0,0\n")
+    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
+    plan.main()
+    assert "number of trials is enough for corrected weights whose error is 10 %" in capsys.readouterr().out
 
 
 def test_guesses_and_lapses_make_weights_small_however_many_trials_there_are(
@@ -137,6 +169,6 @@ def test_with_rates_the_number_of_trials_is_the_one_at_which_the_goal_is_reached
         return line.exists and (line.alpha or inf) <= 1.05
 
     n = n_trials_until(50, 2.0, base_rate, good, *rates)
-    at, before = planned(50, 2.0, base_rate, [n, round(n / 1.02)], *rates)
+    at, before = theory.plan(50, 2.0, base_rate, [n, round(n / 1.02)], *rates)
     assert good(at)
     assert not good(before)
