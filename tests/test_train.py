@@ -74,6 +74,9 @@ def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
     run_here("ridge", "train")
 
 
+UNITS = {"standardise": False, "mean": [0.0] * 4, "sd": [1.0] * 4}
+
+
 def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses) -> None:
     separate(exact, 0, 1)
     names = {
@@ -81,7 +84,7 @@ def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses)
         "classes": ["choice=right", "sure"],
         "terms": {"all": [0, 1, 2, 3]},
     }
-    (exact.data / "trials.json").write_text(json.dumps({**names, "groups": []}))
+    (exact.data / "trials.json").write_text(json.dumps({**names, **UNITS, "groups": []}))
     reported = refuses(train.main, status=3)
     assert "choice=right: factor contrast separates its responses" in reported
     assert reported.endswith("(and 1 more)")

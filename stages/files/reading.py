@@ -20,6 +20,7 @@ from stages.parameters.documents import validate
 
 Floats = NDArray[np.floating]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -103,8 +104,8 @@ class Description(BaseModel):
     terms: dict[str, list[Count]]  # of a formula: their factors
     groups: list[str]
     standardise: bool  # whether factors are in units of sd, from mean
-    mean: list[float]
-    sd: list[float]
+    mean: list[Finite]
+    sd: list[Annotated[Finite, Field(gt=0)]]
 
 
 def read_trials(split: str) -> Trials:

@@ -10,6 +10,7 @@ import numpy as np
 from hdlogit.psychometric.function import Floats
 from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans
+from stages.files.account import named
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
 from stages.tables.answer import without_estimate
@@ -94,4 +95,5 @@ def evidence(fit: Fit) -> Findings:
         if factors
     }
     answer = without_estimate(dict(missing), separating)
-    return Findings({"fit": metrics}, {}, [f"class {name} is left out: {reason}" for name, reason in missing], answer)
+    notices = [f"{named(name, 'class')} is left out: {reason}" for name, reason in missing]
+    return Findings({"fit": metrics}, {}, notices, answer)
