@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.errors import InputError, heed_interruption
 
 DVC = (sys.executable, "-m", "dvc")  # of this interpreter's environment, activated or not
 
@@ -51,9 +51,17 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def enter(folder: str) -> None:
+    """Go to the folder of a pipeline, as --folder names it. Raises InputError if it is none."""
+    if not Path(folder, "dvc.yaml").is_file():
+        raise InputError(f"{folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat")
+    os.chdir(folder)
+
+
 def finish(main: Callable[[], int]) -> None:
     """End with the exit status that `main` returns: 0 good, 1 bad; and 2, with one line, if it could not find out."""
     try:
+        heed_interruption()
         sys.exit(main())
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

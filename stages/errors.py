@@ -31,8 +31,7 @@ def run(main: Callable[[], None]) -> None:
     """Run a command's `main`; turn what its user can put right into one line on stderr and an exit status."""
     _open_closed_streams()
     try:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see stages/__init__.py
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        heed_interruption()
         main()
         sys.stdout.flush()
     except InputError as error:
@@ -50,6 +49,12 @@ def run(main: Callable[[], None]) -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell reports for SIGINT
+
+
+def heed_interruption() -> None:
+    """From now on Ctrl-C is a KeyboardInterrupt again: see stages/__init__.py."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -116,11 +116,19 @@ def test_closed_streams_do_no_harm(closed: str, project: Project) -> None:
         assert (project.data / name).read_bytes() == (expected.data / name).read_bytes()
 
 
-def test_ctrl_c_while_a_command_imports_shows_no_traceback(project: Project) -> None:
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("stages.train", "numpy"),  # torch is still to come
+        ("comparisons.experiments.show", "pydantic_core"),
+        ("comparisons.ci.gate", "pydantic_core"),
+    ],
+)
+def test_ctrl_c_while_a_command_imports_shows_no_traceback(module: str, imported: str, project: Project) -> None:
     with subprocess.Popen(
-        ["python", "-m", "stages.train"], cwd=project.folder, env=project.environment(), stderr=subprocess.PIPE
+        ["python", "-m", module], cwd=project.folder, env=project.environment(), stderr=subprocess.PIPE
     ) as process:
-        while "numpy" not in Path(f"/proc/{process.pid}/maps").read_text():  # torch is still to come
+        while imported not in Path(f"/proc/{process.pid}/maps").read_text():
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         assert process.communicate(timeout=60)[1] == b""

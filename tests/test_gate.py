@@ -311,8 +311,16 @@ def test_the_names_are_those_of_dvc(repository: Repository) -> None:
     ).keys()  # it leaves out null
 
 
+def test_a_folder_without_a_pipeline_is_refused(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("nope", "docs"):
+        status, line = ends(lambda folder=folder: gate.main(["HEAD", "--folder", folder]), capsys)  # type: ignore[misc]
+        assert status == 2
+        assert line == f"error: {folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat\n"
+
+
 def test_a_folder_is_judged_by_its_own_rules(repository: Repository) -> None:
     repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 1.0}}')
+    repository.write("studies/rat/dvc.yaml", "stages: {}\n")
     repository.write("studies/rat/rules.yaml", "test.slope: {better: higher}\n")
     repository.commit()
     repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 0.5}}')

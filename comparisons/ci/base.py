@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comparisons.commands import commit, output, parser
+from comparisons.commands import commit, enter, output, parser
 from stages.errors import InputError
 
 DEFAULTS = {  # the remote's default branch, which `git clone` sets; and where HEAD is it, or there is none, the parent
@@ -58,5 +57,5 @@ def base_of_arguments(module: str, description: str | None, arguments: Sequence[
     options = parser(module, description)
     options.add_argument("base", nargs="?", help="branch, tag or commit to compare with (default: origin's default)")
     parsed = options.parse_args(arguments)
-    os.chdir(parsed.folder)
+    enter(parsed.folder)
     return base(parsed.base)

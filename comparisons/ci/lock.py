@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import yaml
 
 from comparisons.ci import pictures
-from comparisons.commands import DVC, finish, output, parser
+from comparisons.commands import DVC, enter, finish, output, parser
 from stages.errors import InputError
 from stages.parameters.documents import read_yaml
 
@@ -76,7 +75,7 @@ def different() -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    os.chdir(parser("ci.lock", __doc__).parse_args(arguments).folder)
+    enter(parser("ci.lock", __doc__).parse_args(arguments).folder)
     if would_run := stale():
         print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
         return 1

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from comparisons.commands import parser
+from comparisons.commands import enter, parser
 from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
@@ -55,7 +54,7 @@ def main() -> None:
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
     options.add_argument("--out", type=Path, metavar="NAME", help="writes NAME.png, NAME.md and NAME.csv")
     arguments = options.parse_args()
-    os.chdir(arguments.folder)
+    enter(arguments.folder)
     out = arguments.out or Path(f"{arguments.metric.replace(',', '-')}-against-{arguments.parameter}")
     rows, metrics = results.load(arguments.rev), arguments.metric.split(",")
     for path in make(rows, metrics, arguments.parameter, arguments.experiments, out):

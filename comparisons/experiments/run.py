@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from comparisons.commands import DVC, environment, output, parser, reason
+from comparisons.commands import DVC, enter, environment, output, parser, reason
 from comparisons.experiments import chart, results
 from comparisons.experiments.grid import Experiment, Group, read_grid, same
 from stages.errors import OUTCOME, InputError, NoEstimateError, run
@@ -30,7 +30,7 @@ def main() -> None:
     options = parser("experiments.run", __doc__)
     options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this module)")
     arguments = options.parse_args()
-    os.chdir(arguments.folder)
+    enter(arguments.folder)
     head = results.full_name()
     base, *rows = results.load()
     groups, there = read_grid(arguments.grid, base.params), {row.name: row for row in rows}

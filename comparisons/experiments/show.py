@@ -6,7 +6,6 @@ that matter, then the name, then the parameters that are not the commit's.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from comparisons.commands import parser
+from comparisons.commands import enter, parser
 from comparisons.experiments import results
 from comparisons.experiments.grid import written
 from comparisons.experiments.results import Row
@@ -77,7 +76,7 @@ def main() -> None:
     options = parser("experiments.show", __doc__)
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
     arguments = options.parse_args()
-    os.chdir(arguments.folder)
+    enter(arguments.folder)
     workspace, *rows = results.load(arguments.rev, workspace=True)
     notes = NOTES
     try:
