@@ -134,7 +134,8 @@ def own_trials(project: Project) -> None:
         stream.write_table(columns)
     arrays: dict[str, Any] = {name: np.asarray(table[name].tolist()) for name in table}
     np.savez(project.folder / "trials.npz", **arrays)
-    np.save(project.folder / "trials.npy", np.rec.fromarrays([*arrays.values()], names=[*arrays]))
+    fields = [(name, array.dtype) for name, array in arrays.items()]
+    np.save(project.folder / "trials.npy", np.rec.fromarrays([*arrays.values()], dtype=fields))
     params = yaml.safe_load(project.params.read_text())
     del params["simulate"]
     rat = yaml.safe_load((ROOT / "studies/rat/params.yaml").read_text())["prepare"]
