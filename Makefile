@@ -20,6 +20,7 @@ repro: $(VENV)/installed          ## run whatever of the pipeline is out of date
 	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
 
 page: $(VENV)/installed           ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
+	@$(RUN) python -m comparisons.unlock
 	$(RUN) dvc repro "$(FOLDER)/dvc.yaml"
 	$(RUN) python -m webbrowser "file://$(abspath $(FOLDER))/data/report.html"
 
@@ -82,6 +83,9 @@ newer is needed: make clean, then make PYTHON=python3.12 with what you want to m
 	touch $@
 
 study: $(VENV)/installed          ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
+	@$(foreach name,TRIALS RESPONSE,$(if $($(name)),,$(error $(name) is missing, as in: make study \
+	    TRIALS=~/mine.csv RESPONSE=choice=right)))
+	@$(RUN) python -m comparisons.unlock
 	@study="studies/$$(basename "$${TRIALS%.*}")"; \
 	$(RUN) python -m stages.new "$$study" "$$TRIALS" --response "$$RESPONSE" $(OPTIONS) || exit; \
 	if test -f "$$study/data/observers.csv"; then \

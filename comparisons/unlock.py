@@ -1,4 +1,7 @@
-"""Remove the lock that a killed DVC can leave half-written, after which every command of DVC fails."""
+"""Make DVC ready to work, before `make` calls it: `python -m comparisons.unlock`.
+
+A killed DVC can leave a lock half-written, after which every command of DVC fails; and without git DVC must be told so.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,19 @@ import fcntl
 import json
 from pathlib import Path
 
+from stages.errors import run
+from stages.repository import allow_no_git
+
 TMP = Path(".dvc/tmp")
 
 
 def main() -> None:
+    if allow_no_git(Path.cwd()):
+        print("there is no git here: .dvc/config.local tells DVC so (core.no_scm)")
+    unlock()
+
+
+def unlock() -> None:
     """Remove .dvc/tmp/rwlock if it is empty or cut off. DVC writes it while it holds rwlock.lock, and so does this."""
     rwlock = TMP / "rwlock"
     if not rwlock.exists():
@@ -26,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from stages.observers import OBSERVERS
 from stages.parameters import Prepare, read_study
 from stages.parameters.documents import validate
 from stages.prepare import some
+from stages.repository import allow_no_git
 from stages.trials import cells, where
 from stages.trials.design import Layout, learn
 
@@ -54,7 +55,9 @@ def main() -> None:
     if ROOT not in folder.parents:
         raise InputError(f"{arguments.study} is not below {ROOT}, where the stages are; as in: studies/{trials.stem}")
     if folder.exists():
-        raise InputError(f"{arguments.study} exists already; choose another name, or remove it yourself")
+        what = "-R -k {}" if (folder / OBSERVERS).exists() else "{}/dvc.yaml"  # --recursive --keep-going
+        go_on = f"dvc repro {what.format(shlex.quote(arguments.study))}"
+        raise InputError(f"{arguments.study} exists already; `{go_on}` goes on with it, or choose another name")
     prepare = section(arguments, trials)
     if arguments.correct and prepare.intervals:
         raise InputError("--correct and --intervals exclude each other: differences predict which interval was chosen")
@@ -223,10 +226,7 @@ def pipeline(trials: str, root: str) -> str:
 def track(folder: Path, name: str) -> None:
     """Track the trials with DVC: their bytes go to its cache, and `name`.dvc stands for them in git."""
     command = [sys.executable, "-m", "dvc", "add", name]
-    here = folder.resolve()
-    local = ROOT / ".dvc" / "config.local"
-    if not any((above / ".git").exists() for above in (here, *here.parents)) and not local.exists():
-        local.write_text("[core]\n    no_scm = True\n", encoding="utf-8")  # DVC would refuse to work without git
+    allow_no_git(ROOT)
     added = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if added.returncode:
         message = " ".join((added.stderr or added.stdout).split())

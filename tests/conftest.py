@@ -60,7 +60,7 @@ class Project:
         params = yaml.safe_load(self.params.read_text())
         for section, values in sections.items():
             params[section].update(values)
-        self.params.write_text(yaml.safe_dump(params))
+        self.params.write_text(yaml.safe_dump(params, sort_keys=False))
 
     def environment(self, **more: str) -> dict[str, str]:
         """This interpreter first on the path, as in an activated environment."""

@@ -164,7 +164,7 @@ def test_each_observer_alone(
 
 REFUSALS = [  # study, response, options, and what must be in the line
     ("/tmp/elsewhere", "choice", [], "is not below"),
-    ("studies/rat", "choice", [], "exists already"),
+    ("studies/rat", "choice", [], "exists already; `dvc repro studies/rat/dvc.yaml` goes on with it"),
     ("studies/mine", "choise", [], "the nearest is choice"),
     ("studies/mine", "choice", ["--group", "whom"], "the nearest is who"),
     ("studies/mine", "choice", ["--formula", "{1}"], "is not allowed"),
@@ -210,6 +210,18 @@ def test_without_git_a_study_runs_as_well(project: Project) -> None:
     assert made.returncode == 0, made.stderr
     shown = project.run("dvc", "status", "studies/mine/dvc.yaml:prepare")
     assert "changed deps" in shown.stdout, shown.stderr
+
+
+def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: Project) -> None:
+    assert project.run("python", "-m", "comparisons.unlock").stdout == ""
+    shutil.rmtree(project.folder / ".git")
+    assert project.run("dvc", "status", "dvc.yaml:simulate").returncode != 0
+    config = project.folder / ".dvc" / "config.local"
+    config.write_text("[core]\n    autostage = true\n")
+    assert "core.no_scm" in project.run("python", "-m", "comparisons.unlock").stdout
+    assert project.run("dvc", "status", "dvc.yaml:simulate").returncode == 0
+    assert "autostage = true" in config.read_text()
+    assert project.run("python", "-m", "comparisons.unlock").stdout == ""
 
 
 def test_the_example_is_as_new_would_make_it() -> None:

@@ -1,0 +1,22 @@
+"""DVC where there is no git, as in an unpacked archive."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from stages.errors import InputError
+
+
+def allow_no_git(root: Path) -> bool:
+    """Where no git is at `root` or above, DVC would refuse: tell it (core.no_scm). Whether that is new."""
+    config = root / ".dvc" / "config.local"
+    told = config.exists() and "no_scm" in config.read_text(encoding="utf-8")
+    if told or any((above / ".git").exists() for above in (root, *root.parents)):
+        return False
+    command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"{config} cannot be written: {' '.join(done.stderr.split())}")
+    return True
