@@ -13,9 +13,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import STAGES, Project, new_project
+from tests.conftest import ROOT, STAGES, Project, new_project
 
-MERE_USER = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")  # without the privileges of root
+NOBODY = 65534
+MERE_USER = (  # who may read whatever there is, as Python may be root's, and write what is his own
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    *(f"--{which}=-all,+dac_read_search" for which in ("bounding-set", "inh-caps", "ambient-caps")),
+)
+STUDY = "studies/mine"
 FORBIDDEN = "error: [Errno 13] Permission denied: 'data/.partial'\n"
 
 
@@ -34,17 +42,55 @@ def repro(project: Project, *before: str, **environment: str | None) -> None:
 
 
 def without_git(project: Project) -> None:
+    """What `make repro` does, and `make study`."""
     shutil.rmtree(project.folder / ".git")
-    assert run(project, "dvc", "config", "core.no_scm", "true").returncode == 0
+    assert "core.no_scm" in run(project, "python", "-m", "comparisons.unlock").stdout
     repro(project)
+    study(project)
+
+
+def study(project: Project, *before: str) -> None:
+    """A study is made of own trials and run, and they stay as they are."""
+    trials = project.folder / "mine.csv"
+    trials.write_text("".join((ROOT / "studies/rat/trials.csv").read_text().splitlines(keepends=True)[:600]))
+    formula = "~ tone_a + tone_b"
+    made = run(
+        project,
+        *before,
+        "python",
+        "-m",
+        "stages.new",
+        STUDY,
+        "mine.csv",
+        "--response",
+        "choice=right",
+        "--formula",
+        formula,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    ran = run(project, *before, "dvc", "repro", f"{STUDY}/dvc.yaml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (project.folder / STUDY / "data/report.html").exists()
+    assert (project.folder / STUDY / "mine.csv").read_bytes() == trials.read_bytes()
 
 
 def by_a_mere_user(project: Project) -> None:
+    give(project)
     repro(project, *MERE_USER)
+    study(project, *MERE_USER)
+    owners = {path.stat().st_uid for path in (project.folder / STUDY).rglob("*")}
+    assert owners == {NOBODY}, owners
+
+
+def give(project: Project) -> None:
+    """Make the mere user its owner."""
+    for path in (project.folder, *project.folder.rglob("*")):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
 
 
 def in_a_read_only_folder(project: Project) -> None:
     """One line, and nothing written; with write permission the same command goes on."""
+    give(project)
     project.data.chmod(0o555)
     refused = run(project, *MERE_USER, "python", "-m", "stages.simulate")
     assert (refused.returncode, refused.stderr) == (1, FORBIDDEN), refused.stderr
@@ -68,8 +114,8 @@ def with_variables(**environment: str | None) -> Callable[[Project], None]:
 
 
 TRIED: dict[str, Callable[[Project], None]] = {
-    "a tarball without git (core.no_scm)": without_git,
-    "a user without privileges": by_a_mere_user,
+    "a tarball without git, and a study": without_git,
+    "a user who is not root, and a study": by_a_mere_user,
     "data/ that is read-only": in_a_read_only_folder,
     "umask 077": lambda project: repro(project, "sh", "-c", 'umask 077; exec "$@"', "sh"),
     "LANG=C": with_variables(LANG="C", LC_ALL="C", LC_CTYPE=None),
@@ -78,12 +124,13 @@ TRIED: dict[str, Callable[[Project], None]] = {
     "OMP_NUM_THREADS=64": with_variables(OMP_NUM_THREADS="64", OPENBLAS_NUM_THREADS="64", MKL_NUM_THREADS="64"),
     "offline, a second run": offline,
 }
-AS_ROOT = {"a user without privileges", "data/ that is read-only", "offline, a second run"}
+AS_ROOT = {"a user who is not root, and a study", "data/ that is read-only", "offline, a second run"}
 
 
 def main() -> None:
     lock, failed, left_out = b"", 0, 0
     with tempfile.TemporaryDirectory(prefix="environments-") as name:
+        Path(name).chmod(0o755)  # also for a user who is not root
         pristine = new_project(Path(name) / "pristine")
         for number, (what, attempt) in enumerate(TRIED.items()):
             if what in AS_ROOT and os.getuid() != 0:
