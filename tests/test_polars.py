@@ -1,4 +1,4 @@
-"""Files that polars wrote, kept in tests/polars_files with the script that made them: all of them mean the same trials."""
+"""Files that polars wrote, kept in tests/polars_files with the script that made them: all mean the same trials."""
 
 from pathlib import Path
 
