@@ -296,6 +296,19 @@ def test_text_that_is_damaged_is_refused(ending: str, tmp_path: Path) -> None:
     assert "Invalid UTF8" in refused(path)
 
 
+def test_text_of_numpy_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.npy"
+    np.save(path, np.array([("a", 1), ("b", 2)], [("choice", "S5"), ("x", float)]))
+    path.write_bytes(path.read_bytes().replace(b"b\0", b"\xff\0"))
+    assert f"{path} is damaged" in refused(path)
+
+
+def test_a_word_that_cannot_be_printed_is_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text('x\tchoice\n1\tleft\n2\t"ri\nght"\n', newline="")
+    assert "the nearest is 'ri\\nght'" in refused(path, response="choice=right")
+
+
 def test_truth_values_are_0_and_1_and_their_words_in_any_case(tmp_path: Path) -> None:
     yes = np.arange(6) % 3 == 0
     table = pd.DataFrame({"x": np.arange(6), "y": yes})

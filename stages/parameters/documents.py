@@ -137,7 +137,8 @@ def _describe(part: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`the nearest is …`, for a name that is not known."""
-    return f"the nearest is {difflib.get_close_matches(name, [*known], n=1, cutoff=0)[0]}"
+    [closest] = difflib.get_close_matches(name, [*known], n=1, cutoff=0)
+    return f"the nearest is {closest if closest.isprintable() else show(closest)}"
 
 
 def show(value: object) -> str:

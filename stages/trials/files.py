@@ -149,10 +149,11 @@ def _numpy(path: Path) -> Table:
             raise InputError(f"{path}: {name!r} holds {column.dtype}; it must be numbers, truth values or text")
 
     def read(names: list[str]) -> Batches:
-        for start in range(0, min(shapes)[0], BATCH):
-            parts = [columns[name][start : start + BATCH] for name in names]
-            parts = [part.astype(str) if part.dtype.kind in "SU" else part for part in parts]
-            yield pa.RecordBatch.from_arrays([pa.array(np.ascontiguousarray(part)) for part in parts], names=names)
+        with _whole(path):
+            for start in range(0, min(shapes)[0], BATCH):
+                parts = [columns[name][start : start + BATCH] for name in names]
+                parts = [part.astype(str) if part.dtype.kind in "SU" else part for part in parts]
+                yield pa.RecordBatch.from_arrays([pa.array(np.ascontiguousarray(part)) for part in parts], names=names)
 
     return Table(path.name, tuple(columns), read, _rows(path))
 

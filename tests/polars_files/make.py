@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import polars as pl
+import polars as pl  # type: ignore[import-not-found]
 
 HERE = Path(__file__).parent
 N = 60
