@@ -183,13 +183,11 @@ def write(outputs: Outputs, found: Findings) -> None:
     outputs.json("metrics.json", found.metrics)
     for name, table in found.tables.items():
         outputs.table(name, table)
-    for notice in found.notices:
-        print(notice)
     if found.notices:
         outputs.text("inference/left_out.txt", "\n".join(found.notices))
     if found.answer:
-        print(*found.answer, sep="\n")
         outputs.text("inference/answer.txt", "\n".join(found.answer))
+    print(*dict.fromkeys([*found.notices, *found.answer]), sep="\n")  # what is left out may be the answer
 
 
 if __name__ == "__main__":

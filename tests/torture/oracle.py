@@ -46,9 +46,12 @@ def document(path: Path, before: bytes) -> str:
 
 
 def table(path: Path, before: bytes) -> str:
-    found, wanted = ([*csv.reader(text.splitlines())] for text in (path.read_text(), before.decode()))
+    text = path.read_bytes().decode(errors="replace")
+    found, wanted = ([*csv.reader(lines.splitlines())] for lines in (text, before.decode()))
     if len({len(row) for row in found}) > 1:
         return "rows of several lengths"
+    if "\ufffd" in text and not path.name.startswith("trials."):  # own trials may have another encoding
+        return "not UTF-8"
     if path.name.startswith("trials.") or len(found) != len(wanted):  # nothing else counts its lines
         return ""
     numbers = [k for k, name in enumerate(wanted[0]) if name not in ("class", "factor", "group")]
