@@ -69,7 +69,9 @@ def main() -> None:
         errors = sets.std(axis=0, ddof=1) / np.sqrt(SETS)
         cells = [f"{t:.3f}, {m:.3f} ± {e:.3f}" for t, m, e in zip(theory, sets.mean(axis=0), errors, strict=True)]
         rows.append([f"{n}×{p}, {signal:g}, {intercept:g}, {guess:g}, {lapse:g}", *cells])
-    print(markdown(["n × p, γ, β0, g, l", "slope", "sd of the rest", "held-out"], rows))
+    print(
+        markdown(["n × p, γ, β0, g, l", "slope: theory, simulated", "sd of the rest", "held-out cross-entropy"], rows)
+    )
 
 
 if __name__ == "__main__":

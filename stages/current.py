@@ -14,6 +14,7 @@ from stages.parameters import FILE
 from stages.parameters.documents import read_yaml, validate
 
 LOCK = Path("dvc.lock")
+STAGES = ("simulate", "prepare", "ridge", "train", "evaluate")  # that make numbers
 BEFORE = ("train", "ridge.json", "model.safetensors")  # outputs, in data/, from which the results are made
 
 
@@ -34,16 +35,17 @@ def check_current() -> None:
 
 
 def check_parameters() -> None:
-    """Raise InputError where a stage last ran with other parameters than params.yaml has. Section `plot` is no matter.
+    """Raise InputError where a stage that makes numbers last ran with other parameters than params.yaml has.
 
     The parameters of a run stand in dvc.lock; without DVC there is none, and nothing to compare with.
     """
     if not LOCK.exists():
         return
     parameters = read_yaml(Path(FILE))
-    for name, stage in validate(_Lock, read_yaml(LOCK), str(LOCK)).stages.items():
+    stages = validate(_Lock, read_yaml(LOCK), str(LOCK)).stages
+    for name, stage in ((name, stages[name]) for name in STAGES if name in stages):
         for key, value in stage.params.get(str(FILE), {}).items():
-            if key != "plot" and at(parameters, key) != value:
+            if at(parameters, key) != value:
                 raise InputError(
                     f"{FILE}: {key} is not what {name} last ran with: all numbers are of an earlier run; "
                     "dvc repro goes on"

@@ -159,10 +159,9 @@ def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float
         beyond = np.argwhere(~(np.abs(numbers[rows]) <= largest))
         if len(beyond):
             trial, column = beyond[0] + [rows.start, 0]
-            raise InputError(
-                f"data/{split}/factors.npy, trial {trial}: {names[column]} is {numbers[trial, column]:.3g}, beyond "
-                f"±{largest:g}{what}"
-            )
+            value = numbers[trial, column]
+            why = "which is no number" if np.isnan(value) else f"beyond ±{largest:g}"
+            raise InputError(f"data/{split}/factors.npy, trial {trial}: {names[column]} is {value:.3g}, {why}{what}")
 
 
 def check_shapes(splits: Mapping[str, Trials], named: Mapping[str, Floats]) -> None:

@@ -31,13 +31,14 @@ def main() -> None:
         raise InputError(f"{folder} holds no {OBSERVERS}; it must be the folder of a study that was made with --by")
     with contextlib.chdir(folder):
         by, observers = read_observers()
+    (folder / DATA / TABLE).unlink(missing_ok=True)
     table: Table = {}
     for name, study, left_out in observers:
         found = None if left_out else read_study(folder / study)
         say(f"left out: {left_out}" if left_out else f"{name}: {found[0] if found else no_fit(folder / study)}")
         if found and found[1]:
-            column = by if by not in found[1] else f"{by} of the study"
-            own = {column: [name] * len(found[1]["factor"]), **found[1]}
+            heading = by if by not in found[1] else f"{by} of the study"
+            own = {heading: [name] * len(found[1]["factor"]), **found[1]}
             if table and table.keys() != own.keys():
                 raise InputError(f"{folder / study}: its coefficients have other columns than the observers before it")
             table = {key: [*table.get(key, []), *column] for key, column in own.items()}

@@ -120,9 +120,10 @@ def needed(n_trials: int, goal: str, n_factors: int, signal: float, base_rate: f
     try:
         n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates)
     except OutsideTheory:
-        of = ", as the observer guesses or lapses: use corrected ones" if any(rates) else ""
+        of = ", as the observer guesses or lapses: use corrected ones" if any(rates) and signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
-    return str(n), f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
+    least = "at least " if any(rates) and "corrected" in goal else ""  # the theory takes rates as known
+    return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
 def outlook(now: Plan, twice: Plan) -> str:
@@ -134,7 +135,7 @@ def outlook(now: Plan, twice: Plan) -> str:
     }
 
     def shown(form: str, line: Plan) -> str:
-        return form.format(line) if line.exists else "no fit"
+        return form.format(line).replace("inf", "-") if line.exists else "no fit"
 
     parts = [f"{what} {shown(form, twice)} instead of {shown(form, now)}" for what, form in forms.items()]
     return f"With twice the trials, {twice.n_trials}: {', '.join(parts)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from stages.errors import InputError
 def allow_no_git(root: Path) -> bool:
     """Where no git is at `root` or above, DVC would refuse: tell it (core.no_scm). Whether that is new."""
     config = root / ".dvc" / "config.local"
-    told = config.exists() and "no_scm" in config.read_text(encoding="utf-8")
+    told = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"), re.IGNORECASE)
     if told or any((above / ".git").exists() for above in (root, *root.parents)):
         return False
     command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay

@@ -341,7 +341,7 @@ def test_an_outlier_that_no_sample_has_is_only_an_outlier(value: float) -> None:
     others = torch.ones((70_000, 59), dtype=torch.bool)  # so that there are more logits than a sample keeps
     found = fit(factors, torch.column_stack([responses, others]))
     assert found.converged.tolist() == [True] * 2 + [False] * 59
-    assert bool((largest_gradient(factors, responses, found.coefficients[:, :2]) < 1e-6 * value).all())
+    assert bool((largest_gradient(factors, responses, found.coefficients[:, :2]) < 3e-6).all())
 
 
 def test_a_unix_time_is_a_factor_like_any_other() -> None:
@@ -424,7 +424,9 @@ def test_no_class_takes_more_iterations_than_are_allowed(most: int) -> None:
 
 
 def test_an_unreachable_tolerance_is_told() -> None:
-    assert not fit(*problem(17, 300, 5, 1), tolerance=1e-30, max_iterations=40).converged.any()
+    few, many = (fit(*problem(17, 300, 5, 1), tolerance=1e-30, max_iterations=most) for most in (40, 10_000))
+    assert not few.converged.any()
+    assert str(many.reasons[0]).endswith("iterations; it needs a larger tolerance")
 
 
 def test_progress_is_reported() -> None:

@@ -206,6 +206,15 @@ def test_the_test_finds_lapses_and_leaves_logistic_observers_alone() -> None:
     assert logistic_test(*trials[:4]) == logistic_test(*trials[:4])  # seeded
 
 
+def test_a_p_value_is_as_small_as_ten_classes_need() -> None:
+    """Samples tell no less than 1/401, so a statistic that is beyond that is told by its bound."""
+    tests = [logistic_test(*draw(seed, 800, 4.0, 0.0, 0.06, 0.0)[:4]) for seed in range(12)]
+    beyond = [test for test in tests if test.statistic > 2 * np.log(401)]
+    assert any(test.statistic < 20 for test in beyond)
+    assert all(test.p_value < 1 / 400 for test in beyond)
+    assert all(test.p_value >= 1 / 401 for test in tests if test not in beyond)
+
+
 def test_many_observers_at_once_have_the_tests_of_each_alone() -> None:
     many = [draw(seed, n, 3.0, 0.5, guess, 0.0)[:4] for seed, n, guess in ((1, 400, 0.0), (2, 800, 0.0), (3, 600, 0.1))]
     together, alone = logistic_tests(many), [logistic_test(*one) for one in many]

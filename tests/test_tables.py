@@ -133,9 +133,24 @@ def test_a_comma_in_every_line_is_no_delimiter_where_another_does_as_well(tmp_pa
 def test_a_first_line_with_one_cell_less_has_row_names_only_if_all_rows_have(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("x,choice\na,1,left\nb,2,right\n")
     np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1][:, 0], [1, 2])
-    for rows in ("a,1,left\nb,right\n", "1,left,\n1,right,\n"):
-        (tmp_path / "t.csv").write_text("x,choice\n" + rows)
-        assert "line 2: 3 values where the first line names 2 columns" in refused(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("x,choice\na,1,left\nb,right\n")
+    assert "line 2: 3 values where the first line names 2 columns" in refused(tmp_path / "t.csv")
+
+
+def test_delimiters_at_the_ends_of_lines_shift_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("x,side,choice\n1,0.5,left,\n2,-0.25,right,\n")
+    names, factors, responses = coded(tmp_path / "t.csv")
+    assert names == ["x", "side"]
+    np.testing.assert_array_equal(factors, [[1, 0.5], [2, -0.25]])
+    np.testing.assert_array_equal(responses[:, 0], [False, True])
+
+
+def test_commas_that_may_mark_thousands_are_not_decimal(tmp_path: Path) -> None:
+    """Where another column has decimal points."""
+    (tmp_path / "t.csv").write_text("rt;dots;choice\n0.12;900;left\n0.34;1,201;right\n" + "0.5;800;left\n" * 30)
+    assert "line 3: dots is '1,201'" in refused(tmp_path / "t.csv", formula="choice ~ rt + dots")
+    (tmp_path / "t.csv").write_text("rt;dots;choice\n12;900;left\n34;1,201;right\n")
+    np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1], [[12, 900], [34, 1.201]])
 
 
 @pytest.mark.parametrize(

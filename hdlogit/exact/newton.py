@@ -30,20 +30,23 @@ def newton(
     True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses. None:
     with neither a proof nor a separation.
     """
-    one, exists, n_trials = _Class(trials, sample, k), None, len(trials.factors)
+    one, exists, before = _Class(trials, sample, k), None, np.inf
     for turn in range(STEPS):
         hessian, gradient, worst = one.derivatives(v)
-        progress(turn + 1, gradient[None] / n_trials)
+        gradient_per_trial = gradient[None] / len(trials.factors)
+        progress(turn + 1, gradient_per_trial)
         if worst < 0.5 and trials.hard[k] and not one.penalty.any():
             return False, v
-        there = exists and sample.coordinates.largest(gradient[None] / n_trials) <= tolerance
+        largest = sample.coordinates.largest(gradient_per_trial)
         root = _inverse_root(hessian)
         step = -root @ (root.T @ gradient)
-        trials.group.broadcast(there := np.array([bool(there)]), root, step)
-        if there[0] or not np.isfinite(step).all():
+        trials.group.broadcast(largest, root, step)
+        arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so near, only rounding hinders it
+        if arrived or not np.isfinite(step).all():
             break
         length, proof = one.search(v, step, root)
-        exists = exists or proof < 0.5 or None
+        if proof < 0.5:
+            exists, before = True, largest[0]
         v = v + length * step
     return exists, v
 
@@ -110,7 +113,7 @@ class _Class:
             return float(total[0])
 
         first, low, high, length = slope(0.0), 0.0, 1.0, 1.0
-        for _ in range(BISECTIONS):
+        for _ in range(BISECTIONS if first < 0 else 0):  # else it is rounding
             here = slope(length)
             if abs(here) <= -first / 2 or (here < 0 and length == 1):
                 break

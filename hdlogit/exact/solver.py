@@ -8,7 +8,8 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
    every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
    double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
 4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3. Where that goes
-   on and on, the sample misleads (an outlier is not in it): Newton's method ends it.
+   on and on, the sample misleads (an outlier is not in it): Newton's method ends it, but where factors depend on one
+   another.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
 (DANE: Shamir, Srebro & Zhang, ICML 2014). Of several processes each has rows of its own, of the sample as of all
@@ -46,8 +47,8 @@ REASONS = {
     "or ridge > 0",
     UNDECIDED: "the factors nearly separate its responses, too nearly to tell whether an estimate exists; more trials "
     "are needed, or ridge > 0",
-    NOT_CONVERGED: "not converged, max |gradient| is {:.2g} > tolerance {:.2g} after {} iterations; more of them are "
-    "needed, or a larger tolerance",
+    NOT_CONVERGED: "not converged, max |gradient| is {:.2g} > tolerance {:.2g} after {} iterations; "
+    "{}a larger tolerance",
 }
 Kind = TypeVar("Kind", Tensor, NDArray[Any])
 
@@ -240,7 +241,7 @@ def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
     new["evaluations"][classes] += 1
     completely = (worst < 0.5) & trials.hard[classes] & ~state.proven[classes]
     unproven = completely | (~state.proven[classes] & (status != NOT_CONVERGED))
-    misled = (status == UNDER_WAY) & (state.evaluations[classes] >= MISLED) & (not c.dependent)
+    misled = (status == UNDER_WAY) & (state.evaluations[classes] == MISLED) & (not c.dependent)
     rows = np.flatnonzero(unproven | misled)
     found, there = np.full(len(classes), UNDER_WAY), state.points[classes]
     for row in rows:
@@ -261,10 +262,12 @@ def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
 
 def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
     status = np.where(state.status == UNDER_WAY, NOT_CONVERGED, state.status)
-    converged = status == CONVERGED
+    converged, more = status == CONVERGED, "more of them are needed, or "
     reasons = [
-        REASONS[s].format(state.max_gradient[k], aim.tolerance, state.iterations[k]) if s != CONVERGED else None
-        for k, s in enumerate(status)
+        REASONS[s].format(state.max_gradient[k], aim.tolerance, n, more if n >= aim.max_iterations else "it needs ")
+        if s != CONVERGED
+        else None
+        for k, (s, n) in enumerate(zip(status, state.iterations, strict=True))
     ]
     return ExactFit(
         coefficients=np.where(converged[:, None], state.coefficients, np.nan).T.copy(),

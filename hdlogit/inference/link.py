@@ -43,8 +43,8 @@ PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior determines it (whose sd is 0.083)
 FINE, COARSE = 1e-10, 1e-3  # nats
 TINY = 1e-6  # a statistic that is nothing but rounding
-CLEAR = 20.0  # a statistic that needs no samples
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many must gain more
+CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic whose p-value is below what so many samples can tell
 MOST_TRIALS = 100_000
 
 

@@ -39,7 +39,7 @@ def remove_results_after(stage: str) -> None:
     stages = [*RESULTS]
     for later in stages[stages.index(stage) + 1 :] if stage in stages else stages:
         for path in (DATA / name for name in RESULTS[later]):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from stages.errors import InputError
-from stages.trials.cells import COMMA
+from stages.trials.cells import COMMA, THOUSANDS
 from stages.trials.table import BATCH, MISSING, Batches, Table
 
 DELIMITERS = ";\t|, "  # of equals the first: commas stand in numbers and names, the others rarely
@@ -72,21 +72,16 @@ def sniff(path: Path) -> Dialect:
     lines = [row for _, row in rows[delimiter]]
     if len(lines) < 2:
         raise InputError(f"{path} holds no trials: it must be a line of column names, and then a line per trial")
-    header_lines, header = rows[delimiter][0]
-    header = [" ".join(name.split()) for name in header]
-    if _have_row_names(lines):
-        header = ["", *header]
+    header_lines, _ = rows[delimiter][0]
+    header = [" ".join(name.split()) for name in _header(lines)]
     numbers = [name for name in header if re.fullmatch(r"[-+]?[\d.]+", name)]
     if len(numbers) == len([name for name in header if name]):
         raise InputError(
             f"{path}, line {header_lines}: the first line must name the columns, but it holds numbers only"
         )
     cells = [[cell.strip() for cell in column] for column in zip_longest(*lines[1:], fillvalue="")]
-    commas = [
-        any(re.match(COMMA, cell) for cell in column) and not any(re.fullmatch(POINT, cell) for cell in column)
-        for column in cells[: len(header) if delimiter != "," else 0]
-    ]
-    return Dialect(encoding, delimiter, header, frozenset(j for j, is_so in enumerate(commas) if is_so), header_lines)
+    commas = [] if delimiter == "," else _decimal_commas(cells[: len(header)])
+    return Dialect(encoding, delimiter, header, frozenset(commas), header_lines)
 
 
 def _encoding(sample: bytes) -> str:
@@ -113,22 +108,37 @@ def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float
     """How well a delimiter cuts lines: whether it makes most of them rows, other than of words in a text; how many
     have as many cells as the first line; and, to decide between equals, as cells may hold other delimiters, how many.
     """
-    lines = [row for _, row in rows[:200]]
+    lines = [row for _, row in rows]
     if len(lines) < 2:
         return False, 0, 0
-    width = len(lines[0]) + _have_row_names(lines)
+    width = len(_header(lines))
     agreement = sum(len(row) == width for row in lines[1:]) / (len(lines) - 1) if width > 1 else 0
     return agreement > 0.5 and delimiter != " ", agreement, len(lines[0])
 
 
-def _have_row_names(lines: list[list[str]]) -> bool:
-    """Whether it is as R's write.table writes: each row begins with a name of its own, the first line with none."""
+def _header(lines: list[list[str]]) -> list[str]:
+    """The first line, with a column without a name where every row has one cell more: last, if these are all empty;
+    first, if they are names of the rows, each its own, as R's write.table writes them.
+    """
     header, *rows = lines
-    return (
-        len(header) > 1
-        and {len(row) for row in rows} == {len(header) + 1}
-        and len({row[0] for row in rows}) == len(rows)
-    )
+    if len(header) < 2 or {len(row) for row in rows} != {len(header) + 1}:
+        return header
+    if not any(row[-1].strip() for row in rows):
+        return [*header, ""]
+    return ["", *header] if len({row[0] for row in rows}) == len(rows) else header
+
+
+def _decimal_commas(columns: list[list[str]]) -> list[int]:
+    """In which columns commas are decimal: where none of the cells has a point, unless they may mark thousands, as all
+    have three digits behind and another column has points.
+    """
+    points = [any(re.fullmatch(POINT, cell) for cell in column) for column in columns]
+    marked = [[cell for cell in column if re.match(COMMA, cell)] for column in columns]
+    return [
+        j
+        for j, found in enumerate(marked)
+        if found and not points[j] and not (any(points) and all(re.fullmatch(THOUSANDS, cell) for cell in found))
+    ]
 
 
 def _reader(path: Path, dialect: Dialect, names: list[str], columns: list[str]) -> pa.csv.CSVStreamingReader:

@@ -112,7 +112,7 @@ def make(folder: Path) -> None:
         with contextlib.chdir(project.folder), contextlib.redirect_stdout(io.StringIO()):
             run_here("prepare" if name == "study" else "simulate", *STAGES[1:])
     params = yaml.safe_load((folder / "study/params.yaml").read_text())
-    lock = {"stages": {"plot": {"cmd": "python -m stages.plot", "params": {"params.yaml": params}}}}
+    lock = {"stages": {"evaluate": {"cmd": "python -m stages.evaluate", "params": {"params.yaml": params}}}}
     (folder / "study/dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
     shutil.copytree(folder / "study", folder / "observers/anna", copy_function=os.link)
     (folder / "observers/data").mkdir()
