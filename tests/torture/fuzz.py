@@ -175,7 +175,8 @@ def attempt(folder: Path, target: Target, stream: random.Random) -> str:
             return "refused" if whole else f"not one line: {said[:200]}"
         if lines:
             return f"noise: {said[:200]}"
-        wrong = well_formed(path, before)
+        parts = (target.stage, path.name) == ("plot", "trials.json")  # of which it reads a part
+        wrong = "" if parts else well_formed(path, before)
         return f"silent: {wrong}" if wrong else "accepted"
 
 
