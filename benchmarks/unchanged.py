@@ -1,0 +1,77 @@
+"""How far do the days of the rat replicate one another if it never changes? A simulation for studies/rat/README.md.
+
+    dvc repro studies/rat/dvc.yaml      reads the rat's trials
+    python -m benchmarks.unchanged      twelve repeats, some five minutes
+
+Responses are drawn anew from the corrected weights of all trials, on the same factors, and compared as by the stage
+`evaluate`: without guesses and lapses, and with the rat's, whose rates are then estimated from the drawn responses.
+Factors are not simulated: lagged choices stay those of the rat. Mean ± standard error over the repeats.
+"""
+
+import argparse
+from contextlib import chdir
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from comparisons.tables import markdown
+from hdlogit.exact import fit
+from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.replication import replicate
+from hdlogit.psychometric.function import Floats, logits, probability
+from stages.files.reading import read_description, read_groups, read_trials
+from stages.tables.replication import metrics
+
+Asymptotes = Literal["none", "estimate"]
+
+STUDY = Path(__file__).parents[1] / "studies" / "rat"
+CASES: dict[str, Asymptotes] = {"no rates": "none", "guess and lapse rates": "estimate"}
+NUMBERS = ("plain_slope", "corrected_slope", "coverage", "groups_undetermined")
+
+
+def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
+    """Per class, of all trials; raises ValueError if one has no inference."""
+    results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
+    found = [result for result in results if not isinstance(result, str)]
+    if len(found) < len(results):
+        raise ValueError("; ".join(result for result in results if isinstance(result, str)))
+    return found
+
+
+def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
+    """(n, 4) `NUMBERS` of n times that responses to the factors x are drawn from the truth."""
+    yes = probability(logits(x, truth.corrected), truth.guess_rate, truth.lapse_rate)
+    responses = np.random.default_rng(2026).random((len(x), n)) < yes[:, None]
+    rates = [(c.guess_rate, c.lapse_rate) for c in pooled(x, responses, asymptotes)]
+    rows = np.empty((n, len(NUMBERS)))
+    for pair in tqdm(sorted(set(rates)), leave=False, disable=None):  # those of the same rates together
+        places = [k for k, each in enumerate(rates) if each == pair]
+        results = replicate(x, responses[:, places], groups, guess_rate=pair[0], lapse_rate=pair[1])
+        for k, result in zip(places, results, strict=True):
+            values = metrics([result])
+            rows[k] = [values[name] for name in NUMBERS]
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=12, help="2 or more")
+    n, lines = parser.parse_args().repeats, []
+    with chdir(STUDY):
+        trials = read_trials("train")
+        description = read_description(trials)
+        assert description is not None
+        groups = read_groups(trials, len(description.groups))
+    for name, asymptotes in CASES.items():
+        (truth,) = pooled(trials.factors, trials.responses, asymptotes)
+        rows = unchanged(trials.factors, truth, groups, asymptotes, n)
+        errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
+        lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
+    print(markdown(["drawn with", "slope, plain", "corrected", "coverage", "days left out"], lines))
+
+
+if __name__ == "__main__":
+    main()
