@@ -41,7 +41,9 @@ def trustworthy(
     told, of = sound or odd, f"{len(sound)} of " if 0 < len(sound) < len(classes) else ""
     several = f", {of}{len(classes)} classes" if len(classes) > 1 else ""
     head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}, {_signal(told)}: "
-    return [head + _size(level, told, logistic=bool(sound)), *_shape(odd, len(classes), estimated)]
+    lines = [_size(level, told, logistic=bool(sound)), *_shape(odd, len(classes), estimated)]
+    first, *others = lines if sound else reversed(lines)
+    return [head + first, *others]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
@@ -80,7 +82,7 @@ def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
         f"classical {_percent(level)} intervals cover {_percent(coverage) if coverage >= 0.01 else 'less than 1 %'}"
     )
     if not logistic:
-        return f"if the responses followed a logistic function, weights would come out {off}, and {covered}"
+        return f"if they did, weights would come out {off}, and {covered}"
     good = abs(worst.alpha - 1) <= GOOD_SLOPE and coverage >= level - GOOD_COVERAGE
     verdict = ": a plain logistic regression is good enough" if good else "; use the corrected column"
     return f"weights come out {off} and {covered}{verdict}"
