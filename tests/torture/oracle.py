@@ -47,7 +47,7 @@ def document(path: Path, before: bytes) -> str:
 
 def table(path: Path, before: bytes) -> str:
     text = path.read_bytes().decode(errors="replace")
-    found, wanted = ([*csv.reader(lines.splitlines())] for lines in (text, before.decode()))
+    found, wanted = ([*csv.reader(io.StringIO(lines, newline=""))] for lines in (text, before.decode()))
     if len({len(row) for row in found}) > 1:
         return "rows of several lengths"
     if "\ufffd" in text and not path.name.startswith("trials."):  # own trials may have another encoding
