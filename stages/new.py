@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from stages.errors import InputError, run
+from stages.files.account import counted
 from stages.observers import OBSERVERS
 from stages.parameters import Prepare, read_study
 from stages.parameters.documents import validate
@@ -154,7 +155,7 @@ def findings(prepare: Prepare, trials: Path) -> list[str]:
     """What the file holds, a line each; raises InputError where it cannot be a study."""
     found = learn(prepare, trials)
     names = found.design.names
-    lines = [f"{found.n_taken} trials, {len(names)} factors: {some(names)}"]
+    lines = [f"{counted(found.n_taken, 'trial')}, {counted(len(names), 'factor')}: {some(names)}"]
     lines += found.table.notes
     for response in found.design.responses:
         lines.append(f"{response.column} is a yes where it is {' or '.join(response.yes)}")

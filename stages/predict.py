@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
 from stages.errors import InputError, run
+from stages.evaluate import LARGEST_FACTOR
 from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.tables import AGAIN, read_json
@@ -32,8 +33,6 @@ from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials.coding import Fault, first
 from stages.trials.design import Design
-
-LARGEST = 1e100  # factor that is predicted from: its square, and the products of that, must be finite
 
 Floats = NDArray[np.float64]
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
@@ -90,13 +89,13 @@ class Counts:
 
 
 def too_large(factors: Floats, names: list[str]) -> Fault:
-    """Where a factor (n_rows, n_factors) is beyond LARGEST."""
+    """Where a factor (n_rows, n_factors) is beyond LARGEST_FACTOR."""
 
     def why(row: int) -> str:
         j = int(np.argmax(np.abs(factors[row])))
-        return f"{names[j]} is {factors[row, j]:g}; it must be within ±{LARGEST:g}"
+        return f"{names[j]} is {factors[row, j]:g}; it must be within ±{LARGEST_FACTOR:g}"
 
-    return Fault(np.asarray((np.abs(factors) > LARGEST).any(axis=1)), why)
+    return Fault(np.asarray((np.abs(factors) > LARGEST_FACTOR).any(axis=1)), why)
 
 
 def main() -> None:

@@ -73,6 +73,13 @@ def write_study(project: Project, classes: str) -> None:
         (project.data / name).touch()
 
 
+def of_study(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `plan --study` prints, in one line."""
+    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
+    plan.main()
+    return " ".join(capsys.readouterr().out.split())
+
+
 def test_a_study_tells_how_many_more_trials_it_needs(
     project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,8 +89,7 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     (project.data / "model.safetensors").unlink()
     assert "model.safetensors is missing: all numbers are of an earlier run" in refuses(plan.main)
     (project.data / "model.safetensors").touch()
-    plan.main()
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = of_study(project, monkeypatch, capsys)
     base_rate = base_rate_for(1.0, 4.0)
     needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.alpha or inf) <= 1.05)
     assert "500 trials of 40 factors. strong needs the most, for its signal of 4:" in printed
@@ -100,9 +106,7 @@ def test_with_guesses_and_lapses_only_corrected_weights_become_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_study(project, "correct,2,0,0.5,0.02\n")
-    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
-    plan.main()
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = of_study(project, monkeypatch, capsys)
     assert "no number of trials is enough for weights that are right to 5 %, as the observer guesses" in printed
     base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
     needed = n_trials_until(40, 2.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1, 0.5, 0.02)
@@ -113,9 +117,8 @@ def test_without_a_signal_no_number_of_trials_makes_weights_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_study(project, "none,0,0,0,0\n")
-    monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
-    plan.main()
-    assert "number of trials is enough for corrected weights whose error is 10 %" in capsys.readouterr().out
+    printed = of_study(project, monkeypatch, capsys)
+    assert "number of trials is enough for corrected weights whose error is 10 %" in printed
 
 
 def test_guesses_and_lapses_make_weights_small_however_many_trials_there_are(

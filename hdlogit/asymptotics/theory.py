@@ -102,7 +102,8 @@ def _routes(problem: Problem) -> tuple[Callable[[Problem], Array], list[list[Pro
             [problem],
             [problem._replace(kappa=kappa * x) for x in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)],
         ]
-    frontier, limit = find_frontier(max(signal, 1e-3), intercept), existence_threshold(signal, intercept)
+    frontier = find_frontier(max(signal, 1e-3), intercept, guess_rate, lapse_rate)
+    limit = find_frontier(signal, intercept, guess_rate, lapse_rate).kappa
     room = 1 - np.geomspace(0.5, 1 - kappa / limit, 12)
     path = [problem._replace(kappa=float(limit * x)) for x in room]
     return (lambda first: _tabled_start(first, frontier)), [[problem], path]
@@ -236,7 +237,7 @@ def _check_problem(problem: Problem) -> None:
         raise OutsideTheory(f"kappa is {kappa:g}: without ridge it must be below 1")
     likelihood = ridge == 0 and shrinkage == 0
     check_observer(signal, intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * kappa))
-    if likelihood and kappa >= CLOSEST * (limit := existence_threshold(signal, intercept, guess_rate, lapse_rate)):
+    if likelihood and kappa >= CLOSEST * (limit := find_frontier(signal, intercept, guess_rate, lapse_rate).kappa):
         rates = f", rates {guess_rate:g} and {lapse_rate:g}" if guess_rate or lapse_rate else ""
         raise OutsideTheory(
             f"no maximum-likelihood estimate exists at signal {signal:g}, intercept {intercept:g}{rates}: kappa is "

@@ -8,6 +8,7 @@ import numpy as np
 
 from hdlogit.inference import ClassInference
 from hdlogit.inference.result import Array, wald_interval
+from hdlogit.inference.sums import Units
 from stages.files.reading import Description
 from stages.tables import Table
 
@@ -32,15 +33,13 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
 
 def raw_columns(classes: Sequence[ClassInference], description: Description, level: float) -> Table:
     """Of standardised factors: columns as `coefficient_table`'s, per unit of the factors as they were read."""
-    sd, to_bias = np.array(description.sd), np.append(-np.array(description.mean) / description.sd, 1.0)
-
-    def raw(coefficients: Array) -> Array:
-        return np.append(coefficients[:-1] / sd, to_bias @ coefficients)
-
+    units = Units(0, np.array(description.mean), np.array(description.sd))
+    to_bias = np.append(-units.centre / units.scale, 1.0)
     columns: dict[str, list[Array]] = {name: [] for name in ("estimate", "corrected", "low", "high")}
     for c in classes:
-        error = np.append(c.corrected_error[:-1] / sd, np.sqrt(to_bias @ c.covariance @ to_bias))
-        found = raw(c.estimate), raw(c.corrected), *wald_interval(raw(c.corrected), error, level)
+        estimate, corrected = units.original(c.estimate), units.original(c.corrected)
+        error = np.append(c.corrected_error[:-1] / units.scale, np.sqrt(to_bias @ c.covariance @ to_bias))
+        found = estimate, corrected, *wald_interval(corrected, error, level)
         for column, values in zip(columns.values(), found, strict=True):
             column.append(values)
     return {f"raw_{name}": np.concatenate(values) for name, values in columns.items()}
