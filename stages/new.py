@@ -23,7 +23,8 @@ from stages.parameters.documents import validate
 from stages.prepare import some
 from stages.repository import allow_no_git
 from stages.trials import cells, where
-from stages.trials.design import Layout, learn
+from stages.trials.design import learn
+from stages.trials.files import open_table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -123,9 +124,10 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
 
 def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
     """The values of the column `by`, each under the name of its folder."""
-    keys = {key: getattr(prepare, key) for key in ("trial", "position", "value", "intervals")}
-    table = Layout(**keys, groups=[by, *prepare.groups]).open(trials)
+    table = open_table(trials)
     table.check([by])
+    take = where.parse(prepare.where)
+    take = take if {*take.columns} <= {*table.columns} else where.EVERY
     values: dict[str, None] = {}
     take = where.parse(prepare.where)
     for batch in table.batches([by, *take.columns]):

@@ -234,6 +234,21 @@ def test_one_class_that_is_refused_leaves_the_others_theirs(small: tuple[Experim
     assert second.corrected == pytest.approx(alone.corrected, rel=1e-12)
 
 
+def test_a_trial_that_alone_decides_a_weight_is_a_reason() -> None:
+    """60 trials of 20 factors, nearly separated: the fit is as exact as asked for, but not to that trial."""
+    rng = np.random.default_rng(247)
+    factors = rng.normal(size=(60, 20))
+    responses = rng.random((60, 1)) < expit(factors @ np.full((20, 1), 1.2))
+    fitted = fit(factors, responses)[:, 0]
+    design = np.column_stack([factors, np.ones(60)])
+    p = expit(design @ fitted)
+    curvatures, directions = np.linalg.eigh(design.T @ (design * (p * (1 - p))[:, None]))
+    fitted += 0.09 * directions[:, 0] / np.sqrt(curvatures[0])  # of a standard error
+    [reason] = infer(factors, responses, fitted[:, None])
+    assert isinstance(reason, str)
+    assert "separable but for a trial" in reason
+
+
 def test_what_is_wrong_with_the_factors_is_named(small: tuple[Experiment, Array]) -> None:
     problem, coefficients = small
 

@@ -39,12 +39,12 @@ def trials(n: int, seed: int) -> pd.DataFrame:
     )
 
 
-def run_study(folder: Path, solver: str = "lbfgs", **keys: Any) -> None:
+def run_study(folder: Path, solver: str = "lbfgs", table: pd.DataFrame | None = None, **keys: Any) -> None:
     """Prepare and train in a folder that the current one holds."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
-        trials(3000, 0).to_csv("t.csv", index=False)
+        (trials(3000, 0) if table is None else table).to_csv("t.csv", index=False)
         study = DEFAULTS | {"trials": "t.csv", "response": "choice=right", "formula": "~ contrast + rule"} | keys
         parameters = {"prepare": study, **OTHERS, "train": OTHERS["train"] | {"solver": solver, "num_epochs": 1}}
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
@@ -156,6 +156,39 @@ def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
         "9 trials; 1 of them lack a value, and their lines are empty; 4 of them cannot be predicted, and their lines "
         "are empty; the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; the nearest is"
     ) in printed
+
+
+def test_a_category_that_a_call_gives_is_known_or_its_row_is_empty(
+    predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stepped(n: int, seed: int) -> pd.DataFrame:
+        return trials(n, seed).assign(step=np.arange(n) % 5 - 2)
+
+    run_study(tmp_path / "study", table=stepped(3000, 0), formula="~ contrast + C(abs(step))")
+    new = stepped(9, 1)
+    alone = predicted(new, "alone.csv")
+    new.loc[[2, 6], "step"] = 3, -7
+    found = predicted(new)
+    assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [2, 6]
+    pd.testing.assert_frame_equal(found.drop([2, 6]), alone.drop([2, 6]))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 of them cannot be predicted" in printed
+    assert "new.csv, line 4: a category that no trial of the study has: 3" in printed
+
+
+def test_a_trial_of_a_long_file_that_lacks_a_value_is_empty(predicted: Predict, tmp_path: Path) -> None:
+    def as_long(n: int, seed: int) -> pd.DataFrame:
+        table = trials(n, seed).assign(t=range(n))
+        other = np.random.default_rng(seed).normal(size=n)
+        return pd.concat([table.assign(p=p, v=v) for p, v in (("x", table.contrast), ("y", other))])
+
+    keys = {"trial": "t", "position": "p", "value": "v", "formula": "~ `v[x]` + `v[y]` + rule"}
+    run_study(tmp_path / "study", table=as_long(3000, 0), **keys)
+    new = as_long(6, 1)
+    whole = predicted(new, "whole.csv")
+    found = predicted(new[(new.t != 2) | (new.p != "y")])
+    assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [2]
+    pd.testing.assert_frame_equal(found.drop(2), whole.drop(2))
 
 
 def test_whatever_is_wrong_is_one_line_and_leaves_no_file(

@@ -17,7 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stages.errors import InputError
 from stages.trials.design import learn
+from stages.trials.gather import gather
 from tests.coding import asked, coded, frame, one_line, refused
 
 
@@ -385,8 +387,6 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     np.testing.assert_array_equal(from_long[order], values[:, 1] - values[:, 0])
     np.testing.assert_array_equal(chosen[:, 0], second)
     np.testing.assert_array_equal(responses[order, 0], second)
-    long.iloc[1:].to_parquet(tmp_path / "short.parquet")
-    assert "has 5 values; it must have 6" in refused(tmp_path / "short.parquet", response="chosen", **keys)
     pd.concat([long, long.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
     assert "row 73: trial" in refused(tmp_path / "twice.parquet", response="chosen", **keys)
 
@@ -433,8 +433,60 @@ def test_trial_numbers_may_restart_in_each_group(tmp_path: Path) -> None:
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'b'")
     np.testing.assert_array_equal(factors, differences[order[order >= 6]])
     assert "restart as group" in refused(tmp_path / "t.csv", **LONG)
-    table.iloc[1:].to_csv(tmp_path / "t.csv", index=False)
-    assert ", who " in refused(tmp_path / "t.csv", **LONG, group="who")
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="who == 'b'")
+    np.testing.assert_array_equal(factors, differences[order[order >= 6]])
+    pd.concat([table, table.iloc[:1]]).to_csv(tmp_path / "t.csv", index=False)
+    assert f", who {table.who.iloc[0]} has two" in refused(tmp_path / "t.csv", **LONG, group="who")
+
+
+def test_what_a_trial_has_no_row_for_is_missing(tmp_path: Path) -> None:
+    table, differences, second = long_trials()
+    table[~((table.t == 3) & (table.p == 1) & (table.i == 2) | (table.t == 5) & (table.i == 1))].to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    found = learn(asked(**LONG), tmp_path / "t.csv")
+    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(12, 2))
+    trials = gather(found, scratch, refuse_missing=False)
+    rest = np.delete(np.arange(12), [3, 5])
+    np.testing.assert_array_equal(np.concatenate([*trials.blocks(np.ones(10, bool))]), differences[rest])
+    np.testing.assert_array_equal(trials.responses[:, 0], second[rest])
+    assert trials.lacking == {"v[0]": (1, "t.csv, trial 5"), "v[1]": (2, "t.csv, trial 3")}
+    with pytest.raises(InputError, match=r"^t\.csv, trial 5: v\[0\] is missing; with missing: drop"):
+        gather(found, scratch, refuse_missing=True)
+
+
+def test_other_observers_may_have_other_positions_and_faults(tmp_path: Path) -> None:
+    table, differences, second = long_trials()
+    table = table.assign(who="a")
+    other = table.assign(who="b", p=table.p + 1, t=table.t + 6, chosen=1)  # trials 6 to 11 are numbered twice
+    other.loc[0, ["p", "i"]] = np.nan
+    pd.concat([other, table, other]).to_csv(tmp_path / "t.csv", index=False)
+    names, factors, responses = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'a'")
+    assert names == ["v[0]", "v[1]"]
+    np.testing.assert_array_equal(factors, differences)
+    np.testing.assert_array_equal(responses[:, 0], second)
+
+
+def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table.to_csv(tmp_path / "t.csv", index=False)
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="`v[0]` > 0")
+    np.testing.assert_array_equal(factors, differences[differences[:, 0] > 0])
+    message = "p is no column of trials, whose factors are named as in v[0]"
+    assert message in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+
+
+def test_trials_of_positions_of_their_own_are_refused(tmp_path: Path) -> None:
+    table, _, _ = long_trials(200)
+    table.assign(p=table.t * 2 + table.p).to_csv(tmp_path / "t.csv", index=False)
+    assert "trial 0 has 4 of 800 values; most trials must have all" in refused(tmp_path / "t.csv", **LONG)
+
+
+def test_a_formula_that_names_a_column_that_differs_within_trials_is_told_so(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(rt=np.arange(len(table))).to_csv(tmp_path / "t.csv", index=False)
+    message = "rt differs within trial 0; it must have one value a trial"
+    assert message in refused(tmp_path / "t.csv", **LONG, formula="~ `v[0]` + rt")
 
 
 def test_a_response_that_differs_within_a_trial_is_named(tmp_path: Path) -> None:

@@ -149,6 +149,8 @@ def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float
 def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
     """noise_fraction: of the noise variance of a new logit, what ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
     weights, h = minimum.coefficients[:-1], left_out.curvature * left_out.leverage
+    if not (h < 1).all():
+        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
     q = left_out.leverage / (1 - h)
     index = left_out.logit - q * left_out.residual - minimum.coefficients[-1]
     curvature = float((left_out.curvature * (1 - h)).mean())

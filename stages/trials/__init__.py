@@ -2,7 +2,8 @@
 
 table.py              `Table`: batches of columns that hold numbers or words
 files.py, text.py     a file as a table
-layouts.py            long files as wide ones, two intervals as their difference, signal and response of an outcome
+long.py               a long file as one row per trial
+layouts.py            two intervals as their difference, the signal of an outcome
 cells.py              numbers in text; which columns hold numbers, words or text, and which words
 where.py              which rows are taken
 responses.py          which value is a yes

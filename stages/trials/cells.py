@@ -105,6 +105,17 @@ def words(column: pa.Array) -> pa.Array:
     return pc.take(pa.array(values, pa.string()), encoded.indices)
 
 
+def difference(first: pa.Array, second: pa.Array) -> pa.Array:
+    """Second minus first. Where one of two texts is a word, it is that word: whether it matters is known later."""
+    a, b = numbers(first), numbers(second)
+    found = pc.subtract(b, a)
+    for given, value in ((second, b), (first, a)):
+        if given is not value:
+            text = found if pa.types.is_string(found.type) else pc.cast(found, pa.string())
+            found = pc.if_else(pc.and_(pc.is_valid(given), pc.is_null(value)), pc.cast(given, pa.string()), text)
+    return found
+
+
 def labels(batch: pa.RecordBatch, columns: list[str]) -> pa.Array:
     """The values of these columns, at least one, joined by a blank; null where one is missing."""
     return pc.binary_join_element_wise(*(words(batch.column(name)) for name in columns), " ")

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.errors import InputError
 from stages.parameters import Prepare
-from stages.trials import cells, coding, layouts, responses, where
+from stages.trials import cells, coding, layouts, long, responses, where
 from stages.trials.files import open_table
 from stages.trials.parsed import Parsed, State
 from stages.trials.table import BATCH, Table
@@ -40,13 +40,16 @@ class Layout(BaseModel):
     groups: list[str]  # of a long file: trials of the same number in two groups are two
     signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
-    def open(self, path: Path, responses: Collection[str] = ()) -> Table:
-        """The file as a table of one row per trial; of the columns `responses`, what they mark is checked."""
+    def open(self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY) -> Table:
+        """The file as a table of one row per trial; of the columns `responses`, what they mark is checked.
+
+        Only what stands in the rows to `take` is sure to be there.
+        """
         table = open_table(path)
         if self.trial and self.position and self.value:
             interval = self.intervals if isinstance(self.intervals, str) else None
             keys = self.trial, self.position, self.value, interval
-            table = layouts.pivot(table, *keys, groups=self.groups, responses=responses)
+            table = long.pivot(table, *keys, self.groups, responses, take)
         elif isinstance(self.intervals, list):
             table = layouts.differences(table, self.intervals)
         return layouts.with_signal(table, *self.signal) if self.signal else table
@@ -139,7 +142,8 @@ class Found:
 def learn(p: Prepare, path: Path) -> Found:
     """Find out what the columns of a study's trials hold. Raises InputError, in one line, for what cannot be used."""
     layout = Layout(trial=p.trial, position=p.position, value=p.value, intervals=p.intervals, groups=p.groups)
-    table, take = layout.open(path, p.responses), where.parse(p.where)
+    take = where.parse(p.where)
+    table = layout.open(path, p.responses, take)
     wanted = [responses.column_of(table, response) for response in p.responses]
     table.check([*p.groups, *take.columns])
     found, n_rows, n_taken = cells.scan(table, take, [*dict.fromkeys([*wanted, *p.groups])])
@@ -159,7 +163,7 @@ def learn(p: Prepare, path: Path) -> Found:
     if p.formula:
         from stages.trials import formula
 
-        parsed = formula.parse(p.formula, table.columns, columns, wanted)
+        parsed = formula.parse(p.formula, table, columns, wanted)
         named = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         found |= factors
         columns = {name: None if found[name].kind == "numbers" else found[name].levels for name in named}

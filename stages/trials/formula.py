@@ -18,6 +18,7 @@ from formulaic.parser import DefaultFormulaParser
 from stages.errors import InputError
 from stages.parameters.documents import nearest, show
 from stages.trials.parsed import Parsed
+from stages.trials.table import Table
 
 TRANSFORMS = ("C", "I", "abs", "bs", "center", "cos", "exp", "log", "log10", "log2", "poly", "scale", "sin", "sqrt")
 CONTRASTS = ("Treatment", "Sum")  # C(x, Treatment("b")): b is the reference level
@@ -26,8 +27,8 @@ QUOTED = r"`[^`]*`|'[^']*'|\"[^\"]*\""
 LAG = r"\b(lags?)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 
 
-def parse(text: str, columns: Collection[str], every: Iterable[str], responses: Collection[str]) -> Parsed:
-    """Check a formula. `columns` are the file's, `every` those that `.` stands for.
+def parse(text: str, table: Table, every: Iterable[str], responses: Collection[str]) -> Parsed:
+    """Check a formula of a table's columns; `every` are those that `.` stands for.
 
     Raises InputError for whatever is not a sum of products of columns and transforms of columns.
     """
@@ -42,7 +43,7 @@ def parse(text: str, columns: Collection[str], every: Iterable[str], responses: 
         raise refused(
             text, f"its left side must be the response, {' or '.join(responses)}, or empty, but it is {show(left)}"
         )
-    checker = _Checker(text, columns, responses)
+    checker = _Checker(text, table, responses)
     parts: list[str] = []
     for token in _tokens(text, right):
         kind, word = str(token.kind.value), str(token.token)
@@ -77,15 +78,15 @@ def parse(text: str, columns: Collection[str], every: Iterable[str], responses: 
 
 
 class _Checker:
-    def __init__(self, text: str, columns: Collection[str], responses: Collection[str]) -> None:
-        self._text, self._columns, self._responses = text, columns, responses
+    def __init__(self, text: str, table: Table, responses: Collection[str]) -> None:
+        self._text, self._table, self._responses = text, table, responses
         self.used: dict[str, None] = {}
         self.lags: dict[str, tuple[str, int]] = {}
         self.categorical: dict[str, None] = {}
 
     def column(self, name: str, lagged: bool = False) -> str:
         """A column's name, checked."""
-        if name in self._columns:
+        if name in self._table.columns:
             if name in self._responses and not lagged:
                 raise refused(self._text, f"{name} is the response; only its past, lag({name}, 1), can be a factor")
             if not lagged:
@@ -93,7 +94,8 @@ class _Checker:
             return name
         if name.partition(".")[0] in ("np", "numpy", "contr", "os", "pd"):
             raise refused(self._text, f"{name} is not a column; the transforms are {', '.join(TRANSFORMS)}, lag")
-        raise refused(self._text, f"no column {name!r}; {nearest(name, self._columns)}")
+        missing = f"no column {name!r}; {nearest(name, self._table.columns)}"
+        raise refused(self._text, self._table.differing.get(name, missing))
 
     def python(self, code: str) -> str:
         """A call, checked; its lags as columns."""

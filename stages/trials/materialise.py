@@ -117,10 +117,13 @@ def encode(
     factors = np.full((len(complete), len(state.names)), np.nan)
     fit = ~np.logical_or.reduce([np.zeros(len(complete), bool), *(fault.rows for fault in faults)])
     if fit.any():
-        matrix = np.asarray(_materialise(parsed, spec, _typed(complete[fit], state.whole)), np.float64)
-        factors[fit] = matrix[:, 1:]
+        factors[fit] = _known(parsed, spec, state, _typed(complete[fit], state.whole))
 
     def why(row: int) -> str:
+        try:
+            _materialise(parsed, spec, _typed(complete[row : row + 1], state.whole))
+        except Unseen as error:
+            return str(error)
         j = int(np.argmin(np.isfinite(factors[row])))
         if np.isnan(factors[row, j]) and re.search(r"\bbs\(", state.names[j]):
             return f"{state.names[j]} is outside the range of the study's trials, where a spline is not known"
@@ -144,6 +147,21 @@ def _formula(parsed: Parsed) -> Formula:
         raise unreadable(parsed.given, error) from None
 
 
+class Unseen(Exception):  # noqa: N818  # a finding about some rows
+    """A call inside C(…) gives a category that no trial of the study has."""
+
+
+def _known(parsed: Parsed, spec: ModelSpec, state: State, complete: pd.DataFrame) -> NDArray[np.float64]:
+    """Factors of rows, at least one; NaN in those of a category that no trial of the study has."""
+    try:
+        return np.asarray(_materialise(parsed, spec, complete), np.float64)[:, 1:]
+    except Unseen:
+        if len(complete) == 1:
+            return np.full((1, len(state.names)), np.nan)
+    half = len(complete) // 2
+    return np.concatenate([_known(parsed, spec, state, part) for part in (complete[:half], complete[half:])])
+
+
 def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -151,8 +169,8 @@ def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any
             warnings.simplefilter("error", DataMismatchWarning)
             return spec.get_model_matrix(complete, context=CONTEXT)
     except DataMismatchWarning as error:
-        unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): ")[2].partition(". They")[0]
-        raise refused(parsed.given, f"categories that the study's trials do not have: {unseen}") from None
+        unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
+        raise Unseen(f"a category that no trial of the study has: {unseen}") from None
     except Exception as error:  # whatever a transform says of what it was given
         raise unreadable(parsed.given, error) from None
 

@@ -40,10 +40,13 @@ class Where:
         return np.asarray(pc.fill_null(self.holds(batch), False), bool)
 
 
+EVERY = Where((), lambda batch: pa.array(np.ones(batch.num_rows, bool)))
+
+
 def parse(text: str | None) -> Where:
-    """The condition that a text states; all rows for None. Raises InputError for any other text."""
+    """The condition that a text states; `EVERY` for None. Raises InputError for any other text."""
     if text is None:
-        return Where((), lambda batch: pa.array(np.ones(batch.num_rows, bool)))
+        return EVERY
     quoted: dict[str, str] = {}  # `a name` that is no Python name -> a stand-in
 
     def stand_in(match: re.Match[str]) -> str:
