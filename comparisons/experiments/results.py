@@ -188,9 +188,10 @@ def order(value: Value) -> tuple[bool, float, str]:
 
 
 def to_csv(found: Sequence[Line], parameter: str) -> str:
-    """The table, with all digits; nothing stands for None."""
+    """The table, nothing standing for None; in 12 digits, as processors differ in the last ones."""
     text = io.StringIO()
-    rows = [line.cells(parameter) for line in found]
+    cells = [line.cells(parameter) for line in found]
+    rows = [{key: f"{x:.12g}" if isinstance(x, float) else x for key, x in row.items()} for row in cells]
     writer = csv.DictWriter(text, [*rows[0]], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

@@ -29,6 +29,8 @@ STYLE = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
+    "xtick.minor.pad": 5.0,  # so that labels of long and of short ticks stand in one line
+    "ytick.minor.pad": 5.0,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
     "pdf.fonttype": 42,  # text that stays text
