@@ -124,7 +124,8 @@ def draw(ax: Axes, lines: Sequence[Line], *, theory: bool) -> None:
         below = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
         what = "below the axis: a seed without estimate"
         ax.plot(absent, [0] * len(absent), "x", transform=below, color=TRUTH, ms=6, clip_on=False, label=what)
-        ax.tick_params(axis="x", which="both", pad=14)  # the crosses' place
+        ax.tick_params(axis="x", which="major", pad=14)  # the crosses' place
+        ax.tick_params(axis="x", which="minor", pad=15.5)  # whose ticks are shorter
         some = next(y for line in lines for y in line.numbers)
         ax.update_datalim([(x, some) for x in absent])  # the axis reaches them, too
         ax.autoscale_view()
