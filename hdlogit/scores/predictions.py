@@ -12,9 +12,10 @@ Booleans = NDArray[np.bool_]
 
 
 def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
-    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes)."""
-    for rows in blocks(*factors.shape):
-        out[rows] = logits(factors[rows], coefficients)
+    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes); of ∞, NaN or ∞."""
+    with np.errstate(invalid="ignore", over="ignore"):  # whether that warns depends on the processor
+        for rows in blocks(*factors.shape):
+            out[rows] = logits(factors[rows], coefficients)
 
 
 def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Floats:
