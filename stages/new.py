@@ -129,7 +129,6 @@ def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
     take = where.parse(prepare.where)
     take = take if {*take.columns} <= {*table.columns} else where.EVERY
     values: dict[str, None] = {}
-    take = where.parse(prepare.where)
     for batch in table.batches([by, *take.columns]):
         values |= dict.fromkeys(cells.words(batch.filter(take(batch)).column(by)).drop_null().unique().to_pylist())
         if len(values) > 1000:

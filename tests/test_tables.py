@@ -472,8 +472,14 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
     table.to_csv(tmp_path / "t.csv", index=False)
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="`v[0]` > 0")
     np.testing.assert_array_equal(factors, differences[differences[:, 0] > 0])
-    message = "p is no column of trials, whose factors are named as in v[0]"
-    assert message in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+    assert "where takes only a part of the rows" in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+
+
+def test_where_may_not_cut_trials(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(side=table.p).to_csv(tmp_path / "t.csv", index=False)
+    message = "t.csv, line 2: where takes only a part of the rows of trial 0; it must take whole trials"
+    assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
 
 
 def test_trials_of_positions_of_their_own_are_refused(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def pivot(
     table.check(keys)
     column = table.whole(table.columns)
     taken = take(column) if {*take.columns} <= {*table.columns} else np.ones(column.num_rows, bool)
-    trials, trial_names = _trials(table, column, trial, [name for name in groups if name in table.columns], taken)
+    among = [name for name in groups if name in table.columns]
+    trials, trial_names = _trials(table, column, trial, among, taken, [*keys[1:2], *keys[3:]])
     positions, position_names = _codes(table, column, position, taken)
     intervals, interval_names = _codes(table, column, interval, taken) if interval else (np.zeros_like(trials), [""])
     if interval and taken.any() and len(interval_names) != 2:
@@ -80,19 +81,32 @@ def pivot(
 
 
 def _trials(
-    table: Table, column: pa.RecordBatch, trial: str, groups: Sequence[str], taken: Rows
+    table: Table, column: pa.RecordBatch, trial: str, groups: Sequence[str], taken: Rows, cell: list[str]
 ) -> tuple[Codes, list[str]]:
     """Codes of trials as they come, and their names: the number and, if there are groups, what they are.
 
-    Rows that are taken and rows that are not are never of one trial.
+    Rows that are taken and rows that are not are never of one trial: the same number stands for two, as both then
+    have values of the same `cell` (position and interval). Raises InputError where they have none.
     """
-    codes = taken.astype(np.int64)
+    codes = np.zeros(column.num_rows, np.int64)
     named = {name: pc.fill_null(words(column[name]), "") for name in dict.fromkeys([trial, *groups])}
     _check_present(table, column, trial, taken)
     for values in named.values():
         encoded = values.dictionary_encode()
         codes = codes * len(encoded.dictionary) + np.asarray(encoded.indices)
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
+    partly = np.isin(codes, codes[taken]) & np.isin(codes, codes[~taken])
+    if partly.any():
+        cells = pc.binary_join_element_wise(*(pc.fill_null(words(column[name]), "") for name in cell), "\n")
+        number, at = np.unique(codes[partly], return_inverse=True)
+        pairs = np.unique(np.stack([at, np.asarray(cells.dictionary_encode().indices)[partly]]), axis=1)
+        whole = np.bincount(at) == np.bincount(pairs[0])
+        if whole.any():
+            row = int(np.argmax(codes == number[np.argmax(whole)]))
+            raise InputError(
+                f"{table.place(row)}: where takes only a part of the rows of trial {words(column[trial])[row]}; "
+                "it must take whole trials"
+            )
+    _, first, codes = np.unique(2 * codes + taken, return_index=True, return_inverse=True)
     ranks = np.argsort(np.argsort(first))
     first.sort()
     number, *others = (
