@@ -97,11 +97,11 @@ def _trials(
     partly = np.isin(codes, codes[taken]) & np.isin(codes, codes[~taken])
     if partly.any():
         cells = pc.binary_join_element_wise(*(pc.fill_null(words(column[name]), "") for name in cell), "\n")
-        number, at = np.unique(codes[partly], return_inverse=True)
+        numbers, at = np.unique(codes[partly], return_inverse=True)
         pairs = np.unique(np.stack([at, np.asarray(cells.dictionary_encode().indices)[partly]]), axis=1)
         whole = np.bincount(at) == np.bincount(pairs[0])
         if whole.any():
-            row = int(np.argmax(codes == number[np.argmax(whole)]))
+            row = int(np.argmax(codes == numbers[np.argmax(whole)]))
             raise InputError(
                 f"{table.place(row)}: where takes only a part of the rows of trial {words(column[trial])[row]}; "
                 "it must take whole trials"
