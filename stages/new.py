@@ -126,8 +126,7 @@ def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
     """The values of the column `by`, each under the name of its folder."""
     table = open_table(trials)
     table.check([by])
-    take = where.parse(prepare.where)
-    take = take if {*take.columns} <= {*table.columns} else where.EVERY
+    take = where.parse(prepare.where).among(table.columns)
     values: dict[str, None] = {}
     for batch in table.batches([by, *take.columns]):
         values |= dict.fromkeys(cells.words(batch.filter(take(batch)).column(by)).drop_null().unique().to_pylist())

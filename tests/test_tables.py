@@ -455,6 +455,16 @@ def test_what_a_trial_has_no_row_for_is_missing(tmp_path: Path) -> None:
         gather(found, scratch, refuse_missing=True)
 
 
+def test_taken_rows_may_all_stand_far_down(tmp_path: Path) -> None:
+    n = 6000
+    table = pd.DataFrame({"x": np.arange(n) + 0.5, "choice": np.arange(n) % 2})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = learn(asked(response="choice", where="x > 5000"), tmp_path / "t.csv")
+    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(1000, 1))
+    trials = gather(found, scratch, refuse_missing=True)
+    np.testing.assert_array_equal(np.concatenate([*trials.blocks(np.ones(1000, bool))])[:, 0], table["x"][5000:])
+
+
 def test_other_observers_may_have_other_positions_and_faults(tmp_path: Path) -> None:
     table, differences, second = long_trials()
     table = table.assign(who="a")

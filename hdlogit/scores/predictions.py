@@ -12,7 +12,7 @@ Booleans = NDArray[np.bool_]
 
 
 def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
-    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes); of ∞, NaN or ∞."""
+    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes), finite or not."""
     with np.errstate(invalid="ignore", over="ignore"):  # whether that warns depends on the processor
         for rows in blocks(*factors.shape):
             out[rows] = logits(factors[rows], coefficients)

@@ -171,7 +171,7 @@ class FileRows:
         os.close(self._file)
 
     def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None:
-        left = memoryview(np.ascontiguousarray(values, self.dtype).tobytes())  # of no rows, too
+        left = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8).data
         position = self._first_byte + rows.start * self._row_bytes
         while left:
             written = os.pwrite(self._file, left, position)

@@ -43,7 +43,7 @@ class Layout(BaseModel):
     def open(self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY) -> Table:
         """The file as a table of one row per trial; of the columns `responses`, what they mark is checked.
 
-        Only what stands in the rows to `take` is sure to be there.
+        Of a long file, rows that are not to be taken make no factor and raise nothing.
         """
         table = open_table(path)
         if self.trial and self.position and self.value:

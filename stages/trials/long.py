@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputError
 from stages.parameters.documents import show
-from stages.trials.cells import difference, order, words
+from stages.trials.cells import difference, labels, order, words
 from stages.trials.table import Table, in_memory
 from stages.trials.where import EVERY, Where
 
@@ -38,36 +38,36 @@ def pivot(
     Raises InputError for trials that have a value twice, and for a response that marks both intervals of a trial, or
     none.
     """
-    keys = [trial, position, value, *([interval] if interval else [])]
-    table.check(keys)
-    column = table.whole(table.columns)
-    taken = take(column) if {*take.columns} <= {*table.columns} else np.ones(column.num_rows, bool)
-    among = [name for name in groups if name in table.columns]
-    trials, trial_names = _trials(table, column, trial, among, taken, [*keys[1:2], *keys[3:]])
-    positions, position_names = _codes(table, column, position, taken)
-    intervals, interval_names = _codes(table, column, interval, taken) if interval else (np.zeros_like(trials), [""])
+    cell = [position, *([interval] if interval else [])]
+    keys = [value, *cell]
+    table.check([trial, *keys])
+    batch = table.whole(table.columns)
+    taken = take.among(table.columns)(batch)
+    trials, trial_names = _trials(table, batch, trial, [name for name in groups if name in table.columns], taken, cell)
+    positions, position_names = _codes(table, batch, position, taken)
+    intervals, interval_names = _codes(table, batch, interval, taken) if interval else (np.zeros_like(trials), [""])
     if interval and taken.any() and len(interval_names) != 2:
         raise InputError(f"{table.name}: {interval} must number two intervals, but it holds {show(interval_names[:5])}")
     shape = len(trial_names), len(interval_names), len(position_names)
     at = _cells(table, shape, trials, intervals, positions, taken, trial_names)
     result = dict[str, pa.Array]()
     example = f"{value}[{position_names[0]}]" if position_names else f"{value}[{position}]"
-    differing = {name: f"{name} is no column of trials, whose factors are named as in {example}" for name in keys[1:]}
+    differing = {name: f"{name} is no column of trials, whose factors are named as in {example}" for name in keys}
     for name in table.columns:
-        if name in keys[1:]:
+        if name in keys:
             continue
-        row = _differs(column[name], trials, taken)
+        row = _differs(batch[name], trials, taken)
         if row is None:
-            result[name] = _take(column[name], _first(trials, trials >= 0, len(trial_names)))
-        elif interval and _differs(column[name], 2 * trials + intervals, taken & (intervals >= 0)) is None:
-            first, second = (_take(column[name], _first(trials, intervals == i, len(trial_names))) for i in (0, 1))
+            result[name] = _take(batch[name], _first(trials, trials >= 0, len(trial_names)))
+        elif interval and _differs(batch[name], 2 * trials + intervals, taken) is None:
+            first, second = (_take(batch[name], _first(trials, intervals == i, len(trial_names))) for i in (0, 1))
             result[name] = second
             if any(given == name or given.startswith(f"{name}=") for given in responses):
                 _check_marks(table, name, first, second, trial_names, np.unique(trials[taken]))
         else:
             differing[name] = f"{name} differs within trial {trial_names[trials[row]]}; it must have one value a trial"
     for j, name in enumerate(position_names):
-        first, *second = (_take(column[value], at[:, i, j]) for i in range(len(interval_names)))
+        first, *second = (_take(batch[value], at[:, i, j]) for i in range(len(interval_names)))
         result[f"{value}[{name}]"] = difference(first, *second) if interval else first
     note = "{}: {} is first and {} second, in their order; factors are the second's value minus the first's"
     return in_memory(
@@ -81,31 +81,19 @@ def pivot(
 
 
 def _trials(
-    table: Table, column: pa.RecordBatch, trial: str, groups: Sequence[str], taken: Rows, cell: list[str]
+    table: Table, batch: pa.RecordBatch, trial: str, groups: Sequence[str], taken: Rows, cell: list[str]
 ) -> tuple[Codes, list[str]]:
     """Codes of trials as they come, and their names: the number and, if there are groups, what they are.
 
-    Rows that are taken and rows that are not are never of one trial: the same number stands for two, as both then
-    have values of the same `cell` (position and interval). Raises InputError where they have none.
+    Rows that are taken and rows that are not are never of one trial.
     """
-    codes = np.zeros(column.num_rows, np.int64)
-    named = {name: pc.fill_null(words(column[name]), "") for name in dict.fromkeys([trial, *groups])}
-    _check_present(table, column, trial, taken)
+    codes = np.zeros(batch.num_rows, np.int64)
+    named = {name: pc.fill_null(words(batch[name]), "") for name in dict.fromkeys([trial, *groups])}
+    _check_present(table, batch, trial, taken)
     for values in named.values():
         encoded = values.dictionary_encode()
         codes = codes * len(encoded.dictionary) + np.asarray(encoded.indices)
-    partly = np.isin(codes, codes[taken]) & np.isin(codes, codes[~taken])
-    if partly.any():
-        cells = pc.binary_join_element_wise(*(pc.fill_null(words(column[name]), "") for name in cell), "\n")
-        numbers, at = np.unique(codes[partly], return_inverse=True)
-        pairs = np.unique(np.stack([at, np.asarray(cells.dictionary_encode().indices)[partly]]), axis=1)
-        whole = np.bincount(at) == np.bincount(pairs[0])
-        if whole.any():
-            row = int(np.argmax(codes == numbers[np.argmax(whole)]))
-            raise InputError(
-                f"{table.place(row)}: where takes only a part of the rows of trial {words(column[trial])[row]}; "
-                "it must take whole trials"
-            )
+    _check_whole(table, batch, trial, codes, taken, cell)
     _, first, codes = np.unique(2 * codes + taken, return_index=True, return_inverse=True)
     ranks = np.argsort(np.argsort(first))
     first.sort()
@@ -116,16 +104,34 @@ def _trials(
     return ranks[codes], [", ".join(parts) for parts in zip(number, *others, strict=True)]
 
 
-def _codes(table: Table, column: pa.RecordBatch, name: str, taken: Rows) -> tuple[Codes, list[str]]:
+def _check_whole(table: Table, batch: pa.RecordBatch, trial: str, codes: Codes, taken: Rows, cell: list[str]) -> None:
+    """Raise InputError for a trial of which only some rows are taken.
+
+    Where both those and the others have a value of the same `cell` (position and interval), its number stands for two.
+    """
+    partly = np.isin(codes, codes[taken]) & np.isin(codes, codes[~taken])
+    cells = np.asarray(pc.fill_null(labels(batch, cell), "").dictionary_encode().indices)[partly]
+    numbers, at = np.unique(codes[partly], return_inverse=True)
+    pairs = np.unique(np.stack([at, cells]), axis=1)
+    cut = np.bincount(at) == np.bincount(pairs[0])
+    if cut.any():
+        row = int(np.argmax(codes == numbers[np.argmax(cut)]))
+        raise InputError(
+            f"{table.place(row)}: where takes only a part of the rows of trial {words(batch[trial])[row]}; "
+            "it must take whole trials"
+        )
+
+
+def _codes(table: Table, batch: pa.RecordBatch, name: str, taken: Rows) -> tuple[Codes, list[str]]:
     """Codes from 0 of the values that stand in rows that are taken, sorted, −1 of any other; and the values."""
-    _check_present(table, column, name, taken)
-    values = words(column[name])
+    _check_present(table, batch, name, taken)
+    values = words(batch[name])
     names = sorted(values.filter(pa.array(taken)).unique().to_pylist(), key=order)
     return np.asarray(pc.fill_null(pc.index_in(values, pa.array(names, pa.string())), -1), np.int64), names
 
 
-def _check_present(table: Table, column: pa.RecordBatch, name: str, taken: Rows) -> None:
-    missing = np.flatnonzero(np.asarray(pc.is_null(column[name]), bool) & taken)
+def _check_present(table: Table, batch: pa.RecordBatch, name: str, taken: Rows) -> None:
+    missing = np.flatnonzero(np.asarray(pc.is_null(batch[name]), bool) & taken)
     if len(missing):
         raise InputError(f"{table.place(int(missing[0]))}: {name} is missing")
 
@@ -163,15 +169,15 @@ def _cells(
 
 
 def _check_marks(
-    table: Table, name: str, first: pa.Array, second: pa.Array, trial_names: list[str], trials: Codes
+    table: Table, name: str, first: pa.Array, second: pa.Array, trial_names: list[str], among: Codes
 ) -> None:
-    """Raise InputError where a response, which marks the chosen interval, is the same in both of one of the trials."""
-    a, b = (words(column.take(pa.array(trials))) for column in (first, second))
+    """Raise InputError where a response, which marks the chosen interval, is alike in both of one of these trials."""
+    a, b = (words(column.take(pa.array(among))) for column in (first, second))
     alike = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(a, b), False), bool))
     if len(alike):
         at = int(alike[0])
         raise InputError(
-            f"{table.name}: trial {trial_names[trials[at]]}: {name} is {show(str(a[at]))} in both intervals; it must "
+            f"{table.name}: trial {trial_names[among[at]]}: {name} is {show(str(a[at]))} in both intervals; it must "
             "differ between the one that was chosen and the other, as it does in other trials"
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,10 @@ class Where:
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.bool_]:
         """Whether it holds, (n_rows,)."""
         return np.asarray(pc.fill_null(self.holds(batch), False), bool)
+
+    def among(self, columns: Collection[str]) -> Where:
+        """The condition itself if these are columns that decide it, else `EVERY`."""
+        return self if {*self.columns} <= {*columns} else EVERY
 
 
 EVERY = Where((), lambda batch: pa.array(np.ones(batch.num_rows, bool)))
