@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel
 from tqdm import tqdm
@@ -31,8 +32,10 @@ from stages.study import inside, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
+from stages.trials import cells
 from stages.trials.coding import Fault, first
 from stages.trials.design import Design
+from stages.trials.table import Table
 
 Floats = NDArray[np.float64]
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
@@ -49,10 +52,14 @@ class Coded(BaseModel):
     mean: list[float]  # of these
     sd: list[float]
 
-    def factors(self, path: Path, counts: Counts) -> Iterator[Floats]:
-        """Factors (n_rows, n_factors) of a file of trials, batch by batch, NaN in rows that cannot be predicted."""
-        table = self.design.layout.open(path)
-        for block in self.design.blocks(table, []):
+    def labels(self, table: Table) -> list[str]:
+        """Columns that name the trials of a long file, where they may stand in any order."""
+        long = self.design.layout.long
+        return [name for name in dict.fromkeys([long.trial, *long.groups]) if name in table.columns] if long else []
+
+    def factors(self, table: Table, counts: Counts) -> Iterator[tuple[pa.RecordBatch, Floats]]:
+        """Labels and factors (n_rows, n_factors) of trials, batch by batch, NaN where they cannot be predicted."""
+        for block in self.design.blocks(table, self.labels(table)):
             rows = np.flatnonzero(block.complete)
             coded, faults = block.encode(block.complete)
             chosen = coded[:, self.selected]
@@ -66,7 +73,7 @@ class Coded(BaseModel):
             counts.rows += len(factors)
             counts.lacking += len(factors) - len(rows)
             counts.predicted += int(np.isfinite(factors).all(axis=1).sum())
-            yield factors
+            yield block.also, factors
 
 
 @dataclass
@@ -116,17 +123,18 @@ def main() -> None:
                 f"{DATA / 'trials.json'} names {len(coded.selected)} of {len(fit.factors)} factors; {AGAIN}"
             )
         classes = inferred(fit, infer_classes(fit, p))
-    level = p.interval_level
+    new = coded.design.layout.open(trials)
+    level, labels = p.interval_level, coded.labels(new)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         with unfinished.open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header([*classes]))
+            writer.writerow([*labels, *header([*classes])])
             counts = Counts()
             total = np.zeros((2, len(classes)))  # of the probabilities and of the widths of their intervals
-            for factors in tqdm(coded.factors(trials, counts), unit="batch", disable=None, leave=False):
+            for which, factors in tqdm(coded.factors(new, counts), unit="batch", disable=None, leave=False):
                 probability, low, high = found = predicted([*classes.values()], factors, level)
-                writer.writerows(lines(found))
+                writer.writerows(lines(which, found))
                 whole = np.isfinite(factors).all(axis=1)
                 total += np.sum([probability, high - low], axis=2, where=whole)  # NaN of a class that has none
         if counts.why and not counts.predicted:
@@ -170,10 +178,12 @@ def predicted(classes: list[ClassInference | None], factors: Floats, level: floa
     return found
 
 
-def lines(found: Floats) -> Iterator[list[str]]:
-    """Cells of the file, a list per trial: the three numbers of each class."""
-    for trial in found.T.reshape(found.shape[2], -1).tolist():
-        yield ["" if value != value else f"{value:.6g}" for value in trial]  # NaN
+def lines(labels: pa.RecordBatch, found: Floats) -> Iterator[list[str]]:
+    """Cells of the file, a list per trial: its labels, and the three numbers of each class."""
+    named = [cells.words(column).fill_null("").to_pylist() for column in labels.columns]
+    for i, trial in enumerate(found.T.reshape(found.shape[2], -1).tolist()):
+        numbers = ("" if value != value else f"{value:.6g}" for value in trial)  # NaN
+        yield [*(column[i] for column in named), *numbers]
 
 
 def parse() -> argparse.Namespace:

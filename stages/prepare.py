@@ -20,6 +20,8 @@ from stages.trials.checks import Moments, hold_out, moments, repeats, undetermin
 from stages.trials.design import Found, learn
 from stages.trials.gather import Gathered, gather
 
+MOST = 8  # of a kind that are listed
+
 
 def main() -> None:
     p = read_study().prepare
@@ -145,10 +147,11 @@ def summary(document: dict[str, Any]) -> list[str]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
     if n["taken"] > n["used"]:
         lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out for want of a value:")
-    lines += [
+    missing = [
         f"  {name} is missing in {counted(n_trials, 'trial')}; the first: {first}"
         for name, n_trials, first in lacking(document)
     ]
+    lines += missing[:MOST] + ([f"  … and {counted(len(missing) - MOST, 'more column')}"] if missing[MOST:] else [])
     lines += [f"{name} is no factor: {why}" for name, why in document["left_out"].items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
@@ -160,9 +163,9 @@ def summary(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def some(names: list[str], most: int = 8) -> str:
+def some(names: list[str]) -> str:
     """The first names of a list."""
-    return ", ".join(names[:most]) + (f", … {names[-1]}" if len(names) > most else "")
+    return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
 
 
 def stable(value: float) -> float:

@@ -19,6 +19,8 @@ import yaml
 from stages import new, observers
 from stages.errors import InputError
 from stages.parameters import read_study
+from stages.trials.design import learn
+from tests.coding import asked
 from tests.conftest import ROOT, Project, copy_code, run_here
 from tests.test_house import dependency, reached
 
@@ -160,6 +162,33 @@ def test_each_observer_alone(
     with pytest.raises(InputError, match="no observer has corrected weights"):
         observers.main()
     assert "bert: no corrections and intervals of choice: why" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("layout", ["long", "wide"])
+def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, tmp_path: Path) -> None:
+    """Each has positions of their own in the long file, and trial numbers that restart."""
+    rng = np.random.default_rng(0)
+    values, who, path = rng.normal(size=(40, 2)), np.repeat(["anna", "bert"], 20), tmp_path / "t.csv"
+    wide = pd.DataFrame(
+        {"c_1": values[:, 0], "c_2": values[:, 1], "who": who, "y": np.arange(40) % 2, "t": np.arange(40) % 20}
+    )
+    if layout == "wide":
+        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["t", "c"], "bert": ["t", "c"]}
+        condition, taken = "c > 0 and t >= 0", values[:, 1] > values[:, 0]
+    else:
+        table = wide.rename(columns={"c_1": "a", "c_2": "b"}).melt(["who", "y", "t"], ["a", "b"], "p", "v")
+        table["p"] += table.who.str[0].where(table.p == "b", "")
+        keys = {"trial": "t", "position": "p", "value": "v"}
+        names = {"anna": ["v[a]", "v[ba]"], "bert": ["v[a]", "v[bb]"]}
+        condition, taken = "`v[a]` > 0", values[:, 0] > 0
+    table.to_csv(path, index=False)
+    prepare = asked(response="y", where=condition, **keys)
+    found = new.observers_of(prepare, path, "who")
+    assert list(found.values()) == ["anna", "bert"]
+    for name, part in new.split(prepare, "who", found).items():
+        learned = learn(part, path)
+        assert learned.design.names == names[found[name]]
+        assert learned.n_taken == (taken & (who == found[name])).sum()
 
 
 REFUSALS = [  # study, response, options, and what must be in the line

@@ -173,22 +173,54 @@ def test_a_category_that_a_call_gives_is_known_or_its_row_is_empty(
     pd.testing.assert_frame_equal(found.drop([2, 6]), alone.drop([2, 6]))
     printed = " ".join(capsys.readouterr().out.split())
     assert "2 of them cannot be predicted" in printed
-    assert "new.csv, line 4: a category that no trial of the study has: 3" in printed
+    assert "new.csv, line 4: a call in C(…) gives 3.0, a category that no trial of the study has" in printed
 
 
-def test_a_trial_of_a_long_file_that_lacks_a_value_is_empty(predicted: Predict, tmp_path: Path) -> None:
-    def as_long(n: int, seed: int) -> pd.DataFrame:
-        table = trials(n, seed).assign(t=range(n))
-        other = np.random.default_rng(seed).normal(size=n)
-        return pd.concat([table.assign(p=p, v=v) for p, v in (("x", table.contrast), ("y", other))])
+def as_long(n: int, seed: int) -> pd.DataFrame:
+    """A row per value, of two intervals at two positions."""
+    table = trials(n, seed).assign(t=range(n))
+    values = np.random.default_rng(seed).normal(size=(2, 2, n))
+    values[1, 0] = values[0, 0] + table.contrast
+    rows = [table.assign(i=f"i{i + 1}", p=p, v=values[i, j]) for i in range(2) for j, p in enumerate("xy")]
+    return pd.concat(rows)
 
-    keys = {"trial": "t", "position": "p", "value": "v", "formula": "~ `v[x]` + `v[y]` + rule"}
-    run_study(tmp_path / "study", table=as_long(3000, 0), **keys)
+
+LONG = {"trial": "t", "position": "p", "value": "v", "intervals": "i", "formula": "~ `v[x]` + `v[y]` + rule"}
+
+
+def test_trials_of_a_long_file_are_predicted_by_their_number(predicted: Predict, tmp_path: Path) -> None:
+    run_study(tmp_path / "study", table=as_long(3000, 0), **LONG)
     new = as_long(6, 1)
     whole = predicted(new, "whole.csv")
-    found = predicted(new[(new.t != 2) | (new.p != "y")])
-    assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [2]
+    assert list(whole) == ["t", "probability", "low", "high"]
+    assert whole.t.tolist() == [0, 1, 2, 3, 4, 5]
+    mixed = predicted(new.sample(frac=1, random_state=2), "mixed.csv")
+    assert mixed.t.tolist() != whole.t.tolist()
+    pd.testing.assert_frame_equal(mixed.sort_values("t", ignore_index=True), whole)
+    found = predicted(new[(new.t != 2) | (new.p != "y")], "hole.csv")
+    assert np.flatnonzero(found.probability.isna()).tolist() == [2]
     pd.testing.assert_frame_equal(found.drop(2), whole.drop(2))
+    more = pd.concat([new, new[new.p == "y"].assign(p="z")])
+    pd.testing.assert_frame_equal(predicted(more, "more.csv"), whole)
+
+
+def test_a_long_file_has_the_study_s_intervals_and_positions(
+    predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_study(tmp_path / "study", table=as_long(3000, 0), **LONG)
+    new = as_long(6, 1)
+    assert len(predicted(new)) == 6
+
+    def wrong(table: pd.DataFrame) -> str:
+        table.to_csv("new.csv", index=False)
+        monkeypatch.setattr(sys, "argv", ["predict", "study", "new.csv", "--out", "q.csv"])
+        return refuses(predict.main)
+
+    other = new.assign(i=new.i.map({"i1": "i2", "i2": "i3"}))
+    assert "new.csv, line 14: i is 'i3'; it must be 'i1' or 'i2', as in the study" in wrong(other)
+    assert "new.csv, line 2: p is 'X'; it must be 'x' or 'y', as in the study" in wrong(new.assign(p=new.p.str.upper()))
+    found = predicted(new[new.p == "x"], "none.csv")
+    assert found.probability.isna().all()
 
 
 def test_whatever_is_wrong_is_one_line_and_leaves_no_file(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -482,7 +483,9 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
     table.to_csv(tmp_path / "t.csv", index=False)
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="`v[0]` > 0")
     np.testing.assert_array_equal(factors, differences[differences[:, 0] > 0])
-    assert "where takes only a part of the rows" in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+    message = "t.csv: p is no column of trials, whose factors are named as in v[0]"
+    assert message in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+    assert message in refused(tmp_path / "t.csv", **LONG, group="p")
 
 
 def test_where_may_not_cut_trials(tmp_path: Path) -> None:
@@ -492,10 +495,104 @@ def test_where_may_not_cut_trials(tmp_path: Path) -> None:
     assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
 
 
+def test_a_condition_on_a_factor_does_not_hide_another_on_rows(tmp_path: Path) -> None:
+    """So that each observer's own positions make factors."""
+    table, differences, _ = long_trials()
+    other = table.assign(who="b", p=table.p + 1, t=table.t % 6)  # trial numbers twice
+    pd.concat([other, table.assign(who="a")]).to_csv(tmp_path / "t.csv", index=False)
+    names, factors, _ = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'a' and (`v[1]` > 0 and t >= 0)")
+    assert names == ["v[0]", "v[1]"]
+    np.testing.assert_array_equal(factors, differences[differences[:, 1] > 0])
+
+
+def test_lags_look_back_on_trials_of_a_long_file_that_where_does_not_take(tmp_path: Path) -> None:
+    table, _, second = long_trials()
+    table.assign(block=table.t % 2).to_csv(tmp_path / "t.csv", index=False)
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, formula="~ lag(chosen, 1)", where="block == 1")
+    np.testing.assert_array_equal(factors[:, 0], second[0::2])
+
+
+def test_of_other_rows_it_matters_neither_what_differs_nor_what_is_missing(tmp_path: Path) -> None:
+    """A column may differ within their trials; they may have no number."""
+    table, differences, _ = long_trials()
+    table = table.assign(who="a", day=table.t)
+    other = table.assign(who="b", day=np.arange(len(table)))
+    other.loc[:3, "t"] = np.nan
+    pd.concat([other, table]).to_csv(tmp_path / "t.csv", index=False)
+    keys = {"group": "who", "formula": "~ `v[0]` + `v[1]` + day", "where": "who == 'a'"}
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, **keys)
+    np.testing.assert_array_equal(factors, np.column_stack([differences, np.arange(12)]))
+
+
+@pytest.mark.parametrize("column", ["t", "p", "i"])
+def test_a_row_that_does_not_say_where_it_belongs_is_named(column: str, tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.loc[9, column] = np.nan
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert f"t.csv, line 11: {column} is missing" in refused(tmp_path / "t.csv", **LONG)
+
+
+def test_the_first_of_a_trial_s_rows_decides_among_rows_that_are_not_taken(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table = table.assign(rt=np.where(table.t % 2, table.t, np.arange(len(table))), block=table.t % 2)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, formula="~ lag(rt, 1)", where="block == 1")
+    np.testing.assert_array_equal(factors[:, 0], np.arange(12)[0::2] * 4)
+
+
+def test_a_trial_with_a_row_that_lacks_its_group_is_named_so(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table = table.assign(who=np.where(table.index == 17, None, "a"))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = learn(asked(**LONG, group="who"), tmp_path / "t.csv")
+    places = [found.table.place(row) for row in range(13)]
+    assert "t.csv, trial 4, who a" in places
+    assert "t.csv, trial 4, no who" in places
+
+
+def test_a_position_that_few_trials_have_is_a_mistake(tmp_path: Path) -> None:
+    table, _, _ = long_trials(40)
+    table.assign(p=table.p.map({0: "left", 1: "right"}).where(table.index != 30, "leftt")).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    message = "t.csv, line 32: p is 'leftt', of which 40 trials have 1 values; most trials must have a value at each"
+    assert message in refused(tmp_path / "t.csv", **LONG)
+
+
+def test_a_column_may_not_be_named_as_a_factor(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(**{"v[1]": 7}).to_csv(tmp_path / "t.csv", index=False)
+    assert "t.csv: a factor is named v[1], as a column is" in refused(tmp_path / "t.csv", **LONG)
+
+
+def test_many_short_trials_that_are_not_taken_take_no_memory(tmp_path: Path) -> None:
+    """All cells of trials and positions would be 80 MB."""
+    n, rng = 60, np.random.default_rng(0)
+    main = pd.DataFrame(
+        {"t": np.repeat(np.arange(n), 1000), "p": np.tile(np.arange(1000), n), "v": rng.random(n * 1000)}
+    )
+    main = main.assign(kind="main", choice=main.t % 2)
+    catch = pd.DataFrame({"t": np.arange(n, 10_000), "p": 0, "v": 0, "kind": "catch", "choice": 0})
+    pd.concat([main, catch]).to_parquet(tmp_path / "t.parquet")
+    keys = {"response": "choice", "trial": "t", "position": "p", "value": "v", "where": "kind == 'main'"}
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        found = learn(asked(**keys, formula="~ `v[7]` + `v[999]`"), tmp_path / "t.parquet")
+        assert tracemalloc.get_traced_memory()[1] < 5e7
+    finally:
+        tracemalloc.stop()
+    assert found.n_taken == n
+    assert pa.total_allocated_bytes() - before < 5e7
+
+
 def test_trials_of_positions_of_their_own_are_refused(tmp_path: Path) -> None:
     table, _, _ = long_trials(200)
     table.assign(p=table.t * 2 + table.p).to_csv(tmp_path / "t.csv", index=False)
-    assert "trial 0 has 4 of 800 values; most trials must have all" in refused(tmp_path / "t.csv", **LONG)
+    message = (
+        "t.csv, line 2: p is '0', of which 200 trials have 2 values; most trials must have a value at each position"
+    )
+    assert message in refused(tmp_path / "t.csv", **LONG)
 
 
 def test_a_formula_that_names_a_column_that_differs_within_trials_is_told_so(tmp_path: Path) -> None:
@@ -513,11 +610,15 @@ def test_a_response_that_differs_within_a_trial_is_named(tmp_path: Path) -> None
     assert "yes differs within trial 3; it must have one value a trial" in refused(tmp_path / "t.csv", **keys)
 
 
-def test_which_interval_is_first_is_told(tmp_path: Path) -> None:
+def test_which_interval_is_first_is_told_once_there_are_two(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(i=table.i.map({1: "target", 2: "comparison"})).to_csv(tmp_path / "t.csv", index=False)
     (note,) = learn(asked(**LONG), tmp_path / "t.csv").table.notes
     assert note.startswith("i: 'comparison' is first and 'target' second")
+    table.assign(i=table.i + table.p).to_csv(tmp_path / "t.csv", index=False)
+    message = "i must number two intervals, but it holds ['1', '2', '3']"
+    assert message in refused(tmp_path / "t.csv", **LONG)
+    assert "no row fulfils where" in refused(tmp_path / "t.csv", **LONG, where="t > 99")
 
 
 cell = st.text("0123456789.,-eE abNA\"'\n\r;\tée\0", max_size=6) | st.sampled_from(["1", "0.5", "left", "NA", ""])

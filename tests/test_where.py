@@ -46,7 +46,11 @@ def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "x", "x == y.z", "x +", "(lambda: 1)() == 1", "x == [1]", "f'{x}' == 1", "x is 1", ""]
+    "text",
+    [
+        *("__import__('os')", "x", "x == y.z", "x +", "(lambda: 1)() == 1", "x == [1]", "f'{x}' == 1", "x is 1", ""),
+        *("1 == 1", "'a' in ('a', 'b')", "x == 1 and True < 2", "0 < 1 < x"),  # no column decides them
+    ],
 )
 def test_where_is_no_code(text: str) -> None:
     with pytest.raises(InputError, match="where = "):

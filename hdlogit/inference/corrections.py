@@ -150,7 +150,8 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
     """noise_fraction: of the noise variance of a new logit, what ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
     weights, h = minimum.coefficients[:-1], left_out.curvature * left_out.leverage
     if not (h < 1).all():
-        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
+        how = "" if setting.shrinkage else " (use shrinkage)"
+        raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
     q = left_out.leverage / (1 - h)
     index = left_out.logit - q * left_out.residual - minimum.coefficients[-1]
     curvature = float((left_out.curvature * (1 - h)).mean())
@@ -226,9 +227,7 @@ def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
 def _link_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """By the link between the leave-one-out logits and the responses."""
     if not observed.explained > 0:
-        raise Refused(
-            "its fitted logits vary no more than they would if no factor mattered, so they determine no rates"
-        )
+        raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
     guess_rate, lapse_rate = setting.rates
     link = fit_link(*_index(observed), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:

@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from stages.errors import InputError
 from stages.parameters import Prepare
-from stages.trials import cells, coding, layouts, long, responses, where
+from stages.trials import cells, coding, layouts, responses, where
 from stages.trials.files import open_table
+from stages.trials.long import pivot
 from stages.trials.parsed import Parsed, State
+from stages.trials.rows import Long
 from stages.trials.table import BATCH, Table
 
 if TYPE_CHECKING:
@@ -33,11 +35,8 @@ class Layout(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trial: str | None  # these three of a long file
-    position: str | None
-    value: str | None
-    intervals: str | list[str] | None
-    groups: list[str]  # of a long file: trials of the same number in two groups are two
+    long: Long | None
+    endings: list[str] | None  # of a wide file's columns of two intervals
     signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
     def open(self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY) -> Table:
@@ -46,12 +45,10 @@ class Layout(BaseModel):
         Of a long file, rows that are not to be taken make no factor and raise nothing.
         """
         table = open_table(path)
-        if self.trial and self.position and self.value:
-            interval = self.intervals if isinstance(self.intervals, str) else None
-            keys = self.trial, self.position, self.value, interval
-            table = long.pivot(table, *keys, self.groups, responses, take)
-        elif isinstance(self.intervals, list):
-            table = layouts.differences(table, self.intervals)
+        if self.long:
+            table = pivot(table, self.long, responses, take)
+        elif self.endings:
+            table = layouts.differences(table, self.endings)
         return layouts.with_signal(table, *self.signal) if self.signal else table
 
 
@@ -139,11 +136,22 @@ class Found:
         return factors
 
 
+def layout_of(p: Prepare) -> Layout:
+    """How a study's file holds its trials, before it is read."""
+    if not (p.trial and p.position and p.value):
+        return Layout(long=None, endings=p.intervals if isinstance(p.intervals, list) else None)
+    interval = p.intervals if isinstance(p.intervals, str) else None
+    keys = Long(trial=p.trial, position=p.position, value=p.value, interval=interval, groups=p.groups)
+    return Layout(long=keys, endings=None)
+
+
 def learn(p: Prepare, path: Path) -> Found:
     """Find out what the columns of a study's trials hold. Raises InputError, in one line, for what cannot be used."""
-    layout = Layout(trial=p.trial, position=p.position, value=p.value, intervals=p.intervals, groups=p.groups)
-    take = where.parse(p.where)
+    layout, take = layout_of(p), where.parse(p.where)
     table = layout.open(path, p.responses, take)
+    if layout.long:
+        learned = layout.long.model_copy(update={"levels": table.levels})
+        layout = layout.model_copy(update={"long": learned})
     wanted = [responses.column_of(table, response) for response in p.responses]
     table.check([*p.groups, *take.columns])
     found, n_rows, n_taken = cells.scan(table, take, [*dict.fromkeys([*wanted, *p.groups])])

@@ -156,10 +156,26 @@ def _known(parsed: Parsed, spec: ModelSpec, state: State, complete: pd.DataFrame
     try:
         return np.asarray(_materialise(parsed, spec, complete), np.float64)[:, 1:]
     except Unseen:
+        inside = [name for name in complete if any(str(name) in call for call in state.categories)]
+        codes = complete.groupby(inside, dropna=False).ngroup().to_numpy()
+        _, first = np.unique(codes, return_index=True)
+        seen = _seen(parsed, spec, complete.iloc[first])[codes]
+    factors = np.full((len(complete), len(state.names)), np.nan)
+    if seen.any():
+        factors[seen] = np.asarray(_materialise(parsed, spec, complete[seen]), np.float64)[:, 1:]
+    return factors
+
+
+def _seen(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows, of at least one, are of categories that trials of the study have."""
+    try:
+        _materialise(parsed, spec, complete)
+        return np.ones(len(complete), bool)
+    except Unseen:
         if len(complete) == 1:
-            return np.full((1, len(state.names)), np.nan)
+            return np.zeros(1, bool)
     half = len(complete) // 2
-    return np.concatenate([_known(parsed, spec, state, part) for part in (complete[:half], complete[half:])])
+    return np.concatenate([_seen(parsed, spec, part) for part in (complete[:half], complete[half:])])
 
 
 def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any:
@@ -170,7 +186,8 @@ def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any
             return spec.get_model_matrix(complete, context=CONTEXT)
     except DataMismatchWarning as error:
         unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
-        raise Unseen(f"a category that no trial of the study has: {unseen}") from None
+        what = "; it must be a number" if unseen == "nan" else ", a category that no trial of the study has"
+        raise Unseen(f"a call in C(…) gives {unseen}{what}") from None
     except Exception as error:  # whatever a transform says of what it was given
         raise unreadable(parsed.given, error) from None
 

@@ -29,6 +29,7 @@ class Table:
     numeric: frozenset[str] = frozenset()  # columns that must hold numbers
     differing: Mapping[str, str] = field(default_factory=dict)  # columns of the file that are none of trials, and why
     notes: tuple[str, ...] = ()  # on how rows of the file became trials
+    levels: Mapping[str, list[str]] = field(default_factory=dict)  # of a long file: its positions and intervals
 
     def batches(self, columns: Sequence[str]) -> Batches:
         """Batches of these columns, each float64 or text, null where a value is missing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,23 +28,40 @@ COMPARE: dict[type[ast.cmpop], str] = {
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
 
+Holds = Callable[[pa.RecordBatch], pa.BooleanArray]
+
+
 @dataclass(frozen=True)
-class Where:
-    """A condition on the columns of a row; a comparison with a missing value holds for no row."""
+class Condition:
+    """On the columns of a row; a comparison with a missing value holds for no row."""
 
     columns: tuple[str, ...]
-    holds: Callable[[pa.RecordBatch], pa.BooleanArray]
+    holds: Holds
+
+
+@dataclass(frozen=True)
+class Where:
+    """Conditions that must all hold."""
+
+    conditions: tuple[Condition, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for condition in self.conditions for name in condition.columns))
 
     def __call__(self, batch: pa.RecordBatch) -> NDArray[np.bool_]:
-        """Whether it holds, (n_rows,)."""
-        return np.asarray(pc.fill_null(self.holds(batch), False), bool)
+        """Whether they hold, (n_rows,)."""
+        taken = np.ones(batch.num_rows, bool)
+        for condition in self.conditions:
+            taken &= np.asarray(pc.fill_null(condition.holds(batch), False), bool)
+        return taken
 
     def among(self, columns: Collection[str]) -> Where:
-        """The condition itself if these are columns that decide it, else `EVERY`."""
-        return self if {*self.columns} <= {*columns} else EVERY
+        """Those of the conditions that these columns decide."""
+        return Where(tuple(part for part in self.conditions if {*part.columns} <= {*columns}))
 
 
-EVERY = Where((), lambda batch: pa.array(np.ones(batch.num_rows, bool)))
+EVERY = Where(())
 
 
 def parse(text: str | None) -> Where:
@@ -58,19 +75,30 @@ def parse(text: str | None) -> Where:
 
     try:
         tree = ast.parse(re.sub(r"`([^`]+)`", stand_in, text).strip(), mode="eval")
-        parser = _Parser(text, {value: key for key, value in quoted.items()})
-        holds = parser.condition(tree.body)
+        names = {value: key for key, value in quoted.items()}
+        return Where(tuple(_Parser(text, names).whole(part) for part in _joined_by_and(tree.body)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
-    return Where(tuple(parser.columns), holds)
+
+
+def _joined_by_and(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+        for value in node.values:
+            yield from _joined_by_and(value)
+    else:
+        yield node
 
 
 class _Parser:
     def __init__(self, text: str, quoted: dict[str, str]) -> None:
         self._text, self._quoted = text, quoted
-        self.columns: dict[str, None] = {}
+        self._columns: dict[str, None] = {}
 
-    def condition(self, node: ast.expr) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+    def whole(self, node: ast.expr) -> Condition:
+        holds = self.condition(node)
+        return Condition(tuple(self._columns), holds)
+
+    def condition(self, node: ast.expr) -> Holds:
         match node:
             case ast.BoolOp(op=op, values=values):
                 parts = [self.condition(value) for value in values]
@@ -85,9 +113,7 @@ class _Parser:
                 return lambda batch: _reduce(pc.and_kleene, [part(batch) for part in compared])
         raise self._refused(node)
 
-    def _comparison(
-        self, left: ast.expr, op: ast.cmpop, right: ast.expr
-    ) -> Callable[[pa.RecordBatch], pa.BooleanArray]:
+    def _comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> Holds:
         if isinstance(op, ast.In | ast.NotIn):
             if not isinstance(right, ast.Tuple | ast.List) or not right.elts:
                 raise self._refused(right)
@@ -97,6 +123,8 @@ class _Parser:
         if type(op) not in COMPARE:
             raise self._refused(right)
         compare, a, b = getattr(pc, COMPARE[type(op)]), self._value(left), self._value(right)
+        if not isinstance(a, str) and not isinstance(b, str):
+            raise self._refused(ast.Compare(left, [op], [right]))
         return lambda batch: compare(*_alike(_of(a, batch), _of(b, batch)))
 
     def _value(self, node: ast.expr) -> str | pa.Scalar:
@@ -104,7 +132,7 @@ class _Parser:
         match node:
             case ast.Name(id=name):
                 column = self._quoted.get(name, name)
-                self.columns[column] = None
+                self._columns[column] = None
                 return column
             case ast.Constant(value=str() as text):
                 return pa.scalar(text)
