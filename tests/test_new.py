@@ -168,6 +168,7 @@ def test_each_observer_alone(
 def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, tmp_path: Path) -> None:
     """Each has positions of their own in the long file, and trial numbers that restart."""
     rng = np.random.default_rng(0)
+    keys: dict[str, Any]
     values, who, path = rng.normal(size=(40, 2)), np.repeat(["anna", "bert"], 20), tmp_path / "t.csv"
     wide = pd.DataFrame(
         {"c_1": values[:, 0], "c_2": values[:, 1], "who": who, "y": np.arange(40) % 2, "t": np.arange(40) % 20}
