@@ -16,11 +16,10 @@ from typing import Any
 import yaml
 
 from stages.errors import InputError, run
-from stages.files.account import counted
+from stages.files.account import counted, some
 from stages.observers import OBSERVERS
 from stages.parameters import Prepare, read_study
 from stages.parameters.documents import validate
-from stages.prepare import some
 from stages.repository import allow_no_git
 from stages.trials import cells, where
 from stages.trials.design import learn

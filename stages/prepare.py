@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.errors import InputError, run_stage
-from stages.files.account import counted, lacking
+from stages.files.account import MOST, counted, lacking, some
 from stages.files.writing import FileRows, Outputs
 from stages.parameters import Prepare, read_study
 from stages.trials.checks import Moments, hold_out, moments, repeats, undetermined
 from stages.trials.design import Found, learn
 from stages.trials.gather import Gathered, gather
-
-MOST = 8  # of a kind that are listed
 
 
 def main() -> None:
@@ -161,11 +159,6 @@ def summary(document: dict[str, Any]) -> list[str]:
     if n["test"]:
         lines.append(f"{counted(n['test'], 'trial')} held out")
     return lines
-
-
-def some(names: list[str]) -> str:
-    """The first names of a list."""
-    return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
 
 
 def stable(value: float) -> float:

@@ -104,6 +104,24 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
     assert written["selected"] == [0, 1, 2]
 
 
+def test_of_many_columns_that_lack_values_eight_are_listed(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 40)).round(3)).rename(columns="x{}".format)
+    wide.iloc[3, 2:] = np.nan
+    study.table = pd.concat([study.table, wide], axis=1)
+    written = study.prepare()
+    printed = capsys.readouterr().out.splitlines()
+    assert sum("is missing in 1 trial; the first: t.csv, line 5" in line for line in printed) == 8
+    assert "  … and 30 more columns" in printed
+    assert len(written["missing"]) == 38
+
+
+def test_where_every_trial_lacks_some_value_the_columns_are_named(study: Study) -> None:
+    study.table.loc[:120, "contrast"] = np.nan
+    study.table.loc[100:, "rule"] = None
+    with pytest.raises(InputError, match=r"t\.csv: every trial lacks a value \(of contrast, rule\), so none is left"):
+        study.prepare()
+
+
 def test_standardised_factors_have_mean_0_and_sd_1_where_they_are_trained_on(study: Study) -> None:
     raw = study.prepare(held_out=0.3)
     written = study.prepare(held_out=0.3, standardise=True)

@@ -12,6 +12,8 @@ from stages.files import DATA
 from stages.files.tables import read_json
 from stages.parameters.documents import validate
 
+MOST = 8  # names or lines of a kind that are listed
+
 
 class Counts(BaseModel):
     """Of own trials."""
@@ -61,6 +63,11 @@ def named(name: str, what: str) -> str:
 def counted(n: int, what: str) -> str:
     """`1 factor`, `2 factors`."""
     return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list, and the last."""
+    return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:

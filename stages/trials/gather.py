@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from stages.errors import InputError
+from stages.files.account import some
 from stages.files.writing import FileRows
 from stages.trials import cells
 from stages.trials.design import Found, usable
@@ -75,7 +76,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
             progress.update(len(complete))
     if not same:
         raise InputError(
-            f"{found.table.name}: no trial is left, as {' and '.join(lacking)} are missing; correct the file"
+            f"{found.table.name}: every trial lacks a value (of {some([*lacking])}), so none is left; correct the file"
         )
     return Gathered(
         factors,
