@@ -33,14 +33,14 @@ lint: $(VENV)/installed           ## format, lint and types, as CI checks them
 format: $(VENV)/installed         ## rewrite the code in the project's format
 	$(RUN) ruff format . && $(RUN) ruff check --fix .
 
-bench: $(VENV)/installed          ## what is promised of speed, measured
+bench: $(VENV)/installed          ## measure speed and memory, against what is promised
 	$(RUN) python -m benchmarks.simulate
 	$(RUN) python -m benchmarks.memory
 	$(RUN) python -m benchmarks.adam
 	$(RUN) python -m benchmarks.exact
 	$(RUN) python -m benchmarks.growth
 
-torture: $(VENV)/installed       ## damaged inputs, kills, environments: nothing is lost, nothing is nonsense; an hour
+torture: $(VENV)/installed       ## damaged inputs, kills, other environments: nothing may be lost or wrong; an hour
 	$(RUN) python -m tests.torture.fuzz 5000
 	$(RUN) python -m tests.torture.kills 400
 	$(RUN) python -m tests.torture.environments
@@ -48,10 +48,10 @@ torture: $(VENV)/installed       ## damaged inputs, kills, environments: nothing
 coverage: $(VENV)/installed       ## do the corrected intervals cover? simulated over designs, some ten minutes
 	$(RUN) python -m benchmarks.coverage
 
-ci: $(VENV)/installed             ## all that decides about a change against BASE (default: where it left origin's)
+ci: $(VENV)/installed             ## all checks of a change against BASE (default: where it branched off origin's)
 	$(MAKE) --keep-going lint lock-check gate report test
 
-lock-check: $(VENV)/installed     ## fail if a stage would run on the committed code, or give other metrics
+lock-check: $(VENV)/installed     ## fail if a stage is out of date on the committed code, or gives other metrics
 	$(RUN) python -m comparisons.ci.lock $(AT)
 
 gate: $(VENV)/installed           ## fail if a metric is worse than at BASE by more than comparisons/ci/rules.yaml allows
@@ -60,16 +60,16 @@ gate: $(VENV)/installed           ## fail if a metric is worse than at BASE by m
 report: $(VENV)/installed         ## write report/report.md: what changed since BASE, for people
 	$(RUN) python -m comparisons.ci.report $(AT) $${BASE:+"$$BASE"}
 
-experiments: $(VENV)/installed    ## run the grid of experiments, as far as it is missing, and draw it into docs/
+experiments: $(VENV)/installed    ## run what is missing of the grid of experiments, and draw it into docs/
 	$(RUN) python -m comparisons.experiments.run
 
 show: $(VENV)/installed           ## the experiments of this commit: the numbers that matter, and what was changed
 	@$(RUN) python -m comparisons.experiments.show $(AT)
 
-docs: repro                       ## take the pictures in docs/: of this pipeline, and of one with the other solver
+docs: repro                       ## renew the pictures in docs/, from this pipeline and a run with the other solver
 	$(RUN) python -m comparisons.ci.pictures
 
-clean:                            ## remove the environment and everything that was written, but no cache
+clean:                            ## remove the environment and everything that was written, except the cache
 	rm -rf $(VENV) && git clean -fdXq data report
 
 $(VENV)/installed: requirements.lock requirements-torch.lock

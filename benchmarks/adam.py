@@ -2,7 +2,7 @@
 
 The notebook's side is its loop as it stands there: a DataLoader that collates single trials, autograd, BCELoss on a
 sigmoid, torch.optim.Adam, in float64. Both start from the same coefficients; their orders of trials differ.
-Then the parts of our step that are not torch's usual ones, on one core beside those.
+Then the parts of our step that differ from torch's usual ones are timed against those, on one core.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure(side: Callable[[torch.Tensor, torch.Tensor], Iterator[float]]) -> No
 
 
 def parts() -> None:
-    """Microseconds of the two products of a batch and of an update, each as we do it and as torch does."""
+    """Microseconds of the two products of a batch and of an update, each in our way and in torch's."""
     torch.set_num_threads(1)
     x = torch.randn(BATCH_SIZE, N_FACTORS + 1, dtype=torch.float64)
     w = torch.nn.Parameter(torch.randn(N_FACTORS + 1, N_CLASSES, dtype=torch.float64))
@@ -111,7 +111,7 @@ def main() -> None:
             ).stdout
             time_taken, last[name] = map(float, printed.split())
             times.append(time_taken)
-    if abs(last["ours"] / last["notebook"] - 1) > 0.02:  # the orders of trials differ, so losses do, by less than this
+    if abs(last["ours"] / last["notebook"] - 1) > 0.02:  # losses differ, as orders of trials do, but by less than this
         raise SystemExit(f"the two sides do not reach the same loss: {last}")
     for name, times in seconds.items():
         median = statistics.median(times)

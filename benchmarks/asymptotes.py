@@ -4,9 +4,9 @@
     python -m benchmarks.asymptotes --only cancer binary    those whose names contain a word
 
 Per design the factors and the truth are fixed, and responses are drawn again for each replicate. "corrected" is what
-`infer` gives, "joint" the fraction of replicates in which that is the joint fit's, not the link's. Predictions are of
-fresh trials: how often the 95 % interval holds the true probability. Beside the coverage of the worst factor stands
-what chance alone makes of the worst of so many. What misses its goal is named in the last column.
+`infer` gives, "joint" the fraction of replicates in which that comes from the joint fit, not from the link. Predictions
+are of fresh trials: how often the 95 % interval holds the true probability. Beside the coverage of the worst factor is
+the one to expect from chance alone. The last column names what misses its goal.
 """
 
 import argparse
@@ -47,7 +47,7 @@ class Design:
     fixed_guess_rate: float | None = None
 
     def probability(self, x: Array, truth: Array) -> Array:
-        """Of a yes to trials (n, p) by the observer with these coefficients (p + 1,)."""
+        """Of a yes in trials (n, p) by the observer with these coefficients (p + 1,)."""
         logistic = expit(x @ truth[:-1] + truth[-1])
         return np.asarray(self.guess_rate + (1 - self.guess_rate - self.lapse_rate) * logistic)
 
@@ -130,7 +130,7 @@ DESIGNS = [
 def replicate(
     c: ClassInference, fresh: Array, truth: Array, y: NDArray[np.bool_], spread: Array, design: Design
 ) -> Row:
-    """What is counted of one replicate; spread: Σβ."""
+    """The numbers that are collected from one replicate; spread: Σβ."""
     rates = np.array([design.guess_rate, design.lapse_rate])
     found, found_error = np.array([c.guess_rate, c.lapse_rate]), (c.joint or c.link).errors[-2:]
     p = design.probability(fresh, truth)

@@ -3,13 +3,13 @@
     python -m benchmarks.coverage --quick            60 replicates of the smaller designs
     python -m benchmarks.coverage                    all designs, 1000 replicates each: hours on one core, so in pieces:
     python -m benchmarks.coverage --only one-hot lags
-    python -m benchmarks.coverage --sweep 2000       solves so many random cases, none may fail
+    python -m benchmarks.coverage --sweep 2000       solves 2000 random cases, none may fail
 
 Per design (`benchmarks.designs`) factors and truth are fixed, a fifth of the weights are zero, and responses are drawn
-again for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory is
-about factors that are drawn, too (given them, a weight is also pulled towards those that it happens to correlate with),
-so they are drawn again for every ten replicates. Beside the coverage of the worst factor stands what chance alone makes
-of the worst of so many perfect intervals. What misses the goals is named.
+again for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory
+holds for random factors (for given ones, a weight is also pulled towards those whose factors happen to correlate with
+its own), so factors are drawn again for every ten replicates. Beside the coverage of the worst factor is the one to
+expect, by chance alone, of the worst of so many perfect intervals. What misses the goals is named.
 """
 
 import argparse
@@ -40,7 +40,7 @@ COLUMNS = (
 
 
 class Tally:
-    """What one design's replicates add up to."""
+    """Sums over one design's replicates."""
 
     def __init__(self, truth: Array, factors: Array) -> None:
         self.truth, centred = truth, factors - factors.mean(axis=0)  # (p + 1,), the bias last

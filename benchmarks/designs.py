@@ -1,6 +1,6 @@
-"""Designs that the study of coverage tries: factors, truth, and how the responses come about.
+"""Designs for the study of coverage: factors, truth, and how responses are drawn.
 
-Names in `THEORY` are those on which the formulas were found; those in `FRESH` came after them.
+The formulas were found on the designs in `THEORY`; those in `FRESH` were added afterwards.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Design:
     base_rate: float = 0.5
     guess_rate: float = 0.0
     lapse_rate: float = 0.0
-    asymptotes: bool = False  # whether they are estimated
+    asymptotes: bool = False  # whether guess and lapse rates are estimated
     ridge: float = 0.0  # in units of κ/γ²
     shrinkage: bool = False  # n/(n + p)
     zeros: float = 0.2  # fraction of the weights that are zero
@@ -63,7 +63,7 @@ def binary(n: int, p: int, rate: float) -> Draw:
 
 
 def one_hot(n: int, variables: int, levels: int) -> Draw:
-    """Categorical variables with Zipf frequencies, the most frequent level left out."""
+    """Categorical variables with Zipf frequencies, without the most frequent level."""
 
     def draw(rng: np.random.Generator) -> Array:
         frequency = 1 / np.arange(1, levels + 1)

@@ -1,12 +1,12 @@
-"""How fast is the exact fit? Against what one would write, and what one would call, instead (`benchmarks.peers`).
+"""How fast is the exact fit, against what one would write or call instead (`benchmarks.peers`)?
 
     python -m benchmarks.exact [--points 10000x256x10 ...] [--runs 3] [--cpu]
 
-Every program runs in a process of its own: trials are drawn, one fit warms up, and the median of the next ones counts.
+Every program runs in a process of its own: trials are drawn, one fit warms up, and the median of further ones counts.
 The programs take turns, --runs times, and the median of their medians is printed. All end with max |gradient| <= 1e-6
 for every class, which is computed here from what they return. Every point is printed, won or lost; a program that would
-need minutes at a point is left out there. With --cpu every program has one thread and its CPU time counts: on a machine
-that others use as well, that says more than the clock.
+need minutes at a point is left out there. With --cpu every program has one thread and its CPU time counts: on a shared
+machine, that says more than the clock.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def measure(program: str, shape: str, clock: Callable[[], float]) -> tuple[float
 
 
 def measured(program: str, shape: str, cpu: bool) -> tuple[float, float]:
-    """The same in a process of its own; infinite where that takes too long."""
+    """The same in a process of its own; infinite if it takes too long."""
     command = [sys.executable, "-m", "benchmarks.exact", "--measure", program, shape]
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1") if cpu else {}
     command += ["--cpu"] if cpu else []

@@ -1,10 +1,9 @@
 """How the cost of the exact fit grows: seconds and memory against trials, factors, classes and processes.
 
-    python -m benchmarks.growth [--most 4000000]        # trials; these take 8 GB of disk, and all some five minutes
+    python -m benchmarks.growth [--most 4000000]        # trials; these take 8 GB of disk, the run five minutes
 
-Every point is a process of its own (or two, one core each), whose factors are memory-mapped, and is a median of three
-runs after a first, or above 500 000 trials the second of two; what is printed last are slopes on log-log axes. Draws
-docs/growth.png.
+Every point is a process of its own (or two, one core each) with memory-mapped factors: the median of three runs after a
+first one, or above 500 000 trials the second of two. Slopes on log-log axes are printed last. Draws docs/growth.png.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ SCRATCH = Path("data/.partial")  # git and DVC do not look there
 MIDDLE = (10_000, 256, 10)
 TWO = "trials, two processes"
 Point = dict[str, float]
-Found = dict[str, tuple[list[int], list[Point]]]  # numbers of what is varied, and what each took
+Found = dict[str, tuple[list[int], list[Point]]]  # values of what is varied, and the cost of each
 
 
 def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
@@ -47,7 +46,7 @@ def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
     ]
     said = [process.communicate()[0] for process in running]
     if any(process.returncode for process in running):
-        raise SystemExit("a measurement failed; its own words stand above")
+        raise SystemExit("a measurement failed; its own message is above")
     found: Point = json.loads(said[0])
     return found
 

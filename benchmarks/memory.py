@@ -3,8 +3,8 @@
     python -m benchmarks.memory [--trials 10000 100000] [--test-trials 10000] [--dtype float64 float32]
                                 [--factors 256] [--classes 10] [--solver lbfgs] [--folder .]
 
-The stages run one after the other, as DVC runs them, in a folder of their own in `--folder`. Anonymous memory (RssAnon
-of the process and of its children, asked for every 5 ms) is what must fit: pages of the trials' files can be dropped.
+The stages run one after the other, as DVC runs them, in a folder of their own in `--folder`. What must fit is RssAnon
+of the process and of its children, read every 5 ms: pages of the trials' files can be dropped from memory.
 Fails if a stage takes more than 600 MB. Linux only.
 """
 
@@ -55,7 +55,7 @@ def run(stage: str, folder: Path) -> tuple[float, float]:
 
 
 def pipeline(parent: Path, simulate: dict[str, Any], solver: str) -> float:
-    """One row per stage; returns the most memory (RSS, without file cache) of all, MB."""
+    """Print one row per stage; return the most memory (RSS, without file cache) of all, MB."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["simulate"] |= simulate
     params["train"] |= {"solver": solver, "dtype": simulate["dtype"]}

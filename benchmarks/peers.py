@@ -1,4 +1,4 @@
-"""What one would write, or call, instead of `hdlogit.exact.fit`: the peers of its benchmark, each at its best.
+"""What one would write or call instead of `hdlogit.exact.fit`: the peers in its benchmark, each at its best.
 
 Every peer takes factors (n_trials, n_factors) float64, responses (n_trials, n_classes) bool and the tolerance, and
 returns coefficients (n_factors + 1, n_classes) with max |gradient| <= tolerance for every class.
@@ -50,7 +50,7 @@ def scikit_learn(factors: Array, responses: NDArray[np.bool_], tolerance: float)
 
 
 def scikit_learn_default(factors: Array, responses: NDArray[np.bool_], tolerance: float) -> Array:
-    """As most people call it: class after class, with whatever threads there are."""
+    """As most people call it: class after class, with the default number of threads."""
     columns = [_scikit_learn_class(factors, responses[:, k], tolerance) for k in range(responses.shape[1])]
     return np.stack(columns, axis=1)
 

@@ -1,8 +1,8 @@
-"""One exact fit in a process of its own, with no library that it does not need: what does it take?
+"""The cost of one exact fit, in a process of its own without libraries that it does not need.
 
     python -m benchmarks.point FOLDER N_TRIALS      # for `benchmarks.growth`; prints JSON
 
-Fits the first trials of FOLDER/factors.npy and responses.npy; several processes, if started so, each their share.
+Fits the first trials of FOLDER/factors.npy and responses.npy; if there are several processes, each takes its part.
 """
 
 from __future__ import annotations

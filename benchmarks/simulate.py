@@ -1,10 +1,10 @@
-"""How fast does `simulate` write, and what could be the limit: the generator of the numbers, or the disk?
+"""How fast does `simulate` write, and what limits it: the random number generator, or the disk?
 
     python -m benchmarks.simulate [--trials 400000] [--rounds 5] [--folder .]
 
 In turn, in one process, for the same trials: the whole stage; all cores filling buffers with standard normal numbers
-and nothing else; the same with the responses drawn to them; writing as many bytes to a file, before and after it is on
-the disk (fsync). Everything is written to a folder of its own in `--folder`, which is the disk that is measured.
+and nothing else; the same with the responses drawn to them; writing as many bytes to a file, without and
+with waiting for the disk (fsync). Everything is written to a folder of its own in `--folder`: that disk is measured.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def write(n_bytes: int, fsync: bool) -> None:
 def cost(work: Callable[[], None], n_bytes: int) -> tuple[float, float]:
     """Seconds of one run, on the clock and of all cores together. What it wrote is removed.
 
-    First the disk is brought to rest, and as much memory as the run will fill is used and freed: a virtual machine
-    gives free memory back to its host after seconds, and getting it again can take longer than the run itself.
+    First pending writes are completed, and as much memory as the run will fill is used and freed: a virtual machine
+    returns free memory to its host after seconds, and getting it back can take longer than the run itself.
     """
     write(n_bytes, fsync=True)
     Path("plain").unlink()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def trials(n_trials: int, n_factors: int, n_classes: int, path: Path | None = None) -> tuple[Tensor, Tensor]:
-    """Gaussian factors; logits as large as the notebook's, 16, or as far as an estimate safely exists."""
+    """Gaussian factors; logits of sd 16, as in the notebook, or less, so that an estimate safely exists."""
     crowding = n_factors / n_trials  # an estimate exists for 0.063 at size 16, for 0.3 at size 2
     size = 16 if crowding < 0.04 else 4 if crowding < 0.12 else 1
     rng = np.random.default_rng(1973)

@@ -1,4 +1,4 @@
-"""How far do the days of the rat replicate one another if it never changes? A simulation for studies/rat/README.md.
+"""How well would the rat's days replicate one another if it never changed? A simulation for studies/rat/README.md.
 
     dvc repro studies/rat/dvc.yaml      reads the rat's trials
     python -m benchmarks.unchanged      twelve repeats, some five minutes
@@ -33,7 +33,7 @@ NUMBERS = ("plain_slope", "corrected_slope", "coverage", "groups_undetermined")
 
 
 def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
-    """Per class, of all trials; raises ValueError if one has no inference."""
+    """Inference per class, from all trials; raises ValueError if a class has none."""
     results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
     found = [result for result in results if not isinstance(result, str)]
     if len(found) < len(results):
@@ -42,7 +42,7 @@ def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes
 
 
 def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
-    """(n, 4) `NUMBERS` of n times that responses to the factors x are drawn from the truth."""
+    """(n, 4): the `NUMBERS` for each of n times that responses to the factors x are drawn from the truth."""
     yes = probability(logits(x, truth.corrected), truth.guess_rate, truth.lapse_rate)
     responses = np.random.default_rng(2026).random((len(x), n)) < yes[:, None]
     rates = [(c.guess_rate, c.lapse_rate) for c in pooled(x, responses, asymptotes)]

@@ -1,3 +1,3 @@
-"""What decides about a change, and compares experiments: `python -m comparisons.NAME`."""
+"""Checks of a change, and comparison of experiments: `python -m comparisons.NAME`."""
 
-import stages  # noqa: F401  # while Python looks for NAME, Ctrl-C ends it without a traceback: see there
+import stages  # noqa: F401  # so that Ctrl-C during NAME's imports gives no traceback: see there

@@ -1,4 +1,4 @@
-"""git and DVC as commands, and our own: their arguments and how they end."""
+"""Running git and DVC, and our own commands: their arguments and exit status."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from stages.errors import InputError, heed_interruption
 
-DVC = (sys.executable, "-m", "dvc")  # of this interpreter's environment, activated or not
+DVC = (sys.executable, "-m", "dvc")  # from this interpreter's environment, activated or not
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a command that runs stages: the `python` in their commands is this one."""
+    """Environment variables for a command that runs stages: the `python` in their commands is this one."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **more}
 
 
 def output(*command: str) -> str:
-    """What the command prints; raises InputError with the line that gives the reason of a failure."""
+    """What the command prints; if it fails, raises InputError with the line that gives the reason."""
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except FileNotFoundError:
@@ -31,14 +31,14 @@ def output(*command: str) -> str:
 
 
 def reason(printed: str) -> str:
-    """The line of git or DVC that gives the reason of a failure."""
+    """The line of git's or DVC's output that gives the reason for a failure."""
     lines = printed.strip().splitlines() or ["it gives no reason"]
     why = next((line for line in lines if line.lower().startswith(("error: ", "fatal: "))), f"error: {lines[0]}")
     return why.split(": ", 1)[1]
 
 
 def commit(revision: str) -> str | None:
-    """The full name of a commit, or None if there is none of that name here."""
+    """The full hash of a commit, or None if there is no such commit here."""
     command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
 
@@ -52,14 +52,14 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def enter(folder: str) -> None:
-    """Go to the folder of a pipeline, as --folder names it. Raises InputError if it is none."""
+    """Go to the folder of a pipeline, given by --folder. Raises InputError if it is not one."""
     if not Path(folder, "dvc.yaml").is_file():
         raise InputError(f"{folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat")
     os.chdir(folder)
 
 
 def finish(main: Callable[[], int]) -> None:
-    """End with the exit status that `main` returns: 0 good, 1 bad; and 2, with one line, if it could not find out."""
+    """Exit with the status that `main` returns: 0 good, 1 bad; or with 2, and one line, if it could not decide."""
     try:
         heed_interruption()
         sys.exit(main())

@@ -1,4 +1,4 @@
-"""Nested values under dotted names, and tables that are read as well on a terminal as on a page."""
+"""Nested values under dotted names, and tables that read well on a terminal and on a page."""
 
 from __future__ import annotations
 

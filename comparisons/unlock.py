@@ -1,6 +1,6 @@
 """Make DVC ready to work, before `make` calls it: `python -m comparisons.unlock`.
 
-A killed DVC can leave a lock half-written, after which every command of DVC fails; and without git DVC must be told so.
+A killed DVC can leave a lock half-written, after which every DVC command fails; and without git DVC needs a setting.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
 
 
 def unlock() -> None:
-    """Remove .dvc/tmp/rwlock if it is empty or cut off. DVC writes it while it holds rwlock.lock, and so does this."""
+    """Remove .dvc/tmp/rwlock if it is empty or cut off, while holding rwlock.lock, as DVC does when it writes it."""
     rwlock = TMP / "rwlock"
     if not rwlock.exists():
         return
@@ -31,7 +31,7 @@ def unlock() -> None:
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
             json.loads(rwlock.read_bytes())
         except (BlockingIOError, FileNotFoundError):
-            return  # DVC is at it
+            return  # a DVC is writing it
         except ValueError:
             rwlock.unlink()
             print(f"{rwlock} was left half-written by a DVC that was killed, and is removed")

@@ -26,12 +26,12 @@ from stages.terminal import CONSOLE, say, table
 HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")
 NOTES = """\
 Slope: of the estimated logits on those that the responses were drawn from (1 =
-right size). Covered: by the intervals of all factors, and of the worst one; by
-chance: what the worst one's would be if all intervals were perfect."""
+right size). Covered: how often intervals hold the truth, over all factors, and
+for the worst one; by chance: what the worst would be with perfect intervals."""
 
 
 def main() -> None:
-    """Repeat the experiment of each class, print what came of it, and write it where that is asked for."""
+    """Repeat the experiment of each class, print the results, and write them if --out asks for it."""
     arguments = parse()
     if arguments.repetitions < 2:
         raise InputError(f"--repetitions {arguments.repetitions}: it must be at least 2")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, Check]:
-    """Of each class that has an inference; the reasons of the others are printed. Raises InputError if none has."""
+    """Check each class that has an inference; print why the others have none. Raises InputError if none has."""
     with CONSOLE.status("inference of these data"):
         results = infer_classes(fit, p)
     pairs = zip(fit.classes, results, strict=True)
@@ -146,7 +146,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("study", nargs="?", default=".", help="folder of a study (default: this one)")
     parser.add_argument("--class", dest="only", help="name or number of one class (default: all)")
     parser.add_argument("--repetitions", type=int, default=200, help="how often to repeat the experiment (default 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of the responses that are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawn responses (default 0)")
     parser.add_argument("--out", help="a new folder for the coverage of each factor: table and figure")
     return parser.parse_args()
 

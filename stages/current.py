@@ -1,4 +1,4 @@
-"""Whether the results in data/ are of params.yaml as it is: those of an earlier run must not look current."""
+"""Do the results in data/ belong to params.yaml as it is now? Those of an earlier run must not look current."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stages.parameters import FILE
 from stages.parameters.documents import read_yaml, validate
 
 LOCK = Path("dvc.lock")
-STAGES = ("simulate", "prepare", "ridge", "train", "evaluate")  # that make numbers
+STAGES = ("simulate", "prepare", "ridge", "train", "evaluate")  # those that make numbers
 BEFORE = ("train", "ridge.json", "model.safetensors")  # outputs, in data/, from which the results are made
 
 
@@ -30,14 +30,14 @@ def check_current() -> None:
     """Raise InputError where a stage before the results has no outputs, as DVC removes them before it runs a stage."""
     for path in (DATA / name for name in BEFORE):
         if not path.exists():
-            raise InputError(f"{path} is missing: all numbers are of an earlier run; dvc repro goes on")
+            raise InputError(f"{path} is missing: all numbers are from an earlier run; `dvc repro` renews them")
     check_parameters()
 
 
 def check_parameters() -> None:
     """Raise InputError where a stage that makes numbers last ran with other parameters than params.yaml has.
 
-    The parameters of a run stand in dvc.lock; without DVC there is none, and nothing to compare with.
+    The parameters of a run are in dvc.lock; without DVC there is none, and nothing to compare with.
     """
     if not LOCK.exists():
         return
@@ -47,13 +47,13 @@ def check_parameters() -> None:
         for key, value in stage.params.get(str(FILE), {}).items():
             if at(parameters, key) != value:
                 raise InputError(
-                    f"{FILE}: {key} is not what {name} last ran with: all numbers are of an earlier run; "
-                    "dvc repro goes on"
+                    f"{FILE}: {key} is not what {name} last ran with: all numbers are from an earlier run; "
+                    "`dvc repro` renews them"
                 )
 
 
 def at(tree: Any, name: str) -> Any:
-    """What stands at "train.ridge" in nested mappings; None where nothing does."""
+    """The value at "train.ridge", say, in nested mappings; None if there is none."""
     for key in name.split("."):
         tree = tree.get(key) if isinstance(tree, Mapping) else None
     return tree

@@ -1,4 +1,4 @@
-"""What its user can put right is reported in one line, with a non-zero exit status and no traceback."""
+"""Mistakes that the user can correct are reported in one line, with a non-zero exit status and no traceback."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from stages.files import remove_results_after
 
-OUTCOME = "HDLOGIT_OUTCOME"  # names a file for the exit status and the line, where DVC hides both from its caller
+OUTCOME = "HDLOGIT_OUTCOME"  # names a file for exit status and line, as DVC hides both from its caller
 
 
 class InputError(Exception):
     """Bad input. The message is one line: what is wrong, where (file, key, value), what would be right."""
 
-    status = 1  # to exit with
+    status = 1  # exit status
 
 
 class NoEstimateError(InputError):
@@ -28,7 +28,7 @@ class NoEstimateError(InputError):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; turn what its user can put right into one line on stderr and an exit status."""
+    """Run a command's `main`; turn mistakes that the user can correct into one line on stderr and an exit status."""
     _open_closed_streams()
     try:
         heed_interruption()
@@ -38,11 +38,11 @@ def run(main: Callable[[], None]) -> None:
         _fail(str(error), error.status)
     except MemoryError as error:
         _fail(f"not enough memory for parameters or data of this size: {error}")
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except RuntimeError as error:
-        if "allocate memory" not in str(error):  # in which words torch says it
+        if "allocate memory" not in str(error):  # torch's words for it
             raise
         _fail("not enough memory for parameters or data of this size")
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
@@ -58,15 +58,15 @@ def heed_interruption() -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage. Its parameters stand in params.yaml and its files below data/, so it takes no arguments."""
+    """Run a stage. Its parameters are in params.yaml and its files below data/, so it takes no arguments."""
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
     name = f"python -m stages.{stage}"
-    notice = "It takes no arguments: its parameters stand in params.yaml, its files below data/."
+    notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
     parser = argparse.ArgumentParser(prog=name, description=f"{module.__doc__} {notice}", usage="%(prog)s [--help]")
     _, others = parser.parse_known_args()
     if others:
-        _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters stand in params.yaml")
+        _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters are in params.yaml")
 
     def alone() -> None:
         if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's
@@ -77,7 +77,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def _open_closed_streams() -> None:
-    """What is closed (`>&-`, `2>&-`) is opened to nowhere: the next file would get its number, and be written to."""
+    """Open closed streams (`>&-`, `2>&-`) to nowhere: else the next file gets their number, and is written to."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -1,7 +1,7 @@
 """Stage `evaluate`: score the fit on its own trials and on held-out ones, and report how far it can be trusted.
 
-Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact fit
-everything that the theory of exact fits predicts; and each class that has no estimate.
+Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact fit,
+everything that the theory of exact fits predicts. Each class without an estimate is left out, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from stages.parameters import Evaluate, read_parameters
 from stages.tables import Findings, Fit, scores
 
 LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
-LARGEST_LOGIT = 1e6  # a single one beyond, where it is wrong, decides the mean over all trials
+LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     with Outputs("evaluate") as outputs:
         with steps(4 if exact else 2) as begin:
             if exact:
-                from stages.tables import inference  # and with it scipy: only what needs it pays for it
+                from stages.tables import inference  # imports scipy, so only if needed
 
                 begin("inference")
                 names = [named(name, "factor") for name in fit.factors]
@@ -110,14 +110,14 @@ def read_fit() -> Fit:
 
 
 def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
-    """Of the classes that have an inference, by what was found of them: do groups of trials replicate one another?"""
+    """Do groups of trials replicate one another? For the classes that have an inference, as `found` says."""
     inferred = found.tables.get("inference/classes.csv")
     if inferred is None or fit.description is None or not fit.description.groups:
         return Findings()
     part = fit.part([fit.classes.index(name) for name in inferred["class"]])
     if part.evidence.ridge or any(part.evidence.shrinkage):
         return Findings(notices=["replication across groups is left out: it is for fits without ridge and shrinkage"])
-    from stages.tables.replication import replicated  # and with it torch, for the fits of the groups
+    from stages.tables.replication import replicated  # imports torch, for the fits of the groups
 
     rates = [*zip(inferred["guess_rate"], inferred["lapse_rate"], strict=True)]
     total = len(fit.description.groups) * len(set(rates))
@@ -147,7 +147,7 @@ def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
 
 
 def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> Findings:
-    """Where no others are predicted: it flatters the fit."""
+    """Used where no other trials are predicted; it flatters the fit."""
     logits = outputs.scratch_array(fit.train.responses.shape)
     write_logits(fit.train.factors, fit.coefficients, out=logits)
     return Findings(tables=scores.calibrated({"fitted": logits}, fit.train.responses, p))

@@ -2,9 +2,9 @@
 
 On one machine TRAIN_PROCESSES=2 starts them: they find one another by a file and talk through the loopback interface,
 which no other machine reaches. On several machines torchrun's environment variables (RANK, WORLD_SIZE, MASTER_ADDR,
-...) connect them; its ports take whoever comes, see docs/performance.md. All these are no parameters, and make nothing
-out of date.
-A process that is lost, or gives no answer for TRAIN_TIMEOUT seconds (600), ends all; so does the end of the parent.
+...) connect them; its ports accept any connection, see docs/performance.md. None of these is a parameter: they make
+nothing out of date.
+If a process dies, or gives no answer for TRAIN_TIMEOUT seconds (600), all end; they also end with their parent.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def start(module: str) -> bool:
     """Run `python -m MODULE` in TRAIN_PROCESSES processes and wait for them; False where none are asked for.
 
-    The first one speaks; of the others only a last line is shown, and only if the first had nothing to say.
+    The first one prints; of the others only a last line is shown, and only if the first printed nothing.
     """
     count = _whole_number(PROCESSES, 1)
     if count == 1 or "RANK" in os.environ:
         return False
     if count > 1024:
-        raise InputError(f"{PROCESSES} = {count}: at most one process to a core makes sense")
+        raise InputError(f"{PROCESSES} = {count}: at most one process per core makes sense")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
     with tempfile.TemporaryDirectory(prefix="train-", ignore_cleanup_errors=True) as folder, ExitStack() as files:
@@ -51,7 +51,7 @@ def start(module: str) -> bool:
             status = _wait(running)
         finally:
             for process in running:
-                process.kill()  # one that is stopped heeds nothing else
+                process.kill()  # a stopped process reacts to nothing else
                 process.wait()
         printed = [_text(file).splitlines() for file in errors]
     if status:
@@ -65,7 +65,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _started(module: str, rank: int, count: int, rendezvous: Path, errors: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    """The process of this rank; of all but the first nothing is shown, and what it reports goes to a file."""
+    """The process of this rank; the output of all but the first is not shown, and their errors go to a file."""
     threads = max(1, (os.cpu_count() or 1) // count)
     environment = {
         "OMP_NUM_THREADS": str(threads),
@@ -86,13 +86,13 @@ def _started(module: str, rank: int, count: int, rendezvous: Path, errors: IO[by
 
 
 def _end_with_parent() -> None:
-    """Be killed when the parent ends, however that comes about (Linux; elsewhere by TRAIN_TIMEOUT)."""
+    """Be killed when the parent ends, however it ends (Linux; elsewhere TRAIN_TIMEOUT does it)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _wait(running: list[subprocess.Popen[bytes]]) -> int:
-    """Until all have ended, or one has failed: its exit status, that of another that lost it only after a second."""
+    """Wait until all have ended or one has failed; return its status (LOST only if no other shows within a second)."""
     parent, failed = os.getppid(), 0.0
     while any(process.poll() is None for process in running):
         status = [process.returncode for process in running if process.returncode]
@@ -126,7 +126,7 @@ def processes() -> Iterator[ProcessGroup]:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     rendezvous = os.environ.get(RENDEZVOUS, "env://")
     if RENDEZVOUS not in os.environ:
-        _end_with_parent()  # torchrun's agent, which does not see to it
+        _end_with_parent()  # torchrun's agent does not do so
     try:
         with connected(rank, size, rendezvous, _whole_number(TIMEOUT, 600)) as group:
             _remove(rendezvous, group)
@@ -139,11 +139,11 @@ def processes() -> Iterator[ProcessGroup]:
 
 
 def _remove(rendezvous: str, group: ProcessGroup) -> None:
-    """The folder in which all have met: nobody would if whoever started them is killed."""
+    """Remove the folder in which all have met: if the process that started them is killed, no other would do so."""
     if rendezvous.startswith("file://"):
         from torch import ones
 
-        group.all_reduce_sum(ones(1))  # all are there
+        group.all_reduce_sum(ones(1))  # wait until all have met
         if group.is_writer:
             shutil.rmtree(Path(rendezvous.removeprefix("file://")).parent, ignore_errors=True)
 

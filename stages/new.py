@@ -29,26 +29,26 @@ ROOT = Path(__file__).resolve().parent.parent
 
 COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in order, with what it may hold
     "trials": "the file, from this folder: .csv .tsv .txt .parquet .feather .arrow .npy .npz",
-    "response": "column, or column=value of a yes; a list of them for several classes",
+    "response": "column, or column=value that is a yes; a list for several classes",
     "formula": "null (every column of numbers or few words) | as in: ~ contrast * side + C(rule) + lag(choice, 1)",
     "group": "null | the column of sessions or observers, or a list; lags do not run across groups",
     "where": 'null | which rows to take, as in: block == 2 and rule in ("a", "b")',
     "missing": "drop | refuse; trials that lack a value",
     "standardise": "true | false; true: weights per standard deviation of a factor",
-    "held_out": "[0, 1); part of the trials that is not trained on",
+    "held_out": "[0, 1); fraction of the trials that is held out",
     "held_out_by": "trial (at random) | group (whole groups at random) | last (the last trials)",
-    "seed": "0 .. 2^32 - 1; of what is held out",
+    "seed": "0 .. 2^32 - 1; of the choice of held-out trials",
     "trial": "null | a long file's column that numbers the trials",
     "position": "null | a long file's column that names the factor",
     "value": "null | a long file's column of values",
     "intervals": "null | a long file's column of two intervals | two endings of a wide file's columns",
 }
 
-IGNORED = "/.partial/\n/.unfinished/\n"  # what a stage that was killed leaves behind; DVC adds its outputs
+IGNORED = "/.partial/\n/.unfinished/\n"  # what a killed stage leaves behind; DVC adds its own outputs
 
 
 def main() -> None:
-    """Check everything, make the folder at once, and print how to go on."""
+    """Check everything, make the folder in one step, and print how to go on."""
     arguments = parse()
     trials = Path(arguments.trials).expanduser()
     folder = Path.cwd() / arguments.study
@@ -75,7 +75,7 @@ def main() -> None:
     print("".join(f"left out: {why}\n" for why in left_out.values()), end="")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".new-{folder.name}")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     scratch.mkdir()
     try:
         shutil.copy(trials, scratch / prepare.trials)
@@ -122,7 +122,7 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
 
 
 def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
-    """The values of the column `by`, each under the name of its folder."""
+    """The values of the column `by`, keyed by the names of their folders."""
     table = open_table(trials)
     table.check([by])
     take = where.parse(prepare.where).among(table.columns)
@@ -172,7 +172,7 @@ def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = Fa
 
 
 def write_observers(folder: Path, by: str, observers: dict[str, str], left_out: dict[str, str]) -> None:
-    """The table from which `stages.observers` knows them, and why some are left out."""
+    """The table from which `stages.observers` reads which observers there are, and why some are left out."""
     (folder / OBSERVERS).parent.mkdir()
     with (folder / OBSERVERS).open("w", newline="", encoding="utf-8") as file:
         rows = [[value, "" if k in left_out else k, left_out.get(k, "")] for k, value in observers.items()]
@@ -180,7 +180,7 @@ def write_observers(folder: Path, by: str, observers: dict[str, str], left_out: 
 
 
 def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
-    """params.yaml: the section `prepare`, and the simulation's others, but for an exact fit."""
+    """params.yaml: the section `prepare`, and the simulation's other sections, changed to an exact fit."""
     lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
     width = min(max(map(len, lines)), 40)
     head = "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`."
@@ -238,15 +238,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("study", help="the folder to make, as in studies/rat")
     parser.add_argument("trials", help="the file of trials; it is copied")
     parser.add_argument(
-        "--response", action="append", required=True, help="column, or column=value of a yes; may be repeated"
+        "--response", action="append", required=True, help="column, or column=value that is a yes; may be repeated"
     )
     parser.add_argument("--formula", help=COMMENTS["formula"])
     parser.add_argument("--group", nargs="+", help=COMMENTS["group"])
     parser.add_argument("--where", help=COMMENTS["where"])
     parser.add_argument("--by", help="a column of observers: a study for each, below the folder")
     parser.add_argument("--standardise", action="store_true", help="weights per standard deviation of a factor")
-    parser.add_argument("--held-out", type=float, default=0.0, help="part of the trials that is not trained on")
-    parser.add_argument("--held-out-by", default="trial", choices=("trial", "group", "last"), help="which part")
+    parser.add_argument("--held-out", type=float, default=0.0, help="fraction of the trials that is held out")
+    parser.add_argument("--held-out-by", default="trial", choices=("trial", "group", "last"), help="how to choose them")
     parser.add_argument(
         "--correct",
         action="store_true",

@@ -1,7 +1,7 @@
 """The observers of a study that was made with --by, side by side: `python -m stages.observers studies/experiment`.
 
 Prints the answer for each, and writes data/coefficients.csv in that folder: the corrected weights of all of them, with
-intervals and what else `inference/coefficients.csv` of one observer holds, and one column more, the observer's.
+intervals and the other columns of an observer's `inference/coefficients.csv`, and one column more for the observer.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from stages.files.writing import Outputs
 from stages.terminal import say
 
 OBSERVERS = DATA / "observers.csv"  # a line for each observer: the folder of its study, or why it has none
-COLUMNS = ["study", "left_out"]  # and before them the observer's
+COLUMNS = ["study", "left_out"]  # after the observer's
 ANSWER, COEFFICIENTS = "inference/answer.txt", "inference/coefficients"
 TABLE = "coefficients.csv"
 
 
 def main() -> None:
-    """Collect what there is; an observer without a fit is named and has no rows."""
+    """Collect the results; an observer without a fit is named and has no rows."""
     folder = Path(parse().study)
     if not (folder / OBSERVERS).is_file():
         raise InputError(f"{folder} holds no {OBSERVERS}; it must be the folder of a study that was made with --by")
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def read_observers() -> tuple[str, list[list[str]]]:
-    """The column of observers; and each: its name, the folder of its study, and if it has none, why."""
+    """The column of observers, and for each one: the name, the folder of its study, and why it has none, if so."""
     (by, *columns), *observers = read_cells(OBSERVERS)
     if columns != COLUMNS or not observers:
         raise InputError(f"{OBSERVERS} must have lines with a column of observers and then {', '.join(COLUMNS)}")

@@ -1,6 +1,6 @@
 """How many trials do I need? A table, before any data exist: `python -m stages.plan 256 --signal 16`.
 
-Of a study that has been run, how many more: `python -m stages.plan --study studies/rat`.
+For a study that has been run, how many more: `python -m stages.plan --study studies/rat`.
 """
 
 from __future__ import annotations
@@ -116,13 +116,13 @@ def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[i
 
 
 def needed(n_trials: int, goal: str, n_factors: int, signal: float, base_rate: float, rates: Rates) -> tuple[str, str]:
-    """How many trials a goal needs, and how many more these are."""
+    """How many trials a goal needs, and how many more that is."""
     try:
         n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates)
     except OutsideTheory:
         of = ", as the observer guesses or lapses: use corrected ones" if any(rates) and signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
-    least = "at least " if any(rates) and "corrected" in goal else ""  # the theory takes rates as known
+    least = "at least " if any(rates) and "corrected" in goal else ""  # the theory assumes that rates are known
     return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
@@ -157,7 +157,7 @@ def parse() -> argparse.Namespace:
     strength.add_argument("--study", help="folder of a study that has been run; it gives everything else")
     parser.add_argument("--base-rate", type=float, help="probability of a yes (default: that of a mean logit of 0)")
     parser.add_argument("--guess-rate", type=float, help="0.5 where the response is correct in 2AFC")
-    parser.add_argument("--lapse-rate", type=float, help="of the observer (default of both: 0)")
+    parser.add_argument("--lapse-rate", type=float, help="of the observer (default of both rates: 0)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
     if (arguments.n_factors is None) == (arguments.study is None):

@@ -39,7 +39,7 @@ REPLICATION = (
     "corrected",
     "corrected_error",
     "covered",
-)  # undefined of a group without an estimate
+)  # undefined for a group without an estimate
 ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected", "low", "high")
 
 
@@ -76,7 +76,7 @@ def main() -> None:
 
         draw_coefficients(figure, chosen, tables["coefficients"], inferred, metrics)
         draw_predictions(figure, tables["calibration"], tables["histogram"], scored, SOURCES[source])
-        if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one end and no history
+        if len(tables["loss"]["epoch"]) > 1:  # an exact fit has one loss and no history
             draw_history(figure, tables["loss"], tables["trajectory"], metrics)
         if inferred is not None:
             draw_intervals(figure, chosen, inferred, metrics)
@@ -190,7 +190,7 @@ def draw_curve(figure: NewFigure, chosen: str) -> None:
 
 
 def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Better predictions, and what the theory says of this and of other numbers of trials."""
+    """Better predictions, and what the theory expects with this and with other numbers of trials."""
     theory = metrics["theory"]
     with figure("predictions", size=(4.6, 4.8)) as [ax]:
         curves, lines = {"fitted": calibration}, {"fitted": recalibration(scored)}
@@ -232,7 +232,7 @@ def estimates(table: Table) -> tuple[style.Estimates, style.Estimates | None]:
 
 
 def measured(scored: dict[str, Any], metrics: dict[str, Any]) -> dict[str, float | None]:
-    """What was measured of the curves of the planning figure; nothing with ridge: they are for maximum likelihood."""
+    """Measured values for the planning figure; none with ridge, as its curves are for maximum likelihood."""
     if metrics["fit"]["ridge"] > 0:
         return {}
     recovered = metrics.get("recovery", {})

@@ -1,4 +1,4 @@
-"""Stage `prepare`: a person's own trials as factors and responses, and what was found in them."""
+"""Stage `prepare`: turn a person's own trials into factors and responses, and report what was found in them."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def describe(
     stats: Moments,
     reasons: dict[int, str],
 ) -> dict[str, Any]:
-    """What data/trials.json holds: names, counts, what was left out, and how to code other trials alike."""
+    """What data/trials.json holds: names, counts, what was left out, and how to code other trials in the same way."""
     design = found.design
     selected = [j for j in range(len(design.names)) if j not in reasons]
     at = {j: position for position, j in enumerate(selected)}
@@ -144,7 +144,7 @@ def summary(document: dict[str, Any]) -> list[str]:
     if n["read"] > n["taken"]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
     if n["taken"] > n["used"]:
-        lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out for want of a value:")
+        lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out because a value is missing:")
     missing = [
         f"  {name} is missing in {counted(n_trials, 'trial')}; the first: {first}"
         for name, n_trials, first in lacking(document)
@@ -162,7 +162,7 @@ def summary(document: dict[str, Any]) -> list[str]:
 
 
 def stable(value: float) -> float:
-    """Without the last digits, in which processors differ."""
+    """Without the last digits, which differ between processors."""
     return float(f"{value:.12g}")
 
 

@@ -11,7 +11,7 @@ from stages.errors import InputError
 
 
 def allow_no_git(root: Path) -> bool:
-    """Where no git is at `root` or above, DVC would refuse: tell it (core.no_scm). Whether that is new."""
+    """Set core.no_scm, without which DVC refuses to work if no git is at `root` or above. Whether that is new."""
     config = root / ".dvc" / "config.local"
     told = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"), re.IGNORECASE)
     if told or any((above / ".git").exists() for above in (root, *root.parents)):

@@ -1,4 +1,4 @@
-"""Stage `ridge`: the strength of an exact fit's ridge, as given or as the theory predicts that it is best."""
+"""Stage `ridge`: the strength of an exact fit's ridge, as given, or the best one by theory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
 
 def best() -> float:
     """The best strength for the training trials."""
-    from hdlogit.inference import ridge  # and with it torch and scipy: a given strength does not pay for them
+    from hdlogit.inference import ridge  # imports torch and scipy, which a given strength does not need
 
     trials = read_trials("train")
     try:

@@ -37,7 +37,7 @@ def read_exact_fit() -> tuple[Fit, Evaluate]:
 
 
 def place_of(fit: Fit, name: str) -> int:
-    """The place of a class, given by its name or number, among those that have an estimate."""
+    """The index of a class, given by name or number, among those that have an estimate."""
     names = [str(each) for each in fit.classes]
     if name not in names:
         raise InputError(f"--class {name}: no such class has an estimate; {nearest(name, names)}")

@@ -1,4 +1,4 @@
-"""What commands print for a person: as wide as the terminal, and plain text in a pipe."""
+"""Printing for a person: as wide as the terminal, and plain text in a pipe."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if not CONSOLE.is_terminal:
 
 
 def say(*sentences: str) -> None:
-    """A line each: broken between words on a terminal, whole in a pipe."""
+    """One line per sentence: wrapped on a terminal, unbroken in a pipe."""
     for sentence in sentences:
         CONSOLE.print(sentence, soft_wrap=not CONSOLE.is_terminal)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], first: Literal["left", "right"] = "left") -> None:
-    """Numbers, right-aligned; the first column may be names, left-aligned and broken where they are long."""
+    """Numbers, right-aligned; the first column may be names, left-aligned and wrapped where they are long."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(headings):
         drawn.add_column(heading, justify="right" if k else first, no_wrap=k > 0, overflow="fold")
@@ -31,7 +31,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], first: Literal
 
 
 def numbers(rows: Iterable[tuple[str, str]]) -> None:
-    """Right-aligned numbers, and what each is."""
+    """Right-aligned numbers, each with its meaning."""
     drawn = Table.grid(padding=(0, 2))
     drawn.add_column(justify="right", no_wrap=True)
     for row in rows:

@@ -25,7 +25,7 @@ def main() -> None:
         if p.solver == "adam":
             fitted = fit_by_adam(p, trials, device, group)
         else:
-            from stages.training.exact import fit_exactly  # and with it scipy: Adam does not pay for it
+            from stages.training.exact import fit_exactly  # imports scipy, which Adam does not need
 
             fitted = fit_exactly(p, ridge, trials, read_description(trials), group)
         if group.is_writer:
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def write(outputs: Outputs, fitted: Fitted, means: Floats) -> None:
-    """The model, its checkpoints and the history of the loss; means: of the factors, (n_factors,)."""
+    """The model, its checkpoints and the history of the loss; means: those of the factors, (n_factors,)."""
     for epoch, coefficients in fitted.checkpoints.items():
         outputs.model(checkpoint_name(epoch), coefficients, means)
     outputs.model("model.safetensors", fitted.coefficients, means, **fitted.evidence)

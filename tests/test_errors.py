@@ -87,7 +87,7 @@ def test_a_stage_takes_no_arguments_and_has_help(
     reported = capsys.readouterr().err
     assert reported == (
         f"error: python -m stages.{stage} takes no arguments, got trials.csv --epochs=3; "
-        "its parameters stand in params.yaml\n"
+        "its parameters are in params.yaml\n"
     )
     monkeypatch.setattr(sys, "argv", [f"{stage}.py", "--help"])
     assert exits(MAINS[stage], run_stage) == 0

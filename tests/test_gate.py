@@ -78,7 +78,7 @@ def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository,
     text = " ".join(printed().split())
     assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
-    assert "Not good: test.loss. If that is meant, change the rule in rules.yaml" in text
+    assert "Not good: test.loss. If that is intended, change the rule in rules.yaml" in text
 
 
 def test_without_metrics_all_are_missing(repository: Repository, printed: Say) -> None:
@@ -202,7 +202,7 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
         ("a: {better: lower, required: 1}", "required = 1, but it must be true or false"),
         ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
         ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
-        ("a: {better: lower}\na: {better: higher}", "stands twice"),
+        ("a: {better: lower}\na: {better: higher}", "occurs twice"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
     (project.data / "model.safetensors").unlink()
-    assert "model.safetensors is missing: all numbers are of an earlier run" in refuses(plan.main)
+    assert "model.safetensors is missing: all numbers are from an earlier run" in refuses(plan.main)
     (project.data / "model.safetensors").touch()
     printed = of_study(project, monkeypatch, capsys)
     base_rate = base_rate_for(1.0, 4.0)

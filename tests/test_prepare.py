@@ -90,7 +90,7 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
     for line in (
         "199 trials, 3 factors: contrast, rule[T.b], rule[T.c]",
         "10 groups: 0, 1, 2",
-        "1 trial left out for want of a value:",
+        "1 trial left out because a value is missing:",
         "contrast is missing in 1 trial; the first: t.csv, line 5",
         "copy is no factor: it equals contrast in every trial",
         "same is no factor: it is 1 in every trial",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from comparisons.commands import commit, enter, output, parser
 from stages.errors import InputError
 
-DEFAULTS = {  # the remote's default branch, which `git clone` sets; and where HEAD is it, or there is none, the parent
+DEFAULTS = {  # the remote's default branch, which `git clone` sets; if HEAD is on it, or there is none, HEAD's parent
     "refs/remotes/origin/HEAD": "the merge base of origin's default branch and HEAD",
     "HEAD^": "HEAD's first parent",
 }
@@ -17,7 +17,7 @@ DEFAULTS = {  # the remote's default branch, which `git clone` sets; and where H
 
 @dataclass(frozen=True)
 class Base:
-    """A commit, and in words why it is the one."""
+    """A commit, and the reason for choosing it."""
 
     commit: str
     reason: str
@@ -26,15 +26,15 @@ class Base:
         return f"{self.commit[:10]} ({self.reason})"
 
     def file(self, path: str) -> bytes | None:
-        """What this commit holds at `path`, from the current folder, or None if it holds nothing there."""
+        """The file at `path` in this commit, relative to the current folder, or None if there is none."""
         found = subprocess.run(["git", "cat-file", "blob", f"{self.commit}:./{path}"], capture_output=True, check=False)
         return found.stdout if found.returncode == 0 else None
 
 
 def base(revision: str | None) -> Base:
-    """The merge base of HEAD and a revision, or without one of the first of DEFAULTS that is not HEAD itself.
+    """The merge base of HEAD and a revision; if none is given, the first of DEFAULTS that is not HEAD itself.
 
-    Raises InputError for a shallow clone, an unknown revision, and one without common history.
+    Raises InputError for a shallow clone, an unknown revision, or one without common history.
     """
     if output("git", "rev-parse", "--is-shallow-repository").strip() == "true":
         raise InputError("this clone is shallow, so the revision to compare with may be cut off: git fetch --unshallow")
@@ -53,7 +53,7 @@ def base(revision: str | None) -> Base:
 
 
 def base_of_arguments(module: str, description: str | None, arguments: Sequence[str] | None) -> Base:
-    """Go to the folder that the arguments name; the base that they name there."""
+    """Go to the folder given in the arguments, and return the base given there."""
     options = parser(module, description)
     options.add_argument("base", nargs="?", help="branch, tag or commit to compare with (default: origin's default)")
     parsed = options.parse_args(arguments)

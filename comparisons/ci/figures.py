@@ -1,7 +1,7 @@
 """The figures that changed, old beside new.
 
-Pictures in docs/ are tracked by git, so their old selves are always at hand. Those in data/figures are DVC's: the old
-ones are there only where its cache holds them, which a fresh clone's does not; then docs/ may hold a copy.
+Pictures in docs/ are tracked by git, so their old versions are always available. Those in data/figures are DVC's: the
+old ones are available only if its cache holds them, which that of a fresh clone does not; docs/ may then have a copy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NOT_THERE, NOT_AT_HAND = "not there", "not at hand"
 def changed(against: Base) -> dict[str, dict[str, bytes | str]]:
     """The figures, and the other pictures in docs/, that differ from those of a commit.
 
-    By name, each as {"old": ..., "new": ...}: the picture, or in words why it is not there.
+    By name, each as {"old": ..., "new": ...}: the picture, or the reason why it is missing.
     """
     drawn = figures_at(against)
     old, new = pictures_at(against) | (drawn or {}), contents(DOCS) | contents(FIGURES)
@@ -45,7 +45,7 @@ def pictures_at(against: Base) -> dict[str, bytes]:
 
 def figures_at(against: Base) -> dict[str, bytes] | None:
     """DVC's figures at a commit, or None if they are not in its cache here."""
-    ours = output("git", "rev-parse", "--show-prefix").strip() + str(FIGURES)  # DVC wants it from the repository's root
+    ours = output("git", "rev-parse", "--show-prefix").strip() + str(FIGURES)  # DVC wants a path from git's root
     with tempfile.TemporaryDirectory() as folder:
         got = Path(folder) / FIGURES.name
         try:

@@ -1,8 +1,8 @@
 """Is a change good for the metrics? `python -m comparisons.ci.gate [BASE]`, exit status 0 if so.
 
-Holds the workspace's data/metrics.json, which git tracks, against that of the merge base of BASE with HEAD, by the
-rules in rules.yaml. (`dvc metrics diff` does not decide: it exits 0 whatever became of a metric, and leaves out null.)
-Exit status 1: a metric is worse than its rule allows, is missing, or is no number. 2: it could not be compared.
+Compares the workspace's data/metrics.json, which git tracks, with that of the merge base of BASE and HEAD, by the rules
+in rules.yaml. (`dvc metrics diff` does not decide: it exits 0 whatever happened to a metric, and leaves out null.)
+Exit status 1: a metric is worse than its rule allows, is missing, or is not a number. 2: it could not be compared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digit
 
 
 class Verdict(enum.Enum):
-    """What became of a metric."""
+    """What happened to a metric."""
 
     WORSE = "worse than allowed"
     MISSING = "missing"
@@ -47,7 +47,7 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric at the base and in the workspace; None is either null or not there."""
+    """A metric at the base and in the workspace; None if it is null or missing."""
 
     metric: str
     old: object
@@ -73,7 +73,7 @@ def shown(value: object) -> str:
 
 
 def compare(rules: Rules, now: Mapping[str, object], before: Mapping[str, object]) -> list[Comparison]:
-    """All metrics of the workspace and of the base, by name; the failed ones first. Without any, all are missing."""
+    """All metrics of the workspace and of the base, by name; the failed ones first. An empty `now`: all are missing."""
     found = []
     for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
@@ -83,12 +83,12 @@ def compare(rules: Rules, now: Mapping[str, object], before: Mapping[str, object
 
 
 def judge(rule: Rule | None, old: object, new: object) -> Verdict:
-    """What became of a metric that is there."""
+    """What happened to a metric that is there."""
     if rule is None:
         return Verdict.NO_RULE if is_number(new) else Verdict.NO_NUMBER
     if rule.better == "neither":
         if not (is_number(new) or isinstance(new, bool | str) or (new is None and not rule.required)):
-            return Verdict.NO_NUMBER  # NaN is no news for anyone
+            return Verdict.NO_NUMBER  # NaN informs nobody
         return Verdict.UNCHANGED if old == new else Verdict.NEW if old is None else Verdict.CHANGED
     if not is_number(new):
         return Verdict.NO_NUMBER
@@ -106,7 +106,7 @@ def judge(rule: Rule | None, old: object, new: object) -> Verdict:
 def measure(against: Base) -> list[Comparison]:
     """Compare the workspace's metrics with those of a commit.
 
-    Raises InputError if that cannot be done, or the workspace's are not of its parameters.
+    Raises InputError if that is impossible, or if the workspace's metrics are not from its parameters.
     """
     check_parameters()
     now = METRICS.read_bytes() if METRICS.exists() else None
@@ -115,7 +115,7 @@ def measure(against: Base) -> list[Comparison]:
 
 
 def metrics(text: bytes | None, where: str) -> dict[str, object]:
-    """The metrics in a file's text by name, none if there is no file. Raises InputError, naming where it is from."""
+    """The metrics in a file's text by name, empty if there is no file. Raises InputError, naming its origin."""
     try:
         return flatten(dict(json.loads("{}" if text is None else text)))
     except (ValueError, TypeError, RecursionError) as error:
@@ -123,13 +123,13 @@ def metrics(text: bytes | None, where: str) -> dict[str, object]:
 
 
 def as_table(found: Sequence[Comparison]) -> str:
-    """Those that are not unchanged, as Markdown; nothing if all are."""
+    """The metrics that changed, as Markdown; empty if none did."""
     lines = [comparison.cells() for comparison in found if comparison.verdict is not Verdict.UNCHANGED]
     return markdown(["metric", "old", "new", "change", "allowed", "verdict"], lines) if lines else ""
 
 
 def summary(found: Sequence[Comparison]) -> str:
-    """How many of what, in one line."""
+    """The number of metrics with each verdict, in one line."""
     counts = Counter(comparison.verdict for comparison in found)
     return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict]) or "no metrics"
 
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{changed}\n")
     failed = [comparison.metric for comparison in found if comparison.verdict.fails]
     if failed:
-        print(f"Not good: {', '.join(failed)}. If that is meant, change the rule in {rules_file()}, and say there why.")
+        print(f"Not good: {', '.join(failed)}. If that is intended, change the rule in {rules_file()} and say why.")
     return 1 if failed else 0
 
 

@@ -1,12 +1,12 @@
 """Fail unless dvc.lock, data/metrics.json and the pictures in docs/ are those of the committed code.
 
-1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is only not
-   on this machine. (`dvc repro --dry --allow-missing` fails where what a stale stage reads is not there.)
-2. `dvc repro` gives the lock and the metrics that are committed: after an exact fit, but for what shows the last bits
-   of its weights.
+1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is merely
+   absent from this machine. (`dvc repro --dry --allow-missing` fails if an input of a stale stage is absent.)
+2. `dvc repro` gives the committed lock and metrics: after an exact fit, except for what shows the last bits of its
+   weights.
 3. The pictures in docs/ that are figures of the pipeline are its figures.
 
-`python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if it could not be found out.
+`python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if that could not be decided.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from comparisons.commands import DVC, enter, finish, output, parser
 from stages.errors import InputError
 from stages.parameters.documents import read_yaml
 
-# After an exact fit: where within its tolerance the solver stops depends on the processor, and that can be the last bit
-# of a stored weight. So does then the last digit of a number of inference, of which there are thousands.
+# After an exact fit: the point at which the solver stops, within its tolerance, depends on the processor. It can change
+# the last bit of a stored weight, and so the last digit of any of the thousands of numbers of inference.
 LAST_BITS = {"data/model.safetensors", "data/checkpoints", "data/inference"}
 ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
 
 
 def stages(lock: str | bytes, where: str) -> dict[str, Any]:
-    """The stages in a lock file's text, by name; raises InputError, naming where it is from, if it is none."""
+    """The stages in a lock file's text, by name; raises InputError, naming its origin, if it is not one."""
     try:
         found = yaml.safe_load(lock)["stages"]
     except (yaml.YAMLError, KeyError, TypeError):
@@ -48,7 +48,7 @@ def hashes(lock: str, where: str) -> dict[str, str]:
 
 
 def stale() -> list[str]:
-    """The stages whose command, parameters, inputs or outputs are not those of the lock, in their order."""
+    """The stages whose command, parameters, inputs or outputs differ from the lock, in their order."""
     status = json.loads(output(*DVC, "status", "--json", "dvc.yaml"))
     return [stage for stage, reasons in status.items() if not ABSENT.issuperset(states(reasons))]
 
@@ -63,7 +63,7 @@ def states(reasons: Any) -> Iterator[str]:
 
 
 def different() -> list[str]:
-    """What the workspace has that is not as committed."""
+    """What in the workspace differs from the commit."""
     committed = hashes(output("git", "show", "HEAD:./dvc.lock"), "dvc.lock at HEAD")
     made = hashes(Path("dvc.lock").read_text(), "dvc.lock")
     exact = read_yaml(Path("params.yaml"))["train"]["solver"] == "lbfgs"

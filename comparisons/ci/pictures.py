@@ -1,7 +1,7 @@
-"""Take the pictures that docs/ shows, after `dvc repro`: `python -m comparisons.ci.pictures` (`make docs`).
+"""Renew the pictures that docs/ shows, after `dvc repro`: `python -m comparisons.ci.pictures` (`make docs`).
 
-docs/ shows a figure by holding a file of its name. It is the pipeline's own, or, if the pipeline has none of that name,
-that of a run with the other solver, in a folder of its own. The metrics of the exact fit come along.
+Each file in docs/ with the name of a figure is replaced: by the pipeline's own figure or, if it has none of that name,
+by that of a run with the other solver, in a folder of its own. The metrics of the exact fit are copied, too.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def copies(data: Path = DATA) -> dict[Path, Path]:
 
 
 def outdated() -> list[str]:
-    """The pictures in docs/ that are not the figure of their name."""
+    """The pictures in docs/ that differ from the figure of the same name."""
     return [str(shown) for shown, figure in copies().items() if not filecmp.cmp(shown, figure, shallow=False)]
 
 
 def run_with_the_other_solver(folder: Path) -> None:
-    """Run the stages of dvc.yaml in a folder: it holds parameters and data, the code stays where it is."""
+    """Run the stages of dvc.yaml in a folder that holds parameters and data; the code stays where it is."""
     params = read_yaml(Path("params.yaml"))
     params["train"] |= OTHER[params["train"]["solver"]]
     (folder / "params.yaml").write_text(yaml.safe_dump(params))

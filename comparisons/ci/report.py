@@ -1,8 +1,8 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
-Writes report/report.md with the figures it shows, old beside new. Where $GITHUB_STEP_SUMMARY names a file the page is
-appended to it, with the figures by name: a summary cannot show files, so CI stores the folder beside it.
-Exit status 0 once it is written; 2 if the base cannot be compared with.
+Writes report/report.md with the figures it shows, old beside new. If $GITHUB_STEP_SUMMARY names a file, the page is
+appended to it, with the names of the figures: a summary cannot show files, so CI stores the folder beside it.
+Exit status 0 once it is written; 2 if a comparison with the base is impossible.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def metrics(against: Base) -> str:
 
 
 def stages(against: Base) -> str:
-    """The stages that ran since, by the locks, each with what made it run."""
+    """The stages that ran since the base, according to the locks, each with the cause."""
     before = lock.stages(against.file("dvc.lock") or b"stages: {}", f"dvc.lock at {against}")
     after = lock.stages(Path("dvc.lock").read_bytes(), "dvc.lock")
     lines = [[name, reason] for name, stage in after.items() if (reason := cause(before.get(name), stage))]
@@ -56,7 +56,7 @@ def stages(against: Base) -> str:
 
 
 def cause(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
-    """What differs in a stage's command, parameters and inputs, or nothing."""
+    """What differs in a stage's command, parameters and inputs; empty if nothing does."""
     if before is None:
         return "it is new"
     old, new = inputs(before), inputs(after)
@@ -64,7 +64,7 @@ def cause(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> str:
 
 
 def inputs(stage: Mapping[str, Any]) -> dict[str, object]:
-    """Everything that decides whether a stage runs, by name."""
+    """Everything that determines whether a stage runs, by name."""
     params = flatten({key: value for file in stage.get("params", {}).values() for key, value in file.items()})
     return {"its command": stage.get("cmd"), **params, **{file["path"]: file["md5"] for file in stage.get("deps", ())}}
 

@@ -1,4 +1,4 @@
-"""`rules.yaml`: what is good of a metric, and how much worse it may become."""
+"""`rules.yaml`: what is good for a metric, and how much worse it may become."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Tolerance = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Rule(BaseModel):
-    """What is good of a metric: lower or higher values, or those near a target, or neither: it only informs.
+    """What is good for a metric: lower or higher values, or those near a target, or neither: for information only.
 
     It may become worse by the larger of `absolute`, in the metric's unit, and `relative` times the old value's size.
     """
@@ -40,13 +40,13 @@ class Rule(BaseModel):
         return self
 
     def badness(self, value: float) -> float:
-        """How bad a value is, in the metric's unit; only differences mean something."""
+        """How bad a value is, in the metric's unit; only differences have a meaning."""
         if self.target is not None:
             return abs(value - self.target)
         return value if self.better == "lower" else -value
 
     def allowed(self, old: float) -> float:
-        """By how much the badness may grow."""
+        """How much the badness may grow."""
         return max(self.absolute, self.relative * abs(old))
 
 

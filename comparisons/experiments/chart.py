@@ -2,7 +2,7 @@
 
 python -m comparisons.experiments.chart test.cross_entropy simulate.n_trials --experiments 'sample-size-*' --out size
 
-gives size.png, .md and .csv. Several metrics, separated by commas, are drawn above each other.
+gives size.png, .md and .csv. Several metrics, separated by commas, are drawn one above the other.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
             if theory:
                 draw_theory(ax, metric, params)
             if metric == "test.cross_entropy" and any(is_number(line.value) for line in lines):
-                draw_floor(ax, series)  # not where two fits are compared, whose difference is much smaller
+                draw_floor(ax, series)  # not where two fits are compared: their difference is much smaller
             ax.set_ylabel(label(metric))
         axes[-1].set_xlabel(label(parameter))
         legend_below(*axes)
@@ -97,8 +97,8 @@ def draw(ax: Axes, lines: Sequence[Line], *, theory: bool) -> None:
     """Every seed, and per series the mean over seeds; below the axis a cross where a seed has no estimate.
 
     With `theory`, which has a line of its own, seeds are points and means have bars of one standard deviation each way.
-    Without, the points of a seed are joined: it has one observer and one set of trials throughout, so that the
-    differences along its line are the parameter's. A single seed's are joined only where the axis is logarithmic.
+    Without it, the points of a seed are joined: it has one observer and one set of trials throughout, so differences
+    along its line are due to the parameter. Points of a single seed are joined only if the axis is logarithmic.
     """
     position = positions(ax, [line.value for line in lines])
     if wide([y for line in lines for y in line.numbers]):
@@ -124,10 +124,10 @@ def draw(ax: Axes, lines: Sequence[Line], *, theory: bool) -> None:
         below = ax.get_xaxis_transform() + ScaledTranslation(0, -8 / 72, ax.figure.dpi_scale_trans)
         what = "below the axis: a seed without estimate"
         ax.plot(absent, [0] * len(absent), "x", transform=below, color=TRUTH, ms=6, clip_on=False, label=what)
-        ax.tick_params(axis="x", which="major", pad=14)  # the crosses' place
-        ax.tick_params(axis="x", which="minor", pad=15.5)  # whose ticks are shorter
+        ax.tick_params(axis="x", which="major", pad=14)  # room for the crosses
+        ax.tick_params(axis="x", which="minor", pad=15.5)  # as minor ticks are shorter
         some = next(y for line in lines for y in line.numbers)
-        ax.update_datalim([(x, some) for x in absent])  # the axis reaches them, too
+        ax.update_datalim([(x, some) for x in absent])  # so that the axis includes them
         ax.autoscale_view()
 
 
@@ -137,7 +137,7 @@ def drawable(values: Sequence[float | None]) -> list[float]:
 
 
 def positions(ax: Axes, values: Sequence[Value]) -> dict[Value, float]:
-    """Where the parameter's values stand on x: numbers at their place, linear or logarithmic; words side by side."""
+    """Positions of the parameter's values on x: numbers at their value, linear or logarithmic; words side by side."""
     ordered = sorted(set(values), key=results.order)
     numbers = [float(value) for value in ordered if is_number(value)]
     if len(numbers) < len(ordered) or (wide([n for n in numbers if n > 0]) and min(numbers) <= 0):
@@ -162,7 +162,7 @@ def draw_theory(ax: Axes, metric: str, params: Mapping[str, Value]) -> None:
     low, high = ax.get_xlim()
     first = expected.threshold(params)
     ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: by theory none exists")
-    x = (first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))).tolist()  # close to where it is steep
+    x = (first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))).tolist()  # denser where it is steep
     values = expected.expected(metric, params, x)
     if values:
         bottom, top = ax.get_ylim()
@@ -179,7 +179,7 @@ def draw_floor(ax: Axes, series: Mapping[str, Sequence[Row]]) -> None:
 
 
 def label(key: str) -> str:
-    """A parameter or a metric in words, in lines as long as a panel is high."""
+    """A parameter or a metric in words, wrapped to the height of a panel."""
     if key in NAMES:
         return NAMES[key]
     *path, last = key.split(".")

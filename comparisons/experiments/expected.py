@@ -20,12 +20,12 @@ EXPECTED = {
 
 
 def applies(params: Mapping[str, Value]) -> bool:
-    """Whether the theory of `hdlogit.asymptotics.planning` speaks of these parameters: maximum likelihood, whole."""
+    """Whether the theory of `hdlogit.asymptotics.planning` covers these parameters: plain maximum likelihood."""
     return params["train.solver"] == "lbfgs" and params["train.ridge"] == 0
 
 
 def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]) -> list[float | None] | None:
-    """The metric at each number of trials, None where no estimate exists; None if theory has no word on the metric.
+    """The metric at each number of trials, None where no estimate exists; None if the theory does not cover the metric.
 
     The observer is simulate's: sd γ of the logits = weight_scale √n_factors, and a yes in every second trial.
     """

@@ -32,7 +32,7 @@ class Group(BaseModel):
         return next(iter(self.vary))
 
     def experiments(self, name: str) -> list[Experiment]:
-        """Its experiments, where it has this name."""
+        """The experiments of this group, given its name."""
         combinations = (dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values()))
         return [Experiment(_name(name, combination), {**self.fix, **combination}) for combination in combinations]
 
@@ -50,7 +50,7 @@ class Experiment:
 
 
 def written(value: object) -> str:
-    """A parameter's value as a person writes it in params.yaml; 1e-5 and 1e-05, 0 and 0.0 are one."""
+    """A parameter's value as a person writes it in params.yaml; 1e-5 and 1e-05, 0 and 0.0 are written alike."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -62,7 +62,7 @@ def same(settings: Mapping[str, Value], params: Mapping[str, Value]) -> bool:
 
 
 def read_grid(path: Path, params: Mapping[str, Value]) -> dict[str, Group]:
-    """The groups of the file by name; `params`, flat, are those that may be varied. Raises InputError."""
+    """The groups of the file by name; `params` (flat) holds those that may be varied. Raises InputError."""
     groups = {str(name): validate(Group, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
     if not groups:
         raise InputError(f"{path} must hold named groups with `vary` and `draw`")

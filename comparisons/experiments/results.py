@@ -1,4 +1,4 @@
-"""What the experiments gave: `dvc exp show --json` as rows, and rows as a table over seeds."""
+"""Results of the experiments: `dvc exp show --json` as rows, and rows as a table over seeds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = {"params": "params.yaml", "metrics": "data/metrics.json"}  # in the fold
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: flat parameters and metrics; no_estimate: no class has a fit, and that is its result."""
+    """One experiment: flat parameters and metrics; no_estimate: no class has an estimate, which is its result."""
 
     name: str
     params: Mapping[str, Value]
@@ -34,7 +34,7 @@ class Row:
 
     @property
     def lacks_estimates(self) -> bool:
-        """Of any class: numbers of the others alone would be those of survivors."""
+        """Whether any class has no estimate: numbers of the others alone would be biased by selection."""
         exact = self.params.get("train.solver") == "lbfgs"
         return self.no_estimate or (exact and self.metrics.get("fit.converged") is False)
 
@@ -43,7 +43,7 @@ class Row:
 class Line:
     """A metric at one value of the parameter, over experiments that differ in seeds only.
 
-    `series` names in what else the experiments differ; `values` holds a number by seeds, None where no estimate exists.
+    `series` names other parameters that differ; `values` holds a number per seed, None where no estimate exists.
     """
 
     series: str
@@ -58,7 +58,7 @@ class Line:
 
     @property
     def complete(self) -> bool:
-        """Whether every seed has an estimate: those that happen to have one are not like all."""
+        """Whether every seed has an estimate: those that happen to have one are not representative."""
         return len(self.numbers) == len(self.values)
 
     @property
@@ -90,7 +90,7 @@ class Line:
 def load(revision: str = "HEAD", *, workspace: bool = False) -> list[Row]:
     """The commit itself, as `baseline`, then its experiments, as far as they are about this folder's dvc.yaml.
 
-    The workspace, as it is now, comes before them if that is asked. Raises InputError.
+    With `workspace`, the current workspace comes before them. Raises InputError.
     """
     sha = full_name(revision)
     folder = output("git", "rev-parse", "--show-prefix").strip()
@@ -104,7 +104,7 @@ def load(revision: str = "HEAD", *, workspace: bool = False) -> list[Row]:
 
 
 def full_name(revision: str = "HEAD") -> str:
-    """The full name of a commit. Raises InputError."""
+    """The full hash of a commit. Raises InputError."""
     if found := commit(revision):
         return found
     raise InputError(f"{revision} is no commit of a git repository here; run this in the project, with a commit in it")
@@ -113,7 +113,7 @@ def full_name(revision: str = "HEAD") -> str:
 def rows(shown: Sequence[Mapping[str, Any]], sha: str, folder: str = "") -> list[Row]:
     """The rows of `dvc exp show --json`: the commit `sha` itself, then its finished experiments.
 
-    Of a repository with several pipelines only that in `folder` counts: "" or "studies/rat/".
+    In a repository with several pipelines, only the one in `folder` counts: "" or "studies/rat/".
     """
     entry = next((entry for entry in shown if entry["rev"] == sha and entry.get("data")), None)
     if entry is None:
@@ -126,7 +126,7 @@ def rows(shown: Sequence[Mapping[str, Any]], sha: str, folder: str = "") -> list
     base = row("baseline", entry["data"])
     found = [base]
     for experiment in entry.get("experiments") or []:
-        data = experiment["revs"][0].get("data")  # none: queued or unreadable
+        data = experiment["revs"][0].get("data")  # None: queued or unreadable
         executor = experiment.get("executor") or {"state": "success"}  # else running, killed as it ran, or failed
         if data and experiment.get("name") and executor["state"] == "success":
             new = row(experiment["name"], data)
@@ -137,7 +137,7 @@ def rows(shown: Sequence[Mapping[str, Any]], sha: str, folder: str = "") -> list
 
 
 def choose(everything: Sequence[Row], pattern: str, parameter: str) -> dict[str, list[Row]]:
-    """The rows whose names match, by series: the values of what they differ in besides the parameter and the seeds.
+    """The rows whose names match, by series: the values of other parameters that differ, besides the seeds.
 
     Of experiments with equal parameters the first counts. Raises InputError.
     """
@@ -188,7 +188,7 @@ def order(value: Value) -> tuple[bool, float, str]:
 
 
 def to_csv(found: Sequence[Line], parameter: str) -> str:
-    """The table, nothing standing for None; in 12 digits, as processors differ in the last ones."""
+    """The table as CSV, with empty cells for None; in 12 digits, as the last ones differ between processors."""
     text = io.StringIO()
     cells = [line.cells(parameter) for line in found]
     rows = [{key: f"{x:.12g}" if isinstance(x, float) else x for key, x in row.items()} for row in cells]
@@ -199,7 +199,7 @@ def to_csv(found: Sequence[Line], parameter: str) -> str:
 
 
 def to_markdown(found: Sequence[Line], parameter: str) -> str:
-    """The table as a person reads it, without empty columns, and without the metric if it is one."""
+    """The table for a person, without empty columns, and without the metric if there is only one."""
     rows = [line.cells(parameter) for line in found]
     contents = {key: {row[key] for row in rows} for key in rows[0]}
     columns = [key for key, values in contents.items() if values - {None, ""} and (key != "metric" or len(values) > 1)]

@@ -1,7 +1,7 @@
-"""Run the grid of experiments (grid.yaml) with DVC, and draw what came out: `make experiments`.
+"""Run the grid of experiments (grid.yaml) with DVC, and draw the results: `make experiments`.
 
 Each runs in a temporary folder of DVC's (`dvc exp run --temp`), so the workspace is never touched, whatever happens.
-What this commit has already is skipped: stop at any time, and go on with the same command.
+Experiments that this commit already has are skipped: stop at any time, and go on with the same command.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def main() -> None:
 
 
 def draw(groups: Mapping[str, Group]) -> list[str]:
-    """The figure and the tables of every group that asks for them; the names of the groups without."""
+    """Make the figure and the tables of every group that asks for them; return which of them failed."""
     (baseline, *rows), failed = results.load(), []
     for name, group in groups.items():
-        names = {experiment.name for experiment in group.experiments(name)}  # an older grid's may be there, too
+        names = {experiment.name for experiment in group.experiments(name)}  # those of an older grid may be there, too
         members = [row for row in rows if row.name in names]
         if group.draw:
             try:
@@ -74,11 +74,11 @@ def draw(groups: Mapping[str, Group]) -> list[str]:
 
 
 def is_there(experiment: Experiment, row: results.Row | None) -> bool:
-    """Whether the commit has this experiment. Raises InputError where it has another one of that name."""
+    """Whether the commit has this experiment. Raises InputError if it has a different one of that name."""
     if row is None or same(experiment.settings, row.params):
         return row is not None
     if row.no_estimate:
-        return False  # an older finding: the new one takes its place
+        return False  # an older finding: the new one replaces it
     raise InputError(
         f"{experiment.name} exists already with other parameters than {' '.join(experiment.options)}; "
         f"remove it with `dvc exp remove {experiment.name}`, or rename its group"
@@ -86,7 +86,7 @@ def is_there(experiment: Experiment, row: results.Row | None) -> bool:
 
 
 def check_clean() -> None:
-    """An experiment takes along what is changed but not committed: its results would not be the commit's."""
+    """Raise InputError for uncommitted changes: experiments would include them, and not be the commit's."""
     command = ("git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){DRAWINGS}")
     if changed := output(*command).splitlines():
         names = ", ".join(line[3:] for line in changed[:5])
@@ -94,9 +94,9 @@ def check_clean() -> None:
 
 
 def perform(experiment: Experiment) -> tuple[int, str]:
-    """Run one: exit status and, unless that is 0, one line with the reason, both of the stage that failed.
+    """Run one: exit status and, unless that is 0, one line with the reason, both from the stage that failed.
 
-    DVC ends with a status of its own, so a stage leaves its own in the file that $HDLOGIT_OUTCOME names. Where there is
+    DVC exits with a status of its own, so a stage writes its own to the file that $HDLOGIT_OUTCOME names. If there is
     none, DVC itself failed.
     """
     options = [option for setting in experiment.options for option in ("--set-param", setting)]
@@ -110,7 +110,7 @@ def perform(experiment: Experiment) -> tuple[int, str]:
 
 
 def record(head: str, experiment: Experiment) -> None:
-    """Remember, beside DVC's own temporary files, that the settings allow no estimate: it need not be tried again."""
+    """Record, beside DVC's own temporary files, that no estimate exists with these settings, so as not to try again."""
     folder = results.FINDINGS / head
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{experiment.name}.partial"
@@ -119,9 +119,9 @@ def record(head: str, experiment: Experiment) -> None:
 
 
 def wait(*command: str, outcome: Path) -> tuple[int, str]:
-    """Run to the end, also when interrupted: DVC then stops its stage, removes its folder and gives back its locks.
+    """Run to the end, even when interrupted: DVC then stops its stage, removes its folder and releases its locks.
 
-    It gets a session of its own, so that a Ctrl-C reaches it once and from here, not twice.
+    It gets a session of its own, so that a Ctrl-C reaches it only once, from here.
     """
     process = subprocess.Popen(
         command,

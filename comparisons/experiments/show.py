@@ -1,7 +1,7 @@
 """The experiments of a commit on 100 columns: `python -m comparisons.experiments.show` (`make show`).
 
-`dvc exp show` has a column for every metric, parameter and file, and those of all folders. Here are the few metrics
-that matter, then the name, then the parameters that are not the commit's.
+`dvc exp show` has a column for every metric, parameter and file, of all folders. Here are the few metrics that matter,
+then the name, then the parameters that differ from the commit's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from stages.current import check_parameters
 from stages.errors import InputError, run
 
 WIDTH = 100
-METRICS = {  # and their headings
+METRICS = {  # with their headings
     "test.cross_entropy": "cross-\nentropy",
     "test.accuracy": "accu-\nracy",
     "test.calibration_slope": "calibr.\nslope",
@@ -42,7 +42,7 @@ intervals."""
 
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
-    """One line per row, or more where its changes are many; metrics that none has are left out."""
+    """One line per row, or more if it has many changes; metrics that no row has are left out."""
     headings = METRICS if any("test.cross_entropy" in row.metrics for row in rows) else WITHOUT_HELD_OUT
     columns = [metric for metric in headings if any(row.metrics.get(metric) is not None for row in rows)]
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -58,7 +58,7 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
 
 
 def changes(row: Row, base: Row) -> list[str]:
-    """The parameters that are not the commit's: none where it has no parameters, as of a study that is not in it."""
+    """The parameters that differ from the commit's: none if that has none, as for a study that is not in it."""
     names = Counter(name_of(key) for key in row.params)
     return [
         f"{key if names[name_of(key)] > 1 else name_of(key)}={written(value)}"

@@ -6,7 +6,7 @@
 with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
 
 The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the update.
-What no step waits for happens in a second thread: gathering the shuffled trials of the steps to come, and the losses.
+A second thread does what no step waits for: it gathers the shuffled trials of the next steps, and computes losses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 
-SPAN_ELEMENTS = 2**18  # factors gathered at once: few enough to be in the cache still when their step is made
+SPAN_ELEMENTS = 2**18  # numbers gathered at once: few enough to be still in the cache when their step is made
 SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
 
 Item = TypeVar("Item")
@@ -44,7 +44,7 @@ class Span(NamedTuple):
 
 
 def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Those of `torch.nn.Linear` after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row = bias.
+    """As `torch.nn.Linear` has them after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row = bias.
 
     Uniform within ±1 / sqrt(n_factors). Drawn on the CPU.
     """
@@ -59,8 +59,8 @@ class Training:
 
     Kingma & Ba 2015, algorithm 1; amsgrad: Reddi, Kale & Kumar 2018, algorithm 2; both as in `torch.optim.Adam`.
 
-    coefficients: (n_factors + 1, n_classes), last row = bias: the start. `.coefficients` is a copy that every step
-        changes in place, on the start's device and in its dtype, which are those of the arithmetic.
+    coefficients: (n_factors + 1, n_classes), last row = bias: where to start. `.coefficients` is a copy that every step
+        changes in place, on the same device and in the same dtype, which are also those of the arithmetic.
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
     responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
     seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.
@@ -96,10 +96,10 @@ class Training:
             **{"eps": 1e-8, "weight_decay": 0.0, "maximize": False},
         )
         self._epoch = 0  # the next one
-        self._shuffle = torch.Generator().manual_seed(seed).get_state()  # of which its order of trials is drawn
+        self._shuffle = torch.Generator().manual_seed(seed).get_state()  # from which its order of trials is drawn
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
-        """Those that are left of so many; of each, the mean over its batches of the loss before the step, in nats."""
+        """Run the rest of `num_epochs`; yield each one's mean over batches of the loss before a step (nats)."""
         n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
         length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
         with single_threaded_blas(), ThreadPoolExecutor(1) as background:
@@ -149,13 +149,13 @@ class Training:
             self._update()
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the epochs to come depend on."""
+        """Everything that the remaining epochs depend on."""
         tensors = {"coefficients": self.coefficients, "moments": torch.stack(self._moments), "steps": self._steps}
         arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
         return {**arrays, "epoch": np.array(self._epoch), "shuffle": self._shuffle.numpy()}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on where `state` was asked for: to the last bit as if there had been no stop."""
+        """Go on from where `state` was taken: to the last bit as if there had been no stop."""
         mine = self.coefficients, *self._moments, self._steps
         for tensor, array in zip(mine, (state["coefficients"], *state["moments"], state["steps"]), strict=True):
             tensor.copy_(torch.from_numpy(array))
@@ -163,7 +163,7 @@ class Training:
 
 
 def _ahead(background: Executor, load: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`load` of each item, of which the next is always being loaded in the background."""
+    """`load` of each item, while the next one is loaded in the background."""
     coming: Future[Result] | None = None
     for item in items:
         loading = background.submit(load, item)

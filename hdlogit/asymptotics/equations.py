@@ -13,7 +13,7 @@ and Z1, Z2 ~ N(0, 1):
     (3)  E[(r at y = 0  −  r at y = 1) ψ'(S)] = κ α
     (4)  E[r] = 0
 
-    α   slope of the fitted on the true weights          s = √κ σ*,  sd of what they have besides
+    α   slope of the fitted on the true weights          s = √κ σ*,  sd of the rest
     λ   leverage of a trial on its own logit             b  intercept of the fit
 
 The estimator is maximum likelihood (μ = 0, ε = 0), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
@@ -24,7 +24,7 @@ Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
 2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023; rates: ours, as nothing in (1) to
 (4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and s
-are close (`docs/theory.md`), the noise of a single weight is not: that is `hdlogit.inference`'s.
+are close (`docs/theory.md`), but the noise of a single weight is not: `hdlogit.inference` measures it.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
 conditioning S on V leaves one dimension; mirroring y = 1 onto y = 0 (V, u, b, β0 change sign) leaves one
@@ -85,7 +85,7 @@ class Asymptotics:
 
 class Trials(NamedTuple):
     """Quadrature over the trials of a theory. Row 0: y = 0; row 1: y = 1, mirrored, so that in both rows a
-    large logit is a wrong answer and the loss of a trial is log(1 + e^logit).
+    large logit is a wrong answer, and the loss of a trial is log(1 + e^logit).
     """
 
     u: Array  # (2, nodes) fitted logit if the trial was trained on
@@ -136,8 +136,8 @@ def _grid(a: Asymptotics, mean: Array, target: float, step: float) -> tuple[Arra
         centre = np.full((2, 1), -np.log(max(lambda_ / largest - 1, 1.0)))
         scale = np.full((2, 1), min(1.0, bend))
         reach = REACH * eta + abs(a.b) + lambda_ * target - centre[0, 0] + 2
-    # A bend at a distance from the centre sees a spacing in proportion to it: at most 0.75 of its width is
-    # allowed.
+    # At a bend, the spacing grows in proportion to its distance from the centre: at most 0.75 of the bend's width
+    # is allowed.
     centred = 0.0 if narrow else a.b
     remote = max(abs(centred) / eta, abs(a.slope_of_truth * centred - a.intercept) / max(1.0, a.sd_of_truth))
     # Where λ is much larger than η, V moves by many η over the width of the sigmoid.
@@ -150,7 +150,7 @@ def _grid(a: Asymptotics, mean: Array, target: float, step: float) -> tuple[Arra
 def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
     """log(left side / right side) of equations (1) to (4): (4,), zero at the solution.
 
-    (4) is a difference of two positive means, E[r; y = 0] + E[r; y = 1]; what is subtracted in y* is first
+    (4) is a difference of two positive means, E[r; y = 0] + E[r; y = 1]; what y* subtracts is first
     brought to the other side, so that this too is a ratio of positive numbers.
     """
     target = a.shrinkage / 2

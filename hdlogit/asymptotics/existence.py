@@ -1,7 +1,7 @@
 """Does a maximum-likelihood estimate exist? A sharp transition in κ = n_factors / n_trials.
 
 With too many factors some combination of them separates the two responses, the likelihood has no maximum, and
-the weights run off to infinity. Where that begins depends on the observer alone: on the standard deviation γ
+the weights run off to infinity. Where this begins depends only on the observer: on the standard deviation γ
 of the true logits (`signal`), on their mean β0 (`intercept`), and on guess and lapse rates.
 """
 
@@ -51,7 +51,7 @@ def existence_threshold(
 
 @lru_cache(maxsize=256)
 def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> Frontier:
-    """Newton's method in (t0, t1) on a convex function; the integral over Z is closed, that over X
+    """Newton's method in (t0, t1) on a convex function; the integral over Z has a closed form, that over X is
     one-dimensional.
     """
     x, mass = _normal_grid(signal, intercept)

@@ -1,10 +1,9 @@
-"""The equations backwards: who is the observer, given only a fit? (SLOE: Yadlowsky, Yun, McLean & D'Amour,
+"""The equations solved backwards: which observer is behind a given fit? (SLOE: Yadlowsky, Yun, McLean & D'Amour,
 NeurIPS 2021)
 
-Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. Those two can be had
+Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. These two can be estimated
 from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), determine the observer,
-and with it α and everything in `predictions`. The equations are those of
-`equations` and no more certain than they.
+and with it α and everything in `predictions`. The equations are those of `equations`, and no more certain.
 """
 
 from dataclasses import replace
@@ -35,12 +34,12 @@ def signal_from_fit(
     near: Asymptotics | None = None,
 ) -> Asymptotics:
     """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
-    follows of it.
+    follows from it.
 
     kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
     training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
-    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them; near: a guess
-    of the same problem, from which the answer is found sooner.
+    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them; near: the
+    solution of a similar problem, from which the answer is found sooner.
 
     Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
     the fit cannot exist.
@@ -90,8 +89,8 @@ def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0,
 def sensitivity(a: Asymptotics) -> Array:
     """∂(log γ, β0) / ∂(log η², b), (2, 2): how errors of what the data give become errors of the observer.
 
-    By the implicit function theorem, derivatives of the equations by differences. Raises NoSignal where η² is so near
-    to that of chance alone that none can be taken.
+    By the implicit function theorem, with derivatives of the equations by finite differences. Raises NoSignal where η²
+    is so near to that of chance alone that none can be taken.
     """
     start, step = np.append(_unknowns(a), [np.log(a.eta**2), a.b]), 1e-5
     ahead, behind = (
@@ -164,5 +163,5 @@ def _from_unknowns(near: Asymptotics, x: Array, eta_squared: float, fitted_inter
 def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:
     return OutsideTheory(
         f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g}, shrinkage {shrinkage:g} "
-        f"that takes a signal above {MAX_SIGNAL:g}"
+        f"that would need a signal above {MAX_SIGNAL:g}"
     )

@@ -46,8 +46,8 @@ def probability_and_slope(mean: ArrayLike, sd: float) -> tuple[Array, Array]:
 def logit_of_probability(mean: ArrayLike, sd: float) -> Array:
     """log P(m, τ) / (1 − P(m, τ)) for many means at once, by a cubic spline; the error is below 1e-7.
 
-    Odd in m, and straight from about m = τ² on: one spline over half the axis and a line. Beyond 30 τ, where
-    a probability would underflow, it is the line as well. A million values take about 0.1 s.
+    It is odd in m, and straight from about m = τ² on, so one spline over half the axis and a line are enough. Beyond
+    30 τ, where a probability would underflow, the line is used as well. A million values take about 0.1 s.
     """
     m = np.asarray(mean, dtype=np.float64)
     if sd == 0:

@@ -12,12 +12,12 @@ from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import bayes_cross_entropy, predict
 from hdlogit.asymptotics.theory import CLOSEST, OutsideTheory, existence_threshold, solve
 
-MOST = 1e7  # trials per factor, beyond which no plan goes
+MOST = 1e7  # trials per factor; no plan goes beyond
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One line of the table. What a maximum-likelihood fit has is None where no such fit exists.
+    """One line of the table. Properties of the maximum-likelihood fit are None where no such fit exists.
 
     Weight errors are root-mean-square errors in units of the root-mean-square true weight (1 = as large as
     the weights themselves); cross-entropies are in nats per response.
@@ -31,12 +31,12 @@ class Plan:
     debiased_weight_error: float | None
     classical_coverage: float | None  # of nominal 95 % intervals
     held_out: float | None  # cross-entropy on new trials
-    best: float | None  # the same of the best prediction from the fitted logit
+    best: float | None  # the same, for the best prediction from the fitted logit
     bayes: float
 
 
 def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
-    """β0 such that P(y = 1) = g + (1 − g − l) E σ(β0 + γZ) = base_rate, to 1e-10. Raises OutsideTheory if none is."""
+    """β0 such that P(y = 1) = g + (1 − g − l) E σ(β0 + γZ) = base_rate, to 1e-10. OutsideTheory if none exists."""
     check_rates(guess_rate, lapse_rate)
     logistic = (base_rate - guess_rate) / (1 - guess_rate - lapse_rate)  # E σ
     if not 0 < logistic < 1:
@@ -52,7 +52,7 @@ def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, laps
     def excess(intercept: float) -> float:
         return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
 
-    if excess(0.0) <= 0:  # a half, but for rounding
+    if excess(0.0) <= 0:  # a half, up to rounding
         return 0.0
     return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), logistic - 0.5))
 
@@ -108,8 +108,8 @@ def plan(
 ) -> list[Plan]:
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
-    The fit is the plain one, maximum likelihood with intercept, also where the observer guesses and lapses: then its
-    weights are too small with many trials. Raises OutsideTheory for an impossible observer, or n_trials
+    The fit is the plain one, maximum likelihood with intercept, even if the observer guesses and lapses: then its
+    weights are too small when there are many trials. Raises OutsideTheory for an impossible observer, or n_trials
     or n_factors below 1.
     """
     rates = guess_rate, lapse_rate
@@ -127,7 +127,7 @@ def n_trials_until(
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
 ) -> int:
-    """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its line is `good`.
+    """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its `Plan` is `good`.
 
     Raises OutsideTheory as `plan` does, and where MOST trials per factor are not enough.
     """
@@ -138,7 +138,7 @@ def n_trials_until(
         return line.exists and good(line)
 
     if any(rates) and not is_good(MOST * n_factors):  # from there on weights only become smaller
-        raise OutsideTheory("guesses and lapses make it never good from some number of trials on")
+        raise OutsideTheory("with guesses and lapses it does not stay good, however many trials there are")
     low = high = float(smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates))
     while not is_good(high):
         low, high = high, 2 * high

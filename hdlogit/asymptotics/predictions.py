@@ -129,15 +129,15 @@ def _mean(q: Trials, values: Array) -> float:
 
 # --- ridge without cross-validation ----------------------------------------------------------------
 
-WEAKEST_SIGNAL = 0.01  # below it the best ridge, about κ/γ², has no limit; what it is then hardly matters
+WEAKEST_SIGNAL = 0.01  # below it the best ridge, about κ/γ², grows without limit, and its value hardly matters
 
 
 def best_ridge(kappa: float, signal: float, intercept: float = 0.0) -> float:
     """The ridge strength μ (of (μ/2)‖w‖², mean loss) with the smallest predicted held-out cross-entropy.
 
-    Exists at any κ up to 10, also where the maximum-likelihood estimate does not. A normal prior of the
-    weights alone would give κ/γ², and the minimum lies near it: the search goes e⁷ to either side, on log μ,
-    to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
+    It exists at any κ up to 10, even where the maximum-likelihood estimate does not. A normal prior of the
+    weights alone would give κ/γ², and the minimum lies near it: the search covers a factor of e⁷ to either side, on
+    log μ, to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
     OutsideTheory as `solve` does.
     """
     centre = np.log(kappa / max(signal, WEAKEST_SIGNAL) ** 2)

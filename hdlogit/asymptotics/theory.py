@@ -1,6 +1,6 @@
 """The equations solved: what the fit of a known or assumed observer converges to.
 
-    solve(kappa, signal, intercept) → Asymptotics: α, s, λ, b and what follows of them
+    solve(kappa, signal, intercept) → Asymptotics: α, s, λ, b and what follows from them
 
 Everything is in units in which a factor has variance 1. Without ridge this is no restriction, as the fit is
 invariant under linear maps of the factors. The other way round, from a fit to the observer: `inverse`.
@@ -29,7 +29,7 @@ __all__ = ["Asymptotics", "OutsideTheory", "existence_threshold", "solve"]
 Array = NDArray[np.float64]
 
 TOLERANCE = 1e-11  # of log(left / right), where Newton's method stops
-ACCEPTED = 1e-9  # the largest that is returned; beyond it an error is raised
+ACCEPTED = 1e-9  # the largest residual that is accepted; beyond it an error is raised
 CLOSEST = 1 - 1e-6  # κ/h: nearer to the frontier α, which grows like 1 / (1 − κ/h), is lost in rounding
 
 MAX_KAPPA = 10.0  # the domain that ridge and shrinkage were tested on
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
     lapse_rate: float = 0.0
 
     def with_rates(self, fraction: float) -> "Problem":
-        """With this fraction of the rates, and κ as near to where an estimate begins to exist as here."""
+        """With this fraction of the rates, and the same κ relative to the existence threshold."""
         guess_rate, lapse_rate = fraction * self.guess_rate, fraction * self.lapse_rate
         here = existence_threshold(self.signal, self.intercept, self.guess_rate, self.lapse_rate)
         there = existence_threshold(self.signal, self.intercept, guess_rate, lapse_rate)
@@ -63,12 +63,12 @@ def solve(
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
 ) -> Asymptotics:
-    """The solution (α, s, λ, b) of equations (1) to (4), to a relative error below 1e-6; milliseconds, with rates ten.
+    """The solution (α, s, λ, b) of equations (1) to (4), to relative errors below 1e-6. Milliseconds, with rates ten.
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer
     response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1; guess_rate, lapse_rate: of
-    the observer, where the fit is the plain one all the same, by maximum likelihood (ridge = ε = 0). Raises
+    the observer; the fit is still the plain one, by maximum likelihood (ridge = ε = 0). Raises
     OutsideTheory elsewhere, and if the equations could not be solved.
     """
     problem = Problem(kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate)
@@ -86,7 +86,7 @@ def solve(
 
 
 def _routes(problem: Problem) -> tuple[Callable[[Problem], Array], list[list[Problem]]]:
-    """A start, and paths of problems to follow from it: the direct one, then one from an easier problem."""
+    """A start, and paths of problems to follow from it: first the direct one, then one from an easier problem."""
     kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate = problem
     if guess_rate or lapse_rate:
         start, paths = _routes(problem.with_rates(0.0))
@@ -204,7 +204,7 @@ def newton(equations: Callable[[Array], Array], start: Array) -> tuple[Array, fl
         move *= min(1.0, 1 / max(float(np.abs(move).max()), 1e-300))
         ahead = bounded(x + move)
         if not fresh and not _size(ahead) < 0.7 * _size(values):
-            jacobian = np.empty(0)  # the updated derivative has served its time
+            jacobian = np.empty(0)  # the updated derivative has become useless
             continue
         halvings = 0
         while not _size(ahead) < _size(values) and halvings < 6:

@@ -1,8 +1,8 @@
-"""Sums over processes: each runs the same program on rows of its own, and what they sum is the same in all.
+"""Sums over processes: each runs the same program on its own rows, and all get the same sums.
 
 Nothing is pickled, and no process commands another: tensors or arrays are summed, compared and broadcast, through
-gloo. Numbers on which processes decide must come from these, or two processors that differ in the last bits would wait
-for one another forever. Alone, nothing is done, and nothing of torch.distributed imported.
+gloo. Every decision must rest on numbers from these, or two processors that differ in the last bits would wait for one
+another forever. A process alone does nothing here, and does not import torch.distributed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def rows(self, n_trials: int) -> slice:
-        """This process's of so many rows: consecutive, and as many as the others' but for one."""
+        """This process's part of `n_trials` rows: consecutive; parts differ by at most one row."""
         return slice(n_trials * self.rank // self.size, n_trials * (self.rank + 1) // self.size)
 
     def all_reduce_sum(self, *tensors: Tensor | NDArray[Any]) -> None:
@@ -63,7 +63,7 @@ class ProcessGroup:
             distributed.all_reduce(torch.as_tensor(tensor), distributed.ReduceOp.MAX)
 
     def broadcast(self, *tensors: Tensor | NDArray[Any]) -> None:
-        """Replace each by process 0's."""
+        """Replace each by that of process 0."""
         if self.size == 1:
             return
         import torch
@@ -82,7 +82,7 @@ def connected(rank: int, size: int, rendezvous: str, seconds: int = 600) -> Iter
     """Within this, process `rank` of `size` is connected to the others.
 
     rendezvous: torch.distributed's `init_method`: file:///PATH of a file that does not exist yet, for processes of one
-    machine, or env:// for what torchrun sets. A message that takes longer than so many seconds raises ProcessLost.
+    machine, or env:// for what torchrun sets. A message that takes longer than `seconds` raises ProcessLost.
     """
     if size == 1:
         yield ALONE

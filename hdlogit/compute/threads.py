@@ -1,9 +1,9 @@
-"""Sums over trials on all cores, in threads that wait asleep.
+"""Sums over trials on all cores, in threads that sleep while they wait.
 
-BLAS and OpenMP have threads of their own, which wait spinning: beside other work on the same cores a product of half
-a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into parts,
-and threads of ours take part after part. How they are cut depends on the trials alone and results are summed in order:
-one core or many, the sum is the same to the last bit.
+BLAS and OpenMP have threads of their own, which spin while they wait: with other work on the same cores, a product of
+half a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into
+parts, and our own threads take part after part. The cuts depend on the trials alone, and results are summed in order,
+so the sum is the same to the last bit on one core or many.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WAITING = 64  # results that may wait to be summed
 
 
 def cut(n: int, width: int, most: int) -> list[slice]:
-    """Slices of n rows of this width, of about equal length, each of at most `most` numbers if it can be."""
+    """Slices of n rows of this width, of about equal length, each of at most `most` numbers where possible."""
     if n == 0:
         return []
     count = -(-n * width // most)
@@ -40,7 +40,7 @@ def cut(n: int, width: int, most: int) -> list[slice]:
 
 
 def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Iterator[Result]:
-    """The results of `work` on each of the parts, in their order; so many are held at a time, or WAITING."""
+    """The results of `work` on each of the parts, in their order; at most `waiting` (or WAITING) are held at a time."""
     if len(parts) == 1:
         yield work(parts[0])
         return
@@ -56,7 +56,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: to be woken costs as much as a small product. What numpy ignores here, all ignore.
+    # The calling thread works too: waking another costs as much as a small product. NumPy's error state applies to all.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:
@@ -67,9 +67,9 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
-    torch = sys.modules.get("torch")  # where it is not in use, it is not worth its import
+    torch = sys.modules.get("torch")  # if it is not imported yet, it is not in use
     threads = torch.get_num_threads() if torch else 0
-    blas = _libraries().lib_controllers  # by themselves: ThreadpoolController.limit takes as long as a small fit
+    blas = _libraries().lib_controllers  # directly: ThreadpoolController.limit takes as long as a small fit
     numbers = [library.get_num_threads() for library in blas]
     try:
         if torch:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
-NAMED = 5  # of the factors that separate, in a warning
+NAMED = 5  # factors that separate, named in a warning
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -35,22 +35,22 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     ridge:       μ of the penalty (μ/2)‖w‖² on the mean loss; scikit-learn's C is 1/(n_trials μ). 0: maximum likelihood.
     shrinkage:   of the responses towards 1/2 (`hdlogit.exact.shrinkage`): "auto" where there is no maximum-likelihood
                  estimate, with a warning; "always"; or 0, never, so that such responses are an error.
-    asymptotes:  "estimate" for guess rate g and lapse rate l from the data; a number given for one fixes it. With
-                 "none" a rate that is not given is 0.
-    level:       of the intervals, where a method is not given another.
-    tol, max_iter:  of the fit: `tolerance` and `max_iterations` of `hdlogit.fit`.
+    asymptotes:  "estimate": guess rate g and lapse rate l are estimated from the data, unless a number is given for
+                 one. "none": a rate that is not given is 0.
+    level:       of the intervals, unless a method is given another.
+    tol, max_iter:  `tolerance` and `max_iterations` of `hdlogit.fit`.
 
-    y has two labels, of which the second in sorted order is the yes. It may hold several responses to the same x,
+    y has two labels; the second in sorted order is the yes. It may hold several responses to the same x,
     (n_trials, n_responses), with the same two labels in every column; predictions then have a column for each, too.
     After `fit`:
 
     coef_, coef_error_, p_values_:  (n_responses, n_features), weights, their standard errors, and tests of no effect
     intercept_, intercept_error_:  (n_responses,)
-    classical_coef_, classical_intercept_:  what the fit gave before it was corrected
+    classical_coef_, classical_intercept_:  the fit before it was corrected
     guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
-    inference_:  `hdlogit.inference.ClassInference` of each response. Where there is none, a warning gives the reason,
-                 and it is a `ClassicalInference` with the classical coefficients.
-    classes_, n_features_in_, feature_names_in_:  as everywhere in scikit-learn
+    inference_:  `hdlogit.inference.ClassInference` of each response. Where that is not possible, a warning gives
+                 the reason, and it is a `ClassicalInference` with the classical coefficients.
+    classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def predict_proba(self, X: ArrayLike) -> Array:
         """The best prediction: (n, 2) of the two labels, or (n, n_responses) of the second one.
 
-        It knows how uncertain the coefficients are, so it is nearer to 1/2 than σ(x·coef_ + intercept_); no other
+        It allows for the uncertainty of the coefficients, so it is nearer to 1/2 than σ(x·coef_ + intercept_); no other
         function of the fitted logit has less cross-entropy.
         """
         log_odds = self.decision_function(X)
@@ -139,7 +139,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def summary(self, level: float | None = None) -> Summary:
         """A DataFrame of all coefficients, the intercept first: estimate, standard error, test, interval. Needs pandas.
 
-        At the end of a row stands the classical estimate. Notes on the fit are in `.attrs["notes"]`, and printed below.
+        Each row ends with the classical estimate. Notes on the fit are in `.attrs["notes"]`, and printed below.
         """
         import pandas as pd
 
@@ -209,7 +209,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _infer(
         self, X: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array
     ) -> list[ClassInference | ClassicalInference]:
-        """Of every response; classes with and without shrinkage are separate problems."""
+        """Inference of every response; classes with and without shrinkage are separate problems."""
         found: dict[int, ClassInference | ClassicalInference] = {}
         for shrinkage in np.unique(self.shrinkage_):
             chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
@@ -239,11 +239,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return [f"x{j}" if names is None else str(names[j]) for j in features]
 
     def _line(self, k: int, text: str) -> str:
-        """A line on response k."""
+        """A line about response k."""
         return f"{self._names[k]}: {text}" if self._several else text
 
     def _warnings(self, separating: list[list[int] | None]) -> Iterator[str]:
-        """Lines on what is not as it was asked for; separating: the factors that separate a response."""
+        """Lines on what differs from what was asked for; separating: the factors that separate a response."""
         for k, inference in enumerate(self.inference_):
             if self.shrinkage != "always" and (shrinkage := self.shrinkage_[k]):
                 names = self._feature_names(separating[k] or [])

@@ -16,7 +16,7 @@ class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
 
     @property
     def _constructor(self) -> Any:
-        return Summary  # what is selected from it prints alike
+        return Summary  # so that a selection from it prints in the same way
 
     def __repr__(self) -> str:
         return "\n".join([self.to_string(**self._format()), *self._notes()])

@@ -1,4 +1,4 @@
-"""Standardised coefficients, and a preconditioner: bad units, correlation and offsets do a fit no harm."""
+"""Standardised coefficients, and a preconditioner, so that bad units, correlation and offsets do a fit no harm."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature by them."""
+    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature in them."""
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
     covariance: Array  # (n_factors, n_factors) of the standardised factors
-    inverse: Array  # (n_factors + 1, n_factors + 1), of the objective's Hessian by v at zero, nearly
+    inverse: Array  # (n_factors + 1, n_factors + 1), about that of the objective's Hessian in v at zero
     projector: Array  # (n_factors, n_factors), onto the directions in which the factors vary
-    dependent: bool = False  # these are not all, or hardly
+    dependent: bool = False  # these are not all directions, or nearly so
     needs_double: bool = False  # single precision is not enough
 
     @cached_property
     def gradient_units(self) -> Array:
-        """(n_factors + 1,), by which a gradient by v is by factors in units of the powers of two nearest to deviations.
+        """(n_factors + 1,): converts a gradient in v to factors in units of the power of two nearest to deviations.
 
-        So it is that by coefficients for factors of a standard deviation near 1 and a mean near 0, and for others does
-        not depend on their units and offsets.
+        So it is the gradient in the coefficients for factors of a standard deviation near 1 and a mean near 0, and for
+        others it does not depend on their units and offsets.
         """
         units = np.where(self.units > 0, self.units, 1)
         return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
@@ -41,11 +41,11 @@ class Coordinates:
         return np.column_stack([weights, v[:, -1] - weights @ self.center])
 
     def standardised_gradient(self, gradient: Array) -> Array:
-        """The gradient by v from that by coefficients."""
+        """The gradient in v, from the gradient in the coefficients."""
         return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
 
     def largest(self, gradient: Array) -> Array:
-        """Largest |component|, (n_classes,), of a gradient by v, in `gradient_units`."""
+        """Largest |component|, (n_classes,), of a gradient in v, in `gradient_units`."""
         return np.asarray(np.abs(gradient * self.gradient_units).max(axis=1))
 
 
@@ -64,7 +64,7 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         few = x[:: max(1, len(x) // 64)]
         middle = _median(few)
         spread = _median(np.abs(few - middle))
-        heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)  # an outlier would hide how all others vary
+        heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)  # an outlier hides how the other values vary
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
         z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough for a preconditioner
@@ -87,7 +87,7 @@ def independent_coordinates(mean: Array, covariance: Array, ridge: float) -> Coo
     """From the moments of all trials, where factors depend on one another.
 
     Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: the rule of numpy's
-    matrix_rank, applied to correlations) are left out. No logit needs them, and of many equal optima the fit then is
+    matrix_rank, applied to correlations) are left out. No logit needs them, and of all equal optima the fit is then
     the one with the smallest weights in units of the factors' standard deviations.
     """
     units = _inverse(np.sqrt(np.diagonal(covariance)), mean)
@@ -106,16 +106,16 @@ def inverse_of(positive: Array) -> Array:
 
 
 def _median(columns: Array) -> Array:
-    """Of each column; numpy's, which averages two, takes three times as long."""
+    """Median of each column; numpy's, which averages two values, takes three times as long."""
     return np.asarray(np.sort(columns, axis=0)[len(columns) // 2])
 
 
 def _inverse(deviation: Array, center: Array) -> Array:
-    """1 / deviation, and 0 where that is rounding."""
+    """1 / deviation, and 0 where the deviation is only rounding."""
     return np.where(deviation > 1e-12 * np.abs(center), 1 / np.where(deviation > 0, deviation, 1), 0)
 
 
 def _with_bias(inverse: Array) -> Array:
     inverse = np.pad(inverse, (0, 1))
-    inverse[-1, -1] = 4  # the objective's curvature by the bias is at most 1/4
+    inverse[-1, -1] = 4  # the objective's curvature in the bias is at most 1/4
     return inverse

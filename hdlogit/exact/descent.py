@@ -1,10 +1,10 @@
 """The descent on the sample: Newton's method in the span of the gradient, the point itself and the last step.
 
-Gradient and last step make it conjugate gradients (with another curvature at each step: the memory gradient method of
+Gradient and last step alone are conjugate gradients (with a new curvature at each step: the memory gradient method of
 Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis because, where responses
-are nearly certain, a fit is mostly busy growing. Logits are linear in the coefficients, so those of the three axes give
-the objective's Hessian in their span, and no other product over the factors is needed than for the gradient's logits
-and for the next gradient. A class that is slow, or stuck, has its own Hessian turn the gradient from time to time.
+are nearly certain, weights mostly just grow. Logits are linear in the coefficients, so those of the three axes give
+the objective's Hessian in their span; the only products with the factors are for the gradient's logits and for the next
+gradient. For a class that is slow or stuck, its own Hessian preconditions the gradient from time to time.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
-FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that is not there by then is near to having no estimate
-LARGEST_NEWTON = 2048  # coefficients, up to which its own Hessian is worth its time
-LONGEST_STEP = 9  # times 1 + |v|: where nothing is curved any more, Newton's step is endless
+FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that has not converged by then is close to having no estimate
+LARGEST_NEWTON = 2048  # coefficients up to which a class's own Hessian is worth its time
+LONGEST_STEP = 9  # times 1 + |v|: where the curvature is nearly zero, Newton's step has no limit
 
 
 @dataclass(frozen=True)
 class State:
     """Classes on their way down; all arrays have one row for each."""
 
-    rows: NDArray[np.intp]  # which they are of those that set out
+    rows: NDArray[np.intp]  # which of the initial classes they are
     v: Array  # (n, n_factors + 1), standardised coefficients
     step: Array  # (n, n_factors + 1), the last one
-    gradient: Array  # (n, n_factors + 1), by v, shift included
+    gradient: Array  # (n, n_factors + 1), in v, shift included
     worst: Array  # (n,), largest |residual|
     parts: list[Floats]  # for each part of the sample (n, 4, rows): logits of v and of step, p (1 - p), responses
 
     def select(self, rows: Mask) -> State:
-        """Go on with these: a class that has arrived costs nothing any more."""
+        """Go on with these classes: one that has converged costs nothing any more."""
         arrays = {k: array[rows] for k, array in vars(self).items() if k != "parts"}
         return State(**arrays, parts=[part[rows] for part in self.parts])
 
@@ -54,8 +54,8 @@ def descend(
 ) -> tuple[Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
 
-    shift: (n, n_factors + 1), by v, is added to the gradient.
-    A class ends where it has arrived, where rounding lets it fall no more, or after `max_iterations` (n,).
+    shift: (n, n_factors + 1), in v, is added to the gradient.
+    A class ends when it has converged, when rounding prevents further descent, or after `max_iterations` (n,).
 
     Returns v, and numbers of iterations (n,).
     """
@@ -96,7 +96,7 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
 def _newton_direction(sample: Sample, state: State) -> Array:
     """The gradient times the inverse of each class's own Hessian, (n, n_factors + 1).
 
-    Near where no estimate exists a few trials make up all of it, and that at zero preconditions badly.
+    Close to having no estimate, a few trials determine this Hessian, and the one at zero is a bad preconditioner.
     """
     size, direction = state.v.shape[1], np.empty_like(state.v)
     for row, gradient in enumerate(state.gradient):
@@ -115,7 +115,7 @@ def _newton_direction(sample: Sample, state: State) -> Array:
 
 
 def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State:
-    """To the minimum of the quadratic model in the span; where the slope along the step turned, back by the secant."""
+    """Step to the minimum of the quadratic model in the span; if the slope changed sign, go back by the secant."""
     axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
 
     def curvature(k: int) -> tuple[Floats, Floats]:
@@ -165,7 +165,7 @@ def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, ste
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:
-    """-hessian⁻¹ · slopes, (n, 3), the axes scaled to curvature 1 before; 0 where rounding makes it go upwards."""
+    """-hessian⁻¹ · slopes, (n, 3), with axes scaled to curvature 1 first; 0 where, by rounding, it would go upwards."""
     scale = 1 / np.sqrt(np.einsum("nii->ni", hessian) + 1e-30)
     scaled = hessian * scale[:, :, None] * scale[:, None] + DAMPING
     step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
@@ -173,7 +173,7 @@ def _newton_step(slopes: Array, hessian: Array) -> Array:
 
 
 def _products(axes: Floats, weights: Floats) -> Floats:
-    """Of each class's axes (n, 3, m) with each other, (n, 3, 3), weighted."""
+    """Weighted inner products (n, 3, 3) of each class's axes (n, 3, m)."""
     return np.asarray(np.vecdot((axes * weights)[:, None], axes[:, :, None]))
 
 
@@ -182,9 +182,9 @@ def _norm(vectors: Array) -> Array:
 
 
 def secant(before: Array, there: Array) -> Array:
-    """By what to multiply steps, (n,), along which slopes were `before` and now are `there`: 1 unless they turned.
+    """Factors (n,) for steps along which the slopes were `before` and now are `there`: 1 unless the sign changed.
 
-    A convex function needs no value to tell that a step was too long, and where along it the slope was about zero.
+    For a convex function the slopes alone tell that a step was too long, and about where along it the slope was zero.
     """
     turned = (before < 0) & (there > -0.5 * before)
     return np.divide(before, before - there, out=np.ones_like(before), where=turned)

@@ -1,24 +1,24 @@
-"""Does the maximum-likelihood estimate of one class exist? A proof for yes, and a decision for the rest.
+"""Does the maximum-likelihood estimate of one class exist? A proof that it does, and a decision for all other cases.
 
 Some d separates the responses if s_i x_i·d >= 0 for every trial, not all of them 0; s_i = +1 for a yes, -1 for a no (a
 response between 0 and 1 counts as both), x_i with the bias's 1. The estimate exists if and only if no d does (Albert &
 Anderson, Biometrika 1984).
 
 *A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0: then sum_i q_i |x_i·d| = 0.
-The residuals nearly are such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
+The residuals are almost such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
 gradient. What is missing can be made up on any m trials S whose second moments M = mean_S x xᵀ have an inverse:
 
     q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),      v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
 
-so s_i x_i·v < TILT on S is the proof. It needs a point at which g + c is small: the minimum of the objective tilted by
-c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a sample's proof
-is one for all trials.
+so s_i x_i·v < TILT on S proves it. It needs a point at which g + c is small: the minimum of the objective tilted by
+c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a proof on a
+sample is a proof for all trials.
 
 *A proof that it does not.* If no response is between 0 and 1, and somewhere every |r_i| < 1/2, they are separated.
 
-*In doubt,* Newton's method in double precision goes on, for one class over all trials (`hdlogit.exact.newton`).
+*In doubt,* Newton's method in double precision continues, for one class over all trials (`hdlogit.exact.newton`).
 
-*Where that ends with neither,* that is for quasi-separation and the narrowest of gaps, a linear programme decides.
+*Where that gives neither,* as with quasi-separation and the narrowest of gaps, a linear programme decides.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from hdlogit.exact.objective import BLOCK, Array, Floats, Mask, Trials
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
-DIVERGED = 1e4  # a standardised coefficient from which on the tilted objective is taken to have no minimum
-LARGEST_PROGRAMME = 2**20  # numbers in factors, up to which a linear programme names those that separate completely
-MARGIN = 1e-6  # of a trial, in standardised coordinates: less is 0 to the linear programme
+DIVERGED = 1e4  # a standardised coefficient beyond which the tilted objective is taken to have no minimum
+LARGEST_PROGRAMME = 2**20  # numbers in factors up to which a linear programme names those that separate completely
+MARGIN = 1e-6  # of a trial, in standardised coordinates: the linear programme takes less for 0
 
 
 def prove(
@@ -49,7 +49,7 @@ def prove(
     max_iterations: NDArray[np.int64],
     progress: Callable[[int, Array], None],
 ) -> tuple[Mask, Array, NDArray[np.int64]]:
-    """For which of these n classes there is a proof (n,), v or a point that separates, and iterations (n,).
+    """For these n classes: whether there is a proof (n,), v or a point that separates, and iterations (n,).
 
     hard: (n,), whether no response of a class is between 0 and 1; max_iterations: (n,). S is the sample's `subset`.
     """
@@ -62,7 +62,7 @@ def prove(
         rows, small = state.rows, np.vecdot(state.gradient, state.gradient) < TILT**2
         w = (-state.gradient[small] @ inverse).astype(x.dtype)
         largest = (signs[rows[small]] * (w[:, :-1] @ x.T + w[:, -1:])).max(1)
-        proven[rows[small]] = largest < TILT / 2  # half of it is left for rounding
+        proven[rows[small]] = largest < TILT / 2  # the other half is a margin for rounding
         separated[rows] = hard[rows] & (state.worst < 0.5)
         return np.asarray(proven[rows] | separated[rows] | (np.abs(state.v).max(1) > DIVERGED))
 
@@ -97,12 +97,12 @@ def decide(
     """Whether the estimate of class k exists, where to go on from, and the factors (n_factors,) that separate it.
 
     v: (n_factors + 1,), where the descent has ended; completely: whether that separates the responses; proven: whether
-    the estimate is known to exist, and the descent does not find it. None: undecided.
+    the estimate is known to exist although the descent does not find it. None: undecided.
     """
     direction, none = v[:-1], np.zeros(len(v) - 1, dtype=np.bool_)
     if not completely and not sample.coordinates.dependent:
         exists, v = newton(trials, sample, k, v, tolerance, progress)
-        if exists is None:  # where all is nearly certain, nothing is curved
+        if exists is None:  # where all responses are nearly certain, the curvature vanishes
             exists, v = newton(trials, sample, k, v * 0, tolerance, progress)
         if exists or proven:
             return True, v, none
@@ -126,15 +126,15 @@ def separating_direction(
     """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
 
     Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1: feasible if and only if some
-    d separates. Its minimum names few factors. Few of the constraints matter, so they are added as they are found
-    violated; any d that is found has been checked on all trials, and what is infeasible with some of the constraints is
-    with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
+    d separates. Its minimum names few factors. Few of the constraints matter, so they are added when they are found
+    to be violated; any d that is found has been checked on all trials, and what is infeasible with some constraints is
+    infeasible with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
 
     factors: (n_trials, n_factors), all of them; responses: (n_trials,).
     """
     c = sample.coordinates
     signs = np.concatenate([np.where(responses > 0, 1.0, -1.0), np.where(responses < 1, -1.0, 1.0)])
-    both = (responses > 0) & (responses < 1)  # such a trial stands for a yes and a no
+    both = (responses > 0) & (responses < 1)  # such a trial counts as a yes and a no
     rows = np.concatenate([np.arange(len(responses)), np.flatnonzero(both)])
     signs = np.concatenate([signs[: len(responses)], signs[len(responses) :][both]])
 

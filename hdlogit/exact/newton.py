@@ -1,8 +1,8 @@
-"""Newton's method for one class, over all trials and in double precision: slow, and sure where the descent is in doubt.
+"""Newton's method for one class, over all trials and in double precision: slow, but decides where the descent cannot.
 
 With the Hessian H (a sum over trials, no mean), the decrement λ² = gᵀH⁻¹g and leverages w_i = x_iᵀH⁻¹x_i, all of them
 at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical
-Programming 2019). Where a step leads too far its length is bisected: no curvature tells how far an outlier is.
+Programming 2019). Where a step leads too far its length is bisected, as no curvature tells how far an outlier is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hdlogit.exact.objective import Array, Trials
 from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
-SINGULAR = 1e-8  # what is left of a Hessian's diagonal by its factorisation: less is rounding, and proves nothing
+SINGULAR = 1e-8  # fraction of a Hessian's diagonal that factorisation leaves: less is rounding, and proves nothing
 
 
 def newton(
@@ -41,7 +41,7 @@ def newton(
         root = _inverse_root(hessian)
         step = -root @ (root.T @ gradient)
         trials.group.broadcast(largest, root, step)
-        arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so near, only rounding hinders it
+        arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so close, only rounding prevents it
         if arrived or not np.isfinite(step).all():
             break
         length, proof = one.search(v, step, root)
@@ -53,7 +53,7 @@ def newton(
 
 @dataclass(frozen=True)
 class _Class:
-    """One class's objective, summed over all trials, by standardised coefficients."""
+    """One class's objective, summed over all trials, in standardised coefficients."""
 
     trials: Trials
     sample: Sample
@@ -92,7 +92,7 @@ class _Class:
         return total[:-1] + np.diag(self.penalty), total[-1] + self.penalty * v, float(worst[0])
 
     def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
-        """How much of the step to go, and λ max_i √w_i: below 1 it proves that the estimate exists."""
+        """What fraction of the step to take, and λ max_i √w_i: below 1 it proves that the estimate exists."""
 
         def of_block(rows: slice) -> tuple[Array, Array, float]:
             x = self.factors(rows)

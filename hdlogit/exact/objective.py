@@ -6,8 +6,8 @@ For every class by itself, over n_trials trials and in nats per trial, with resp
     gradient(w, b)  = mean_i [ r_i (x_i, 1) ] + ridge · (w, 0)                     r_i = sigmoid(z_i) - y_i
 
 The factors are read in blocks of rows, for the logits and, while a block is still in the cache, for the gradient; all
-classes share both products. Blocks are cut by the number of all trials, and a process has whole ones: however many
-processes there are, the same sums are rounded. Classes come first, (n_classes, ...): sums over trials run along memory.
+classes share both products. The cuts depend on the number of all trials, and a process has whole blocks, so rounding
+is the same however many processes there are. Classes come first, (n_classes, ...): sums over trials run along memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLOCK = 2**19  # factors in a block: 4 MB in float64
 
 @dataclass(frozen=True)
 class Trials:
-    """All trials, of which this process sums over its own."""
+    """All trials; this process sums over its own part of them."""
 
     factors: Floats  # (n_trials, n_factors) float64 or float32, may be memory-mapped
     responses: NDArray[Any]  # (n_trials, n_classes) bool, or floating in [0, 1]
@@ -76,7 +76,7 @@ class Trials:
         return loss / len(self.factors), gradient / len(self.factors), worst
 
     def refuse(self) -> NoReturn:
-        """Raise ValueError that names a factor that is not finite."""
+        """Raise ValueError naming a factor that is not finite."""
         for block in cut(len(self.factors), self.factors.shape[1], BLOCK):
             wrong = np.argwhere(~np.isfinite(self.factors[block]))
             if len(wrong):
@@ -94,7 +94,7 @@ class Trials:
         mean /= len(self.factors)
 
         def products(rows: slice) -> Array:
-            x = self.factors[rows] - mean  # centred before the product: a large mean would eat its digits
+            x = self.factors[rows] - mean  # centred before the product: a large mean would cost digits
             return np.asarray(x.T @ x)
 
         for part in each(products, self.blocks, waiting=2):

@@ -14,27 +14,27 @@ from hdlogit.exact.objective import Array, Floats, Trials
 
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
 LOGITS = 2**22  # logits (n_classes · n_trials) of the copy
-PER_FACTOR = 24  # trials per factor that it has at least, if there are so many: fewer are soon separable
+PER_FACTOR = 24  # least trials per factor in the copy, if there are so many: fewer are easily separable
 PART = 2**22  # factors that a core takes at once: smaller parts cost more to hand out than they save
-LOGIT = 32  # factors that take as long as one logit
-SINGLE = 1e-7  # tolerance that single precision reaches
+LOGIT = 32  # factors that take as long to compute with as one logit
+SINGLE = 1e-7  # tolerance that single precision can reach
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Copies of the trials, of which each process has some rows; sums are over all."""
+    """Copies of the trials. Each process has some of the rows; sums are over all."""
 
     coordinates: Coordinates
     n_trials: int  # of all processes
     factors: list[Floats]  # of each of this process's parts, standardised, (rows, n_factors)
     responses: list[Floats]  # (n_classes, rows)
-    subset: tuple[Floats, Floats]  # of m of them factors (m, n_factors) and responses (n_classes, m), in each process
-    ridge: Array  # (n_factors + 1,), the penalty's Hessian by v
+    subset: tuple[Floats, Floats]  # factors (m, n_factors) and responses (n_classes, m) of m trials, in each process
+    ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
     group: ProcessGroup
 
     @classmethod
     def draw(cls, trials: Trials, ridge: float, tolerance: float) -> Sample:
-        """With the coordinates of its factors; of all trials' where these depend on one another."""
+        """A sample, with coordinates from its factors, or from all trials' where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
         rows = sampled_rows(
@@ -80,7 +80,7 @@ def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
 
 
 def _agreed(c: Coordinates, group: ProcessGroup) -> Coordinates:
-    """Process 0's, in all: last bits differ between processors."""
+    """Those of process 0 in all processes: last bits differ between processors."""
     flags = np.array([c.dependent, c.needs_double], dtype=np.float64)
     group.broadcast(c.center, c.units, c.covariance, c.inverse, c.projector, flags)
     return replace(c, dependent=bool(flags[0]), needs_double=bool(flags[1]))

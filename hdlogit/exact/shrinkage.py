@@ -25,7 +25,7 @@ def with_shrinkage(
 ) -> tuple[Fit, NDArray[np.float64]]:
     """(the fit, 1 − δ per class): with soft responses never (0), in classes without an estimate ("auto"), or "always".
 
-    fit: of the responses that it is given; responses: (n_trials, n_classes). `separating` of a class goes on naming
+    fit: of the responses that it is given; responses: (n_trials, n_classes). `separating` of a class still names
     the factors that made shrinkage necessary.
     """
     n_trials, n_classes = responses.shape

@@ -1,19 +1,19 @@
-"""The exact fit: maximum likelihood (or ridge) for all classes at once, class by class with proof or with a reason.
+"""The exact fit: maximum likelihood (or ridge) for all classes at once; each gets a proof, or a reason why not.
 
-The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however one came there:
+The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however it was reached:
 
 1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
 2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
 3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
    every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
    double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
-4. Descend again on the sample, its gradient shifted by what it lacked at the last point, and go to 3. Where that goes
-   on and on, the sample misleads (an outlier is not in it): Newton's method ends it, but where factors depend on one
+4. Descend again on the sample, its gradient shifted by the difference found at the last point, and go to 3. Where that
+   does not end, the sample misleads (it lacks an outlier): Newton's method takes over, unless factors depend on one
    another.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
-(DANE: Shamir, Srebro & Zhang, ICML 2014). Of several processes each has rows of its own, of the sample as of all
-trials; they sum, and agree on every step.
+(DANE: Shamir, Srebro & Zhang, ICML 2014). Each of several processes has its own rows, of the sample and of all trials;
+they sum over all rows, and agree on every step.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from hdlogit.exact.existence import decide, prove
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 150  # iterations to the sample's minimum, and on to a proof, after which a class is in doubt
-REFINING = 20  # iterations to a shifted minimum: where it is farther than that, the sample misleads
-MISLED = 8  # evaluations after which it does, and Newton's method on all trials takes over
+UNPROVEN = 150  # iterations to the sample's minimum and to a proof, after which a class is in doubt
+REFINING = 20  # iterations to a shifted minimum: if it takes more, the sample misleads
+MISLED = 8  # evaluations after which the sample is taken to mislead, and Newton's method on all trials takes over
 SAMPLE_TOLERANCE = 0.5  # of the tolerance
 MAX_ROUNDS = 50
 UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
@@ -69,7 +69,7 @@ class ExactFit(Generic[Kind]):
 
 @dataclass(frozen=True)
 class Aim:
-    """What is asked for: see `fit`."""
+    """What the fit must reach: see `fit`."""
 
     ridge: float
     tolerance: float
@@ -77,7 +77,7 @@ class Aim:
     progress: Callable[[int, float], None] | None
 
     def after(self, iterations: NDArray[np.int64], sample: Sample) -> Callable[[int, Array], None]:
-        """Reports of a descent that begins after so many: of its turns, and gradients (n, n_factors + 1) by v."""
+        """A callback for a descent that begins after these iterations, of its turn and gradients (n, n_factors + 1)."""
 
         def report(turn: int, gradient: Array) -> None:
             if self.progress:
@@ -91,8 +91,8 @@ class State:
     """All classes between two rounds; arrays have one row, or number, for each."""
 
     status: NDArray[np.int64]
-    base: Array  # (n_classes, n_factors + 1), the last points that were no step too far
-    gradient: Array  # the objective's there, by standardised coefficients; NaN at first
+    base: Array  # (n_classes, n_factors + 1), the last points that were not a step too far
+    gradient: Array  # the objective's there, in standardised coefficients; NaN at first
     points: Array  # where to evaluate it next: the sample's minimum, or back from there
     back: Mask
     proven: Mask  # that the estimate exists
@@ -105,7 +105,7 @@ class State:
 
     @property
     def classes(self) -> NDArray[np.intp]:
-        """That are under way."""
+        """The classes that are under way."""
         return np.flatnonzero(self.status == UNDER_WAY)
 
 
@@ -123,20 +123,20 @@ def fit(
     factors:    (n_trials, n_factors) float64 or float32, NumPy or torch (CPU); may be memory-mapped, and is not copied.
     responses:  (n_trials, n_classes) bool, or numbers in [0, 1].
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
-    tolerance:  a class has converged where max |gradient| <= tolerance, the gradient being that of its own mean over
-                trials by the weights of factors as deviations from their means, in units of the power of two nearest to
-                their standard deviations: for factors of mean 0 and deviation 1 what scikit-learn's `tol` bounds.
-    max_iterations: steps of the descent, of each class, after which it has not converged.
+    tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's objective,
+                for factors as deviations from their means, in units of the power of two nearest to their standard
+                deviations: for factors of mean 0 and deviation 1, what scikit-learn's `tol` bounds.
+    max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
-    group:      of processes that all call this with the same arguments, and get the same result.
+    group:      processes that all call this with the same arguments and get the same result.
 
     Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
-    for a ridge or tolerance that cannot be.
+    for an impossible ridge or tolerance.
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     check(x, y, ridge, tolerance)
     aim = Aim(ridge, tolerance, max_iterations, progress)
-    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
         trials = Trials(x, y, group)
         sample = Sample.draw(trials, ridge, tolerance)
         state = _begin(trials, sample, ridge)
@@ -152,7 +152,7 @@ def fit(
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
         found = replace(found, **tensors)
-    return found  # type: ignore[return-value]  # of the kind of the factors
+    return found  # type: ignore[return-value]  # NumPy or torch, as the factors are
 
 
 def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
@@ -179,9 +179,9 @@ def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
 
 
 def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """The sample's shifted minimum, for every class under way that has not to go back.
+    """The sample's shifted minimum, for every class under way that need not go back.
 
-    max_iterations: that a class may have had then, all together.
+    max_iterations: the most that a class may have had by then, in total.
     """
     classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
     base, shift = state.base[classes], np.zeros((len(classes), state.base.shape[1]))
@@ -201,7 +201,7 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
 
 
 def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """Prove that the estimates exist, of classes that have come to the sample's minimum."""
+    """Prove that the estimates exist, for classes that have reached the sample's minimum."""
     classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < max_iterations))
     points, hard = state.points[classes], trials.hard[classes]
     left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
@@ -214,7 +214,7 @@ def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_
 
 
 def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
-    """Evaluate all trials, in double precision: which classes are at their end, and from where do the others go on?"""
+    """Evaluate all trials, in double precision: which classes are finished, and from where do the others go on?"""
     c, classes = sample.coordinates, state.classes
     new = {name: array.copy() for name, array in vars(state).items()}
     coefficients = c.coefficients(state.points[classes])

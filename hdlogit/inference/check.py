@@ -1,8 +1,8 @@
 """Do the intervals cover for factors like these? The experiment repeated by simulation, from its own corrected fit.
 
-Responses are drawn from the corrected coefficients (and asymptotes) with the very factors of the data, all repetitions
-are fitted at once, as classes that share the factors, and inference is made of each as it was of the data. What holds
-for an observer like the one found should hold for the one looked for; no truth is needed.
+Responses are drawn from the corrected coefficients (and asymptotes) with the same factors as the data, all repetitions
+are fitted at once, as classes that share the factors, and each is analysed as the data were. What holds for an observer
+like the estimated one should hold for the true one; no truth is needed.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
 
 AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB
-MOST = 50  # such repetitions: progress is reported between them
+MOST = 50  # repetitions fitted together, at most: progress is reported between such groups
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Of nominal intervals, over the repetitions."""
+    """Coverage of nominal intervals, over the repetitions."""
 
     slope: float  # of the estimated logits on the true ones
     slope_error: float  # its standard error
@@ -34,7 +34,7 @@ class Coverage:
 
     @property
     def worst_factor(self) -> int:
-        """The one whose intervals hold the truth least often."""
+        """The factor whose intervals hold the truth least often."""
         return int(self.by_factor.argmin())
 
     @property
@@ -48,7 +48,7 @@ class Check:
 
     classical: Coverage
     corrected: Coverage
-    by_chance: Array  # (n_factors,) coverages to expect if all intervals were perfect, from the worst to the best
+    by_chance: Array  # (n_factors,) coverages to expect if all intervals were perfect, from worst to best
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
 
@@ -73,8 +73,8 @@ def check(
 ) -> Check:
     """Repeat the experiment of one class by simulation.
 
-    factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as `infer` was given them;
-    progress is called with how many repetitions are done. Raises ValueError where no repetition has an inference.
+    factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as given to `infer`;
+    progress is called with the number of repetitions done. Raises ValueError where no repetition has an inference.
     """
     n, p = factors.shape
     truth = inference.corrected
@@ -100,9 +100,9 @@ def check(
 
 
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
-    """Mean coverages, from the worst to the best, of so many factors whose intervals are perfect and independent.
+    """Mean coverages (n_factors,), from worst to best, of factors whose intervals are perfect and independent.
 
-    By simulation; (n_factors,).
+    By simulation.
     """
     covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
     return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)

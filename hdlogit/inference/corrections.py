@@ -15,11 +15,11 @@ from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
 
-POINTS = 500  # of the information's integral
-ROUGH_SLOPE = 1.2  # α, to start from
+POINTS = 500  # nodes of the integral for the information
+ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-SAME_DIRECTION = 0.05  # p-value of equal directions above which the link's answer stays,
-FEWEST = 1 / 200  # unless there are so few factors per trial, where the joint fit is right in any case
+SAME_DIRECTION = 0.05  # p-value of equal directions above which the link's answer is kept,
+FEWEST = 1 / 200  # unless there are fewer factors per trial than this: then the joint fit is right in any case
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
@@ -58,11 +58,11 @@ class Observed:
 
     @property
     def fraction(self) -> float:
-        """c², how much of the variance of V is signal."""
+        """c², the fraction of the variance of V that is signal."""
         return self.explained / (self.explained + self.s_squared)
 
 
-Scale = tuple[Asymptotics, Link]  # how long the true weights are; the link's covariance says how well that is known
+Scale = tuple[Asymptotics, Link]  # the length of the true weights; the link's covariance says how well it is known
 
 
 def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassInference:
@@ -101,7 +101,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
 
 
 def _with_bias(covariance: Array, bias_variance: float, units: Units) -> Array:
-    """Covariance in the factors' units, of that of standardised weights (p, p) and of the logit at the means."""
+    """Covariance in the factors' units, from those of standardised weights (p, p) and of the logit at the means."""
     offset, p = units.centre / units.scale, len(covariance)
     shift = covariance @ offset
     whole = np.empty((p + 1, p + 1))
@@ -118,10 +118,10 @@ def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
 
 
 def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
-    """Noise (p, p) of weights whose length is known by other means, with that variance of its logarithm.
+    """Noise (p, p) of weights whose length is known from elsewhere, its logarithm with this variance.
 
     (I − P) N (I − P)ᵀ + variance · c⁴ ŵŵᵀ with P = c² ŵuᵀ/(ŵ·u), u = Σŵ: errors of ŵ along itself are taken out. c² ŵ
-    is, but for the scale, the mean of β given ŵ: without signal there is no length to know.
+    is, up to scale, the mean of β given ŵ: without signal there is no length to know.
     """
     if np.isnan(variance):
         return noise
@@ -134,10 +134,10 @@ def _known_length(noise: Array, weights: Array, fraction: float, variance: float
 
 
 def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
-    """(Newton decrement) · max √w_i; where only some trials were left out, with a bound of it.
+    """(Newton decrement) · max √w_i; if only some trials were left out, a bound on it.
 
     Below 1 it proves that these data have a finite estimate, as |σ''| ≤ σ'. Where the responses are separable it tends
-    to exactly 1, so 1/2 is asked for. A theorem about the data at hand, not about their distribution.
+    to exactly 1, so 1/2 is required. A theorem about the data at hand, not about their distribution.
     """
     if setting.ridge or setting.shrinkage:
         return 0.0
@@ -147,7 +147,7 @@ def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float
 
 
 def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
-    """noise_fraction: of the noise variance of a new logit, what ridge leaves, tr(NΣ)/tr(f H⁻¹Σ)."""
+    """noise_fraction: what ridge leaves of the noise variance of a new logit, tr(NΣ)/tr(f H⁻¹Σ)."""
     weights, h = minimum.coefficients[:-1], left_out.curvature * left_out.leverage
     if not (h < 1).all():
         how = "" if setting.shrinkage else " (use shrinkage)"
@@ -164,7 +164,7 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
 
 
 def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
-    """The equations are the more precise; with shrinkage the link is the more robust, where there is a signal."""
+    """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if setting.rates != (0, 0):
         return _link_scale(minimum, left_out, observed, setting)
     if setting.shrinkage:
@@ -176,7 +176,7 @@ def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Set
 
 
 def _logistic_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
-    """By the equations (SLOE), with the infinitesimal jackknife's error of what goes into them."""
+    """By the equations (SLOE), with the error of their inputs by the infinitesimal jackknife."""
     kappa, b = setting.kappa, float(minimum.coefficients[-1])
     size = {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
     if not observed.eta_squared > 0:
@@ -210,7 +210,7 @@ def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -
 
 
 def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
-    """Of β̂0: what n_trials responses determine of (log γ, β0) through the logistic curve over the leave-one-out logits.
+    """Variance of β̂0, from what n_trials responses tell of (log γ, β0) by a logistic curve over leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of the index.
     """
@@ -254,7 +254,7 @@ def _index(observed: Observed) -> Index:
 
 
 def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
-    """With the joint fit's coefficients and rates in place of the link's, where that has another direction."""
+    """With the joint fit's coefficients and rates in place of the link's, if its weights have another direction."""
     joint = fit_joint(
         factors, responses, found.estimate, found.link, 1 / found.theory.alpha, guess_rate=rates[0], lapse_rate=rates[1]
     )
@@ -266,10 +266,10 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
 def _note(
     a: Asymptotics, observed: Observed, noise: Array, weights: Array, left_out: LeftOut, setting: Setting
 ) -> str | None:
-    """A line where the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
+    """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
-    H⁻¹ has more than that along β, for Gaussian factors too; it is taken out on both sides. What is left differs by
-    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the trials that count.
+    H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest differs by
+    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the effective trials.
     """
     if setting.ridge:  # factors that are not isotropic were refused
         return None

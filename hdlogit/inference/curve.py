@@ -20,9 +20,9 @@ POINTS = 200  # of the smooth curves
 class Curve:
     """Bins of equally many trials, (n_bins,) each, then smooth curves, (POINTS,) each.
 
-    The abscissa is Γ m V + b, the expected logit: that of a leave-one-out logit V, so no trial has helped to predict
-    itself. Responses follow E[P(yes) | V], which is flatter than the psychometric function as V is noisy; the curves
-    are that expectation, at the root mean square noise.
+    The abscissa is Γ m V + b, the expected logit given the leave-one-out logit V, so no trial helps to predict
+    itself. Responses follow E[P(yes) | V], which is flatter than the psychometric function because V is noisy; the
+    curves are that expectation, at the root mean square noise.
     """
 
     index: Array  # mean expected logit
@@ -33,7 +33,7 @@ class Curve:
     grid: Array  # expected logit
     fitted: Array  # by the link with its guess and lapse rates
     logistic: Array  # by the link without rates
-    function: Array  # g + (1 − g − l) σ(logit): what the observer does, no noise
+    function: Array  # g + (1 − g − l) σ(logit): the observer's own, without noise
 
 
 def psychometric_curve(

@@ -1,10 +1,10 @@
 """Can these coefficients be trusted? Bias, intervals and tests of an exact fit, corrected from the data.
 
-With many factors per trial the textbook's answer, ŵ ± z √[H⁻¹]_jj, is wrong: weights come out too large by α, and vary
-more than by H⁻¹. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights), x̃ = (x − x̄, 1):
+With many factors per trial the textbook's answer, ŵ ± z √[H⁻¹]_jj, is wrong: weights come out too large by a factor α,
+and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights) the Hessian, x̃ = (x − x̄, 1):
 
     z_i fitted logit     ψ_i = y_i − σ(z_i)     D_i = σ'(z_i)     w_i = x̃_iᵀH⁻¹x̃_i     h_i = D_i w_i
-    q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: by the fit without trial i
+    q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: from the fit without trial i
     f = mean ψ² / mean D(1 − h)                             1 in the textbook
     s_i² = f q_i                 noise of V_i               a² = Var(V) − mean s_i²,     c² = a² / (a² + mean s_i²)
 
@@ -16,7 +16,7 @@ more than by H⁻¹. Per class, from the Hessian H = Σ D_i x̃_i x̃_iᵀ (+ n�
   few factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage,
   too, `fit_link` estimates the length: the equations do not hold for real factors that separate the responses.
 - Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
-  γ̂ stretches all weights together, and takes the place of the part of H⁻¹ that does (else it would be counted twice).
+  γ̂ stretches all weights together; it replaces the part of H⁻¹ that does so, which would else be counted twice.
 - Bias: β̂0 − x̄·ŵ/α̂, with the larger of f [H⁻¹]_bb/α̂² and that of a logistic curve through the V_i.
 
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
@@ -66,10 +66,10 @@ def infer(
     lapse_rate: float | None = None,
     names: Names = NUMBERS,
 ) -> list[ClassInference | str]:
-    """For every class of an exact fit its inference, or one line with the reason why there is none.
+    """The inference of every class of an exact fit, or one line with the reason why there is none.
 
     factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k) bool;
-    coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; rounded ones will do, as a Newton
+    coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; they may be rounded, as a Newton
     step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage: 1 − δ of the soft responses
     y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and lapse rates are estimated; a number
     fixes a rate, which is 0 where it is neither given nor estimated; names: of the factors, for the lines. Raises

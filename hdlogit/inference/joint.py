@@ -6,12 +6,12 @@ A wrong link biases the *direction* of a logistic fit unless its factors are ell
     maximise  Σ log P(y_i | x_i) + 9 log(1 − g) + 9 log(1 − l) − Σ (sd_j w_j)²/(2·5²)
     P(y = 1 | x) = g + (1 − g − l) σ(x·w + b)
 
-over all of (w, b, g, l): maximum likelihood but for psignifit's priors of the rates and a wide normal one of the
-weights, which matters only where responses saturate: from then on a larger weight changes no response. The problem is
-not convex: it starts at the answer of the link. Errors are those of the squared scores, as the link's.
+over all of (w, b, g, l): maximum likelihood except for psignifit's priors of the rates and a wide normal prior of
+the weights, which matters only where responses saturate, so that a larger weight changes no response. The problem is
+not convex: it starts at the answer of the link. Errors come from the squared scores, as those of the link.
 
-As any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; studied in
-`benchmarks.asymptotes`: slope .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), where the link's is not.
+Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; studied in
+`benchmarks.asymptotes`: slope .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 
 LARGEST_KAPPA = 1 / 50
-MOST_FACTORS = 100  # of so many the direction needs no help, and Newton's steps become slow
+MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
 WIDE = 5.0  # sd of the prior of a weight, in logits per sd of its factor
-HIGHEST = 0.49  # of a rate
+HIGHEST = 0.49  # bound of a rate
 MAX_STEPS = 100
 ENOUGH = 1e-9  # nats that one more step would gain
 BLOCK = 2**18  # factors at a time
@@ -41,13 +41,13 @@ BLOCK = 2**18  # factors at a time
 
 @dataclass(frozen=True)
 class JointFit:
-    """coefficients: (p + 1,), the bias last; covariance: (p + 3, p + 3) of them, g and l, zero where one is fixed."""
+    """coefficients: (p + 1,), the bias last; covariance: (p + 3, p + 3) of them, g and l; zero for what is fixed."""
 
     coefficients: Array
     guess_rate: float
     lapse_rate: float
     covariance: Array
-    direction_p_value: float  # that these weights have the direction of the plain fit's
+    direction_p_value: float  # of the test that these weights have the direction of the plain fit's
 
     @property
     def errors(self) -> Array:
@@ -72,7 +72,7 @@ class JointFit:
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
-    """Whether a joint fit is to be trusted more than the link's."""
+    """Whether a joint fit is more trustworthy than the link."""
     return n_factors <= min(LARGEST_KAPPA * n_trials, MOST_FACTORS)
 
 
@@ -87,7 +87,7 @@ def fit_joint(
     lapse_rate: float | None = None,
 ) -> JointFit:
     """factors: (n, p), read in blocks; responses: (n,) bool; coefficients: (p + 1,) of the plain exact fit; link: its
-    link, and scale: Γ/a, by which its weights are multiplied to start from; fixed rates as for the link.
+    link; scale: Γ/a, by which its weights are multiplied for a start; fixed rates as for the link.
     """
     p = factors.shape[1]
     centre = np.asarray(factors.mean(axis=0), np.float64)
@@ -188,8 +188,8 @@ def _maximise(problem: _Problem, theta: Array) -> Array:
 
 
 def _direction_p_value(problem: _Problem, plain: Array, theta: Array, covariance: Array) -> float:
-    """Of equal directions of plain and joint weights: χ² of their difference, whose covariance is the sum of squares of
-    what each trial adds to it.
+    """p-value of equal directions of plain and joint weights: χ² of their difference, whose covariance is the sum of
+    squares of what each trial adds to it.
     """
     hessian = sum((t * (expit(t @ plain) * expit(-t @ plain))[:, None]).T @ t for t, _ in problem.blocks())
     inverse = np.linalg.inv(hessian)[:, :-1]

@@ -18,13 +18,13 @@ Array = NDArray[np.float64]
 GAIN, INTERCEPT, GUESS, LAPSE = range(4)  # the order of parameters and of the covariance; the first is log Γ
 LOWEST = np.array([np.log(0.01), -500.0, 0.0, 0.0])
 HIGHEST = np.array([np.log(100.0), 500.0, 0.5, 0.49])  # g of two alternatives is 1/2; g + l < 1
-LONGEST = np.array([1.0, 1000.0, 0.1, 0.1])  # step of a parameter
+LONGEST = np.array([1.0, 1000.0, 0.1, 0.1])  # largest step of each parameter
 
-GROUPS = 128  # of trials, at most
+GROUPS = 128  # groups of trials, at most
 BLOCK = 4096  # expectations at a time: their nodes stay in the cache
-WIDE = 8.0  # spread of a logit from which on integrating over the logistic takes fewer nodes
+WIDE = 8.0  # spread of a logit above which integrating over the logistic takes fewer nodes
 MAX_STEPS = 60
-STUCK = 1e10  # damping at which no step is left that helps
+STUCK = 1e10  # damping at which no step helps any more
 
 
 class Cells(NamedTuple):
@@ -33,12 +33,12 @@ class Cells(NamedTuple):
     mean: Array  # m V, the mean of ζ
     noise: Array  # ν, its sd
     trials: Array  # how many
-    yes: Array  # how many of them with the response yes
+    yes: Array  # how many of them have the response yes
 
     def groups(self) -> "Cells":
-        """The one problem's trials of like m V, in GROUPS cells of which some may be empty.
+        """The one problem's trials grouped by m V, in GROUPS cells, some of which may be empty.
 
-        Half of their limits are quantiles, half are even, for the tails. ν: root mean square.
+        Half of their limits are quantiles, half are evenly spaced, for the tails. ν: root mean square.
         """
         m, part = self.mean[0], np.arange(1, GROUPS // 2) / (GROUPS // 2)
         number = np.searchsorted(np.sort(np.append(np.quantile(m, part), m.min() + part * np.ptp(m))), m)
@@ -49,15 +49,15 @@ class Cells(NamedTuple):
         return Cells(mean / some, np.sqrt(variance / some), trials[None], yes)
 
     def at(self, problems: NDArray[np.intp]) -> "Cells":
-        """These problems, in this order; one may stand several times."""
+        """These problems, in this order; one may occur several times."""
         return Cells(*(array[problems] for array in self))
 
 
 def response(theta: Array, mean: Array, noise: Array) -> tuple[Array, Array, Array]:
-    """P(yes), P(no), (problems, cells), each with all its digits, and the derivative of the first by θ.
+    """P(yes), P(no), (problems, cells), each to full precision, and the derivative of the first in θ.
 
     theta: (problems, 4); mean, noise: (problems, cells), or (cells,) of all. The derivative is (4, problems, cells).
-    Fastest where cells of like noise are neighbours.
+    Fastest where cells of similar noise are neighbours.
     """
     log_gain, b, guess, lapse = (theta[:, k, None] for k in range(4))  # (problems, 1)
     by_index, spread = np.exp(log_gain) * mean, np.exp(log_gain) * noise  # (problems, cells)
@@ -101,7 +101,7 @@ def _narrow(logit: Array, spread: Array) -> Array:
 
 
 def _wide(logit: Array, spread: Array) -> Array:
-    """Roles exchanged: P = E Φ((t − L)/τ), L with the density σ', and its derivatives by t."""
+    """Roles exchanged: P = E Φ((t − L)/τ), L with the density σ', and its derivatives in t."""
     nodes = 0.7 * np.arange(-58, 59)
     weight = 0.7 * expit(nodes) * expit(-nodes)
     u = (logit - nodes[:, None]) / spread  # (nodes, n)
@@ -133,11 +133,11 @@ def objective(theta: Array, cells: Cells, prior: Array) -> tuple[Array, Array, A
 def observed_information(theta: Array, cells: Cells, prior: Array) -> Array:
     """Sum of squares of the scores of the trials, and the curvature of the prior, (4, 4), of the first problem.
 
-    The expected information overstates what trials determine of a rate near 0: a response that has nearly no
+    The expected information overstates how well trials determine a rate near 0: a response of almost zero
     probability would be informative, but has not occurred.
     """
     yes, no, derivative = response(theta[:1], cells.mean[:1], cells.noise[:1])
-    # Squares of what is floored must not underflow.
+    # The squares of floored values must not underflow.
     squares = (cells.trials[0] - cells.yes[0]) / np.maximum(no[0], 1e-150) ** 2
     squares += cells.yes[0] / np.maximum(yes[0], 1e-150) ** 2
     information = (derivative[:, 0] * squares) @ derivative[:, 0].T

@@ -40,11 +40,11 @@ from hdlogit.inference.likelihood import (
 Array = NDArray[np.float64]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
-UNDETERMINED = 0.1  # standard error of a rate from which on little but the prior determines it (whose sd is 0.083)
-FINE, COARSE = 1e-10, 1e-3  # nats
+UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
+FINE, COARSE = 1e-10, 1e-3  # tolerances, nats
 TINY = 1e-6  # a statistic that is nothing but rounding
-SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many must gain more
-CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic whose p-value is below what so many samples can tell
+SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
+CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
 MOST_TRIALS = 100_000
 
 
@@ -74,9 +74,9 @@ class Link:
 
 @dataclass(frozen=True)
 class LogisticTest:
-    """Is the psychometric function logistic, with the rates that are known, or does it end elsewhere?"""
+    """Is the psychometric function logistic, with the known rates, or does it end elsewhere?"""
 
-    statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, no priors
+    statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, without priors
     p_value: float  # against samples from the fitted logistic function, or their bound
 
 
@@ -93,7 +93,7 @@ def fit_link(
 
     index: (n,) V, centred; slope: m; noise: ν, (n,) or one number; responses: (n,) bool; a number fixes a rate, None
     estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the
-    trials do not determine is returned with a `reason`. Of more than 100 000 trials as many, evenly spaced, are used.
+    trials do not determine is returned with a `reason`. Of more than 100 000 trials, 100 000, evenly spaced, are used.
     """
     cells = _cells(index, slope, noise, responses)
     fixed = _fixed(guess_rate, lapse_rate)
@@ -120,13 +120,13 @@ def logistic_test(
     lapse_rate: float = 0.0,
     seed: int = 0,
 ) -> LogisticTest:
-    """Twice the gain in log-likelihood by free rates over these, and its p-value. Other arguments as in `fit_link`.
+    """Twice the gain in log-likelihood by free rates over the given ones, and its p-value. Other arguments: `fit_link`.
 
-    Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, taken where
+    Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, used where
     it is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits,
     until enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
-    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: other rates are one reason, another
-    shape or a drifting criterion are others.
+    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: because of other rates, another shape,
+    or a drifting criterion.
     """
     [found] = logistic_tests(
         [(index, slope, noise, responses)], guess_rate=guess_rate, lapse_rate=lapse_rate, seed=seed
@@ -210,7 +210,7 @@ def _reason(link: Link) -> str | None:
 
 
 def _cells(index: ArrayLike, slope: float, noise: ArrayLike, responses: ArrayLike) -> Cells:
-    """Each trial a cell of its own, in the order of its noise; MOST_TRIALS of them, evenly spaced."""
+    """A cell for each trial, in the order of noise; at most MOST_TRIALS of them, evenly spaced."""
     v, y = np.asarray(index, np.float64), np.asarray(responses)
     if v.ndim != 1 or y.shape != v.shape or len(v) == 0:
         raise ValueError(f"index {v.shape}, responses {y.shape}: both must be (n,), n > 0")

@@ -1,13 +1,13 @@
-"""What a fit with a link (`hdlogit.inference.link`) predicts of new trials, and how surely.
+"""What a fit with a link (`hdlogit.inference.link`) predicts for new trials, and how surely.
 
-Of a new trial x the fit knows V = (x − x̄)·ŵ with noise s²(x) = f x̃ᵀH⁻¹x̃, so with m = a/(a² + s²), as for the link,
+For a new trial x the fit gives V = (x − x̄)·ŵ with noise s²(x) = f x̃ᵀH⁻¹x̃, so with m = a/(a² + s²), as for the link,
 
     ζ | V ~ N(m V, ν²),     ν² = s²(x)/(a² + s²)        true index
     π = E[g + (1 − g − l) σ(Γζ + b)]                    best prediction: no other function of V has less cross-entropy
     p = g + (1 − g − l) σ(Γζ + b)                       true probability of this trial, which π averages over
 
-The interval of p puts two errors together, as if each alone were known to be normal on its own scale: that of ζ, as
-p at m V ± z ν; and that of the link, as ± z √(jᵀCj), j = ∂p/∂(log Γ, b, g, l) at m V (square-and-add: Zou & Donner,
+The interval of p combines two errors, each taken as normal on its own scale: that of ζ, as p at m V ± z ν; and that
+of the link, as ± z √(jᵀCj), j = ∂p/∂(log Γ, b, g, l) at m V (square-and-add: Zou & Donner,
 Statistics in Medicine 2008).
 """
 
@@ -41,8 +41,8 @@ def predict(
 ) -> Prediction:
     """Best predictions of new trials with intervals. index: (n,) V; slope: m; noise: ν, (n,) or one number.
 
-    overlap: (2, 2) the part of the covariance of (log Γ, b) that is in ν already, because the noise of ŵ along β and of
-    its intercept is. With few factors per trial it matters, with many it is next to nothing (None).
+    overlap: (2, 2) the part of the covariance of (log Γ, b) that ν already contains, because it contains the noise of
+    ŵ along β and of its intercept. With few factors per trial it matters, with many it is next to nothing (None).
     """
     mean, sd = _broadcast(index, slope, noise)
     z = float(ndtri(0.5 + level / 2))
@@ -65,7 +65,7 @@ def predict(
 
 
 def best_logits(index: ArrayLike, slope: float, noise: ArrayLike, link: Link) -> Array:
-    """log π / (1 − π), (n,), with all its digits, for scores to be computed from. Arguments as of `predict`."""
+    """log π / (1 − π), (n,), to full precision, for computing scores. Arguments as of `predict`."""
     yes, no, _ = response(link.parameters[None], *_broadcast(index, slope, noise))
     with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
         return np.asarray(np.log(yes[0]) - np.log(no[0]))

@@ -1,14 +1,14 @@
 """Do groups of trials (sessions, days) replicate one another? A check of the corrections that needs no truth.
 
-Each group g is fitted alone and compared with the others pooled, o, whose many trials leave their weights little bias
-and noise. With weights in units of the factors' standard deviations, and C_o the noise of w_o,
+Each group g is fitted alone and compared with the others pooled, o, whose many trials leave little bias and noise
+in their weights. With weights in units of the factors' standard deviations, and C_o the noise of w_o,
 
     slope_g = w_g·w_o / (w_o·w_o − tr C_o)         regression through the origin, corrected for the noise of w_o
 
 which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for the
-corrected ones it is 1, if the observer is the same in all groups. What corrected slopes have above 1 is not bias but
+corrected ones it is 1, if the observer is the same in all groups. Corrected slopes above 1 are due not to bias but to
 drift: where weights change from group to group, the pooled fit blurs them, and its weights are smaller than their mean.
-With rates of guesses and lapses, that holds of long groups only: of short ones the length of corrected weights is so
+With guess and lapse rates, this holds for long groups only: in short ones the length of corrected weights is so
 uncertain, and errs upwards by so much more than downwards, that slopes exceed 1 without any drift (studies/rat).
 """
 
@@ -25,13 +25,13 @@ from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.inference.sums import NUMBERS, Names, measure
 
-MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, trials at equal distances stand for all
+MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
 
 Comparison = tuple[ClassInference | str, ClassInference | str]  # a group, and the others: a result or a reason
 
 
 class Slope(NamedTuple):
-    """Of one group's weights on those of the others."""
+    """Slope of one group's weights on those of the others."""
 
     value: float
     error: float  # its standard error, for the noise of both
@@ -63,7 +63,7 @@ def replicate(
     """Compare each group with all others, by maximum likelihood; per class, a result for each group.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
-    ones, and names, as of `infer`; progress is called with how many groups are done. Raises ValueError for shapes that
+    ones, and names, as of `infer`; progress is called with the number of groups done. Raises ValueError for shapes that
     do not fit together, and for a single group.
     """
     if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:
@@ -116,8 +116,8 @@ def _compare(number: int, n_trials: int, pair: Comparison, scale: Array, z: floa
 
 
 def _covariance(c: ClassInference) -> Array:
-    """Of the corrected weights, as if their scale were known: what it adds along the weights is about what knowing the
-    signal takes away.
+    """Of the corrected weights, as if their scale were known: what its error adds along the weights is about what
+    knowing the signal takes away.
     """
     p = len(c.centre)
     return c.joint.covariance[:p, :p] if c.joint else c.noise[:p, :p] / c.theory.alpha**2

@@ -38,7 +38,7 @@ class Score(NamedTuple):
 class LeaveOneOut:
     """Scores of predictions of each trial from the fit to all others, so that no trial need be held out.
 
-    Of at most `hdlogit.inference.sums.SAMPLE` trials at equal distances.
+    From at most `hdlogit.inference.sums.SAMPLE` evenly spaced trials.
     """
 
     plain: Score  # of the fitted logits
@@ -47,9 +47,9 @@ class LeaveOneOut:
 
 
 class Index(NamedTuple):
-    """The true index ζ (of sd 1) of each trial as the fit without it estimates it: ζ | V ~ N(m V, ν²).
+    """The true index ζ (of sd 1) of each trial, as estimated by the fit without it: ζ | V ~ N(m V, ν²).
 
-    As `fit_link`, `logistic_test` and `psychometric_curve` take it; of the trials of `LeaveOneOut`.
+    As `fit_link`, `logistic_test` and `psychometric_curve` take it; for the trials of `LeaveOneOut`.
     """
 
     logit: Array  # (m,) V, centred
@@ -59,23 +59,23 @@ class Index(NamedTuple):
 
 @dataclass(frozen=True)
 class ClassInference:
-    """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless stated."""
+    """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless noted."""
 
     theory: Asymptotics  # γ̂, β̂0 (at the mean of the factors), α̂, s, λ, b̂
     estimate: Array
     classical_error: Array  # √[H⁻¹]_jj
     corrected: Array  # debiased
-    covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected ones
+    covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected coefficients
     centre: Array  # (n_factors,) x̄
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
     note: str | None  # a line where the factors are not of the theory's kind
     leave_one_out: LeaveOneOut
     index: Index
-    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, nan of γ̂ where no signal was found; rates of 0 unless
-    # asked for
-    overlap: Array  # (2, 2) the part of the link's covariance that is in `noise` already
-    joint: JointFit | None = None  # for few factors with rates: then corrected, its error and p-values are its
+    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
+    # unless asked for
+    overlap: Array  # (2, 2) the part of the link's covariance that `noise` already contains
+    joint: JointFit | None = None  # for few factors with rates: `corrected`, its error and p-values are then from it
 
     @property
     def guess_rate(self) -> float:
@@ -104,12 +104,12 @@ class ClassInference:
         return wald_interval(self.estimate, self.classical_error, level)
 
     def z_values(self) -> Array:
-        """Of the test of each coefficient being zero; for the bias, debiased bias over its corrected error."""
+        """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
         z = self.corrected / self.corrected_error
         return z if self.joint else np.append(self.estimate[:-1] / self.null_error, z[-1])
 
     def p_values(self) -> Array:
-        """Two-sided, of these tests."""
+        """Two-sided p-values of these tests."""
         return two_sided(self.z_values())
 
     def classical_p_values(self) -> Array:
@@ -123,7 +123,7 @@ class ClassInference:
         return predict(*self._index_of(factors), self.link, level, self.overlap)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
-        """log P(y = 1) / P(y = 0) of new trials, best prediction, with all its digits."""
+        """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
         if self.joint:
             return self.joint.log_odds(factors)
         return best_logits(*self._index_of(factors), self.link)
@@ -135,7 +135,7 @@ class ClassInference:
         return centred[:, :-1] @ self.estimate[:-1], self.index.slope, noise
 
     def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
-        """(statistic, p) for the weights of all these factors being zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
+        """(statistic, p) of the test that all these weights are zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
         chosen = np.asarray(factors, np.intp)
         weights = (self.corrected if self.joint else self.estimate)[chosen]
         noise: Array = (self.joint.covariance if self.joint else self.noise)[chosen][:, chosen]

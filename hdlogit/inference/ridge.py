@@ -13,18 +13,18 @@ from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.sums import mean_variance
 
-ROUNDS = 2  # of estimating the signal at one ridge, and the best ridge for that signal
+ROUNDS = 2  # each estimates the signal at one ridge, then the best ridge for that signal
 
 
 def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: Any) -> float:
-    """One strength for all classes; factors, responses and how to fit (tolerance, ...) are `hdlogit.exact.fit`'s.
+    """One strength for all classes; factors, responses and `how` (tolerance, ...) are as in `hdlogit.exact.fit`.
 
     The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its intercept. They
     are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge. Where that does not exist,
-    or nearly not, from a fit with ridge: at first as strong as would suit a signal of 1, then as suits the signal
-    found; and where the first shrinks so much that the signal cannot be estimated, from a tenth or a hundredth of it.
-    What is returned is best for the root-mean-square signal and the mean size of the intercept over the classes where
-    it can be estimated. Raises OutsideTheory where it can in none.
+    or only just, from a fit with ridge: first with the strength that would suit a signal of 1, then with that for the
+    signal found; if the first shrinks so much that the signal cannot be estimated, with a tenth or a hundredth of it.
+    The result is best for the root-mean-square signal and the mean size of the intercept over the classes where they
+    can be estimated. Raises OutsideTheory where there are none.
     """
     kappa, variance = factors.shape[1] / len(factors), mean_variance(factors)
     varied = responses.any(axis=0) & ~responses.all(axis=0)
@@ -34,7 +34,7 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
     def best_after(ridge: float) -> float:
         fitted = fit(factors, responses, ridge=ridge, **how)
         missing = [f"class {c}: {reason}" for c, reason in enumerate(fitted.reasons) if reason]
-        if missing:  # the classes that are left have the weaker signals
+        if missing:  # the classes that remain have the weaker signals
             raise OutsideTheory(missing[0])
         results = infer(factors, responses, fitted.coefficients, ridge)
         found = [result.theory for result in results if not isinstance(result, str)]

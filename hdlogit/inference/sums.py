@@ -1,7 +1,7 @@
-"""What inference needs of the trials, in three passes over blocks of them: memory does not grow with their number.
+"""What inference needs from the trials, in three passes over blocks, so memory does not grow with their number.
 
 Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost digits; the
-intercept is then the logit at the factors' means, which is what the theory speaks of. σ is the sigmoid, and per class
+intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per class
 z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y + shrinkage/2.
 """
 
@@ -20,16 +20,16 @@ Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
-# t̃ and √D, rounded as the products are, the gradient, and max |t̃|²: of a block
+# For a block: t̃ and √D, rounded as the products are, the gradient, and max |t̃|²
 Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, float]
 
 BLOCK = 2**18  # numbers in a block of factors: small enough for the cache, large enough for BLAS
-GROUP = 4  # blocks that are prepared side by side
+GROUP = 4  # blocks that are prepared in parallel
 TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
-SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
+SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed: what is averaged over them is then known to 0.5 %
-CONSTANT = 1e-12  # sd in units of the mean: what is left of a constant by rounding
-NUMBERS = range(2**31)  # of factors that have no names
+CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
+NUMBERS = range(2**31)  # for factors that have no names
 DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
 
 
@@ -77,12 +77,12 @@ class Minimum(NamedTuple):
     coefficients: Array  # (p + 1,) of standardised factors
     root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
     directions: Array  # (p + 1, 2) H⁻¹Σŵ and H⁻¹ times the bias's unit vector: where a trial moves ŵᵀΣŵ and the bias
-    decrement: float  # of Newton's method where the fit was given
-    reach: float  # of the sums
+    decrement: float  # of Newton's method at the given fit
+    reach: float  # as in `Sums`
 
 
 class LeftOut(NamedTuple):
-    """One class, trial by trial, for all trials or SAMPLE of them at equal distances: all (m,)."""
+    """One class, trial by trial, for all trials or SAMPLE evenly spaced ones: all (m,)."""
 
     response: Responses
     logit: Array  # z_i
@@ -152,7 +152,7 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
         def square(c: int, group: list[Prepared] = group) -> None:
             for rounded, roots, *_ in group:
                 weighted = rounded * roots[c][:, None] if c < k else rounded
-                squares[c] += weighted.T @ weighted  # one matrix twice: BLAS computes one half only
+                squares[c] += weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
 
         list(each(square, range(k + 1)))
         for *_, gradient, longest in group:
@@ -164,8 +164,8 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
 def leave_out(
     factors: Factors, responses: Responses, units: Units, minima: list[Minimum], shrinkage: float
 ) -> list[LeftOut]:
-    """Per class, what the leave-one-out logits are made of; responses (n, k) of these classes."""
-    chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some at equal distances
+    """Per class, what leave-one-out logits are computed from; responses (n, k) of these classes."""
+    chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some, evenly spaced
     x, y = factors[chosen], np.asarray(responses[chosen])
     coefficients = np.stack([m.coefficients for m in minima], axis=1)
     precision: type[np.floating] = np.float32 if len(factors) >= SINGLE_FROM else np.float64

@@ -32,13 +32,13 @@ def probability(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) 
 
 
 def surprisal(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> Floats:
-    """-log p in nats, element-wise; of a no it is `surprisal(-logits, lapse_rate, guess_rate)`.
+    """-log p in nats, element-wise; that of a no is `surprisal(-logits, lapse_rate, guess_rate)`.
 
     p = (1 - l + g exp(-z)) / (1 + exp(-z)), and numerator and denominator are both scaled by exp(min(z, 0)).
     """
     scale = np.minimum(logits, 0)
     if np.any(guess_rate) or np.any(lapse_rate):
-        with np.errstate(divide="ignore"):  # log 0 = -inf is right: that term is not there
+        with np.errstate(divide="ignore"):  # log 0 = -inf is right: the term is zero
             scale = np.logaddexp(np.log1p(-lapse_rate) + scale, np.log(guess_rate) - np.maximum(logits, 0))
     return np.asarray(np.log1p(np.exp(-np.abs(logits))) - scale)
 
@@ -51,7 +51,7 @@ def log_odds(logits: Floats, guess_rate: Rate = 0.0, lapse_rate: Rate = 0.0) -> 
 
 
 def cross_entropy(logits: Floats, responses: NDArray[np.bool_]) -> Floats:
-    """-log P(response) in nats, element-wise, without rates. Logits and responses of one shape only."""
+    """-log P(response) in nats, element-wise, without rates. Logits and responses must have the same shape."""
     if logits.shape != responses.shape:
         raise ValueError(f"logits {logits.shape} and responses {responses.shape} must have one shape")
     return surprisal(np.where(responses, logits, -logits))

@@ -2,11 +2,11 @@
 
 Independent streams (the default): every draw comes from `SeedSequence(seed, spawn_key=(what, chunk, ...))`, where
 `what` is OBSERVER, TRAIN or TEST and `chunk` counts blocks of CHUNK trials. So the trials do not depend on how many
-threads draw them, the first n of more trials are the n, and the number of held-out trials leaves the training trials
-alone.
+threads draw them, the first n of more trials are the same n trials, and the number of held-out trials does not affect
+the training trials.
 
 Notebook streams: a Mersenne twister, seeded for the observer and *re-seeded with the same seed* for the training
-trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol, there to reproduce
+trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol, kept to reproduce
 its figures. Its held-out trials come from an independent stream.
 """
 
@@ -27,7 +27,7 @@ from hdlogit.psychometric.function import Floats, Rate, logits, probability
 OBSERVER, TRAIN, TEST = 0, 1, 2
 CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials
 PIECE = 2**17  # numbers drawn before they are stored: one megabyte
-QUEUE = 1024  # chunks that wait for a thread
+QUEUE = 1024  # chunks that may wait for a thread
 
 
 def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float, notebook: bool) -> Floats:
@@ -40,7 +40,7 @@ def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float
 
 
 class Rows(Protocol):
-    """An array, or what takes rows as one does."""
+    """An array, or an object to which rows can be assigned as to one."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -62,8 +62,8 @@ def draw_trials(
 
     Rates change which responses are drawn, not the random streams.
 
-    Factors are drawn in float64 and rounded to the precision of `factors`; responses are to the factors as rounded.
-    Chunk by chunk on all cores; nothing of the size of the arrays is allocated, so they may be on disk.
+    Factors are drawn in float64 and rounded to the precision of `factors`; responses depend on the rounded factors.
+    All cores draw chunk by chunk; nothing of the size of the arrays is allocated, so they may be on disk.
     """
 
     def draw(start: int) -> None:
@@ -120,7 +120,7 @@ def _respond(
 
 
 def _pieces(start: int, end: int, coefficients: Floats) -> Iterator[slice]:
-    """Rows start .. end, so many at a time that what is drawn for them stays in a core's cache."""
+    """Rows start .. end, in pieces whose numbers stay in a core's cache."""
     step = max(1, PIECE // max(coefficients.shape))
     return (slice(first, min(first + step, end)) for first in range(start, end, step))
 

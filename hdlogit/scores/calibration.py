@@ -1,6 +1,6 @@
-"""Do responses have the probabilities that were predicted? Curve, histogram and recalibrating line.
+"""Do responses have the predicted probabilities? Curve, histogram and recalibrating line.
 
-Arrays are (n_trials, n_classes) and may be memory-mapped. A line that the data do not define is None.
+Arrays are (n_trials, n_classes) and may be memory-mapped. A line that the data do not determine is None.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class CalibrationCurve:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean over responses of |observed - predicted| of their bin."""
+        """Expected calibration error: mean over responses of |observed - predicted| in their bin."""
         return float(np.average(np.abs(self.observed - self.predicted), weights=self.responses))
 
 
 def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> CalibrationCurve:
     """The curve of logits `fitted` (n, n_classes), all classes pooled.
 
-    Bins divide the range of the logits, as far as it lies within ±LARGEST_LOGIT; logits beyond go to the outer bins. So
-    they are filled evenly where logits are large and most probabilities near 0 or 1.
+    Bins divide the range of the logits within ±LARGEST_LOGIT; logits beyond go to the outer bins. So bins are filled
+    evenly even if logits are large and most probabilities near 0 or 1.
     """
     ends = [(fitted[rows].min(), fitted[rows].max()) for rows in blocks(*fitted.shape)]
     low = max(min(end for end, _ in ends), -LARGEST_LOGIT)
@@ -60,7 +60,7 @@ def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> Calib
 
 
 def wilson(fraction: Floats, trials: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """Interval (low, high) of a probability of which a fraction of so many trials was seen (Wilson 1927)."""
+    """Interval (low, high) of a probability, from the fraction observed in so many trials (Wilson 1927)."""
     z = NormalDist().inv_cdf(0.5 + level / 2)
     centre = (fraction + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
@@ -91,21 +91,21 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
     if _separable(fitted, responses):
         return None
     centre = mean(np.asarray, fitted)
-    scale = math.sqrt(mean(lambda z: (z - centre) ** 2, fitted))  # > 0: constant logits were separable
+    scale = math.sqrt(mean(lambda z: (z - centre) ** 2, fitted))  # > 0: constant logits count as separable
     theta: Floats = np.zeros(2)
     step: Floats = -np.array([centre, scale]) if scale < 100 else np.zeros(2)  # to slope 1, unless all is certain there
     loss = math.inf
     for _ in range(200):
         new_loss, gradient, hessian = _derivatives(theta - step, fitted, responses, centre, scale)
-        if new_loss > loss * (1 + 1e-12):  # by more than rounding: the step went too far, and a shorter one descends
+        if new_loss > loss * (1 + 1e-12):  # by more than rounding: the step was too long, a shorter one descends
             step = step / 2
             continue
         theta, loss = theta - step, new_loss
         try:
             step = np.linalg.solve(hessian, gradient)
-        except np.linalg.LinAlgError:  # so nearly separable that no response is uncertain
+        except np.linalg.LinAlgError:  # almost separable: no response is uncertain
             return None
-        if gradient @ step < 1e-20:  # the Newton decrement, twice what is left to gain in nats
+        if gradient @ step < 1e-20:  # the Newton decrement: twice the possible gain in nats
             slope = float((theta - step)[1] / scale)
             return float((theta - step)[0] - slope * centre), slope
     return None

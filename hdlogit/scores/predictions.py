@@ -40,5 +40,5 @@ def scores(fitted: Floats, responses: Booleans) -> dict[str, float]:
 
 
 def excess(true: Floats, fitted: Floats) -> float:
-    """Mean Kullback-Leibler divergence of the fitted from the true probabilities, in nats, from both logits."""
+    """Mean Kullback-Leibler divergence true || fitted, in nats, from both logits."""
     return mean(divergence, true, fitted)

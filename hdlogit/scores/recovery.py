@@ -11,7 +11,7 @@ from hdlogit.psychometric.function import Floats
 
 
 def weight_slope(fitted: Floats, true: Floats) -> float:
-    """<fitted, true> / <true, true> over the weights of all classes: 1 where the fit has the truth's size."""
+    """<fitted, true> / <true, true> over the weights of all classes: 1 if they have the right size."""
     w, t = fitted[:-1].ravel(), true[:-1].ravel()
     return float(w @ t / (t @ t))
 
@@ -29,8 +29,8 @@ def recovery(fitted: Floats, true: Floats) -> dict[str, float | None]:
 
 
 def residual_sd(fitted: Floats, true: Floats) -> float | None:
-    """Root-mean-square of what the fitted weights have besides slope times the true ones, class by class."""
+    """Root-mean-square of fitted weights minus slope times true weights, class by class."""
     w, t = fitted[:-1], true[:-1]
     if len(w) == 1:
-        return None  # a slope explains a single weight whole
+        return None  # with a single weight, the slope explains all
     return float(np.sqrt(np.mean((w - t * ((w * t).sum(0) / (t * t).sum(0))) ** 2)))

@@ -1,1 +1,1 @@
-"""The figures: statistics come from elsewhere, here they are only drawn."""
+"""The figures: statistics are computed elsewhere and only drawn here."""

@@ -1,4 +1,4 @@
-"""The fit and the truth: coefficients, and how they came about. Each function draws given numbers onto given axes."""
+"""The fit and the truth: coefficients, and how they were reached. Each function draws given numbers onto given axes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from stages.figures.style import (
 )
 from stages.files.account import named
 
-ROWS = 60  # of a figure with a name on each
+ROWS = 60  # rows of a figure that names each, at most
 
 
 def biases(ax: Axes, names: Names, plain: Estimates, corrected: Estimates | None, true: Numbers | None) -> None:
@@ -54,7 +54,7 @@ def weights(
     order = sorted(range(len(factors)), key=(best.middle if true is None else true).__getitem__)
     ranks, few = range(len(order)), len(order) <= ROWS
     dodge, size = (2, 4) if few else (0, 2.5)
-    if true is not None:  # a line through very many sorted marks, which would hide one another
+    if true is not None:  # a line, as very many sorted marks would hide one another
         line: dict[str, Any] = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6} if few else {"lw": 1, "zorder": 4}
         ax.plot(ranks, [true[i] for i in order], **line, color=TRUTH, label="true")
     middle = Estimates(plain.at(order).middle)
@@ -138,7 +138,7 @@ def loss(ax: Axes, epochs: Numbers, losses: Numbers, train: float, bayes: float 
 def trajectory(ax: Axes, epochs: Numbers, train: Numbers, test: Numbers | None, bayes: float | None) -> None:
     """Cross-entropy on training and held-out trials over the checkpoints, above the true observer's where it is known.
 
-    The axis ends not far above the best, so that overfitting is seen beside the large losses of the first epochs.
+    The axis ends a little above the best, so that the large losses of the first epochs do not hide overfitting.
     """
     x, floor = [epoch + 1 for epoch in epochs], bayes or 0
     above_train = [y - floor for y in train]

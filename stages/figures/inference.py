@@ -28,7 +28,7 @@ from stages.files.account import named
 
 
 def intervals(ax: Axes, title: str, true: Numbers, estimates: Estimates) -> None:
-    """Intervals of the weights of one class against the true weights, those that miss them in another colour."""
+    """Intervals of one class's weights against the true weights; those that miss them in another colour."""
     hits = [a <= t <= b for t, a, b in zip(true, *estimates.ends(), strict=True)]
     for hit, words, look in ((True, "holds the truth", CORRECTED_POINTS), (False, "misses it", PLAIN_POINTS)):
         rows = [i for i, one in enumerate(hits) if one == hit]
@@ -61,10 +61,10 @@ def coverage(ax: Axes, names: Names, classical: Numbers, corrected: Numbers, lev
 def factor_coverage(
     ax: Axes, factors: Names, classical: Numbers, corrected: Numbers, chance: Numbers, level: float, n_repetitions: int
 ) -> None:
-    """Check on the own factors: coverage of each factor's intervals over repetitions of the experiment, worst first.
+    """Check on the study's own factors: coverage of each factor's intervals over repeated experiments, worst first.
 
-    chance: the coverages that perfect intervals would have over so many repetitions, expected, from the worst to the
-    best; they are compared with the corrected ones, rank by rank. The ROWS worst factors are drawn.
+    chance: the coverages to expect from perfect intervals over as many repetitions, from the worst to the best; they
+    are compared with the corrected ones, rank by rank. The ROWS worst factors are drawn.
     """
     order = sorted(range(len(factors)), key=corrected.__getitem__)[:ROWS]
     rows = range(len(order))
@@ -111,14 +111,14 @@ def replication(
 
 
 def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, here: tuple[float, float]) -> None:
-    """How much too large weights come out, over the signal and factors per trial, up to where no estimate exists.
+    """How much too large weights come out, over signal and factors per trial, up to where no estimate exists.
 
     signal, kappa and alpha run over the same kappas per threshold for each signal; `here` is (signal, kappa).
     """
     width = len(signal) // len(set(signal))
     lowest = min(1e-3, here[1] / 3)
     starts = range(0, len(signal), width)
-    grid = [  # down to very few factors per trial, of which weights are of the right size
+    grid = [  # down to very few factors per trial, where weights have the right size
         [[values[start] if few is None else few, *values[start : start + width]] for start in starts]
         for values, few in ((signal, None), (kappa, lowest / 10), (alpha, 1.0))
     ]
@@ -138,7 +138,7 @@ def existence_map(ax: Axes, signal: Numbers, kappa: Numbers, alpha: Numbers, her
 def planning(
     above: Axes, below: Axes, table: Mapping[str, Numbers], n_trials: int, measured: Mapping[str, float | None]
 ) -> None:
-    """Weight error and held-out cross-entropy to expect of other numbers of trials, and what was measured here."""
+    """Weight error and held-out cross-entropy to expect with other numbers of trials, and what was measured here."""
     x = table["n_trials"]
     for ax, plain, corrected in (
         (above, "weight_rmse", "debiased_weight_rmse"),

@@ -88,7 +88,7 @@ def _recalibration(ax: Axes, edge: float, intercept: float, slope: float, **look
 
 
 def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> None:
-    """The bins of a curve; those of no yes or no no stand on the edge of the axes."""
+    """The bins of a curve; bins with only yes or only no are drawn at the edge of the axes."""
     inside = {key: [min(max(v, edge), 1 - edge) for v in values] for key, values in curve.items() if key != "responses"}
     observed = Estimates(inside["observed"], inside["low"], inside["high"])
     points(ax, inside["predicted"], observed, clip_on=False, **look)
@@ -124,9 +124,9 @@ def psychometric(
         ("fitted", "with guess and lapse rates" if has_rates else "fitted", CORRECTED, "-", 1.6),
         ("true", "true", TRUTH, "--", 1.2),
     ):
-        if key in curves and (has_rates or key != "logistic"):  # which else is the fitted one
+        if key in curves and (has_rates or key != "logistic"):  # else the fitted curve is the logistic one
             ax.plot(curves["index"], curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
-    for height, words, edge, side in (  # each where the curve is at its other end
+    for height, words, edge, side in (  # each label where the curve is at its other end
         (guess_rate, f"guess rate {guess_rate:.3g}", 0.98, "right"),
         (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}", 0.02, "left"),
     ):
@@ -143,9 +143,9 @@ def psychometric(
 
 
 def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float) -> tuple[float, float]:
-    """The part of the index where the curve rises, with some of what is flat on both sides."""
+    """The part of the index where the curve rises, with some of the flat parts on both sides."""
     span = 1 - guess_rate - lapse_rate
     rising = [x for x, p in zip(index, fitted, strict=True) if 0.005 < (p - guess_rate) / span < 0.995]
     low, high = (rising[0], rising[-1]) if len(rising) > 1 else (index[0], index[-1])
     low, high = max(low - 0.4 * (high - low), index[0]), min(high + 0.4 * (high - low), index[-1])
-    return (low, high) if low < high else (low - 1, high + 1)  # of fits without any signal
+    return (low, high) if low < high else (low - 1, high + 1)  # for fits without any signal

@@ -1,7 +1,7 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), told apart by colour-blind readers; in grey, markers and lines tell them apart. What
-is true is black, the plain fit vermilion with open squares, what is corrected blue with filled circles.
+Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ. Truth
+is black, the plain fit vermilion with open squares, corrected values are blue with filled circles.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
-    "xtick.minor.pad": 5.0,  # so that labels of long and of short ticks stand in one line
+    "xtick.minor.pad": 5.0,  # so that labels of long and of short ticks are aligned
     "ytick.minor.pad": 5.0,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
@@ -38,7 +38,7 @@ STYLE = {
 }
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 SIZE = (5.2, 3.4)  # of a figure, in inches
-MANY = 2000  # points that SVG and PDF hold as one picture
+MANY = 2000  # points above which SVG and PDF hold them as one picture
 CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
 PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
@@ -54,7 +54,7 @@ class Estimates(NamedTuple):
     high: Numbers | None = None
 
     def ends(self) -> tuple[Numbers, Numbers]:
-        """Of the intervals; where there are none, the estimates themselves."""
+        """Ends of the intervals; where there are none, the estimates themselves."""
         return self.low or self.middle, self.high or self.middle
 
     def at(self, rows: Sequence[int]) -> Estimates:
@@ -72,7 +72,7 @@ def figure(
     columns: int = 1,
     heights: Sequence[float] | None = None,
 ) -> Iterator[list[Axes]]:
-    """One figure of panels with common axes, rows of such relative `heights`, saved when the `with` block ends well.
+    """One figure of panels with common axes, in rows of relative `heights`, saved when the `with` block succeeds.
 
     Each format (png, svg, pdf) is saved under the path with its suffix; the same numbers give the same bytes.
 
@@ -86,7 +86,7 @@ def figure(
         engine = drawn.get_layout_engine()
         assert engine is not None
         engine.execute(drawn)
-        drawn.set_layout_engine(None)  # else each save would draw everything twice, to settle it again
+        drawn.set_layout_engine(None)  # else each save would draw everything twice, to lay it out again
         for kind in formats:
             drawn.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
 
@@ -96,7 +96,7 @@ def points(
 ) -> None:
     """Estimates at positions `at` of the x axis (`horizontal`: of the y axis), with bars for their intervals.
 
-    They are moved by `dodge` points along that axis, so that two of the same position are told apart.
+    They are moved by `dodge` points along that axis, so that two at the same position can be told apart.
     """
     middle, (low, high) = estimates.middle, estimates.ends()
     below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
@@ -108,7 +108,7 @@ def points(
         right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
         style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
         corners = [(v, i) if horizontal else (i, v) for ends in (low, high) for i, v in zip(at, ends, strict=True)]
-        ax.update_datalim(corners)  # which matplotlib does not do for moved points
+        ax.update_datalim(corners)  # matplotlib does not do so for moved points
     ax.errorbar(x, y, **{**style, error: bars})
 
 
@@ -131,7 +131,7 @@ def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
 
 
 def logarithmic(*axes: XAxis | YAxis) -> None:
-    """Logarithmic axes with plain numbers, the more of them the fewer powers of ten there are."""
+    """Logarithmic axes with plain numbers; the fewer powers of ten, the more numbers."""
     for axis in axes:
 
         def between(x: float, _: object, axis: XAxis | YAxis = axis) -> str:
@@ -145,7 +145,7 @@ def logarithmic(*axes: XAxis | YAxis) -> None:
 
 
 def logit_axes(ax: Axes, *columns: Numbers) -> float:
-    """Logit scales for probabilities, as far as the columns go, and the diagonal; returns the lower end of both."""
+    """Logit scales for probabilities, as wide as the columns need, and the diagonal; returns the lower end of both."""
     smallest = min([min(p, 1 - p) for column in columns for p in column if 0 < p < 1] + [0.2])
     edge = max(smallest, CLAMP) / 2
     ticks = [p for p in PROBABILITIES if edge <= p <= 1 - edge]
@@ -159,7 +159,7 @@ def logit_axes(ax: Axes, *columns: Numbers) -> float:
 
 
 def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
-    """Names at the positions 0, 1, … of the x axis, at most so many; the axis is labelled `what`."""
+    """Names at the positions 0, 1, … of the x axis, at most `most` of them; the axis is labelled `what`."""
     every = max(1, math.ceil(len(names) / most))
     labels = names[::every]
     long = sum(map(len, labels)) + len(labels) > 80

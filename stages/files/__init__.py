@@ -1,8 +1,8 @@
-"""The pipeline's files below data/: reading them, writing them whole or not at all, resuming what was stopped.
+"""The pipeline's files below data/: reading them, writing them whole or not at all, resuming a stopped run.
 
 observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
 observer_rates.npy                     true guess and lapse rates (2, n_classes); with observer.npy
-trials.json                            names of a person's own trials, and how they were coded
+trials.json                            names in a person's own trials, and how they were coded
 train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
                responses.npy           (n_trials, n_classes) bool
                groups.npy              (n_trials,) int32; only where own trials have groups
@@ -35,7 +35,7 @@ def checkpoint_name(epoch: int) -> str:
 
 
 def remove_results_after(stage: str) -> None:
-    """Remove the results that later stages made of what this one had made before: it may fail, and they would stay."""
+    """Remove the results that later stages made of this stage's earlier outputs: if it fails, they would stay."""
     stages = [*RESULTS]
     for later in stages[stages.index(stage) + 1 :] if stage in stages else stages:
         for path in (DATA / name for name in RESULTS[later]):

@@ -16,7 +16,7 @@ MOST = 8  # names or lines of a kind that are listed
 
 
 class Counts(BaseModel):
-    """Of own trials."""
+    """Numbers of a person's own trials."""
 
     read: int
     taken: int
@@ -26,7 +26,7 @@ class Counts(BaseModel):
 
 
 class Missing(BaseModel):
-    """Of a column: how many trials lack a value, and where the first of them is."""
+    """How many trials lack a value of a column, and where the first of them is."""
 
     trials: int
     first: str
@@ -40,7 +40,7 @@ class Source(BaseModel):
 
 
 class Account(BaseModel):
-    """Of own trials: what was read, and what was left out and why."""
+    """What was read of a person's own trials, and what was left out and why."""
 
     classes: list[str]
     trials: Counts
@@ -50,7 +50,7 @@ class Account(BaseModel):
 
 
 def read_account() -> dict[str, Any] | None:
-    """Of own trials; None where they are simulated."""
+    """The account of a person's own trials; None where they are simulated."""
     path = DATA / "trials.json"
     return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
 
@@ -71,7 +71,7 @@ def some(names: list[str]) -> str:
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
-    """Columns that lack values, in how many trials, and where the first of them is; of lags only the longest."""
+    """Columns that lack values, in how many trials, and where the first is; of lags only the longest one."""
     missing = account["missing"]
     lags = [name for name in missing if name.startswith("lag(")]
     longest = max(lags, key=lambda name: int(missing[name]["trials"]), default="")

@@ -1,4 +1,4 @@
-"""Files as arrays and models; whatever is damaged is refused in one line that names it."""
+"""Files as arrays and models; a damaged file is refused in one line that names it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Trials:
     responses: NDArray[np.bool_]  # (n_trials, n_classes)
 
     def of_classes(self, classes: list[int]) -> Trials:
-        """Those with the responses of these classes only."""
+        """The same trials with the responses of these classes only."""
         everyone = len(classes) == self.responses.shape[1]
         return self if everyone else Trials(self.factors, self.responses[:, classes])
 
@@ -56,14 +56,14 @@ class Evidence(BaseModel):
 
     solver: Literal["adam", "lbfgs"]
     ridge: NotNegative
-    checkpoints: Annotated[list[Count], Field(min_length=1)]  # their epochs, or the exact fit's iterations
+    checkpoints: Annotated[list[Count], Field(min_length=1)]  # epochs, or the exact fit's iterations
     iterations: list[Count]
     evaluations: list[Count]
     max_gradient: list[NotNegative]
     converged: list[bool]
     shrinkage: list[Annotated[NotNegative, Field(lt=1)]]
     reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
-    separating: list[list[Count] | None] | None = None  # of each class, the factors that separate it; None: of no class
+    separating: list[list[Count] | None] | None = None  # per class, the factors that separate it; None: of no class
 
     @model_validator(mode="after")
     def _fits_together(self) -> Evidence:
@@ -84,7 +84,7 @@ class Model:
 
     @property
     def classes(self) -> list[int]:
-        """Those that have an estimate."""
+        """The classes that have an estimate."""
         return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
 
 
@@ -101,9 +101,9 @@ class Description(BaseModel):
 
     factors: list[str]
     classes: list[str]
-    terms: dict[str, list[Count]]  # of a formula: their factors
+    terms: dict[str, list[Count]]  # of a formula, with their factors
     groups: list[str]
-    standardise: bool  # whether factors are in units of sd, from mean
+    standardise: bool  # whether factors are deviations from `mean` in units of `sd`
     mean: list[Finite]
     sd: list[Annotated[Finite, Field(gt=0)]]
 
@@ -207,7 +207,7 @@ def read_checkpoints(model: Model) -> dict[int, Floats]:
 
 
 def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
-    """A memory-mapped array; copy-on-write, as torch does not view a read-only one in silence."""
+    """A memory-mapped array; copy-on-write, as torch warns when it views a read-only one."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -216,7 +216,7 @@ def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
             start, size = file.tell(), file.seek(0, os.SEEK_END)
     except OSError as error:
         raise unreadable(path, error) from None
-    except Exception as error:  # NumPy lets through whatever Python's own parser says of a damaged header
+    except Exception as error:  # NumPy passes on whatever Python's own parser raises on a damaged header
         raise InputError(f"{path} is truncated or not a .npy array: {' '.join(str(error).split())}") from None
     whole = all(type(n) is int and n >= 0 for n in shape) and 0 not in shape[1:]
     if str(dtype) not in kinds or len(shape) != n_dimensions or not whole or is_fortran:
@@ -226,7 +226,7 @@ def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
         )
     if size - start != math.prod(shape) * dtype.itemsize:
         raise InputError(f"{path} is truncated or too long: {size} bytes are not those of {dtype} of shape {shape}")
-    return np.memmap(path, dtype, "c", start, shape) if shape[0] else np.zeros(shape, dtype)  # no empty map exists
+    return np.memmap(path, dtype, "c", start, shape) if shape[0] else np.zeros(shape, dtype)  # a map cannot be empty
 
 
 def _read_coefficients(path: Path) -> tuple[Floats, object]:

@@ -1,4 +1,4 @@
-"""Tables of `evaluate`, as a whole: whether they are complete, and the rows of one class."""
+"""Tables of `evaluate`: whether they are complete, and the rows of one class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stages.files.tables import AGAIN, Table, read_table
 
 
 def check_whole(tables: dict[str, Table]) -> None:
-    """Raise InputError if a table was cut off at the end of a line: each is counted against another."""
+    """Raise InputError if a table was cut off at the end of a line: the counts of tables must agree."""
     for name in tables.keys() & {"coefficients", "inference/coefficients"}:
         check_coefficients(name, tables[name])
     loss, histogram = tables["loss"]["epoch"], tables["histogram"]
@@ -46,13 +46,13 @@ def read_class(name: str, chosen: str, *columns: str, undefined: Sequence[str] =
 
 
 def chosen_class(table: Table, names: Sequence[str], index: int) -> str:
-    """The class of this index among all; the first that is there, if that one is left out."""
+    """The class of this index among all; if it is left out, the first in the table."""
     wanted = names[index] if index < len(names) else f"{index}"
     return wanted if wanted in table["class"] else str(table["class"][0])
 
 
 def one_class(table: Table, chosen: str) -> Table:
-    """The rows of one class but those of biases."""
+    """The rows of one class, without the bias."""
     factors = table.get("factor", [None] * len(table["class"]))
     return rows(table, [k == chosen and factor != "bias" for k, factor in zip(table["class"], factors, strict=True)])
 

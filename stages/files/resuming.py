@@ -26,8 +26,8 @@ State = Mapping[str, NDArray[Any]]
 class Unfinished:
     """A run of minutes that was killed goes on from its last state.
 
-    A state is taken up only by a run of the same parameters, code, libraries and training trials; that of another run
-    is left where it is until this run saves its own.
+    A state is used only by a run with the same parameters, code, libraries and training trials; that of another run
+    is left alone until this run saves its own.
 
     unfinished = Unfinished("train", asked, code=[...])
     state = unfinished.state()                  # arrays, or None
@@ -36,7 +36,7 @@ class Unfinished:
     """
 
     def __init__(self, stage: str, asked: object, code: list[Path], is_writer: bool = True) -> None:
-        """asked: everything besides the trials and the `code` (files) that decides what the run's outputs are."""
+        """asked: everything besides the trials and the `code` (files) that determines the run's outputs."""
         self._path, self._is_writer = DATA / ".unfinished" / f"{stage}.npz", is_writer
         seconds = os.environ.get("UNFINISHED_SECONDS", "30")
         if not seconds.replace(".", "", 1).isdecimal():
@@ -53,7 +53,7 @@ class Unfinished:
             with np.load(self._path, allow_pickle=False) as file:
                 state = dict(file)
             mine = str(state.pop("run")) == self._run
-        except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, BadZipFile):  # as zipfile pleases
+        except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, BadZipFile):  # all from zipfile
             self._say(f"{self._path} is truncated or of another version: left aside, starting from the beginning")
             return None
         if not mine:
@@ -66,7 +66,7 @@ class Unfinished:
         if not self._is_writer or time.monotonic() - self._last < self._seconds:
             return
         if orphaned(self._parent) or not self._run:
-            return  # an orphan, or a run whose data have changed under it: its state is of no use to anybody
+            return  # an orphan, or a run whose data have changed meanwhile: its state is useless
         self._path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -85,9 +85,9 @@ class Unfinished:
 
     @functools.cached_property
     def _run(self) -> str:
-        """A digest of all that decides what the run's outputs are; empty if the data are not those it began with.
+        """A digest of all that determines the run's outputs; empty if the data are no longer those it began with.
 
-        The data are read only where there is a state to compare or to save: a short run does without.
+        The data are read only if there is a state to compare or to save, so not in a short run.
         """
         digest = self._code.copy()
         for name in self._data:
@@ -105,6 +105,6 @@ def _digest(asked: object, code: list[Path]) -> hashlib._Hash:
 
 
 def _files() -> dict[str, tuple[int, ...]]:
-    """What the file system says of the training trials."""
+    """What the file system reports on the training trials."""
     stats = {name: (DATA / "train" / name).stat() for name in ("factors.npy", "responses.npy")}
     return {name: (s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats.items()}

@@ -1,4 +1,4 @@
-"""CSV files as columns, JSON files as nested numbers; whatever is damaged is refused in one line that names it."""
+"""CSV files as columns, JSON files as nested numbers; a damaged file is refused in one line that names it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from stages.parameters.documents import show, validate
 Table = dict[str, list[Any]]
 
 AGAIN = "the stage that writes it must run again"
-NAMES = {"class", "factor", "group", "term", "reason"}  # columns of text, also where it looks like a number
+NAMES = {"class", "factor", "group", "term", "reason"}  # columns of text, even if it looks like a number
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)  # as Python writes it
-LARGEST = 1e100  # no number of ours is beyond it
+LARGEST = 1e100  # no number of ours is larger
 
 
 def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
-    """A CSV file as columns. These must be there, and those that may be `undefined` (NaN) in some lines.
+    """A CSV file as columns: `columns`, and those that may be `undefined` (NaN) in some lines, must be there.
 
     Cells are numbers, and become floats, except in columns of names.
     """
@@ -75,7 +75,7 @@ def read_json(name: str) -> dict[str, Any]:
 
 
 def parse_json(text: str) -> Any:
-    """What JSON holds. Raises ValueError for anything else; also for NaN, and for a name that stands twice."""
+    """The contents of JSON text. Raises ValueError for anything else, for NaN, and for a name that occurs twice."""
     try:
         return json.loads(text, parse_constant=_not_finite, object_pairs_hook=_each_once)
     except RecursionError:
@@ -94,13 +94,13 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(name: str) -> list[str]:
-    """The lines of a text file that is there only if there is something in it."""
+    """The lines of a text file that exists only if it is not empty."""
     path = DATA / name
     return read_text(path).splitlines() if os.path.lexists(path) else []
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
-    """That a file is not there, or what else the operating system says of it."""
+    """The error that a file is missing, or what else the operating system reports."""
     missing = isinstance(error, FileNotFoundError)
     return InputError(f"{path} is missing; {AGAIN}" if missing else f"{path}: {error.strerror or error}")
 
@@ -112,18 +112,18 @@ def _not_finite(constant: str) -> NoReturn:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a name occurs twice")
     return document
 
 
-# --- metrics.json, as far as others read it
+# --- metrics.json: the parts that others read
 
 ABSENT: Any = None  # a section that may be missing, but not null
 Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
 
 
 class _Numbers(BaseModel):
-    """What must be there; all else that stands beside it is numbers, too."""
+    """Keys that must be there; all other keys hold numbers, too."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow")
     __pydantic_extra__: dict[str, bool | Number | None]
@@ -166,7 +166,7 @@ class _Inference(_Numbers):
     @model_validator(mode="after")
     def _both(self) -> _Inference:
         if (self.coverage is None) != (self.classical_coverage is None):
-            raise ValueError("coverage and classical_coverage must stand together")
+            raise ValueError("coverage and classical_coverage must occur together")
         return self
 
 
@@ -199,7 +199,7 @@ class _Metrics(BaseModel):
     def _inference_is_whole(self) -> _Metrics:
         together = self.inference, self.theory, self.loo and self.loo.best, self.loo and (self.test or self.loo).best
         if len({part is None for part in together}) > 1:
-            raise ValueError("inference, theory and loo must stand together")
+            raise ValueError("inference, theory and loo must occur together")
         return self
 
 

@@ -1,8 +1,8 @@
 """The outputs of a stage: whole or not at all, and with bytes that do not depend on the processor.
 
 A stage writes into a folder of its own below data/.partial/ and renames whole outputs into place at its end, so a stage
-that dies leaves nothing that looks whole. A stage that starts removes what earlier runs of it left there, and a stage
-whose DVC was killed renames nothing: so the orphan cannot write over what a rerun has made or restored.
+that dies leaves nothing that looks complete. When a stage starts, it removes what its earlier runs left there. A stage
+whose DVC was killed renames nothing, so this orphan cannot overwrite what a rerun has made or restored.
 
 The last bits of a sum depend on the processor. So tables and metrics keep SIGNIFICANT_DIGITS digits, and weights are
 stored in single precision: then dvc.lock is the same everywhere.
@@ -34,14 +34,14 @@ BIAS_STEP = 2.0**-20  # about 1e-6 logits, to which a bias is rounded
 
 
 class Outputs:
-    """The outputs of one run of a stage; nothing of them is seen in data/ before the run has ended well.
+    """The outputs of one run of a stage; none of them appears in data/ before the run has succeeded.
 
     with Outputs("train") as outputs:
         outputs.table("loss.csv", {"epoch": epochs, "loss": losses})
     """
 
     def __init__(self, stage: str, is_writer: bool = True) -> None:
-        """is_writer: of several processes one writes; the others have no folder, and must not ask for a path."""
+        """is_writer: only one of several processes writes; the others have no folder, and must not ask for a path."""
         self._stage, self._is_writer = stage, is_writer
         self._folder = DATA / ".partial"
         self._parent = os.getppid()
@@ -73,7 +73,7 @@ class Outputs:
             raise InputError(f"DVC was killed while {self._stage} ran; this run has written nothing")
         try:
             whole = sorted((self._scratch / "outputs").iterdir())
-            for new in whole:  # first all old ones go, so that a run killed here leaves some missing, never a mixture
+            for new in whole:  # first move all old ones, so that a run killed here leaves some missing, not a mixture
                 if (DATA / new.name).exists():
                     (DATA / new.name).rename(self._scratch / f"old-{new.name}")
             for new in whole:
@@ -95,7 +95,7 @@ class Outputs:
         return self._new_array(self.path(name), shape, dtype)
 
     def scratch_array(self, shape: tuple[int, ...]) -> NDArray[np.floating]:
-        """A float64 array on disk that goes with the run: so memory does not grow with the trials."""
+        """A float64 array on disk, removed after the run, so that memory does not grow with the trials."""
         return self._new_array(Path(tempfile.mkstemp(suffix=".npy", dir=self._scratch)[1]), shape, "float64")
 
     def _new_array(self, path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
@@ -106,7 +106,7 @@ class Outputs:
                 "free some disk, or take fewer trials or factors"
             )
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):  # a full disk is an OSError here, and a bus error once the file is mapped
+        if hasattr(os, "posix_fallocate"):  # here a full disk is an OSError; once the file is mapped, a bus error
             with path.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return array
@@ -129,7 +129,7 @@ class Outputs:
         metadata = {"evidence": json.dumps(_rounded(evidence), sort_keys=True)} if evidence else None
         try:
             save_file({"weight": np.ascontiguousarray(weights.T), "bias": bias}, self.path(name), metadata=metadata)
-        except SafetensorError as error:  # what the operating system said: a full disk, say
+        except SafetensorError as error:  # from the operating system: a full disk, say
             raise InputError(f"{DATA / name} cannot be written: {error}") from None
 
     def table(self, name: str, columns: Mapping[str, ArrayLike]) -> None:
@@ -140,7 +140,7 @@ class Outputs:
             writer.writerows(zip(*(_cells(column) for column in columns.values()), strict=True))
 
     def text(self, name: str, text: str) -> None:
-        """A file with some lines for a person."""
+        """A file of lines for a person."""
         self.path(name).write_text(text + "\n", encoding="utf-8")
 
     def json(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -149,13 +149,13 @@ class Outputs:
 
 
 class FileRows:
-    """Takes rows of a whole memory-mapped array, from any thread, and writes them to its file; the array then has them.
+    """Writes rows of a whole memory-mapped array, from any thread, to its file; the array then has them.
 
     with FileRows(array) as rows:
         rows[10:20] = ...
 
-    Assigning to the array does the same, but the kernel's work for new pages of a map made `simulate` slower by 7 % in
-    float64 and 30 % in float32.
+    Assigning to the array does the same, but the kernel's work for new pages of a map slowed `simulate` down by 7 % in
+    float64 and by 30 % in float32.
     """
 
     def __init__(self, array: NDArray[Any]) -> None:

@@ -1,1 +1,1 @@
-"""The page of one run: one HTML file that needs no other, no network and no server."""
+"""The page of one run: one HTML file that needs no other file, no network and no server."""

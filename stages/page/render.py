@@ -1,4 +1,4 @@
-"""All that a run has to show, as HTML."""
+"""All results of a run, as HTML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from stages.page.meanings import FIGURES
 from stages.page.words import sentences
 
 STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have parameters
-WIDE = 6.0  # inches, from which a figure takes both columns
+WIDE = 6.0  # inches; a wider figure takes both columns
 
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
 
@@ -74,7 +74,7 @@ def title(run: Run) -> str:
 
 
 def unit(run: Run) -> str:
-    """That of the weights."""
+    """The unit of a factor, to which weights refer."""
     standardised = run.description is not None and run.parameters["prepare"]["standardise"]
     return "standard deviation of a factor" if standardised else "unit of a factor"
 
@@ -93,7 +93,7 @@ def facts(run: Run, n_classes: int) -> list[tuple[str, str]]:
 
 
 def embedded(name: str, path: Path, size: tuple[float, float]) -> dict[str, Any]:
-    """A figure that the page carries with it; where its format is none that browsers show, its name."""
+    """A figure, embedded in the page; if browsers cannot show its format, its name."""
     what, how = FIGURES[name]
     width, height = (round(96 * inches) for inches in size)
     media = MEDIA.get(path.suffix.removeprefix("."))

@@ -10,7 +10,7 @@ from stages.files.account import lacking
 from stages.files.tables import Table
 from stages.page.meanings import COLUMNS, SECTIONS
 
-MOST = 5000  # rows of coefficients, beyond which the largest are shown
+MOST = 5000  # rows of coefficients; if there are more, the largest are shown
 
 CORRECTED = {"corrected": "weight", "low": "from", "high": "to", "p": "p"}
 CLASSICAL = {"estimate": "weight", "classical_low": "from", "classical_high": "to", "classical_p": "p"}
@@ -20,7 +20,7 @@ class Group(NamedTuple):
     """Columns of the coefficients below a common heading."""
 
     heading: str
-    kind: str  # of what the figures draw in a colour of its own: truth, plain, corrected
+    kind: str  # truth, plain or corrected, which the figures draw in their own colours
     columns: list[str]
 
 
@@ -84,7 +84,7 @@ def coefficients(table: Table, level: float) -> Coefficients:
 
 
 def trial_counts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Of own trials: how many were read, taken and used, and which factors are left out."""
+    """A person's own trials: how many were read, taken and used, and which factors are left out."""
     n = description["trials"]
     counts = [
         ("rows in the file", n["read"]),
@@ -97,7 +97,7 @@ def trial_counts(description: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def missing(description: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Of own trials: columns that lack values, in how many trials, and the first of them."""
+    """Columns of a person's own trials that lack values, in how many trials, and the first of them."""
     return [(name, number(n), first) for name, n, first in lacking(description)]
 
 
@@ -107,7 +107,7 @@ def flat(section: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def parameter(value: object) -> str:
-    """As params.yaml would have it."""
+    """A value as params.yaml would have it."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return ", ".join(map(str, value)) if isinstance(value, Sequence) and not isinstance(value, str) else str(value)
@@ -124,11 +124,11 @@ def number(value: float | bool | None) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """With so many decimals; a value that would show as zero with two digits of its own."""
+    """With so many decimals; a value that would show as zero, with two significant digits."""
     text = f"{value:.{decimals}f}"
     return (f"{value:.1e}" if value and float(text) == 0 else text).replace("-", "−")
 
 
 def p_value(p: float) -> str:
-    """With two digits; what is too small for the computer's numbers is 0."""
+    """With two digits if small; 0 if it is too small for floating-point numbers."""
     return (f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−") if p else "0"

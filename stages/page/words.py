@@ -1,4 +1,4 @@
-"""What came out of a run, in sentences."""
+"""The results of a run, in sentences."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from stages.files.tables import Table
 
-OVERFITTED = 0.01  # held-out predictions that are by this fraction worse than they were at best
-CALIBRATED = 0.02  # distance of the calibration slope from 1 that is not worth a word
+OVERFITTED = 0.01  # held-out predictions are worse than at their best by this fraction
+CALIBRATED = 0.02  # distance of the calibration slope from 1 that is not worth mentioning
 
 
 def sentences(answer: Sequence[str], metrics: dict[str, Any], trajectory: Table) -> list[str]:
@@ -18,7 +18,7 @@ def sentences(answer: Sequence[str], metrics: dict[str, Any], trajectory: Table)
     found += predictions(metrics)
     found += overfitting(trajectory) if "test_cross_entropy" in trajectory else []
     found += replication(metrics.get("replication", {}))
-    if "inference" not in metrics and not answer:  # after Adam; of an exact fit the answer says why
+    if "inference" not in metrics and not answer:  # after Adam; after an exact fit the answer says why
         found.append("This fit comes without corrections and intervals: they need an exact one, train.solver: lbfgs.")
     return found
 
@@ -49,7 +49,7 @@ def size(slope: float) -> str:
 
 
 def predictions(metrics: dict[str, Any]) -> list[str]:
-    """How good predictions are of trials that the fit has not seen."""
+    """How good the predictions of trials are that the fit has not seen."""
     scored, of = metrics.get("test"), "Predictions of held-out trials"
     if scored is None:
         scored, of = metrics.get("loo"), "Predictions of each trial by the fit to all others"

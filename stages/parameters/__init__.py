@@ -21,7 +21,7 @@ Rate = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """Keys and their kinds: no other keys, no text for a number, no conversion from true to 1."""
+    """Keys with types: no other keys, no text for a number, no conversion of true to 1."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -67,7 +67,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Prepare(Section):
-    """A person's own trials: the file, what of it is used, and how."""
+    """A person's own trials: the file, which parts of it are used, and how."""
 
     trials: Text
     response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
@@ -91,7 +91,7 @@ class Prepare(Section):
 
     @property
     def groups(self) -> list[str]:
-        """The columns whose values, together, are a trial's group."""
+        """The columns whose values together define a trial's group."""
         return [self.group] if isinstance(self.group, str) else self.group or []
 
     @model_validator(mode="after")
@@ -220,7 +220,7 @@ def read_parameters(path: Path = FILE) -> Parameters:
     if "prepare" not in document:
         return validate(Simulation, document, str(path))
     if "simulate" in document:
-        raise InputError(f"{path}: prepare and simulate stand side by side, but trials come from one or the other")
+        raise InputError(f"{path}: it holds both prepare and simulate, but trials come from one or the other")
     return validate(Study, document, str(path))
 
 

@@ -19,8 +19,8 @@ Model = TypeVar("Model", bound=BaseModel)
 class _Yaml12(yaml.SafeLoader):
     """PyYAML with the numbers and booleans of YAML 1.2: 1e-5 is a number, 0400 is 400, `yes` and 5:00 are text.
 
-    PyYAML alone reads YAML 1.1, in which these are text, 256, true and 300: other values than DVC locks. A key that
-    stands twice in a mapping is refused, where PyYAML would take the last.
+    PyYAML alone reads YAML 1.1, in which these are text, 256, true and 300: not the values that DVC locks. A key that
+    occurs twice in a mapping is refused, where PyYAML would take the last.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012  # PyYAML's own attribute
@@ -39,7 +39,7 @@ def _mapping(loader: _Yaml12, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
-            raise InputError(f"line {node.start_mark.line + 1}: the key {show(key)} stands twice in one mapping")
+            raise InputError(f"line {node.start_mark.line + 1}: the key {show(key)} occurs twice in one mapping")
     return loader.construct_mapping(node, deep=True)
 
 
@@ -66,7 +66,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise InputError(f"{path} is missing; run this from the folder that holds it") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # PyYAML lets through whatever a tag's constructor raises
+    except Exception as error:  # PyYAML passes on whatever a tag's constructor raises
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} must hold lines of `key: value`, but it is {show(document)}")
@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def validate(model: type[Model], document: object, where: str) -> Model:
-    """`document` as a `model`. Raises InputError on what is wrong first: `where: key = value, but it must be …`."""
+    """`document` as a `model`. Raises InputError for the first mistake: `where: key = value, but it must be …`."""
     try:
         return model.model_validate(document)
     except ValidationError as errors:
@@ -87,7 +87,7 @@ def _explain(errors: ValidationError, schema: Mapping[str, Any]) -> str:
     for part in error["loc"]:
         inner = at.get("properties", {}).get(part, at.get("additionalProperties"))
         if not isinstance(inner, Mapping):
-            break  # an unknown key; or below a key, which of its kinds pydantic tried
+            break  # an unknown key; or, below a key, the type that pydantic tried
         place, at = [*place, str(part)], _resolve(inner, schema)
     name = ".".join(place)
     if error["type"] == "extra_forbidden":
@@ -96,7 +96,7 @@ def _explain(errors: ValidationError, schema: Mapping[str, Any]) -> str:
         return f"{full} is unknown; {nearest(key, at['properties'])}"
     if error["type"] == "missing":
         return f"{name} is missing; it must be {_describe(at, schema)}"
-    if error["type"] == "value_error":  # from a validator of ours: values that are right one by one, but not together
+    if error["type"] == "value_error":  # from our own validator: values that are right one by one, but not together
         return ".".join([*place, str(error["ctx"]["error"])])
     return f"{name} = {show(error['input'])}, but it must be {_describe(at, schema)}"
 

@@ -1,4 +1,4 @@
-"""The numbers and tables that the stage `evaluate` writes: pure functions, which read and write no file."""
+"""The numbers and tables that the stage `evaluate` writes: pure functions, which neither read nor write files."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Table = dict[str, Any]  # columns of equal length
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit with its trials and, where it is known, the truth: of the classes that have an estimate."""
+    """A fit with its trials and, where it is known, the truth, for the classes that have an estimate."""
 
-    classes: Sequence[str]  # names; numbers of simulated ones
+    classes: Sequence[str]  # names; numbers if they are simulated
     factors: Sequence[str]
     train: Trials
     test: Trials  # may have no trials
@@ -26,7 +26,7 @@ class Fit:
     description: Description | None  # of a person's own trials
 
     def part(self, places: list[int]) -> Fit:
-        """Some of its classes."""
+        """The fit of some of its classes."""
         per_class = {name: [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
@@ -50,7 +50,7 @@ class Findings:
     answer: list[str] = field(default_factory=list)  # … and whether the coefficients can be trusted
 
     def __add__(self, other: Findings) -> Findings:
-        """Both together; of metrics, key by key."""
+        """Both together; metrics are merged key by key."""
         return Findings(
             _merged(self.metrics, other.metrics),
             {**self.tables, **other.tables},

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from stages.files.account import counted, named
 
 GOOD_SLOPE = 0.05  # weights that are off by less than this
-GOOD_COVERAGE = 0.01  # and intervals that cover by no more than this less than they should: nothing to correct
-UNLIKELY = 0.01  # p of the logistic function, over all classes
+GOOD_COVERAGE = 0.01  # and intervals whose coverage is too small by no more than this: nothing to correct
+UNLIKELY = 0.01  # p-value of the logistic function, over all classes
 NO_SIGNAL = 1e-6
-NAMED = 5  # of several names, before "and … more"
+NAMED = 5  # names before "and … more"
 
 
 class Situation(NamedTuple):
@@ -20,7 +20,7 @@ class Situation(NamedTuple):
     name: str
     classical_coverage: float  # to expect of the classical intervals
     signal: float
-    alpha: float  # by which factor the weights come out too large
+    alpha: float  # the factor by which the weights come out too large
     guess_rate: float
     lapse_rate: float
     logistic_p: float  # of the test that the psychometric function is logistic
@@ -29,10 +29,10 @@ class Situation(NamedTuple):
 def trustworthy(
     n_trials: int, n_factors: int, level: float, classes: Sequence[Situation], *, estimated: bool = False
 ) -> list[str]:
-    """Of the classes that have an inference, with intervals of this level: the range, and the worst.
+    """The answer for the classes that have an inference, with intervals of this level: the range, and the worst.
 
-    estimated: whether guess or lapse rates are. Where they are not, sizes and intervals are those of a logistic
-    psychometric function: of classes that have another one nothing follows from them.
+    estimated: whether guess or lapse rates are. Where they are not, sizes and intervals assume a logistic
+    psychometric function: for classes with another one, nothing follows from them.
     """
     if not classes:
         return []
@@ -47,7 +47,7 @@ def trustworthy(
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
-    """reasons: of the classes that have no estimate; separating: of classes that factors separate, these factors."""
+    """reasons: for the classes without an estimate; separating: for classes that factors separate, these factors."""
     lines = [
         f"{_separate(factors)} the responses of {named(name, 'class')}"
         + (": train.shrinkage: auto gives an estimate" if name in reasons else "; they were shrunk for the fit")
@@ -58,7 +58,7 @@ def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequen
 
 
 def without_inference(reasons: Mapping[str, str]) -> list[str]:
-    """reasons: of the classes that have an estimate, but no corrections and intervals."""
+    """reasons: for the classes that have an estimate, but no corrections and intervals."""
     return _lacking("corrections and intervals", reasons)
 
 
@@ -71,7 +71,7 @@ def _lacking(what: str, reasons: Mapping[str, str]) -> list[str]:
 
 
 def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
-    """How much too large, how often covered, and what follows; nothing does where the function is not logistic."""
+    """How much too large, how often covered, and what follows: nothing, if the function is not logistic."""
     worst = max(classes, key=lambda c: abs(c.alpha - 1))
     coverage = min(c.classical_coverage for c in classes)
     if max(c.signal for c in classes) < NO_SIGNAL:
@@ -94,7 +94,7 @@ def _signal(classes: Sequence[Situation]) -> str:
 
 
 def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
-    """Of classes whose psychometric function is not a logistic one, with no other rates than known ones."""
+    """A line on classes whose psychometric function is not logistic, given the known rates."""
     if not odd:
         return []
     which = f" of {_some([named(c.name, 'class') for c in odd])}" if n_classes > 1 else ""

@@ -1,4 +1,4 @@
-"""The table of an exact fit's coefficients: what the textbook says of each, and what is right."""
+"""The table of an exact fit's coefficients: classical and corrected."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
 
 
 def raw_columns(classes: Sequence[ClassInference], description: Description, level: float) -> Table:
-    """Of standardised factors: columns as `coefficient_table`'s, per unit of the factors as they were read."""
+    """For standardised factors: the columns of `coefficient_table` per unit of the factors as they were read."""
     units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
     columns: dict[str, list[Array]] = {name: [] for name in ("estimate", "corrected", "low", "high")}

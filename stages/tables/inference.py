@@ -1,7 +1,7 @@
 """How far an exact fit can be trusted: from the data alone, and compared with the truth where it is known.
 
 The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data), with
-their sources and what of them is proven; here they are put beside one another.
+their sources and what is proven; here they are put side by side.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ def refined(fit: Fit, results: Results) -> Fit:
 
 
 def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str, Floats], p: Evaluate) -> Findings:
-    """What inference finds of an exact fit's coefficients, with a notice for each class that has none.
+    """What inference says about an exact fit's coefficients, with a notice for each class that has none.
 
     results: of `infer_classes`; fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in
-    `corrected` are arrays of that shape, to be filled. A class without inference has its fitted logits there.
+    `corrected` are arrays of that shape, to be filled. A class without inference keeps its fitted logits there.
     """
     classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
     names = [named(name, "class") for name in fit.classes]
@@ -95,7 +95,7 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
 
 
 def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
-    """What the answer in words needs of each class."""
+    """What the answer in words needs to know about each class."""
     coverages = [expected_classical_coverage(c, p.interval_level) for c in classes]
     columns = [by_class[key] for key in ("signal", "alpha", "guess_rate", "lapse_rate", "logistic_p")]
     names = map(str, by_class["class"])
@@ -116,18 +116,18 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
 
 
 def known_rates(p: Evaluate) -> tuple[float | None, float | None]:
-    """Guess and lapse rate, as far as they are known."""
+    """Guess and lapse rate as given; None for auto."""
     guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate))
     return guess_rate, lapse_rate
 
 
 def rates_estimated(p: Evaluate) -> bool:
-    """Whether guess or lapse rates are."""
+    """Whether guess or lapse rates are estimated."""
     return p.asymptotes == "estimate" and None in known_rates(p)
 
 
 def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:
-    """Responses (m, n_classes) of the trials that were left out one by one: all, or some at equal distances."""
+    """Responses (m, n_classes) of the trials that were left out one by one: all, or some, evenly spaced."""
     m, n = len(classes[0].index.logit), len(part.train.responses)
     return np.asarray(part.train.responses[:: -(-n // m)])
 
@@ -210,7 +210,7 @@ def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class:
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (columns as in `theory_metrics`).
 
-    logistic_p: of the test that the psychometric function is a logistic one, with no guesses and lapses but known ones.
+    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only.
     """
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
@@ -234,7 +234,7 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
 
 
 def _bound(certificate: float) -> float:
-    """The next power of ten: a certificate is a solver's last step, of which only the size means something."""
+    """The next power of ten: a certificate is a solver's last step, and only its order of magnitude has a meaning."""
     return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
@@ -253,7 +253,7 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
 
 
 def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
-    """Of held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
+    """For held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
     for rows in blocks(*fitted.shape):
         for name, correct in (("debiased", debiased_logits), ("best", best_logits)):
             corrected[name][rows] = fitted[rows]

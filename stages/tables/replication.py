@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hdlogit.inference.replication import GroupReplication, Slope, replicate
 from stages.tables import Findings, Fit, Table
 
-MOST_ERROR = 1.0  # standard error of a slope, which should be 1
+MOST_ERROR = 1.0  # largest standard error of a slope, which should be 1
 
 Groups = Sequence[GroupReplication]  # of one class
 
@@ -26,7 +26,7 @@ def replicated(
     """Each group alone against the others pooled, by maximum likelihood.
 
     groups: (n_trials,), indices of the description's labels; rates: guess and lapse rate of each class of the fit;
-    progress is called with how many comparisons are done, of as many as there are groups, for each pair of rates.
+    progress is called with the number of comparisons done: as many as groups, for each pair of rates.
     """
     assert fit.description is not None
     n_groups = len(np.unique(groups))
@@ -73,7 +73,7 @@ def group_table(names: Sequence[str], classes: Sequence[Groups], labels: Sequenc
 def metrics(classes: Sequence[Groups]) -> dict[str, float | int | None]:
     """Mean slopes over the groups, each the mean of its classes, with standard errors; null where there are none.
 
-    Groups that do not determine how long their corrected weights are would decide the mean, and are left out of both.
+    Groups that do not determine the size of their corrected weights would dominate the means, and are left out of both.
     """
     by_group = [*zip(*classes, strict=True)]
     values: dict[str, float | int | None] = {}
@@ -91,7 +91,7 @@ def metrics(classes: Sequence[Groups]) -> dict[str, float | int | None]:
 
 
 def undetermined(group: GroupReplication) -> bool:
-    """Whether its corrected slope could be 0 or 2 as well as 1: short groups, where rates are estimated."""
+    """Whether its corrected slope could as well be 0 or 2 as 1, as in short groups if rates are estimated."""
     return group.corrected is not None and group.corrected.error > MOST_ERROR
 
 

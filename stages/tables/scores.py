@@ -31,7 +31,7 @@ def predicted(fit: Fit, logits: Mapping[str, Floats], p: Evaluate) -> Findings:
 
 
 def calibrated(logits: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> dict[str, Table]:
-    """The calibration curve of the `fitted` logits, and the histogram of the probabilities of all."""
+    """The calibration curve of the `fitted` logits, and histograms of the probabilities of all logits."""
     ends = np.linspace(0, 1, p.histogram_bins + 1)
     counts = {name: calibration.histogram(z, p.histogram_bins) for name, z in logits.items()}
     return {
@@ -77,7 +77,7 @@ def trajectory(fit: Fit) -> Findings:
 
 
 def evidence(fit: Fit) -> Findings:
-    """What the solver reported of all classes: the most work, the largest gradient, and whether all converged."""
+    """What the solver reported on all classes: the most work, the largest gradient, and whether all converged."""
     reported = fit.evidence
     metrics = {
         "converged": all(reported.converged),

@@ -22,9 +22,9 @@ from stages.tables import Table
 def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
-    Where on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
+    Position on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
     maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it proves that
-    these data have one). The last three are those of the worst class. The rest is to be compared with what is measured.
+    these data have one). The last three are for the worst class. The rest is to be compared with measured values.
     `table` is the classes' `class_table`.
     """
     expected = [predict(c.theory) for c in classes]
@@ -51,7 +51,7 @@ def expected_classical_coverage(c: ClassInference, level: float) -> float:
     """Coverage to expect of the classical intervals of one class's weights, from the data alone.
 
     A fitted weight is alpha beta + e, with e ~ N(0, null_error^2) by the theory. If the true weights are normal too,
-    with the variance that this leaves for them, then given its fitted value so is each, and the classical interval
+    with the variance that this leaves for them, then each is normal given its fitted value, and the classical interval
     holds it with a known probability. Unlike `predictions.classical_coverage` this takes the classical errors as they
     are: larger for large weights.
     """
@@ -65,9 +65,9 @@ def expected_classical_coverage(c: ClassInference, level: float) -> float:
 
 
 def _residual_sd(c: ClassInference) -> float:
-    """Root-mean-square noise of the weights across their own direction: what they have besides their slope."""
+    """Root-mean-square noise of the weights across their own direction: their residual about the slope."""
     across = float(np.mean(c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2))
-    return math.sqrt(max(across, 0.0))  # of a single factor it is the difference of two estimates of the same
+    return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -75,12 +75,11 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def planning_table(classes: Sequence[ClassInference], factors: Floats) -> Table:
-    """Weight errors and held-out cross-entropy to expect of other numbers of trials, for an observer like this one.
+    """Weight errors and held-out cross-entropy to expect with other numbers of trials, for an observer like this one.
 
     That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates.
-    Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit of a
-    factor, as the weights are; the units come from the factors (n_trials, n_factors).
+    rates. Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit
+    of a factor, as the weights are; the units come from the factors (n_trials, n_factors).
     """
     n_trials, n_factors = factors.shape
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
@@ -101,7 +100,7 @@ def planning_table(classes: Sequence[ClassInference], factors: Floats) -> Table:
 
 
 def _rarer(c: ClassInference) -> tuple[float, float, float]:
-    """Probability of the rarer response, and its own rates: with no for yes, guesses are lapses."""
+    """Probability of the rarer response, with its rates: if yes and no are exchanged, so are guess and lapse rate."""
     yes = base_rate_for(float(c.theory.intercept), c.theory.signal, c.guess_rate, c.lapse_rate)
     return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
 

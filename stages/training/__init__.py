@@ -1,4 +1,4 @@
-"""The two fits as the stage `train` runs them: with progress, and with what is stored of them."""
+"""The two fits as the stage `train` runs them: with progress bars, and with the results to store."""
 
 from __future__ import annotations
 

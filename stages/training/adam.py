@@ -1,4 +1,4 @@
-"""So many epochs of Adam, wherever they lead; a run that was stopped goes on from its last state."""
+"""A given number of epochs of Adam, converged or not; a run that was stopped goes on from its last state."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
             losses.append(loss)
             progress.update()
             if epoch in marked:
-                checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # it is changed in place
+                checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # training changes it in place
             if epoch % every == 0 or epoch == p.num_epochs - 1:
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if group.is_writer and not terminal:
@@ -86,10 +86,10 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
 
 
 def _resume(training: Training, unfinished: Unfinished, group: ProcessGroup) -> tuple[list[float], dict[int, Floats]]:
-    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to take up."""
+    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to resume."""
     state = unfinished.state()
     missing = torch.tensor(float(state is None))
-    group.all_reduce_max(missing)  # all processes go on, or none
+    group.all_reduce_max(missing)  # all processes resume, or none
     if state is None or missing:
         return [], {}
     training.restore(state)
@@ -100,5 +100,5 @@ def _resume(training: Training, unfinished: Unfinished, group: ProcessGroup) -> 
 
 
 def checkpoint_epochs(num_epochs: int) -> set[int]:
-    """Some 34 epochs, the first and the last among them, each a sixth later than the one before: most happens early."""
+    """Some 34 epochs, with the first and the last, each a sixth later than the one before, as most happens early."""
     return {round(count) - 1 for count in np.geomspace(1, num_epochs, 41).tolist()}

@@ -1,4 +1,4 @@
-"""The one minimum of the loss, class by class, with the evidence that it is reached."""
+"""The unique minimum of the loss, class by class, with the evidence that it was reached."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
         "checkpoints": [iterations],
         "iterations": found.iterations.tolist(),
         "evaluations": found.evaluations.tolist(),
-        # Below the tolerance a gradient is rounding, which depends on the processor.
+        # Below the tolerance a gradient is mostly rounding, which depends on the processor.
         "max_gradient": np.nan_to_num(np.maximum(found.max_gradient, p.tolerance), posinf=0).tolist(),
         "converged": found.converged.tolist(),
         "shrinkage": shrinkage.tolist(),

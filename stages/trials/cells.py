@@ -17,8 +17,8 @@ from stages.errors import InputError
 from stages.parameters.documents import show
 from stages.trials.table import Table
 
-FEW = 20  # words, up to which a column is categorical; beyond it is text
-MOSTLY = 0.9  # numbers among a column's values, from which on its words are mistakes
+FEW = 20  # words up to which a column is categorical; with more it is text
+MOSTLY = 0.9  # fraction of numbers in a column from which on its words are mistakes
 COMMA = r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$"  # a number with a decimal comma
 THOUSANDS = r"^[-+]?\d{1,3}([.,]\d{3})+([.,]\d+)?$"  # 1.234.567 or 1,234.5
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
@@ -28,13 +28,13 @@ Kind = Literal["numbers", "words", "text", "empty"]
 
 @dataclass
 class Column:
-    """What one column holds in the rows that are taken."""
+    """What one column holds in the taken rows."""
 
     is_numeric: bool = False  # whether it must hold numbers
     n_numbers: int = 0
     n_words: int = 0
-    n_marked: int = 0  # words that are numbers with decimal commas, or marks between thousands
-    values: dict[str, int] = field(default_factory=dict)  # each with its first row; up to FEW + 1
+    n_marked: int = 0  # words that are numbers with decimal commas or thousands separators
+    values: dict[str, int] = field(default_factory=dict)  # each with its first row; at most FEW + 1
     first_word: tuple[int, str] | None = None  # (row, word)
 
     @property
@@ -52,7 +52,7 @@ class Column:
         return sorted(self.values, key=order)
 
     def add(self, column: pa.Array, rows: NDArray[np.int64]) -> None:
-        """Count further values; rows (n,) say where they stand."""
+        """Count further values, which are in these rows (n,)."""
         here = np.asarray(pc.is_valid(column))
         column, rows = column.drop_null(), rows[here]
         is_number = np.asarray(pc.is_valid(numbers(column)), bool)
@@ -80,7 +80,7 @@ def canonical(value: object) -> str:
 
 
 def order(value: str) -> tuple[bool, float, str]:
-    """Sorts numbers by value, before words by letters."""
+    """Sort key: numbers by value, then words by letters."""
     try:
         return (False, float(value), "")
     except ValueError:
@@ -106,7 +106,7 @@ def words(column: pa.Array) -> pa.Array:
 
 
 def difference(first: pa.Array, second: pa.Array) -> pa.Array:
-    """Second minus first. Where one of two texts is a word, it is that word: whether it matters is known later."""
+    """Second minus first. If one of two texts is a word, the result is that word; whether it matters shows later."""
     a, b = numbers(first), numbers(second)
     found = pc.subtract(b, a)
     for given, value in ((second, b), (first, a)):
@@ -126,7 +126,7 @@ def scan(
 ) -> tuple[dict[str, Column], int, int]:
     """What the columns hold in the rows that `take` accepts; how many rows there are, and how many are taken.
 
-    Of the columns that are not `needed`, only rows count that lack no value of those that are.
+    For columns that are not `needed`, only rows without missing values in the needed ones count.
     """
     found = {name: Column(name in table.numeric) for name in table.columns}
     n_rows = n_taken = 0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from stages.errors import InputError
 
-MOST_CHECKED = 2000  # factors, up to which dependent ones are looked for: it takes their number cubed
+MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
 Floats = NDArray[np.floating]
@@ -18,7 +18,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Moments:
-    """Of factors over trials: mean (p,), sd (p,) and, up to MOST_CHECKED factors, their correlations (p, p)."""
+    """Moments of factors over trials: mean (p,), sd (p,) and, up to MOST_CHECKED factors, their correlations (p, p)."""
 
     n_trials: int
     mean: Floats
@@ -66,7 +66,7 @@ def undetermined(found: Moments, names: list[str], file: str) -> dict[int, str]:
     matrix = found.correlations[np.ix_(varying, varying)]
     if np.linalg.eigvalsh(matrix)[0] > TOLERANCE:
         return reasons
-    left, selected = matrix.copy(), list[int]()  # what is left of each factor given the earlier ones that are selected
+    left, selected = matrix.copy(), list[int]()  # what remains of each factor given the selected earlier ones
     for j in range(len(varying)):
         if left[j, j] > TOLERANCE:
             selected.append(j)
@@ -88,10 +88,10 @@ def _because(found: Moments, j: int, sources: list[int], names: list[str]) -> st
 def repeats(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
     """Which trials are the same, as codes (n,), and how many repeat an earlier one.
 
-    Where more than half do, the stimuli come from a small set: repetition is the design, and every trial its own.
+    If more than half do, the stimuli come from a small set: repetition is by design, and each trial counts by itself.
     """
     _, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
-    codes = np.argsort(np.argsort(first))[codes]  # as they come: hashes are others in every run
+    codes = np.argsort(np.argsort(first))[codes]  # in order of appearance: hashes differ from run to run
     n_repeated = len(codes) - len(first)
     return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
 
@@ -105,7 +105,7 @@ def hold_out(
         return np.zeros(n, bool)
     if by == "last":
         in_train = np.unique(same[: n - wanted])
-        return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # what repeats a training trial stays there
+        return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # copies of training trials stay with them
     codes: NDArray[np.integer] = same if by == "trial" or groups is None else groups
     sizes = np.bincount(codes)
     shuffled = np.random.default_rng(seed).permutation(len(sizes))

@@ -44,7 +44,7 @@ def usable(found: Mapping[str, cells.Column]) -> tuple[dict[str, list[str] | Non
 
 
 def names(columns: Levels) -> tuple[list[str], dict[str, list[int]]]:
-    """Names of the factors, as formulaic gives them, and which of them each column makes."""
+    """Names of the factors, as formulaic gives them, and the factors made from each column."""
     factors: list[str] = []
     terms: dict[str, list[int]] = {}
     for name, levels in columns.items():
@@ -55,7 +55,7 @@ def names(columns: Levels) -> tuple[list[str], dict[str, list[int]]]:
 
 
 def encode(batch: pa.RecordBatch, columns: Levels) -> tuple[Floats, list[Fault]]:
-    """Factors (n_rows, n_factors) of rows that lack no value, and what cannot be coded."""
+    """Factors (n_rows, n_factors) of rows without missing values, and what cannot be coded."""
     parts, faults = [np.empty((batch.num_rows, 0))], list[Fault]()
     for name, levels in columns.items():
         column = batch.column(name)
@@ -72,7 +72,7 @@ def encode(batch: pa.RecordBatch, columns: Levels) -> tuple[Floats, list[Fault]]
 
 
 def no_numbers(name: str, given: Sequence[object] | pa.Array, values: Floats) -> Fault:
-    """Where values are not finite, and the words `given` for those that are none."""
+    """Rows where values are not finite; `given` holds the words in place of numbers."""
 
     def why(row: int) -> str:
         if np.isnan(values[row]):
@@ -83,7 +83,7 @@ def no_numbers(name: str, given: Sequence[object] | pa.Array, values: Floats) ->
 
 
 def unknown(name: str, given: Sequence[object] | pa.Array, rows: NDArray[np.bool_], levels: list[str]) -> Fault:
-    """Where a word is none of the levels."""
+    """Rows where a word is not one of the levels."""
 
     def why(row: int) -> str:
         word = cells.canonical(str(given[row]))

@@ -1,4 +1,4 @@
-"""The factors of trials: learned from a study's trials, then the same for any others."""
+"""The factors of trials: learned from a study's trials, then coded in the same way for any others."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Layout(BaseModel):
     signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
     def open(self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY) -> Table:
-        """The file as a table of one row per trial; of the columns `responses`, what they mark is checked.
+        """The file as a table of one row per trial; the columns `responses` are checked for what they mark.
 
-        Of a long file, rows that are not to be taken make no factor and raise nothing.
+        In a long file, rows that are not taken make no factor and raise no error.
         """
         table = open_table(path)
         if self.long:
@@ -58,12 +58,12 @@ class Design(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: Layout
-    columns: dict[str, list[str] | None]  # what factors are made of: levels, or None for numbers
+    columns: dict[str, list[str] | None]  # those that factors are made from: levels, or None for numbers
     responses: list[responses.Response]
-    groups: list[str]  # columns whose values, together, are a trial's group; lags do not run across groups
+    groups: list[str]  # columns whose values together define a trial's group; lags do not run across groups
     formula: Parsed | None
     state: State | None  # what the formula learned
-    names: list[str]  # of all factors
+    names: list[str]  # names of all factors
     terms: dict[str, list[int]]  # name -> indices of its factors
 
     def blocks(self, table: Table, also: list[str]) -> Iterator[Block]:
@@ -73,7 +73,7 @@ class Design(BaseModel):
                 lacking = {name: np.asarray(pc.is_null(batch.column(name)), bool) for name in self.columns}
                 yield Block(lacking, batch.select(also), partial(self._encode, batch))
             return
-        from stages.trials import materialise  # and with it pandas: only a formula pays for it
+        from stages.trials import materialise  # imports pandas, which only a formula needs
 
         frame, others = materialise.read(self.formula, self.columns, self.groups, table, also)
         for start in range(0, len(frame), BATCH):
@@ -96,16 +96,16 @@ Missing = dict[str, NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows; their factors are coded only where they are wanted."""
+    """Some rows; their factors are coded only on request."""
 
     missing: Missing  # column or lag -> in which rows it is missing, (n_rows,)
     also: pa.RecordBatch  # other columns of the same rows
     encode: Callable[[NDArray[np.bool_]], tuple[Floats, list[coding.Fault]]]
-    """Factors (n, n_factors) of those n rows, of (n_rows,), that lack nothing; and what cannot be coded of the n."""
+    """Factors (n, n_factors) of n chosen rows (n_rows,) without missing values; and which of the n cannot be coded."""
 
     @property
     def complete(self) -> NDArray[np.bool_]:
-        """Which rows lack nothing, (n_rows,)."""
+        """Which rows have no missing value, (n_rows,)."""
         return np.asarray(~np.logical_or.reduce(list(self.missing.values())), bool)
 
 
@@ -122,7 +122,7 @@ class Found:
 
     @property
     def also(self) -> list[str]:
-        """Columns that are needed besides those of the factors."""
+        """Columns that are needed in addition to those of the factors."""
         responses = [response.column for response in self.design.responses]
         return [*dict.fromkeys([*self.take.columns, *responses, *self.design.groups])]
 
@@ -203,7 +203,7 @@ def learn(p: Prepare, path: Path) -> Found:
 
 
 def usable(found: Found, missing: Missing, also: pa.RecordBatch) -> tuple[NDArray[np.bool_], Missing]:
-    """Which rows are taken and which of those lack nothing, (n_rows,); what the taken ones lack, the response too."""
+    """Which rows are taken and have no missing value, (n_rows,); and what taken rows lack, the response included."""
     taken = found.take(also)
     lacks = {name: rows & taken for name, rows in missing.items()}
     for response in found.design.responses:

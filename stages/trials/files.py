@@ -22,12 +22,12 @@ TEXT = (".csv", ".tsv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 NUMPY = (".npy", ".npz")
-UNNAMED = r"Unnamed: \d+|__index_level_\d+__"  # as pandas names a column without a name: row numbers
+UNNAMED = r"Unnamed: \d+|__index_level_\d+__"  # pandas' names for a column without a name: row numbers
 TOGETHER = 128  # columns of a Parquet file that are read at one time: of each 2 MB are in memory, as pandas writes them
 
 
 def open_table(path: Path) -> Table:
-    """The file as a table. Raises InputError for a file that is none."""
+    """The file as a table. Raises InputError for a file that is not a table."""
     kinds = {**dict.fromkeys(PARQUET, _parquet), **dict.fromkeys(ARROW, _arrow), **dict.fromkeys(NUMPY, _numpy)}
     if path.suffix.lower() in TEXT:
         table = open_text(path)
@@ -38,7 +38,7 @@ def open_table(path: Path) -> Table:
             raise
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}") if error.errno else _unreadable(path, error) from None
-        except Exception as error:  # of damaged bytes NumPy lets through whatever zipfile or Python's parser says
+        except Exception as error:  # on damaged bytes NumPy passes on whatever zipfile or Python's parser raises
             raise _unreadable(path, error) from None
     else:
         known = " ".join((*TEXT, *PARQUET, *ARROW, *NUMPY))
@@ -46,7 +46,7 @@ def open_table(path: Path) -> Table:
     table = replace(table, columns=tuple(name for name in table.columns if not re.fullmatch(UNNAMED, name)))
     twice = sorted({name for name in table.columns if table.columns.count(name) > 1})
     if twice:
-        raise InputError(f"{path}: the column {twice[0]!r} stands there twice; every column needs a name of its own")
+        raise InputError(f"{path}: the column {twice[0]!r} occurs twice; every column needs a name of its own")
     strange = [name for name in table.columns if not name.isprintable()]
     if strange:
         raise InputError(f"{path}: the column name {show(strange[0])} holds what cannot be printed; name it otherwise")
@@ -59,7 +59,7 @@ def _rows(path: Path) -> Callable[[int], str]:
 
 def _parquet(path: Path) -> Table:
     schema = pq.read_schema(path)
-    spools: list[IO[bytes]] = []  # of all columns, TOGETHER in each, once more than so many are wanted
+    spools: list[IO[bytes]] = []  # of all columns, TOGETHER in each, once more than that are wanted
 
     def read(columns: list[str]) -> Batches:
         if len(columns) <= TOGETHER:
@@ -79,7 +79,7 @@ def _parquet(path: Path) -> Table:
 
 def _pages(path: Path, columns: list[str]) -> Batches:
     """Some columns of a Parquet file, read with a page and a dictionary of each in memory."""
-    # Without a buffer whole column chunks would be in memory, in most files all of a column.
+    # Without a buffer, whole column chunks would be in memory: in most files all of a column.
     with pq.ParquetFile(path, buffer_size=1 << 13, pre_buffer=False) as file, _whole(path):
         yield from map(_valid, file.iter_batches(BATCH, columns=columns, use_threads=False))
     pa.default_memory_pool().release_unused()
@@ -88,7 +88,7 @@ def _pages(path: Path, columns: list[str]) -> Batches:
 def _spooled(path: Path, fields: list[pa.Field]) -> IO[bytes]:
     """A nameless file in the current folder: an Arrow stream of these columns as numbers or text, BATCH rows at a time.
 
-    It is gone with the table.
+    It disappears with the table.
     """
     spool = tempfile.TemporaryFile(dir=".")  # noqa: SIM115
     types = {field.name: plain(pa.nulls(0, field.type)).type for field in fields}
@@ -99,7 +99,7 @@ def _spooled(path: Path, fields: list[pa.Field]) -> IO[bytes]:
 
 
 def _even(batches: Batches) -> Batches:
-    """The same rows as numbers or text, BATCH at a time; where dictionaries change there are batches of fewer."""
+    """The same rows as numbers or text, BATCH at a time, or fewer where dictionaries change."""
     held: list[pa.RecordBatch] = []
     for batch in batches:
         held.append(plain_batch(batch))
@@ -159,13 +159,13 @@ def _numpy(path: Path) -> Table:
 
 
 def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same; raises ArrowInvalid where it is not what Arrow demands, text that is not UTF-8 say."""
+    """The same batch; raises ArrowInvalid if it is not valid Arrow, such as text that is not UTF-8."""
     batch.validate(full=True)
     return batch
 
 
 class _whole:  # noqa: N801  # a context manager
-    """What pyarrow finds wrong only while it reads becomes one line."""
+    """Turns errors that pyarrow finds only while reading into one line."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,7 +1,7 @@
 """Factors by formula, in the notation of R and statsmodels, by formulaic.
 
 A formula is not code: it may name columns and the transforms below, and nothing else. Everything is checked here, on
-the formula's own tokens, before formulaic, which evaluates Python, does so. `lag(x, k)` is the value of x in the k-th
+the formula's own tokens, before it reaches formulaic, which evaluates Python. `lag(x, k)` is the value of x in the k-th
 row before in the same group; `lags(x, k)` is lag(x, 1) + … + lag(x, k). Both are computed here.
 """
 
@@ -98,7 +98,7 @@ class _Checker:
         raise refused(self._text, self._table.differing.get(name, missing))
 
     def python(self, code: str) -> str:
-        """A call, checked; its lags as columns."""
+        """A call, checked, with lags as columns."""
         whole = re.fullmatch(LAG, code)
         if whole and whole[1] == "lags":
             return "(" + " + ".join(self._lag(whole[2], k) for k in range(1, self._order(whole[3]) + 1)) + ")"
@@ -131,7 +131,7 @@ class _Checker:
         return f"`lag({column}, {order})`"
 
     def _check(self, node: ast.expr, quoted: dict[str, str], inside: str = "") -> bool:
-        """Whether a column stands in it; raises unless it is arithmetic with columns, numbers and transforms."""
+        """Whether it contains a column; raises unless it is arithmetic with columns, numbers and transforms."""
         match node:
             case ast.Name(id=name):
                 name = quoted.get(name, name)

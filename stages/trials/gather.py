@@ -1,4 +1,4 @@
-"""The usable trials of a study: coded, counted, and on disk until all is known of them."""
+"""The usable trials of a study: coded, counted, and kept on disk until they can be split and written."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Floats = NDArray[np.floating]
 
 @dataclass
 class Gathered:
-    """Trials that lack nothing."""
+    """Trials without missing values."""
 
-    factors: Floats  # (≥ n_trials, n_factors), a file's map; read it by `blocks`
+    factors: Floats  # (≥ n_trials, n_factors), memory-mapped; read it by `blocks`
     responses: NDArray[np.bool_]  # (n_trials, n_classes)
     groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
-    labels: list[str]  # of the groups, as they come
-    same: NDArray[np.int64]  # (n_trials,) equal where factors and responses are
-    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> in how many trials, the first's place
+    labels: list[str]  # of the groups, in order of appearance
+    same: NDArray[np.int64]  # (n_trials,) equal where factors and responses are equal
+    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> number of trials, place of the first
 
     def blocks(self, rows: NDArray[np.bool_]) -> Iterator[Floats]:
-        """Factors of the trials in `rows` (n_trials,), through the file: a map would count as memory."""
+        """Factors of the trials in `rows` (n_trials,), read from the file: mapped pages would count as memory."""
         with open(str(self.factors.filename), "rb") as file:  # type: ignore[attr-defined]  # noqa: PTH123
             file.seek(self.factors.offset)  # type: ignore[attr-defined]
             width = self.factors.shape[1]
@@ -63,7 +63,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
                         raise InputError(
                             f"{lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
                         )
-            chosen = found.encode(block, complete, n_before) + 0.0  # no −0, which equals 0 but has other bytes
+            chosen = found.encode(block, complete, n_before) + 0.0  # no −0, which equals 0 but has different bytes
             coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
             out[slice(len(same), len(same) + len(chosen))] = chosen
             same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))

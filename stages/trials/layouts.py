@@ -14,7 +14,7 @@ from stages.trials.table import Batches, Table
 
 
 def differences(table: Table, endings: list[str]) -> Table:
-    """Two columns a factor, one per interval, as one: the second minus the first.
+    """Two columns per factor, one for each interval, become one: the second minus the first.
 
     `contrast_1` and `contrast_2`, with the endings `_1` and `_2`, become `contrast`.
     """
@@ -46,7 +46,7 @@ def differences(table: Table, endings: list[str]) -> Table:
 
 
 def with_signal(table: Table, column: str, levels: list[str]) -> Table:
-    """With a column `signal`, 1 or 0, that outcomes (hit, miss, false alarm, correct rejection) determine."""
+    """Add a column `signal`, 1 or 0, determined by the outcomes (hit, miss, false alarm, correct rejection)."""
     if "signal" in table.columns:
         return table
     present = pa.array([level for level in levels if OUTCOMES[outcome(level)][0]])

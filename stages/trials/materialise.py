@@ -1,4 +1,4 @@
-"""The factors of a formula, by formulaic: learned from complete trials, then the same for any others."""
+"""The factors of a formula, by formulaic: learned from complete trials, then coded in the same way for any others."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stages.trials.table import Table
 
 @stateful_transform  # type: ignore[untyped-decorator]
 def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
-    """formulaic's, which raises for what is beyond the bounds; NaN there."""
+    """formulaic's bs, with NaN for values beyond the bounds, where formulaic raises."""
     splines = basis_spline(x, *arguments, extrapolation="clip", _state=_state, **keywords)
     outside = (np.asarray(x) < _state["lower_bound"]) | (np.asarray(x) > _state["upper_bound"])
     for key, values in splines.items():
@@ -40,9 +40,9 @@ CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": b
 def read(
     parsed: Parsed, levels: Mapping[str, list[str] | None], groups: list[str], table: Table, also: list[str]
 ) -> tuple[pd.DataFrame, pa.RecordBatch]:
-    """What the formula names, lags included, NaN or None where it is missing; and other columns of the same rows.
+    """What the formula names, with lags, NaN or None where it is missing; and other columns of the same rows.
 
-    levels: None for a column of numbers, which may hold words as well: in rows that are not taken.
+    levels: None for a column of numbers, which may also hold words, in rows that are not taken.
     """
     by = groups if parsed.lags else []
     whole = table.whole([*levels, *by, *also])
@@ -68,7 +68,7 @@ def missing(frame: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
 def finite(
     parsed: Parsed, levels: Mapping[str, list[str] | None], complete: pd.DataFrame
 ) -> tuple[pd.DataFrame, list[Fault]]:
-    """Rows that lack no value, with numbers as numbers, NaN for words; and where they are words or not finite."""
+    """Rows without missing values, with numbers as numbers, NaN for words; and where they are words or not finite."""
     sources = {name: parsed.lags[name][0] if name in parsed.lags else name for name in map(str, complete)}
     numbers = {name: pd.to_numeric(complete[name], "coerce") for name, x in sources.items() if levels[x] is None}
     values = {name: column.to_numpy(np.float64) for name, column in numbers.items()}
@@ -76,7 +76,7 @@ def finite(
 
 
 def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
-    """What the formula needs to know of the study's trials; `complete` lacks no value, and all is finite."""
+    """What the formula needs to know of the study's trials; `complete` has no missing value, and all are finite."""
     whole = [name for name in parsed.categorical if _is_whole(complete[name])]
     spec = ModelSpec.from_spec(_formula(parsed), output="numpy", na_action="ignore")
     spec = _materialise(parsed, spec, _typed(complete, whole)).model_spec
@@ -100,7 +100,7 @@ def learn(parsed: Parsed, complete: pd.DataFrame) -> State:
 def encode(
     parsed: Parsed, state: State, levels: Mapping[str, list[str] | None], complete: pd.DataFrame
 ) -> tuple[NDArray[np.float64], list[Fault]]:
-    """Factors (n_rows, n_factors) of rows that lack no value, NaN where there are none; and what cannot be coded."""
+    """Factors (n_rows, n_factors) of rows without missing values; NaN, and why, where they cannot be coded."""
     complete, faults = finite(parsed, levels, complete)
     for name, known in state.levels.items():
         given = complete[name]
@@ -133,7 +133,7 @@ def encode(
 
 
 def _numbers(column: pa.Array) -> Any:
-    """Floats, NaN where a value is missing; with words among them, if there are, as objects."""
+    """Floats, NaN where a value is missing; if there are words among them, objects."""
     found = cells.numbers(column)
     values = found.to_numpy(zero_copy_only=False)
     is_word = np.asarray(pc.and_(pc.is_valid(column), pc.is_null(found)), bool)
@@ -152,7 +152,7 @@ class Unseen(Exception):  # noqa: N818  # a finding about some rows
 
 
 def _known(parsed: Parsed, spec: ModelSpec, state: State, complete: pd.DataFrame) -> NDArray[np.float64]:
-    """Factors of rows, at least one; NaN in those of a category that no trial of the study has."""
+    """Factors of at least one row; NaN in rows of a category that no trial of the study has."""
     try:
         return np.asarray(_materialise(parsed, spec, complete), np.float64)[:, 1:]
     except Unseen:
@@ -167,7 +167,7 @@ def _known(parsed: Parsed, spec: ModelSpec, state: State, complete: pd.DataFrame
 
 
 def _seen(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows, of at least one, are of categories that trials of the study have."""
+    """Which of these rows (at least one) are of categories that trials of the study have."""
     try:
         _materialise(parsed, spec, complete)
         return np.ones(len(complete), bool)
@@ -188,7 +188,7 @@ def _materialise(parsed: Parsed, spec: ModelSpec, complete: pd.DataFrame) -> Any
         unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
         what = "; it must be a number" if unseen == "nan" else ", a category that no trial of the study has"
         raise Unseen(f"a call in C(…) gives {unseen}{what}") from None
-    except Exception as error:  # whatever a transform says of what it was given
+    except Exception as error:  # whatever a transform raises on its arguments
         raise unreadable(parsed.given, error) from None
 
 
@@ -202,7 +202,7 @@ def _is_whole(column: pd.Series[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and arrays of NumPy as those of JSON."""
+    """NumPy's numbers and arrays as those of JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -8,19 +8,19 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Parsed(BaseModel):
-    """A formula of checked parts."""
+    """A checked formula, in parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    given: str  # as it stands in params.yaml
+    given: str  # as in params.yaml
     text: str  # the right-hand side, each lag a column of its own
-    columns: list[str]  # of the file, those that only lags need left out
+    columns: list[str]  # of the file, without those that only lags need
     lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2
-    categorical: list[str]  # columns and lags that stand inside C(…)
+    categorical: list[str]  # columns and lags inside C(…)
 
 
 class State(BaseModel):
-    """What a formula learned of the study's trials, and needs to code others alike."""
+    """What a formula learned from the study's trials and needs to code others in the same way."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -16,7 +16,7 @@ from stages.trials.cells import Column, canonical, words
 from stages.trials.table import Table
 
 TRUTH = {"1": True, "true": True, "0": False, "false": False}
-OUTCOMES = {  # as signal detection names them -> (whether there was a signal, whether the response was yes)
+OUTCOMES = {  # names in signal detection -> (whether there was a signal, whether the response was yes)
     "hit": (True, True),
     "miss": (True, False),
     "false alarm": (False, True),
@@ -52,7 +52,7 @@ def column_of(table: Table, response: str) -> str:
 
 
 def resolve(table: Table, response: str, columns: Mapping[str, Column]) -> Response:
-    """What `column` or `column=value` means, by what the column holds. Raises InputError unless that is two values."""
+    """What `column` or `column=value` means, given the column's values. Raises InputError unless there are two."""
     name, value = _parts(table, response)
     levels = columns[name].levels
     if len(levels) < 2:
@@ -89,7 +89,7 @@ def resolve(table: Table, response: str, columns: Mapping[str, Column]) -> Respo
 
 
 def are_outcomes(levels: list[str]) -> bool:
-    """Whether they are words of signal detection."""
+    """Whether these are words of signal detection."""
     return all(outcome(level) in OUTCOMES for level in levels)
 
 

@@ -25,11 +25,11 @@ class Table:
     name: str  # for messages
     columns: tuple[str, ...]
     read: Callable[[list[str]], Batches]  # batches of these columns, as the file holds them
-    place: Callable[[int], str]  # where a row, counted from 0, stands: "trials.csv, line 18"
+    place: Callable[[int], str]  # where a row, counted from 0, is: "trials.csv, line 18"
     numeric: frozenset[str] = frozenset()  # columns that must hold numbers
-    differing: Mapping[str, str] = field(default_factory=dict)  # columns of the file that are none of trials, and why
+    differing: Mapping[str, str] = field(default_factory=dict)  # columns that do not describe a trial, and why
     notes: tuple[str, ...] = ()  # on how rows of the file became trials
-    levels: Mapping[str, list[str]] = field(default_factory=dict)  # of a long file: its positions and intervals
+    levels: Mapping[str, list[str]] = field(default_factory=dict)  # for a long file: its positions and intervals
 
     def batches(self, columns: Sequence[str]) -> Batches:
         """Batches of these columns, each float64 or text, null where a value is missing."""

@@ -1,4 +1,4 @@
-"""CSV and its relatives: the delimiter, the decimal mark and the encoding are found in the file."""
+"""CSV and similar text files: delimiter, decimal mark and encoding are detected."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from stages.errors import InputError
 from stages.trials.cells import COMMA, THOUSANDS
 from stages.trials.table import BATCH, MISSING, Batches, Table
 
-DELIMITERS = ";\t|, "  # of equals the first: commas stand in numbers and names, the others rarely
-SAMPLE = 1 << 18  # bytes, in which the delimiter and the decimal mark must show
+DELIMITERS = ";\t|, "  # of equals the first: commas occur in numbers and names, the others rarely
+SAMPLE = 1 << 18  # bytes from which the delimiter and the decimal mark are detected
 POINT = r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"
 
 
@@ -29,12 +29,12 @@ class Dialect:
     encoding: str
     delimiter: str
     header: list[str]
-    decimal_comma: frozenset[int]  # columns, by their places in the header
+    decimal_comma: frozenset[int]  # columns, by their index in the header
     header_lines: int
 
 
 def open_text(path: Path) -> Table:
-    """The file as a table of text. Raises InputError, with the line, for what is no table."""
+    """The file as a table of text. Raises InputError, with the line, for what is not a table."""
     dialect = sniff(path)
     names = [name if name else f"\0{index}" for index, name in enumerate(dialect.header)]  # row names, mostly
     commas = [names[index] for index in dialect.decimal_comma]
@@ -105,8 +105,8 @@ def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 
 def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float, int]:
-    """How well a delimiter cuts lines: whether it makes most of them rows, other than of words in a text; how many
-    have as many cells as the first line; and, to decide between equals, as cells may hold other delimiters, how many.
+    """How well a delimiter splits lines: whether most become rows, not words of a running text; what fraction has as
+    many cells as the first line; and, between equals, as cells may hold other delimiters, how many cells.
     """
     lines = [row for _, row in rows]
     if len(lines) < 2:
@@ -117,8 +117,8 @@ def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float
 
 
 def _header(lines: list[list[str]]) -> list[str]:
-    """The first line, with a column without a name where every row has one cell more: last, if these are all empty;
-    first, if they are names of the rows, each its own, as R's write.table writes them.
+    """The first line; if every row has one more cell, with a nameless column added: last, if its cells are all empty;
+    first, if they are distinct names of the rows, as R's write.table writes them.
     """
     header, *rows = lines
     if len(header) < 2 or {len(row) for row in rows} != {len(header) + 1}:
@@ -129,8 +129,8 @@ def _header(lines: list[list[str]]) -> list[str]:
 
 
 def _decimal_commas(columns: list[list[str]]) -> list[int]:
-    """In which columns commas are decimal: where none of the cells has a point, unless they may mark thousands, as all
-    have three digits behind and another column has points.
+    """In which columns commas are decimal: those without points in any cell, unless commas may separate thousands,
+    because three digits follow each and another column has points.
     """
     points = [any(re.fullmatch(POINT, cell) for cell in column) for column in columns]
     marked = [[cell for cell in column if re.match(COMMA, cell)] for column in columns]
@@ -178,7 +178,7 @@ def _records(path: Path, dialect: Dialect) -> csv.reader:  # type: ignore[valid-
 
 
 def _line(path: Path, dialect: Dialect, row: int) -> int:
-    """The line in which a row ends; blank lines are no rows, and quoted ones may hold several."""
+    """The line in which a row ends; blank lines are not rows, and quoted rows may hold several lines."""
     reader = _records(path, dialect)
     for cells in reader:  # type: ignore[attr-defined]
         if cells and reader.line_num > dialect.header_lines:  # type: ignore[attr-defined]
