@@ -45,7 +45,7 @@ torture: $(VENV)/installed       ## damaged inputs, kills, other environments: n
 	$(RUN) python -m tests.torture.kills 400
 	$(RUN) python -m tests.torture.environments
 
-coverage: $(VENV)/installed       ## do the corrected intervals cover? simulated over designs, some ten minutes
+coverage: $(VENV)/installed       ## do the corrected intervals cover? simulated over all designs, for hours
 	$(RUN) python -m benchmarks.coverage
 
 ci: $(VENV)/installed             ## all checks of a change against BASE (default: where it branched off origin's)

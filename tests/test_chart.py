@@ -32,8 +32,11 @@ PARAMS: dict[str, Value] = {
     "simulate.n_trials": 10000,
     "simulate.n_factors": 256,
     "simulate.weight_scale": 1.0,
+    "simulate.guess_rate": 0,
+    "simulate.lapse_rate": 0,
     "train.solver": "lbfgs",
     "train.ridge": 0,
+    "train.shrinkage": 0,
     "train.seed": 1973,
     "train.amsgrad": True,
     "evaluate.interval_level": 0.95,
@@ -180,6 +183,16 @@ def test_the_theory_drawn_is_that_of_planning(tmp_path: Path) -> None:
     assert error is not None
     assert in_logits is not None
     assert in_logits[0] == pytest.approx(2 * error)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"train.solver": "adam"}, {"train.ridge": 0.1}, {"train.shrinkage": "always"}, {"simulate.lapse_rate": 0.02}],
+)
+def test_theory_is_of_maximum_likelihood_for_an_observer_without_rates(other: dict[str, Value]) -> None:
+    assert expected.applies(PARAMS)
+    assert expected.applies(PARAMS | {"train.shrinkage": "auto"})  # of what has no estimate only
+    assert not expected.applies(PARAMS | other)
 
 
 def test_theory_is_silent_where_it_says_nothing(tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ EXPECTED = {
 
 
 def applies(params: Mapping[str, Value]) -> bool:
-    """Whether the theory of `hdlogit.asymptotics.planning` covers these parameters: plain maximum likelihood."""
-    return params["train.solver"] == "lbfgs" and params["train.ridge"] == 0
+    """Whether what follows covers these parameters: maximum likelihood, and an observer who never guesses or lapses."""
+    is_plain = (
+        params["train.solver"] == "lbfgs" and params["train.ridge"] == 0 and params["train.shrinkage"] != "always"
+    )
+    return is_plain and params["simulate.guess_rate"] == params["simulate.lapse_rate"] == 0
 
 
 def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]) -> list[float | None] | None:
