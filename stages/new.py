@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import keyword
 import os
 import re
 import shlex
@@ -141,7 +142,8 @@ def split(prepare: Prepare, by: str, observers: dict[str, str]) -> dict[str, Pre
     """One section for each observer, who is fitted alone."""
     rest = f" and ({prepare.where})" if prepare.where else ""
     is_number = all(re.match(cells.NUMBER, value) for value in observers.values())
-    column, form = by if by.isidentifier() else f"`{by}`", str if is_number else repr
+    column = by if by.isidentifier() and by.isascii() and not keyword.iskeyword(by) else f"`{by}`"
+    form = str if is_number else repr
     groups = [*dict.fromkeys([by, *prepare.groups])]  # no lag from one to another
     common = {"trials": f"../{prepare.trials}", "group": groups}
     return {

@@ -88,10 +88,10 @@ class Counts:
     def __str__(self) -> str:
         lines = [counted(self.rows, "trial")]
         if self.lacking:
-            lines.append(f"{self.lacking} of them lack a value, and their lines are empty")
+            lines.append(f"lines left empty because a value is missing: {self.lacking}")
         if self.why:
             n = self.rows - self.lacking - self.predicted
-            lines.append(f"{n} of them cannot be predicted, and their lines are empty; the first: {self.why}")
+            lines.append(f"lines left empty because a value cannot be coded: {n}, the first: {self.why}")
         return "; ".join(lines)
 
 
@@ -180,7 +180,8 @@ def predicted(classes: list[ClassInference | None], factors: Floats, level: floa
 
 def lines(labels: pa.RecordBatch, found: Floats) -> Iterator[list[str]]:
     """Cells of the file, a list per trial: its labels, and the three numbers of each class."""
-    named = [cells.words(column).fill_null("").to_pylist() for column in labels.columns]
+    texts = (column if pa.types.is_string(column.type) else cells.words(column) for column in labels.columns)
+    named = [column.fill_null("").to_pylist() for column in texts]
     for i, trial in enumerate(found.T.reshape(found.shape[2], -1).tolist()):
         numbers = ("" if value != value else f"{value:.6g}" for value in trial)  # NaN
         yield [*(column[i] for column in named), *numbers]

@@ -192,6 +192,18 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
         assert learned.n_taken == (taken & (who == found[name])).sum()
 
 
+@pytest.mark.parametrize("by", ["class", "µ", "a name"])
+def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_made(by: str, tmp_path: Path) -> None:
+    values = ["anna", "x`y`z", "carl"] * 10
+    table = pd.DataFrame({by: values, "c": np.arange(30.0), "y": np.arange(30) // 3 % 2, "block": 1})
+    table.loc[table[by] == "carl", "block"] = 2
+    table.to_csv(tmp_path / "t.csv", index=False)
+    prepare = asked(response="y", where="block == 1")
+    found = new.observers_of(prepare, tmp_path / "t.csv", by)
+    assert sorted(found.values()) == ["anna", "x`y`z"]
+    assert [learn(part, tmp_path / "t.csv").n_taken for part in new.split(prepare, by, found).values()] == [10, 10]
+
+
 REFUSALS = [  # study, response, options, and what must be in the line
     ("/tmp/elsewhere", "choice", [], "is not below"),
     ("studies/rat", "choice", [], "exists already; `dvc repro studies/rat/dvc.yaml` goes on with it"),

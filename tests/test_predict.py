@@ -77,7 +77,7 @@ def test_probabilities_and_intervals_are_the_textbooks_where_trials_are_many(
     assert list(found) == ["probability", "low", "high"]
     assert np.flatnonzero(found.isna().any(axis=1)).tolist() == [0, 7, 2100]
     printed = capsys.readouterr().out
-    assert "2500 trials; 3 of them lack a value" in printed
+    assert "2500 trials; lines left empty because a value is missing: 3" in printed
     numbers = found.probability.mean(), (found.high - found.low).mean()
     assert "choice=right {:.3f} {:.3f}".format(*numbers) in " ".join(printed.split())
 
@@ -153,8 +153,8 @@ def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
     pd.testing.assert_frame_equal(found.drop([3, 4, 5, 6, 7]), alone.drop([3, 4, 5, 6, 7]))
     printed = " ".join(capsys.readouterr().out.split())
     assert (
-        "9 trials; 1 of them lack a value, and their lines are empty; 4 of them cannot be predicted, and their lines "
-        "are empty; the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; the nearest is"
+        "9 trials; lines left empty because a value is missing: 1; lines left empty because a value cannot be coded: "
+        "4, the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; the nearest is"
     ) in printed
 
 
@@ -172,7 +172,7 @@ def test_a_category_that_a_call_gives_is_known_or_its_row_is_empty(
     assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [2, 6]
     pd.testing.assert_frame_equal(found.drop([2, 6]), alone.drop([2, 6]))
     printed = " ".join(capsys.readouterr().out.split())
-    assert "2 of them cannot be predicted" in printed
+    assert "lines left empty because a value cannot be coded: 2, the first:" in printed
     assert "new.csv, line 4: a call in C(…) gives 3.0, a category that no trial of the study has" in printed
 
 
@@ -219,8 +219,30 @@ def test_a_long_file_has_the_study_s_intervals_and_positions(
     other = new.assign(i=new.i.map({"i1": "i2", "i2": "i3"}))
     assert "new.csv, line 14: i is 'i3'; it must be 'i1' or 'i2', as in the study" in wrong(other)
     assert "new.csv, line 2: p is 'X'; it must be 'x' or 'y', as in the study" in wrong(new.assign(p=new.p.str.upper()))
-    found = predicted(new[new.p == "x"], "none.csv")
-    assert found.probability.isna().all()
+    for part, name in ((new.p == "x", "x.csv"), (new.i == "i1", "i1.csv"), (new.i == "i2", "i2.csv")):
+        found = predicted(new[part], name)
+        assert found.t.tolist() == [0, 1, 2, 3, 4, 5]
+        assert found.probability.isna().all()
+    other = pd.concat([new, new[new.t == 5].assign(t=6, p="z")])
+    assert predicted(other, "other.csv").t.tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_predictions_of_grouped_trials_name_trial_and_group_as_the_file_does(
+    predicted: Predict, tmp_path: Path
+) -> None:
+    numbered = as_long(3000, 0).assign(who=lambda table: np.where(table.t % 2, "07", "b"))
+    run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group=["who", "t"], **LONG)
+    new = as_long(6, 1)
+    whole = predicted(new.assign(t="0" + new.t.astype(str)), "whole.csv")
+    assert list(whole) == ["t", "probability", "low", "high"]
+    assert Path("whole.csv").read_text().splitlines()[2].startswith("01,0.")
+    both = pd.concat([new.assign(who="07"), new.assign(who=None)])
+    found = predicted(both.assign(t="0" + both.t.astype(str)), "both.csv")
+    assert list(found) == ["t", "who", "probability", "low", "high"]
+    assert Path("both.csv").read_text().splitlines()[2].startswith("01,07,0.")
+    for rows in (found[:6], found[6:]):
+        pd.testing.assert_frame_equal(rows.drop(columns="who").reset_index(drop=True), whole)
+    assert found.who[6:].isna().all()
 
 
 def test_whatever_is_wrong_is_one_line_and_leaves_no_file(

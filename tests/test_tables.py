@@ -434,8 +434,7 @@ def test_trial_numbers_may_restart_in_each_group(tmp_path: Path) -> None:
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'b'")
     np.testing.assert_array_equal(factors, differences[order[order >= 6]])
     assert "restart as group" in refused(tmp_path / "t.csv", **LONG)
-    _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="who == 'b'")
-    np.testing.assert_array_equal(factors, differences[order[order >= 6]])
+    assert "restart must be named as group" in refused(tmp_path / "t.csv", **LONG, where="who == 'b'")
     pd.concat([table, table.iloc[:1]]).to_csv(tmp_path / "t.csv", index=False)
     assert f", who {table.who.iloc[0]} has two" in refused(tmp_path / "t.csv", **LONG, group="who")
 
@@ -491,8 +490,13 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
 def test_where_may_not_cut_trials(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(side=table.p).to_csv(tmp_path / "t.csv", index=False)
-    message = "t.csv, line 2: where takes only a part of the rows of trial 0; it must take whole trials"
+    message = "t.csv, line 2: where takes only a part of the rows with t 0; it must take whole trials"
     assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
+    both = pd.concat([table.assign(who="a", side=table.p), table.assign(who="b", side=table.p)])
+    both.to_csv(tmp_path / "t.csv", index=False)
+    for condition in ("who == 'b' and side == 1", "who == 'a' and side == 0 or who == 'b' and side == 1"):
+        assert "it must take whole trials" in refused(tmp_path / "t.csv", **LONG, where=condition)
+        assert "it must take whole trials" in refused(tmp_path / "t.csv", **LONG, where=condition, group="who")
 
 
 def test_a_condition_on_a_factor_does_not_hide_another_on_rows(tmp_path: Path) -> None:
@@ -555,8 +559,15 @@ def test_a_position_that_few_trials_have_is_a_mistake(tmp_path: Path) -> None:
     table.assign(p=table.p.map({0: "left", 1: "right"}).where(table.index != 30, "leftt")).to_csv(
         tmp_path / "t.csv", index=False
     )
-    message = "t.csv, line 32: p is 'leftt', of which 40 trials have 1 values; most trials must have a value at each"
+    message = "t.csv, line 32: p is 'leftt', which it is in 1 of 40 trials; correct it, or leave such rows out"
     assert message in refused(tmp_path / "t.csv", **LONG)
+    for n, few in ((3, True), (6, False)):  # in both intervals
+        third = table[(table.p == 1) & (table.t < n)].assign(p="third")
+        pd.concat([table, third]).to_csv(tmp_path / "t.csv", index=False)
+        if few:
+            assert "p is 'third', which it is in 3 of 40 trials" in refused(tmp_path / "t.csv", **LONG)
+        else:
+            assert len(coded(tmp_path / "t.csv", **LONG)[1]) == n
 
 
 def test_a_column_may_not_be_named_as_a_factor(tmp_path: Path) -> None:
@@ -586,12 +597,122 @@ def test_many_short_trials_that_are_not_taken_take_no_memory(tmp_path: Path) -> 
     assert pa.total_allocated_bytes() - before < 5e7
 
 
+def test_where_must_be_able_to_tell_a_trial_from_its_own_values(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table = table.assign(a=1, b=np.where(table.i == 1, 1, 2))
+    table.loc[table.t == 7, ["a", "b"]] = [[1, -1], [1, -1], [0, 1], [0, 1]]  # none of its rows is taken
+    table.to_csv(tmp_path / "t.csv", index=False)
+    message = "t.csv: a and b differ within trial 7, so where cannot tell"
+    assert message in refused(tmp_path / "t.csv", **LONG, where="a == 1 and b > 0")
+
+
+def test_conditions_that_mix_rows_and_factors_choose_trials(tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table.assign(block=table.t % 2, p=table.p + 5 * (table.t % 2)).to_csv(tmp_path / "t.csv", index=False)
+    even = differences[0::2]
+    for condition, taken in (
+        ("t >= 0 and (block == 0 and `v[1]` > 0)", even[:, 1] > 0),
+        ("block == 0 and (`v[1]` > 0 or t == 0)", (even[:, 1] > 0) | (np.arange(6) == 0)),
+    ):
+        names, factors, _ = coded(tmp_path / "t.csv", **LONG, where=condition, formula="~ `v[0]` + `v[1]`")
+        assert names == ["v[0]", "v[1]"]
+        np.testing.assert_array_equal(factors, even[taken])
+        assert learn(asked(**LONG, where=condition), tmp_path / "t.csv").design.names == names
+
+
+def test_intervals_and_positions_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table.assign(i=table.i + 8, p=table.p * 8 + 2).to_csv(tmp_path / "t.csv", index=False)
+    names, factors, _ = coded(tmp_path / "t.csv", **LONG)
+    assert names == ["v[2]", "v[10]"]
+    np.testing.assert_array_equal(factors, differences)
+
+
+def test_numbers_that_are_equal_are_one_however_they_are_written(tmp_path: Path) -> None:
+    table, differences, second = long_trials()
+    table = table.assign(block=table.t % 2, p=-table.p.astype(float))  # −0.0 and −1.0
+    table.loc[table.index % 8 == 0, "p"] = 0.0
+    table.to_parquet(tmp_path / "t.parquet")
+    expected = np.column_stack([differences[:, ::-1], np.arange(12) % 2])
+    names, factors, _ = coded(tmp_path / "t.parquet", **LONG)
+    assert sorted(names) == ["block", "v[-1]", "v[0]"]
+    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "block")]], expected)
+    table["chosen"] = [f"{mark}.0" if k % 3 == 0 else str(mark) for k, mark in enumerate(table.chosen)]
+    table["block"] = [f"{block}.0" if k % 3 == 0 else f"{block}" for k, block in enumerate(table.block)]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    names, factors, responses = coded(tmp_path / "t.csv", **LONG)
+    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "block")]], expected)
+    np.testing.assert_array_equal(responses[:, 0], second)
+
+
+def test_a_column_that_differs_within_a_trial_is_no_factor_and_that_is_told(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(contrast=(table.t % 5).where(table.index != 9)).to_csv(tmp_path / "t.csv", index=False)
+    found = learn(asked(**LONG), tmp_path / "t.csv")
+    assert found.design.names == ["v[0]", "v[1]"]
+    assert found.left_out == {"contrast": "it differs within trial 2; it must have one value a trial"}
+
+
+def test_only_the_response_must_mark_one_of_two_intervals(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(chos=np.where(table.t == 3, 1, table.i)).to_csv(tmp_path / "t.csv", index=False)
+    assert "chos" in coded(tmp_path / "t.csv", **LONG)[0]
+
+
+@pytest.mark.parametrize("group", ["t", ["who", "who"], ["who", "t"]])
+def test_a_trial_s_number_and_a_repeated_column_may_be_groups(group: str | list[str], tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table.assign(who="a").to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_array_equal(coded(tmp_path / "t.csv", **LONG, group=group)[1], differences)
+
+
+def test_values_at_a_position_are_numbers(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table = table[table.i == 1].assign(chosen=lambda rows: rows.t % 2)
+    table.assign(v=np.where(table.v > 0, "a", "b")).to_csv(tmp_path / "t.csv", index=False)
+    assert "trial 0: v[0] is 'a', but it must be a number" in refused(tmp_path / "t.csv", **LONG | {"intervals": None})
+
+
+def test_a_position_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(p=table.p.map({0: "a\nb", 1: "c"})).to_parquet(tmp_path / "t.parquet")
+    assert r"p is 'a\nb', which cannot be printed" in refused(tmp_path / "t.parquet", **LONG)
+
+
+def test_lags_look_back_on_trials_with_more_intervals(tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table = table.assign(block=table.t % 2)
+    table = pd.concat([table, table[(table.block == 0) & (table.i == 1)].assign(i=3)])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    _, factors, _ = coded(tmp_path / "t.csv", **LONG, formula="~ lag(`v[1]`, 1)", where="block == 1")
+    np.testing.assert_array_equal(factors[:, 0], differences[0::2, 1])
+
+
+def test_large_whole_numbers_stay_what_they_are(tmp_path: Path) -> None:
+    who = np.where(np.arange(40) < 20, 2**60, 2**60 + 1)
+    who[:3] = 7
+    frame().assign(who=who).to_parquet(tmp_path / "t.parquet", row_group_size=3)
+    found = learn(asked(group="who"), tmp_path / "t.parquet")
+    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(40, 3))
+    assert gather(found, scratch, refuse_missing=True).labels == ["7", str(2**60), str(2**60 + 1)]
+    assert len(coded(tmp_path / "t.parquet", formula="lag(contrast, 1)", group="who")[1]) == 37
+
+
+def test_groups_are_told_apart_or_refused_where_their_names_are_alike(tmp_path: Path) -> None:
+    table = frame().assign(one="a", two="b c")
+    table.loc[:10, ["one", "two"]] = ["a b", "c"]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = learn(asked(group=["one", "two"]), tmp_path / "t.csv")
+    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(40, 3))
+    with pytest.raises(InputError, match=r"t\.csv: two groups are both named 'a b c'; rename one"):
+        gather(found, scratch, refuse_missing=True)
+    assert len(coded(tmp_path / "t.csv", formula="lag(contrast, 1)", group=["one", "two"])[1]) == 38
+
+
 def test_trials_of_positions_of_their_own_are_refused(tmp_path: Path) -> None:
     table, _, _ = long_trials(200)
     table.assign(p=table.t * 2 + table.p).to_csv(tmp_path / "t.csv", index=False)
-    message = (
-        "t.csv, line 2: p is '0', of which 200 trials have 2 values; most trials must have a value at each position"
-    )
+    message = "t.csv, line 2: p is '0', which it is in 1 of 200 trials; correct it, or leave such rows out of the file"
     assert message in refused(tmp_path / "t.csv", **LONG)
 
 

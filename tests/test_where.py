@@ -45,6 +45,15 @@ def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str
         np.testing.assert_array_equal(taken, expected(table).to_numpy(bool))
 
 
+def test_a_backtick_in_a_text_is_itself(tmp_path: Path) -> None:
+    texts = ["x`y`z", """it's "`q`\"""", "c"]
+    pd.DataFrame({"a b": texts, "class": [1, 2, 3]}).to_csv(tmp_path / "t.csv", index=False)
+    for text in texts:
+        take = where.parse(f"`class` > 0 and `a b` == {text!r}")
+        (batch,) = open_table(tmp_path / "t.csv").batches(take.columns)
+        assert take(batch).tolist() == [value == text for value in texts]
+
+
 @pytest.mark.parametrize(
     "text",
     [

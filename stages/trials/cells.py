@@ -23,6 +23,8 @@ COMMA = r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$"  # a number with a decimal comma
 THOUSANDS = r"^[-+]?\d{1,3}([.,]\d{3})+([.,]\d+)?$"  # 1.234.567 or 1,234.5
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
+SEPARATOR = "\x1f"  # which no value holds
+
 Kind = Literal["numbers", "words", "text", "empty"]
 
 
@@ -75,7 +77,7 @@ def canonical(value: object) -> str:
     """A value as text; numbers that are equal are written alike."""
     if isinstance(value, str) and not re.match(NUMBER, value):
         return value
-    number = float(str(value))
+    number = float(str(value)) + 0.0  # no −0
     return repr(number).removesuffix(".0") if abs(number) < 2**53 else str(value)
 
 
@@ -117,8 +119,8 @@ def difference(first: pa.Array, second: pa.Array) -> pa.Array:
 
 
 def labels(batch: pa.RecordBatch, columns: list[str]) -> pa.Array:
-    """The values of these columns, at least one, joined by a blank; null where one is missing."""
-    return pc.binary_join_element_wise(*(words(batch.column(name)) for name in columns), " ")
+    """The values of these columns, at least one, joined by SEPARATOR; null where one is missing."""
+    return pc.binary_join_element_wise(*(words(batch.column(name)) for name in columns), SEPARATOR)
 
 
 def scan(

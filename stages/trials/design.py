@@ -39,17 +39,25 @@ class Layout(BaseModel):
     endings: list[str] | None  # of a wide file's columns of two intervals
     signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
 
-    def open(self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY) -> Table:
-        """The file as a table of one row per trial; the columns `responses` are checked for what they mark.
+    def open(self, path: Path) -> Table:
+        """The file as a table of one row per trial."""
+        return self.learn(path)[1]
 
-        In a long file, rows that are not taken make no factor and raise no error.
+    def learn(
+        self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY
+    ) -> tuple[Layout, Table]:
+        """The layout with the positions and intervals of a long file, and the file as a table of one row per trial.
+
+        The columns `responses` are checked for what they mark. In a long file, rows that are not taken make no factor
+        and raise no error.
         """
-        table = open_table(path)
-        if self.long:
-            table = pivot(table, self.long, responses, take)
+        table, long = open_table(path), self.long
+        if long:
+            long, table = pivot(table, long, responses, take)
         elif self.endings:
             table = layouts.differences(table, self.endings)
-        return layouts.with_signal(table, *self.signal) if self.signal else table
+        table = layouts.with_signal(table, *self.signal) if self.signal else table
+        return self.model_copy(update={"long": long}), table
 
 
 class Design(BaseModel):
@@ -147,11 +155,8 @@ def layout_of(p: Prepare) -> Layout:
 
 def learn(p: Prepare, path: Path) -> Found:
     """Find out what the columns of a study's trials hold. Raises InputError, in one line, for what cannot be used."""
-    layout, take = layout_of(p), where.parse(p.where)
-    table = layout.open(path, p.responses, take)
-    if layout.long:
-        learned = layout.long.model_copy(update={"levels": table.levels})
-        layout = layout.model_copy(update={"long": learned})
+    take = where.parse(p.where)
+    layout, table = layout_of(p).learn(path, p.responses, take)
     wanted = [responses.column_of(table, response) for response in p.responses]
     table.check([*p.groups, *take.columns])
     found, n_rows, n_taken = cells.scan(table, take, [*dict.fromkeys([*wanted, *p.groups])])
@@ -167,6 +172,8 @@ def learn(p: Prepare, path: Path) -> Found:
             table = layouts.with_signal(table, name, found[name].levels)
             factors["signal"] = cells.Column(n_numbers=n_taken, values={"0": 0, "1": 0})
     columns, left_out = coding.usable(factors)
+    keys = layout.long.keys if layout.long else []
+    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in keys}
     parsed = None
     if p.formula:
         from stages.trials import formula

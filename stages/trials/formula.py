@@ -94,8 +94,9 @@ class _Checker:
             return name
         if name.partition(".")[0] in ("np", "numpy", "contr", "os", "pd"):
             raise refused(self._text, f"{name} is not a column; the transforms are {', '.join(TRANSFORMS)}, lag")
-        missing = f"no column {name!r}; {nearest(name, self._table.columns)}"
-        raise refused(self._text, self._table.differing.get(name, missing))
+        if name in self._table.unusable:
+            raise refused(self._text, f"{name} {self._table.unusable[name]}")
+        raise refused(self._text, f"no column {name!r}; {nearest(name, self._table.columns)}")
 
     def python(self, code: str) -> str:
         """A call, checked, with lags as columns."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from stages.errors import InputError
 from stages.files.account import some
 from stages.files.writing import FileRows
+from stages.parameters.documents import show
 from stages.trials import cells
 from stages.trials.design import Found, usable
 from stages.trials.table import BATCH
@@ -69,8 +71,8 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
             same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
             responses.append(coded)
             if found.design.groups:
-                labels = cells.labels(block.also, found.design.groups).to_pylist()
-                here = [codes.setdefault(labels[i], len(codes)) for i in np.flatnonzero(complete)]
+                own = cells.labels(block.also, found.design.groups).to_pylist()
+                here = [codes.setdefault(own[i], len(codes)) for i in np.flatnonzero(complete)]
                 groups.append(np.array(here, np.int32))
             n_before += len(complete)
             progress.update(len(complete))
@@ -78,11 +80,15 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
         raise InputError(
             f"{found.table.name}: every trial lacks a value (of {some([*lacking])}), so none is left; correct the file"
         )
+    labels = [label.replace(cells.SEPARATOR, " ") for label in codes]
+    twice = [label for label, n in Counter(labels).items() if n > 1]
+    if twice:
+        raise InputError(f"{found.table.name}: two groups are both named {show(twice[0])}; rename one")
     return Gathered(
         factors,
         np.concatenate(responses),
         np.concatenate(groups) if found.design.groups else None,
-        list(codes),
+        labels,
         np.array(same, np.int64),
         lacking,
     )

@@ -11,55 +11,54 @@ import pyarrow.compute as pc
 from stages.errors import InputError
 from stages.parameters.documents import show
 from stages.trials import cells
-from stages.trials.rows import Bools, Codes, Long, Rows, check_shared, find, learn
+from stages.trials.rows import Bools, Codes, Long, Rows, check_shared, learn_places, locate
 from stages.trials.table import BATCH, Batches, Table
 from stages.trials.where import EVERY, Where
 
 
-def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where = EVERY) -> Table:
-    """One row per trial, and a factor `value[position]` for each position.
+def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where = EVERY) -> tuple[Long, Table]:
+    """One row per trial, and a factor `value[position]` for each position; and `long` with positions and intervals.
 
     With an interval, the factor is the second interval's value minus the first's. Any other column that is constant in
     each trial stays; one that differs between a trial's intervals (which of them was chosen) has its value in the
     second. What a trial has no row for is missing. Positions and faults are those of the rows to `take`, as far as the
-    file's columns tell; rows of positions that the study has not are ignored. Raises InputError for trials that have a
-    value twice, and for a response that marks both intervals of a trial, or none.
+    file's columns tell; rows of positions that the study does not have are ignored. Raises InputError for trials that
+    have a value twice, and for a response that marks both intervals of a trial, or none.
     """
-    keys = [long.value, *long.place]
-    table.check([long.trial, *keys])
+    table.check([long.trial, *long.keys])
     batch = table.whole(table.columns)
     taken = take.among(table.columns)(batch)
-    known = long if long.levels else learn(table, batch, long, taken)
+    known = learn_places(table, batch, long, taken) if long.positions is None else long
     example = f"named as in {known.factors[0]}" if known.factors else "one for each position"
-    differing = {name: f"{name} is no column of trials, whose factors are {example}" for name in keys}
+    reasons = dict.fromkeys(long.keys, f"is no column of trials, whose factors are {example}")
     for name in (*take.columns, *long.groups):
-        if name in differing:
-            raise InputError(f"{table.name}: {differing[name]}")
-    rows = find(table, batch, known, taken)
-    if not long.levels:
-        check_shared(table, known, rows)
-    kept, reasons = _columns(table, batch, [name for name in table.columns if name not in keys], rows, responses)
+        if name in reasons:
+            raise InputError(f"{table.name}: {name} {reasons[name]}")
+    rows = locate(table, batch, known, taken)
+    if long.positions is None:
+        check_shared(table, batch, known, rows)
+    others = [name for name in table.columns if name not in long.keys]
+    kept, differing = _columns(table, batch, others, rows, responses)
+    _check_taken(table, batch, rows, kept, take.among(kept))
     for name in known.factors:
         if name in table.columns:
             raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
-    return Table(
+    return known, Table(
         table.name,
         (*kept, *known.factors),
-        lambda columns: _read(batch, batch[long.value], rows, kept, known.factors, columns),
+        lambda columns: _read(batch, known, rows, kept, columns),
         place=lambda row: f"{table.name}, trial {rows.names[row]}",
         numeric=frozenset(known.factors),
-        differing=differing | reasons,
-        notes=_notes(known) if taken.any() else (),
-        levels=known.levels,
+        unusable=reasons | differing,
+        notes=(_order(long.interval, *known.intervals),) if long.interval and taken.any() else (),
     )
 
 
-def _notes(long: Long) -> tuple[str, ...]:
-    if not long.interval:
-        return ()
-    first, second = map(show, long.levels[long.interval])
-    order = f"{long.interval}: {first} is first and {second} second, in their order"
-    return (f"{order}; factors are the second's value minus the first's",)
+def _order(interval: str, first: str, second: str) -> str:
+    return (
+        f"{interval}: {show(first)} is first and {show(second)} second, in their order; factors are the second's value "
+        "minus the first's"
+    )
 
 
 def _columns(
@@ -82,8 +81,19 @@ def _columns(
                 _check_marks(table, name, first, second, [rows.names[trial] for trial in trials])
         else:
             trial = rows.names[rows.trials[differing]]
-            reasons[name] = f"{name} differs within trial {trial}; it must have one value a trial"
+            reasons[name] = f"differs within trial {trial}; it must have one value a trial"
     return kept, reasons
+
+
+def _check_taken(table: Table, batch: pa.RecordBatch, rows: Rows, kept: dict[str, Codes], take: Where) -> None:
+    """Raise InputError where a trial's own values would not choose it as its rows did."""
+    values = pa.table({name: _take(batch[name], kept[name]) for name in take.columns}).to_batches()
+    first = rows.first(rows.trials >= 0)
+    if values and (take(values[0]) != rows.taken[first]).any():
+        trial = rows.names[int(np.argmax(take(values[0]) != rows.taken[first]))]
+        raise InputError(
+            f"{table.name}: {' and '.join(take.columns)} differ within trial {trial}, so where cannot tell"
+        )
 
 
 def _check_marks(table: Table, name: str, first: pa.Array, second: pa.Array, trials: list[str]) -> None:
@@ -101,27 +111,28 @@ def _check_marks(table: Table, name: str, first: pa.Array, second: pa.Array, tri
 def _differs(column: pa.Array, classes: Codes, taken: Bools) -> int | None:
     """A row, of those taken, whose value is not that of another of its class; None if each class has one value."""
     at = np.flatnonzero(taken)
-    codes = np.asarray(pc.fill_null(column.dictionary_encode().indices, -1))[at]
+    values = column if pa.types.is_floating(column.type) else cells.words(column)  # 0.50 as a text is 0.5
+    codes = np.asarray(pc.fill_null(values.dictionary_encode().indices, -1))[at]
     first = np.empty(classes.max() + 1, codes.dtype)
     first[classes[at]] = codes
     wrong = np.flatnonzero(first[classes[at]] != codes)
     return int(at[wrong[0]]) if len(wrong) else None
 
 
-def _read(
-    batch: pa.RecordBatch, values: pa.Array, rows: Rows, kept: dict[str, Codes], factors: list[str], columns: list[str]
-) -> Batches:
+def _read(batch: pa.RecordBatch, long: Long, rows: Rows, kept: dict[str, Codes], columns: list[str]) -> Batches:
     """Batches of trials: what stands in the rows `kept`, and factors, null where a trial has no row."""
-    known = np.flatnonzero((rows.intervals >= 0) & (rows.positions >= 0))
-    known = known[np.argsort(rows.trials[known], kind="stable")]
+    placed = np.flatnonzero((rows.intervals >= 0) & (rows.positions >= 0))
+    placed = placed[np.argsort(rows.trials[placed], kind="stable")]
     starts = range(0, len(rows.names), BATCH)
-    index = {name: j for j, name in enumerate(factors)}
-    for start, here in zip(starts, np.split(known, np.searchsorted(rows.trials[known], starts[1:])), strict=True):
+    index = {name: j for j, name in enumerate(long.factors)}
+    for start, here in zip(starts, np.split(placed, np.searchsorted(rows.trials[placed], starts[1:])), strict=True):
         end = min(start + BATCH, len(rows.names))
-        at = np.full((rows.intervals.max() + 1, len(factors), end - start), -1)  # the row of each value
+        at = np.full((2 if long.interval else 1, len(index), end - start), -1)  # the row of each value
         at[rows.intervals[here], rows.positions[here], rows.trials[here] - start] = here
         arrays = [
-            _take(batch[name], kept[name][start:end]) if name in kept else _factor(values, at[:, index[name]])
+            _take(batch[name], kept[name][start:end])
+            if name in kept
+            else _factor(batch[long.value], at[:, index[name]])
             for name in columns
         ]
         yield pa.RecordBatch.from_arrays(arrays, names=columns)

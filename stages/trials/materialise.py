@@ -157,7 +157,7 @@ def _known(parsed: Parsed, spec: ModelSpec, state: State, complete: pd.DataFrame
         return np.asarray(_materialise(parsed, spec, complete), np.float64)[:, 1:]
     except Unseen:
         inside = [name for name in complete if any(str(name) in call for call in state.categories)]
-        codes = complete.groupby(inside, dropna=False).ngroup().to_numpy()
+        codes = complete.groupby(inside).ngroup().to_numpy()
         _, first = np.unique(codes, return_index=True)
         seen = _seen(parsed, spec, complete.iloc[first])[codes]
     factors = np.full((len(complete), len(state.names)), np.nan)

@@ -29,7 +29,8 @@ class Long(BaseModel):
     value: str
     interval: str | None  # of two different values
     groups: list[str]  # trials of the same number in two groups are two
-    levels: dict[str, list[str]] = {}  # of the study: positions, each a factor, and intervals, first and second
+    positions: list[str] | None = None  # in the study, each a factor; None: they are not known yet
+    intervals: list[str] = []  # in the study, the first and the second
 
     @property
     def place(self) -> list[str]:
@@ -37,8 +38,13 @@ class Long(BaseModel):
         return [self.position, *([self.interval] if self.interval else [])]
 
     @property
+    def keys(self) -> list[str]:
+        """Columns that describe a value, not a trial."""
+        return [self.value, *self.place]
+
+    @property
     def factors(self) -> list[str]:
-        return [f"{self.value}[{position}]" for position in self.levels[self.position]]
+        return [f"{self.value}[{position}]" for position in self.positions or []]
 
 
 @dataclass(frozen=True)
@@ -59,42 +65,53 @@ class Rows:
         return first
 
 
-def learn(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Long:
-    """With the positions and intervals of rows that are taken. Raises InputError unless intervals are two."""
-    levels = {}
-    for name in long.place:
-        words = cells.words(batch[name]).filter(pa.array(taken)).drop_null()
-        levels[name] = sorted(words.unique().to_pylist(), key=cells.order)
-    if long.interval and taken.any() and len(levels[long.interval]) != 2:
-        found = show(levels[long.interval][:5])
+def learn_places(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Long:
+    """The same with the positions and intervals of the rows that are taken. Raises InputError unless there are two
+    intervals, and for a position that cannot be printed."""
+    positions, *intervals = (_levels(batch[name], taken) for name in long.place)
+    for position in positions:
+        if not position.isprintable():
+            raise InputError(f"{table.name}: {long.position} is {show(position)}, which cannot be printed; rename it")
+    if intervals and taken.any() and len(intervals[0]) != 2:
+        found = show(intervals[0][:5])
         raise InputError(f"{table.name}: {long.interval} must number two intervals, but it holds {found}")
-    return long.model_copy(update={"levels": levels})
+    return long.model_copy(update={"positions": positions, "intervals": intervals[0] if intervals else []})
 
 
-def find(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Rows:
+def _levels(column: pa.Array, taken: Bools) -> list[str]:
+    words = cells.words(column).filter(pa.array(taken)).drop_null()
+    return sorted(words.unique().to_pylist(), key=cells.order)
+
+
+def locate(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Rows:
     """Where all rows belong. Raises InputError where that is missing, unknown, or the same for two rows."""
     for name in (long.trial, *long.place):
         _check_present(table, batch, name, taken)
-    positions, *intervals = (_codes(batch[name], long.levels[name]) for name in long.place)
+    known = long.positions or []
+    positions = _codes(batch[long.position], known)
+    intervals = _codes(batch[long.interval], long.intervals) if long.interval else np.zeros_like(positions)
     trials, names = _trials(table, batch, long, taken)
-    rows = Rows(taken, trials, intervals[0] if intervals else np.zeros_like(positions), positions, names)
+    rows = Rows(taken, trials, intervals, positions, names)
     if long.interval:
-        _check_known(table, batch, long.interval, long.levels[long.interval], taken & (rows.intervals < 0))
-    if (positions[taken] < 0).all():  # of some, it is as of a column that the study has not
-        _check_known(table, batch, long.position, long.levels[long.position], taken)
+        _check_known(table, batch, long.interval, long.intervals, taken & (intervals < 0))
+    if (positions[taken] < 0).all():  # a few unknown positions are like columns that the study does not have
+        _check_known(table, batch, long.position, known, taken)
     _check_once(table, rows)
     return rows
 
 
-def check_shared(table: Table, long: Long, rows: Rows) -> None:
+def check_shared(table: Table, batch: pa.RecordBatch, long: Long, rows: Rows) -> None:
     """Raise InputError for a position that few trials have: a mistake, or each trial has positions of its own."""
-    n_trials, counts = len(np.unique(rows.trials[rows.taken])), np.bincount(rows.positions[rows.taken])
+    n_positions, n_trials = len(long.factors), len(np.unique(rows.trials[rows.taken]))
+    pairs = np.unique((rows.trials * n_positions + rows.positions)[rows.taken])
+    counts = np.bincount(pairs % max(n_positions, 1))  # trials with each position
     if n_trials and counts.min() < (1 - cells.MOSTLY) * n_trials:
         rare = int(np.argmin(counts))
         row = int(np.argmax(rows.taken & (rows.positions == rare)))
+        word = show(str(cells.words(batch[long.position])[row]))
         raise InputError(
-            f"{table.place(row)}: {long.position} is {show(long.levels[long.position][rare])}, of which {n_trials} "
-            f"trials have {counts[rare]} values; most trials must have a value at each position"
+            f"{table.place(row)}: {long.position} is {word}, which it is in {counts[rare]} of {n_trials} trials; "
+            "correct it, or leave such rows out of the file"
         )
 
 
@@ -110,42 +127,33 @@ def _check_present(table: Table, batch: pa.RecordBatch, name: str, taken: Bools)
 
 
 def _trials(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> tuple[Codes, list[str]]:
-    """Codes of trials as they come, and their names: the number and, if there are groups, what they are.
-
-    Rows that are taken and rows that are not are never of one trial.
-    """
-    groups = [name for name in long.groups if name in table.columns]
-    number, *others = (cells.words(batch[name]) for name in dict.fromkeys([long.trial, *groups]))
+    """Codes of trials as they come, and their names: the number and, if there are groups, what they are."""
+    number = cells.words(batch[long.trial])
+    groups = {name: cells.words(batch[name]) for name in long.groups if name in table.columns}
     codes = np.zeros(batch.num_rows, np.int64)
-    for words in (number, *others):
+    for words in (number, *groups.values()):
         encoded = words.dictionary_encode()
         codes = codes * (len(encoded.dictionary) + 1) + np.asarray(pc.fill_null(encoded.indices, -1)) + 1
-    _check_whole(table, batch, long, codes, taken)
-    _, first, codes = np.unique(2 * codes + taken, return_index=True, return_inverse=True)
+        _, codes = np.unique(codes, return_inverse=True)  # so that products of many columns do not overflow
+    _check_whole(table, long, codes, number, taken)
+    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     ranks = np.argsort(np.argsort(first))
     first = pa.array(np.sort(first))
     names = [str(label) for label in number.take(first).to_pylist()]
-    for group, words in zip(groups, others, strict=True):
+    for group, words in groups.items():
         labels = (f"no {group}" if word is None else f"{group} {word}" for word in words.take(first).to_pylist())
         names = [f"{name}, {label}" for name, label in zip(names, labels, strict=True)]
     return ranks[codes], names
 
 
-def _check_whole(table: Table, batch: pa.RecordBatch, long: Long, codes: Codes, taken: Bools) -> None:
-    """Raise InputError for a trial, a code, of which only some rows are taken.
-
-    Where both those and the others have a value of the same interval and position, its number stands for two.
-    """
-    partly = np.isin(codes, codes[taken]) & np.isin(codes, codes[~taken])
-    places = np.asarray(pc.fill_null(cells.labels(batch, long.place), "").dictionary_encode().indices)[partly]
-    numbers, at = np.unique(codes[partly], return_inverse=True)
-    pairs = np.unique(np.stack([at, places]), axis=1)
-    cut = np.bincount(at) == np.bincount(pairs[0])
+def _check_whole(table: Table, long: Long, trials: Codes, number: pa.Array, taken: Bools) -> None:
+    """Raise InputError for a trial of which only some rows are taken."""
+    cut = np.isin(trials, trials[taken]) & np.isin(trials, trials[~taken])
     if cut.any():
-        row = int(np.argmax(codes == numbers[np.argmax(cut)]))
+        row = int(np.argmax(cut))
         raise InputError(
-            f"{table.place(row)}: where takes only a part of the rows of trial {cells.words(batch[long.trial])[row]}; "
-            "it must take whole trials, and columns in which trial numbers restart must be named as group"
+            f"{table.place(row)}: where takes only a part of the rows with {long.trial} {number[row]}; it must take "
+            "whole trials, and columns in which trial numbers restart must be named as group"
         )
 
 
@@ -160,12 +168,13 @@ def _check_known(table: Table, batch: pa.RecordBatch, name: str, levels: list[st
 
 def _check_once(table: Table, rows: Rows) -> None:
     """Raise InputError for a trial with two values in one place."""
-    known = np.flatnonzero(rows.taken & (rows.positions >= 0))
-    where = [codes[known] for codes in (rows.trials, rows.intervals, rows.positions)]
-    _, first = np.unique(np.ravel_multi_index(where, [codes.max(initial=0) + 1 for codes in where]), return_index=True)
-    again = np.setdiff1d(np.arange(len(known)), first)
-    if len(again):
-        row = int(known[again[0]])
+    placed = np.flatnonzero(rows.taken & (rows.positions >= 0))
+    codes = [each[placed] for each in (rows.trials, rows.intervals, rows.positions)]
+    _, first = np.unique(np.ravel_multi_index(codes, [each.max(initial=0) + 1 for each in codes]), return_index=True)
+    again = np.ones(len(placed), bool)
+    again[first] = False
+    if again.any():
+        row = int(placed[np.argmax(again)])
         raise InputError(
             f"{table.place(row)}: trial {rows.names[rows.trials[row]]} has two values for one position; "
             "name the columns in which trial numbers restart as group"

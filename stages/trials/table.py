@@ -27,9 +27,8 @@ class Table:
     read: Callable[[list[str]], Batches]  # batches of these columns, as the file holds them
     place: Callable[[int], str]  # where a row, counted from 0, is: "trials.csv, line 18"
     numeric: frozenset[str] = frozenset()  # columns that must hold numbers
-    differing: Mapping[str, str] = field(default_factory=dict)  # columns that do not describe a trial, and why
+    unusable: Mapping[str, str] = field(default_factory=dict)  # columns of the file that do not describe a trial -> why
     notes: tuple[str, ...] = ()  # on how rows of the file became trials
-    levels: Mapping[str, list[str]] = field(default_factory=dict)  # for a long file: its positions and intervals
 
     def batches(self, columns: Sequence[str]) -> Batches:
         """Batches of these columns, each float64 or text, null where a value is missing."""
@@ -42,13 +41,15 @@ class Table:
         batches = list(self.batches(columns))
         if not sum(batch.num_rows for batch in batches):
             raise InputError(f"{self.name} holds no trials")
-        return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        texts = {field.name for batch in batches for field in batch.schema if pa.types.is_string(field.type)}
+        schema = pa.schema([(name, pa.string() if name in texts else pa.float64()) for name in batches[0].schema.names])
+        return pa.Table.from_batches([batch.cast(schema) for batch in batches]).combine_chunks().to_batches()[0]
 
     def check(self, columns: Iterable[str]) -> None:
         """Raise InputError, with the nearest name, unless it has these columns."""
         for column in columns:
-            if column in self.differing:
-                raise InputError(f"{self.name}: {self.differing[column]}")
+            if column in self.unusable:
+                raise InputError(f"{self.name}: {column} {self.unusable[column]}")
             if column not in self.columns:
                 raise InputError(f"{self.name} has no column {column!r}; {nearest(column, self.columns)}")
 
@@ -68,16 +69,19 @@ def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def plain(column: pa.Array) -> pa.Array:
-    """A column as float64 or text, null where a value is missing; dates and lists as text, too."""
+    """A column as float64 or text, null where a value is missing.
+
+    Text are also dates, lists, and whole numbers of which float64 would make others.
+    """
     if pa.types.is_dictionary(column.type):
         column = plain(column.dictionary).take(column.indices)
     kind = column.type
-    if (
-        pa.types.is_boolean(kind)
-        or pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-    ):
+    if pa.types.is_integer(kind):
+        try:
+            return pc.cast(column, pa.float64())
+        except pa.ArrowInvalid:
+            return pc.cast(column, pa.string())
+    if pa.types.is_boolean(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         numbers = pc.cast(column, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):

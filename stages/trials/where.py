@@ -25,6 +25,7 @@ COMPARE: dict[type[ast.cmpop], str] = {
     ast.Gt: "greater",
     ast.GtE: "greater_equal",
 }
+QUOTED = r'''`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"'''  # names; and strings, which hold any backticks
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
 
@@ -71,10 +72,10 @@ def parse(text: str | None) -> Where:
     quoted: dict[str, str] = {}  # `a name` that is no Python name -> a stand-in
 
     def stand_in(match: re.Match[str]) -> str:
-        return quoted.setdefault(match[1], f"_quoted_{len(quoted)}")
+        return quoted.setdefault(match[1], f"_quoted_{len(quoted)}") if match[1] else match[0]
 
     try:
-        tree = ast.parse(re.sub(r"`([^`]+)`", stand_in, text).strip(), mode="eval")
+        tree = ast.parse(re.sub(QUOTED, stand_in, text).strip(), mode="eval")
         names = {value: key for key, value in quoted.items()}
         return Where(tuple(_Parser(text, names).whole(part) for part in _joined_by_and(tree.body)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
