@@ -92,7 +92,7 @@ def test_metrics_of_other_parameters_are_not_judged(repository: Repository, caps
     repository.write("params.yaml", "train: {epochs: 11, solver: adam}\n")
     status, line = ends(lambda: gate.main(["HEAD"]), capsys)
     assert status == 2
-    assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are of an ")
+    assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are from ")
     done = repository.run("python", "-m", "comparisons.experiments.show", PYTHONPATH=str(ROOT))
     assert "Workspace: params.yaml: train is not what" in done.stdout
     assert "workspace epochs=11" in " ".join(done.stdout.split())
