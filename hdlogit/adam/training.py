@@ -6,16 +6,14 @@
 with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
 
 The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the update.
-A second thread does what no step waits for: it gathers the shuffled trials of the next steps, and computes losses.
+Shuffled trials are gathered, and losses computed, for several steps at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from functools import partial
-from itertools import repeat
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,9 +26,6 @@ from hdlogit.compute.threads import single_threaded_blas
 
 SPAN_ELEMENTS = 2**18  # numbers gathered at once: few enough to be still in the cache when their step is made
 SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Span(NamedTuple):
@@ -102,40 +97,35 @@ class Training:
         """Run the rest of `num_epochs`; yield each one's mean over batches of the loss before a step (nats)."""
         n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
         length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
-        with single_threaded_blas(), ThreadPoolExecutor(1) as background:
-            spans = _ahead(background, self._gather, self._orders(length, num_epochs))
-            for _ in range(self._epoch, num_epochs):
-                losses: list[Future[float]] = []
-                for _ in range(0, n_trials, length):
-                    span, shuffle = next(spans)
+        shuffle, memory = torch.Generator(), self._memory(length)
+        shuffle.set_state(self._shuffle)
+        with single_threaded_blas():
+            for epoch in range(self._epoch, num_epochs):
+                total = torch.zeros((), dtype=torch.float64)
+                for trials in torch.split(torch.randperm(n_trials, generator=shuffle), length):
+                    span = self._gather(memory, trials)
                     self._descend(span)
-                    losses.append(background.submit(_loss, span))
-                total = torch.tensor(sum(loss.result() for loss in losses), dtype=torch.float64)
+                    total += _loss(span)
                 self._group.all_reduce_sum(total)
-                self._epoch, self._shuffle = self._epoch + 1, shuffle
+                self._epoch, self._shuffle = epoch + 1, shuffle.get_state()
                 yield float(total) / -(-n_trials // self._batch_size)
 
-    def _orders(self, length: int, num_epochs: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Trials of epoch after epoch in random order, `length` at a time, each with the shuffle after its epoch."""
-        shuffle = torch.Generator()
-        shuffle.set_state(self._shuffle)
-        for _ in range(self._epoch, num_epochs):
-            order = torch.randperm(len(self._factors), generator=shuffle)
-            yield from zip(torch.split(order, length), repeat(shuffle.get_state()))
+    def _memory(self, length: int) -> list[Tensor]:
+        """For factors, responses and logits of any span: to allocate them anew takes as long as a step."""
+        factors = self.coefficients.new_ones(length, len(self.coefficients))
+        return [factors, *(factors.new_empty(length, self._responses.shape[1]) for _ in range(2))]
 
-    def _gather(self, trials_and_shuffle: tuple[Tensor, Tensor]) -> tuple[Span, Tensor]:
-        trials, shuffle = trials_and_shuffle
+    def _gather(self, memory: list[Tensor], trials: Tensor) -> Span:
         batches = torch.split(trials, self._batch_size)
         parts = [batch[self._group.rows(len(batch))] for batch in batches]
         own = torch.cat(parts)
-        factors = self.coefficients.new_empty(len(own), len(self.coefficients))
-        factors[:, -1] = 1
+        factors, responses, logits = (part[: len(own)] for part in memory)
         if factors.is_cpu and factors.dtype == self._factors.dtype:
             torch.index_select(self._factors, 0, own, out=factors[:, :-1])  # spares a copy
         else:
             factors[:, :-1] = self._factors.index_select(0, own)
-        responses = self._responses.index_select(0, own).to(factors)
-        return Span(factors, responses, torch.empty_like(responses), [*map(len, parts)], [*map(len, batches)]), shuffle
+        responses.copy_(self._responses.index_select(0, own))
+        return Span(factors, responses, logits, [*map(len, parts)], [*map(len, batches)])
 
     def _descend(self, span: Span) -> None:
         """A step for each batch."""
@@ -160,18 +150,6 @@ class Training:
         for tensor, array in zip(mine, (state["coefficients"], *state["moments"], state["steps"]), strict=True):
             tensor.copy_(torch.from_numpy(array))
         self._epoch, self._shuffle = int(state["epoch"]), torch.from_numpy(state["shuffle"])
-
-
-def _ahead(background: Executor, load: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`load` of each item, while the next one is loaded in the background."""
-    coming: Future[Result] | None = None
-    for item in items:
-        loading = background.submit(load, item)
-        if coming is not None:
-            yield coming.result()
-        coming = loading
-    if coming is not None:
-        yield coming.result()
 
 
 def _loss(span: Span) -> float:
