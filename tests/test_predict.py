@@ -200,7 +200,7 @@ def test_trials_of_a_long_file_are_predicted_by_their_number(predicted: Predict,
     found = predicted(new[(new.t != 2) | (new.p != "y")], "hole.csv")
     assert np.flatnonzero(found.probability.isna()).tolist() == [2]
     pd.testing.assert_frame_equal(found.drop(2), whole.drop(2))
-    more = pd.concat([new, new[new.p == "y"].assign(p="z")])
+    more = pd.concat([new, new[new.p == "y"].assign(p="z")]).assign(**{"v[x]": 7})
     pd.testing.assert_frame_equal(predicted(more, "more.csv"), whole)
 
 
@@ -223,12 +223,14 @@ def test_a_long_file_has_the_study_s_intervals_and_positions(
         found = predicted(new[part], name)
         assert found.t.tolist() == [0, 1, 2, 3, 4, 5]
         assert found.probability.isna().all()
+    with_few = as_long(30, 2)
+    assert predicted(with_few[(with_few.p == "x") | (with_few.t < 2)], "few.csv").probability.notna().sum() == 2
     other = pd.concat([new, new[new.t == 5].assign(t=6, p="z")])
     assert predicted(other, "other.csv").t.tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_predictions_of_grouped_trials_name_trial_and_group_as_the_file_does(
-    predicted: Predict, tmp_path: Path
+    predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbered = as_long(3000, 0).assign(who=lambda table: np.where(table.t % 2, "07", "b"))
     run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group=["who", "t"], **LONG)
@@ -236,6 +238,10 @@ def test_predictions_of_grouped_trials_name_trial_and_group_as_the_file_does(
     whole = predicted(new.assign(t="0" + new.t.astype(str)), "whole.csv")
     assert list(whole) == ["t", "probability", "low", "high"]
     assert Path("whole.csv").read_text().splitlines()[2].startswith("01,0.")
+    twice = pd.concat([new, new])
+    twice.to_csv("new.csv", index=False)
+    monkeypatch.setattr(sys, "argv", ["predict", "study", "new.csv", "--out", "q.csv"])
+    assert "new.csv has no column 'who'" in refuses(predict.main)
     both = pd.concat([new.assign(who="07"), new.assign(who=None)])
     found = predicted(both.assign(t="0" + both.t.astype(str)), "both.csv")
     assert list(found) == ["t", "who", "probability", "low", "high"]

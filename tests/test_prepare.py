@@ -115,6 +115,20 @@ def test_of_many_columns_that_lack_values_eight_are_listed(study: Study, capsys:
     assert len(written["missing"]) == 38
 
 
+def test_copies_are_equal_in_numbers_and_response(study: Study) -> None:
+    table = study.table.astype({"contrast": object})
+    for row, contrast in ((0, "0.0"), (1, "-0.0"), (2, "0.0")):
+        table.loc[row, ["contrast", "rule", "choice"]] = contrast, "a", "left" if row == 2 else "right"
+    study.table = table
+    assert study.prepare()["trials"]["repeated"] == 1
+
+
+def test_the_first_trial_without_a_value_is_named_however_many_follow(study: Study) -> None:
+    study.table = pd.concat([study.table] * 25, ignore_index=True)
+    study.table.loc[[10, 4900], "contrast"] = np.nan  # in two batches
+    assert study.prepare()["missing"] == {"contrast": {"trials": 2, "first": "t.csv, line 12"}}
+
+
 def test_where_every_trial_lacks_some_value_the_columns_are_named(study: Study) -> None:
     study.table.loc[:120, "contrast"] = np.nan
     study.table.loc[100:, "rule"] = None

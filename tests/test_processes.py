@@ -21,11 +21,11 @@ import sys
 import numpy as np
 from stages import launching
 from stages.errors import InputError, run
-from hdlogit.exact import fit
 
 def main():
     if launching.start("program"):
         return
+    from hdlogit.exact import fit  # and with it torch: only where it is needed
     with launching.processes() as group:
         factors, responses = np.load("factors.npy", mmap_mode="r"), np.load("responses.npy")
         kwargs = eval(open("kwargs").read())

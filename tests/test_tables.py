@@ -536,12 +536,12 @@ def test_a_row_that_does_not_say_where_it_belongs_is_named(column: str, tmp_path
     assert f"t.csv, line 11: {column} is missing" in refused(tmp_path / "t.csv", **LONG)
 
 
-def test_the_first_of_a_trial_s_rows_decides_among_rows_that_are_not_taken(tmp_path: Path) -> None:
+def test_a_row_of_the_second_interval_decides_among_rows_that_are_not_taken(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table = table.assign(rt=np.where(table.t % 2, table.t, np.arange(len(table))), block=table.t % 2)
     table.to_csv(tmp_path / "t.csv", index=False)
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, formula="~ lag(rt, 1)", where="block == 1")
-    np.testing.assert_array_equal(factors[:, 0], np.arange(12)[0::2] * 4)
+    np.testing.assert_array_equal(factors[:, 0], np.arange(12)[0::2] * 4 + 2)
 
 
 def test_a_trial_with_a_row_that_lacks_its_group_is_named_so(tmp_path: Path) -> None:
@@ -561,6 +561,10 @@ def test_a_position_that_few_trials_have_is_a_mistake(tmp_path: Path) -> None:
     )
     message = "t.csv, line 32: p is 'leftt', which it is in 1 of 40 trials; correct it, or leave such rows out"
     assert message in refused(tmp_path / "t.csv", **LONG)
+    both = pd.concat([table.assign(p="leftt", who="b")[:2], pd.read_csv(tmp_path / "t.csv").assign(who="a")])
+    both.to_csv(tmp_path / "t.csv", index=False)
+    message = message.replace("line 32", "line 34")
+    assert message in refused(tmp_path / "t.csv", **LONG, group="who", where="who == 'a'")
     for n, few in ((3, True), (6, False)):  # in both intervals
         third = table[(table.p == 1) & (table.t < n)].assign(p="third")
         pd.concat([table, third]).to_csv(tmp_path / "t.csv", index=False)
@@ -597,13 +601,22 @@ def test_many_short_trials_that_are_not_taken_take_no_memory(tmp_path: Path) -> 
     assert pa.total_allocated_bytes() - before < 5e7
 
 
-def test_where_must_be_able_to_tell_a_trial_from_its_own_values(tmp_path: Path) -> None:
-    table, _, _ = long_trials()
-    table = table.assign(a=1, b=np.where(table.i == 1, 1, 2))
-    table.loc[table.t == 7, ["a", "b"]] = [[1, -1], [1, -1], [0, 1], [0, 1]]  # none of its rows is taken
+def test_a_trial_none_of_whose_rows_is_taken_is_not_taken(tmp_path: Path) -> None:
+    table, differences, _ = long_trials()
+    table = table.assign(a=1, chosen=table.chosen.replace(0, 2))
+    other = table.t == 7
+    table.loc[other, "a"] = table[other].i.map({1: 1, 2: 0})
+    table.loc[other, "chosen"] = table[other].i.map({1: 9, 2: 1})
     table.to_csv(tmp_path / "t.csv", index=False)
-    message = "t.csv: a and b differ within trial 7, so where cannot tell"
-    assert message in refused(tmp_path / "t.csv", **LONG, where="a == 1 and b > 0")
+    keys = LONG | {"response": "chosen=1", "where": "a == 1 and chosen != 9", "formula": "~ `v[0]` + `v[1]`"}
+    np.testing.assert_array_equal(coded(tmp_path / "t.csv", **keys)[1], np.delete(differences, 7, axis=0))
+
+
+def test_where_names_what_differs_within_trials(tmp_path: Path) -> None:
+    table, _, _ = long_trials()
+    table.assign(block=(table.t > 5).astype(int), rt=np.arange(len(table))).to_csv(tmp_path / "t.csv", index=False)
+    message = "t.csv: rt differs within trial 8; it must have one value a trial"
+    assert message in refused(tmp_path / "t.csv", **LONG, where="rt >= 32 and block == 1")
 
 
 def test_conditions_that_mix_rows_and_factors_choose_trials(tmp_path: Path) -> None:
@@ -632,7 +645,12 @@ def test_numbers_that_are_equal_are_one_however_they_are_written(tmp_path: Path)
     table, differences, second = long_trials()
     table = table.assign(block=table.t % 2, p=-table.p.astype(float))  # −0.0 and −1.0
     table.loc[table.index % 8 == 0, "p"] = 0.0
+    table = table.assign(chosen=table.chosen.astype(float), block=table.block.astype(float))
+    table.loc[table.index % 8 < 3, "block"] *= -1  # −0.0
+    table["block"] = table.block.abs().where(table.block != 0, table.block)
+    table["chosen"] = table.chosen.where(table.chosen != 0, -0.0 * (table.index % 2))
     table.to_parquet(tmp_path / "t.parquet")
+    table = table.assign(chosen=table.chosen.astype(int), block=table.block.astype(int))
     expected = np.column_stack([differences[:, ::-1], np.arange(12) % 2])
     names, factors, _ = coded(tmp_path / "t.parquet", **LONG)
     assert sorted(names) == ["block", "v[-1]", "v[0]"]
@@ -653,10 +671,12 @@ def test_a_column_that_differs_within_a_trial_is_no_factor_and_that_is_told(tmp_
     assert found.left_out == {"contrast": "it differs within trial 2; it must have one value a trial"}
 
 
-def test_only_the_response_must_mark_one_of_two_intervals(tmp_path: Path) -> None:
+def test_only_a_response_may_differ_between_intervals(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(chos=np.where(table.t == 3, 1, table.i)).to_csv(tmp_path / "t.csv", index=False)
-    assert "chos" in coded(tmp_path / "t.csv", **LONG)[0]
+    found = learn(asked(**LONG), tmp_path / "t.csv")
+    assert found.design.names == ["v[0]", "v[1]"]
+    assert found.left_out == {"chos": "it differs within trial 0; it must have one value a trial"}
 
 
 @pytest.mark.parametrize("group", ["t", ["who", "who"], ["who", "t"]])
@@ -688,14 +708,22 @@ def test_lags_look_back_on_trials_with_more_intervals(tmp_path: Path) -> None:
     np.testing.assert_array_equal(factors[:, 0], differences[0::2, 1])
 
 
-def test_large_whole_numbers_stay_what_they_are(tmp_path: Path) -> None:
-    who = np.where(np.arange(40) < 20, 2**60, 2**60 + 1)
-    who[:3] = 7
-    frame().assign(who=who).to_parquet(tmp_path / "t.parquet", row_group_size=3)
-    found = learn(asked(group="who"), tmp_path / "t.parquet")
-    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(40, 3))
-    assert gather(found, scratch, refuse_missing=True).labels == ["7", str(2**60), str(2**60 + 1)]
-    assert len(coded(tmp_path / "t.parquet", formula="lag(contrast, 1)", group="who")[1]) == 37
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_large_whole_numbers_stay_what_they_are(ending: str, tmp_path: Path) -> None:
+    """Also where batches before them hold none."""
+    who = np.full(5000, 7)
+    who[4000:4500], who[4500:], who[3] = 2**53, 2**53 + 1, 2**53
+    table, path = frame(5000).assign(who=who), tmp_path / f"t.{ending}"
+    table.to_parquet(path) if ending == "parquet" else table.to_csv(path, index=False)
+    found = learn(asked(group="who"), path)
+    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(5000, 3))
+    trials = gather(found, scratch, refuse_missing=True)
+    assert trials.labels == ["7", str(2**53), str(2**53 + 1)]
+    assert trials.groups is not None
+    assert np.bincount(trials.groups).tolist() == [3999, 501, 500]
+    assert len(coded(path, formula="lag(contrast, 1)", group="who")[1]) == 4997
+    for condition, n in ((f"who == {2**53 + 1}", 500), (f"who in ({2**53}, 7)", 4500), (f"who > {2**52}", 1001)):
+        assert learn(asked(where=condition), path).n_taken == n
 
 
 def test_groups_are_told_apart_or_refused_where_their_names_are_alike(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from tests.coding import one_line
         ("0 < x <= 2", lambda t: (t.x > 0) & (t.x <= 2)),
         ("rule != 'a' and x != -1", lambda t: t.rule.notna() & (t.rule != "a") & t.x.notna() & (t.x != -1)),
         ("`a name` == True", lambda t: t["a name"]),
+        ("x < y", lambda t: t.x < t.y),
+        ("y >= x and rule < 'c'", lambda t: (t.y >= t.x) & (t.rule < "c")),
         ("x not in [1, 2]", lambda t: t.x.notna() & ~t.x.isin([1, 2])),
     ],
 )
@@ -33,6 +35,7 @@ def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str
     table = pd.DataFrame(
         {
             "x": [1.0, 2, 3, np.nan, -1, 0],
+            "y": [10.0, 2, 20, 5, -10, 100],
             "rule": ["a", "b", None, "a", "c", "a"],
             "a name": [True, False, True, True, False, True],
         }

@@ -107,6 +107,11 @@ class Prepare(Section):
                 f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "
                 "column names in a wide one"
             )
+        columns = [*filter(None, long.values()), *([self.intervals] if isinstance(self.intervals, str) else [])]
+        if len(set(columns)) < len(columns):
+            raise ValueError(
+                f"trial, position, value and intervals = {', '.join(columns)}, but they must be different columns"
+            )
         return self
 
     @model_validator(mode="after")

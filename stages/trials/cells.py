@@ -78,7 +78,10 @@ def canonical(value: object) -> str:
     if isinstance(value, str) and not re.match(NUMBER, value):
         return value
     number = float(str(value)) + 0.0  # no −0
-    return repr(number).removesuffix(".0") if abs(number) < 2**53 else str(value)
+    if abs(number) < 2**53:
+        return repr(number).removesuffix(".0")
+    is_exact = isinstance(value, str) and "e" not in value.lower()
+    return str(value) if is_exact or abs(number) >= 2**64 else f"{number:.0f}"
 
 
 def order(value: str) -> tuple[bool, float, str]:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from stages.errors import InputError
 from stages.parameters.documents import show
 from stages.trials import cells
+from stages.trials.responses import column_of
 from stages.trials.rows import Bools, Codes, Long, Rows, check_shared, learn_places, locate
 from stages.trials.table import BATCH, Batches, Table
 from stages.trials.where import EVERY, Where
@@ -19,8 +20,8 @@ from stages.trials.where import EVERY, Where
 def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where = EVERY) -> tuple[Long, Table]:
     """One row per trial, and a factor `value[position]` for each position; and `long` with positions and intervals.
 
-    With an interval, the factor is the second interval's value minus the first's. Any other column that is constant in
-    each trial stays; one that differs between a trial's intervals (which of them was chosen) has its value in the
+    With an interval, the factor is the second interval's value minus the first's. Other columns that are constant in
+    each trial stay; a response that differs between a trial's intervals (which of them was chosen) has its value in the
     second. What a trial has no row for is missing. Positions and faults are those of the rows to `take`, as far as the
     file's columns tell; rows of positions that the study does not have are ignored. Raises InputError for trials that
     have a value twice, and for a response that marks both intervals of a trial, or none.
@@ -28,7 +29,10 @@ def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where
     table.check([long.trial, *long.keys])
     batch = table.whole(table.columns)
     taken = take.among(table.columns)(batch)
-    known = learn_places(table, batch, long, taken) if long.positions is None else long
+    known = long
+    if long.positions is None:
+        marks = [column_of(table, response) for response in responses]
+        known = learn_places(table, batch, long, taken).model_copy(update={"marks": marks})
     example = f"named as in {known.factors[0]}" if known.factors else "one for each position"
     reasons = dict.fromkeys(long.keys, f"is no column of trials, whose factors are {example}")
     for name in (*take.columns, *long.groups):
@@ -37,12 +41,16 @@ def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where
     rows = locate(table, batch, known, taken)
     if long.positions is None:
         check_shared(table, batch, known, rows)
-    others = [name for name in table.columns if name not in long.keys]
-    kept, differing = _columns(table, batch, others, rows, responses)
-    _check_taken(table, batch, rows, kept, take.among(kept))
-    for name in known.factors:
-        if name in table.columns:
-            raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
+        for name in known.factors:
+            if name in table.columns:
+                raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
+    others = [name for name in table.columns if name not in (*long.keys, *known.factors)]
+    kept, differing = _columns(table, batch, others, rows, known.marks)
+    if long.positions is None:
+        _check_marks(table, batch, rows, [name for name in known.marks if name in kept])
+    for name in take.columns:
+        if name in differing:
+            raise InputError(f"{table.name}: {name} {differing[name]}")
     return known, Table(
         table.name,
         (*kept, *known.factors),
@@ -62,56 +70,45 @@ def _order(interval: str, first: str, second: str) -> str:
 
 
 def _columns(
-    table: Table, batch: pa.RecordBatch, names: list[str], rows: Rows, responses: Collection[str]
+    table: Table, batch: pa.RecordBatch, names: list[str], rows: Rows, marks: list[str]
 ) -> tuple[dict[str, Codes], dict[str, str]]:
     """Which row holds each trial's value, for each column of trials; and why the others are none."""
     kept, reasons = dict[str, Codes](), dict[str, str]()
-    any_row, *of_interval = (
-        rows.first(among) for among in (rows.trials >= 0, rows.intervals == 0, rows.intervals == 1)
-    )
-    trials = np.unique(rows.trials[rows.taken])
+    second = rows.first(rows.intervals == 1)
+    own = np.where(second >= 0, second, rows.first(rows.trials >= 0))  # one row for all, so that where decides as there
     for name in names:
         differing = _differs(batch[name], rows.trials, rows.taken)
         if differing is None:
-            kept[name] = any_row
-        elif _differs(batch[name], 2 * rows.trials + rows.intervals, rows.taken) is None:
-            kept[name] = of_interval[1]
-            if any(given == name or given.startswith(f"{name}=") for given in responses):
-                first, second = (_take(batch[name], of[trials]) for of in of_interval)
-                _check_marks(table, name, first, second, [rows.names[trial] for trial in trials])
+            kept[name] = own
+        elif name in marks and _differs(batch[name], 2 * rows.trials + rows.intervals, rows.taken) is None:
+            kept[name] = second
         else:
             trial = rows.names[rows.trials[differing]]
             reasons[name] = f"differs within trial {trial}; it must have one value a trial"
     return kept, reasons
 
 
-def _check_taken(table: Table, batch: pa.RecordBatch, rows: Rows, kept: dict[str, Codes], take: Where) -> None:
-    """Raise InputError where a trial's own values would not choose it as its rows did."""
-    values = pa.table({name: _take(batch[name], kept[name]) for name in take.columns}).to_batches()
-    first = rows.first(rows.trials >= 0)
-    if values and (take(values[0]) != rows.taken[first]).any():
-        trial = rows.names[int(np.argmax(take(values[0]) != rows.taken[first]))]
-        raise InputError(
-            f"{table.name}: {' and '.join(take.columns)} differ within trial {trial}, so where cannot tell"
-        )
-
-
-def _check_marks(table: Table, name: str, first: pa.Array, second: pa.Array, trials: list[str]) -> None:
-    """Raise InputError where a response, which marks the chosen interval, is alike in both of one of these trials."""
-    a, b = map(cells.words, (first, second))
-    alike = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(a, b), False), bool))
-    if len(alike):
-        at = int(alike[0])
-        raise InputError(
-            f"{table.name}: trial {trials[at]}: {name} is {show(str(a[at]))} in both intervals; it must "
-            "differ between the one that was chosen and the other, as it does in other trials"
-        )
+def _check_marks(table: Table, batch: pa.RecordBatch, rows: Rows, marks: list[str]) -> None:
+    """Raise InputError where a response that differs between intervals is alike in both of one trial."""
+    trials = np.unique(rows.trials[rows.taken])
+    both = [rows.first(rows.intervals == i)[trials] for i in (0, 1)]
+    for name in marks:
+        if _differs(batch[name], rows.trials, rows.taken) is None:
+            continue  # it is a response of the whole trial
+        a, b = (cells.words(_take(batch[name], first)) for first in both)
+        alike = np.flatnonzero(np.asarray(pc.fill_null(pc.equal(a, b), False), bool))
+        if len(alike):
+            at = int(alike[0])
+            raise InputError(
+                f"{table.name}: trial {rows.names[trials[at]]}: {name} is {show(str(a[at]))} in both intervals; it "
+                "must differ between the one that was chosen and the other, as it does in other trials"
+            )
 
 
 def _differs(column: pa.Array, classes: Codes, taken: Bools) -> int | None:
     """A row, of those taken, whose value is not that of another of its class; None if each class has one value."""
     at = np.flatnonzero(taken)
-    values = column if pa.types.is_floating(column.type) else cells.words(column)  # 0.50 as a text is 0.5
+    values = pc.add(column, 0.0) if pa.types.is_floating(column.type) else cells.words(column)  # no −0, and 0.50 is 0.5
     codes = np.asarray(pc.fill_null(values.dictionary_encode().indices, -1))[at]
     first = np.empty(classes.max() + 1, codes.dtype)
     first[classes[at]] = codes
@@ -122,7 +119,7 @@ def _differs(column: pa.Array, classes: Codes, taken: Bools) -> int | None:
 def _read(batch: pa.RecordBatch, long: Long, rows: Rows, kept: dict[str, Codes], columns: list[str]) -> Batches:
     """Batches of trials: what stands in the rows `kept`, and factors, null where a trial has no row."""
     placed = np.flatnonzero((rows.intervals >= 0) & (rows.positions >= 0))
-    placed = placed[np.argsort(rows.trials[placed], kind="stable")]
+    placed = placed[np.argsort(rows.trials[placed])]
     starts = range(0, len(rows.names), BATCH)
     index = {name: j for j, name in enumerate(long.factors)}
     for start, here in zip(starts, np.split(placed, np.searchsorted(rows.trials[placed], starts[1:])), strict=True):

@@ -31,6 +31,7 @@ class Long(BaseModel):
     groups: list[str]  # trials of the same number in two groups are two
     positions: list[str] | None = None  # in the study, each a factor; None: they are not known yet
     intervals: list[str] = []  # in the study, the first and the second
+    marks: list[str] = []  # the responses' columns, which may mark the chosen interval
 
     @property
     def place(self) -> list[str]:
@@ -96,16 +97,18 @@ def locate(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Row
         _check_known(table, batch, long.interval, long.intervals, taken & (intervals < 0))
     if (positions[taken] < 0).all():  # a few unknown positions are like columns that the study does not have
         _check_known(table, batch, long.position, known, taken)
-    _check_once(table, rows)
+    _check_once(table, long, rows)
     return rows
 
 
 def check_shared(table: Table, batch: pa.RecordBatch, long: Long, rows: Rows) -> None:
     """Raise InputError for a position that few trials have: a mistake, or each trial has positions of its own."""
+    if not rows.taken.any():
+        return
     n_positions, n_trials = len(long.factors), len(np.unique(rows.trials[rows.taken]))
     pairs = np.unique((rows.trials * n_positions + rows.positions)[rows.taken])
-    counts = np.bincount(pairs % max(n_positions, 1))  # trials with each position
-    if n_trials and counts.min() < (1 - cells.MOSTLY) * n_trials:
+    counts = np.bincount(pairs % n_positions)  # trials with each position
+    if counts.min() < (1 - cells.MOSTLY) * n_trials:
         rare = int(np.argmin(counts))
         row = int(np.argmax(rows.taken & (rows.positions == rare)))
         word = show(str(cells.words(batch[long.position])[row]))
@@ -133,7 +136,7 @@ def _trials(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> tu
     codes = np.zeros(batch.num_rows, np.int64)
     for words in (number, *groups.values()):
         encoded = words.dictionary_encode()
-        codes = codes * (len(encoded.dictionary) + 1) + np.asarray(pc.fill_null(encoded.indices, -1)) + 1
+        codes = codes * (len(encoded.dictionary) + 1) + np.asarray(pc.fill_null(encoded.indices, -1))
         _, codes = np.unique(codes, return_inverse=True)  # so that products of many columns do not overflow
     _check_whole(table, long, codes, number, taken)
     _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
@@ -166,7 +169,7 @@ def _check_known(table: Table, batch: pa.RecordBatch, name: str, levels: list[st
         raise InputError(f"{table.place(row)}: {name} is {word}; it must be {known}, as in the study")
 
 
-def _check_once(table: Table, rows: Rows) -> None:
+def _check_once(table: Table, long: Long, rows: Rows) -> None:
     """Raise InputError for a trial with two values in one place."""
     placed = np.flatnonzero(rows.taken & (rows.positions >= 0))
     codes = [each[placed] for each in (rows.trials, rows.intervals, rows.positions)]
@@ -175,6 +178,7 @@ def _check_once(table: Table, rows: Rows) -> None:
     again[first] = False
     if again.any():
         row = int(placed[np.argmax(again)])
+        table.check(long.groups)
         raise InputError(
             f"{table.place(row)}: trial {rows.names[rows.trials[row]]} has two values for one position; "
             "name the columns in which trial numbers restart as group"

@@ -77,10 +77,9 @@ def plain(column: pa.Array) -> pa.Array:
         column = plain(column.dictionary).take(column.indices)
     kind = column.type
     if pa.types.is_integer(kind):
-        try:
-            return pc.cast(column, pa.float64())
-        except pa.ArrowInvalid:
-            return pc.cast(column, pa.string())
+        ends = pc.min_max(column).as_py().values()
+        is_exact = all(end is None or abs(end) < 2**53 for end in ends)
+        return pc.cast(column, pa.float64() if is_exact else pa.string())
     if pa.types.is_boolean(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         numbers = pc.cast(column, pa.float64(), safe=False)
         return pc.if_else(pc.is_nan(numbers), pa.scalar(None, pa.float64()), numbers)

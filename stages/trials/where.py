@@ -126,7 +126,8 @@ class _Parser:
         compare, a, b = getattr(pc, COMPARE[type(op)]), self._value(left), self._value(right)
         if not isinstance(a, str) and not isinstance(b, str):
             raise self._refused(ast.Compare(left, [op], [right]))
-        return lambda batch: compare(*_alike(_of(a, batch), _of(b, batch)))
+        order = isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE)
+        return lambda batch: _compared(compare, _of(a, batch), _of(b, batch), order)
 
     def _value(self, node: ast.expr) -> str | pa.Scalar:
         """A column's name, or a value."""
@@ -140,9 +141,9 @@ class _Parser:
             case ast.Constant(value=bool() as truth):
                 return pa.scalar(truth)
             case ast.Constant(value=int() | float() as number):
-                return pa.scalar(_float(number))
+                return _scalar(number)
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
-                return pa.scalar(-_float(number))
+                return _scalar(-number)
         raise self._refused(node)
 
     def _refused(self, node: ast.expr) -> InputError:
@@ -150,11 +151,11 @@ class _Parser:
         return InputError(f"where = {show(self._text)}: {show(ast.unparse(node))} is not allowed; {FORM}{hint}")
 
 
-def _float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf")
+def _scalar(number: float) -> pa.Scalar:
+    """A number; as text a whole one of which float64 would make another."""
+    if isinstance(number, int) and abs(number) >= 2**53:
+        return pa.scalar(str(number))
+    return pa.scalar(float(number))
 
 
 def _reduce(join: Callable[[Any, Any], pa.BooleanArray], parts: list[pa.BooleanArray]) -> pa.BooleanArray:
@@ -166,6 +167,17 @@ def _reduce(join: Callable[[Any, Any], pa.BooleanArray], parts: list[pa.BooleanA
 
 def _of(value: str | pa.Scalar, batch: pa.RecordBatch) -> pa.Array | pa.Scalar:
     return batch.column(value) if isinstance(value, str) else value
+
+
+def _compared(
+    compare: Callable[[Any, Any], pa.BooleanArray], a: pa.Array | pa.Scalar, b: pa.Array | pa.Scalar, order: bool
+) -> pa.BooleanArray:
+    """What the comparison gives; in an `order`, two texts that are both numbers stand in that of numbers."""
+    found = compare(*_alike(a, b))
+    if order and all(pa.types.is_string(value.type) for value in (a, b)):
+        x, y = _converted(a, numbers), _converted(b, numbers)
+        return pc.if_else(pc.and_(pc.is_valid(x), pc.is_valid(y)), compare(x, y), found)
+    return found
 
 
 def _alike(a: pa.Array | pa.Scalar, b: pa.Array | pa.Scalar) -> tuple[pa.Array | pa.Scalar, pa.Array | pa.Scalar]:
