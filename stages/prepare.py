@@ -142,7 +142,7 @@ def summary(document: dict[str, Any]) -> list[str]:
     if groups:
         lines.append(f"{counted(len(groups), 'group')}: {some(groups)}")
     if n["read"] > n["taken"]:
-        lines.append(f"{n['read'] - n['taken']} of {n['read']} rows do not fulfil where")
+        lines.append(f"{n['read'] - n['taken']} of {n['read']} trials do not fulfil where")
     if n["taken"] > n["used"]:
         lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out because a value is missing:")
     missing = [
