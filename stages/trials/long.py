@@ -29,8 +29,8 @@ def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where
     table.check([long.trial, *long.keys])
     batch = table.whole(table.columns)
     taken = take.among(table.columns)(batch)
-    known = long
-    if long.positions is None:
+    is_study, known = long.positions is None, long  # a new file has the study's positions
+    if is_study:
         marks = [column_of(table, response) for response in responses]
         known = learn_places(table, batch, long, taken).model_copy(update={"marks": marks})
     example = f"named as in {known.factors[0]}" if known.factors else "one for each position"
@@ -39,14 +39,14 @@ def pivot(table: Table, long: Long, responses: Collection[str] = (), take: Where
         if name in reasons:
             raise InputError(f"{table.name}: {name} {reasons[name]}")
     rows = locate(table, batch, known, taken)
-    if long.positions is None:
+    if is_study:
         check_shared(table, batch, known, rows)
         for name in known.factors:
             if name in table.columns:
                 raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
     others = [name for name in table.columns if name not in (*long.keys, *known.factors)]
     kept, differing = _columns(table, batch, others, rows, known.marks)
-    if long.positions is None:
+    if is_study:
         _check_marks(table, batch, rows, [name for name in known.marks if name in kept])
     for name in take.columns:
         if name in differing:
@@ -75,7 +75,8 @@ def _columns(
     """Which row holds each trial's value, for each column of trials; and why the others are none."""
     kept, reasons = dict[str, Codes](), dict[str, str]()
     second = rows.first(rows.intervals == 1)
-    own = np.where(second >= 0, second, rows.first(rows.trials >= 0))  # one row for all, so that where decides as there
+    # One row for all columns, so that where decides of a trial as of that row.
+    own = np.where(second >= 0, second, rows.first(np.ones_like(rows.taken)))
     for name in names:
         differing = _differs(batch[name], rows.trials, rows.taken)
         if differing is None:

@@ -67,8 +67,10 @@ class Rows:
 
 
 def learn_places(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Long:
-    """The same with the positions and intervals of the rows that are taken. Raises InputError unless there are two
-    intervals, and for a position that cannot be printed."""
+    """`long` with the positions and intervals of the rows that are taken.
+
+    Raises InputError unless there are two intervals, and for a position that cannot be printed.
+    """
     positions, *intervals = (_levels(batch[name], taken) for name in long.place)
     for position in positions:
         if not position.isprintable():
@@ -137,9 +139,8 @@ def _trials(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> tu
     for words in (number, *groups.values()):
         encoded = words.dictionary_encode()
         codes = codes * (len(encoded.dictionary) + 1) + np.asarray(pc.fill_null(encoded.indices, -1))
-        _, codes = np.unique(codes, return_inverse=True)  # so that products of many columns do not overflow
+        _, first, codes = np.unique(codes, return_index=True, return_inverse=True)  # at once: products may overflow
     _check_whole(table, long, codes, number, taken)
-    _, first, codes = np.unique(codes, return_index=True, return_inverse=True)
     ranks = np.argsort(np.argsort(first))
     first = pa.array(np.sort(first))
     names = [str(label) for label in number.take(first).to_pylist()]

@@ -28,7 +28,6 @@ COMPARE: dict[type[ast.cmpop], str] = {
 QUOTED = r'''`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"'''  # names; and strings, which hold any backticks
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
-
 Holds = Callable[[pa.RecordBatch], pa.BooleanArray]
 
 
