@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 from tqdm import tqdm
 
+from hdlogit.compute.threads import each
 from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import write_logits
@@ -155,10 +156,11 @@ def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> F
 
 def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float, what: str) -> None:
     """Raise InputError for the first of `numbers` (n_trials, width), factors or logits, that is NaN or beyond."""
-    for rows in blocks(*numbers.shape):
-        beyond = np.argwhere(~(np.abs(numbers[rows]) <= largest))
-        if len(beyond):
-            trial, column = beyond[0] + [rows.start, 0]
+    parts = [*blocks(*numbers.shape)]
+    within = each(lambda rows: numbers[rows].max() <= largest and numbers[rows].min() >= -largest, parts)
+    for rows, fine in zip(parts, within, strict=True):
+        if not fine:  # nor where one is NaN
+            trial, column = np.argwhere(~(np.abs(numbers[rows]) <= largest))[0] + [rows.start, 0]
             value = numbers[trial, column]
             why = "which is no number" if np.isnan(value) else f"beyond ±{largest:g}"
             raise InputError(f"data/{split}/factors.npy, trial {trial}: {names[column]} is {value:.3g}, {why}{what}")

@@ -90,6 +90,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         corrected=units.original(np.append(corrected, a.intercept)),
         covariance=_with_bias(covariance, bias_variance, units),
         centre=units.centre,
+        scale=units.scale,
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
         note=_note(a, observed, noise, weights, left_out, setting),
@@ -154,9 +155,9 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
         raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
     q = left_out.leverage / (1 - h)
     index = left_out.logit - q * left_out.residual - minimum.coefficients[-1]
-    curvature = float((left_out.curvature * (1 - h)).mean())
-    dispersion = float((left_out.residual**2).mean()) / curvature
-    # Where only some trials were left out, they estimate by how much Var(V) exceeds Var(z), which is known exactly.
+    # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
+    curvature = float(minimum.means[1] * (left_out.curvature * (1 - h)).sum() / left_out.curvature.sum())
+    dispersion = float(minimum.means[0]) / curvature
     eta_squared = float(weights @ setting.correlation @ weights + index.var() - left_out.logit.var())
     noise = dispersion * noise_fraction * q
     explained = max(eta_squared - float(noise.mean()), 0.0)

@@ -134,7 +134,7 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
     minimum = coefficients - root @ downhill
     spread = np.append(sums.correlation @ minimum[:-1], 0.0)
     directions = np.stack([root @ (root.T @ spread), root @ root[-1]], axis=1)
-    return Minimum(minimum, root, directions, decrement, sums.reach)
+    return Minimum(minimum, root, directions, decrement, sums.means[c], sums.reach)
 
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:

@@ -20,14 +20,15 @@ Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
-# For a block: t̃ and √D, rounded as the products are, the gradient, and max |t̃|²
-Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, float]
+# For a block: t̃ and √D, rounded as the products are, the gradient, Σψ² and ΣD, and max |t̃|²
+Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, Array, float]
 
 BLOCK = 2**18  # numbers in a block of factors: small enough for the cache, large enough for BLAS
 GROUP = 4  # blocks that are prepared in parallel
 TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
-SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double
-SAMPLE = 100_000  # trials whose leave-one-out logits are computed: what is averaged over them is then known to 0.5 %
+SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double;
+NEGLIGIBLE = 1e-4  # then trials with a smaller √D are left out of a Hessian: they are about a millionth of it
+SAMPLE = 100_000  # trials whose leave-one-out logits are computed
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
 DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
@@ -49,7 +50,7 @@ class Units:
         """t̃ of a block of factors (m, p): (m, p + 1)."""
         t = np.ones((len(block), len(self.centre) + 1))
         np.subtract(block, self.centre, out=t[:, :-1])
-        t[:, :-1] /= self.scale
+        t[:, :-1] *= 1 / self.scale
         return t
 
     def coefficients(self, fitted: Array) -> Array:
@@ -67,6 +68,7 @@ class Sums(NamedTuple):
 
     hessians: Array  # (k, p + 1, p + 1) Σ D_i t̃_i t̃_iᵀ
     gradients: Array  # (k, p + 1) −Σ ψ_i t̃_i
+    means: Array  # (k, 2) of ψ² and D
     correlation: Array  # (p, p) mean of t tᵀ
     reach: float  # max |t̃|²
 
@@ -78,6 +80,7 @@ class Minimum(NamedTuple):
     root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
     directions: Array  # (p + 1, 2) H⁻¹Σŵ and H⁻¹ times the bias's unit vector: where a trial moves ŵᵀΣŵ and the bias
     decrement: float  # of Newton's method at the given fit
+    means: Array  # (2,) of ψ² and D over all trials, at the given fit
     reach: float  # as in `Sums`
 
 
@@ -131,19 +134,23 @@ def mean_variance(factors: Factors) -> float:
 def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
     """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
 
-    With many trials the products of factors are in single precision: their rounding errors average out.
+    With many trials the products of factors are in single precision: their rounding errors average out. Trials whose
+    response is all but certain add nothing to a Hessian, and are left out of it.
     """
     size, k = coefficients.shape
     single = len(factors) >= SINGLE_FROM
-    squares, gradients, reach = np.zeros((k + 1, size, size)), np.zeros((size, k)), 0.0
+    least = NEGLIGIBLE if single else 0.0
+    squares, gradients, means, reach = np.zeros((k + 1, size, size)), np.zeros((size, k)), np.zeros((2, k)), 0.0
 
     def prepare(rows: slice) -> Prepared:
         t = units.standardise(factors[rows])
         p = expit(t @ coefficients)
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - p
-        roots = np.sqrt(p * (1 - p)).T
+        curvature = p * (1 - p)
+        roots = np.sqrt(curvature).T
         rounded = (t.astype(np.float32), roots.astype(np.float32)) if single else (t, roots)
-        return *rounded, t.T @ residual, float(np.vecdot(t, t).max())
+        added = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)])
+        return *rounded, t.T @ residual, added, float(np.vecdot(t, t).max())
 
     parts = cut(len(factors), size, BLOCK)
     for start in range(0, len(parts), GROUP):
@@ -151,14 +158,18 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
 
         def square(c: int, group: list[Prepared] = group) -> None:
             for rounded, roots, *_ in group:
-                weighted = rounded * roots[c][:, None] if c < k else rounded
-                squares[c] += weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
+                if c < k:
+                    rows = np.flatnonzero(roots[c] > least)
+                    rounded = rounded[rows]  # a copy
+                    rounded *= roots[c][rows, None]
+                squares[c] += rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
 
-        list(each(square, range(k + 1)))
-        for *_, gradient, longest in group:
+        list(each(square, range(k, -1, -1)))  # the one of all trials first: it takes longest
+        for *_, gradient, added, longest in group:
             gradients -= gradient
+            means += added / len(factors)
             reach = max(reach, longest)
-    return Sums(squares[:k], gradients.T, squares[k, :-1, :-1] / len(factors), reach)
+    return Sums(squares[:k], gradients.T, means.T, squares[k, :-1, :-1] / len(factors), reach)
 
 
 def leave_out(

@@ -105,7 +105,7 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
             step = np.linalg.solve(hessian, gradient)
         except np.linalg.LinAlgError:  # almost separable: no response is uncertain
             return None
-        if gradient @ step < 1e-20:  # the Newton decrement: twice the possible gain in nats
+        if gradient @ step < 1e-12:  # twice the possible gain in nats; after this step it is about the square of that
             slope = float((theta - step)[1] / scale)
             return float((theta - step)[0] - slope * centre), slope
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.psychometric.function import Floats, cross_entropy, divergence, logits, probability
 from hdlogit.scores.blocks import blocks, mean
 
@@ -22,11 +23,14 @@ def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Flo
     """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes): (n_models,)."""
     n_models, _, n_classes = models.shape
     stacked = np.concatenate(models, axis=1)  # (n_factors + 1, n_models * n_classes): one matrix product per block
-    sums = np.zeros(n_models)
-    for rows in blocks(len(factors), max(stacked.shape)):
+
+    def part(rows: slice) -> Floats:
         z = logits(factors[rows], stacked).reshape(-1, n_models, n_classes)
         y = np.broadcast_to(responses[rows, None, :], z.shape)
-        sums += cross_entropy(z, y).sum((0, 2))
+        return np.asarray(cross_entropy(z, y).sum((0, 2)))
+
+    with single_threaded_blas():
+        sums = sum(each(part, [*blocks(len(factors), max(stacked.shape))]), np.zeros(n_models))
     return sums / responses.size
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
-from hdlogit.compute.threads import cut, each
+from hdlogit.compute.threads import cut, each, single_threaded_blas
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_tests
@@ -81,7 +81,7 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     tables = {
         "inference/classes.csv": by_class,
         "inference/coefficients.csv": {**coefficient_rows(part), **table},
-        "inference/planning.csv": planning_table(found, part.train.factors),
+        "inference/planning.csv": planning_table(found, len(part.train.factors)),
         "inference/map.csv": map_table(max(1.25 * metrics["theory"]["signal"], 1)),
         **curve_tables(part, found, responses),
     }
@@ -159,17 +159,22 @@ def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Boolea
 
     `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
     """
-    bins, smooth = [], []
-    for k, (c, y) in enumerate(zip(classes, responses.T, strict=True)):
+
+    def curve_of(k: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        c, y = classes[k], responses[:, k]
         logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
         curve = psychometric_curve(*c.index, y, c.link, logistic)
-        bins.append({key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")})
-        smooth.append({key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")})
+        bins = {key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")}
+        smooth = {key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")}
         if part.observer is not None:
             x = part.train.factors[:: -(-len(part.train.factors) // len(y))]
             true = probability(logits(x, part.observer.coefficients[:, k]), *part.observer.rates[:, k])
             in_bins = np.array_split(true[np.argsort(c.index.slope * c.index.logit)], len(curve.index))
-            smooth[-1]["true"] = np.interp(curve.grid, curve.index, [each.mean() for each in in_bins])
+            smooth["true"] = np.interp(curve.grid, curve.index, [some.mean() for some in in_bins])
+        return bins, smooth
+
+    with single_threaded_blas():
+        bins, smooth = zip(*each(curve_of, range(len(classes))), strict=True)
     return {
         "inference/curve_bins.csv": stacked(part.classes, bins),
         "inference/curve.csv": stacked(part.classes, smooth),
