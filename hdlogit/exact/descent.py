@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,12 +36,16 @@ class State:
     step: Array  # (n, n_factors + 1), the last one
     gradient: Array  # (n, n_factors + 1), in v, shift included
     worst: Array  # (n,), largest |residual|
-    parts: list[Floats]  # for each part of the sample (n, 4, rows): logits of v and of step, p (1 - p), responses
+    parts: list[Floats]  # for each of the sample (n, 4, rows): room for logits, those of v and of step, and p (1 - p)
+    responses: list[Floats]  # (n, rows)
 
     def select(self, rows: Mask) -> State:
         """Go on with these classes: one that has converged costs nothing any more."""
-        arrays = {k: array[rows] for k, array in vars(self).items() if k != "parts"}
-        return State(**arrays, parts=[part[rows] for part in self.parts])
+
+        def chosen(x: Any) -> Any:
+            return list(each(lambda part: part[rows], x)) if isinstance(x, list) else x[rows]
+
+        return State(**{name: chosen(x) for name, x in vars(self).items()})
 
 
 def descend(
@@ -86,11 +91,11 @@ def descend(
 
 def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
     """These n classes at v (n, n_factors + 1), without a shift."""
-    logits = [sample.logits(v, k) for k in range(len(sample.factors))]
-    parts = [np.stack([z, z, z, y[classes]], axis=1) for z, y in zip(logits, sample.responses, strict=True)]
-    still = np.zeros_like(v)
-    state = State(np.arange(len(v)), v, still, still, still[:, 0], parts)
-    return _moved(sample, state, [part[:, :1] for part in parts], np.zeros((len(v), 1)), still, still)
+    logits, still = [sample.logits(v, k) for k in range(len(sample.factors))], np.zeros_like(v)
+    parts = [np.stack([z, z, z, z], axis=1) for z in logits]  # nothing but the second is used
+    responses = [y[classes] for y in sample.responses]
+    state = State(np.arange(len(v)), v, still, still, still[:, 0], parts, responses)
+    return _moved(sample, state, np.zeros((len(v), 3)), still, still)
 
 
 def _newton_direction(sample: Sample, state: State) -> Array:
@@ -103,7 +108,7 @@ def _newton_direction(sample: Sample, state: State) -> Array:
 
         def product(k: int, row: int = row) -> Array:
             x = np.column_stack([sample.factors[k], np.ones(len(sample.factors[k]), sample.factors[k].dtype)])
-            x *= np.sqrt(state.parts[k][row, 2])[:, None]
+            x *= np.sqrt(state.parts[k][row, 3])[:, None]
             return np.asarray(x.T @ x, dtype=np.float64)
 
         hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
@@ -118,13 +123,12 @@ def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State
     """Step to the minimum of the quadratic model in the span; if the slope changed sign, go back by the secant."""
     axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
 
-    def curvature(k: int) -> tuple[Floats, Floats]:
+    def curvature(k: int) -> Floats:
         part = state.parts[k]
-        logits = np.concatenate([sample.logits(direction, k)[:, None], part[:, :2]], axis=1)  # (n, 3, rows)
-        return logits, _products(logits, part[:, 2:3])
+        part[:, 0] = sample.logits(direction, k)
+        return _products(part[:, :3], part[:, 3:])
 
-    found = list(each(curvature, range(len(state.parts))))
-    hessian = sum((h for _, h in found), np.zeros((len(axes), 3, 3)))
+    hessian = sum(each(curvature, range(len(state.parts))), np.zeros((len(axes), 3, 3)))
     sample.group.all_reduce_sum(hessian)
     hessian = hessian / sample.n_trials + _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
@@ -133,7 +137,7 @@ def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State
     for _ in range(20):
         step = np.matvec(axes.transpose(0, 2, 1), amounts)
         sample.group.broadcast(step)
-        there = _moved(sample, state, [logits for logits, _ in found], amounts, step, shift)
+        there = _moved(sample, state, amounts, step, shift)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         sample.group.broadcast(length)
         if (length == 1).all():
@@ -142,16 +146,17 @@ def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State
     return there
 
 
-def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, step: Array, shift: Array) -> State:
-    """The state a step further. axes: logits (n, any, rows) of each part, amounts (n, any) of which make the step."""
+def _moved(sample: Sample, state: State, amounts: Array, step: Array, shift: Array) -> State:
+    """The state a step further, which consists of these amounts (n, 3) of the axes."""
 
     def move(k: int) -> tuple[Floats, Floats, Floats, Floats]:
-        change = (amounts[:, None].astype(axes[k].dtype) @ axes[k])[:, 0]
-        logits, responses = state.parts[k][:, 0] + change, state.parts[k][:, 3]
+        old, new = state.parts[k], np.empty_like(state.parts[k])
+        np.matmul(amounts[:, None].astype(old.dtype), old[:, :3], out=new[:, 2:3])
+        logits = np.add(old[:, 1], new[:, 2], out=new[:, 1])
         p = torch.sigmoid(torch.from_numpy(logits)).numpy()
-        residuals = p - responses
-        part = np.stack([logits, change, p * (1 - p), responses], axis=1)
-        return part, residuals @ sample.factors[k], residuals.sum(1), np.abs(residuals).max(1)
+        np.multiply(p, 1 - p, out=new[:, 3])
+        residuals = p - state.responses[k]
+        return new, residuals @ sample.factors[k], residuals.sum(1), np.abs(residuals).max(1)
 
     v, gradient, worst, parts = state.v + step, np.zeros_like(state.v), np.zeros(len(step)), []
     for part, by_weights, by_bias, largest in each(move, range(len(state.parts))):
@@ -161,7 +166,8 @@ def _moved(sample: Sample, state: State, axes: list[Floats], amounts: Array, ste
         parts.append(part)
     sample.group.all_reduce_sum(gradient)
     sample.group.all_reduce_max(worst)
-    return State(state.rows, v, step, gradient / sample.n_trials + sample.ridge * v + shift, worst, parts)
+    gradient = gradient / sample.n_trials + sample.ridge * v + shift
+    return State(state.rows, v, step, gradient, worst, parts, state.responses)
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:
@@ -174,7 +180,7 @@ def _newton_step(slopes: Array, hessian: Array) -> Array:
 
 def _products(axes: Floats, weights: Floats) -> Floats:
     """Weighted inner products (n, 3, 3) of each class's axes (n, 3, m)."""
-    return np.asarray(np.vecdot((axes * weights)[:, None], axes[:, :, None]))
+    return np.asarray((axes * weights) @ axes.transpose(0, 2, 1))
 
 
 def _norm(vectors: Array) -> Array:

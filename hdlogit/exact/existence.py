@@ -32,7 +32,7 @@ from hdlogit.compute.threads import cut
 from hdlogit.exact.coordinates import inverse_of
 from hdlogit.exact.descent import State, descend
 from hdlogit.exact.newton import newton
-from hdlogit.exact.objective import BLOCK, Array, Floats, Mask, Trials
+from hdlogit.exact.objective import BLOCK, Array, Mask
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
@@ -59,8 +59,9 @@ def prove(
     proven, separated = np.zeros((2, len(v)), dtype=np.bool_)
 
     def settled(state: State) -> Mask:
-        rows, small = state.rows, np.vecdot(state.gradient, state.gradient) < TILT**2
-        w = (-state.gradient[small] @ inverse).astype(x.dtype)
+        rows, w = state.rows, -state.gradient @ inverse
+        small = -np.vecdot(w, state.gradient) < (TILT / 2) ** 2  # the mean square of x_i·w on S
+        w = w[small].astype(x.dtype)
         largest = (signs[rows[small]] * (w[:, :-1] @ x.T + w[:, -1:])).max(1)
         proven[rows[small]] = largest < TILT / 2  # the other half is a margin for rounding
         separated[rows] = hard[rows] & (state.worst < 0.5)
@@ -85,54 +86,44 @@ def _inverse_moments(sample: Sample) -> Array:
 
 
 def decide(
-    trials: Trials,
-    sample: Sample,
-    k: np.intp,
-    v: Array,
-    completely: np.bool_,
-    proven: np.bool_,
-    tolerance: float,
-    progress: Callable[[int, Array], None],
+    sample: Sample, k: np.intp, v: Array, known: bool | None, tolerance: float, progress: Callable[[int, Array], None]
 ) -> tuple[bool | None, Array, Mask]:
     """Whether the estimate of class k exists, where to go on from, and the factors (n_factors,) that separate it.
 
-    v: (n_factors + 1,), where the descent has ended; completely: whether that separates the responses; proven: whether
-    the estimate is known to exist although the descent does not find it. None: undecided.
+    v: (n_factors + 1,), where the descent has ended. known: True if the estimate exists, although the descent does not
+    find it; False if v separates the responses; None if neither is known, and returned if it remains so.
     """
-    direction, none = v[:-1], np.zeros(len(v) - 1, dtype=np.bool_)
-    if not completely and not sample.coordinates.dependent:
-        exists, v = newton(trials, sample, k, v, tolerance, progress)
+    none, exists = np.zeros(len(v) - 1, dtype=np.bool_), known
+    if known is not False:
+        exists, v = newton(sample, k, v, tolerance, progress)
         if exists is None:  # where all responses are nearly certain, the curvature vanishes
-            exists, v = newton(trials, sample, k, v * 0, tolerance, progress)
-        if exists or proven:
+            exists, v = newton(sample, k, v * 0, tolerance, progress)
+        if exists or known:
             return True, v, none
-        completely, direction = np.bool_(exists is False), v[:-1]
-    if not completely or trials.factors.size <= LARGEST_PROGRAMME:
+    direction = v[:-1]
+    if exists is None or sample.trials.factors.size <= LARGEST_PROGRAMME:
         try:
-            found = separating_direction(sample, trials.factors, trials.responses[:, k].astype(np.float64))
+            found = separating_direction(sample, k)
         except RuntimeError:
-            if not completely:
+            if exists is None:
                 return None, v, none
             found = None
-        if found is None and not completely:
+        if found is None and exists is None:
             return True, v * 0, none
         direction = direction if found is None else found
     return False, v, np.abs(direction) > 0.1 * np.abs(direction).max()
 
 
-def separating_direction(
-    sample: Sample, factors: Floats, responses: NDArray[np.float64], max_rounds: int = 50
-) -> Array | None:
-    """Weights (n_factors,) of the standardised factors that separate one class's responses, or None if none do.
+def separating_direction(sample: Sample, k: np.intp, max_rounds: int = 50) -> Array | None:
+    """Weights (n_factors,) of the standardised factors that separate class k's responses, or None if none do.
 
     Minimises sum |d| subject to s_i x~_i·d >= 0, up to MARGIN, and mean_i s_i x~_i·d = 1: feasible if and only if some
     d separates. Its minimum names few factors. Few of the constraints matter, so they are added when they are found
     to be violated; any d that is found has been checked on all trials, and what is infeasible with some constraints is
     infeasible with all. MARGIN is the resolution. Raises RuntimeError where the linear programme gives no answer.
-
-    factors: (n_trials, n_factors), all of them; responses: (n_trials,).
     """
-    c = sample.coordinates
+    c, factors = sample.coordinates, sample.trials.factors
+    responses = sample.trials.responses[:, k].astype(np.float64)
     signs = np.concatenate([np.where(responses > 0, 1.0, -1.0), np.where(responses < 1, -1.0, 1.0)])
     both = (responses > 0) & (responses < 1)  # such a trial counts as a yes and a no
     rows = np.concatenate([np.arange(len(responses)), np.flatnonzero(both)])

@@ -23,14 +23,15 @@ SINGULAR = 1e-8  # fraction of a Hessian's diagonal that factorisation leaves: l
 
 
 def newton(
-    trials: Trials, sample: Sample, k: np.intp, v: Array, tolerance: float, progress: Callable[[int, Array], None]
+    sample: Sample, k: np.intp, v: Array, tolerance: float, progress: Callable[[int, Array], None]
 ) -> tuple[bool | None, Array]:
     """Whether the estimate of class k exists, and where Newton's method from v (n_factors + 1,) ended.
 
     True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses. None:
     with neither a proof nor a separation.
     """
-    one, exists, before = _Class(trials, sample, k), None, np.inf
+    trials, one = sample.trials, _Class(sample, k)
+    exists, before = None, np.inf
     for turn in range(STEPS):
         hessian, gradient, worst = one.derivatives(v)
         gradient_per_trial = gradient[None] / len(trials.factors)
@@ -55,13 +56,22 @@ def newton(
 class _Class:
     """One class's objective, summed over all trials, in standardised coefficients."""
 
-    trials: Trials
     sample: Sample
     k: np.intp
+
+    @property
+    def trials(self) -> Trials:
+        return self.sample.trials
 
     @cached_property
     def penalty(self) -> Array:
         return self.sample.ridge * len(self.trials.factors)
+
+    @cached_property
+    def elsewhere(self) -> Array:
+        """Curvature for directions in which the factors do not vary, so that the Hessian has an inverse."""
+        projector = self.sample.coordinates.projector
+        return np.pad(np.eye(len(projector)) - projector, (0, 1)) * (len(self.trials.factors) / 4)
 
     def factors(self, rows: slice) -> Array:
         c = self.sample.coordinates
@@ -89,7 +99,7 @@ class _Class:
             worst = np.maximum(worst, largest)
         self.trials.group.all_reduce_sum(total)
         self.trials.group.all_reduce_max(worst)
-        return total[:-1] + np.diag(self.penalty), total[-1] + self.penalty * v, float(worst[0])
+        return total[:-1] + np.diag(self.penalty) + self.elsewhere, total[-1] + self.penalty * v, float(worst[0])
 
     def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
         """What fraction of the step to take, and λ max_i √w_i: below 1 it proves that the estimate exists."""

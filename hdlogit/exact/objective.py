@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
-BLOCK = 2**19  # factors in a block: 4 MB in float64
+BLOCK = 2**19  # factors and logits in a block: 4 MB in float64
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Trials:
     @property
     def blocks(self) -> list[slice]:
         """This process's blocks of rows."""
-        everyone = cut(len(self.factors), self.factors.shape[1], BLOCK)
+        everyone = cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1], BLOCK)
         return everyone[self.group.rows(len(everyone))]
 
     def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hdlogit.compute.processes import ProcessGroup
@@ -24,13 +25,17 @@ SINGLE = 1e-7  # tolerance that single precision can reach
 class Sample:
     """Copies of the trials. Each process has some of the rows; sums are over all."""
 
+    trials: Trials  # all of them
     coordinates: Coordinates
     n_trials: int  # of all processes
     factors: list[Floats]  # of each of this process's parts, standardised, (rows, n_factors)
     responses: list[Floats]  # (n_classes, rows)
     subset: tuple[Floats, Floats]  # factors (m, n_factors) and responses (n_classes, m) of m trials, in each process
     ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
-    group: ProcessGroup
+
+    @property
+    def group(self) -> ProcessGroup:
+        return self.trials.group
 
     @classmethod
     def draw(cls, trials: Trials, ridge: float, tolerance: float) -> Sample:
@@ -62,12 +67,15 @@ class Sample:
             copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), mine))
             some = copy(subset)
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
-        return cls(c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty, trials.group)
+        return cls(trials, c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty)
 
     def logits(self, v: Array, part: int) -> Floats:
         """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1)."""
         x, v = self.factors[part], v.astype(self.factors[part].dtype)
-        return np.asarray(v[:, :-1] @ x.T + v[:, -1:])
+        if len(v) == 1:
+            return np.asarray(v[:, :-1] @ x.T + v[:, -1:])
+        t = torch.from_numpy(v)  # for some classes torch's product is up to twice as fast
+        return torch.addmm(t[:, -1:], t[:, :-1], torch.from_numpy(x).T).numpy()
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:

@@ -8,8 +8,7 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
    every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
    double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
 4. Descend again on the sample, its gradient shifted by the difference found at the last point, and go to 3. Where that
-   does not end, the sample misleads (it lacks an outlier): Newton's method takes over, unless factors depend on one
-   another.
+   does not end, the sample misleads (it lacks an outlier): Newton's method takes over.
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
 (DANE: Shamir, Srebro & Zhang, ICML 2014). Each of several processes has its own rows, of the sample and of all trials;
@@ -137,17 +136,16 @@ def fit(
     check(x, y, ridge, tolerance)
     aim = Aim(ridge, tolerance, max_iterations, progress)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        trials = Trials(x, y, group)
-        sample = Sample.draw(trials, ridge, tolerance)
-        state = _begin(trials, sample, ridge)
+        sample = Sample.draw(Trials(x, y, group), ridge, tolerance)
+        state = _begin(sample, ridge)
         early = min(UNPROVEN, max_iterations)
         if ridge == 0:
-            state = prove_existence(trials, sample, minimise(sample, state, aim, early), aim, early)
-            state = evaluate(trials, sample, state, aim)
+            state = prove_existence(sample, minimise(sample, state, aim, early), aim, early)
+            state = evaluate(sample, state, aim)
         for _ in range(MAX_ROUNDS):
             if not len(state.classes):
                 break
-            state = evaluate(trials, sample, minimise(sample, state, aim, max_iterations), aim)
+            state = evaluate(sample, minimise(sample, state, aim, max_iterations), aim)
     found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
@@ -155,8 +153,8 @@ def fit(
     return found  # type: ignore[return-value]  # NumPy or torch, as the factors are
 
 
-def _begin(trials: Trials, sample: Sample, ridge: float) -> State:
-    y, n_factors = trials.responses, trials.factors.shape[1]
+def _begin(sample: Sample, ridge: float) -> State:
+    y, n_factors = sample.trials.responses, sample.trials.factors.shape[1]
     n_classes = y.shape[1]
     yes, n = sample.subset[1].sum(1, dtype=np.float64), len(sample.subset[0])
     base = np.zeros((n_classes, n_factors + 1))
@@ -200,10 +198,10 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
     return replace(state, points=points, iterations=iterations)
 
 
-def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
+def prove_existence(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
     """Prove that the estimates exist, for classes that have reached the sample's minimum."""
     classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < max_iterations))
-    points, hard = state.points[classes], trials.hard[classes]
+    points, hard = state.points[classes], sample.trials.hard[classes]
     left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
     proven, there, iterations = state.proven.copy(), state.points.copy(), state.iterations.copy()
     proven[classes], there[classes], more = prove(
@@ -213,9 +211,9 @@ def prove_existence(trials: Trials, sample: Sample, state: State, aim: Aim, max_
     return replace(state, proven=proven, points=there, iterations=iterations)
 
 
-def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
+def evaluate(sample: Sample, state: State, aim: Aim) -> State:
     """Evaluate all trials, in double precision: which classes are finished, and from where do the others go on?"""
-    c, classes = sample.coordinates, state.classes
+    trials, c, classes = sample.trials, sample.coordinates, state.classes
     new = {name: array.copy() for name, array in vars(state).items()}
     coefficients = c.coefficients(state.points[classes])
     trials.group.broadcast(coefficients)
@@ -241,14 +239,13 @@ def evaluate(trials: Trials, sample: Sample, state: State, aim: Aim) -> State:
     new["evaluations"][classes] += 1
     completely = (worst < 0.5) & trials.hard[classes] & ~state.proven[classes]
     unproven = completely | (~state.proven[classes] & (status != NOT_CONVERGED))
-    misled = (status == UNDER_WAY) & (state.evaluations[classes] == MISLED) & (not c.dependent)
+    misled = (status == UNDER_WAY) & (state.evaluations[classes] == MISLED)
     rows = np.flatnonzero(unproven | misled)
     found, there = np.full(len(classes), UNDER_WAY), state.points[classes]
     for row in rows:
         k, report = classes[row], aim.after(state.iterations[classes[[row]]], sample)
-        exists, there[row], new["separating"][k] = decide(
-            trials, sample, k, there[row], completely[row], state.proven[k], aim.tolerance, report
-        )
+        known = False if completely[row] else True if state.proven[k] else None
+        exists, there[row], new["separating"][k] = decide(sample, k, there[row], known, aim.tolerance, report)
         found[row] = {True: UNDER_WAY, False: SEPARATED, None: UNDECIDED}[exists]
     trials.group.broadcast(found, there, new["separating"])
     there_is = rows[found[rows] == UNDER_WAY]
