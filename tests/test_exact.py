@@ -334,6 +334,35 @@ def test_one_huge_value_is_only_an_outlier(value: float) -> None:
     torch.testing.assert_close(found.coefficients[[0, 2, 3], 0], with_none[:, 0], rtol=0, atol=1e-2)
 
 
+@pytest.mark.parametrize("value", [1e4, 1e8, 1e10])
+def test_a_huge_value_in_a_factor_that_is_there_twice_is_only_an_outlier(value: float) -> None:
+    factors, responses = problem(22, 300, 4, 3)
+    factors[17, 1] = value
+    found, single = fit(torch.column_stack([factors, factors[:, 1]]), responses), fit(factors, responses)
+    assert found.converged.all() and single.converged.all()
+    torch.testing.assert_close(found.loss, single.loss, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e2, 1e6, 1e10, 1e12])
+def test_a_copy_of_a_factor_but_for_one_value_separates_that_trial(value: float) -> None:
+    factors, responses = problem(22, 300, 3, 2)
+    copy = factors[:, 1].clone()
+    factors[17, 1], copy[17] = value, 0
+    assert all(
+        reason and "separate" in reason for reason in fit(torch.column_stack([factors, copy]), responses).reasons
+    )
+
+
+@pytest.mark.parametrize("value", [1e3, 1e8])
+def test_an_outlier_that_few_trials_do_not_show_does_no_harm_to_dependent_factors(value: float) -> None:
+    factors, responses = problem(25, 20_000, 5, 2)
+    factors[4321, 3] = value
+    ones = torch.ones(20_000, dtype=torch.float64)
+    found = fit(torch.column_stack([factors, factors[:, 0] + factors[:, 1], ones]), responses)
+    assert found.converged.all()
+    torch.testing.assert_close(found.loss, fit(factors, responses).loss, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("value", [1e4, 1e8])
 def test_an_outlier_that_no_sample_has_is_only_an_outlier(value: float) -> None:
     factors, responses = problem(22, 70_000, 3, 2)

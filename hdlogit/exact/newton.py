@@ -19,7 +19,7 @@ from hdlogit.exact.objective import Array, Trials
 from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
-SINGULAR = 1e-8  # fraction of a Hessian's diagonal that factorisation leaves: less is rounding, and proves nothing
+SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: less is rounding, and proves nothing
 
 
 def newton(
@@ -32,6 +32,8 @@ def newton(
     """
     trials, one = sample.trials, _Class(sample, k)
     exists, before = None, np.inf
+    projector = sample.coordinates.projector
+    rank = round(projector.trace()) + 1
     for turn in range(STEPS):
         hessian, gradient, worst = one.derivatives(v)
         gradient_per_trial = gradient[None] / len(trials.factors)
@@ -39,14 +41,17 @@ def newton(
         if worst < 0.5 and trials.hard[k] and not one.penalty.any():
             return False, v
         largest = sample.coordinates.largest(gradient_per_trial)
-        root = _inverse_root(hessian)
-        step = -root @ (root.T @ gradient)
-        trials.group.broadcast(largest, root, step)
+        root = _inverse_root(hessian, rank)
+        downhill = root.T @ gradient
+        step = -root @ downhill
+        step[:-1] = projector @ step[:-1]
+        trials.group.broadcast(largest, root, downhill, step)
         arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so close, only rounding prevents it
         if arrived or not np.isfinite(step).all():
             break
-        length, proof = one.search(v, step, root)
-        if proof < 0.5:
+        length, slope, leverage = one.search(v, step, root)
+        decrement = float(downhill @ downhill)  # λ², which is also -slope, but for rounding
+        if (decrement + 1000 * abs(decrement + slope)) * leverage < 0.25:
             exists, before = True, largest[0]
         v = v + length * step
     return exists, v
@@ -66,12 +71,6 @@ class _Class:
     @cached_property
     def penalty(self) -> Array:
         return self.sample.ridge * len(self.trials.factors)
-
-    @cached_property
-    def elsewhere(self) -> Array:
-        """Curvature for directions in which the factors do not vary, so that the Hessian has an inverse."""
-        projector = self.sample.coordinates.projector
-        return np.pad(np.eye(len(projector)) - projector, (0, 1)) * (len(self.trials.factors) / 4)
 
     def factors(self, rows: slice) -> Array:
         c = self.sample.coordinates
@@ -99,10 +98,10 @@ class _Class:
             worst = np.maximum(worst, largest)
         self.trials.group.all_reduce_sum(total)
         self.trials.group.all_reduce_max(worst)
-        return total[:-1] + np.diag(self.penalty) + self.elsewhere, total[-1] + self.penalty * v, float(worst[0])
+        return total[:-1] + np.diag(self.penalty), total[-1] + self.penalty * v, float(worst[0])
 
-    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
-        """What fraction of the step to take, and λ max_i √w_i: below 1 it proves that the estimate exists."""
+    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float, float]:
+        """What fraction of the step to take, the slope along it, and max_i w_i."""
 
         def of_block(rows: slice) -> tuple[Array, Array, float]:
             x = self.factors(rows)
@@ -129,12 +128,16 @@ class _Class:
                 break
             low, high = (length, high) if here < 0 else (low, length)
             length = (low + high) / 2
-        return length, float(np.sqrt(max(-first, 0.0) * leverage[0]))
+        return length, first, float(leverage[0])
 
 
-def _inverse_root(hessian: Array) -> Array:
-    """R with H⁻¹ = R Rᵀ; NaN where H is singular to rounding."""
-    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(hessian))
-    if failed or not (lower.diagonal().numpy() ** 2 > SINGULAR * np.diagonal(hessian)).all():
-        return np.full_like(hessian, np.nan)
-    return np.linalg.inv(lower.numpy()).T.copy()
+def _inverse_root(hessian: Array, rank: int) -> Array:
+    """R (n_factors + 1, rank), with R Rᵀ the inverse of H where factors vary; NaN where H is singular to rounding."""
+    scale = np.sqrt(np.maximum(np.diagonal(hessian), 1e-300))[:, None]
+    try:
+        values, vectors = np.linalg.eigh(hessian / scale / scale.T)
+    except np.linalg.LinAlgError:  # not finite
+        values = np.zeros(len(hessian))
+    if not values[-rank] > SINGULAR:
+        return np.full((len(hessian), rank), np.nan)
+    return np.asarray(vectors[:, -rank:] / np.sqrt(values[-rank:]) / scale)
