@@ -339,7 +339,8 @@ def test_a_huge_value_in_a_factor_that_is_there_twice_is_only_an_outlier(value: 
     factors, responses = problem(22, 300, 4, 3)
     factors[17, 1] = value
     found, single = fit(torch.column_stack([factors, factors[:, 1]]), responses), fit(factors, responses)
-    assert found.converged.all() and single.converged.all()
+    assert found.converged.all()
+    assert single.converged.all()
     torch.testing.assert_close(found.loss, single.loss, rtol=1e-6, atol=1e-6)
 
 
