@@ -156,6 +156,7 @@ def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> F
 
 def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float, what: str) -> None:
     """Raise InputError for the first of `numbers` (n_trials, width), factors or logits, that is NaN or beyond."""
+    largest = min(largest, float(np.finfo(numbers.dtype).max))
     parts = [*blocks(*numbers.shape)]
     within = each(lambda rows: numbers[rows].max() <= largest and numbers[rows].min() >= -largest, parts)
     for rows, fine in zip(parts, within, strict=True):

@@ -354,6 +354,15 @@ def test_a_copy_of_a_factor_but_for_one_value_separates_that_trial(value: float)
     )
 
 
+def test_a_descent_that_runs_away_raises_nothing() -> None:
+    stream = np.random.default_rng(0)
+    for _ in range(40):
+        x, y = stream.standard_normal((20, 4)), stream.random((20, 2)) < 0.5
+        x[stream.integers(20), stream.integers(4)] = 10.0 ** stream.integers(5, 9)
+        found = fit(np.column_stack([x, np.ones(20), x[:, :1]]) * 10.0 ** stream.integers(-6, 7, 6), y)
+        assert all((reason is None) == done for reason, done in zip(found.reasons, found.converged, strict=True))
+
+
 @pytest.mark.parametrize("value", [1e3, 1e8])
 def test_an_outlier_that_few_trials_do_not_show_does_no_harm_to_dependent_factors(value: float) -> None:
     factors, responses = problem(25, 20_000, 5, 2)

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from hdlogit.exact.objective import Array, Floats
+from hdlogit.exact.objective import Array, Floats, Trials
 
 HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
-LONE = 10  # deviation of all trials / of some, above which a few outliers, not among these, hide how the others vary
+FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an outlier is drawn in
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,11 @@ class Coordinates:
 
 
 def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
-    """From some trials' factors (n, n_factors); `dependent` where a factor seems to follow from others."""
+    """From some trials' factors (n, n_factors); `dependent` where a factor seems to follow from others.
+
+    The covariance is shrunk towards the identity (Ledoit & Wolf, J. Multivariate Analysis 2004): where it is hardly
+    known, preconditioning by it would do harm.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         center = factors.mean(0, dtype=np.float64)
         x = factors - center
@@ -66,52 +70,39 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         center, units = center + size * middle, _inverse(size * deviation, center)
         z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough for a preconditioner
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
-    covariance, hessian = _hessian_at_zero(z, units, ridge)
-    sd = np.sqrt(np.diagonal(covariance))
-    correlation = covariance / np.outer(sd, sd).clip(1e-30)
-    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(correlation.astype(np.float32)))
-    dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
-    inverse = _with_bias(4 * np.eye(len(units)) if dependent else inverse_of(hessian))
-    return Coordinates(center, units, covariance, inverse, np.eye(len(units)), dependent, needs_double)
-
-
-def where_factors_vary(c: Coordinates, factors: Floats, mean: Array, covariance: Array, ridge: float) -> Coordinates:
-    """The same for factors that depend on one another; moments of all trials, and some trials' factors, as for `c`.
-
-    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: the rule of numpy's
-    matrix_rank, applied to correlations) are left out. No logit needs them, and of all equal optima the fit is then
-    the one with the smallest standardised weights.
-    """
-    deviation = np.sqrt(np.diagonal(covariance))
-    units = _inverse(deviation, mean)
-    correlation = covariance * np.outer(units, units)
-    hessian = correlation / 4 + np.diag(np.square(np.sqrt(ridge) * units))
-    values, vectors = np.linalg.eigh(hessian)
-    still = vectors[:, values <= len(values) * np.finfo(np.float64).eps * values.max()]
-    hidden = c.units * deviation > LONE
-    if hidden.any():
-        units = np.where(hidden, c.units, units)
-        still = still / np.where(units > 0, units * deviation, 1)[:, None]  # from deviations to these units
-        hessian = _hessian_at_zero(((factors - c.center) * units).astype(np.float32), units, ridge)[1]
-    still, _ = np.linalg.qr(still / np.linalg.norm(still, axis=0))
-    projector = np.eye(len(units)) - still @ still.T
-    inverse = _with_bias(np.linalg.pinv(projector @ hessian @ projector, hermitian=True))
-    return Coordinates(c.center, units, correlation, inverse, projector, dependent=True, needs_double=True)
-
-
-def _hessian_at_zero(z: Floats, units: Array, ridge: float) -> tuple[Array, Array]:
-    """Covariance of some trials' standardised factors z (n, n_factors), and the objective's Hessian in the weights.
-
-    There the covariance is shrunk towards the identity (Ledoit & Wolf, J. Multivariate Analysis 2004): where it is
-    hardly known, preconditioning by it would do harm.
-    """
     n, p = z.shape
     covariance = np.asarray(z.T @ z, dtype=np.float64) / n
     distance = np.square(covariance - np.eye(p)).sum()
     noise = (np.square(np.vecdot(z, z, dtype=np.float64)).sum() / n - np.square(covariance).sum()) / n
     shrinkage = 1.0 if noise >= 0.9 * distance else noise / distance
-    shrunk = (1 - shrinkage) * covariance + shrinkage * np.eye(p)
-    return covariance, shrunk / 4 + np.diag(np.square(np.sqrt(ridge) * units))
+    sd = np.sqrt(np.diagonal(covariance))
+    correlation = covariance / np.outer(sd, sd).clip(1e-30)
+    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(correlation.astype(np.float32)))
+    dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
+    inverse = 4 * np.eye(p)
+    if not dependent and (shrinkage < 1 or ridge > 0):
+        hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
+        inverse = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
+    return Coordinates(center, units, covariance, _with_bias(inverse), np.eye(p), dependent, needs_double)
+
+
+def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coordinates:
+    """The same from all trials, for factors that depend on one another. Raises ValueError where they are not finite.
+
+    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: the rule of numpy's
+    matrix_rank, applied to standardised factors) are left out. No logit needs them, and of all equal optima the fit is
+    then the one with the smallest standardised weights.
+    """
+    deviations = trials.deviations(c.center)
+    if not np.isfinite(deviations).all():
+        trials.refuse()
+    units = np.where(c.units > 0, c.units, _inverse(deviations, c.center))  # 0 if constant in the sample
+    moments = trials.moments(c.center, units, longest=FAR_OUT * np.sqrt(len(units)))
+    values, vectors = np.linalg.eigh(moments / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
+    varies = values > len(values) * np.finfo(np.float64).eps * values.max()
+    vectors, values = vectors[:, varies], values[varies]
+    inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
+    return Coordinates(c.center, units, moments, _with_bias(inverse), projector, dependent=True, needs_double=True)
 
 
 def inverse_of(positive: Array) -> Array:

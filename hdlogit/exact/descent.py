@@ -24,6 +24,7 @@ from hdlogit.exact.sample import Sample
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
 FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that has not converged by then is close to having no estimate
 LARGEST_NEWTON = 2048  # coefficients up to which a class's own Hessian is worth its time
+LARGEST = 1e20  # a coefficient beyond which a class is given up
 LONGEST_STEP = 9  # times 1 + |v|: where the curvature is nearly zero, Newton's step has no limit
 
 
@@ -71,7 +72,7 @@ def descend(
     best = np.full(len(v), not small)  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
         stuck = np.asarray(~state.step.any(1) & (turn > 0))
-        lost = ~np.isfinite(state.gradient).all(1)
+        lost = ~np.isfinite(state.gradient).all(1) | (np.abs(state.v).max(1) > LARGEST)
         leaving = arrived(state) | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
@@ -83,7 +84,8 @@ def descend(
         newton = (stuck[~leaving] | (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)) & small
         best[state.rows] = newton | (not small)
         direction = state.gradient @ sample.coordinates.inverse
-        direction[newton] = _newton_direction(sample, state.select(newton))
+        if newton.any():
+            direction[newton] = _newton_direction(sample, state.select(newton))
         state = _step(sample, state, direction, shift[state.rows])
         progress(turn + 1, state.gradient)
     return v, iterations
@@ -136,7 +138,7 @@ def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State
     amounts *= np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
     for _ in range(20):
         step = np.matvec(axes.transpose(0, 2, 1), amounts)
-        sample.group.broadcast(step)
+        sample.group.broadcast(amounts, step)
         there = _moved(sample, state, amounts, step, shift)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         sample.group.broadcast(length)

@@ -93,25 +93,25 @@ def decide(
     v: (n_factors + 1,), where the descent has ended. known: True if the estimate exists, although the descent does not
     find it; False if v separates the responses; None if neither is known, and returned if it remains so.
     """
-    none, exists = np.zeros(len(v) - 1, dtype=np.bool_), known
+    none, exists, end = np.zeros(len(v) - 1, dtype=np.bool_), known, v
     if known is not False:
-        exists, v = newton(sample, k, v, tolerance, progress)
+        exists, end = newton(sample, k, v, tolerance, progress)
         if exists is None:  # where all responses are nearly certain, the curvature vanishes
-            exists, v = newton(sample, k, v * 0, tolerance, progress)
+            exists, end = newton(sample, k, v * 0, tolerance, progress)
         if exists or known:
-            return True, v, none
-    direction = v[:-1]
+            return True, end if exists else v, none
+    direction = end[:-1]
     if exists is None or sample.trials.factors.size <= LARGEST_PROGRAMME:
         try:
             found = separating_direction(sample, k)
         except RuntimeError:
             if exists is None:
-                return None, v, none
+                return None, end, none
             found = None
         if found is None and exists is None:
             return True, v * 0, none
         direction = direction if found is None else found
-    return False, v, np.abs(direction) > 0.1 * np.abs(direction).max()
+    return False, end, np.abs(direction) > 0.1 * np.abs(direction).max()
 
 
 def separating_direction(sample: Sample, k: np.intp, max_rounds: int = 50) -> Array | None:

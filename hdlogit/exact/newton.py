@@ -45,13 +45,13 @@ def newton(
         downhill = root.T @ gradient
         step = -root @ downhill
         step[:-1] = projector @ step[:-1]
-        trials.group.broadcast(largest, root, downhill, step)
+        squared = np.array([downhill @ downhill])  # λ², which is also -slope, but for rounding
+        trials.group.broadcast(largest, root, step, squared)
         arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so close, only rounding prevents it
         if arrived or not np.isfinite(step).all():
             break
         length, slope, leverage = one.search(v, step, root)
-        decrement = float(downhill @ downhill)  # λ², which is also -slope, but for rounding
-        if (decrement + 1000 * abs(decrement + slope)) * leverage < 0.25:
+        if (squared[0] + 1000 * abs(squared[0] + slope)) * leverage < 0.25:
             exists, before = True, largest[0]
         v = v + length * step
     return exists, v
@@ -133,7 +133,8 @@ class _Class:
 
 def _inverse_root(hessian: Array, rank: int) -> Array:
     """R (n_factors + 1, rank), with R Rᵀ the inverse of H where factors vary; NaN where H is singular to rounding."""
-    scale = np.sqrt(np.maximum(np.diagonal(hessian), 1e-300))[:, None]
+    diagonal = np.diagonal(hessian)[:, None]
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1))
     try:
         values, vectors = np.linalg.eigh(hessian / scale / scale.T)
     except np.linalg.LinAlgError:  # not finite

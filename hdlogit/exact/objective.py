@@ -85,22 +85,27 @@ class Trials:
                 raise ValueError(f"factors must be finite numbers, but that of trial {row}, factor {column} is {value}")
         raise ValueError("factors must be finite numbers, and not so large or small that their squares are not")
 
-    def moments(self) -> tuple[Array, Array]:
-        """Mean (n_factors,) and covariance (n_factors, n_factors) of the factors of all trials."""
-        mean, covariance = np.zeros(self.factors.shape[1]), np.zeros((self.factors.shape[1],) * 2)
-        for part in each(lambda rows: self.factors[rows].sum(0, dtype=np.float64), self.blocks):
-            mean += part
-        self.group.all_reduce_sum(mean)
-        mean /= len(self.factors)
+    def deviations(self, center: Array) -> Array:
+        """Root mean square deviation (n_factors,) of each factor from a centre (n_factors,), over all trials."""
+        total = np.zeros(len(center))
+        for part in each(lambda rows: np.square(self.factors[rows] - center).sum(0), self.blocks):
+            total += part
+        self.group.all_reduce_sum(total)
+        return np.sqrt(total / len(self.factors))
+
+    def moments(self, center: Array, units: Array, longest: float) -> Array:
+        """Mean of x xᵀ over all trials, (n_factors, n_factors), x = (factors − center) · units, but at most so long."""
 
         def products(rows: slice) -> Array:
-            x = self.factors[rows] - mean  # centred before the product: a large mean would cost digits
+            x = (self.factors[rows] - center) * units
+            x *= np.minimum(1, longest / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
             return np.asarray(x.T @ x)
 
+        total = np.zeros((len(center),) * 2)
         for part in each(products, self.blocks, waiting=2):
-            covariance += part
-        self.group.all_reduce_sum(covariance)
-        return mean, covariance / len(self.factors)
+            total += part
+        self.group.all_reduce_sum(total)
+        return total / len(self.factors)
 
 
 def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:

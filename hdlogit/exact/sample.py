@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlogit.compute.processes import ProcessGroup
 from hdlogit.compute.threads import cut, each
-from hdlogit.exact.coordinates import Coordinates, coordinates_of, where_factors_vary
+from hdlogit.exact.coordinates import Coordinates, coordinates_of, independent_coordinates
 from hdlogit.exact.objective import Array, Floats, Trials
 
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
@@ -48,10 +48,7 @@ class Sample:
         subset = rows[:: max(1, len(rows) // max(2 * n_factors, 1024))]
         c = _agreed(coordinates_of(trials.factors[subset], ridge), trials.group)
         if c.dependent:
-            mean, covariance = trials.moments()
-            if not np.isfinite(covariance).all():
-                trials.refuse()
-            c = _agreed(where_factors_vary(c, trials.factors[subset], mean, covariance, ridge), trials.group)
+            c = _agreed(independent_coordinates(c, trials, ridge), trials.group)
         dtype = np.float64 if tolerance < SINGLE or c.needs_double else np.float32
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -139,9 +139,10 @@ def fit(
         sample = Sample.draw(Trials(x, y, group), ridge, tolerance)
         state = _begin(sample, ridge)
         early = min(UNPROVEN, max_iterations)
+        state = minimise(sample, state, aim, early)
         if ridge == 0:
-            state = prove_existence(sample, minimise(sample, state, aim, early), aim, early)
-            state = evaluate(sample, state, aim)
+            state = prove_existence(sample, state, aim, early)
+        state = evaluate(sample, state, aim)
         for _ in range(MAX_ROUNDS):
             if not len(state.classes):
                 break

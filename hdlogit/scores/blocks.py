@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.psychometric.function import Floats
 
-BLOCK_ELEMENTS = 2**17  # numbers in a block of rows: 1 MB, so that temporaries stay in the cache
+BLOCK_ELEMENTS = 2**18  # numbers in a block of rows: 2 MB, so that temporaries stay in the cache
 
 
 def blocks(n_rows: int, width: int) -> Iterator[slice]:

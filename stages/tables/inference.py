@@ -259,12 +259,18 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
 
 def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
     """For held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
-    for rows in blocks(*fitted.shape):
-        for name, correct in (("debiased", debiased_logits), ("best", best_logits)):
-            corrected[name][rows] = fitted[rows]
-            for k, c in classes.items():
-                if c.joint:
-                    z = logits(factors[rows], c.corrected[:, None])[:, 0]
-                    corrected[name][rows, k] = log_odds(z, c.guess_rate, c.lapse_rate)
-                else:
-                    corrected[name][rows, k] = correct(c.theory, fitted[rows, k])
+
+    def write(k: int) -> None:
+        c = classes[k]
+        for rows in blocks(len(fitted), 1):
+            if c.joint:
+                z = logits(factors[rows], c.corrected[:, None])[:, 0]
+                debiased = best = log_odds(z, c.guess_rate, c.lapse_rate)
+            else:
+                debiased, best = (correct(c.theory, fitted[rows, k]) for correct in (debiased_logits, best_logits))
+            corrected["debiased"][rows, k], corrected["best"][rows, k] = debiased, best
+
+    for out in corrected.values():
+        out[:] = fitted
+    with single_threaded_blas():
+        list(each(write, [*classes]))
