@@ -89,9 +89,9 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
 def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coordinates:
     """The same from all trials, for factors that depend on one another. Raises ValueError where they are not finite.
 
-    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: the rule of numpy's
-    matrix_rank, applied to standardised factors) are left out. No logit needs them, and of all equal optima the fit is
-    then the one with the smallest standardised weights.
+    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: that of the moments, as
+    in numpy's matrix_rank, and that of the factors as they are stored) are left out. No logit needs them, and of all
+    equal optima the fit is then the one with the smallest standardised weights.
     """
     deviations = trials.deviations(c.center)
     if not np.isfinite(deviations).all():
@@ -99,7 +99,8 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
     units = np.where(c.units > 0, c.units, _inverse(deviations, c.center))  # 0 if constant in the sample
     moments = trials.moments(c.center, units, longest=FAR_OUT * np.sqrt(len(units)))
     values, vectors = np.linalg.eigh(moments / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
-    varies = values > len(values) * np.finfo(np.float64).eps * values.max()
+    rounding = np.finfo(trials.factors.dtype).eps * np.abs(c.center * units).max(initial=1)  # of standardised factors
+    varies = values > len(values) * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
     return Coordinates(c.center, units, moments, _with_bias(inverse), projector, dependent=True, needs_double=True)
