@@ -20,8 +20,8 @@ class Coordinates:
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
-    covariance: Array  # (n_factors, n_factors) of the standardised factors
-    inverse: Array  # (n_factors + 1, n_factors + 1), about that of the objective's Hessian in v at zero
+    moments: Array  # (n_factors + 1, n_factors + 1), mean of x xᵀ of the standardised factors with a 1 for the bias
+    inverse: Floats  # (n_factors + 1, n_factors + 1), about that of the objective's Hessian in v at zero
     projector: Array  # (n_factors, n_factors), onto the directions in which the factors vary
     dependent: bool = False  # these are not all directions, or nearly so
     needs_double: bool = False  # single precision is not enough
@@ -68,10 +68,12 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)  # an outlier hides how the other values vary
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
-        z = ((x - middle) / np.where(deviation > 0, deviation, 1)).astype(np.float32)  # enough for a preconditioner
+        z = np.ones((len(x), len(center) + 1), np.float32)  # enough for a preconditioner
+        z[:, :-1] = (x - middle) / np.where(deviation > 0, deviation, 1)
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
-    n, p = z.shape
-    covariance = np.asarray(z.T @ z, dtype=np.float64) / n
+    n, p = x.shape
+    moments = np.asarray(z.T @ z, dtype=np.float64) / n
+    z, covariance = z[:, :-1], moments[:-1, :-1]
     distance = np.square(covariance - np.eye(p)).sum()
     noise = (np.square(np.vecdot(z, z, dtype=np.float64)).sum() / n - np.square(covariance).sum()) / n
     shrinkage = 1.0 if noise >= 0.9 * distance else noise / distance
@@ -79,11 +81,11 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     correlation = covariance / np.outer(sd, sd).clip(1e-30)
     lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(correlation.astype(np.float32)))
     dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
-    inverse = 4 * np.eye(p)
+    inverse = 4 * np.eye(p, dtype=np.float32)
     if not dependent and (shrinkage < 1 or ridge > 0):
         hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
         inverse = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
-    return Coordinates(center, units, covariance, _with_bias(inverse), np.eye(p), dependent, needs_double)
+    return Coordinates(center, units, moments, _with_bias(inverse), np.eye(p), dependent, needs_double)
 
 
 def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coordinates:
@@ -103,13 +105,15 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
     varies = values > len(values) * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
-    return Coordinates(c.center, units, moments, _with_bias(inverse), projector, dependent=True, needs_double=True)
+    return Coordinates(
+        c.center, units, np.pad(moments, (0, 1)), _with_bias(inverse), projector, dependent=True, needs_double=True
+    )
 
 
-def inverse_of(positive: Array) -> Array:
+def inverse_of(positive: Array) -> Floats:
     """The inverse of a positive definite matrix, in single precision: enough for a preconditioner."""
     lower, _ = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
-    return np.asarray(torch.cholesky_inverse(lower), dtype=np.float64)
+    return torch.cholesky_inverse(lower).numpy()
 
 
 def _median(columns: Array) -> Array:
@@ -122,7 +126,7 @@ def _inverse(deviation: Array, center: Array) -> Array:
     return np.where(deviation > 1e-12 * np.abs(center), 1 / np.where(deviation > 0, deviation, 1), 0)
 
 
-def _with_bias(inverse: Array) -> Array:
+def _with_bias(inverse: Floats) -> Floats:
     inverse = np.pad(inverse, (0, 1))
     inverse[-1, -1] = 4  # the objective's curvature in the bias is at most 1/4
     return inverse

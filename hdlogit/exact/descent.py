@@ -21,6 +21,7 @@ from hdlogit.compute.threads import each
 from hdlogit.exact.objective import Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
+STILL = np.array([[0.0, 1, 0], [0, 0, 0]])  # changes of logits (see `_moved`) for a step of length 0
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
 FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that has not converged by then is close to having no estimate
 LARGEST_NEWTON = 2048  # coefficients up to which a class's own Hessian is worth its time
@@ -35,9 +36,10 @@ class State:
     rows: NDArray[np.intp]  # which of the initial classes they are
     v: Array  # (n, n_factors + 1), standardised coefficients
     step: Array  # (n, n_factors + 1), the last one
-    gradient: Array  # (n, n_factors + 1), in v, shift included
+    shift: Array  # (n, n_factors + 1): the objective is the sample's, and shift·v
+    gradient: Array  # (n, n_factors + 1), in v
     worst: Array  # (n,), largest |residual|
-    parts: list[Floats]  # for each of the sample (n, 4, rows): room for logits, those of v and of step, and p (1 - p)
+    parts: list[Floats]  # for each of the sample's (n, 4, rows): see `_moved`. Updated in place
     responses: list[Floats]  # (n, rows)
 
     def select(self, rows: Mask) -> State:
@@ -48,32 +50,42 @@ class State:
 
         return State(**{name: chosen(x) for name, x in vars(self).items()})
 
+    def shifted(self, shift: Array) -> State:
+        """The same with this much more shift."""
+        return replace(self, shift=self.shift + shift, gradient=self.gradient + shift)
+
+
+def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
+    """These n classes at v (n, n_factors + 1), without a shift."""
+    responses, still = [y[classes] for y in sample.responses], np.zeros_like(v)
+    parts = [np.zeros((len(v), 4, y.shape[1]), y.dtype) for y in responses]
+    state = State(np.arange(len(v)), v, still, still, still, still[:, 0], parts, responses)
+    list(each(lambda k: sample.logits(v, k, out=parts[k][:, 0]), range(len(parts))))
+    return _moved(sample, state, v, still, np.tile([[1.0, 0, 0], [0, 0, 0]], (len(v), 1, 1)))  # their direction is v
+
 
 def descend(
     sample: Sample,
-    v: Array,
-    classes: NDArray[np.intp],
-    shift: Array,
-    arrived: Callable[[State], Mask],
+    state: State,
+    settle: Callable[[State], tuple[State, Mask]],
     max_iterations: NDArray[np.int64],
     progress: Callable[[int, Array], None],
 ) -> tuple[Array, NDArray[np.int64]]:
-    """Minimise the sample's objective + shift·v for these n classes, from v (n, n_factors + 1).
+    """Minimise the sample's objective + shift·v for n classes.
 
-    shift: (n, n_factors + 1), in v, is added to the gradient.
-    A class ends when it has converged, when rounding prevents further descent, or after `max_iterations` (n,).
+    settle: tells before each step which classes (n,) have arrived, and may change the shift of the others.
+    A class ends when it has arrived, when rounding prevents further descent, or after `max_iterations` (n,).
 
-    Returns v, and numbers of iterations (n,).
+    Returns v (n, n_factors + 1), and numbers of iterations (n,).
     """
-    v, iterations = v.copy(), np.zeros(len(v), dtype=np.int64)
-    state = start(sample, v, classes)
-    state = replace(state, gradient=state.gradient + shift)
-    small = v.shape[1] <= LARGEST_NEWTON
+    v, iterations = state.v.copy(), np.zeros(len(state.v), dtype=np.int64)
+    small, inverse = v.shape[1] <= LARGEST_NEWTON, sample.coordinates.inverse
     best = np.full(len(v), not small)  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
         stuck = np.asarray(~state.step.any(1) & (turn > 0))
-        lost = ~np.isfinite(state.gradient).all(1) | (np.abs(state.v).max(1) > LARGEST)
-        leaving = arrived(state) | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
+        lost = ~(np.abs(state.v).max(1) <= LARGEST)  # or not a number
+        state, arrived = settle(state)
+        leaving = arrived | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
@@ -83,21 +95,12 @@ def descend(
             break
         newton = (stuck[~leaving] | (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)) & small
         best[state.rows] = newton | (not small)
-        direction = state.gradient @ sample.coordinates.inverse
+        direction = np.asarray(state.gradient.astype(inverse.dtype) @ inverse, dtype=np.float64)
         if newton.any():
             direction[newton] = _newton_direction(sample, state.select(newton))
-        state = _step(sample, state, direction, shift[state.rows])
+        state = _step(sample, state, direction)
         progress(turn + 1, state.gradient)
     return v, iterations
-
-
-def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
-    """These n classes at v (n, n_factors + 1), without a shift."""
-    logits, still = [sample.logits(v, k) for k in range(len(sample.factors))], np.zeros_like(v)
-    parts = [np.stack([z, z, z, z], axis=1) for z in logits]  # nothing but the second is used
-    responses = [y[classes] for y in sample.responses]
-    state = State(np.arange(len(v)), v, still, still, still[:, 0], parts, responses)
-    return _moved(sample, state, np.zeros((len(v), 3)), still, still)
 
 
 def _newton_direction(sample: Sample, state: State) -> Array:
@@ -109,8 +112,7 @@ def _newton_direction(sample: Sample, state: State) -> Array:
     for row, gradient in enumerate(state.gradient):
 
         def product(k: int, row: int = row) -> Array:
-            x = np.column_stack([sample.factors[k], np.ones(len(sample.factors[k]), sample.factors[k].dtype)])
-            x *= np.sqrt(state.parts[k][row, 3])[:, None]
+            x = sample.factors[k] * np.sqrt(state.parts[k][row, 3])[:, None]
             return np.asarray(x.T @ x, dtype=np.float64)
 
         hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
@@ -121,61 +123,67 @@ def _newton_direction(sample: Sample, state: State) -> Array:
     return direction
 
 
-def _step(sample: Sample, state: State, direction: Array, shift: Array) -> State:
+def _step(sample: Sample, state: State, direction: Array) -> State:
     """Step to the minimum of the quadratic model in the span; if the slope changed sign, go back by the secant."""
-    axes = np.stack([direction, state.v, state.step], axis=1)  # (n, 3, n_factors + 1)
+    axes = np.array([direction, state.v, state.step]).transpose(1, 0, 2)  # (n, 3, n_factors + 1)
 
     def curvature(k: int) -> Floats:
         part = state.parts[k]
-        part[:, 0] = sample.logits(direction, k)
+        sample.logits(direction, k, out=part[:, 0])
         return _products(part[:, :3], part[:, 3:])
 
     hessian = sum(each(curvature, range(len(state.parts))), np.zeros((len(axes), 3, 3)))
     sample.group.all_reduce_sum(hessian)
-    hessian = hessian / sample.n_trials + _products(axes, sample.ridge)
+    hessian = hessian / sample.n_trials
+    if sample.ridge.any():
+        hessian += _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
     step = np.matvec(axes.transpose(0, 2, 1), amounts)
-    amounts *= np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))[:, None]
+    length = np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))
+    amounts, step = amounts * length[:, None], step * length[:, None]
+    sample.group.broadcast(amounts, step)
+    changes = STILL + amounts[:, None]
     for _ in range(20):
-        step = np.matvec(axes.transpose(0, 2, 1), amounts)
-        sample.group.broadcast(amounts, step)
-        there = _moved(sample, state, amounts, step, shift)
+        there = _moved(sample, state, state.v + step, step, changes)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         sample.group.broadcast(length)
         if (length == 1).all():
             break
-        amounts *= length[:, None]
+        step = step * length[:, None]
+        changes = np.tile(STILL, (len(length), 1, 1))
+        changes[:, :, 2] += np.stack([length - 1, length], axis=1)
     return there
 
 
-def _moved(sample: Sample, state: State, amounts: Array, step: Array, shift: Array) -> State:
-    """The state a step further, which consists of these amounts (n, 3) of the axes."""
+def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) -> State:
+    """The state at v, after this step.
 
-    def move(k: int) -> tuple[Floats, Floats, Floats, Floats]:
-        old, new = state.parts[k], np.empty_like(state.parts[k])
-        np.matmul(amounts[:, None].astype(old.dtype), old[:, :3], out=new[:, 2:3])
-        logits = np.add(old[:, 1], new[:, 2], out=new[:, 1])
-        p = torch.sigmoid(torch.from_numpy(logits)).numpy()
-        np.multiply(p, 1 - p, out=new[:, 3])
-        residuals = p - state.responses[k]
-        return new, residuals @ sample.factors[k], residuals.sum(1), np.abs(residuals).max(1)
+    The logits of direction, v and step are state.parts[k][:, :3], p (1 − p) is [:, 3]; changes (n, 2, 3) make the new
+    logits of v and of step from these three.
+    """
 
-    v, gradient, worst, parts = state.v + step, np.zeros_like(state.v), np.zeros(len(step)), []
-    for part, by_weights, by_bias, largest in each(move, range(len(state.parts))):
-        gradient[:, :-1] += by_weights
-        gradient[:, -1] += by_bias
+    def move(k: int) -> tuple[Floats, Floats]:
+        part = state.parts[k]
+        part[:, 1:3] = changes.astype(part.dtype) @ part[:, :3]
+        p = torch.sigmoid(torch.from_numpy(part[:, 1])).numpy()
+        np.multiply(p, 1 - p, out=part[:, 3])
+        residuals = np.subtract(p, state.responses[k], out=p)
+        return residuals @ sample.factors[k], np.abs(residuals).max(1)
+
+    gradient, worst = np.zeros_like(v), np.zeros(len(v))
+    for total, largest in each(move, range(len(state.parts))):
+        gradient += total
         worst = np.maximum(worst, largest)
-        parts.append(part)
     sample.group.all_reduce_sum(gradient)
     sample.group.all_reduce_max(worst)
-    gradient = gradient / sample.n_trials + sample.ridge * v + shift
-    return State(state.rows, v, step, gradient, worst, parts, state.responses)
+    gradient = gradient / sample.n_trials + sample.ridge * v + state.shift
+    return replace(state, v=v, step=step, gradient=gradient, worst=worst)
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:
     """-hessian⁻¹ · slopes, (n, 3), with axes scaled to curvature 1 first; 0 where, by rounding, it would go upwards."""
     scale = 1 / np.sqrt(np.einsum("nii->ni", hessian) + 1e-30)
-    scaled = hessian * scale[:, :, None] * scale[:, None] + DAMPING
+    scaled = hessian * (scale[:, :, None] * scale[:, None]) + DAMPING
     step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
     return np.where(np.vecdot(step, slopes)[:, None] < 0, step, 0)
 

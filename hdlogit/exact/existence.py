@@ -24,65 +24,65 @@ sample is a proof for all trials.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.compute.threads import cut
 from hdlogit.exact.coordinates import inverse_of
-from hdlogit.exact.descent import State, descend
+from hdlogit.exact.descent import State
 from hdlogit.exact.newton import newton
-from hdlogit.exact.objective import BLOCK, Array, Mask
+from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
+BOUND = 0.8  # of TILT for s_i x_i·v: the rest is a margin for rounding
 DIVERGED = 1e4  # a standardised coefficient beyond which the tilted objective is taken to have no minimum
-LARGEST_PROGRAMME = 2**20  # numbers in factors up to which a linear programme names those that separate completely
+LARGEST_PROGRAMME = 2**19  # numbers in factors up to which a linear programme names those that separate completely
 MARGIN = 1e-6  # of a trial, in standardised coordinates: the linear programme takes less for 0
 
 
-def prove(
-    sample: Sample,
-    v: Array,
-    classes: NDArray[np.intp],
-    hard: Mask,
-    max_iterations: NDArray[np.int64],
-    progress: Callable[[int, Array], None],
-) -> tuple[Mask, Array, NDArray[np.int64]]:
-    """For these n classes: whether there is a proof (n,), v or a point that separates, and iterations (n,).
+@dataclass(frozen=True)
+class Proof:
+    """Proofs for n classes of a sample, at the minima of their tilted objectives. S is the sample's `subset`."""
 
-    hard: (n,), whether no response of a class is between 0 and 1; max_iterations: (n,). S is the sample's `subset`.
-    """
-    x, y = sample.subset
-    signs = np.where(y[classes] == 1, 1, np.where(y[classes] == 0, -1, 0)).astype(x.dtype)
-    inverse = _inverse_moments(sample)
-    proven, separated = np.zeros((2, len(v)), dtype=np.bool_)
+    sample: Sample
+    classes: NDArray[np.intp]
 
-    def settled(state: State) -> Mask:
-        rows, w = state.rows, -state.gradient @ inverse
-        small = -np.vecdot(w, state.gradient) < (TILT / 2) ** 2  # the mean square of x_i·w on S
-        w = w[small].astype(x.dtype)
-        largest = (signs[rows[small]] * (w[:, :-1] @ x.T + w[:, -1:])).max(1)
-        proven[rows[small]] = largest < TILT / 2  # the other half is a margin for rounding
-        separated[rows] = hard[rows] & (state.worst < 0.5)
-        return np.asarray(proven[rows] | separated[rows] | (np.abs(state.v).max(1) > DIVERGED))
+    @cached_property
+    def signs(self) -> Floats:
+        """s_i of the trials in S, (n, m); 0 for a response between 0 and 1."""
+        y = self.sample.subset[1][self.classes]
+        return np.where((y == 0) | (y == 1), 2 * y - 1, 0)
 
-    tilt = np.column_stack([signs @ x, signs.sum(1)]).astype(np.float64) * (-TILT / len(x))
-    end, iterations = descend(sample, v, classes, tilt, settled, max_iterations, progress)
-    sample.group.broadcast(proven, separated)
-    return proven, np.where(separated[:, None], end, v), iterations
+    @cached_property
+    def tilt(self) -> Array:
+        """c, (n, n_factors + 1)."""
+        x = self.sample.subset[0]
+        return np.asarray(self.signs @ x, dtype=np.float64) * (-TILT / len(x))
 
+    @cached_property
+    def inverse(self) -> Floats:
+        """M⁻¹ (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
+        c, x = self.sample.coordinates, self.sample.subset[0]
+        if not c.dependent:
+            return inverse_of(c.moments)
+        moments = x.T @ x / len(x)
+        inverse = np.linalg.pinv(moments, hermitian=True)
+        whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
+        return inverse if whole else np.full_like(inverse, np.nan)
 
-def _inverse_moments(sample: Sample) -> Array:
-    """M⁻¹, (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
-    c, x = sample.coordinates, sample.subset[0]
-    mean = x.mean(0, dtype=np.float64)[:, None]
-    moments = np.block([[x.T @ x / len(x) if c.dependent else c.covariance, mean], [mean.T, np.ones((1, 1))]])
-    if not c.dependent:
-        return inverse_of(moments)
-    inverse = np.linalg.pinv(moments, hermitian=True)
-    whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
-    return inverse if whole else np.full_like(inverse, np.nan)
+    def holds(self, state: State) -> Mask:
+        """Whether v proves that the estimate exists, for all classes (n,) of a state whose shift is `tilt`."""
+        gradient, x = state.gradient, self.sample.subset[0]
+        proven = np.abs(gradient).max(1) < BOUND * TILT
+        if proven.any():
+            w = -gradient[proven] @ self.inverse
+            margins = self.signs[state.rows[proven]] * (w.astype(x.dtype) @ x.T)
+            proven[proven] = margins.max(1) < BOUND * TILT
+        return np.asarray(proven)
 
 
 def decide(

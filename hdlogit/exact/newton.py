@@ -20,6 +20,7 @@ from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
 SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: less is rounding, and proves nothing
+ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
 
 
 def newton(
@@ -35,7 +36,7 @@ def newton(
     projector = sample.coordinates.projector
     rank = round(projector.trace()) + 1
     for turn in range(STEPS):
-        hessian, gradient, worst = one.derivatives(v)
+        hessian, gradient, size, worst = one.derivatives(v)
         gradient_per_trial = gradient[None] / len(trials.factors)
         progress(turn + 1, gradient_per_trial)
         if worst < 0.5 and trials.hard[k] and not one.penalty.any():
@@ -45,13 +46,13 @@ def newton(
         downhill = root.T @ gradient
         step = -root @ downhill
         step[:-1] = projector @ step[:-1]
-        squared = np.array([downhill @ downhill])  # λ², which is also -slope, but for rounding
-        trials.group.broadcast(largest, root, step, squared)
+        decrement = np.array([np.linalg.norm(downhill) + ROUNDING * np.linalg.norm(np.abs(root).T @ size)])
+        trials.group.broadcast(largest, root, step, decrement)
         arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so close, only rounding prevents it
         if arrived or not np.isfinite(step).all():
             break
-        length, slope, leverage = one.search(v, step, root)
-        if (squared[0] + 1000 * abs(squared[0] + slope)) * leverage < 0.25:
+        length, leverage = one.search(v, step, root)
+        if decrement[0] * np.sqrt(leverage) < 0.5:
             exists, before = True, largest[0]
         v = v + length * step
     return exists, v
@@ -83,25 +84,25 @@ class _Class:
         y = self.trials.responses[rows, self.k].astype(np.float64)
         return (1 - y) * p - y * q, p * q
 
-    def derivatives(self, v: Array) -> tuple[Array, Array, float]:
-        """Hessian, gradient, and the largest |residual|."""
+    def derivatives(self, v: Array) -> tuple[Array, Array, Array, float]:
+        """Hessian, gradient, the sum of the sizes of its terms, and the largest |residual|."""
 
         def of_block(rows: slice) -> tuple[Array, float]:
             x = self.factors(rows)
             r, curvature = self.residuals(x @ v, rows)
             weighted = x * np.sqrt(curvature)[:, None]
-            return np.vstack([weighted.T @ weighted, r @ x]), float(np.abs(r).max())
+            return np.vstack([weighted.T @ weighted, r @ x, np.abs(r) @ np.abs(x)]), float(np.abs(r).max())
 
-        total, worst = np.zeros((len(v) + 1, len(v))), np.zeros(1)
+        total, worst = np.zeros((len(v) + 2, len(v))), np.zeros(1)
         for part, largest in each(of_block, self.trials.blocks, waiting=2):
             total += part
             worst = np.maximum(worst, largest)
         self.trials.group.all_reduce_sum(total)
         self.trials.group.all_reduce_max(worst)
-        return total[:-1] + np.diag(self.penalty), total[-1] + self.penalty * v, float(worst[0])
+        return total[:-2] + np.diag(self.penalty), total[-2] + self.penalty * v, total[-1], float(worst[0])
 
-    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float, float]:
-        """What fraction of the step to take, the slope along it, and max_i w_i."""
+    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
+        """What fraction of the step to take, and max_i w_i."""
 
         def of_block(rows: slice) -> tuple[Array, Array, float]:
             x = self.factors(rows)
@@ -128,7 +129,7 @@ class _Class:
                 break
             low, high = (length, high) if here < 0 else (low, length)
             length = (low + high) / 2
-        return length, first, float(leverage[0])
+        return length, float(leverage[0])
 
 
 def _inverse_root(hessian: Array, rank: int) -> Array:

@@ -28,9 +28,9 @@ class Sample:
     trials: Trials  # all of them
     coordinates: Coordinates
     n_trials: int  # of all processes
-    factors: list[Floats]  # of each of this process's parts, standardised, (rows, n_factors)
+    factors: list[Floats]  # of each of this process's parts, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
-    subset: tuple[Floats, Floats]  # factors (m, n_factors) and responses (n_classes, m) of m trials, in each process
+    subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials, in each process
     ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
 
     @property
@@ -53,9 +53,9 @@ class Sample:
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:
             raw = trials.factors[chosen]
-            x = np.empty(raw.shape, dtype)
-            np.subtract(raw, c.center, out=x, casting="same_kind")
-            x *= c.units.astype(dtype)
+            x = np.ones((len(raw), n_factors + 1), dtype)
+            np.subtract(raw, c.center, out=x[:, :-1], casting="same_kind")
+            x[:, :-1] *= c.units.astype(dtype)
             return x, trials.responses[chosen].T.astype(dtype, order="C")
 
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
@@ -66,13 +66,13 @@ class Sample:
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
         return cls(trials, c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty)
 
-    def logits(self, v: Array, part: int) -> Floats:
-        """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1)."""
-        x, v = self.factors[part], v.astype(self.factors[part].dtype)
+    def logits(self, v: Array, part: int, out: Floats) -> None:
+        """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1), into `out`."""
+        x, v = self.factors[part], v.astype(out.dtype)
         if len(v) == 1:
-            return np.asarray(v[:, :-1] @ x.T + v[:, -1:])
-        t = torch.from_numpy(v)  # for some classes torch's product is up to twice as fast
-        return torch.addmm(t[:, -1:], t[:, :-1], torch.from_numpy(x).T).numpy()
+            np.matmul(v, x.T, out=out)
+        else:  # for a few classes torch's product is up to twice as fast
+            torch.mm(torch.from_numpy(v), torch.from_numpy(x).T, out=torch.from_numpy(out))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
@@ -87,5 +87,5 @@ def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
 def _agreed(c: Coordinates, group: ProcessGroup) -> Coordinates:
     """Those of process 0 in all processes: last bits differ between processors."""
     flags = np.array([c.dependent, c.needs_double], dtype=np.float64)
-    group.broadcast(c.center, c.units, c.covariance, c.inverse, c.projector, flags)
+    group.broadcast(c.center, c.units, c.moments, c.inverse, c.projector, flags)
     return replace(c, dependent=bool(flags[0]), needs_double=bool(flags[1]))

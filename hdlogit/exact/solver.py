@@ -30,11 +30,11 @@ from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
-from hdlogit.exact.existence import decide, prove
+from hdlogit.exact.existence import DIVERGED, Proof, decide
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 150  # iterations to the sample's minimum and to a proof, after which a class is in doubt
+UNPROVEN = 200  # iterations to the sample's minimum and from there to a proof, after which a class is in doubt
 REFINING = 20  # iterations to a shifted minimum: if it takes more, the sample misleads
 MISLED = 8  # evaluations after which the sample is taken to mislead, and Newton's method on all trials takes over
 SAMPLE_TOLERANCE = 0.5  # of the tolerance
@@ -59,7 +59,7 @@ class ExactFit(Generic[Kind]):
     coefficients: Kind  # (n_factors + 1, n_classes) float64, last row = bias; NaN for a class without an estimate
     reasons: list[str | None]  # why a class has none
     separating: list[list[int] | None]  # the factors that separate it, if they do
-    loss: Kind  # (n_classes,), mean cross-entropy, nats per trial, without the penalty
+    loss: Kind  # (n_classes,), mean cross-entropy, nats per trial, without the penalty; NaN likewise
     max_gradient: Kind  # (n_classes,), largest |component| of the objective's gradient: see `fit`
     converged: Kind  # (n_classes,) bool
     iterations: Kind  # (n_classes,), steps of the descent
@@ -140,8 +140,6 @@ def fit(
         state = _begin(sample, ridge)
         early = min(UNPROVEN, max_iterations)
         state = minimise(sample, state, aim, early)
-        if ridge == 0:
-            state = prove_existence(sample, state, aim, early)
         state = evaluate(sample, state, aim)
         for _ in range(MAX_ROUNDS):
             if not len(state.classes):
@@ -178,38 +176,38 @@ def _begin(sample: Sample, ridge: float) -> State:
 
 
 def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """The sample's shifted minimum, for every class under way that need not go back.
+    """The sample's shifted minimum, for every class under way that need not go back, and a proof that it exists.
 
     max_iterations: the most that a class may have had by then, in total.
     """
-    classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
-    base, shift = state.base[classes], np.zeros((len(classes), state.base.shape[1]))
-    known = np.isfinite(state.gradient[classes, 0])
-    shift[known] = state.gradient[classes[known]] - start(sample, base[known], classes[known]).gradient
+    group, classes = sample.group, np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
+    begin, known = start(sample, state.base[classes], classes), np.isfinite(state.gradient[classes, 0])
+    shift = np.where(known[:, None], state.gradient[classes] - begin.gradient, 0)
+    proof, proven, hard = Proof(sample, classes), state.proven[classes], sample.trials.hard[classes]
+    minima, (proving, separated) = begin.v.copy(), np.zeros((2, len(classes)), dtype=np.bool_)
 
-    def close(now: Descent) -> Mask:
-        return np.asarray(sample.coordinates.largest(now.gradient) <= SAMPLE_TOLERANCE * aim.tolerance)
+    def settle(now: Descent) -> tuple[Descent, Mask]:
+        """A class at its minimum leaves if there is a proof; or else it goes on to the tilted minimum, to find one."""
+        rows, unproven = now.rows, ~proven[now.rows]
+        there = ~proving[rows] & (sample.coordinates.largest(now.gradient) <= SAMPLE_TOLERANCE * aim.tolerance)
+        separated[rows] = unproven & hard[rows] & (now.worst < 0.5)
+        leaving, tilted = separated[rows] | (there & ~unproven), there & unproven
+        if proving[rows].any():
+            proven[rows] |= proving[rows] & proof.holds(now)
+            leaving |= proving[rows] & (proven[rows] | (np.abs(now.v).max(1) > DIVERGED))
+        group.broadcast(tilted, proven)
+        if tilted.any():
+            proving[rows[tilted]], minima[rows[tilted]] = True, now.v[tilted]
+            now = now.shifted(np.where(tilted[:, None], proof.tilt[rows], 0))
+        return now, leaving
 
-    left = np.where(known, REFINING, max_iterations)
-    left = np.minimum(left, max_iterations - state.iterations[classes])
-    there, more = descend(sample, base, classes, shift, close, left, aim.after(state.iterations, sample))
-    points, iterations = state.points.copy(), state.iterations.copy()
-    points[classes] = np.where(np.isfinite(there).all(axis=1, keepdims=True), there, base)
-    iterations[classes] += more
-    return replace(state, points=points, iterations=iterations)
-
-
-def prove_existence(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """Prove that the estimates exist, for classes that have reached the sample's minimum."""
-    classes = np.flatnonzero((state.status == UNDER_WAY) & (state.iterations < max_iterations))
-    points, hard = state.points[classes], sample.trials.hard[classes]
-    left = np.minimum(UNPROVEN, aim.max_iterations - state.iterations[classes])
-    proven, there, iterations = state.proven.copy(), state.points.copy(), state.iterations.copy()
-    proven[classes], there[classes], more = prove(
-        sample, points, classes, hard, left, aim.after(state.iterations, sample)
-    )
-    iterations[classes] += more
-    return replace(state, proven=proven, points=there, iterations=iterations)
+    left = np.minimum(np.where(known, REFINING, max_iterations), max_iterations - state.iterations[classes])
+    end, more = descend(sample, begin.shifted(shift), settle, left, aim.after(state.iterations, sample))
+    there = np.where((separated | ~proving)[:, None], end, minima)
+    new = {name: getattr(state, name).copy() for name in ("points", "proven", "iterations")}
+    new["points"][classes] = np.where(np.isfinite(there).all(axis=1, keepdims=True), there, state.base[classes])
+    new["proven"][classes], new["iterations"][classes] = proven, state.iterations[classes] + more
+    return replace(state, **new)
 
 
 def evaluate(sample: Sample, state: State, aim: Aim) -> State:
@@ -271,7 +269,7 @@ def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
         coefficients=np.where(converged[:, None], state.coefficients, np.nan).T.copy(),
         reasons=reasons,
         separating=[np.flatnonzero(row).tolist() if row.any() else None for row in state.separating],
-        loss=state.loss,
+        loss=np.where(converged, state.loss, np.nan),
         max_gradient=state.max_gradient,
         converged=converged,
         iterations=state.iterations,
