@@ -8,8 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from hdlogit.compute.threads import cut, each
 from hdlogit.exact.objective import Array, Floats, Trials
 
+PART = 2**20  # numbers of which a core computes the moments at once
 HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
 FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an outlier is drawn in
 
@@ -69,13 +71,14 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
         z = np.ones((len(x), len(center) + 1), np.float32)  # enough for a preconditioner
-        z[:, :-1] = (x - middle) / np.where(deviation > 0, deviation, 1)
+        x -= middle
+        np.divide(x, np.where(deviation > 0, deviation, 1), out=z[:, :-1], casting="same_kind")
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
     n, p = x.shape
-    moments = np.asarray(z.T @ z, dtype=np.float64) / n
+    moments = sum(each(lambda rows: z[rows].T @ z[rows], cut(n, p, PART)), np.zeros((p + 1, p + 1))) / n
     z, covariance = z[:, :-1], moments[:-1, :-1]
     distance = np.square(covariance - np.eye(p)).sum()
-    noise = (np.square(np.vecdot(z, z, dtype=np.float64)).sum() / n - np.square(covariance).sum()) / n
+    noise = (np.square(np.einsum("ij,ij->i", z, z), dtype=np.float64).sum() / n - np.square(covariance).sum()) / n
     shrinkage = 1.0 if noise >= 0.9 * distance else noise / distance
     sd = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(sd, sd).clip(1e-30)

@@ -74,15 +74,16 @@ class Proof:
         whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
         return inverse if whole else np.full_like(inverse, np.nan)
 
-    def holds(self, state: State) -> Mask:
-        """Whether v proves that the estimate exists, for all classes (n,) of a state whose shift is `tilt`."""
-        gradient, x = state.gradient, self.sample.subset[0]
-        proven = np.abs(gradient).max(1) < BOUND * TILT
+    def holds(self, state: State, tilted: Mask) -> Mask:
+        """Whether v proves that the estimate exists, for each class (n,) of a state; `tilted` ones have the shift c."""
+        x, proven, bound = self.sample.subset[0], tilted.copy(), BOUND * TILT
+        proven &= np.abs(state.gradient).max(1) < bound
         if proven.any():
-            w = -gradient[proven] @ self.inverse
-            margins = self.signs[state.rows[proven]] * (w.astype(x.dtype) @ x.T)
-            proven[proven] = margins.max(1) < BOUND * TILT
-        return np.asarray(proven)
+            gradient = state.gradient[proven].astype(x.dtype)
+            w = -gradient @ self.inverse
+            largest = (self.signs[state.rows[proven]] * (w @ x.T)).max(1)
+            proven[proven] = largest < bound
+        return proven
 
 
 def decide(

@@ -193,7 +193,7 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
         separated[rows] = unproven & hard[rows] & (now.worst < 0.5)
         leaving, tilted = separated[rows] | (there & ~unproven), there & unproven
         if proving[rows].any():
-            proven[rows] |= proving[rows] & proof.holds(now)
+            proven[rows] |= proof.holds(now, proving[rows])
             leaving |= proving[rows] & (proven[rows] | (np.abs(now.v).max(1) > DIVERGED))
         group.broadcast(tilted, proven)
         if tilted.any():
