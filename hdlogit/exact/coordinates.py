@@ -72,7 +72,7 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         center, units = center + size * middle, _inverse(size * deviation, center)
         z = np.ones((len(x), len(center) + 1), np.float32)  # enough for a preconditioner
         x -= middle
-        np.divide(x, np.where(deviation > 0, deviation, 1), out=z[:, :-1], casting="same_kind")
+        np.divide(x, np.where(units > 0, deviation, np.inf), out=z[:, :-1], casting="same_kind")
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
     n, p = x.shape
     moments = sum(each(lambda rows: z[rows].T @ z[rows], cut(n, p, PART)), np.zeros((p + 1, p + 1))) / n

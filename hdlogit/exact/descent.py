@@ -96,31 +96,29 @@ def descend(
         newton = (stuck[~leaving] | (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)) & small
         best[state.rows] = newton | (not small)
         direction = np.asarray(state.gradient.astype(inverse.dtype) @ inverse, dtype=np.float64)
-        if newton.any():
-            direction[newton] = _newton_direction(sample, state.select(newton))
+        for row in np.flatnonzero(newton):
+            direction[row] = np.linalg.solve(_hessian(sample, state, row), state.gradient[row])
         state = _step(sample, state, direction)
         progress(turn + 1, state.gradient)
     return v, iterations
 
 
-def _newton_direction(sample: Sample, state: State) -> Array:
-    """The gradient times the inverse of each class's own Hessian, (n, n_factors + 1).
+def _hessian(sample: Sample, state: State, row: np.intp) -> Array:
+    """A class's own Hessian, (n_factors + 1, n_factors + 1).
 
-    Close to having no estimate, a few trials determine this Hessian, and the one at zero is a bad preconditioner.
+    Close to having no estimate, a few trials determine it, and the one at zero is a bad preconditioner.
     """
-    size, direction = state.v.shape[1], np.empty_like(state.v)
-    for row, gradient in enumerate(state.gradient):
+    size = state.v.shape[1]
 
-        def product(k: int, row: int = row) -> Array:
-            x = sample.factors[k] * np.sqrt(state.parts[k][row, 3])[:, None]
-            return np.asarray(x.T @ x, dtype=np.float64)
+    def product(k: int) -> Array:
+        x = sample.factors[k] * np.sqrt(state.parts[k][row, 3])[:, None]
+        return np.asarray(x.T @ x, dtype=np.float64)
 
-        hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
-        sample.group.all_reduce_sum(hessian)
-        hessian = hessian / sample.n_trials + np.diag(sample.ridge)
-        hessian += np.eye(size) * (1e-7 * np.trace(hessian) / size)  # singular where factors depend, or by rounding
-        direction[row] = np.linalg.solve(hessian, gradient)
-    return direction
+    hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
+    sample.group.all_reduce_sum(hessian)
+    hessian = hessian / sample.n_trials + np.diag(sample.ridge)
+    hessian += np.eye(size) * (1e-7 * np.trace(hessian) / size)  # singular where factors depend, or by rounding
+    return np.asarray(hessian)
 
 
 def _step(sample: Sample, state: State, direction: Array) -> State:

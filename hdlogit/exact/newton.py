@@ -2,7 +2,8 @@
 
 With the Hessian H (a sum over trials, no mean), the decrement λ² = gᵀH⁻¹g and leverages w_i = x_iᵀH⁻¹x_i, all of them
 at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical
-Programming 2019). Where a step leads too far its length is bisected, as no curvature tells how far an outlier is.
+Programming 2019). λ counts what rounding may have done to g: along a factor that only one trial has, that is all there
+is. Where a step leads too far its length is bisected, as no curvature tells how far an outlier is.
 """
 
 from __future__ import annotations

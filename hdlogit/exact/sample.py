@@ -57,9 +57,10 @@ class Sample:
             x = np.ones((len(raw), n_factors + 1), dtype)
             np.subtract(raw, c.center, out=x[:, :-1], casting="same_kind")
             x[:, :-1] *= c.units.astype(dtype)
-            return x, np.ascontiguousarray(trials.responses[chosen].T).astype(
-                dtype
-            )  # in one go it takes five times as long
+            y = np.ascontiguousarray(
+                trials.responses[chosen].T
+            )  # to convert them in the same go takes five times as long
+            return x, y.astype(dtype)
 
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
         mine = parts[trials.group.rows(len(parts))]
