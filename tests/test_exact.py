@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -356,6 +357,26 @@ def test_a_copy_of_a_factor_but_for_one_value_separates_that_trial(seed: int, va
     assert all(
         reason and "separate" in reason for reason in fit(torch.column_stack([factors, copy]), responses).reasons
     )
+
+
+def test_a_copy_of_a_factor_that_hardly_differs_in_one_trial_separates_that_trial() -> None:
+    """As nearly dependent as single precision takes: rounding must not prove that the estimates exist."""
+    rng = np.random.default_rng(18)
+    for n_trials, change in itertools.product((300, 500, 1000), (1.02e-2, 1.4e-2)):
+        factors = rng.standard_normal((n_trials, 3))
+        copy = factors[:, :1].copy()
+        copy[7] += change * n_trials**0.5
+        responses = rng.random((n_trials, 60)) < expit(factors @ rng.standard_normal((3, 60)))
+        found = fit(np.hstack([factors, copy]), responses)
+        assert all(reason and "separate" in reason for reason in found.reasons)
+
+
+def test_large_dummies_for_all_groups_end_with_an_answer() -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        factors = 1e5 * np.eye(3)[rng.integers(3, size=300)] + rng.standard_normal((300, 3))
+        found = fit(factors, rng.random((300, 1)) < 0.5)
+        assert found.converged.all() or found.reasons[0]
 
 
 @pytest.mark.parametrize("seed", [375, 378, 381])

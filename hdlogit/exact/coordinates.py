@@ -12,6 +12,7 @@ from hdlogit.compute.threads import cut, each
 from hdlogit.exact.objective import Array, Floats, Trials
 
 PART = 2**20  # numbers of which a core computes the moments at once
+DEPENDENT, NEARLY_DEPENDENT = 0.01, 0.1  # least pivot of the correlation matrix; nearly: rounding of gradients shows
 HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
 FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an outlier is drawn in
 
@@ -83,11 +84,15 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     sd = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(sd, sd).clip(1e-30)
     lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(correlation.astype(np.float32)))
-    dependent = bool(failed) or not (lower.diagonal() > 0.01).all()
+    pivot = (
+        -1.0 if failed else float(lower.diagonal().min())
+    )  # squared: how much of a factor does not follow from others
+    dependent, needs_double = not pivot > DEPENDENT, needs_double or not pivot > NEARLY_DEPENDENT
     inverse = 4 * np.eye(p, dtype=np.float32)
     if not dependent and (shrinkage < 1 or ridge > 0):
         hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
-        inverse = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
+        found = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
+        inverse = found if np.isfinite(found).all() else inverse
     return Coordinates(center, units, moments, _with_bias(inverse), np.eye(p), dependent, needs_double)
 
 
@@ -114,9 +119,11 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
 
 
 def inverse_of(positive: Array) -> Floats:
-    """The inverse of a positive definite matrix, in single precision: enough for a preconditioner."""
-    lower, _ = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
-    return torch.cholesky_inverse(lower).numpy()
+    """The inverse of a positive definite matrix, in single precision, enough for a preconditioner; NaN if it is not."""
+    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
+    if failed:
+        return np.full(positive.shape, np.nan, np.float32)
+    return np.ascontiguousarray(torch.cholesky_inverse(lower).numpy())
 
 
 def _median(columns: Array) -> Array:

@@ -83,7 +83,7 @@ def descend(
     best = np.full(len(v), not small)  # whether there was no better direction than the last one
     for turn in range(int(max_iterations.max(initial=0)) + 1):
         stuck = np.asarray(~state.step.any(1) & (turn > 0))
-        lost = ~(np.abs(state.v).max(1) <= LARGEST)  # or not a number
+        lost = ~np.isfinite(state.gradient).all(1) | (np.abs(state.v).max(1) > LARGEST)
         state, arrived = settle(state)
         leaving = arrived | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
         sample.group.broadcast(leaving)
@@ -154,7 +154,7 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
 
 
 def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) -> State:
-    """The state at v, after this step.
+    """The state at v, after this step; it takes over the parts of the old one.
 
     The logits of direction, v and step are state.parts[k][:, :3], p (1 − p) is [:, 3]; changes (n, 2, 3) make the new
     logits of v and of step from these three.

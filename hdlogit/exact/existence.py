@@ -38,7 +38,7 @@ from hdlogit.exact.objective import BLOCK, Array, Floats, Mask
 from hdlogit.exact.sample import Sample
 
 TILT = 5e-5
-BOUND = 0.8  # of TILT for s_i x_i·v: the rest is a margin for rounding
+BOUND = 0.8  # of TILT for s_i x_i·v: the rest is for rounding of g, which was 0.002 of TILT with independent factors
 DIVERGED = 1e4  # a standardised coefficient beyond which the tilted objective is taken to have no minimum
 LARGEST_PROGRAMME = 2**19  # numbers in factors up to which a linear programme names those that separate completely
 MARGIN = 1e-6  # of a trial, in standardised coordinates: the linear programme takes less for 0
@@ -77,7 +77,7 @@ class Proof:
     def holds(self, state: State, tilted: Mask) -> Mask:
         """Whether v proves that the estimate exists, for each class (n,) of a state; `tilted` ones have the shift c."""
         x, proven, bound = self.sample.subset[0], tilted.copy(), BOUND * TILT
-        proven &= np.abs(state.gradient).max(1) < bound
+        proven &= np.abs(state.gradient).max(1) < bound  # cheap: all others are far from a proof
         if proven.any():
             gradient = state.gradient[proven].astype(x.dtype)
             w = -gradient @ self.inverse

@@ -16,7 +16,7 @@ from hdlogit.exact.objective import Array, Floats, Trials
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
 LOGITS = 2**22  # logits (n_classes · n_trials) of the copy
 PER_FACTOR = 24  # least trials per factor in the copy, if there are so many: fewer are easily separable
-SUBSET, SUBSET_PER_FACTOR = 1024, 3  # about how many trials the subset has at least, also per factor
+SUBSET, SUBSET_PER_FACTOR = 1024, 3  # about how many trials the subset has, or how many per factor
 PART = 2**22  # factors that a core takes at once: smaller parts cost more to hand out than they save
 LOGIT = 32  # factors that take as long to compute with as one logit
 SINGLE = 1e-7  # tolerance that single precision can reach
@@ -57,10 +57,8 @@ class Sample:
             x = np.ones((len(raw), n_factors + 1), dtype)
             np.subtract(raw, c.center, out=x[:, :-1], casting="same_kind")
             x[:, :-1] *= c.units.astype(dtype)
-            y = np.ascontiguousarray(
-                trials.responses[chosen].T
-            )  # to convert them in the same go takes five times as long
-            return x, y.astype(dtype)
+            # In two passes: to turn and convert responses at once takes five times as long.
+            return x, np.ascontiguousarray(trials.responses[chosen].T).astype(dtype)
 
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
         mine = parts[trials.group.rows(len(parts))]

@@ -34,7 +34,7 @@ from hdlogit.exact.existence import DIVERGED, Proof, decide
 from hdlogit.exact.objective import Array, Mask, Trials, check
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 200  # iterations to the sample's minimum and from there to a proof, after which a class is in doubt
+UNPROVEN = 150  # iterations to the sample's minimum and from there to a proof, after which a class is in doubt
 REFINING = 20  # iterations to a shifted minimum: if it takes more, the sample misleads
 MISLED = 8  # evaluations after which the sample is taken to mislead, and Newton's method on all trials takes over
 SAMPLE_TOLERANCE = 0.5  # of the tolerance
@@ -176,15 +176,17 @@ def _begin(sample: Sample, ridge: float) -> State:
 
 
 def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """The sample's shifted minimum, for every class under way that need not go back, and a proof that it exists.
+    """The sample's shifted minimum, for every class under way that need not go back.
 
+    From there a class without a proof looks for one, that its estimate exists; it returns to the minimum if it fails.
     max_iterations: the most that a class may have had by then, in total.
     """
     group, classes = sample.group, np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
     begin, known = start(sample, state.base[classes], classes), np.isfinite(state.gradient[classes, 0])
     shift = np.where(known[:, None], state.gradient[classes] - begin.gradient, 0)
     proof, proven, hard = Proof(sample, classes), state.proven[classes], sample.trials.hard[classes]
-    minima, (proving, separated) = begin.v.copy(), np.zeros((2, len(classes)), dtype=np.bool_)
+    minima = begin.v.copy()
+    proving, separated = np.zeros((2, len(classes)), dtype=np.bool_)
 
     def settle(now: Descent) -> tuple[Descent, Mask]:
         """A class at its minimum leaves if there is a proof; or else it goes on to the tilted minimum, to find one."""

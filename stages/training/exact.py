@@ -53,7 +53,7 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
     }
     if any(found.separating):
         evidence["separating"] = found.separating
-    loss = {"epoch": [iterations], "loss": [float(np.nanmean(found.loss[found.converged]))]}
+    loss = {"epoch": [iterations], "loss": [float(found.loss[found.converged].mean())]}
     return Fitted(found.coefficients, {iterations: found.coefficients}, loss, evidence)
 
 
