@@ -371,12 +371,12 @@ def test_a_copy_of_a_factor_that_hardly_differs_in_one_trial_separates_that_tria
         assert all(reason and "separate" in reason for reason in found.reasons)
 
 
-def test_large_dummies_for_all_groups_end_with_an_answer() -> None:
+def test_large_dummies_for_all_groups_have_an_estimate() -> None:
     for seed in range(12):
         rng = np.random.default_rng(seed)
         factors = 1e5 * np.eye(3)[rng.integers(3, size=300)] + rng.standard_normal((300, 3))
         found = fit(factors, rng.random((300, 1)) < 0.5)
-        assert found.converged.all() or found.reasons[0]
+        assert found.converged.all()
 
 
 @pytest.mark.parametrize("seed", [375, 378, 381])

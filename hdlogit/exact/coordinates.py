@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,7 +23,7 @@ class Coordinates:
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
-    moments: Array  # (n_factors + 1, n_factors + 1), mean of x xᵀ of the standardised factors with a 1 for the bias
+    moments: Array  # (n_factors + 1,) * 2, some trials' mean of x xᵀ, with the bias's 1; not if `dependent`
     inverse: Floats  # (n_factors + 1, n_factors + 1), about that of the objective's Hessian in v at zero
     projector: Array  # (n_factors, n_factors), onto the directions in which the factors vary
     dependent: bool = False  # these are not all directions, or nearly so
@@ -84,9 +84,8 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     sd = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(sd, sd).clip(1e-30)
     lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(correlation.astype(np.float32)))
-    pivot = (
-        -1.0 if failed else float(lower.diagonal().min())
-    )  # squared: how much of a factor does not follow from others
+    # Its square tells how much of a factor does not follow from others.
+    pivot = -1.0 if failed else float(lower.diagonal().min())
     dependent, needs_double = not pivot > DEPENDENT, needs_double or not pivot > NEARLY_DEPENDENT
     inverse = 4 * np.eye(p, dtype=np.float32)
     if not dependent and (shrinkage < 1 or ridge > 0):
@@ -113,9 +112,7 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
     varies = values > len(values) * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
-    return Coordinates(
-        c.center, units, np.pad(moments, (0, 1)), _with_bias(inverse), projector, dependent=True, needs_double=True
-    )
+    return replace(c, units=units, inverse=_with_bias(inverse), projector=projector, dependent=True, needs_double=True)
 
 
 def inverse_of(positive: Array) -> Floats:
