@@ -148,10 +148,17 @@ def _grid(a: Asymptotics, mean: Array, target: float, step: float) -> tuple[Arra
 
 
 def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
-    """log(left side / right side) of equations (1) to (4): (4,), zero at the solution.
+    """log(left side / right side) of equations (1) to (4): (4,), zero at the solution."""
+    found = means(a, step)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
+        return np.asarray(np.log(found[:4] / [a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, found[4]]))
+
+
+def means(a: Asymptotics, step: float = STEP) -> Array:
+    """The left sides of equations (1) to (3), then the two sides of (4): (5,).
 
     (4) is a difference of two positive means, E[r; y = 0] + E[r; y = 1]; what y* subtracts is first
-    brought to the other side, so that this too is a ratio of positive numbers.
+    brought to the other side, so that this too compares positive numbers.
     """
     target = a.shrinkage / 2
     q = trials(a, step)
@@ -160,14 +167,5 @@ def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
     joint = q.response * q.dv  # (2, nodes)
     rates = joint.sum(axis=1)  # (2,) probabilities of y = 0, 1
     pull = a.lambda_ * ((sigmoid * joint).sum(axis=1) + target * rates[::-1])  # (2,)
-    left = np.array(
-        [
-            (r * r * joint).sum(),
-            (a.lambda_ * sigmoid * expit(-q.u) * q.response * q.du).sum() + a.lambda_ * a.ridge,
-            (r * q.slope * q.dv).sum(),
-            pull[0],
-        ]
-    )
-    right = np.array([a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, pull[1]])
-    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
-        return np.asarray(np.log(left / right))
+    leverage = (a.lambda_ * sigmoid * expit(-q.u) * q.response * q.du).sum() + a.lambda_ * a.ridge
+    return np.array([(r * r * joint).sum(), leverage, (r * q.slope * q.dv).sum(), *pull])

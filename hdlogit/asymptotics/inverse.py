@@ -4,24 +4,57 @@ NeurIPS 2021)
 Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. These two can be estimated
 from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), determine the observer,
 and with it α and everything in `predictions`. The equations are those of `equations`, and no more certain.
+
+They take the true logits for normal. Where a few factors x_D carry much of them and are not normal (the side of the
+stimulus, say), what the others add still is, given x_D. With x_D at its mean zero and the others uncorrelated with it,
+
+    S = β0 + x_D·β_D + γ Z1        V = b + x_D·ω + α γ Z1 + s Z2        η² = Var(V − x_D·ω)
+
+the equations hold as averages over x_D, with one more for each of these factors (this project; `docs/theory.md`):
+
+    (5)  E[r x_D] = 0
+
+so that (η², b, ω) determine (γ, β0, β_D) and α, which is that of the other factors alone.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.asymptotics.equations import Asymptotics, log_ratios
+from hdlogit.asymptotics.equations import Asymptotics, means
 from hdlogit.asymptotics.existence import MAX_SIGNAL, OutsideTheory
 from hdlogit.asymptotics.theory import ACCEPTED, newton, solve
 
 Array = NDArray[np.float64]
 
 WEAKEST = 0.01  # the γ from which the search starts
+STEP = 1e-3  # of derivatives
 
 
 class NoSignal(OutsideTheory):
     """The fitted logits vary no more than they would if no factor mattered."""
+
+
+class Dominant(NamedTuple):
+    """Factors whose distribution is taken as it is: `values` (k, d) with these probabilities, of mean zero."""
+
+    values: Array
+    mass: Array  # (k,)
+    fitted: Array  # (d,) ω, their fitted weights
+
+
+NONE = Dominant(np.zeros((1, 0)), np.ones(1), np.zeros(0))
+
+
+class Observer(NamedTuple):
+    """Who is behind a fit, and how the answer moves with what the data give."""
+
+    theory: Asymptotics  # γ, β0, α, … ; γ and α of the factors that are not dominant
+    dominant: Array  # (d,) β_D
+    change: Array  # (3 + d, 2 + d) ∂(log γ, log α, β0, β_D) / ∂(log η², b, ω)
 
 
 def signal_from_fit(
@@ -86,26 +119,84 @@ def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0,
     raise OutsideTheory(f"no observer without signal has the fitted intercept {fitted_intercept:g} at kappa {kappa:g}")
 
 
-def sensitivity(a: Asymptotics) -> Array:
-    """∂(log γ, β0) / ∂(log η², b), (2, 2): how errors of what the data give become errors of the observer.
-
-    By the implicit function theorem, with derivatives of the equations by finite differences. Raises NoSignal where η²
-    is so near to that of chance alone that none can be taken.
+def observer_from_fit(
+    kappa: float,
+    eta_squared: float,
+    fitted_intercept: float,
+    dominant: Dominant = NONE,
+    *,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+    near: Asymptotics | None = None,
+) -> Observer:
+    """The observer whose fit has logits of new trials with mean b and variance η² about x_D·ω. Arguments and errors
+    are otherwise those of `signal_from_fit`; without signal in the other factors γ is WEAKEST, if any are dominant.
     """
-    start, step = np.append(_unknowns(a), [np.log(a.eta**2), a.b]), 1e-5
-    ahead, behind = (
-        np.stack([log_ratios(_from_unknowns(a, x[:4], float(np.exp(x[4])), float(x[5]))) for x in start + sign], axis=1)
-        for sign in (step * np.eye(6), -step * np.eye(6))
-    )
-    jacobian = (ahead - behind) / (2 * step)  # (4, 6)
+    size = {"ridge": ridge, "shrinkage": shrinkage}
+    if not len(dominant.fitted):
+        found = signal_from_fit(kappa, eta_squared, fitted_intercept, **size, near=near)
+        return _observer(found, _unknowns(found, np.zeros(0)), (eta_squared, fitted_intercept, dominant))
+    spread = float(dominant.mass @ (dominant.values @ dominant.fitted) ** 2)
+    start = signal_from_fit(kappa, eta_squared + spread, fitted_intercept, **size, near=near)
+    s = min(start.s, 0.95 * float(np.sqrt(eta_squared)))
+    start = replace(start, s=s, signal=float(np.sqrt(eta_squared - s * s)) / start.alpha)
+    for variance in (eta_squared, None):  # None: no more than chance gives, so that γ = WEAKEST, and s is free
+        given = variance, fitted_intercept, dominant
+        here = start if variance else replace(start, signal=WEAKEST)
+        x, residual = newton(
+            lambda x, given=given, here=here: _ratios(here, x, given),
+            _unknowns(here, dominant.fitted / start.alpha, variance),
+        )
+        found, _ = _from_unknowns(here, x, given)
+        if residual <= ACCEPTED and found.signal <= MAX_SIGNAL and (variance is None or found.signal > WEAKEST):
+            return _observer(replace(found, residual=residual), x, given)
+    raise OutsideTheory("no observer found")
+
+
+# What the data give: η² (None: it says nothing, γ is WEAKEST), b, and the dominant factors
+Given = tuple[float | None, float, Dominant]
+
+
+def _observer(a: Asymptotics, x: Array, given: Given) -> Observer:
+    """With its derivatives by the implicit function theorem, those of the equations by five points.
+
+    Raises NoSignal where η² is so near to that of chance alone that none can be taken.
+    """
+    eta_squared, b, dominant = given
+    size = len(x)
+    inputs = np.array([*([np.log(eta_squared)] if eta_squared else []), b, *dominant.fitted])
+
+    def at(y: Array) -> tuple[Array, Given]:
+        rest = y[size:]
+        eta = float(np.exp(rest[0])) if eta_squared else None
+        b, *fitted = rest[1:] if eta_squared else rest
+        return y[:size], (eta, float(b), dominant._replace(fitted=np.array(fitted)))
+
+    def derivatives(function: Callable[[Array], Array]) -> Array:
+        y, step = np.append(x, inputs), STEP * np.eye(size + len(inputs))
+        return np.stack(
+            [
+                (8 * (function(y + e) - function(y - e)) - function(y + 2 * e) + function(y - 2 * e)) / (12 * STEP)
+                for e in step
+            ],
+            axis=1,
+        )
+
+    def outputs(y: Array) -> Array:
+        found, weights = _from_unknowns(a, *at(y))
+        return np.array([np.log(found.signal), np.log(found.alpha), found.intercept, *weights])
+
+    jacobian, direct = derivatives(lambda y: _ratios(a, *at(y))), derivatives(outputs)
     try:
-        change = -np.linalg.solve(jacobian[:, :4], jacobian[:, 4:])
+        moved = -np.linalg.solve(jacobian[:, :size], jacobian[:, size:])
     except np.linalg.LinAlgError:
-        change = np.full((4, 2), np.nan)
-    if not np.isfinite(change).all():
+        moved = np.full((size, len(inputs)), np.nan)
+    if not np.isfinite(moved).all():
         raise NoSignal(f"eta_squared is {a.eta**2:g}: barely above what a fit has where no factor matters")
-    to_intercept = np.hypot(1, a.signal) * change[3] + a.intercept * a.signal**2 / (1 + a.signal**2) * change[0]
-    return np.stack([change[0], to_intercept])
+    change = direct[:, size:] + direct[:, :size] @ moved
+    if not eta_squared:
+        change = np.column_stack([np.zeros(len(change)), change])
+    return Observer(a, _from_unknowns(a, x, given)[1], change)
 
 
 def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
@@ -144,20 +235,38 @@ def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: fl
 
 def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
     """Newton's method in the unknowns below, with η² and b given."""
-    x, residual = newton(lambda x: log_ratios(_from_unknowns(near, x, eta_squared, fitted_intercept)), _unknowns(near))
-    return replace(_from_unknowns(near, x, eta_squared, fitted_intercept), residual=residual)
+    given = eta_squared, fitted_intercept, NONE
+    x, residual = newton(lambda x: _ratios(near, x, given), _unknowns(near, np.zeros(0)))
+    return replace(_from_unknowns(near, x, given)[0], residual=residual)
 
 
-def _unknowns(a: Asymptotics) -> Array:
-    """(log γ, log α/s, log λ/s, β0/√(1 + γ²))."""
-    return np.append(np.log([a.signal, a.alpha / a.s, a.lambda_ / a.s]), a.intercept / np.hypot(1, a.signal))
+def _ratios(near: Asymptotics, x: Array, given: Given) -> Array:
+    """log(left / right) of equations (1) to (5), averaged over the dominant factors."""
+    a, weights = _from_unknowns(near, x, given)
+    values, mass, fitted = given[2]
+    at_value = [means(replace(a, intercept=a.intercept + v @ weights, b=a.b + v @ fitted)) for v in values]
+    found = mass @ np.array(at_value)  # (5,)
+    # (5), like (4), compares sums of positive numbers: x_D r for y = 0 and −x_D r for y = 1, where x_D > 0, …
+    above, below = mass[:, None] * np.maximum(values, 0), mass[:, None] * np.maximum(-values, 0)
+    no, yes = np.array(at_value)[:, 3:].T
+    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
+        four = np.log(found[:4] / [a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, found[4]])
+        return np.append(four, np.log((no @ above + yes @ below) / (yes @ above + no @ below)))
 
 
-def _from_unknowns(near: Asymptotics, x: Array, eta_squared: float, fitted_intercept: float) -> Asymptotics:
-    signal, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
-    s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s))
+def _unknowns(a: Asymptotics, dominant: Array, eta_squared: float | None = 1.0) -> Array:
+    """(log γ, or log s without η², log α/s, log λ/s, β0/√(1 + γ²), β_D)."""
+    first = a.signal if eta_squared else a.s
+    return np.append(np.log([first, a.alpha / a.s, a.lambda_ / a.s]), [a.intercept / np.hypot(1, a.signal), *dominant])
+
+
+def _from_unknowns(near: Asymptotics, x: Array, given: Given) -> tuple[Asymptotics, Array]:
+    eta_squared, fitted_intercept, _ = given
+    first, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
+    signal = first if eta_squared else WEAKEST
+    s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s)) if eta_squared else first
     observer = near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage
-    return Asymptotics(*observer, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept)
+    return Asymptotics(*observer, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept), x[4:]
 
 
 def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:

@@ -19,27 +19,36 @@ NORMAL_STEP = 0.6
 WIDE = 8.0  # from this τ on, integrating over the logistic takes fewer nodes than integrating over the normal
 
 
-def probability_and_slope(mean: ArrayLike, sd: float) -> tuple[Array, Array]:
+def probability_and_slope(mean: ArrayLike, sd: ArrayLike) -> tuple[Array, Array]:
     """P and D of the module's formula, element by element, to about 1e-10.
 
-    mean: any shape, in units of a logit; sd: τ ≥ 0. Probabilities are accurate relative to their own size
-    (for τ > 8 as long as |mean| < τ²), so their logarithm can be trusted; take P(−m) rather than 1 − P(m).
+    mean: any shape, in units of a logit; sd: τ ≥ 0, one for all or one each. Probabilities are accurate relative to
+    their own size (for τ > 8 as long as |mean| < τ²), so their logarithm can be trusted; take P(−m) rather than
+    1 − P(m).
     """
-    m = np.asarray(mean, dtype=np.float64)[..., None]  # (..., 1)
-    if sd > WIDE:
+    m, spread = np.asarray(mean, dtype=np.float64), np.asarray(sd, dtype=np.float64)
+    wide = spread > WIDE
+    if spread.ndim and wide.any() and not wide.all():
+        p, d = np.empty(m.shape), np.empty(m.shape)
+        for some in (wide, ~wide):
+            p[some], d[some] = probability_and_slope(m[some], spread[some])
+        return p, d
+    m, spread = m[..., None], spread[..., None]  # (..., 1)
+    if wide.all():
         # Swap the roles: P = E Φ((m − L) / τ), where L has the logistic density σ'.
         logistic = LOGIT_STEP * np.arange(-58, 59)  # (nodes,)
         weight = LOGIT_STEP * expit(logistic) * expit(-logistic)
-        z = (m - logistic) / sd
-        return ndtr(z) @ weight, np.exp(-0.5 * z * z) @ weight / (sd * np.sqrt(2 * np.pi))
-    step = min(NORMAL_STEP, LOGIT_STEP / sd) if sd > 0 else NORMAL_STEP
-    reach = 8.0 + sd  # e^(τz) moves the mass of the tails outward by τ
+        z = (m - logistic) / spread
+        return ndtr(z) @ weight, np.exp(-0.5 * z * z) / spread @ weight / np.sqrt(2 * np.pi)
+    largest = float(spread.max())
+    step = min(NORMAL_STEP, LOGIT_STEP / largest) if largest > 0 else NORMAL_STEP
+    reach = 8.0 + largest  # e^(τz) moves the mass of the tails outward by τ
     normal = step * np.arange(-np.ceil(reach / step), np.ceil(reach / step) + 1)  # (nodes,)
     weight = np.exp(-0.5 * normal * normal)
     weight /= weight.sum()
-    # σ(m + τz) from an outer product of exponentials: one exp per row and per column, none per entry. The
+    # σ(m + τz) from a product of exponentials: with one τ, one exp per row and per column, none per entry. The
     # clip keeps the product finite, and a probability of e⁻⁵⁷⁰ is zero to every purpose here.
-    p = 1.0 / (1.0 + np.exp(-np.clip(m, -570.0, 570.0)) * np.exp(-sd * normal))  # (..., nodes)
+    p = 1.0 / (1.0 + np.exp(-np.clip(m, -570.0, 570.0)) * np.exp(-spread * normal))  # (..., nodes)
     return p @ weight, (p - p * p) @ weight
 
 

@@ -4,17 +4,19 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from hdlogit.asymptotics.equations import Asymptotics
-from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from hdlogit.asymptotics.inverse import NONE, Dominant, NoSignal, Observer, observer_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import fit_joint
 from hdlogit.inference.link import Link, fit_link
-from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
+from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
 
+DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
+SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
+GROUPS = 48  # of trials, for the distribution of dominant factors
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
@@ -43,95 +45,97 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Observed:
-    """Moments of the leave-one-out logits."""
+    """Moments of the leave-one-out logits, without what dominant factors add to them."""
 
-    index: Array  # (m,) V_i, centred
+    index: Array  # (m,) V_i − b
+    rest: Array  # (m,) V_i − b − x_D·ω: the same where no factor is dominant
     noise: Array  # (m,) s_i²
     dispersion: float  # f
     curvature: float  # v = mean D(1 − h)
-    eta_squared: float  # Var(V)
-    explained: float  # a²
+    eta_squared: float  # Var(rest)
 
     @property
     def s_squared(self) -> float:
         return float(self.noise.mean())
 
-    @property
-    def fraction(self) -> float:
-        """c², the fraction of the variance of V that is signal."""
-        return self.explained / (self.explained + self.s_squared)
 
+class Scale(NamedTuple):
+    """The corrected coefficients, and how they move with the fitted ones; of standardised factors."""
 
-Scale = tuple[Asymptotics, Link]  # the length of the true weights; the link's covariance says how well it is known
+    theory: Asymptotics
+    link: Link
+    corrected: Array  # (p + 1,)
+    moves: Array  # (p + 1, p + 1) ∂corrected/∂fitted
+    spread: Array  # (p + 1,) sd of what else moves them, all together
+    at_least: Array  # (p + 1,) variances, of the bias and of dominant factors, from the link's information; else 0
+    stretch: float  # variance of log α, which all weights that are not dominant share
+    dominant: Array  # (d,) β_D with what the other factors add along x_D
 
 
 def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassInference:
     """Raises OutsideTheory or Refused where there is no answer."""
-    units, weights, root = setting.units, minimum.coefficients[:-1], minimum.root
+    units, fitted, root = setting.units, minimum.coefficients, minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
     noise_fraction = float(np.vdot(after_ridge[:-1, :-1], setting.correlation))
     noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
-    a, link = _scale(minimum, left_out, observed, setting)
-    corrected = weights / a.alpha
-    covariance = (
-        _known_length(noise[:-1, :-1], weights, observed.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
-    )
-    bias_variance = max(link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
-    offset = units.centre / units.scale
-    to_bias = np.append(-offset, 1.0)
-    factor = np.append(units.scale, 1.0)
+    scale = _scale(minimum, noise, left_out, observed, setting)
+    a, onto = scale.theory, minimum.onto @ fitted  # (d,) ω
+    covariance = scale.moves @ noise @ scale.moves.T + np.outer(scale.spread, scale.spread)
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), scale.at_least))
+    # What to add to fitted logits per unit of x_D, so that one slope is right for all factors: 1/α, or the best one.
+    shift = np.stack([a.alpha * scale.dominant - onto, scale.dominant / max(a.slope_of_truth, 1e-300) - onto])
+    logits = [observed.rest + left_out.dominant @ (onto + s) + fitted[-1] for s in shift]
+    factor, to_bias = np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
+    back = np.diag(1 / factor)  # to the units of the factors
+    back[-1] = to_bias
     return ClassInference(
         theory=a,
-        estimate=units.original(minimum.coefficients),
+        estimate=units.original(fitted),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=units.original(np.append(corrected, a.intercept)),
-        covariance=_with_bias(covariance, bias_variance, units),
+        corrected=units.original(scale.corrected),
+        covariance=back @ covariance @ back.T,
         centre=units.centre,
         scale=units.scale,
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
-        note=_note(a, observed, noise, weights, left_out, setting),
-        leave_one_out=_scores(a, observed.index + minimum.coefficients[-1], left_out.response),
-        index=_index(observed),
-        link=link,
-        overlap=np.diag([_variance_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
+        note=_note(a, observed, noise, minimum, left_out, setting),
+        leave_one_out=LeaveOneOut(
+            observed.index + fitted[-1], debiased_logits(a, logits[0]), best_logits(a, logits[1])
+        ),
+        index=Index(logits[0] - fitted[-1], np.sqrt(observed.noise)),
+        link=scale.link,
+        overlap=np.diag([_variance_along(noise, fitted[:-1], setting), noise[-1, -1] / a.alpha**2]),
+        stretch=scale.stretch,
+        dominant=minimum.dominant,
+        shift=shift / units.scale[minimum.dominant],
     )
 
 
-def _with_bias(covariance: Array, bias_variance: float, units: Units) -> Array:
-    """Covariance in the factors' units, from those of standardised weights (p, p) and of the logit at the means."""
-    offset, p = units.centre / units.scale, len(covariance)
-    shift = covariance @ offset
-    whole = np.empty((p + 1, p + 1))
-    whole[:-1, :-1] = covariance / np.outer(units.scale, units.scale)
-    whole[-1, :-1] = whole[:-1, -1] = -shift / units.scale
-    whole[-1, -1] = offset @ shift + bias_variance
-    return whole
+def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units) -> Minimum:
+    """With the factors that carry much of the index and whose distribution is not a normal one.
+
+    ω is their weights with what the other factors, as far as they correlate with them, add along them.
+    """
+    weights, p = minimum.coefficients[:-1], len(correlation)
+    share = weights * (correlation @ weights)
+    chosen = np.flatnonzero(share > DOMINANT * share.sum())
+    t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
+    chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
+    skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
+    chosen = chosen[skewed | (np.abs((t**4).mean(axis=0) - 3) > HEAVY + 6 * chance)]
+    if not 0 < len(chosen) < p:
+        return minimum
+    onto = np.linalg.solve(correlation[np.ix_(chosen, chosen)], correlation[chosen])
+    return minimum._replace(dominant=chosen, onto=np.column_stack([onto, np.zeros(len(chosen))]))
 
 
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
     """v_u: variance of log length of the fitted weights, by their noise."""
     spread = setting.correlation @ weights
     return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
-
-
-def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
-    """Noise (p, p) of weights whose length is known from elsewhere, its logarithm with this variance.
-
-    (I − P) N (I − P)ᵀ + variance · c⁴ ŵŵᵀ with P = c² ŵuᵀ/(ŵ·u), u = Σŵ: errors of ŵ along itself are taken out. c² ŵ
-    is, up to scale, the mean of β given ŵ: without signal there is no length to know.
-    """
-    if np.isnan(variance):
-        return noise
-    spread = setting.correlation @ weights  # u
-    pull = fraction / float(weights @ spread)
-    moved = noise @ spread
-    cross = pull * np.outer(weights, moved)
-    along = pull**2 * float(spread @ moved) + fraction**2 * variance
-    return noise - cross - cross.T + along * np.outer(weights, weights)
 
 
 def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
@@ -149,109 +153,163 @@ def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float
 
 def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
     """noise_fraction: what ridge leaves of the noise variance of a new logit, tr(NΣ)/tr(f H⁻¹Σ)."""
-    weights, h = minimum.coefficients[:-1], left_out.curvature * left_out.leverage
+    fitted, h = minimum.coefficients, left_out.curvature * left_out.leverage
     if not (h < 1).all():
         how = "" if setting.shrinkage else " (use shrinkage)"
         raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
-    q = left_out.leverage / (1 - h)
-    index = left_out.logit - q * left_out.residual - minimum.coefficients[-1]
+    moved = left_out.residual / (1 - h)
+    index = left_out.logit - left_out.leverage * moved - fitted[-1]
+    onto = minimum.onto @ fitted  # of the fit to all trials; each trial's own is that without it
+    along = (left_out.dominant * (onto - left_out.influence * moved[:, None])).sum(axis=1)
+    rest, plain = index - along, left_out.logit - left_out.dominant @ onto
     # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
     curvature = float(minimum.means[1] * (left_out.curvature * (1 - h)).sum() / left_out.curvature.sum())
     dispersion = float(minimum.means[0]) / curvature
-    eta_squared = float(weights @ setting.correlation @ weights + index.var() - left_out.logit.var())
-    noise = dispersion * noise_fraction * q
-    explained = max(eta_squared - float(noise.mean()), 0.0)
-    return Observed(index, noise, dispersion, curvature, eta_squared, explained)
+    eta_squared = _rest_variance(minimum, setting)[0] + float(rest.var() - plain.var())
+    noise = dispersion * noise_fraction * left_out.leverage / (1 - h)
+    return Observed(index, rest, noise, dispersion, curvature, eta_squared)
 
 
-def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+def _rest_variance(minimum: Minimum, setting: Setting) -> tuple[float, Array]:
+    """Variance of the fitted logits without what dominant factors add, and half its derivative (p + 1,)."""
+    rest = minimum.coefficients[:-1].copy()
+    rest[minimum.dominant] -= minimum.onto @ minimum.coefficients
+    gradient = setting.correlation @ rest
+    return float(rest @ gradient), np.append(gradient, 0.0)
+
+
+def _scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if setting.rates != (0, 0):
-        return _link_scale(minimum, left_out, observed, setting)
+        return _link_scale(minimum, noise, left_out, observed, setting)
     if setting.shrinkage:
         try:
-            return _link_scale(minimum, left_out, observed, setting)
+            return _link_scale(minimum, noise, left_out, observed, setting)
         except Refused:
             pass
-    return _logistic_scale(minimum, left_out, observed, setting)
+    return _logistic_scale(minimum, noise, left_out, observed, setting)
 
 
-def _logistic_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
-    """By the equations (SLOE), with the error of their inputs by the infinitesimal jackknife."""
-    kappa, b = setting.kappa, float(minimum.coefficients[-1])
-    size = {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+    """By the equations (SLOE), with the errors of their inputs."""
+    kappa, fitted, onto, chosen = setting.kappa, minimum.coefficients, minimum.onto, minimum.dominant
+    b, n, size = float(fitted[-1]), setting.units.n_trials, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
     if not observed.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
-    slope = ROUGH_SLOPE * (1 - setting.shrinkage)
-    guess = Asymptotics(
+    rough = ROUGH_SLOPE * (1 - setting.shrinkage)
+    near = Asymptotics(
         kappa,
-        signal=float(np.sqrt(max(observed.explained, 1e-3))) / slope,
-        intercept=b / slope,
+        signal=float(np.sqrt(max(observed.eta_squared - observed.s_squared, 1e-3))) / rough,
+        intercept=b / rough,
         **size,
-        alpha=slope,
+        alpha=rough,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=kappa / (observed.curvature + setting.ridge),
         b=b,
     )
+    law = _law(minimum, left_out)
     try:
-        a = signal_from_fit(kappa, observed.eta_squared, b, **size, near=guess)
-        change = sensitivity(a)[0]  # of log γ with (log η², b)
+        found = observer_from_fit(kappa, observed.eta_squared, b, law, **size, near=near)
     except NoSignal:
-        return _without_rates(without_signal(kappa, b, **size), np.nan, 0.0)
-    # Leaving out trial i moves ŵ by −H⁻¹x̃_i e_i, so ŵᵀΣŵ by −2 (H⁻¹Σŵ)ᵀx̃_i e_i, and the bias likewise.
-    n = setting.units.n_trials
-    moved = left_out.influence * (left_out.residual / (1 - left_out.curvature * left_out.leverage))[:, None]
-    influence = (observed.index**2 / n + 2 * moved[:, 0]) / observed.eta_squared * change[0] + moved[:, 1] * change[1]
-    return _without_rates(a, float(n * influence.var()), _intercept_variance(a, observed.index, n))
+        if len(chosen):
+            raise
+        a = without_signal(kappa, b, **size)
+        link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]))
+        moves = np.eye(len(fitted)) / a.alpha
+        return Scale(a, link, fitted / a.alpha, moves, np.zeros(len(fitted)), np.zeros(len(fitted)), 0.0, np.zeros(0))
+    a, change = found.theory, found.change
+    # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
+    data = np.stack([2 / observed.eta_squared * _rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])
+    sampled = float(np.sqrt((observed.rest**2).var() / n)) / observed.eta_squared  # … and η² with the trials
+    corrected, moves = fitted / a.alpha, np.eye(len(fitted)) / a.alpha
+    log_alpha = change[1] @ data
+    moves -= np.outer(corrected, log_alpha)
+    spread = -corrected * change[1, 0]
+    corrected[-1], moves[-1], spread[-1] = a.intercept, change[2] @ data, change[2, 0]
+    # Along x_D weights have a scale of their own: β_D less what the other factors' corrected weights add there.
+    others = onto.copy()
+    others[:, chosen] = 0.0
+    corrected[chosen] = found.dominant - others @ corrected
+    moves[chosen], spread[chosen] = change[3:] @ data - others @ moves, change[3:, 0] - others @ spread
+    log_gamma, log_alpha_variance = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
+    least = _least_covariance(found, law, observed.rest, n)
+    at_least = np.zeros(len(fitted))
+    at_least[[-1, *chosen]] = np.diag(least)
+    at_least[-1] = max(at_least[-1], float(noise[-1, -1]) / a.alpha**2)
+    link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]))
+    return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, found.dominant)
 
 
-def _without_rates(a: Asymptotics, variance: float, intercept_variance: float) -> Scale:
-    covariance = np.diag([variance, intercept_variance, 0.0, 0.0])
-    return a, Link(a.signal, a.intercept, 0.0, 0.0, covariance, np.nan)
+def _law(minimum: Minimum, left_out: LeftOut) -> Dominant:
+    """The distribution of the dominant factors, as groups of trials that are alike in x_D·ω."""
+    t, onto = left_out.dominant, minimum.onto @ minimum.coefficients
+    if not len(onto):
+        return NONE
+    t = t - t.mean(axis=0)
+    along = t @ onto
+    part = np.arange(1, GROUPS // 2) / (GROUPS // 2)
+    edges = np.sort(np.append(np.quantile(along, part), along.min() + part * np.ptp(along)))
+    _, number, count = np.unique(np.searchsorted(edges, along), return_inverse=True, return_counts=True)
+    values = np.stack([np.bincount(number, column) for column in t.T], axis=1) / count[:, None]
+    return Dominant(values, count / len(t), onto)
 
 
-def _intercept_variance(a: Asymptotics, index: Array, n_trials: int) -> float:
-    """Variance of β̂0, from what n_trials responses tell of (log γ, β0) by a logistic curve over leave-one-out logits.
+def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
+    """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a logistic curve
+    over leave-one-out logits.
 
-    By Fisher's information at the solution, over POINTS quantiles of the index.
+    By Fisher's information at the solution, over POINTS quantiles of what the other factors add.
     """
-    mean = a.slope_of_truth * np.quantile(index, (np.arange(POINTS) + 0.5) / POINTS)
+    a, places = found.theory, (np.arange(POINTS) + 0.5) / POINTS
+    mean = a.slope_of_truth * np.quantile(rest, places)  # (POINTS,)
+    at = (a.intercept + law.values @ found.dominant)[:, None]  # (k, 1)
 
     def yes(stretch: float, sign: float = 1.0) -> tuple[Array, Array]:
-        return probability_and_slope(sign * (a.intercept + stretch * mean), stretch * a.sd_of_truth)
+        return probability_and_slope(sign * (at + stretch * mean), stretch * a.sd_of_truth)
 
     (p, slope), (no, _) = yes(1.0), yes(1.0, -1.0)
-    derivatives = np.stack([(yes(1.001)[0] - yes(0.999)[0]) / 0.002, slope])
-    return float(np.linalg.inv(n_trials * (derivatives / (p * no)) @ derivatives.T / POINTS)[1, 1])
+    step = (yes(1.001)[0] - yes(0.999)[0]) / 0.002
+    derivatives = np.stack([step, slope, *(slope * value[:, None] for value in law.values.T)])  # (2 + d, k, POINTS)
+    weight = n_trials / POINTS * law.mass[:, None] / (p * no)
+    information = np.einsum("akq,bkq->ab", derivatives * weight, derivatives)
+    return np.asarray(np.linalg.pinv(information, hermitian=True)[1:, 1:])
 
 
-def _link_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
-    """By the link between the leave-one-out logits and the responses."""
-    if not observed.explained > 0:
+def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+    """By the link between the leave-one-out logits and the responses: an error of ŵ along itself changes nothing, as
+    the link takes it out again; the link's own error stretches all weights together.
+    """
+    fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
+    if not observed.eta_squared > observed.s_squared:
         raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
     guess_rate, lapse_rate = setting.rates
-    link = fit_link(*_index(observed), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    link = fit_link(
+        observed.index, np.sqrt(observed.noise), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate
+    )
     if link.reason:
         raise Refused(link.reason)
+    assert link.law is not None
     a = Asymptotics(
         kappa=setting.kappa,
         signal=link.gain,
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=float(np.sqrt(observed.explained)) / link.gain,
+        alpha=link.law.sd / link.gain,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
-        b=float(minimum.coefficients[-1]),
+        b=float(fitted[-1]),
         guess_rate=link.guess_rate,
         lapse_rate=link.lapse_rate,
     )
-    return a, link
-
-
-def _index(observed: Observed) -> Index:
-    total = observed.explained + observed.s_squared
-    return Index(observed.index, float(np.sqrt(observed.explained)) / total, np.sqrt(observed.noise / total))
+    corrected = fitted / a.alpha
+    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / float(fitted @ spread)) / a.alpha
+    stretch = corrected * link.errors[0]
+    corrected[-1], stretch[-1] = link.intercept, 0.0
+    at_least = np.zeros(len(fitted))
+    at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / a.alpha**2)
+    along = _variance_along(noise, fitted[:-1], setting)
+    return Scale(a, link, corrected, moves, stretch, at_least, along + float(link.covariance[0, 0]), np.zeros(0))
 
 
 def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
@@ -265,7 +323,7 @@ def refit(found: ClassInference, factors: Factors, responses: Responses, rates: 
 
 
 def _note(
-    a: Asymptotics, observed: Observed, noise: Array, weights: Array, left_out: LeftOut, setting: Setting
+    a: Asymptotics, observed: Observed, noise: Array, minimum: Minimum, left_out: LeftOut, setting: Setting
 ) -> str | None:
     """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
@@ -274,7 +332,8 @@ def _note(
     """
     if setting.ridge:  # factors that are not isotropic were refused
         return None
-    p, d = len(weights), left_out.curvature
+    weights, d = minimum.coefficients[:-1], left_out.curvature
+    p = len(weights)
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
     along = _variance_along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
@@ -290,11 +349,3 @@ def _note(
         f"{setting.names[worst]}'s weight is {ratio[worst]:.2g} times what it says. Intervals and tests use the noise "
         "measured on these factors, but other predictions of the theory are approximate"
     )
-
-
-def _scores(a: Asymptotics, logits: Array, responses: Responses) -> LeaveOneOut:
-    def score(predicted: Array) -> Score:
-        wrong = np.where(responses, -predicted, predicted)
-        return Score(float(np.logaddexp(0, wrong).mean()), float((expit(wrong) ** 2).mean()))
-
-    return LeaveOneOut(score(logits), score(debiased_logits(a, logits)), score(best_logits(a, logits)))

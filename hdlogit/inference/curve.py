@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from hdlogit.inference.likelihood import response
 from hdlogit.inference.link import Link
 from hdlogit.scores.calibration import wilson
 
@@ -20,9 +19,9 @@ POINTS = 200  # of the smooth curves
 class Curve:
     """Bins of equally many trials, (n_bins,) each, then smooth curves, (POINTS,) each.
 
-    The abscissa is Γ m V + b, the expected logit given the leave-one-out logit V, so no trial helps to predict
-    itself. Responses follow E[P(yes) | V], which is flatter than the psychometric function because V is noisy; the
-    curves are that expectation, at the root mean square noise.
+    The abscissa is the expected logit given the leave-one-out logit V, so no trial helps to predict itself. Responses
+    follow E[P(yes) | V], which is flatter than the psychometric function because V is noisy; the curves are that
+    expectation, at the root mean square noise.
     """
 
     index: Array  # mean expected logit
@@ -36,23 +35,18 @@ class Curve:
     function: Array  # g + (1 − g − l) σ(logit): the observer's own, without noise
 
 
-def psychometric_curve(
-    index: ArrayLike,
-    slope: float,
-    noise: ArrayLike,
-    responses: ArrayLike,
-    link: Link,
-    logistic: Link,
-) -> Curve:
-    """The curve of one class. index, slope, noise, responses: as of `fit_link`; logistic: its fit without rates."""
+def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike, link: Link, logistic: Link) -> Curve:
+    """The curve of one class. index, noise, responses: as of `fit_link`; link, logistic: its fits, the latter without
+    rates.
+    """
     v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
-    mean, sd = slope * v, float(np.sqrt(np.mean(np.square(noise))))
-    bins = np.array_split(np.argsort(mean), min(BINS, len(mean)))
-    rows = [(mean[k].mean(), len(k), y[k].mean()) for k in bins]
+    s = np.sqrt(np.mean(np.square(noise)))
+    bins = np.array_split(np.argsort(v), min(BINS, len(v)))
+    rows = [(v[k].mean(), len(k), y[k].mean()) for k in bins]
     centre, trials, observed = np.array(rows).T
     low, high = wilson(observed, trials)
-    grid = np.linspace(mean.min(), mean.max(), POINTS)
-    fitted, flat = (response(each.parameters[None], grid, np.full(POINTS, sd))[0][0] for each in (link, logistic))
-    logit, g, lapse = link.gain * grid + link.intercept, link.guess_rate, link.lapse_rate
+    grid = np.linspace(v.min(), v.max(), POINTS)
+    fitted, flat = (each.response(grid, np.full(POINTS, s)) for each in (link, logistic))
+    logit, g, lapse = link.expected_logit(grid, s), link.guess_rate, link.lapse_rate
     function = g + (1 - g - lapse) * expit(logit)
-    return Curve(link.gain * centre + link.intercept, trials, observed, low, high, logit, fitted, flat, function)
+    return Curve(link.expected_logit(centre, s), trials, observed, low, high, logit, fitted, flat, function)

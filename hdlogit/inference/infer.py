@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Rates, Setting, infer_class, refit
+from hdlogit.inference.corrections import Rates, Setting, beside, infer_class, refit
 from hdlogit.inference.joint import is_for_joint_fit
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
@@ -106,6 +106,8 @@ def _infer(
             if not exists[c]:
                 raise Refused("it has no estimate")
             minima[c] = _newton(coefficients[:, c], sums, c, penalty)
+            if not (ridge or shrinkage or any(rates)):  # else nothing is known of how they matter
+                minima[c] = beside(minima[c], sums.correlation, factors, units)
         except Refused as reason:
             results[c] = str(reason)
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
@@ -132,9 +134,8 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
             f"inference needs an exact fit (below {NOT_OPTIMAL:g})"
         )
     minimum = coefficients - root @ downhill
-    spread = np.append(sums.correlation @ minimum[:-1], 0.0)
-    directions = np.stack([root @ (root.T @ spread), root @ root[-1]], axis=1)
-    return Minimum(minimum, root, directions, decrement, sums.means[c], sums.reach)
+    nothing = np.zeros(0, np.intp)
+    return Minimum(minimum, root, nothing, np.zeros((0, len(minimum))), decrement, sums.means[c], sums.reach)
 
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:

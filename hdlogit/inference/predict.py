@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtri
 
-from hdlogit.inference.likelihood import response
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.inference.link import Link
 
 Array = NDArray[np.float64]
+
+BLOCK = 4096  # trials at a time
 
 
 class Prediction(NamedTuple):
@@ -61,14 +63,22 @@ def predict(
     low, high = (g + between * expit(logit + side * z * gain * sd) for side in (-1, 1))
     low = np.maximum(centre - np.sqrt((centre - low) ** 2 + by_link), 0.0)
     high = np.minimum(centre + np.sqrt((high - centre) ** 2 + by_link), 1.0)
-    return Prediction(response(link.parameters[None], mean, sd)[0][0], low, high)
+    return Prediction(g + between * _average(logit, gain * sd), low, high)
 
 
 def best_logits(index: ArrayLike, slope: float, noise: ArrayLike, link: Link) -> Array:
     """log π / (1 − π), (n,), to full precision, for computing scores. Arguments as of `predict`."""
-    yes, no, _ = response(link.parameters[None], *_broadcast(index, slope, noise))
+    mean, sd = _broadcast(index, slope, noise)
+    g, lapse, logit, spread = link.guess_rate, link.lapse_rate, link.gain * mean + link.intercept, link.gain * sd
+    yes, no = (floor + (1 - g - lapse) * _average(side * logit, spread) for side, floor in ((1, g), (-1, lapse)))
     with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
-        return np.asarray(np.log(yes[0]) - np.log(no[0]))
+        return np.asarray(np.log(yes) - np.log(no))
+
+
+def _average(logit: Array, sd: Array) -> Array:
+    """E σ(logit + sd Z), in blocks, as the integral has many nodes."""
+    parts = (slice(start, start + BLOCK) for start in range(0, len(logit), BLOCK))
+    return np.concatenate([np.zeros(0), *(probability_and_slope(logit[rows], sd[rows])[0] for rows in parts)])
 
 
 def _broadcast(index: ArrayLike, slope: float, noise: ArrayLike) -> tuple[Array, Array]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
+from hdlogit.asymptotics import predictions
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
@@ -27,34 +28,24 @@ def two_sided(z: Array) -> Array:
     return np.asarray(2 * ndtr(-np.abs(z)))
 
 
-class Score(NamedTuple):
-    """Mean over trials."""
+class LeaveOneOut(NamedTuple):
+    """Logits of each trial, predicted from the fit to all others, so that no trial need be held out; (m,) each.
 
-    cross_entropy: float  # nats
-    brier: float
-
-
-@dataclass(frozen=True)
-class LeaveOneOut:
-    """Scores of predictions of each trial from the fit to all others, so that no trial need be held out.
-
-    From at most `hdlogit.inference.sums.SAMPLE` evenly spaced trials.
+    Of all trials, or of `hdlogit.inference.sums.SAMPLE` evenly spaced ones.
     """
 
-    plain: Score  # of the fitted logits
-    debiased: Score  # of the debiased weights
-    best: Score  # of π(V) = P(y = 1 | V)
+    plain: Array  # V, of the fit
+    debiased: Array  # of the debiased weights
+    best: Array  # logit of π(V) = P(y = 1 | V)
 
 
 class Index(NamedTuple):
-    """The true index ζ (of sd 1) of each trial, as estimated by the fit without it: ζ | V ~ N(m V, ν²).
-
-    As `fit_link`, `logistic_test` and `psychometric_curve` take it; for the trials of `LeaveOneOut`.
+    """The index of each trial, as measured by the fit without it; as `fit_link`, `logistic_test` and
+    `psychometric_curve` take it, for the trials of `LeaveOneOut`.
     """
 
-    logit: Array  # (m,) V, centred
-    slope: float  # m
-    noise: Array  # (m,) ν
+    logit: Array  # (m,) V, centred; dominant factors rescaled to the scale α of the others
+    noise: Array  # (m,) s
 
 
 @dataclass(frozen=True)
@@ -76,6 +67,9 @@ class ClassInference:
     link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
     # unless asked for
     overlap: Array  # (2, 2) the part of the link's covariance that `noise` already contains
+    stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
+    dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
+    shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
     joint: JointFit | None = None  # for few factors with rates: `corrected`, its error and p-values are then from it
 
     @property
@@ -97,8 +91,23 @@ class ClassInference:
         return np.sqrt(np.diag(self.noise)[:-1])
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Corrected interval (low, high), see the module's docstring."""
-        return wald_interval(self.corrected, self.corrected_error, level)
+        """Corrected interval (low, high): every value that a test at its own standard error does not reject.
+
+        (ŵ/α̂ − β)² ≤ z² (A − 2Cβ + Bβ²), A = f [H⁻¹]_jj/α̂², B = Var(log α̂), C their covariance (Fieller 1954): at β = 0
+        it is the test of `p_values`, so interval and p-value agree. Where α̂ is hardly known (z²B > ½), for dominant
+        factors, and for the bias, ŵ ± z error.
+        """
+        low, high = wald_interval(self.corrected, self.corrected_error, level)
+        z2 = float(ndtri(0.5 + level / 2)) ** 2
+        if self.joint or z2 * self.stretch > 0.5:
+            return low, high
+        usual = np.setdiff1d(np.arange(len(self.scale)), self.dominant)
+        w, a, b = self.corrected[usual], (self.null_error[usual] / self.theory.alpha) ** 2, self.stretch
+        two_c = np.divide(a + b * w**2 - self.corrected_error[usual] ** 2, w, out=np.zeros_like(w), where=w != 0)
+        first, middle = 1 - z2 * b, w - 0.5 * z2 * two_c
+        half = np.sqrt(np.maximum(middle**2 - first * (w**2 - z2 * a), 0.0))
+        low[usual], high[usual] = (middle - half) / first, (middle + half) / first
+        return low, high
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """The textbook's Wald interval (low, high)."""
@@ -129,11 +138,24 @@ class ClassInference:
             return self.joint.log_odds(factors)
         return best_logits(*self._index_of(factors), self.link)
 
+    def corrected_logits(self, factors: NDArray[np.floating], logits: NDArray[np.floating]) -> tuple[Array, Array]:
+        """Of new trials with these fitted logits (n,): those of the debiased weights, and the best ones; log-odds."""
+        if self.joint:
+            joint = self.joint.log_odds(factors)
+            return joint, joint
+        debiased, best = (logits + self._beside(factors) @ shift for shift in self.shift)
+        return predictions.debiased_logits(self.theory, debiased), predictions.best_logits(self.theory, best)
+
+    def _beside(self, factors: NDArray[np.floating]) -> Array:
+        """Dominant factors (n, d), centred."""
+        return np.asarray(factors[:, self.dominant] - self.centre[self.dominant], np.float64)
+
     def _index_of(self, factors: NDArray[np.floating]) -> tuple[Array, float, Array]:
-        """(V, m, ν) of new trials."""
-        centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
-        noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / self.theory.eta
-        return centred[:, :-1] @ self.estimate[:-1], self.index.slope, noise
+        """(V, m, ν) of new trials: the true index, in units of its sd, is N(m V, ν²)."""
+        centred, a = np.column_stack([factors - self.centre, np.ones(len(factors))]), self.theory
+        noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / a.eta
+        logits = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
+        return logits, a.alpha * a.signal / a.eta**2, noise
 
     def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
         """(statistic, p) of the test that all these weights are zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""

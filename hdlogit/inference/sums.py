@@ -78,7 +78,8 @@ class Minimum(NamedTuple):
 
     coefficients: Array  # (p + 1,) of standardised factors
     root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
-    directions: Array  # (p + 1, 2) H⁻¹Σŵ and H⁻¹ times the bias's unit vector: where a trial moves ŵᵀΣŵ and the bias
+    dominant: NDArray[np.intp]  # (d,) the factors that carry much of the index and are not normal
+    onto: Array  # (d, p + 1) ω = onto · coefficients: their weights, and what the others add along them
     decrement: float  # of Newton's method at the given fit
     means: Array  # (2,) of ψ² and D over all trials, at the given fit
     reach: float  # as in `Sums`
@@ -92,7 +93,8 @@ class LeftOut(NamedTuple):
     residual: Array  # ψ_i
     curvature: Array  # D_i
     leverage: Array  # w_i = t̃_iᵀ H⁻¹ t̃_i
-    influence: Array  # (m, 2) t̃_i times the minimum's directions
+    dominant: Array  # (m, d) t_i of the dominant factors
+    influence: Array  # (m, d) onto · H⁻¹t̃_i: where the trial moves ω
 
 
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
@@ -181,18 +183,21 @@ def leave_out(
     coefficients = np.stack([m.coefficients for m in minima], axis=1)
     precision: type[np.floating] = np.float32 if len(factors) >= SINGLE_FROM else np.float64
     roots = [m.root.astype(precision) for m in minima]
+    directions = [m.root @ (m.root.T @ m.onto.T) for m in minima]  # (p + 1, d) each
 
-    def one(rows: slice) -> tuple[Array, ...]:
+    def one(rows: slice) -> tuple[list[Array], ...]:
         t = units.standardise(x[rows])
-        z = t @ coefficients
+        z = (t @ coefficients).T
         p = expit(z)
-        residual = (1 - shrinkage) * y[rows] + shrinkage / 2 - p
+        residual = (1 - shrinkage) * y[rows].T + shrinkage / 2 - p
         rounded = t.astype(precision)
-        leverage = np.stack([_leverage(rounded, root) for root in roots], axis=1)
-        return z, residual, p * expit(-z), leverage, np.stack([t @ m.directions for m in minima], axis=1)
+        leverage = [_leverage(rounded, root) for root in roots]
+        dominant, influence = [t[:, m.dominant] for m in minima], [t @ d for d in directions]
+        return [*z], [*residual], [*(p * expit(-z))], leverage, dominant, influence
 
-    columns = [np.concatenate(blocks) for blocks in zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)]
-    return [LeftOut(*(np.ascontiguousarray(column[:, c]) for column in (y, *columns))) for c in range(len(minima))]
+    blocks = zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)  # for each quantity, all blocks
+    columns = [[np.concatenate(parts) for parts in zip(*quantity, strict=True)] for quantity in blocks]
+    return [LeftOut(*fields) for fields in zip([*np.ascontiguousarray(y.T)], *columns, strict=True)]
 
 
 def _leverage(t: NDArray[np.floating], root: NDArray[np.floating]) -> Array:
