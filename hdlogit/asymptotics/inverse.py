@@ -142,15 +142,13 @@ def observer_from_fit(
     start = replace(start, s=s, signal=float(np.sqrt(eta_squared - s * s)) / start.alpha)
     for variance in (eta_squared, None):  # None: no more than chance gives, so that γ = WEAKEST, and s is free
         given = variance, fitted_intercept, dominant
-        here = start if variance else replace(start, signal=WEAKEST)
-        x, residual = newton(
-            lambda x, given=given, here=here: _ratios(here, x, given),
-            _unknowns(here, dominant.fitted / start.alpha, variance),
-        )
-        found, _ = _from_unknowns(here, x, given)
-        if residual <= ACCEPTED and found.signal <= MAX_SIGNAL and (variance is None or found.signal > WEAKEST):
-            return _observer(replace(found, residual=residual), x, given)
-    raise OutsideTheory("no observer found")
+        x, found = _solved(start if variance else replace(start, signal=WEAKEST), given, dominant.fitted / start.alpha)
+        if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL and (variance is None or found.signal > WEAKEST):
+            return _observer(found, x, given)
+    raise OutsideTheory(
+        f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, fitted intercept {fitted_intercept:g} "
+        f"and {len(dominant.fitted)} dominant factors"
+    )
 
 
 # What the data give: η² (None: it says nothing, γ is WEAKEST), b, and the dominant factors
@@ -235,9 +233,13 @@ def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: fl
 
 def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
     """Newton's method in the unknowns below, with η² and b given."""
-    given = eta_squared, fitted_intercept, NONE
-    x, residual = newton(lambda x: _ratios(near, x, given), _unknowns(near, np.zeros(0)))
-    return replace(_from_unknowns(near, x, given)[0], residual=residual)
+    return _solved(near, (eta_squared, fitted_intercept, NONE), np.zeros(0))[1]
+
+
+def _solved(near: Asymptotics, given: Given, weights: Array) -> tuple[Array, Asymptotics]:
+    """The unknowns and what they mean, from a similar problem; its residual may be large."""
+    x, residual = newton(lambda x: _ratios(near, x, given), _unknowns(near, weights, given[0]))
+    return x, replace(_from_unknowns(near, x, given)[0], residual=residual)
 
 
 def _ratios(near: Asymptotics, x: Array, given: Given) -> Array:

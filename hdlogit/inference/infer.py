@@ -22,6 +22,7 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -29,9 +30,11 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
+from hdlogit.exact import fit
 from hdlogit.inference.corrections import Rates, Setting, beside, infer_class, refit
 from hdlogit.inference.joint import is_for_joint_fit
 from hdlogit.inference.result import ClassInference
+from hdlogit.inference.separation import Separated, find_separation
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -106,7 +109,7 @@ def _infer(
             if not exists[c]:
                 raise Refused("it has no estimate")
             minima[c] = _newton(coefficients[:, c], sums, c, penalty)
-            if not (ridge or shrinkage or any(rates)):  # else nothing is known of how they matter
+            if rates == (0, 0) and not (ridge or shrinkage):  # else nothing is known of how they matter
                 minima[c] = beside(minima[c], sums.correlation, factors, units)
         except Refused as reason:
             results[c] = str(reason)
@@ -114,11 +117,51 @@ def _infer(
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
             found = infer_class(minimum, left, setting)
+            if shrinkage:
+                found = without_separated(found, factors, np.asarray(responses[:, c]), names)
             few = rates != (0, 0) and is_for_joint_fit(n, p)
             results[c] = refit(found, factors, np.asarray(responses[:, c]), rates) if few else found
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)
     return [results[c] for c in sorted(results)]
+
+
+def without_separated(
+    found: ClassInference, factors: Factors, responses: NDArray[np.bool_], names: Names
+) -> ClassInference:
+    """With coefficients from the trials that no direction separates, if one separates others; predictions stay.
+
+    Raises Refused where these trials have no inference, or none are left and the length of the weights is not known.
+    """
+    separation = find_separation(factors, responses)
+    if separation is None:
+        return found
+    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1])]
+    which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
+    if not separation.left.any():
+        if found.link.law is None:
+            raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
+        return found  # many factors separate by chance: the link tells
+    x, y = factors[separation.left][:, separation.kept], responses[separation.left][:, None]
+    limit = fit(x, y)
+    [others] = infer(x, y, limit.coefficients, names=[names[j] for j in separation.kept])
+    if isinstance(others, str):
+        raise Refused(
+            f"without the {(~separation.left).sum()} trials that {which} separate: {limit.reasons[0] or others}"
+        )
+    separated = Separated(factors, responses, separation, others)
+    covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
+    places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)
+    chosen = np.searchsorted(np.append(separation.kept, len(covariance) - 1), places)
+    covariance[np.ix_(places, places)] = others.covariance[np.ix_(chosen, chosen)]
+    sides = np.where(separation.above & separation.below, np.nan, np.where(separation.above, np.inf, -np.inf))
+    corrected = separated.whole(others.corrected, sides[separated.infinite])
+    whose = "its weight has no bound on that side" if len(moved) == 1 else "their weights have no bound on that side"
+    note = (
+        f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
+        "the other coefficients are what the trials that are left tell"
+    )
+    return replace(found, corrected=corrected, covariance=covariance, separated=separated, note=note)
 
 
 def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:

@@ -117,8 +117,8 @@ def fit_link(
     """The most probable link, from leave-one-out logits.
 
     index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool; a number fixes a rate, None
-    estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the trials do not
-    determine is returned with a `reason`. Of more than 100 000 trials, 100 000, evenly spaced, are used.
+    estimates it. Raises ValueError where the arrays do not fit together or all responses are alike. A link that the
+    trials do not determine is returned with a `reason`. Of more than 100 000 trials, 100 000, evenly spaced, are used.
     """
     fixed = _fixed(guess_rate, lapse_rate)
     free = np.isnan(fixed)

@@ -13,6 +13,7 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, best_logits, predict
+from hdlogit.inference.separation import Separated
 
 Array = NDArray[np.float64]
 
@@ -70,6 +71,7 @@ class ClassInference:
     stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
     shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
+    separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
     joint: JointFit | None = None  # for few factors with rates: `corrected`, its error and p-values are then from it
 
     @property
@@ -79,6 +81,11 @@ class ClassInference:
     @property
     def lapse_rate(self) -> float:
         return self.joint.lapse_rate if self.joint else self.link.lapse_rate
+
+    @property
+    def dispersion(self) -> float:
+        """f."""
+        return float((self.null_error[0] / self.classical_error[0]) ** 2)
 
     @property
     def corrected_error(self) -> Array:
@@ -97,6 +104,8 @@ class ClassInference:
         it is the test of `p_values`, so interval and p-value agree. Where α̂ is hardly known (z²B > ½), for dominant
         factors, and for the bias, ŵ ± z error.
         """
+        if self.separated:
+            return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
         z2 = float(ndtri(0.5 + level / 2)) ** 2
         if self.joint or z2 * self.stretch > 0.5:
@@ -115,6 +124,8 @@ class ClassInference:
 
     def z_values(self) -> Array:
         """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
+        if self.separated:
+            return self.separated.z_values()
         z = self.corrected / self.corrected_error
         return z if self.joint else np.append(self.estimate[:-1] / self.null_error, z[-1])
 

@@ -1,0 +1,154 @@
+"""What trials tell where some of them are separated: no estimate of the weights along there, but one of the others.
+
+Some d separates the responses if s_i x̃_i·d ≥ 0 for every trial, and not all are 0 (s_i = ±1, x̃ = (x, 1)). Along d the
+likelihood grows without end, and every trial with s_i x̃_i·d > 0 is fitted perfectly in the limit. So these trials tell
+nothing about other directions, and the maximum-likelihood estimate of these is that of the trials that are left
+(Albert & Anderson, Biometrika 1984; Geyer, Electronic Journal of Statistics 2009). A weight that d moves is infinite;
+how small it may be is told by the score test of w_j = c, the others being fitted with it at c:
+
+    z(c) = Σ x_ij ψ_i / √(f V),    V = Σ D_i x_ij² given the others
+
+The linear programme  max Σ t_i,  0 ≤ t_i ≤ 1,  t_i ≤ s_i x̃_i·d  has t_i = 1 for each trial that any d separates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import qr
+from scipy.optimize import brentq, linprog, minimize
+from scipy.sparse import eye_array, hstack
+from scipy.special import expit, ndtri
+
+if TYPE_CHECKING:
+    from hdlogit.inference.result import ClassInference
+
+Array = NDArray[np.float64]
+
+LARGEST = 2**18  # numbers in factors: of more, a linear programme takes too long
+SEEN = 1e-7  # of a direction: what is left of it in trials that do not see it
+TINY = 1e-8  # ridge of the fits for the score test, without which they may have no minimum
+FARTHEST = 100.0  # a weight, in logits per sd, that is taken for infinite
+
+
+@dataclass(frozen=True)
+class Separation:
+    """Of one class; coefficients are (p + 1,), the bias last."""
+
+    left: NDArray[np.bool_]  # (n,) the trials that are not separated
+    kept: NDArray[np.intp]  # factors that are independent on these trials
+    above: NDArray[np.bool_]  # (p + 1,) whether a coefficient may be infinite
+    below: NDArray[np.bool_]  # (p + 1,) or −infinite: if neither, these trials determine it
+
+
+def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
+    """None where nothing is separated, or where the factors (n, p) are too many to find out."""
+    if factors.size > LARGEST:
+        return None
+    centre, scale = factors.mean(axis=0, dtype=np.float64), factors.std(axis=0, dtype=np.float64)
+    x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
+    signed = np.where(responses, 1.0, -1.0)[:, None] * x
+    n, size = x.shape
+    programme = linprog(
+        np.append(np.zeros(size), -np.ones(n)),
+        A_ub=hstack([-signed, eye_array(n)]).tocsr(),
+        b_ub=np.zeros(n),
+        bounds=[(None, None)] * size + [(0, 1)] * n,
+    )
+    separated = programme.x[size:] > 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
+    if not separated.any():
+        return None
+    unseen = _null_space(x[~separated])  # (p + 1, m) the directions in which the trials that are left do not vary
+    order = qr(np.roll(x[~separated], 1, axis=1), mode="r", pivoting=True)[1] if not separated.all() else []
+    kept = np.sort([j - 1 for j in order[: size - unseen.shape[1]] if j > 0]).astype(np.intp)
+    cone = signed[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
+    unseen[-1] -= centre / scale @ unseen[:-1]  # from the logit at the means to the bias
+    above, below = (np.array([_reaches(cone, side * row) for row in unseen]) for side in (1, -1))
+    return Separation(~separated, kept, above, below)
+
+
+def _null_space(x: Array) -> Array:
+    _, singular, rows = np.linalg.svd(x, full_matrices=True)
+    rank = int((singular > SEEN * max(float(singular.max(initial=0)), 1e-300)).sum())
+    return np.asarray(rows[rank:].T)
+
+
+def _reaches(cone: Array, row: Array) -> bool:
+    """Whether some c has cone · c ≥ 0 and row · c > 0."""
+    if not np.abs(row).max() >= SEEN:
+        return False
+    found = linprog(-row, A_ub=-cone, b_ub=np.zeros(len(cone)), bounds=[(-1, 1)] * len(row))
+    return bool(found.status == 0 and -found.fun > SEEN)
+
+
+@dataclass(frozen=True)
+class Separated:
+    """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others."""
+
+    factors: NDArray[np.floating]
+    responses: NDArray[np.bool_]
+    separation: Separation
+    others: ClassInference  # from the trials that are left, of the factors that are kept
+
+    @property
+    def infinite(self) -> NDArray[np.intp]:
+        """The coefficients that have no estimate."""
+        return np.flatnonzero(self.separation.above | self.separation.below)
+
+    def whole(self, values: Array, infinite: ArrayLike) -> Array:
+        """(p + 1,) from values of the factors that are kept, and the bias, and of those that are `infinite`."""
+        result = np.empty(self.factors.shape[1] + 1)
+        result[[*self.separation.kept, -1]] = values
+        result[self.infinite] = infinite
+        return result
+
+    def z_values(self) -> Array:
+        """Of tests that each coefficient is zero."""
+        return self.whole(self.others.z_values(), [self._score(j, 0.0) for j in self.infinite.tolist()])
+
+    def interval(self, level: float) -> tuple[Array, Array]:
+        """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""
+        z, (low, high) = float(ndtri(0.5 + level / 2)), self.others.interval(level)
+        above, below = self.separation.above, self.separation.below
+        lows = [-np.inf if below[j] else self._bound(j, z) for j in self.infinite.tolist()]
+        highs = [np.inf if above[j] else self._bound(j, -z) for j in self.infinite.tolist()]
+        return self.whole(low, lows), self.whole(high, highs)
+
+    def _bound(self, j: int, z: float) -> float:
+        """Where the score of coefficient j, which falls as it rises, is z."""
+        far = FARTHEST / float(self.factors[:, j].std()) if j < self.factors.shape[1] else FARTHEST
+        if self._score(j, -far) < z:
+            return -np.inf
+        if self._score(j, far) > z:
+            return np.inf
+        return float(brentq(lambda value: self._score(j, value) - z, -far, far, xtol=1e-4 * far / FARTHEST))
+
+    def _score(self, j: int, value: float) -> float:
+        x = np.column_stack([self.factors, np.ones(len(self.factors))])
+        fixed, others = x[:, j], np.delete(x, j, axis=1)
+        others = others / np.maximum(np.abs(others).max(axis=0), 1e-300)
+        arguments = others, self.responses, fixed * value
+        fitted = minimize(_loss, np.zeros(others.shape[1]), arguments, "trust-exact", jac=_gradient, hess=_hessian).x
+        p = expit(others @ fitted + fixed * value)
+        residual, curvature = self.responses - p, p * (1 - p)
+        cross = others.T @ (curvature * fixed)
+        information = fixed @ (curvature * fixed) - cross @ np.linalg.solve(_hessian(fitted, *arguments), cross)
+        f = float(self.others.dispersion)
+        return float(fixed @ residual / np.sqrt(f * max(information, 1e-300)))
+
+
+def _loss(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> float:
+    z = x @ w + offset
+    return float(np.logaddexp(0, np.where(y, -z, z)).sum() + 0.5 * TINY * w @ w)
+
+
+def _gradient(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> Array:
+    return np.asarray(x.T @ (expit(x @ w + offset) - y) + TINY * w)
+
+
+def _hessian(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> Array:
+    z = x @ w + offset
+    return np.asarray((x.T * (expit(z) * expit(-z))) @ x + TINY * np.eye(x.shape[1]))
