@@ -118,11 +118,12 @@ def test_leave_one_out_logits_and_scores_are_those_of_refits() -> None:
     [inference] = inferred(problem.factors, problem.responses, coefficients)
     assert inference.theory.eta**2 == pytest.approx(np.var(left_out), rel=0.01)
     assert inference.theory.b == pytest.approx(float((problem.factors @ coefficients[:-1] + coefficients[-1]).mean()))
-    wrong = np.where(problem.responses[:, 0], -left_out, left_out)
-    scores = inference.leave_one_out
-    assert scores.plain.cross_entropy == pytest.approx(np.logaddexp(0, wrong).mean(), rel=5e-3)
-    assert scores.plain.brier == pytest.approx((expit(wrong) ** 2).mean(), rel=5e-3)
-    assert scores.best.cross_entropy < scores.plain.cross_entropy
+    plain, _, best = (np.logaddexp(0, np.where(problem.responses[:, 0], -z, z)) for z in inference.leave_one_out)
+    assert inference.leave_one_out.plain == pytest.approx(left_out, abs=0.1)
+    assert plain.mean() == pytest.approx(
+        np.logaddexp(0, np.where(problem.responses[:, 0], -left_out, left_out)).mean(), rel=5e-3
+    )
+    assert best.mean() < plain.mean()
 
 
 def test_few_factors_leave_the_textbook_as_it_is() -> None:
@@ -305,9 +306,9 @@ def test_factors_that_have_names_are_named(small: tuple[Experiment, Array]) -> N
 
 def test_the_factor_that_is_least_of_the_theorys_kind_has_its_name() -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(1500, 20))
-    x[:, 4] = rng.standard_t(2.5, 1500)
-    y = rng.random((1500, 1)) < expit(x @ np.full((20, 1), 0.3) + 2 * x[:, 4:5])
+    x = rng.normal(size=(6000, 20))
+    x[:, 4] = rng.standard_t(2.2, 6000)  # where it is far out, responses are certain: its weight is known less well
+    y = rng.random((6000, 1)) < expit(x @ np.full((20, 1), 0.3) - 0.1 * x[:, 4:5])
     coefficients = fit(x, y)
     [numbered], [named] = infer(x, y, coefficients), infer(x, y, coefficients, names=[f"f{j}" for j in range(20)])
     assert isinstance(numbered, ClassInference)

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import norm
 
 from hdlogit.asymptotics.equations import STEP, Asymptotics, log_ratios
 from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
-from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
+from hdlogit.asymptotics.inverse import Dominant, NoSignal, observer_from_fit, signal_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import (
     classical_coverage,
@@ -284,5 +285,32 @@ def test_the_inverse_and_its_sensitivity_hold_with_ridge() -> None:
     back = signal_from_fit(0.5, a.eta**2, a.b, ridge=0.02)
     assert (back.signal, back.intercept) == pytest.approx((4.0, -1.0), rel=1e-6)
     more = solve(0.5, 4.0 * 1.0001, -1.0, ridge=0.02)  # forwards, against the derivative backwards
-    moved = sensitivity(a) @ [2 * np.log(more.eta / a.eta), more.b - a.b]
-    assert moved == pytest.approx([np.log(1.0001), 0.0], abs=1e-7)
+    found = observer_from_fit(0.5, a.eta**2, a.b, ridge=0.02)
+    moved = found.change @ [2 * np.log(more.eta / a.eta), more.b - a.b]
+    assert moved == pytest.approx([np.log(1.0001), np.log(more.alpha / a.alpha), 0.0], abs=1e-7)
+
+
+@pytest.mark.parametrize(("kappa", "signal", "weight"), [(0.15, 0.6, 3.0), (0.05, 0.6, 4.0), (0.1, 1.5, 1.0)])
+def test_a_dominant_factor_of_plus_and_minus_one_is_an_intercept_of_two_signs(
+    kappa: float, signal: float, weight: float
+) -> None:
+    """Trials multiplied by the factor have a weight in the place of the intercept: the forward theory knows it."""
+    forward = solve(kappa, signal, weight)
+    side = Dominant(np.array([[1.0], [-1.0]]), np.array([0.5, 0.5]), np.array([forward.b]))
+    found = observer_from_fit(kappa, forward.eta**2, 0.0, side)
+    assert found.dominant == pytest.approx([weight], rel=1e-6)
+    assert (found.theory.signal, found.theory.alpha) == pytest.approx((signal, forward.alpha), rel=1e-5)
+    assert found.theory.intercept == pytest.approx(0.0, abs=1e-6)
+
+
+def test_of_a_normal_factor_a_dominant_one_is_as_good_as_any() -> None:
+    """Two thirds of a normal index in one factor, as 40 groups of alike trials: the same α and weights as without."""
+    whole = solve(0.1, 2.0, 0.5)
+    z = norm.ppf((np.arange(40) + 0.5) / 40)[:, None]
+    z /= np.sqrt((z**2).mean())
+    share = np.sqrt(8 / 3)  # of 2², 8/3 are the factor's
+    factor = Dominant(z, np.full(40, 1 / 40), np.array([whole.alpha * share]))
+    found = observer_from_fit(0.1, whole.alpha**2 * 4 / 3 + whole.s**2, whole.b, factor)
+    assert found.theory.alpha == pytest.approx(whole.alpha, rel=0.01)
+    assert found.dominant == pytest.approx([share], rel=0.01)
+    assert found.theory.signal == pytest.approx(np.sqrt(4 / 3), rel=0.01)

@@ -156,7 +156,7 @@ Given = tuple[float | None, float, Dominant]
 
 
 def _observer(a: Asymptotics, x: Array, given: Given) -> Observer:
-    """With its derivatives by the implicit function theorem, those of the equations by five points.
+    """With its derivatives by the implicit function theorem, those of the equations by differences.
 
     Raises NoSignal where η² is so near to that of chance alone that none can be taken.
     """
@@ -171,14 +171,8 @@ def _observer(a: Asymptotics, x: Array, given: Given) -> Observer:
         return y[:size], (eta, float(b), dominant._replace(fitted=np.array(fitted)))
 
     def derivatives(function: Callable[[Array], Array]) -> Array:
-        y, step = np.append(x, inputs), STEP * np.eye(size + len(inputs))
-        return np.stack(
-            [
-                (8 * (function(y + e) - function(y - e)) - function(y + 2 * e) + function(y - 2 * e)) / (12 * STEP)
-                for e in step
-            ],
-            axis=1,
-        )
+        y = np.append(x, inputs)
+        return np.stack([(function(y + e) - function(y - e)) / (2 * STEP) for e in STEP * np.eye(len(y))], axis=1)
 
     def outputs(y: Array) -> Array:
         found, weights = _from_unknowns(a, *at(y))

@@ -14,9 +14,10 @@ from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
 
+MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
-GROUPS = 48  # of trials, for the distribution of dominant factors
+GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
@@ -37,6 +38,10 @@ class Setting(NamedTuple):
     shrinkage: float
     rates: Rates
     names: Names
+
+    def onto(self, minimum: Minimum) -> Array:
+        """(d, p + 1): ω = onto · coefficients, the weights of x_D with what the other factors add along it."""
+        return np.column_stack([minimum.axes.T @ self.correlation, np.zeros(minimum.axes.shape[1])])
 
     @property
     def kappa(self) -> float:
@@ -82,12 +87,12 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
     scale = _scale(minimum, noise, left_out, observed, setting)
-    a, onto = scale.theory, minimum.onto @ fitted  # (d,) ω
+    a, omega, axes = scale.theory, setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
     covariance = scale.moves @ noise @ scale.moves.T + np.outer(scale.spread, scale.spread)
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), scale.at_least))
     # What to add to fitted logits per unit of x_D, so that one slope is right for all factors: 1/α, or the best one.
-    shift = np.stack([a.alpha * scale.dominant - onto, scale.dominant / max(a.slope_of_truth, 1e-300) - onto])
-    logits = [observed.rest + left_out.dominant @ (onto + s) + fitted[-1] for s in shift]
+    shift = np.stack([a.alpha * scale.dominant - omega, scale.dominant / max(a.slope_of_truth, 1e-300) - omega])
+    logits = [observed.rest + left_out.dominant @ (omega + s) + fitted[-1] for s in shift]
     factor, to_bias = np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
     back = np.diag(1 / factor)  # to the units of the factors
     back[-1] = to_bias
@@ -110,26 +115,25 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         overlap=np.diag([_variance_along(noise, fitted[:-1], setting), noise[-1, -1] / a.alpha**2]),
         stretch=scale.stretch,
         dominant=minimum.dominant,
-        shift=shift / units.scale[minimum.dominant],
+        shift=shift @ axes.T / units.scale[minimum.dominant],
     )
 
 
 def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units) -> Minimum:
-    """With the factors that carry much of the index and whose distribution is not a normal one.
-
-    ω is their weights with what the other factors, as far as they correlate with them, add along them.
-    """
-    weights, p = minimum.coefficients[:-1], len(correlation)
+    """With the factors that carry much of the index and whose distribution is not a normal one, if there are any."""
+    weights = minimum.coefficients[:-1]
     share = weights * (correlation @ weights)
-    chosen = np.flatnonzero(share > DOMINANT * share.sum())
+    chosen = np.sort(np.argsort(share)[-MOST_DOMINANT:])
+    chosen = chosen[share[chosen] > DOMINANT * share.sum()]
     t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
     chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
     skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
     chosen = chosen[skewed | (np.abs((t**4).mean(axis=0) - 3) > HEAVY + 6 * chance)]
-    if not 0 < len(chosen) < p:
+    if not 0 < len(chosen) < len(correlation):
         return minimum
-    onto = np.linalg.solve(correlation[np.ix_(chosen, chosen)], correlation[chosen])
-    return minimum._replace(dominant=chosen, onto=np.column_stack([onto, np.zeros(len(chosen))]))
+    axes = np.zeros((len(correlation), len(chosen)))
+    axes[chosen] = np.linalg.inv(np.linalg.cholesky(correlation[np.ix_(chosen, chosen)])).T
+    return minimum._replace(dominant=chosen, axes=axes)
 
 
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
@@ -159,9 +163,9 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
         raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
     moved = left_out.residual / (1 - h)
     index = left_out.logit - left_out.leverage * moved - fitted[-1]
-    onto = minimum.onto @ fitted  # of the fit to all trials; each trial's own is that without it
-    along = (left_out.dominant * (onto - left_out.influence * moved[:, None])).sum(axis=1)
-    rest, plain = index - along, left_out.logit - left_out.dominant @ onto
+    omega = setting.onto(minimum) @ fitted  # of the fit to all trials; each trial's own is that without it
+    along = (left_out.dominant * (omega - left_out.influence * moved[:, None])).sum(axis=1)
+    rest, plain = index - along, left_out.logit - left_out.dominant @ omega
     # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
     curvature = float(minimum.means[1] * (left_out.curvature * (1 - h)).sum() / left_out.curvature.sum())
     dispersion = float(minimum.means[0]) / curvature
@@ -172,8 +176,7 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
 
 def _rest_variance(minimum: Minimum, setting: Setting) -> tuple[float, Array]:
     """Variance of the fitted logits without what dominant factors add, and half its derivative (p + 1,)."""
-    rest = minimum.coefficients[:-1].copy()
-    rest[minimum.dominant] -= minimum.onto @ minimum.coefficients
+    rest = minimum.coefficients[:-1] - minimum.axes @ (setting.onto(minimum) @ minimum.coefficients)
     gradient = setting.correlation @ rest
     return float(rest @ gradient), np.append(gradient, 0.0)
 
@@ -192,7 +195,7 @@ def _scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed
 
 def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
     """By the equations (SLOE), with the errors of their inputs."""
-    kappa, fitted, onto, chosen = setting.kappa, minimum.coefficients, minimum.onto, minimum.dominant
+    kappa, fitted, onto, chosen = setting.kappa, minimum.coefficients, setting.onto(minimum), minimum.dominant
     b, n, size = float(fitted[-1]), setting.units.n_trials, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
     if not observed.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
@@ -207,7 +210,7 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
         lambda_=kappa / (observed.curvature + setting.ridge),
         b=b,
     )
-    law = _law(minimum, left_out)
+    law = _law(left_out.dominant, onto @ fitted)
     try:
         found = observer_from_fit(kappa, observed.eta_squared, b, law, **size, near=near)
     except NoSignal:
@@ -227,31 +230,30 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     spread = -corrected * change[1, 0]
     corrected[-1], moves[-1], spread[-1] = a.intercept, change[2] @ data, change[2, 0]
     # Along x_D weights have a scale of their own: β_D less what the other factors' corrected weights add there.
-    others = onto.copy()
+    others, axes = onto.copy(), minimum.axes[chosen]
     others[:, chosen] = 0.0
-    corrected[chosen] = found.dominant - others @ corrected
-    moves[chosen], spread[chosen] = change[3:] @ data - others @ moves, change[3:, 0] - others @ spread
+    corrected[chosen] = axes @ (found.dominant - others @ corrected)
+    moves[chosen], spread[chosen] = axes @ (change[3:] @ data - others @ moves), axes @ (change[3:, 0] - others @ spread)
     log_gamma, log_alpha_variance = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
     least = _least_covariance(found, law, observed.rest, n)
     at_least = np.zeros(len(fitted))
-    at_least[[-1, *chosen]] = np.diag(least)
-    at_least[-1] = max(at_least[-1], float(noise[-1, -1]) / a.alpha**2)
+    at_least[chosen] = np.diag(axes @ least[1:, 1:] @ axes.T)
+    at_least[-1] = max(float(least[0, 0]), float(noise[-1, -1]) / a.alpha**2)
     link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]))
     return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, found.dominant)
 
 
-def _law(minimum: Minimum, left_out: LeftOut) -> Dominant:
-    """The distribution of the dominant factors, as groups of trials that are alike in x_D·ω."""
-    t, onto = left_out.dominant, minimum.onto @ minimum.coefficients
-    if not len(onto):
+def _law(t: Array, omega: Array) -> Dominant:
+    """The distribution of the dominant factors t (m, d), uncorrelated and of variance 1, by groups of trials."""
+    if not len(omega):
         return NONE
-    t = t - t.mean(axis=0)
-    along = t @ onto
-    part = np.arange(1, GROUPS // 2) / (GROUPS // 2)
-    edges = np.sort(np.append(np.quantile(along, part), along.min() + part * np.ptp(along)))
-    _, number, count = np.unique(np.searchsorted(edges, along), return_inverse=True, return_counts=True)
-    values = np.stack([np.bincount(number, column) for column in t.T], axis=1) / count[:, None]
-    return Dominant(values, count / len(t), onto)
+    part = np.arange(1, GROUPS[len(omega)]) / GROUPS[len(omega)]
+    places = np.stack([np.searchsorted(np.quantile(column, part), column) for column in t.T])
+    _, number, count = np.unique(places, axis=1, return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(number.ravel(), column) for column in (t - t.mean(axis=0)).T], axis=1)
+    values, mass = sums / count[:, None], count / len(t)
+    lost = np.linalg.cholesky((values.T * mass) @ values)  # groups vary less than trials
+    return Dominant(np.asarray(values @ np.linalg.inv(lost).T), np.asarray(mass), omega)
 
 
 def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
@@ -337,15 +339,19 @@ def _note(
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
     along = _variance_along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
-    across = np.diag(noise)[:p] - along * weights**2
-    ratio = across / (expected * setting.precision)
+    share = weights * (setting.correlation @ weights)
+    # What a factor that carries most of the index adds across it is a difference of two estimates of the same.
+    usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), minimum.dominant)
+    if not len(usual):
+        return None
+    ratio = (np.diag(noise)[usual] - along * weights[usual] ** 2) / (expected * setting.precision[usual])
     counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
     by_chance = np.sqrt(2 / max(counting - p, 1.0))
     if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
         return None
-    worst = int(np.abs(np.log(np.maximum(ratio, 1e-9))).argmax())
+    worst = int(np.abs(np.log(np.maximum(ratio, 0.01))).argmax())
     return (
         "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
-        f"{setting.names[worst]}'s weight is {ratio[worst]:.2g} times what it says. Intervals and tests use the noise "
+        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals and tests use the noise "
         "measured on these factors, but other predictions of the theory are approximate"
     )

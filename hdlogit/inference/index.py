@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 CELLS = 128  # of the leave-one-out logits, for each size of their noise; half are quantiles, half evenly spaced
 POINTS = 400  # of the grid, at most
 FINE = 0.7  # spacing of the grid in units of the noise
-STEPS = 200  # of the EM algorithm
+TINY = 1e-100  # in place of no noise at all
+STEPS = 30  # of the EM algorithm: more would follow the noise
 
 
 class Law(NamedTuple):
@@ -56,7 +57,7 @@ def group(index: Array, noise: Array, responses: NDArray[np.bool_]) -> Cells:
     """All arrays (n,)."""
     part = np.arange(1, CELLS // 2) / (CELLS // 2)
     edges = np.sort(np.append(np.quantile(index, part), index.min() + part * np.ptp(index)))
-    size = np.round(np.log2(np.maximum(noise, 1e-300) / max(float(np.median(noise)), 1e-300)))
+    size = np.round(np.log2(np.maximum(noise, TINY) / max(float(np.median(noise)), TINY)))
     number = np.searchsorted(edges, index) + CELLS * np.clip(size, -8, 8)
     _, number = np.unique(number, return_inverse=True)
     trials = np.bincount(number).astype(np.float64)
@@ -69,11 +70,10 @@ def law_of_index(cells: Cells) -> Law:
     v, s, trials = cells.logit, cells.noise, cells.trials
     low, high = float(v.min()), float(v.max())
     width = max(high - low, 1e-12 * (1 + abs(low)))
-    typical = float(np.sqrt(np.average(s**2, weights=trials)))
-    count = int(np.clip(np.ceil(width / max(FINE * min(float(s.min()), typical), 1e-300)), 20, POINTS))
+    count = int(min(max(width / max(FINE * float(s.min()), 1e-300), 20), POINTS))
     points = np.linspace(low, high, count + 1)
     mean = float(np.average(v, weights=trials))
-    variance = float(np.average((v - mean) ** 2, weights=trials))
+    variance = max(float(np.average((v - mean) ** 2, weights=trials)), (width / count) ** 2)
     for _ in range(3):  # of maximum likelihood if U is normal (scoring): a trial that is known badly counts little
         weight = trials / (variance + s**2) ** 2
         variance = max(float(np.average((v - mean) ** 2 - s**2, weights=weight)), (width / count) ** 2)

@@ -113,7 +113,8 @@ def _infer(
                 minima[c] = beside(minima[c], sums.correlation, factors, units)
         except Refused as reason:
             results[c] = str(reason)
-    left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
+    onto = [setting.onto(minimum) for minimum in minima.values()]
+    left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], onto, shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
             found = infer_class(minimum, left, setting)
@@ -136,7 +137,7 @@ def without_separated(
     separation = find_separation(factors, responses)
     if separation is None:
         return found
-    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1])]
+    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
     which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
     if not separation.left.any():
         if found.link.law is None:
@@ -144,7 +145,7 @@ def without_separated(
         return found  # many factors separate by chance: the link tells
     x, y = factors[separation.left][:, separation.kept], responses[separation.left][:, None]
     limit = fit(x, y)
-    [others] = infer(x, y, limit.coefficients, names=[names[j] for j in separation.kept])
+    [others] = infer(x, y, limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
     if isinstance(others, str):
         raise Refused(
             f"without the {(~separation.left).sum()} trials that {which} separate: {limit.reasons[0] or others}"
@@ -178,7 +179,7 @@ def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
         )
     minimum = coefficients - root @ downhill
     nothing = np.zeros(0, np.intp)
-    return Minimum(minimum, root, nothing, np.zeros((0, len(minimum))), decrement, sums.means[c], sums.reach)
+    return Minimum(minimum, root, nothing, np.zeros((len(minimum) - 1, 0)), decrement, sums.means[c], sums.reach)
 
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:

@@ -61,8 +61,10 @@ def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_])
     separated = programme.x[size:] > 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
     if not separated.any():
         return None
+    if separated.all():
+        return Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
     unseen = _null_space(x[~separated])  # (p + 1, m) the directions in which the trials that are left do not vary
-    order = qr(np.roll(x[~separated], 1, axis=1), mode="r", pivoting=True)[1] if not separated.all() else []
+    order = qr(np.roll(x[~separated], 1, axis=1), mode="r", pivoting=True)[1]
     kept = np.sort([j - 1 for j in order[: size - unseen.shape[1]] if j > 0]).astype(np.intp)
     cone = signed[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
     unseen[-1] -= centre / scale @ unseen[:-1]  # from the logit at the means to the bias

@@ -79,7 +79,7 @@ class Minimum(NamedTuple):
     coefficients: Array  # (p + 1,) of standardised factors
     root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
     dominant: NDArray[np.intp]  # (d,) the factors that carry much of the index and are not normal
-    onto: Array  # (d, p + 1) ω = onto · coefficients: their weights, and what the others add along them
+    axes: Array  # (p, d) x_D = t · axes: these factors, uncorrelated and of variance 1
     decrement: float  # of Newton's method at the given fit
     means: Array  # (2,) of ψ² and D over all trials, at the given fit
     reach: float  # as in `Sums`
@@ -93,7 +93,7 @@ class LeftOut(NamedTuple):
     residual: Array  # ψ_i
     curvature: Array  # D_i
     leverage: Array  # w_i = t̃_iᵀ H⁻¹ t̃_i
-    dominant: Array  # (m, d) t_i of the dominant factors
+    dominant: Array  # (m, d) x_D
     influence: Array  # (m, d) onto · H⁻¹t̃_i: where the trial moves ω
 
 
@@ -175,15 +175,16 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
 
 
 def leave_out(
-    factors: Factors, responses: Responses, units: Units, minima: list[Minimum], shrinkage: float
+    factors: Factors, responses: Responses, units: Units, minima: list[Minimum], onto: list[Array], shrinkage: float
 ) -> list[LeftOut]:
-    """Per class, what leave-one-out logits are computed from; responses (n, k) of these classes."""
+    """Per class, what leave-one-out logits are computed from; responses (n, k) of these classes;
+    onto: as of `Setting`."""
     chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some, evenly spaced
     x, y = factors[chosen], np.asarray(responses[chosen])
     coefficients = np.stack([m.coefficients for m in minima], axis=1)
     precision: type[np.floating] = np.float32 if len(factors) >= SINGLE_FROM else np.float64
     roots = [m.root.astype(precision) for m in minima]
-    directions = [m.root @ (m.root.T @ m.onto.T) for m in minima]  # (p + 1, d) each
+    directions = [m.root @ (m.root.T @ o.T) for m, o in zip(minima, onto, strict=True)]  # (p + 1, d) each
 
     def one(rows: slice) -> tuple[list[Array], ...]:
         t = units.standardise(x[rows])
@@ -192,7 +193,7 @@ def leave_out(
         residual = (1 - shrinkage) * y[rows].T + shrinkage / 2 - p
         rounded = t.astype(precision)
         leverage = [_leverage(rounded, root) for root in roots]
-        dominant, influence = [t[:, m.dominant] for m in minima], [t @ d for d in directions]
+        dominant, influence = [t[:, :-1] @ m.axes for m in minima], [t @ d for d in directions]
         return [*z], [*residual], [*(p * expit(-z))], leverage, dominant, influence
 
     blocks = zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)  # for each quantity, all blocks
