@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+TINY = 1e-100  # in place of no noise, or no variation, at all
 CELLS = 128  # of the leave-one-out logits, for each size of their noise; half are quantiles, half evenly spaced
 POINTS = 400  # of the grid, at most
 FINE = 0.7  # spacing of the grid in units of the noise
-TINY = 1e-100  # in place of no noise at all
 STEPS = 30  # of the EM algorithm: more would follow the noise
 
 
@@ -34,7 +34,7 @@ class Law(NamedTuple):
 
     @property
     def sd(self) -> float:
-        return float(np.sqrt(self.mass @ (self.points - self.mass @ self.points) ** 2))
+        return float(np.sqrt(max(self.mass @ (self.points - self.mass @ self.points) ** 2, TINY)))
 
     def posterior(self, index: Array, noise: Array) -> Array:
         """P(U = point | V) for V (m,) with noise (m,) or a number: (m, k)."""
