@@ -16,14 +16,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOUND = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
 ENVIRONMENTS: dict[str, dict[str, str]] = {
     "one thread": dict.fromkeys(THREADS, "1"),
-    "two threads, AVX2": {
+    "two threads, SSE": {
         **dict.fromkeys(THREADS, "2"),
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "MKL_CBWR": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-        "OPENBLAS_CORETYPE": "Zen",
-    },
-    "SSE": {
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
@@ -34,6 +28,7 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 PIPELINES: dict[str, dict[str, dict[str, Any]]] = {
     "adam": {"train": {"num_epochs": 20}},
     "exact": {"train": {"solver": "lbfgs"}},
+    "one class without an estimate": {"simulate": {"n_trials": 200}, "train": {"solver": "lbfgs"}},
     "ridge": {"train": {"solver": "lbfgs", "ridge": "auto"}},
     "rates": {
         "simulate": {"guess_rate": 0.1, "lapse_rate": 0.05},

@@ -42,8 +42,8 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
         "solver": p.solver,
         "ridge": ridge,
         "checkpoints": [0],
-        # Below the tolerance a gradient is mostly rounding, which depends on the processor.
-        "max_gradient": np.nan_to_num(np.maximum(found.max_gradient, p.tolerance), posinf=0).tolist(),
+        # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
+        "max_gradient": np.where(found.converged, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
         "converged": found.converged.tolist(),
         "shrinkage": shrinkage.tolist(),
         "reasons": found.reasons,
