@@ -30,7 +30,9 @@ def polish_from(sample: Sample, v: Array, classes: NDArray[np.intp]) -> tuple[Ar
     coefficients, loss, gradient, _ = sample.evaluate(v, classes)
     v, largest, going = v.copy(), sample.coordinates.largest, np.arange(len(v))
     for _ in range(STEPS):
-        going = going[largest(gradient[going]) > ROUNDING]
+        unfinished = largest(gradient[going]) > ROUNDING
+        sample.group.broadcast(unfinished)
+        going = going[unfinished]
         if not len(going):
             break
         there = v[going] + _step(sample, v[going], gradient[going])
