@@ -209,7 +209,7 @@ def pipeline(trials: str, root: str) -> str:
         "desc": "Read the trials, choose and code the factors, and report what was found in the data",
         "cmd": "python -m stages.prepare",
         "params": ["prepare"],
-        "deps": [trials, *(f"stages/{name}" for name in code)],
+        "deps": [trials, "requirements.lock", *(f"stages/{name}" for name in code)],
         "outs": ["data/test", "data/train", "data/trials.json"],
     }
     stages = {"prepare": prepare} | {name: stage for name, stage in document["stages"].items() if name != "simulate"}
@@ -218,7 +218,7 @@ def pipeline(trials: str, root: str) -> str:
         stage["params"] = ["prepare" if section == "simulate" else section for section in stage["params"]]
         deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
         deps += ["data/trials.json"] if name in ("train", "evaluate", "plot") and "data/trials.json" not in deps else []
-        stage["deps"] = sorted(f"{root}/{dep}" if dep.startswith(("hdlogit/", "stages/")) else dep for dep in deps)
+        stage["deps"] = sorted(dep if dep == trials or dep.startswith("data/") else f"{root}/{dep}" for dep in deps)
     plots = [plot for plot in document["plots"] if "true" not in str(plot)]
     whole = {"stages": stages, "plots": plots, "artifacts": document["artifacts"]}
     head = "# Made by stages/new.py of the simulation's dvc.yaml.\n"

@@ -56,7 +56,7 @@ def test_passes_the_checks_of_scikit_learn(estimator: BaseEstimator, check: Any)
 
 def test_corrected_numbers_are_those_of_infer(many: tuple[Experiment, LogisticRegression]) -> None:
     (_, factors, responses), model = many
-    inferred = infer(factors, responses, fit(factors, responses).coefficients)
+    inferred = infer(factors, responses, fit(factors, responses, polish=True).coefficients)
     new = gaussian(7, 50, 90, 1, 1.0).factors
     low, high = model.conf_int(0.9)[..., 0], model.conf_int(0.9)[..., 1]
     for k, found in enumerate(inferred):

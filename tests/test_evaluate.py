@@ -102,7 +102,6 @@ def test_the_histogram_and_the_calibration_count_every_response(raw: Raw) -> Non
 def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any]) -> None:
     assert metrics["fit"]["converged"] is False
     assert metrics["fit"]["max_gradient"] > 1e-3
-    assert metrics["fit"]["iterations"] == 5 * 5  # epochs, batches
 
 
 def test_trials_without_a_known_observer_are_evaluated_and_drawn(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from comparisons.ci.lock import LAST_BITS
 from tests.conftest import Project
 
 SIZE = {"n_factors": 40, "n_classes": 3, "n_trials": 2000, "n_test_trials": 1000, "weight_scale": 0.6}
@@ -16,25 +16,32 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 FOUND = " ".join(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
 ENVIRONMENTS: dict[str, dict[str, str]] = {
     "one thread": dict.fromkeys(THREADS, "1"),
-    "two threads, AVX2": {
+    "two threads, SSE": {
         **dict.fromkeys(THREADS, "2"),
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "MKL_CBWR": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
-    },
-    "SSE": {
         "ATEN_CPU_CAPABILITY": "default",
         "MKL_CBWR": "COMPATIBLE",
         "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
         "NPY_DISABLE_CPU_FEATURES": FOUND,
+        "OPENBLAS_CORETYPE": "Nehalem",
+    },
+}
+PIPELINES: dict[str, dict[str, dict[str, Any]]] = {
+    "adam": {"train": {"num_epochs": 20}},
+    "exact": {"train": {"solver": "lbfgs"}},
+    "one class without an estimate": {"simulate": {"n_trials": 200}, "train": {"solver": "lbfgs"}},
+    "ridge": {"train": {"solver": "lbfgs", "ridge": "auto"}},
+    "rates": {
+        "simulate": {"guess_rate": 0.1, "lapse_rate": 0.05},
+        "train": {"solver": "lbfgs"},
+        "evaluate": {"asymptotes": "estimate"},
     },
 }
 SCRIPT = """
-import os
+import os, sys
 from tests.conftest import run_here
 
-for solver in ("adam", "lbfgs"):
-    os.chdir(solver)
+for pipeline in sys.argv[1:]:
+    os.chdir(pipeline)
     run_here("simulate", "ridge", "train", "evaluate")  # figures are drawn from the tables of evaluate
     os.chdir("..")
 """
@@ -48,27 +55,25 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def ran(folder: Path, **environment: str) -> Path:
-    """The folder in which the pipeline has run with either solver."""
+    """The folder in which all pipelines have run."""
     folder.mkdir()
-    for solver in ("adam", "lbfgs"):
-        project = Project.small(folder / solver)
-        project.set(simulate=SIZE, train={"solver": solver, "num_epochs": 20})
-    variables = project.environment(**environment)
-    subprocess.run(["python", "-c", SCRIPT], cwd=folder, env=variables, check=True, stdout=subprocess.DEVNULL)
+    for name, changes in PIPELINES.items():
+        project = Project.small(folder / name)
+        project.set(simulate=SIZE)
+        project.set(**changes)
+    command, variables = ["python", "-c", SCRIPT, *PIPELINES], project.environment(**environment)
+    subprocess.run(command, cwd=folder, env=variables, check=True, stdout=subprocess.DEVNULL)
     return folder
 
 
-def files(folder: Path, but: set[str]) -> dict[str, bytes]:
-    """All files below a folder, but those of some outputs."""
-    found = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
-    return {str(name): path.read_bytes() for name, path in found.items() if f"data/{name.parts[0]}" not in but}
-
-
-@pytest.mark.parametrize(("solver", "but"), [("adam", set()), ("lbfgs", LAST_BITS)])
-def test_other_processors_give_the_same_files(everywhere: list[Path], solver: str, but: set[str]) -> None:
-    """So all that `make lock-check` compares is the same."""
-    here, *others = (files(folder / solver / "data", but) for folder in everywhere)
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_other_processors_give_the_same_files(everywhere: list[Path], pipeline: str) -> None:
+    here, *others = (contents(folder / pipeline / "data") for folder in everywhere)
     assert "metrics.json" in here
     for there in others:
         assert here.keys() == there.keys()
         assert [name for name in here if here[name] != there[name]] == []
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -92,6 +92,25 @@ def test_first_order_conditions() -> None:
     torch.testing.assert_close(residuals.mean(0), torch.zeros(4).double(), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("ridge", [0.0, 1e-3])
+def test_a_polished_fit_is_right_to_double_precision(ridge: float) -> None:
+    """Against Newton's method with gradients in extended precision. An easy class, a hard one, and one without any."""
+    factors, responses = (a.numpy() for a in problem(3, 600, 60, 3, size=3))
+    responses[:, 0] = factors[:, 0] > np.linspace(-3, 3, 600)
+    responses[:, 1] = factors[:, 1] > 0.5
+    found = fit(factors, responses, ridge, polish=True)
+    assert found.converged.tolist() == [True, ridge > 0, True]
+    x = np.column_stack([factors, np.ones(600)]).astype(np.longdouble)
+    for k in (0, 2):
+        w, penalty = found.coefficients[:, k].astype(np.longdouble), ridge * (np.arange(61) < 60)
+        for _ in range(3):
+            p = 1 / (1 + np.exp(-x @ w))
+            hessian = (x.T * (p * (1 - p))) @ x / 600 + np.diag(penalty)
+            gradient = x.T @ (p - responses[:, k]) / 600 + penalty * w
+            w -= np.linalg.solve(hessian.astype(float), gradient.astype(float))
+        np.testing.assert_allclose(found.coefficients[:, k], w.astype(float), rtol=0, atol=1e-12)
+
+
 def notebook() -> tuple[Tensor, Tensor]:
     weights = np.random.RandomState(1973).randn(257, 10)
     stream = np.random.RandomState(1973)

@@ -117,17 +117,17 @@ def test_stages_import_mathematics_room_by_room_and_nothing_above_them(file: str
 # --- dvc.yaml
 
 
-def dependency(file: str) -> str:
-    """What names a file in dvc.yaml: a room, or a file outside all rooms."""
-    return "/".join(file.split("/")[:2])
+def dependencies(stage: str) -> list[str]:
+    """What a stage must name in dvc.yaml: the rooms it imports from, files outside all rooms, and the packages."""
+    files = reached(f"stages/{stage}.py", set())
+    packages = {"requirements.lock", *("requirements-torch.lock" for file in files if "torch" in imported(file))}
+    return sorted({"/".join(file.split("/")[:2]) for file in files} | packages)
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_other(stage: str) -> None:
-    """Code of the same room as what is imported counts with it."""
     declared = [name for name in PIPELINE["stages"][stage]["deps"] if not name.startswith("data/")]
-    needed = {dependency(file) for file in reached(f"stages/{stage}.py", set())}
-    assert declared == sorted(needed)
+    assert declared == dependencies(stage)
 
 
 def test_the_pipeline_has_these_stages() -> None:

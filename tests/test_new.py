@@ -22,7 +22,7 @@ from stages.parameters import read_study
 from stages.trials.design import learn
 from tests.coding import asked
 from tests.conftest import ROOT, Project, copy_code, run_here
-from tests.test_house import dependency, reached
+from tests.test_house import dependencies
 
 RAT = ROOT / "studies" / "rat"
 
@@ -297,4 +297,4 @@ def test_a_study_s_stages_depend_on_the_code_that_the_simulation_s_depend_on() -
         assert {dep.removeprefix("../../") for dep in study[name]["deps"] if dep.startswith("../")} == code
         assert study[name]["outs"] == root[name]["outs"]
     own = [dep.removeprefix("../../") for dep in study["prepare"]["deps"] if dep.startswith("../")]
-    assert own == sorted({dependency(file) for file in reached("stages/prepare.py", set())})
+    assert own == dependencies("prepare")

@@ -174,6 +174,13 @@ def test_dvc_runs_only_what_an_edit_touches_and_nothing_when_it_is_taken_back(co
     assert moved.run("dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
 
 
+def test_another_version_of_a_package_makes_every_stage_out_of_date(copy: Project) -> None:
+    locked = copy.folder / "requirements.lock"
+    locked.write_text(locked.read_text().replace("\nscipy==", "\nscipy==9."))
+    status = json.loads(copy.run("dvc", "status", "--json", "dvc.yaml").stdout)
+    assert [stage for stage in status if "'requirements.lock': 'modified'" in str(status[stage])] == [*STAGES]
+
+
 def test_an_experiment_changes_what_it_says_and_shows_it(copy: Project) -> None:
     ran = copy.run("dvc", "exp", "run", "--name", "slower", "-S", "train.learning_rate=1e-5")
     assert ran.returncode == 0, ran.stderr

@@ -85,14 +85,15 @@ def test_several_processes_give_the_fit_of_one(count: int, shape: tuple[int, int
         factors[5, 2] = 1e6
         responses[:, 3:] = True  # costs no time, but a place in the sample
     responses[:, 1] = factors[:, 3] > 0
-    alone = fit(factors, responses)
-    prepare(tmp_path, factors, responses)
+    alone = fit(factors, responses, polish=True)
+    prepare(tmp_path, factors, responses, polish=True)
     process = started(tmp_path, count)
     assert process.communicate(timeout=100) == ("", "")
     assert process.returncode == 0
     for rank in range(count):
         found = np.load(tmp_path / f"found{rank}.npz")
-        np.testing.assert_allclose(found["coefficients"], alone.coefficients, rtol=0, atol=1e-9)
+        atol = 1e-9 if count == 2 else 1e-13  # a sample cannot be polished
+        np.testing.assert_allclose(found["coefficients"], alone.coefficients, rtol=0, atol=atol)
         np.testing.assert_allclose(found["loss"], alone.loss, rtol=0, atol=1e-9)
         assert found["converged"].tolist() == [k != 1 and k < 3 for k in range(shape[2])]
     assert not list((tmp_path / "tmp").iterdir())

@@ -84,8 +84,6 @@ def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
         solver="lbfgs",
         ridge=0.0,
         checkpoints=[1],
-        iterations=[1] * k,
-        evaluations=[1] * k,
         max_gradient=[0.0] * k,
         converged=[True] * k,
         shrinkage=[0.0] * k,

@@ -1,5 +1,7 @@
 """The equations solved and inverted: published solutions, accuracy, and what must hold of any observer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -278,6 +280,15 @@ def test_a_fit_without_signal_is_recognised() -> None:
         signal_from_fit(0.001, 1e6, 0.0)
     with pytest.raises(OutsideTheory, match="positive"):
         signal_from_fit(0.1, -1.0, 0.0)
+
+
+def test_the_rounding_of_a_solution_does_not_show_in_its_sensitivity() -> None:
+    """So tables with six digits are the same on any processor."""
+    a = solve(0.1, 2.0, 0.5)
+    for ulps in (-1, 1, 2, 3):
+        other = replace(a, s=a.s * (1 + ulps * 2**-52), b=a.b * (1 - ulps * 2**-52))
+        moved = observer_from_fit(0.1, other.eta**2, other.b, near=other)
+        np.testing.assert_allclose(moved.change, observer_from_fit(0.1, a.eta**2, a.b, near=a).change, rtol=2e-9)
 
 
 def test_the_inverse_and_its_sensitivity_hold_with_ridge() -> None:

@@ -2,8 +2,7 @@
 
 1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is merely
    absent from this machine. (`dvc repro --dry --allow-missing` fails if an input of a stale stage is absent.)
-2. `dvc repro` gives the committed lock and metrics: after an exact fit, except for what shows the last bits of its
-   weights.
+2. `dvc repro` gives the committed lock and metrics.
 3. The pictures in docs/ that are figures of the pipeline are its figures.
 
 `python -m comparisons.ci.lock`; exit status 0 if so, 1 if not, 2 if that could not be decided.
@@ -22,11 +21,7 @@ import yaml
 from comparisons.ci import pictures
 from comparisons.commands import DVC, enter, finish, output, parser
 from stages.errors import InputError
-from stages.parameters.documents import read_yaml
 
-# After an exact fit: the point at which the solver stops, within its tolerance, depends on the processor. It can change
-# the last bit of a stored weight, and so the last digit of any of the thousands of numbers of inference.
-LAST_BITS = {"data/model.safetensors", "data/checkpoints", "data/inference"}
 ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
 
 
@@ -66,9 +61,7 @@ def different() -> list[str]:
     """What in the workspace differs from the commit."""
     committed = hashes(output("git", "show", "HEAD:./dvc.lock"), "dvc.lock at HEAD")
     made = hashes(Path("dvc.lock").read_text(), "dvc.lock")
-    exact = read_yaml(Path("params.yaml"))["train"]["solver"] == "lbfgs"
-    compared = (committed.keys() | made.keys()) - (LAST_BITS if exact else set())
-    wrong = sorted(path for path in compared if committed.get(path) != made.get(path))
+    wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
     if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
         wrong.append("data/metrics.json, the file")
     return wrong + pictures.outdated()

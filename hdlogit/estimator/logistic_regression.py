@@ -85,7 +85,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         responses = self._responses(y)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
         found, self.shrinkage_ = with_shrinkage(
-            lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter), responses, factors.shape[1], self.shrinkage
+            lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter, polish=True),
+            responses,
+            factors.shape[1],
+            self.shrinkage,
         )
         if refused := [self._line(k, reason) for k, reason in enumerate(found.reasons) if reason]:
             raise ValueError(refused[0])

@@ -76,6 +76,15 @@ class Sample:
         else:  # for a few classes torch's product is up to twice as fast
             torch.mm(torch.from_numpy(v), torch.from_numpy(x).T, out=torch.from_numpy(out))
 
+    def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
+        """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there, loss
+        (n,) without the penalty, the objective's gradient in v, and largest |residual| (n,).
+        """
+        coefficients = self.coordinates.coefficients(v)
+        self.group.broadcast(coefficients)
+        loss, gradient, worst = self.trials.evaluate(coefficients, classes)
+        return coefficients, loss, self.coordinates.standardised_gradient(gradient) + self.ridge * v, worst
+
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
     """At most `most` rows, in order: one at random from each run of equal length, always the same ones."""

@@ -9,6 +9,7 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
    double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
 4. Descend again on the sample, its gradient shifted by the difference found at the last point, and go to 3. Where that
    does not end, the sample misleads (it lacks an outlier): Newton's method takes over.
+5. Where that is asked for, polish (`hdlogit.exact.polish`).
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
 (DANE: Shamir, Srebro & Zhang, ICML 2014). Each of several processes has its own rows, of the sample and of all trials;
@@ -32,6 +33,7 @@ from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
 from hdlogit.exact.existence import DIVERGED, Proof, decide
 from hdlogit.exact.objective import Array, Mask, Trials, check
+from hdlogit.exact.polish import polish_from
 from hdlogit.exact.sample import Sample
 
 UNPROVEN = 150  # iterations to the sample's minimum and from there to a proof, after which a class is in doubt
@@ -70,7 +72,6 @@ class ExactFit(Generic[Kind]):
 class Aim:
     """What the fit must reach: see `fit`."""
 
-    ridge: float
     tolerance: float
     max_iterations: int
     progress: Callable[[int, float], None] | None
@@ -116,6 +117,7 @@ def fit(
     max_iterations: int = 500,
     progress: Callable[[int, float], None] | None = None,
     group: ProcessGroup = ALONE,
+    polish: bool = False,
 ) -> ExactFit[Kind]:
     """The minimum of the objective (`hdlogit.exact.objective`) for every class, with the evidence that it is one.
 
@@ -128,13 +130,16 @@ def fit(
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     group:      processes that all call this with the same arguments and get the same result.
+    polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of whatever
+                follows are the same on any processor; about as much work again. Not done where the trials are so many
+                that a sample stands for them (`hdlogit.exact.sample`).
 
     Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
     for an impossible ridge or tolerance.
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     check(x, y, ridge, tolerance)
-    aim = Aim(ridge, tolerance, max_iterations, progress)
+    aim = Aim(tolerance, max_iterations, progress)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
         sample = Sample.draw(Trials(x, y, group), ridge, tolerance)
         state = _begin(sample, ridge)
@@ -145,6 +150,8 @@ def fit(
             if not len(state.classes):
                 break
             state = evaluate(sample, minimise(sample, state, aim, max_iterations), aim)
+        if polish and sample.n_trials == len(x):
+            state = polished(sample, state)
     found = _result(state, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
@@ -216,23 +223,19 @@ def evaluate(sample: Sample, state: State, aim: Aim) -> State:
     """Evaluate all trials, in double precision: which classes are finished, and from where do the others go on?"""
     trials, c, classes = sample.trials, sample.coordinates, state.classes
     new = {name: array.copy() for name, array in vars(state).items()}
-    coefficients = c.coefficients(state.points[classes])
-    trials.group.broadcast(coefficients)
-    loss, gradient, worst = trials.evaluate(coefficients, classes)
+    coefficients, loss, gradient, worst = sample.evaluate(state.points[classes], classes)
     if not np.isfinite(gradient).all():
         trials.refuse()
-    gradient[:, :-1] += aim.ridge * coefficients[:, :-1]
-    standardised = c.standardised_gradient(gradient)
-    largest = c.largest(standardised)
+    largest = c.largest(gradient)
 
     step = state.points[classes] - state.base[classes]  # where it was too long, go back by the secant
     before = np.vecdot(np.nan_to_num(state.gradient[classes]), step)
-    length = secant(before, np.vecdot(standardised, step))
+    length = secant(before, np.vecdot(gradient, step))
     trials.group.broadcast(length)
-    back = length < 1
+    back = (length < 1) & (largest > aim.tolerance)
     new["back"][classes] = back
     new["points"][classes] = state.base[classes] + length[:, None] * step
-    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], standardised[~back]
+    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], gradient[~back]
 
     status = np.where(largest <= aim.tolerance, CONVERGED, UNDER_WAY)
     status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
@@ -256,6 +259,15 @@ def evaluate(sample: Sample, state: State, aim: Aim) -> State:
     new["back"][classes[again]], new["gradient"][classes[again]] = True, np.nan
     new["status"][classes] = np.where(found == UNDER_WAY, status, found)
     return State(**new)
+
+
+def polished(sample: Sample, state: State) -> State:
+    """With the gradients of the classes that have converged made as small as rounding allows."""
+    classes = np.flatnonzero(state.status == CONVERGED)
+    new = {name: getattr(state, name).copy() for name in ("coefficients", "loss", "max_gradient")}
+    new["coefficients"][classes], new["loss"][classes], gradient = polish_from(sample, state.base[classes], classes)
+    new["max_gradient"][classes] = sample.coordinates.largest(gradient)
+    return replace(state, **new)
 
 
 def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:

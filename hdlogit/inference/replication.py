@@ -93,7 +93,7 @@ def _infer(
     factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float, names: Names
 ) -> list[ClassInference | str]:
     try:
-        fitted = fit(factors, responses)
+        fitted = fit(factors, responses, polish=True)
     except ValueError as error:
         return [str(error)] * responses.shape[1]
     found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate, names=names)

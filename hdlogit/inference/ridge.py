@@ -32,7 +32,7 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
         responses = responses[:, varied]
 
     def best_after(ridge: float) -> float:
-        fitted = fit(factors, responses, ridge=ridge, **how)
+        fitted = fit(factors, responses, ridge=ridge, polish=True, **how)
         missing = [f"class {c}: {reason}" for c, reason in enumerate(fitted.reasons) if reason]
         if missing:  # the classes that remain have the weaker signals
             raise OutsideTheory(missing[0])

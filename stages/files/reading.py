@@ -56,9 +56,7 @@ class Evidence(BaseModel):
 
     solver: Literal["adam", "lbfgs"]
     ridge: NotNegative
-    checkpoints: Annotated[list[Count], Field(min_length=1)]  # epochs, or the exact fit's iterations
-    iterations: list[Count]
-    evaluations: list[Count]
+    checkpoints: Annotated[list[Count], Field(min_length=1)]  # epochs; of an exact fit just 0
     max_gradient: list[NotNegative]
     converged: list[bool]
     shrinkage: list[Annotated[NotNegative, Field(lt=1)]]
@@ -72,7 +70,7 @@ class Evidence(BaseModel):
         return self
 
 
-PER_CLASS = ("iterations", "evaluations", "max_gradient", "converged", "shrinkage", "reasons")
+PER_CLASS = ("max_gradient", "converged", "shrinkage", "reasons")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def check_whole(tables: dict[str, Table]) -> None:
     if histogram["low"] != [0, *histogram["high"][:-1]] or histogram["high"][-1] != 1:
         raise InputError(f"data/histogram.csv: the bins must go from 0 to 1, without a gap; {AGAIN}")
     counts = {
-        "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1 if len(loss) > 1 else 1),
+        "loss": (len(loss), tables["trajectory"]["epoch"][-1] + 1),
         "calibration": (sum(tables["calibration"]["responses"]), sum(histogram["fitted"])),
     }
     for name, (found, wanted) in counts.items():

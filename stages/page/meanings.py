@@ -84,8 +84,6 @@ SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json
                 "Largest gradient",
                 "of a class's loss, by standardised factors (after Adam: by the factors as they are)",
             ),
-            "iterations": ("Iterations", "steps of the slowest class"),
-            "evaluations": ("Evaluations", "passes over the training trials"),
             "ridge": ("Ridge", "its strength"),
             "classes_without_estimate": ("Classes without an estimate", "left out"),
         },

@@ -77,13 +77,11 @@ def trajectory(fit: Fit) -> Findings:
 
 
 def evidence(fit: Fit) -> Findings:
-    """What the solver reported on all classes: the most work, the largest gradient, and whether all converged."""
+    """What the solver reported on all classes: the largest gradient, and whether all converged."""
     reported = fit.evidence
     metrics = {
         "converged": all(reported.converged),
         "max_gradient": max(reported.max_gradient),
-        "iterations": max(reported.iterations),
-        "evaluations": max(reported.evaluations),
         "ridge": reported.ridge,
     }
     missing = [(name, reason) for name, reason in zip(fit.classes, reported.reasons, strict=True) if reason]

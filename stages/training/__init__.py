@@ -13,6 +13,6 @@ class Fitted:
     """What `train` writes. Coefficients are (n_factors + 1, n_classes), last row = bias."""
 
     coefficients: Floats
-    checkpoints: dict[int, Floats]  # coefficients after these epochs, or after the exact fit's iterations
+    checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
     evidence: dict[str, Any]  # `stages.files.reading.Evidence`

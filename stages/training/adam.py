@@ -29,7 +29,7 @@ CODE = [path for room in (hdlogit.adam, hdlogit.compute) for path in Path(room._
 def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGroup) -> Fitted:
     """The notebook's fit, with its state saved now and then."""
     factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
-    n_trials, n_factors, n_classes = *factors.shape, responses.shape[1]
+    n_factors, n_classes = factors.shape[1], responses.shape[1]
     training = Training(
         initial_coefficients(n_factors, n_classes, p.seed, getattr(torch, p.dtype)).to(device),
         factors,
@@ -75,8 +75,6 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
         "solver": p.solver,
         "ridge": 0.0,
         "checkpoints": [*checkpoints],
-        "iterations": [p.num_epochs * math.ceil(n_trials / p.batch_size)] * n_classes,
-        "evaluations": [p.num_epochs] * n_classes,
         "max_gradient": gradients.tolist(),
         "converged": (gradients <= p.tolerance).tolist(),
         "shrinkage": [0.0] * n_classes,

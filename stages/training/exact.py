@@ -38,23 +38,20 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
         raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
     if group.is_writer:
         print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
-    iterations = int(found.iterations.max())
-    evidence = {
+    evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
-        "checkpoints": [iterations],
-        "iterations": found.iterations.tolist(),
-        "evaluations": found.evaluations.tolist(),
-        # Below the tolerance a gradient is mostly rounding, which depends on the processor.
-        "max_gradient": np.nan_to_num(np.maximum(found.max_gradient, p.tolerance), posinf=0).tolist(),
+        "checkpoints": [0],
+        # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
+        "max_gradient": np.where(found.converged, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
         "converged": found.converged.tolist(),
         "shrinkage": shrinkage.tolist(),
         "reasons": found.reasons,
     }
     if any(found.separating):
         evidence["separating"] = found.separating
-    loss = {"epoch": [iterations], "loss": [float(found.loss[found.converged].mean())]}
-    return Fitted(found.coefficients, {iterations: found.coefficients}, loss, evidence)
+    loss = {"epoch": [0], "loss": [float(found.loss[found.converged].mean())]}
+    return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
 
 
 def check_memory(n_factors: int) -> None:
@@ -77,7 +74,7 @@ def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any],
             progress.update(iteration - progress.n)
 
         try:
-            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group)
+            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group, polish=True)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
 
