@@ -75,7 +75,6 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
     a, link = _scale(minimum, left_out, observed, setting)
-    corrected = weights / a.alpha
     covariance = (
         _known_length(noise[:-1, :-1], weights, observed.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
     )
@@ -87,10 +86,11 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         theory=a,
         estimate=units.original(minimum.coefficients),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=units.original(np.append(corrected, a.intercept)),
+        corrected=units.original(np.append(weights / a.alpha, a.intercept)),
         covariance=_with_bias(covariance, bias_variance, units),
         centre=units.centre,
         scale=units.scale,
+        inflation=float(setting.precision.mean()),
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
         note=_note(a, observed, noise, weights, left_out, setting),

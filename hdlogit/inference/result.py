@@ -68,6 +68,7 @@ class ClassInference:
     covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected coefficients
     centre: Array  # (n_factors,) x̄
     scale: Array  # (n_factors,) standard deviations of the factors
+    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
     note: str | None  # a line where the factors are not of the theory's kind

@@ -215,7 +215,8 @@ def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class:
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (columns as in `theory_metrics`).
 
-    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only.
+    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only; inflation: of
+    the variance of a weight by correlations of the factors.
     """
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
@@ -232,6 +233,7 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
         "lapse_rate": [c.lapse_rate for c in classes],
         "logistic_p": [*chain.from_iterable(each(logistic_p, cut(len(classes), 1, AT_ONCE)))],
         "alpha": [c.theory.alpha for c in classes],
+        "inflation": [c.inflation for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
         "certificate": [_bound(c.certificate) for c in classes],

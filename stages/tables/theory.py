@@ -76,16 +76,18 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
     """Weight errors and held-out cross-entropy to expect with other numbers of trials, for an observer like this one.
 
     That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates. Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit
-    of a factor, as the weights are.
+    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred times this
+    experiment. Errors are in logits per standard deviation of a factor.
     """
     n_factors = len(classes[0].scale)
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
-    base_rate, *rates = map(float, np.mean([_rarer(c) for c in classes], axis=0))
+    base_rate, guess_rate, lapse_rate = map(float, np.mean([_rarer(c) for c in classes], axis=0))
+    rates = guess_rate, lapse_rate
     first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
     sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
-    lines = [line for line in plan(n_factors, signal, base_rate, sizes, *rates) if line.exists]
-    scale = signal / math.sqrt(np.square(classes[0].scale).sum())  # the root-mean-square true weight
+    lines = plan(n_factors, signal, base_rate, sizes, *rates, classes[0].inflation)
+    lines = [line for line in lines if line.exists]
+    scale = signal / math.sqrt(n_factors)  # the root-mean-square true weight
     return {
         "n_trials": [line.n_trials for line in lines],
         "weight_rmse": [scale * (line.weight_error or 0) for line in lines],
