@@ -1,7 +1,9 @@
 """The inference of one class."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtr, ndtri
 
 from hdlogit.asymptotics.equations import Asymptotics
+from hdlogit.asymptotics.theory import OutsideTheory, solve
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, best_logits, predict
@@ -96,6 +99,51 @@ class ClassInference:
     def null_error(self) -> Array:
         """(n_factors,) sd of the fitted weight of a factor that has no effect."""
         return np.sqrt(np.diag(self.noise)[:-1])
+
+    @cached_property
+    def alpha_error(self) -> float:
+        """Standard error of α̂ by the delta method: the equations make α a function of the observer.
+
+        The observer's errors, of (log γ, β0, guess and lapse rate), are the link's. Where the equations have no answer,
+        as for shrunk responses with rates, the error of γ̂ is taken, of which a part is that of ŵ's length.
+        """
+        a, covariance = self.theory, np.nan_to_num(self.link.covariance)
+        gain, bias = np.clip(
+            np.sqrt(np.diag(covariance)[:2]), 0.01, 2
+        )  # secants: tangents are too steep where fits end
+        steps = np.array([-gain, -math.copysign(bias, a.intercept), 0.001, 0.001])
+
+        def alpha(step: Array) -> float:
+            rates = {"guess_rate": a.guess_rate + step[2], "lapse_rate": a.lapse_rate + step[3]}
+            observer = a.signal * math.exp(step[0]), a.intercept + step[1]
+            return solve(a.kappa, *observer, ridge=a.ridge, shrinkage=a.shrinkage, **rates).alpha
+
+        try:
+            here, free = alpha(np.zeros(4)), np.diag(covariance) > 0
+            slopes = np.array([alpha(step) - here if free[i] else 0.0 for i, step in enumerate(np.diag(steps))]) / steps
+        except OutsideTheory:
+            slopes = np.array([a.alpha, 0, 0, 0])
+        return float(np.sqrt(max(slopes @ covariance @ slopes, 0.0)))
+
+    def expected_classical_coverage(self, level: float = 0.95) -> tuple[float, float]:
+        """(Coverage to expect of the classical intervals of the weights, from the data alone; its error.)
+
+        ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z with
+        k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are; and ŵ_j/n_j is the
+        same in all units of the factors. The mean over the weights. Its error is what an α̂ nearer to 1 by its own
+        error would change.
+        """
+        t = self.estimate[:-1] / self.null_error
+        half = ndtri(0.5 + level / 2) * self.classical_error[:-1] / self.null_error
+
+        def coverage(alpha: float) -> float:
+            k = 1 - 1 / alpha
+            sd = math.sqrt(max(1 - k**2, 1e-12))
+            return float(np.mean(ndtr((half - k * t) / sd) - ndtr((-half - k * t) / sd)))
+
+        alpha, error = self.theory.alpha, self.alpha_error
+        expected = coverage(alpha)
+        return expected, abs(coverage(alpha + np.clip(1 - alpha, -error, error)) - expected)
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high), see the module's docstring."""

@@ -31,7 +31,7 @@ from stages.tables import Findings, Fit, Table
 from stages.tables.answer import Situation, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
-from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
+from stages.tables.theory import map_table, planning_table, theory_metrics
 
 AT_ONCE = 32  # classes in one call of `logistic_tests`: their samples stay in the cache
 SCORES = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")  # of corrected predictions
@@ -96,10 +96,20 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
 
 def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
     """What the answer in words needs to know about each class."""
-    coverages = [expected_classical_coverage(c, p.interval_level) for c in classes]
-    columns = [by_class[key] for key in ("signal", "alpha", "guess_rate", "lapse_rate", "logistic_p")]
-    names = map(str, by_class["class"])
-    return [Situation(*row) for row in zip(names, coverages, *columns, strict=True)]
+    names, odd = map(str, by_class["class"]), by_class["logistic_p"]
+    return [
+        Situation(
+            name,
+            c.theory.signal,
+            c.theory.alpha,
+            c.alpha_error,
+            *c.expected_classical_coverage(p.interval_level),
+            c.guess_rate,
+            c.lapse_rate,
+            logistic_p,
+        )
+        for name, c, logistic_p in zip(names, classes, odd, strict=True)
+    ]
 
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import base_rate_for, intercept_for, plan, smallest_n_trials
@@ -41,30 +40,13 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
         "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
         "test_best_cross_entropy": _mean(e.best for e in expected),
         "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(expected_classical_coverage(c, level) for c in classes),
+        "classical_coverage": _mean(c.expected_classical_coverage(level)[0] for c in classes),
     }
 
 
-def expected_classical_coverage(c: ClassInference, level: float) -> float:
-    """Coverage to expect of the classical intervals of one class's weights, from the data alone.
-
-    A fitted weight is alpha beta + e, with e ~ N(0, null_error^2) by the theory. If the true weights are normal too,
-    with the variance that this leaves for them, then each is normal given its fitted value, and the classical interval
-    holds it with a known probability. Unlike `predictions.classical_coverage` this takes the classical errors as they
-    are: larger for large weights.
-    """
-    fitted, noise = c.estimate[:-1], c.null_error**2
-    explained = max(float(np.mean(fitted**2 - noise)), 0.0)  # alpha^2 times the variance of the true weights
-    fraction = explained / (explained + noise)
-    centre, sd = fraction * fitted / c.theory.alpha, np.sqrt(fraction * noise) / c.theory.alpha
-    half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
-    with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
-        return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
-
-
 def _residual_sd(c: ClassInference) -> float:
-    """Root-mean-square noise of the weights across their own direction: their residual about the slope."""
-    across = float(np.mean(c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2))
+    """Root-mean-square noise of the weights across their own direction (about the slope), per sd of a factor."""
+    across = float(np.mean((c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2) * c.scale**2))
     return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
 
 
