@@ -13,6 +13,7 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import (
     Plan,
     base_rate_for,
+    inflation_for,
     intercept_for,
     n_trials_until,
     plan,
@@ -38,8 +39,9 @@ COLUMNS = {
     "best\nloss": "{0.best:.4f}",
     "Bayes\nloss": "{0.bayes:.4f}",
 }
+NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
 Rates = tuple[float, float]  # guess rate, lapse rate
-Observer = tuple[str, float, float, Rates]  # class, signal, base rate, rates
+Observer = tuple[str, float, float, Rates, float]  # class, signal, base rate, rates, inflation by correlated factors
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
@@ -53,6 +55,9 @@ weight; corrected ones are somewhat larger, as the scale must be estimated,
 and clearly so where guess or lapse rates must be.
 95 % cover: the fraction of true weights inside their classical 95 % intervals,
 somewhat more where few weights make up the signal.
+Assumed: normal factors, uncorrelated unless --correlation or --study says
+otherwise, and weights that have nothing to do with their correlations. Rare
+conditions need more trials than this, also for a fit to exist.
 Losses are cross-entropies in nats per response: of the plain fit on new trials,
 of the best prediction from it, and of the true observer, the least possible."""
 SIGNAL_HELP = """\
@@ -70,19 +75,22 @@ def main() -> None:
             even = base_rate_for(0, signal, *rates)
             base_rate = even if arguments.base_rate is None else arguments.base_rate
             n_factors = arguments.n_factors
+            inflation = inflation_for(arguments.correlation or 0.0, n_factors)
         else:
             with inside(arguments.study):
-                n_trials, n_factors, (name, signal, base_rate, rates) = hardest(*read_study())
+                n_trials, n_factors, (name, signal, base_rate, rates, inflation) = hardest(*read_study())
             size = f"{counted(n_trials, 'trial')} of {counted(n_factors, 'factor')}"
             say(f"{size}. {name} needs the most, for its signal of {signal:.3g}:")
-            numbers(needed(n_trials, goal, n_factors, signal, base_rate, rates) for goal in GOALS)
-            say(outlook(*plan(n_factors, signal, base_rate, [n_trials, 2 * n_trials], *rates)))
+            numbers(needed(n_trials, goal, n_factors, signal, base_rate, rates, inflation) for goal in GOALS)
+            say(outlook(*plan(n_factors, signal, base_rate, [n_trials, 2 * n_trials], *rates, inflation)))
         first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
-        lines = plan(n_factors, signal, base_rate, sizes, *rates)
+        lines = plan(n_factors, signal, base_rate, sizes, *rates, inflation)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
     say(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
+    if inflation > NOTABLE:
+        say(f"Correlations of the factors make errors of weights {inflation**0.5:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), first="right")
     say(NOTES)
 
@@ -93,14 +101,14 @@ def read_study() -> tuple[int, int, list[Observer]]:
     check_current()
     if theory is None:
         raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be lbfgs")
-    table = read_table("inference/classes.csv", "class", "signal", "intercept", "guess_rate", "lapse_rate")
+    keys = ("class", "signal", "intercept", "guess_rate", "lapse_rate", "inflation")
+    table = read_table("inference/classes.csv", *keys)
     coefficients = read_table("inference/coefficients.csv", "class", "factor")
     check_coefficients("inference/coefficients", coefficients)
     n_factors = coefficients["factor"].index("bias")
-    columns = (table[key] for key in ("class", "signal", "intercept", "guess_rate", "lapse_rate"))
     observers = [
-        (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse))
-        for name, signal, b, g, lapse in zip(*columns, strict=True)
+        (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse), inflation)
+        for name, signal, b, g, lapse, inflation in zip(*(table[key] for key in keys), strict=True)
     ]
     return theory["n_trials"], n_factors, observers
 
@@ -109,16 +117,18 @@ def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[i
     """The observer whose estimate needs the most trials to exist."""
 
     def smallest(observer: Observer) -> int:
-        _, signal, base_rate, rates = observer
+        _, signal, base_rate, rates, _ = observer
         return smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
 
     return n_trials, n_factors, max(observers, key=smallest)
 
 
-def needed(n_trials: int, goal: str, n_factors: int, signal: float, base_rate: float, rates: Rates) -> tuple[str, str]:
+def needed(
+    n_trials: int, goal: str, n_factors: int, signal: float, base_rate: float, rates: Rates, inflation: float
+) -> tuple[str, str]:
     """How many trials a goal needs, and how many more that is."""
     try:
-        n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates)
+        n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates, inflation)
     except OutsideTheory:
         of = ", as the observer guesses or lapses: use corrected ones" if any(rates) and signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
@@ -158,13 +168,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--base-rate", type=float, help="probability of a yes (default: that of a mean logit of 0)")
     parser.add_argument("--guess-rate", type=float, help="0.5 where the response is correct in 2AFC")
     parser.add_argument("--lapse-rate", type=float, help="of the observer (default of both rates: 0)")
+    parser.add_argument("--correlation", type=float, help="of each pair of factors (default 0)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
     if (arguments.n_factors is None) == (arguments.study is None):
         parser.error("n_factors is needed, but not with --study, which gives it")
-    given = (arguments.base_rate, arguments.guess_rate, arguments.lapse_rate)
-    if arguments.study is not None and given != (None, None, None):
-        parser.error("--study gives the base rate and the rates of guesses and lapses: leave them out")
+    given = (arguments.base_rate, arguments.guess_rate, arguments.lapse_rate, arguments.correlation)
+    if arguments.study is not None and given != (None, None, None, None):
+        parser.error(
+            "--study gives the base rate, the rates of guesses and lapses and the correlations: leave them out"
+        )
     return arguments
 
 

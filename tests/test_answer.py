@@ -8,14 +8,14 @@ import pytest
 from stages.tables.answer import Situation, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
-FINE = Situation("choice=right", 0.9496, 2.2, 1.028, 0.0, 0.0, 0.4)
+FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
 
 
 def test_a_plain_fit_is_good_enough_where_weights_and_intervals_are() -> None:
     [line] = trustworthy(3000, 40, 0.95, [FINE])
     assert line == (
-        "3 000 trials, 40 factors, signal 2.2: weights come out 2.8 % too large and classical 95 % intervals cover "
-        "95 %: a plain logistic regression is good enough"
+        "3 000 trials, 40 factors, signal 2.2: weights come out 2.8 ± 0.1 % too large and classical 95 % intervals "
+        "cover 95 %: a plain logistic regression is good enough"
     )
 
 
@@ -23,10 +23,47 @@ def test_the_corrected_column_is_recommended_where_they_are_not() -> None:
     [line] = trustworthy(3000, 400, 0.95, [FINE._replace(alpha=1.18)])
     assert "18 % too large" in line
     assert line.endswith("use the corrected column")
-    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(classical_coverage=0.93)])
+    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(coverage=0.93)])
     assert line.endswith("use the corrected column")
-    [line] = trustworthy(3000, 400, 0.9, [FINE._replace(classical_coverage=0.9)])
+    [line] = trustworthy(3000, 400, 0.9, [FINE._replace(coverage=0.9)])
     assert line.endswith("good enough")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "coverage", "size", "good"),
+    [
+        (0.9996, 0.95, "of the right size and classical 95 % intervals cover 95 %", True),
+        (1.0048, 0.9394, "0.5 % too large and classical 95 % intervals cover 94 %", True),
+        (1.044, 0.9394, "4.4 % too large and classical 95 % intervals cover 94 %", True),
+        (1.049, 0.9404, "4.9 % too large and classical 95 % intervals cover 94 %", True),
+        (1.0504, 0.9351, "5 % too large and classical 95 % intervals cover 94 %", True),
+        (1.0506, 0.9404, "5.1 % too large and classical 95 % intervals cover 94 %", False),
+        (0.9494, 0.9404, "5.1 % too small and classical 95 % intervals cover 94 %", False),
+        (1.044, 0.9349, "4.4 % too large and classical 95 % intervals cover 93 %", False),
+    ],
+)
+def test_the_verdict_follows_from_the_numbers_as_printed(alpha: float, coverage: float, size: str, good: bool) -> None:
+    case = FINE._replace(alpha=alpha, coverage=coverage, alpha_error=0.0, coverage_error=0.0)
+    [line] = trustworthy(3000, 40, 0.95, [case])
+    assert f"weights come out {size}" in line
+    assert line.endswith("good enough" if good else "use the corrected column")
+
+
+def test_a_difference_below_its_own_error_is_none() -> None:
+    vague = FINE._replace(alpha=0.84, alpha_error=0.19, coverage=0.87, coverage_error=0.08)
+    [line] = trustworthy(300, 20, 0.95, [vague])
+    assert line.endswith(
+        "16 ± 19 % too small and classical 95 % intervals cover 87 ± 8 %: a plain logistic regression is good enough"
+    )
+    for certain in (vague._replace(alpha_error=0.15), vague._replace(coverage_error=0.07)):
+        assert trustworthy(300, 20, 0.95, [certain])[0].endswith("use the corrected column")
+    [line] = trustworthy(300, 20, 0.95, [FINE._replace(name="1", alpha=1.11), vague._replace(name="2")])
+    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 87 ± 8 %; use" in line
+
+
+def test_the_level_is_printed_whole() -> None:
+    [line] = trustworthy(3000, 40, 0.995, [FINE._replace(coverage=0.985)])
+    assert line.endswith("classical 99.5 % intervals cover 98 %; use the corrected column")
 
 
 def test_shrunk_weights_are_too_small_and_no_signal_is_no_weights() -> None:
@@ -40,7 +77,7 @@ def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
     classes = [FINE._replace(name=str(k), signal=1.0 + k, alpha=1 + 0.01 * k) for k in range(10)]
     [line] = trustworthy(10_000, 256, 0.95, classes)
     assert line.startswith("10 000 trials, 256 factors, 10 classes, signals 1 to 10: ")
-    assert "9 % too large at worst (class 9)" in line
+    assert "9 ± 0.1 % too large at worst (class 9)" in line
 
 
 ODD = FINE._replace(name="b", logistic_p=1e-6)
@@ -52,14 +89,16 @@ def test_where_the_responses_are_not_logistic_nothing_is_good_enough() -> None:
         "6 000 trials, 1 factor, signal 2.2: the responses do not follow a logistic function, so that weights and"
     )
     assert "evaluate.asymptotes: estimate" in shape
-    assert size == "if they did, weights would come out 2.8 % too large, and classical 95 % intervals cover 95 %"
+    assert size == "if they did, weights would come out 2.8 ± 0.1 % too large, and classical 95 % intervals cover 95 %"
     assert "with these rates" in trustworthy(6000, 3, 0.95, [ODD._replace(guess_rate=0.5)])[0]
     assert len(trustworthy(3000, 40, 0.95, [FINE._replace(logistic_p=0.009)] * 2)) == 1  # one of many tests
 
 
 def test_of_several_classes_those_that_are_not_logistic_are_named_and_decide_nothing() -> None:
     size, shape = trustworthy(3000, 40, 0.95, [FINE, ODD._replace(alpha=3.0), ODD._replace(name="7")])
-    assert size.startswith("3 000 trials, 40 factors, 1 of 3 classes, signal 2.2: weights come out 2.8 % too large")
+    assert size.startswith(
+        "3 000 trials, 40 factors, 1 of 3 classes, signal 2.2: weights come out 2.8 ± 0.1 % too large"
+    )
     assert size.endswith("good enough")
     assert shape.startswith("the responses of b, class 7 do not follow a logistic function, so that")
     shape, size = trustworthy(3000, 40, 0.95, [ODD, ODD._replace(alpha=1.01)])
@@ -68,7 +107,7 @@ def test_of_several_classes_those_that_are_not_logistic_are_named_and_decide_not
 
 
 def test_estimated_rates_are_told_and_the_answer_is_theirs() -> None:
-    with_rates = ODD._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, classical_coverage=2.9e-9)
+    with_rates = ODD._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, coverage=2.9e-9)
     size, shape = trustworthy(3000, 40, 0.95, [with_rates], estimated=True)
     assert size.endswith("47 % too small and classical 95 % intervals cover less than 1 %; use the corrected column")
     assert shape == "the responses do not follow a logistic function: guess 0.05, lapse 0.02"

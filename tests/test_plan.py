@@ -14,10 +14,12 @@ from scipy.special import expit
 
 from hdlogit.asymptotics import planning as theory
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, signal_for
+from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, intercept_for, n_trials_until, signal_for
 from hdlogit.asymptotics.theory import solve
+from hdlogit.exact import fit
 from stages import plan
 from tests.conftest import ROOT, Project
+from tests.inferred import inferred
 
 
 def test_planning_answers_before_any_data_exist(
@@ -66,7 +68,7 @@ def write_study(project: Project, classes: str) -> None:
     metrics = json.loads((ROOT / "docs/exact_metrics.json").read_text())
     metrics["theory"]["n_trials"] = 500
     (project.data / "metrics.json").write_text(json.dumps(metrics))
-    (inference / "classes.csv").write_text(f"class,signal,intercept,guess_rate,lapse_rate\n{classes}")
+    (inference / "classes.csv").write_text(f"class,signal,intercept,guess_rate,lapse_rate,inflation\n{classes}")
     (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
     (project.data / "train").mkdir()
     for name in ("ridge.json", "model.safetensors"):
@@ -83,7 +85,7 @@ def of_study(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_study_tells_how_many_more_trials_it_needs(
     project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "weak,0.5,0,0,0\nstrong,4,1,0,0\n")
+    write_study(project, "weak,0.5,0,0,0,1\nstrong,4,1,0,0,4\n")
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
     (project.data / "model.safetensors").unlink()
@@ -95,8 +97,11 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     assert "500 trials of 40 factors. strong needs the most, for its signal of 4:" in printed
     assert f"{needed} trials, for weights that are right to 5 %: {needed - 500} more" in printed
     assert "trials, for classical 95 % intervals that cover 94 %: " in printed
-    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1)
+    uncorrelated = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1)
+    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1, inflation=4)
+    assert needed > 3 * uncorrelated
     assert f"{needed} trials, for corrected weights whose error is 10 %: {needed - 500} more" in printed
+    assert "Correlations of the factors make errors of weights 2 times as large." in printed
     now, twice = theory.plan(40, 4.0, base_rate, [500, 1000])
     assert f"With twice the trials, 1000: weight slope {twice.alpha:.3f} instead of {now.alpha:.3f}, " in printed
     assert f"held-out loss {twice.held_out:.4f} instead of {now.held_out:.4f}." in printed
@@ -105,7 +110,7 @@ def test_a_study_tells_how_many_more_trials_it_needs(
 def test_with_guesses_and_lapses_only_corrected_weights_become_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "correct,2,0,0.5,0.02\n")
+    write_study(project, "correct,2,0,0.5,0.02,1\n")
     printed = of_study(project, monkeypatch, capsys)
     assert "no number of trials is enough for weights that are right to 5 %, as the observer guesses" in printed
     base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
@@ -116,7 +121,7 @@ def test_with_guesses_and_lapses_only_corrected_weights_become_right(
 def test_without_a_signal_no_number_of_trials_makes_weights_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "none,0,0,0,0\n")
+    write_study(project, "none,0,0,0,0,1\n")
     printed = of_study(project, monkeypatch, capsys)
     assert "number of trials is enough for corrected weights whose error is 10 %" in printed
 
@@ -135,7 +140,48 @@ def test_guesses_and_lapses_make_weights_small_however_many_trials_there_are(
     assert float(line.split()[1]) == pytest.approx(nearest[1] / 3, abs=0.001)
 
 
-@pytest.mark.parametrize("arguments", ["--signal 2", "22 --study .", "--study . --signal 2"])
+def test_correlated_factors_make_errors_as_much_larger_as_the_plan_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    p, n, k = 40, 2000, 10
+    correlation = 0.8 ** abs(np.subtract.outer(np.arange(p), np.arange(p)))
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, p)) @ np.linalg.cholesky(correlation).T
+    weights = rng.standard_normal((p, k))
+    weights *= 2 / np.sqrt(np.einsum("jk,jl,lk->k", weights, correlation, weights))
+    y = rng.random((n, k)) < expit(x @ weights)
+    classes = inferred(x, y, fit(x, y).coefficients)
+    inflation = np.diag(np.linalg.inv(correlation)).mean()
+    assert [c.inflation for c in classes] == pytest.approx([inflation] * k, rel=0.05)
+    errors = np.stack([c.corrected[:-1] for c in classes], axis=1) - weights
+    shown = np.sqrt((errors**2).mean() / (weights**2).mean())
+    [alone], [together] = (theory.plan(p, 2.0, 0.5, [n], inflation=i) for i in (1.0, inflation))
+    assert together.debiased_weight_error == pytest.approx(shown, rel=0.15)
+    assert alone.debiased_weight_error is not None
+    assert alone.debiased_weight_error < 0.6 * shown
+
+
+def test_a_correlation_of_all_pairs_is_planned_for(
+    refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for r in (-0.1, 0.0, 0.7):
+        pairs = np.full((8, 8), r) + (1 - r) * np.eye(8)
+        assert inflation_for(r, 8) == pytest.approx(np.linalg.inv(pairs)[0, 0])
+    assert inflation_for(0.5, 1) == 1
+    monkeypatch.setattr(sys, "argv", ["plan", "8", "--signal", "2", "--correlation", "0.7", "--n-trials", "500"])
+    plan.main()
+    shown = capsys.readouterr().out
+    [line] = theory.plan(8, 2.0, 0.5, [500], inflation=inflation_for(0.7, 8))
+    assert f"{line.debiased_weight_error:.3f}" in shown
+    assert "Correlations of the factors make errors of weights 1.71 times as large." in shown
+    assert "uncorrelated unless --correlation" in shown
+    monkeypatch.setattr(sys, "argv", ["plan", "8", "--signal", "2", "--correlation", "1"])
+    assert "correlation is 1: that of all pairs of 8 factors lies between -0.143 and 1" in refuses(plan.main)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--signal 2", "--study . --correlation 0.5", "22 --study .", "--study . --signal 2"]
+)
 def test_a_study_or_a_number_of_factors_is_named(arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["plan", *arguments.split()])
     with pytest.raises(SystemExit):

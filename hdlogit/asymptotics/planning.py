@@ -91,6 +91,21 @@ def _accuracy(signal: float, guess_rate: float, lapse_rate: float) -> float:
     return float(np.maximum(p, 1 - p) @ density / density.sum())
 
 
+def inflation_for(correlation: float, n_factors: int) -> float:
+    """1/(1 − R²), R the correlation of a factor with all others, if every pair is correlated like this.
+
+    Raises OutsideTheory where that is impossible.
+    """
+    p, r = n_factors, correlation
+    if p <= 1:
+        return 1.0
+    if not -1 / (p - 1) < r < 1:
+        raise OutsideTheory(
+            f"correlation is {r:g}: that of all pairs of {p} factors lies between {-1 / (p - 1):.3g} and 1"
+        )
+    return (1 + (p - 2) * r) / ((1 - r) * (1 + (p - 1) * r))
+
+
 def smallest_n_trials(
     n_factors: int, signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
 ) -> int:
@@ -105,18 +120,21 @@ def plan(
     n_trials: Iterable[int],
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
+    inflation: float = 1.0,
 ) -> list[Plan]:
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
     The fit is the plain one, maximum likelihood with intercept, even if the observer guesses and lapses: then its
-    weights are too small when there are many trials. Raises OutsideTheory for an impossible observer, or n_trials
-    or n_factors below 1.
+    weights are too small when there are many trials. Factors are taken to be Gaussian, and true weights to have nothing
+    to do with their correlations, which inflate the variance of a weight: inflation is the mean of 1/(1 − R²), R the
+    correlation of a factor with all others. Raises OutsideTheory for an impossible observer, or n_trials or n_factors
+    below 1.
     """
     rates = guess_rate, lapse_rate
     intercept = intercept_for(base_rate, signal, *rates)
     threshold = existence_threshold(signal, intercept, *rates)
     bayes = bayes_cross_entropy(signal, intercept, *rates)
-    return [_line(n_factors, n, (signal, intercept, *rates), threshold, bayes) for n in n_trials]
+    return [_line(n_factors, n, (signal, intercept, *rates), inflation, threshold, bayes) for n in n_trials]
 
 
 def n_trials_until(
@@ -126,6 +144,7 @@ def n_trials_until(
     good: Callable[[Plan], bool],
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
+    inflation: float = 1.0,
 ) -> int:
     """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its `Plan` is `good`.
 
@@ -134,7 +153,7 @@ def n_trials_until(
     rates = guess_rate, lapse_rate
 
     def is_good(n: float) -> bool:
-        [line] = plan(n_factors, signal, base_rate, [round(n)], *rates)
+        [line] = plan(n_factors, signal, base_rate, [round(n)], *rates, inflation)
         return line.exists and good(line)
 
     if any(rates) and not is_good(MOST * n_factors):  # from there on weights only become smaller
@@ -151,7 +170,12 @@ def n_trials_until(
 
 
 def _line(
-    n_factors: int, n_trials: int, observer: tuple[float, float, float, float], threshold: float, bayes: float
+    n_factors: int,
+    n_trials: int,
+    observer: tuple[float, float, float, float],
+    inflation: float,
+    threshold: float,
+    bayes: float,
 ) -> Plan:
     """observer: signal, intercept, guess and lapse rate."""
     if n_factors < 1 or n_trials < 1:
@@ -161,7 +185,7 @@ def _line(
         return Plan(n_trials, kappa, False, None, None, None, None, None, None, bayes)
     signal, intercept, guess_rate, lapse_rate = observer
     a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    p = predict(a)
+    p = predict(a, inflation)
     return Plan(
         n_trials,
         kappa,

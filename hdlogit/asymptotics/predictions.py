@@ -58,13 +58,14 @@ class Predictions:
     classical_coverage: float  # of 95 % Wald intervals
 
 
-def predict(a: Asymptotics) -> Predictions:
-    """All predictions of one solution, about 1 ms."""
+def predict(a: Asymptotics, inflation: float = 1.0) -> Predictions:
+    """All predictions of one solution, about 1 ms. inflation: of the variance of weights, as in `plan`."""
     q = trials(replace(a, lambda_=0.0))  # at λ = 0, u is V: new trials
     sign = np.array([[1.0], [-1.0]])
     floor, ceiling = np.array([[[a.guess_rate], [a.lapse_rate]], [[a.lapse_rate], [a.guess_rate]]])  # mirrored
     with np.errstate(divide="ignore", invalid="ignore"):
-        weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, a.s), a.s / a.alpha]) / a.signal
+        noise = a.s * np.sqrt(inflation)
+        weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, noise), noise / a.alpha]) / a.signal
     return Predictions(
         training=training_cross_entropy(a),
         held_out=_mean(q, _loss(q.v)),
@@ -75,7 +76,7 @@ def predict(a: Asymptotics) -> Predictions:
         bayes=_bayes(a),
         weight_error=float(weight_errors[0]),
         debiased_weight_error=float(weight_errors[1]),
-        classical_coverage=classical_coverage(a),
+        classical_coverage=classical_coverage(a, inflation=inflation),
     )
 
 
@@ -99,14 +100,16 @@ def bayes_cross_entropy(
     return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept, **rates))
 
 
-def classical_coverage(a: Asymptotics, level: float = 0.95) -> float:
+def classical_coverage(a: Asymptotics, level: float = 0.95, inflation: float = 1.0) -> float:
     """Coverage of the textbook interval ŵ ± z √[H⁻¹]_jj, averaged over weights that are themselves normal.
 
     For isotropic factors ŵ − β = (α − 1) β + (s/√p) Z and [H⁻¹]_jj → λ/p (H summed over trials), hence
-    P(|N(0, (α − 1)²γ² + s²)| < z √λ). It leaves out that [H⁻¹]_jj is a little larger for large weights.
+    P(|N(0, (α − 1)²γ² + s²)| < z √λ); for correlated ones s² and λ are inflated. It leaves out that [H⁻¹]_jj is a
+    little larger for large weights.
     """
     z = ndtri(0.5 + level / 2)
-    return float(2 * ndtr(z * np.sqrt(a.lambda_) / np.hypot((a.alpha - 1) * a.signal, a.s)) - 1)
+    off = np.hypot((a.alpha - 1) * a.signal, a.s * np.sqrt(inflation))
+    return float(2 * ndtr(z * np.sqrt(a.lambda_ * inflation) / off) - 1)
 
 
 def _bayes(a: Asymptotics) -> float:

@@ -104,6 +104,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         covariance=back @ covariance @ back.T,
         centre=units.centre,
         scale=units.scale,
+        inflation=float(setting.precision.mean()),
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
         note=_note(a, observed, noise, minimum, left_out, setting),
@@ -233,7 +234,10 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     others, axes = onto.copy(), minimum.axes[chosen]
     others[:, chosen] = 0.0
     corrected[chosen] = axes @ (found.dominant - others @ corrected)
-    moves[chosen], spread[chosen] = axes @ (change[3:] @ data - others @ moves), axes @ (change[3:, 0] - others @ spread)
+    moves[chosen], spread[chosen] = (
+        axes @ (change[3:] @ data - others @ moves),
+        axes @ (change[3:, 0] - others @ spread),
+    )
     log_gamma, log_alpha_variance = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
     least = _least_covariance(found, law, observed.rest, n)
     at_least = np.zeros(len(fitted))
@@ -310,8 +314,9 @@ def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Obs
     corrected[-1], stretch[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
     at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / a.alpha**2)
-    along = _variance_along(noise, fitted[:-1], setting)
-    return Scale(a, link, corrected, moves, stretch, at_least, along + float(link.covariance[0, 0]), np.zeros(0))
+    # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
+    unshared = max(float(link.covariance[0, 0]) - _variance_along(noise, fitted[:-1], setting), 0.0)
+    return Scale(a, link, corrected, moves, stretch, at_least, unshared, np.zeros(0))
 
 
 def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
@@ -352,6 +357,6 @@ def _note(
     worst = int(np.abs(np.log(np.maximum(ratio, 0.01))).argmax())
     return (
         "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
-        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals and tests use the noise "
-        "measured on these factors, but other predictions of the theory are approximate"
+        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals and "
+        "tests use the noise measured on these factors, but other predictions of the theory are approximate"
     )

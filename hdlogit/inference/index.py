@@ -34,7 +34,7 @@ class Law(NamedTuple):
 
     @property
     def sd(self) -> float:
-        return float(np.sqrt(max(self.mass @ (self.points - self.mass @ self.points) ** 2, TINY)))
+        return max(float(np.sqrt(self.mass @ (self.points - self.mass @ self.points) ** 2)), TINY)
 
     def posterior(self, index: Array, noise: Array) -> Array:
         """P(U = point | V) for V (m,) with noise (m,) or a number: (m, k)."""

@@ -1,5 +1,6 @@
 """The inference of one class."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -60,6 +61,7 @@ class ClassInference:
     covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected coefficients
     centre: Array  # (n_factors,) x̄
     scale: Array  # (n_factors,) standard deviations of the factors
+    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
     noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
     note: str | None  # a line where the factors are not of the theory's kind
@@ -96,6 +98,31 @@ class ClassInference:
     def null_error(self) -> Array:
         """(n_factors,) sd of the fitted weight of a factor that has no effect."""
         return np.sqrt(np.diag(self.noise)[:-1])
+
+    @property
+    def alpha_error(self) -> float:
+        """Standard error of α̂."""
+        return self.theory.alpha * math.sqrt(self.stretch)
+
+    def expected_classical_coverage(self, level: float = 0.95) -> tuple[float, float]:
+        """(Coverage to expect of the classical intervals of the weights, from the data alone; its error.)
+
+        ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z with
+        k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are; and ŵ_j/n_j is the
+        same in all units of the factors. The mean over the weights that have an estimate. Its error is what an α̂ nearer
+        to 1 by its own error would change.
+        """
+        known = np.isfinite(self.corrected[:-1])
+        fitted, corrected, unit = self.estimate[:-1][known], self.corrected[:-1][known], self.null_error[known]
+        half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
+        k = np.clip(1 - np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0), -0.999, 0.999)
+
+        def coverage(part: float) -> float:
+            off, sd = part * (fitted - corrected) / unit, np.sqrt(1 - (part * k) ** 2)
+            return float(np.mean(ndtr((half - off) / sd) - ndtr((-half - off) / sd)))
+
+        nearer = max(1 - self.alpha_error / max(abs(self.theory.alpha - 1), 1e-9), 0.0)
+        return coverage(1.0), abs(coverage(nearer) - coverage(1.0))
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high): every value that a test at its own standard error does not reject.

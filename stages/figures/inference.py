@@ -155,7 +155,7 @@ def planning(
     floor = table["bayes_cross_entropy"]
     below.plot(x, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
     logarithmic(above.yaxis, below.xaxis, below.yaxis)
-    above.set(ylabel="error of a weight (rms),\nlogits per unit")
+    above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
     errors = table["debiased_weight_rmse"]
     if min(errors) > 0:
         above.set_ylim(0.8 * min(errors), 20 * errors[0])

@@ -1,4 +1,7 @@
-"""Can the coefficients be trusted? The answer in a few sentences."""
+"""Can the coefficients be trusted? The answer in a few sentences.
+
+The verdict follows from the numbers as they are printed: see `matters`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ from typing import NamedTuple
 
 from stages.files.account import counted, named
 
-GOOD_SLOPE = 0.05  # weights that are off by less than this
-GOOD_COVERAGE = 0.01  # and intervals whose coverage is too small by no more than this: nothing to correct
+GOOD_SIZE = 5  # weights that are off by no more than this,
+GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
 UNLIKELY = 0.01  # p-value of the logistic function, over all classes
 NO_SIGNAL = 1e-6
 NAMED = 5  # names before "and … more"
@@ -18,12 +21,29 @@ class Situation(NamedTuple):
     """One class that has an inference."""
 
     name: str
-    classical_coverage: float  # to expect of the classical intervals
     signal: float
-    alpha: float  # the factor by which the weights come out too large
+    alpha: float  # the factor by which the weights come out too large,
+    alpha_error: float  # with its standard error
+    coverage: float  # to expect of the classical intervals,
+    coverage_error: float
     guess_rate: float
     lapse_rate: float
     logistic_p: float  # of the test that the psychometric function is logistic
+
+
+class Percent(NamedTuple):
+    """A number and its standard error as they are printed, in percent."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:g} ± {self.error:g} %" if self.error else f"{self.value:g} %"
+
+
+def matters(difference: Percent, good: float) -> bool:
+    """The rule of the verdict: a difference that is more than `good`, and more than its own error."""
+    return difference.value > max(good, difference.error)
 
 
 def trustworthy(
@@ -71,21 +91,30 @@ def _lacking(what: str, reasons: Mapping[str, str]) -> list[str]:
 
 
 def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
-    """How much too large, how often covered, and what follows: nothing, if the function is not logistic."""
-    worst = max(classes, key=lambda c: abs(c.alpha - 1))
-    coverage = min(c.classical_coverage for c in classes)
+    """One sentence: size of the weights, coverage, verdict. No verdict if the function is not logistic."""
     if max(c.signal for c in classes) < NO_SIGNAL:
         return "no factor predicts the responses better than chance would"
-    at_worst = f" at worst ({named(worst.name, 'class')})" if len(classes) > 1 else ""
-    off = f"{_percent(abs(worst.alpha - 1))} too {'large' if worst.alpha >= 1 else 'small'}{at_worst}"
-    covered = (
-        f"classical {_percent(level)} intervals cover {_percent(coverage) if coverage >= 0.01 else 'less than 1 %'}"
-    )
+
+    def off(c: Situation) -> Percent:
+        difference = abs(c.alpha - 1)
+        digits = 1 if max(difference, c.alpha_error) < 0.1 else None
+        return Percent(round(100 * difference, digits), round(100 * c.alpha_error, digits))
+
+    def short(c: Situation) -> Percent:
+        return Percent(round(100 * level - round(100 * c.coverage), 2), round(100 * c.coverage_error))
+
+    largest = max(classes, key=lambda c: (matters(off(c), GOOD_SIZE), off(c)))
+    shortest = max(classes, key=lambda c: (matters(short(c), GOOD_COVERAGE), short(c)))
+    at_worst = f" at worst ({named(largest.name, 'class')})" if len(classes) > 1 else ""
+    size = f"{off(largest)} too {'large' if largest.alpha >= 1 else 'small'}{at_worst}"
+    size = size if off(largest).value else "of the right size"
+    coverage = short(shortest)._replace(value=round(100 * shortest.coverage))
+    covered = f"classical {100 * level:g} % intervals cover {coverage if coverage.value else 'less than 1 %'}"
     if not logistic:
-        return f"if they did, weights would come out {off}, and {covered}"
-    good = abs(worst.alpha - 1) <= GOOD_SLOPE and coverage >= level - GOOD_COVERAGE
+        return f"if they did, weights would come out {size}, and {covered}"
+    good = not matters(off(largest), GOOD_SIZE) and not matters(short(shortest), GOOD_COVERAGE)
     verdict = ": a plain logistic regression is good enough" if good else "; use the corrected column"
-    return f"weights come out {off} and {covered}{verdict}"
+    return f"weights come out {size} and {covered}{verdict}"
 
 
 def _signal(classes: Sequence[Situation]) -> str:
@@ -119,10 +148,6 @@ def _separate(names: Sequence[str]) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g} %" if fraction < 0.1 else f"{100 * fraction:.0f} %"
 
 
 def _spaced(n: int) -> str:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
-from hdlogit.asymptotics.predictions import best_logits, debiased_logits
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
-from hdlogit.inference.link import fit_link, logistic_tests
-from hdlogit.psychometric.function import Floats, log_odds, logits, probability
+from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.psychometric.function import Floats, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
@@ -31,9 +29,8 @@ from stages.tables import Findings, Fit, Table
 from stages.tables.answer import Situation, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
-from stages.tables.theory import expected_classical_coverage, map_table, planning_table, theory_metrics
+from stages.tables.theory import map_table, planning_table, theory_metrics
 
-AT_ONCE = 32  # classes in one call of `logistic_tests`: their samples stay in the cache
 SCORES = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")  # of corrected predictions
 
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
@@ -96,10 +93,20 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
 
 def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
     """What the answer in words needs to know about each class."""
-    coverages = [expected_classical_coverage(c, p.interval_level) for c in classes]
-    columns = [by_class[key] for key in ("signal", "alpha", "guess_rate", "lapse_rate", "logistic_p")]
-    names = map(str, by_class["class"])
-    return [Situation(*row) for row in zip(names, coverages, *columns, strict=True)]
+    names, odd = map(str, by_class["class"]), by_class["logistic_p"]
+    return [
+        Situation(
+            name,
+            c.theory.signal,
+            c.theory.alpha,
+            c.alpha_error,
+            *c.expected_classical_coverage(p.interval_level),
+            c.guess_rate,
+            c.lapse_rate,
+            logistic_p,
+        )
+        for name, c, logistic_p in zip(names, classes, odd, strict=True)
+    ]
 
 
 def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
@@ -134,11 +141,10 @@ def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans
 
 def predictions_left_out(classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> Findings:
     """Scores of predictions of each training trial from the fit to all others, and their calibration."""
-    plain = np.stack([c.theory.b + c.index.logit for c in classes], axis=1)
-    corrected = {
-        name: np.stack([correct(c.theory, z) for c, z in zip(classes, plain.T, strict=True)], axis=1)
-        for name, correct in (("debiased", debiased_logits), ("best", best_logits))
-    }
+    plain, debiased, best = (
+        np.stack(logits, axis=1) for logits in zip(*(c.leave_one_out for c in classes), strict=True)
+    )
+    corrected = {"debiased": debiased, "best": best}
     found = corrected_predictions("loo", corrected, responses, p)
     return Findings({"loo": prediction_scores(plain, responses)}, calibrated({"fitted": plain}, responses, p)) + found
 
@@ -163,13 +169,14 @@ def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Boolea
     def curve_of(k: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
         c, y = classes[k], responses[:, k]
         logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
-        curve = psychometric_curve(*c.index, y, c.link, logistic)
+        link = replace(c.link, law=c.link.law or logistic.law)  # where it follows from the equations it has none
+        curve = psychometric_curve(*c.index, y, link, logistic)
         bins = {key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")}
         smooth = {key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")}
         if part.observer is not None:
             x = part.train.factors[:: -(-len(part.train.factors) // len(y))]
             true = probability(logits(x, part.observer.coefficients[:, k]), *part.observer.rates[:, k])
-            in_bins = np.array_split(true[np.argsort(c.index.slope * c.index.logit)], len(curve.index))
+            in_bins = np.array_split(true[np.argsort(c.index.logit)], len(curve.index))
             smooth["true"] = np.interp(curve.grid, curve.index, [some.mean() for some in in_bins])
         return bins, smooth
 
@@ -215,14 +222,14 @@ def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class:
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:
     """Per class: where it is on the map, from the data alone (columns as in `theory_metrics`).
 
-    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only.
+    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only; inflation: of
+    the variance of a weight by correlations of the factors.
     """
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
 
-    def logistic_p(some: slice) -> list[float]:
-        tests = [(*c.index, y) for c, y in zip(classes[some], responses.T[some], strict=True)]
-        return [test.p_value for test in logistic_tests(tests, guess_rate=known[0], lapse_rate=known[1])]
+    def logistic_p(k: int) -> float:
+        return logistic_test(*classes[k].index, responses[:, k], guess_rate=known[0], lapse_rate=known[1]).p_value
 
     return {
         "class": part.classes,
@@ -230,8 +237,9 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
         "intercept": [intercept for _, intercept, *_ in observers],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [*chain.from_iterable(each(logistic_p, cut(len(classes), 1, AT_ONCE)))],
+        "logistic_p": [*each(logistic_p, range(len(classes)))],
         "alpha": [c.theory.alpha for c in classes],
+        "inflation": [c.inflation for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
         "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
         "certificate": [_bound(c.certificate) for c in classes],
@@ -261,14 +269,10 @@ def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, co
     """For held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
 
     def write(k: int) -> None:
-        c = classes[k]
         for rows in blocks(len(fitted), 1):
-            if c.joint:
-                z = logits(factors[rows], c.corrected[:, None])[:, 0]
-                debiased = best = log_odds(z, c.guess_rate, c.lapse_rate)
-            else:
-                debiased, best = (correct(c.theory, fitted[rows, k]) for correct in (debiased_logits, best_logits))
-            corrected["debiased"][rows, k], corrected["best"][rows, k] = debiased, best
+            corrected["debiased"][rows, k], corrected["best"][rows, k] = classes[k].corrected_logits(
+                factors[rows], fitted[rows, k]
+            )
 
     for out in corrected.values():
         out[:] = fitted

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import base_rate_for, intercept_for, plan, smallest_n_trials
@@ -41,30 +40,13 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
         "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
         "test_best_cross_entropy": _mean(e.best for e in expected),
         "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(expected_classical_coverage(c, level) for c in classes),
+        "classical_coverage": _mean(c.expected_classical_coverage(level)[0] for c in classes),
     }
 
 
-def expected_classical_coverage(c: ClassInference, level: float) -> float:
-    """Coverage to expect of the classical intervals of one class's weights, from the data alone.
-
-    A fitted weight is alpha beta + e, with e ~ N(0, null_error^2) by the theory. If the true weights are normal too,
-    with the variance that this leaves for them, then each is normal given its fitted value, and the classical interval
-    holds it with a known probability. Unlike `predictions.classical_coverage` this takes the classical errors as they
-    are: larger for large weights.
-    """
-    fitted, noise = c.estimate[:-1], c.null_error**2
-    explained = max(float(np.mean(fitted**2 - noise)), 0.0)  # alpha^2 times the variance of the true weights
-    fraction = explained / (explained + noise)
-    centre, sd = fraction * fitted / c.theory.alpha, np.sqrt(fraction * noise) / c.theory.alpha
-    half = ndtri(0.5 + level / 2) * c.classical_error[:-1]
-    with np.errstate(divide="ignore"):  # sd is 0 where nothing is explained: then every true weight is 0
-        return float(np.mean(ndtr((fitted + half - centre) / sd) - ndtr((fitted - half - centre) / sd)))
-
-
 def _residual_sd(c: ClassInference) -> float:
-    """Root-mean-square noise of the weights across their own direction: their residual about the slope."""
-    across = float(np.mean(c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2))
+    """Root-mean-square noise of the weights across their own direction (about the slope), per sd of a factor."""
+    across = float(np.mean((c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2) * c.scale**2))
     return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
 
 
@@ -76,16 +58,18 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
     """Weight errors and held-out cross-entropy to expect with other numbers of trials, for an observer like this one.
 
     That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates. Maximum likelihood, from where it exists to a hundred times this experiment. Errors are in logits per unit
-    of a factor, as the weights are.
+    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred times this
+    experiment. Errors are in logits per standard deviation of a factor.
     """
     n_factors = len(classes[0].scale)
     signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
-    base_rate, *rates = map(float, np.mean([_rarer(c) for c in classes], axis=0))
+    base_rate, guess_rate, lapse_rate = map(float, np.mean([_rarer(c) for c in classes], axis=0))
+    rates = guess_rate, lapse_rate
     first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
     sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
-    lines = [line for line in plan(n_factors, signal, base_rate, sizes, *rates) if line.exists]
-    scale = signal / math.sqrt(np.square(classes[0].scale).sum())  # the root-mean-square true weight
+    lines = plan(n_factors, signal, base_rate, sizes, *rates, classes[0].inflation)
+    lines = [line for line in lines if line.exists]
+    scale = signal / math.sqrt(n_factors)  # the root-mean-square true weight
     return {
         "n_trials": [line.n_trials for line in lines],
         "weight_rmse": [scale * (line.weight_error or 0) for line in lines],
