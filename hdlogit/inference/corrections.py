@@ -1,6 +1,6 @@
 """One class, from sums over trials to answers. The formulas are in `hdlogit.inference.infer`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +10,15 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.inverse import NoSignal, sensitivity, signal_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
-from hdlogit.inference.joint import fit_joint
+from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
-from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
+from hdlogit.inference.sums import LeftOut, Minimum, Names, Refused, Responses, Units
 
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
+INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-SAME_DIRECTION = 0.05  # p-value of equal directions above which the link's answer is kept,
-FEWEST = 1 / 200  # unless there are fewer factors per trial than this: then the joint fit is right in any case
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
@@ -65,8 +64,8 @@ class Observed:
 Scale = tuple[Asymptotics, Link]  # the length of the true weights; the link's covariance says how well it is known
 
 
-def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassInference:
-    """Raises OutsideTheory or Refused where there is no answer."""
+def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None) -> ClassInference:
+    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates."""
     units, weights, root = setting.units, minimum.coefficients[:-1], minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
@@ -74,7 +73,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
     noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
-    a, link = _scale(minimum, left_out, observed, setting)
+    a, link = _scale(minimum, left_out, observed, setting, joint)
     corrected = weights / a.alpha
     covariance = (
         _known_length(noise[:-1, :-1], weights, observed.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
@@ -87,17 +86,18 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         theory=a,
         estimate=units.original(minimum.coefficients),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=units.original(np.append(corrected, a.intercept)),
-        covariance=_with_bias(covariance, bias_variance, units),
+        corrected=joint.coefficients if joint else units.original(np.append(corrected, a.intercept)),
+        covariance=joint.covariance[:-2, :-2] if joint else _with_bias(covariance, bias_variance, units),
         centre=units.centre,
         scale=units.scale,
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
-        note=_note(a, observed, noise, weights, left_out, setting),
+        note=joint.note(setting.names) if joint else _note(a, observed, noise, weights, left_out, setting),
         leave_one_out=_scores(a, observed.index + minimum.coefficients[-1], left_out.response),
         index=_index(observed),
         link=link,
         overlap=np.diag([_variance_along(noise, weights, setting), noise[-1, -1] / a.alpha**2]),
+        joint=joint,
     )
 
 
@@ -164,8 +164,13 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
     return Observed(index, noise, dispersion, curvature, eta_squared, explained)
 
 
-def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting, joint: JointFit | None) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
+    if joint:
+        link = joint.link(setting.units, setting.correlation)
+        if not min(link.gain, observed.eta_squared) > INVISIBLE:
+            raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
+        return _by_link(link, float(np.sqrt(observed.eta_squared)), minimum, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, left_out, observed, setting)
     if setting.shrinkage:
@@ -233,13 +238,18 @@ def _link_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting
     link = fit_link(*_index(observed), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
         raise Refused(link.reason)
+    return _by_link(link, float(np.sqrt(observed.explained)), minimum, observed, setting)
+
+
+def _by_link(link: Link, length: float, minimum: Minimum, observed: Observed, setting: Setting) -> Scale:
+    """length: sd of the fitted logits, of which the link's gain is that of the true ones."""
     a = Asymptotics(
         kappa=setting.kappa,
         signal=link.gain,
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=float(np.sqrt(observed.explained)) / link.gain,
+        alpha=length / link.gain,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(minimum.coefficients[-1]),
@@ -252,16 +262,6 @@ def _link_scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting
 def _index(observed: Observed) -> Index:
     total = observed.explained + observed.s_squared
     return Index(observed.index, float(np.sqrt(observed.explained)) / total, np.sqrt(observed.noise / total))
-
-
-def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
-    """With the joint fit's coefficients and rates in place of the link's, if its weights have another direction."""
-    joint = fit_joint(
-        factors, responses, found.estimate, found.link, 1 / found.theory.alpha, guess_rate=rates[0], lapse_rate=rates[1]
-    )
-    if joint.direction_p_value > SAME_DIRECTION and found.theory.kappa > FEWEST:
-        return found
-    return replace(found, corrected=joint.coefficients, covariance=joint.covariance[:-2, :-2], joint=joint)
 
 
 def _note(

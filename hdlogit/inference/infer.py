@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Rates, Setting, infer_class, refit
-from hdlogit.inference.joint import is_for_joint_fit
+from hdlogit.inference.corrections import Rates, Setting, infer_class
+from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
     NUMBERS,
@@ -108,12 +108,12 @@ def _infer(
             minima[c] = _newton(coefficients[:, c], sums, c, penalty)
         except Refused as reason:
             results[c] = str(reason)
+    few = rates != (0, 0) and is_for_joint_fit(n, p)
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
-            found = infer_class(minimum, left, setting)
-            few = rates != (0, 0) and is_for_joint_fit(n, p)
-            results[c] = refit(found, factors, np.asarray(responses[:, c]), rates) if few else found
+            joint = fit_joint(factors, np.asarray(responses[:, c]), units, *rates) if few else None
+            results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)
     return [results[c] for c in sorted(results)]

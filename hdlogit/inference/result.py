@@ -80,11 +80,11 @@ class ClassInference:
 
     @property
     def guess_rate(self) -> float:
-        return self.joint.guess_rate if self.joint else self.link.guess_rate
+        return self.link.guess_rate
 
     @property
     def lapse_rate(self) -> float:
-        return self.joint.lapse_rate if self.joint else self.link.lapse_rate
+        return self.link.lapse_rate
 
     @property
     def corrected_error(self) -> Array:
