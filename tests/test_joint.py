@@ -91,17 +91,41 @@ def test_rates_that_no_link_determines_are_no_crash() -> None:
     assert value < best + 1e-3
 
 
-@pytest.mark.parametrize(("n", "slope"), [(60, 1.0), (200, 0.5), (200, 2.0), (800, 1.0)])
+@pytest.mark.parametrize(("n", "slope"), [(60, 2.0), (200, 4.0), (800, 1.0)])
 def test_small_files_of_two_alternatives_are_all_answered_and_covered(n: int, slope: float) -> None:
-    x, y, p = two_alternatives(2, n, slope, 60)
+    x, y, p = two_alternatives(2, n, slope, 30)
     found = classes(x, y, guess_rate=0.5)
     assert {c.guess_rate for c in found} == {0.5}
-    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.92
+    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.85  # by chance of 30: 0.87
+    assert np.mean([c.p_values()[0] < 0.05 for c in found]) > 0.9
     predicted = [c.predict(LEVELS[:, None]) for c in found]
     inside = np.array([(new.low <= p) & (p <= new.high) for new in predicted])
     assert inside.mean(axis=0).min() > 0.88
     assert inside.mean() > 0.935
     assert all((new.low >= 0.5).all() and (new.high <= 1).all() for new in predicted)
+
+
+def test_intervals_and_tests_follow_the_profile_of_the_posterior() -> None:
+    x, y, _ = two_alternatives(5, 60, 1.0, 3)
+    sd = float(x.std())
+    for responses, c in zip(y.T, classes(x, y, guess_rate=0.5), strict=True):
+
+        def cost(weight: float, b: float, lapse: float, yes: Yes = responses) -> float:
+            """−log posterior; b: the logit at the mean, which is 0 here but for a trial."""
+            z = weight * (x[:, 0] - x.mean()) + b
+            p = 0.5 + (0.5 - lapse) * expit(z)
+            prior = 9 * np.log1p(-lapse) - ((weight * sd) ** 2 + b * b) / 200
+            return float(-np.log(np.where(yes, p, 1 - p)).sum() - prior)
+
+        def profile(weight: float) -> float:
+            bounds = [(None, None), (0.0, 0.49)]
+            starts = [(b, lapse) for b in (-5.0, 0.0, 5.0) for lapse in (0.01, 0.1)]
+            found = [minimize(lambda t: cost(weight, *t), start, bounds=bounds, method="L-BFGS-B") for start in starts]
+            return float(min(each.fun for each in found))
+
+        best, (low, high) = profile(c.corrected[0]), c.interval(0.9)
+        loss = [2 * (profile(weight) - best) for weight in (low[0], high[0], 0.0)]
+        assert loss == pytest.approx([1.645**2, 1.645**2, c.z_values()[0] ** 2], rel=0.05)
 
 
 def test_weights_that_the_responses_do_not_determine_are_named() -> None:
@@ -116,12 +140,10 @@ def test_weights_that_the_responses_do_not_determine_are_named() -> None:
 def test_few_factors_are_fitted_jointly_whatever_the_link_says() -> None:
     rng, truth = np.random.default_rng(4), np.array([1.0, -1.0, 0.5, 0.0])
     x = rng.normal(size=(500, 3))
-    y = rng.random((500, 40)) < 0.05 + 0.9 * expit(x @ truth[:-1])[:, None]
+    y = rng.random((500, 20)) < 0.05 + 0.9 * expit(x @ truth[:-1])[:, None]
     found = classes(x, y)
     assert all(c.joint for c in found)
-    inside = covered(found, truth[:, None])[:-1].mean(axis=1)
-    assert inside.mean() > 0.93
-    assert inside.min() > 0.88
+    assert covered(found, truth[:, None]).mean() > 0.88
 
 
 def test_rates_that_are_given_are_never_dropped() -> None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
 from scipy.special import expit, logit, ndtri
 
 from hdlogit.inference.link import PRIOR, Link
@@ -41,7 +42,9 @@ HIGHEST = 0.49  # bound of a rate
 STARTS = (1.0, 0.01), (4.0, 0.1)  # rates to start from, and how much steeper than the maximum before
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 MAX_STEPS = 100
-ENOUGH = 1e-9  # nats that one more step would gain
+ENOUGH = 1e-6  # nats that the last step gains
+SMALL = 5000  # trials times coefficients up to which the likelihood is not taken for quadratic
+FAR, STRIDE = 4.0, 0.5  # signed root to which it is then followed, and about how far at a time
 BLOCK = 2**18  # factors at a time
 NAMED = 5  # coefficients before "and … more"
 
@@ -54,12 +57,24 @@ class JointFit:
     guess_rate: float
     lapse_rate: float
     covariance: Array
+    log_posterior: float  # nats
     undetermined: NDArray[np.bool_]  # (p + 1,) weights, and the logit at the factors' means
+    profiles: list[tuple[Array, Array]]  # (p + 1,) values of a coefficient, rising, and their signed roots
 
     @property
     def errors(self) -> Array:
         """Standard errors of (weights, bias, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
+
+    def interval(self, level: float) -> tuple[Array, Array]:
+        """(low, high): the values whose signed roots are ∓z."""
+        z = ndtri(0.5 + level / 2)
+        ends = np.array([make_interp_spline(roots, values, k=1)([-z, z]) for values, roots in self.profiles])
+        return ends[:, 0], ends[:, 1]
+
+    def z_values(self) -> Array:
+        """Minus the signed root at 0 of each coefficient: of the likelihood ratio that it is 0."""
+        return np.array([-float(make_interp_spline(values, roots, k=1)(0.0)) for values, roots in self.profiles])
 
     def note(self, names: Names) -> str | None:
         """A line on coefficients that are undetermined."""
@@ -83,21 +98,26 @@ class JointFit:
         return Link(gain, intercept, self.guess_rate, self.lapse_rate, covariance, np.nan)
 
     def predict(self, factors: Factors, level: float = 0.95) -> Prediction:
-        """p of new trials (n, p), with the interval ± z √(jᵀCj), j = ∂p/∂(weights, bias, g, l), on the scale of
-        log (p − g)/(1 − l − p), where g and l are the fixed rates, or 0: beyond them p cannot be.
+        """p of new trials (n, p), with intervals by e = z √(jᵀCj), j = ∂p/∂(weights, bias, g, l).
+
+        As p is from g to 1 − l, where g and l are the fixed rates, or 0, the interval is p ± e or that of the logit
+        between these limits, whichever reaches farther: near a limit the first may be too short on its inner side,
+        the second on its outer one.
         """
-        guess, lapse = self.guess_rate, self.lapse_rate
         x = np.column_stack([factors, np.ones(len(factors))])
-        z = x @ self.coefficients
-        s, c, between = expit(z), expit(-z), 1 - guess - lapse
+        z, rates = x @ self.coefficients, np.array([self.guess_rate, self.lapse_rate])
+        s, c, between = expit(z), expit(-z), 1 - rates.sum()
         slopes = np.column_stack([x * (between * s * c)[:, None], c, -s])  # (n, p + 3)
-        floor, ceiling = np.where(self.errors[-2:] > 0, 0.0, [guess, lapse])
-        above, below = guess - floor + between * s, lapse - ceiling + between * c
-        half = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(slopes @ self.covariance, slopes))
-        half *= (above + below) / np.maximum(above * below, 1e-300)
-        centre = np.log(above) - np.log(below)
-        low, high = (floor + (above + below) * expit(centre + side * half) for side in (-1, 1))
-        return Prediction(floor + above, low, high)
+        guess, lapse = np.where(self.errors[-2:] > 0, 0.0, rates)
+        above = rates[0] - guess + between * s  # p − g
+        below = rates[1] - lapse + between * c  # 1 − l − p
+        range_ = 1 - guess - lapse
+        error = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(slopes @ self.covariance, slopes))
+        half = error * range_ / np.maximum(above * below, 1e-300)
+        logit_ = np.log(above) - np.log(below)
+        low = np.minimum(range_ * expit(logit_ - half), np.maximum(above - error, 0.0))
+        high = np.maximum(range_ * expit(logit_ + half), np.minimum(above + error, range_))
+        return Prediction(guess + above, guess + low, guess + high)
 
     def log_odds(self, factors: Factors) -> Array:
         """log p / (1 − p) of new trials."""
@@ -124,26 +144,32 @@ def fit_joint(
     free = np.append(np.ones(p + 1, bool), [rate is None for rate in rates])
     some, problem = (_Problem(factors[::k], responses[::k], units, free) for k in (every, 1))
     theta, mean = np.zeros(p + 3), float(np.mean(some.responses))
-    found: list[tuple[float, Array]] = []
+    found: list[tuple[Array, _Evaluation]] = []
     for steeper, rate in STARTS:
         theta[-2:] = [rate if known is None else known for known in rates]
         if not found:
             theta[-3] = logit(np.clip((mean - theta[-2]) / (1 - theta[-2:].sum()), 0.02, 0.98))
-        theta = _maximise(some, theta * np.append(np.full(p + 1, steeper), [1, 1]))
-        found.append((some.evaluate(theta).value, theta))
-    theta = _maximise(problem, max(found, key=lambda each: each[0])[1])
+        found.append(_maximise(some, theta * np.append(np.full(p + 1, steeper), [1, 1])))
+        theta = found[-1][0].copy()
+    theta, end = _maximise(problem, max(found, key=lambda each: each[1].value)[0])
     covariance = np.zeros((p + 3, p + 3))
-    covariance[np.ix_(free, free)] = np.linalg.inv(problem.evaluate(theta).squares[np.ix_(free, free)])
+    covariance[np.ix_(free, free)] = np.linalg.inv(end.squares[np.ix_(free, free)])
     back = np.eye(p + 3)  # to the units of the factors
     back[:p, :p] = np.diag(1 / units.scale)
     back[p, :p] = -units.centre / units.scale
-    answer = back @ theta
+    answer, undetermined = back @ theta, np.sqrt(np.diag(covariance)[:-2]) > UNDETERMINED * WIDE
+    curved = undetermined | (len(factors) * (p + 1) <= SMALL)
     return JointFit(
         coefficients=answer[:-2],
         guess_rate=float(answer[-2]),
         lapse_rate=float(answer[-1]),
         covariance=back @ covariance @ back.T,
-        undetermined=np.sqrt(np.diag(covariance)[:-2]) > UNDETERMINED * WIDE,
+        log_posterior=end.value,
+        undetermined=undetermined,
+        profiles=[
+            _profile(problem, theta, end.value, direction, covariance @ direction, bool(known))
+            for direction, known in zip(back[:-2], ~curved, strict=True)
+        ],
     )
 
 
@@ -197,31 +223,76 @@ def _by_trial(z: Array, rates: Array, yes: Responses) -> tuple[Array, Array, Arr
 
 def _fold(t: Array, matrices: Array) -> Array:
     """Σ JᵀMJ of matrices (3, 3, m) in (z, g, l), J = ∂(z, g, l)/∂θ, z = t·θ: (p + 3, p + 3)."""
-    edge = t.T @ matrices[0, 1:].T
-    return np.block([[(t * matrices[0, 0, :, None]).T @ t, edge], [edge.T, matrices[1:, 1:].sum(axis=2)]])
+    whole = np.empty((t.shape[1] + 2, t.shape[1] + 2))
+    whole[:-2, :-2] = (t * matrices[0, 0, :, None]).T @ t
+    whole[:-2, -2:] = edge = t.T @ matrices[0, 1:].T
+    whole[-2:, :-2] = edge.T
+    whole[-2:, -2:] = matrices[1:, 1:].sum(axis=2)
+    return whole
 
 
-def _maximise(problem: _Problem, theta: Array) -> Array:
-    """Newton's method with Levenberg's damping; a rate at its bound stays there while the gradient points outward."""
+def _profile(
+    problem: _Problem, theta: Array, best: float, of: Array, along: Array, quadratic: bool
+) -> tuple[Array, Array]:
+    """Values of a coefficient, of·θ, and their signed roots r of twice what the log-posterior loses by them, to ±FAR.
+
+    r = ±√(2(best − maximum given of·θ)) is standard normal, where (of·θ − estimate)/error often is not. along: Cov(θ)
+    of, how θ goes with the coefficient; quadratic: take the log-posterior for it.
+    """
+    estimate, error = float(of @ theta), float(np.sqrt(of @ along))
+    if quadratic:
+        return estimate + error * np.array([-FAR, FAR]), np.array([-FAR, FAR])
+    tangent = np.append(along[:-2], [0, 0]) / error**2
+    nodes = [(estimate, 0.0)]
+
+    def visit(start: Array) -> tuple[Array, float]:
+        """The maximum among those with the coefficient of the start, and its root, which becomes a node."""
+        point, found = _maximise(problem, start, of)
+        root = float(np.sqrt(2 * max(best - found.value, 0.0)))
+        nodes.append((float(of @ point), float(np.copysign(root, of @ point - estimate))))
+        return point, root
+
+    for side in (-1, 1):
+        point, step, last = theta, error / 4, 0.0
+        while last < FAR:
+            point, root = visit(point + side * step * tangent)
+            step *= float(np.clip(STRIDE / max(root - last, 1e-3), 0.3, 2.5))
+            last = root
+    visit(theta - estimate * tangent)  # 0, for the test
+    values, roots = np.array(sorted(nodes)).T
+    rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
+    return values[rising], roots[rising]
+
+
+def _maximise(problem: _Problem, theta: Array, fixed: Array | None = None) -> tuple[Array, _Evaluation]:
+    """Newton's method with Levenberg's damping; a rate at its bound stays there while the gradient points outward.
+
+    fixed: (p + 3,), fixed·θ keeps its value.
+    """
     lowest, highest = np.full(len(theta), -np.inf), np.full(len(theta), np.inf)
     lowest[-2:], highest[-2:] = np.minimum(theta[-2:], 0.0), np.maximum(theta[-2:], HIGHEST)
-    now, damping = problem.evaluate(theta), 1e-3
+    now, damping = problem.evaluate(theta), 1e-4
     for _ in range(MAX_STEPS):
         outward = ((theta <= lowest) & (now.gradient < 0)) | ((theta >= highest) & (now.gradient > 0))
         moving = np.flatnonzero(problem.free & ~outward)
         matrix = now.hessian + damping * np.diag(np.diag(now.squares))
+        if fixed is not None:  # need not be concave across
+            matrix += np.trace(now.squares) * np.outer(fixed, fixed) / (fixed @ fixed)
         root = inverse_root(matrix[np.ix_(moving, moving)])
         if root is None:  # not concave here: damping makes it so
             damping *= 10
             continue
         step = np.zeros_like(theta)
         step[moving] = root @ (root.T @ now.gradient[moving])
-        if now.gradient @ step < ENOUGH:
-            break
-        tried = np.clip(theta + step, lowest, highest)
+        if fixed is not None:
+            pull = root @ (root.T @ fixed[moving])
+            step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
+        gain, tried = now.gradient @ step, np.clip(theta + step, lowest, highest)
         new = problem.evaluate(tried)
         if new.value > now.value:
             theta, now, damping = tried, new, damping / 10
         else:
             damping *= 10
-    return theta
+        if gain < ENOUGH:
+            break
+    return theta, now

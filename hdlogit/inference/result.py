@@ -98,7 +98,7 @@ class ClassInference:
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high), see the module's docstring."""
-        return wald_interval(self.corrected, self.corrected_error, level)
+        return self.joint.interval(level) if self.joint else wald_interval(self.corrected, self.corrected_error, level)
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """The textbook's Wald interval (low, high)."""
@@ -106,8 +106,9 @@ class ClassInference:
 
     def z_values(self) -> Array:
         """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
-        z = self.corrected / self.corrected_error
-        return z if self.joint else np.append(self.estimate[:-1] / self.null_error, z[-1])
+        if self.joint:
+            return self.joint.z_values()
+        return np.append(self.estimate[:-1] / self.null_error, self.corrected[-1] / self.corrected_error[-1])
 
     def p_values(self) -> Array:
         """Two-sided p-values of these tests."""
