@@ -87,8 +87,8 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
 
 
 def test_classical_numbers_are_those_of_statsmodels(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
-    X, y = named
-    y = np.random.default_rng(0).permutation(y)  # without a signal no rates can be estimated: nothing is corrected
+    X, y = named[0][:140], named[1][:140]  # too few trials for a joint fit of rates,
+    y = np.random.default_rng(0).permutation(y)  # and without a signal no link determines them: nothing is corrected
     textbook = sm.Logit(y == "right", sm.add_constant(X + 100)).fit(disp=0)
     with pytest.warns(
         UserWarning, match="^not corrected: .*; coefficients, intervals and tests are the classical ones$"

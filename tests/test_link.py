@@ -121,7 +121,7 @@ def test_a_guess_rate_of_a_half_is_that_of_two_alternatives() -> None:
 def test_more_trials_than_are_used_are_thinned() -> None:
     trials = draw(4, 250_000, 3.0, 0.0, 0.02, 0.02)
     thin = [x[::3] if isinstance(x, np.ndarray) else x for x in trials]
-    many, few = fit_link(*trials[:3]), fit_link(*thin[:3])  # type: ignore[arg-type]
+    many, few = fit_link(*trials[:3]), fit_link(*thin[:3])
     assert many.parameters == pytest.approx(few.parameters, abs=1e-12)
 
 
@@ -213,7 +213,7 @@ def test_intervals_of_new_trials_cover_the_true_probability() -> None:
     for seed in range(20):
         link = fit_link(*draw(seed, 1000, 3.0, 0.5, 0.05, 0.1)[:3])
         v, s, responses, true = draw(1000 + seed, 2000, 3.0, 0.5, 0.05, 0.1)
-        m, noise = 1 / (1 + np.mean(s**2)), s / np.sqrt(1 + s**2)
+        m, noise = float(1 / (1 + np.mean(s**2))), s / np.sqrt(1 + s**2)
         p = 0.05 + 0.85 * expit(3 * true + 0.5)
         found = predict(v, m, noise, link)
         covered.append(np.mean((found.low <= p) & (p <= found.high)))

@@ -222,6 +222,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, names)
             for k, result in zip(chosen.tolist(), results, strict=True):
                 if isinstance(result, str):
+                    if self.guess_rate or self.lapse_rate:  # the classical answer knows no rates
+                        raise ValueError(self._line(k, f"no answer with the guess and lapse rates given: {result}"))
                     note = f"not corrected: {result}"
                     found[k] = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
                 else:

@@ -1,6 +1,6 @@
 """One class, from sums over trials to answers. The formulas are in `hdlogit.inference.infer`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +9,10 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.inverse import NONE, Dominant, NoSignal, Observer, observer_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
-from hdlogit.inference.joint import fit_joint
+from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
-from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Responses, Units
+from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Units
 
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
@@ -21,8 +21,7 @@ GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution 
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-SAME_DIRECTION = 0.05  # p-value of equal directions above which the link's answer is kept,
-FEWEST = 1 / 200  # unless there are fewer factors per trial than this: then the joint fit is right in any case
+INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
@@ -77,8 +76,8 @@ class Scale(NamedTuple):
     dominant: Array  # (d,) β_D with what the other factors add along x_D
 
 
-def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassInference:
-    """Raises OutsideTheory or Refused where there is no answer."""
+def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None) -> ClassInference:
+    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates."""
     units, fitted, root = setting.units, minimum.coefficients, minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
@@ -86,7 +85,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
     noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
-    scale = _scale(minimum, noise, left_out, observed, setting)
+    scale = _scale(minimum, noise, left_out, observed, setting, joint)
     a, omega, axes = scale.theory, setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
     covariance = scale.moves @ noise @ scale.moves.T + np.outer(scale.spread, scale.spread)
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), scale.at_least))
@@ -100,14 +99,14 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         theory=a,
         estimate=units.original(fitted),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=units.original(scale.corrected),
-        covariance=back @ covariance @ back.T,
+        corrected=joint.coefficients if joint else units.original(scale.corrected),
+        covariance=joint.covariance[:-2, :-2] if joint else back @ covariance @ back.T,
         centre=units.centre,
         scale=units.scale,
         inflation=float(setting.precision.mean()),
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
-        note=_note(a, observed, noise, minimum, left_out, setting),
+        note=joint.note(setting.names) if joint else _note(a, observed, noise, minimum, left_out, setting),
         leave_one_out=LeaveOneOut(
             observed.index + fitted[-1], debiased_logits(a, logits[0]), best_logits(a, logits[1])
         ),
@@ -117,6 +116,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting) -> ClassI
         stretch=scale.stretch,
         dominant=minimum.dominant,
         shift=shift @ axes.T / units.scale[minimum.dominant],
+        joint=joint,
     )
 
 
@@ -182,8 +182,15 @@ def _rest_variance(minimum: Minimum, setting: Setting) -> tuple[float, Array]:
     return float(rest @ gradient), np.append(gradient, 0.0)
 
 
-def _scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+def _scale(
+    minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting, joint: JointFit | None
+) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
+    if joint:
+        link = joint.link(setting.units, setting.correlation)
+        if not min(link.gain, observed.eta_squared) > INVISIBLE:
+            raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
+        return _by_link(link, float(np.sqrt(observed.eta_squared)), minimum, noise, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, noise, left_out, observed, setting)
     if setting.shrinkage:
@@ -220,7 +227,8 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
         a = without_signal(kappa, b, **size)
         link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]))
         moves = np.eye(len(fitted)) / a.alpha
-        return Scale(a, link, fitted / a.alpha, moves, np.zeros(len(fitted)), np.zeros(len(fitted)), 0.0, np.zeros(0))
+        corrected, nothing = np.append(fitted[:-1] / a.alpha, a.intercept), np.zeros(len(fitted))
+        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, np.zeros(0))
     a, change = found.theory, found.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([2 / observed.eta_squared * _rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])
@@ -285,7 +293,6 @@ def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Obs
     """By the link between the leave-one-out logits and the responses: an error of ŵ along itself changes nothing, as
     the link takes it out again; the link's own error stretches all weights together.
     """
-    fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
     if not observed.eta_squared > observed.s_squared:
         raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
     guess_rate, lapse_rate = setting.rates
@@ -295,13 +302,19 @@ def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Obs
     if link.reason:
         raise Refused(link.reason)
     assert link.law is not None
+    return _by_link(link, link.law.sd, minimum, noise, observed, setting)
+
+
+def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Scale:
+    """length: sd of the fitted logits, of which the link's gain is that of the true ones."""
+    fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
     a = Asymptotics(
         kappa=setting.kappa,
         signal=link.gain,
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=link.law.sd / link.gain,
+        alpha=length / link.gain,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(fitted[-1]),
@@ -317,16 +330,6 @@ def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Obs
     # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
     unshared = max(float(link.covariance[0, 0]) - _variance_along(noise, fitted[:-1], setting), 0.0)
     return Scale(a, link, corrected, moves, stretch, at_least, unshared, np.zeros(0))
-
-
-def refit(found: ClassInference, factors: Factors, responses: Responses, rates: Rates) -> ClassInference:
-    """With the joint fit's coefficients and rates in place of the link's, if its weights have another direction."""
-    joint = fit_joint(
-        factors, responses, found.estimate, found.link, 1 / found.theory.alpha, guess_rate=rates[0], lapse_rate=rates[1]
-    )
-    if joint.direction_p_value > SAME_DIRECTION and found.theory.kappa > FEWEST:
-        return found
-    return replace(found, corrected=joint.coefficients, covariance=joint.covariance[:-2, :-2], joint=joint)
 
 
 def _note(
@@ -357,6 +360,6 @@ def _note(
     worst = int(np.abs(np.log(np.maximum(ratio, 0.01))).argmax())
     return (
         "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
-        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals and "
-        "tests use the noise measured on these factors, but other predictions of the theory are approximate"
+        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals "
+        "and tests use the noise measured on these factors, but other predictions of the theory are approximate"
     )

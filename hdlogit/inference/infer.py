@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact import fit
-from hdlogit.inference.corrections import Rates, Setting, beside, infer_class, refit
-from hdlogit.inference.joint import is_for_joint_fit
+from hdlogit.inference.corrections import Rates, Setting, beside, infer_class
+from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.separation import Separated, find_separation
 from hdlogit.inference.sums import (
@@ -113,15 +113,14 @@ def _infer(
                 minima[c] = beside(minima[c], sums.correlation, factors, units)
         except Refused as reason:
             results[c] = str(reason)
+    few = rates != (0, 0) and is_for_joint_fit(n, p)
     onto = [setting.onto(minimum) for minimum in minima.values()]
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], onto, shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
-            found = infer_class(minimum, left, setting)
-            if shrinkage:
-                found = without_separated(found, factors, np.asarray(responses[:, c]), names)
-            few = rates != (0, 0) and is_for_joint_fit(n, p)
-            results[c] = refit(found, factors, np.asarray(responses[:, c]), rates) if few else found
+            y = np.asarray(responses[:, c])
+            found = infer_class(minimum, left, setting, fit_joint(factors, y, units, *rates) if few else None)
+            results[c] = without_separated(found, factors, y, names) if shrinkage and not few else found
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)
     return [results[c] for c in sorted(results)]

@@ -78,11 +78,11 @@ class ClassInference:
 
     @property
     def guess_rate(self) -> float:
-        return self.joint.guess_rate if self.joint else self.link.guess_rate
+        return self.link.guess_rate
 
     @property
     def lapse_rate(self) -> float:
-        return self.joint.lapse_rate if self.joint else self.link.lapse_rate
+        return self.link.lapse_rate
 
     @property
     def dispersion(self) -> float:
@@ -131,11 +131,13 @@ class ClassInference:
         it is the test of `p_values`, so interval and p-value agree. Where α̂ is hardly known (z²B > ½), for dominant
         factors, and for the bias, ŵ ± z error.
         """
+        if self.joint:
+            return self.joint.interval(level)
         if self.separated:
             return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
         z2 = float(ndtri(0.5 + level / 2)) ** 2
-        if self.joint or z2 * self.stretch > 0.5:
+        if z2 * self.stretch > 0.5:
             return low, high
         usual = np.setdiff1d(np.arange(len(self.scale)), self.dominant)
         w, a, b = self.corrected[usual], (self.null_error[usual] / self.theory.alpha) ** 2, self.stretch
@@ -151,10 +153,11 @@ class ClassInference:
 
     def z_values(self) -> Array:
         """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
+        if self.joint:
+            return self.joint.z_values()
         if self.separated:
             return self.separated.z_values()
-        z = self.corrected / self.corrected_error
-        return z if self.joint else np.append(self.estimate[:-1] / self.null_error, z[-1])
+        return np.append(self.estimate[:-1] / self.null_error, self.corrected[-1] / self.corrected_error[-1])
 
     def p_values(self) -> Array:
         """Two-sided p-values of these tests."""

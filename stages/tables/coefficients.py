@@ -39,7 +39,9 @@ def raw_columns(classes: Sequence[ClassInference], description: Description, lev
     for c in classes:
         estimate, corrected = units.original(c.estimate), units.original(c.corrected)
         error = np.append(c.corrected_error[:-1] / units.scale, np.sqrt(to_bias @ c.covariance @ to_bias))
-        found = estimate, corrected, *wald_interval(corrected, error, level)
+        low, high = wald_interval(corrected, error, level)
+        low[:-1], high[:-1] = (end[:-1] / units.scale for end in c.interval(level))
+        found = estimate, corrected, low, high
         for column, values in zip(columns.values(), found, strict=True):
             column.append(values)
     return {f"raw_{name}": np.concatenate(values) for name, values in columns.items()}
