@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 from contextlib import chdir
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from comparisons import unlock
 from stages.current import check_current
 from stages.errors import InputError
 from stages.files import RESULTS
@@ -71,6 +73,29 @@ def test_a_lock_that_a_killed_dvc_left_is_removed(content: str, copy: Project) -
     rwlock.write_text("{}")
     assert copy.run("python", "-m", "comparisons.unlock").stdout == ""
     assert rwlock.exists()
+
+
+@pytest.mark.parametrize("folder", [".", "studies/rat"])
+def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
+    folder: str, copy: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy.folder)
+    lock = copy.folder / folder / "dvc.lock"
+    whole = lock.read_text()
+    half, conflict = whole[: whole.index("outs:") + 3], f"<<<<<<< HEAD\n{whole}=======\n{whole}>>>>>>> other\n"
+
+    def said(content: str) -> str:
+        lock.write_text(content)
+        unlock.main()
+        return capsys.readouterr().out
+
+    with (copy.folder / ".dvc/tmp/lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a DVC that is writing
+        assert said(half) == ""
+    assert (said(whole), said(conflict)) == ("", "")  # a merge's conflict is for a person to resolve
+    assert "dvc.lock was left half-written" in said(half)
+    assert copy.repro() == []  # all comes back from the cache
+    assert folder != "." or lock.read_text() == whole
 
 
 @pytest.mark.parametrize("change", [{"train": {"seed": 5}}, {"simulate": {"n_trials": -1}}])
