@@ -63,6 +63,15 @@ def test_damaged_observers_are_named(file: str, content: bytes, message: str, pi
     assert message in reported
 
 
+def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has(pipelines: Path) -> None:
+    """`dvc plots show` warns of any other, each time."""
+    plots = yaml.safe_load((ROOT / "studies/rat/dvc.yaml").read_text())["plots"]
+    shown = [item for plot in plots if isinstance(plot, dict) for of in plot.values() for item in of["y"].items()]
+    assert len(shown) > 2
+    for file, column in shown:
+        assert column in (pipelines / "study" / file).read_text().splitlines()[0].split(",")
+
+
 @pytest.mark.parametrize("content", ["", '{"read": {'])
 def test_a_lock_that_a_killed_dvc_left_is_removed(content: str, copy: Project) -> None:
     rwlock = copy.folder / ".dvc/tmp/rwlock"
