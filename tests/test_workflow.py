@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def test_it_has_the_whole_history_and_keeps_the_report() -> None:
     assert given["actions/upload-artifact"]["with"]["path"] == "report/"
 
 
+def test_the_report_is_a_comment_where_one_may_be_written_by_a_job_that_runs_no_code_of_the_request() -> None:
+    comment = WORKFLOW["jobs"]["comment"]
+    assert comment["permissions"] == {"pull-requests": "write"}
+    assert "permissions" not in WORKFLOW["jobs"]["ci"]
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in comment["if"]
+    got, written = comment["steps"]
+    assert got["uses"].startswith("actions/download-artifact@")
+    assert got["with"]["name"].removeprefix("report-") in WORKFLOW["jobs"]["ci"]["strategy"]["matrix"]["python"]
+    assert written["run"].endswith("--edit-last --create-if-none --body-file summary.md")
+    assert "${{" not in written["run"]  # what others name must not become part of a command
+
+
 def test_one_check_that_fails_hides_none_of_the_others() -> None:
     shown = make("--dry-run", "ci")
     assert "--keep-going" in shown
@@ -70,7 +83,7 @@ def locked() -> list[tuple[str, str, str]]:
 
 
 def test_actions_are_given_by_commit() -> None:
-    for step in STEPS:
+    for step in (step for job in WORKFLOW["jobs"].values() for step in job["steps"]):
         assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step.get("uses", "actions/none@" + 40 * "0"))
 
 
@@ -96,6 +109,22 @@ def test_no_index_could_supply_another_package_of_the_same_name() -> None:
         (True, True),
     ]
     assert any(line.endswith("pip check") for line in installs)
+
+
+def test_a_source_distribution_holds_the_library_and_no_tests_that_could_not_run(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, tmp_path)
+    for name in ("hdlogit", "tests"):
+        (tmp_path / name).mkdir()
+        for path in (ROOT / name).glob("*.py"):
+            shutil.copy(path, tmp_path / name)
+    build = "from setuptools import build_meta; build_meta.build_sdist('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path, capture_output=True, check=True)
+    [archive] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        held = {Path(name).parts[1] for name in file.getnames() if len(Path(name).parts) > 2}
+    assert held == {"hdlogit", "hdlogit.egg-info"}
 
 
 # --- make on a machine of somebody else's
