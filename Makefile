@@ -1,12 +1,18 @@
 # `make repro` and `make test` work on a fresh clone: they make the virtual environment first.
 # lock-check, gate, report and show also work on a study: make gate FOLDER=studies/rat
 PYTHON ?= python3
-VENV := .venv
-RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
-INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
-
 FOLDER := .
-AT := --folder "$(FOLDER)"
+VENV := .venv
+RUN := PATH="$$PWD/$(VENV)/bin:$$PATH"
+PIP := $(VENV)/bin/python -m pip
+INSTALL := $(PIP) install --quiet --disable-pip-version-check --require-hashes --no-deps
+
+# What a person gives reaches the shell as it is, in the environment, so that nobody runs what looks like a command in a
+# name. (OPTIONS are words as in the shell.)
+GIVEN := PYTHON FOLDER BASE TRIALS RESPONSE OPTIONS
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
+AT := --folder "$$FOLDER"
 
 .PHONY: help repro page test lint format bench study ci lock-check gate report experiments show docs clean coverage \
 	torture
@@ -17,21 +23,22 @@ help:                             ## this list
 
 repro: $(VENV)/installed          ## run whatever of the pipeline is out of date
 	@$(RUN) python -m comparisons.unlock
-	$(RUN) dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
+	$(RUN) python -m dvc repro dvc.yaml studies/rat/dvc.yaml && $(RUN) python -m stages.summary
 
 page: $(VENV)/installed           ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
 	@$(RUN) python -m comparisons.unlock
-	$(RUN) dvc repro "$(FOLDER)/dvc.yaml"
-	$(RUN) python -m webbrowser "file://$(abspath $(FOLDER))/data/report.html"
+	$(RUN) python -m dvc repro "$$FOLDER/dvc.yaml"
+	$(RUN) python -m webbrowser "file://$$(cd "$$FOLDER" && pwd)/data/report.html"
 
 test: $(VENV)/installed           ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/installed           ## format, lint and types, as CI checks them
-	$(RUN) ruff format --check . && $(RUN) ruff check . && $(RUN) mypy hdlogit stages comparisons tests benchmarks studies
+	$(RUN) python -m ruff format --check . && $(RUN) python -m ruff check .
+	$(RUN) python -m mypy hdlogit stages comparisons tests benchmarks studies
 
 format: $(VENV)/installed         ## rewrite the code in the project's format
-	$(RUN) ruff format . && $(RUN) ruff check --fix .
+	$(RUN) python -m ruff format . && $(RUN) python -m ruff check --fix .
 
 bench: $(VENV)/installed          ## measure speed and memory, against what is promised
 	$(RUN) python -m benchmarks.simulate
@@ -72,25 +79,30 @@ docs: repro                       ## renew the pictures in docs/, from this pipe
 clean:                            ## remove the environment and everything that was written, except the cache
 	rm -rf $(VENV) && git clean -fdXq data report
 
-$(VENV)/installed: requirements.lock requirements-torch.lock
-	@python="$(PYTHON)"; test ! -x $(VENV)/bin/python || python=$(VENV)/bin/python; "$$python" -c 'import sys; \
-	    sys.exit(sys.version_info < (3, 11) and f"error: {sys.executable} is Python {sys.version.split()[0]}, but 3.11 or \
-newer is needed: make clean, then make PYTHON=python3.12 with what you want to make")'
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+$(VENV)/installed: requirements.lock requirements-torch.lock requirements-torch-pypi.lock
+	@test ! -x $(VENV)/bin/python || PYTHON=$(VENV)/bin/python; "$$PYTHON" -c 'import sys; \
+	    sys.exit(not (3, 11) <= sys.version_info < (3, 14) and f"error: {sys.executable} is Python \
+{sys.version.split()[0]}, but 3.11, 3.12 or 3.13 is needed: make clean, then make PYTHON=python3.13 with what you want to make")'
+	test -x $(VENV)/bin/python || "$$PYTHON" -m venv $(VENV)
 	$(INSTALL) -r requirements.lock
-	$(INSTALL) -r requirements-torch.lock
-	$(VENV)/bin/python -m pip check
+	@lock=requirements-torch.lock; build=$$(sed -n 's/^torch==\([^ ]*\).*/\1/p' $$lock); \
+	$(PIP) index versions torch 2>/dev/null | grep -qF "$$build" || lock=requirements-torch-pypi.lock; \
+	test $$lock = requirements-torch.lock || test "$$(uname)" != Linux || echo "pip sees no torch $$build: \
+PyPI's build follows, with CUDA, 3 GB that nothing here uses (how to avoid them: docs/ci.md)"; \
+	$(INSTALL) -r $$lock
+	$(PIP) check
 	touch $@
 
 study: $(VENV)/installed          ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
 	@$(foreach name,TRIALS RESPONSE,$(if $($(name)),,$(error $(name) is missing, as in: make study \
 	    TRIALS=~/mine.csv RESPONSE=choice=right)))
 	@$(RUN) python -m comparisons.unlock
-	@study="studies/$$(basename "$${TRIALS%.*}")"; \
-	$(RUN) python -m stages.new "$$study" "$$TRIALS" --response "$$RESPONSE" $(OPTIONS) || exit; \
+	@here="$$PWD"; study="studies/$$(basename -- "$${TRIALS%.*}")"; \
+	$(RUN) python -m stages.new --response="$$RESPONSE" $(OPTIONS) -- "$$study" "$$TRIALS" || exit; \
 	if test -f "$$study/data/observers.csv"; then \
-	    $(RUN) dvc repro --recursive --keep-going "$$study"; status=$$?; \
+	    $(RUN) python -m dvc repro --recursive --keep-going "$$study"; status=$$?; \
 	    $(RUN) python -m stages.observers "$$study" && exit $$status; \
 	else \
-	    $(RUN) dvc repro "$$study/dvc.yaml" && cd "$$study" && PYTHONPATH="$(CURDIR)" $(RUN) python -m stages.summary; \
+	    $(RUN) python -m dvc repro "$$study/dvc.yaml" && cd "$$study" && \
+	    PYTHONPATH="$$here" "$$here/$(VENV)/bin/python" -m stages.summary; \
 	fi

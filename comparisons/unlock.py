@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.strictyaml import load
 
 from stages.errors import run
 from stages.repository import allow_no_git
@@ -18,23 +23,26 @@ TMP = Path(".dvc/tmp")
 def main() -> None:
     if allow_no_git(Path.cwd()):
         print("there is no git here: .dvc/config.local tells DVC so (core.no_scm)")
-    unlock()
+    if TMP.exists():
+        unlock("rwlock.lock", [TMP / "rwlock"], lambda path: json.loads(path.read_bytes()))
+        locks = [Path("dvc.lock"), *Path("studies").rglob("dvc.lock")]  # one that is broken stops DVC everywhere
+        unlock("lock", locks, lambda path: load(str(path), COMPILED_LOCKFILE_SCHEMA))
 
 
-def unlock() -> None:
-    """Remove .dvc/tmp/rwlock if it is empty or cut off, while holding rwlock.lock, as DVC does when it writes it."""
-    rwlock = TMP / "rwlock"
-    if not rwlock.exists():
-        return
-    with (TMP / "rwlock.lock").open("a") as guard:
+def unlock(guard: str, files: Iterable[Path], read: Callable[[Path], object]) -> None:
+    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds when it writes them."""
+    with (TMP / guard).open("a") as held:
         try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            json.loads(rwlock.read_bytes())
-        except (BlockingIOError, FileNotFoundError):
-            return  # a DVC is writing it
-        except ValueError:
-            rwlock.unlink()
-            print(f"{rwlock} was left half-written by a DVC that was killed, and is removed")
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # a DVC may be writing
+        for file in filter(Path.exists, files):
+            try:
+                read(file)
+            except (ValueError, DvcException):
+                if b"<<<<<<<" not in file.read_bytes():  # else a merge's conflict, for a person to decide
+                    file.unlink()
+                    print(f"{file} was left half-written by a DVC that was killed, and is removed")
 
 
 if __name__ == "__main__":

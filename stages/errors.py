@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -49,6 +50,21 @@ def run(main: Callable[[], None]) -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell reports for SIGINT
+
+
+def check_file(path: Path) -> None:
+    """Raise InputError for a pipe or a device, from which a read may wait for ever."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # the operating system refuses a folder
+        raise InputError(f"{path} is a pipe or a device; it must be a file")
+
+
+def check_memory(needed: float, what: str, instead: str) -> None:
+    """Raise InputError where this machine has less memory than `what` needs, in bytes."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf  # Windows
+    if needed > there:
+        raise InputError(
+            f"{what} needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}; {instead}"
+        )
 
 
 def heed_interruption() -> None:

@@ -43,8 +43,7 @@ class Repository(Project):
         path.write_text(text)
 
     def git(self, *arguments: str) -> str:
-        identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
-        done = self.run("git", *identity, *arguments)
+        done = self.run("git", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

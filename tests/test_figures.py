@@ -47,6 +47,13 @@ def bars(ax: Axes, label: str) -> list[list[float]]:
     return [[line[0][across], line[1][across]] for line in lines]
 
 
+def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
+    for name in ("$$", "price_$_and_$", "US$ vs A$"):
+        with style.figure(tmp_path / "f.svg", 40, ("svg",)) as [ax]:
+            fits.weights(ax, "choice", [name, "bias"], Estimates([1.0, 0.0]), None, None)
+        assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
+
+
 def legend(figure: Any) -> list[str]:
     return [text.get_text() for one in figure.legends for text in one.get_texts()]
 

@@ -200,6 +200,22 @@ def test_an_observer_that_is_a_circle_of_links_is_not_an_absent_one(
     assert "data/observer.npy: Too many levels of symbolic links" in refuses(evaluate.main)
 
 
+@pytest.mark.parametrize(
+    "name", ["params.yaml", "data/train/factors.npy", "data/model.safetensors", "data/observer.npy"]
+)
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(
+    name: str, results: Project, refuses: Callable[..., str]
+) -> None:
+    (results.folder / name).unlink()
+    os.mkfifo(results.folder / name)
+    assert f"{name} is a pipe or a device; it must be a file" in refuses(evaluate.main)
+
+
+def test_whoever_may_read_the_tables_may_read_the_models(results: Project) -> None:
+    modes = {path.suffix: path.stat().st_mode & 0o777 for path in results.data.rglob("*.*") if path.is_file()}
+    assert modes[".safetensors"] == modes[".csv"]
+
+
 def test_a_full_disk_is_one_line_and_leaves_no_model(results: Project) -> None:
     (results.data / "model.safetensors").unlink()
     ran = results.run("sh", "-c", "ulimit -f 0; exec python -m stages.train")

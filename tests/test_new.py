@@ -98,6 +98,7 @@ def test_after_kills_the_trials_are_unchanged_and_a_rerun_completes(project: Pro
         assert original.read_bytes() == content
         if study.exists():
             shutil.rmtree(study)
+    assert project.run("python", "-m", "comparisons.unlock").returncode == 0  # as `make study` does
     made = make(project)
     assert made.returncode == 0, made.stderr
     assert sorted(path.name for path in study.parent.iterdir()) == ["mine", "rat"]

@@ -58,6 +58,7 @@ def test_a_change_and_what_it_does_old_beside_new(
         assert f"| {name} | ![old {stem}](old/{name}) | ![new {stem}](new/{name}) |" in page
         assert files.pop(f"old/{name}") == "first picture"
         assert files.pop(f"new/{name}").startswith("second picture")
+    assert summary.read_text() == "what another step printed\n" + files.pop("summary.md")
     assert files == {}
     printed = lines(summary.read_text())
     assert printed.startswith("what another step printed\n# What this change does\n")
@@ -83,7 +84,7 @@ def test_old_figures_that_are_not_at_hand_are_said_to_be(
 
 def test_without_a_change_there_is_nothing_to_say(repository: Repository) -> None:
     assert report.main(["HEAD"]) == 0
-    assert written(repository.folder).keys() == {"report.md"}
+    assert written(repository.folder).keys() == {"report.md", "summary.md"}
     page = (repository.folder / "report/report.md").read_text()
     assert page.split("\n", 4)[4] == (
         "## Metrics\n\nThe gate passes: 7 unchanged.\n\n## Parameters\n\nNone changed.\n\n"

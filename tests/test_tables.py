@@ -321,10 +321,46 @@ def test_text_of_numpy_that_is_damaged_is_refused(tmp_path: Path) -> None:
     assert f"{path} is damaged" in refused(path)
 
 
-def test_a_word_that_cannot_be_printed_is_quoted(tmp_path: Path) -> None:
+def test_a_word_commands_no_terminal(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text('x\tchoice\n1\tleft\n2\t"ri\nght"\n', newline="")
-    assert "the nearest is 'ri\\nght'" in refused(path, response="choice=right")
+    assert "the nearest is ri�ght" in refused(path, response="choice=right")
+    path.write_text("side\tchoice\na\tleft\n\x1b]0;title\x07\tright\nb\u202e\tleft\n")
+    assert coded(path)[0] == ["side[T.b�]", "side[T.�]0;title�]"]
+
+
+ROWS = "".join(f"{i % 7},{'ab'[i % 2]},{('left', 'right')[i % 3 % 2]}\n" for i in range(20_000)).splitlines()
+
+
+@pytest.mark.parametrize(("first", "second", "cell"), [(3, None, 2), (15_000, None, 1), (3, 4, 0), (3, 900, 1)])
+def test_a_stray_quote_takes_no_lines_away(first: int, second: int | None, cell: int, tmp_path: Path) -> None:
+    lines = ["x,side,choice", *ROWS]
+    for line in filter(None, (first, second)):
+        cells = lines[line - 1].split(",")
+        lines[line - 1] = ",".join([*cells[:cell], '"' + cells[cell], *cells[cell + 1 :]])
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(lines) + "\n")
+    assert f"line {first}: a quote begins a cell that takes in the lines below" in refused(path)
+    path.write_text("\n".join(lines[: first + 5]) + "\n")
+    assert f"line {first}: a quote begins a cell that takes in the lines below" in refused(path)
+
+
+def test_a_stray_quote_in_the_line_of_names_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('x,"side,choice\n' + "\n".join(ROWS[:50]))
+    assert "line 1: a quote begins" in refused(path)
+
+
+def test_quoted_cells_may_hold_line_breaks_and_inches(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('note,x,choice\n"we paused,\nand went on",1,left\n14" screen,2,right\n"a\n\nb, c\n",3,left\n')
+    assert coded(path)[1][:, -1].tolist() == [1, 2, 3]
+
+
+def test_arrays_that_no_memory_holds_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "t.npz", x=np.zeros(10**6), choice=np.arange(10**6) % 2)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 250}.__getitem__)
+    assert "t.npz, unpacked, needs 0.016 GB of memory, but this machine has 0.00102" in refused(tmp_path / "t.npz")
 
 
 def test_truth_values_are_0_and_1_and_their_words_in_any_case(tmp_path: Path) -> None:
@@ -693,10 +729,10 @@ def test_values_at_a_position_are_numbers(tmp_path: Path) -> None:
     assert "trial 0: v[0] is 'a', but it must be a number" in refused(tmp_path / "t.csv", **LONG | {"intervals": None})
 
 
-def test_a_position_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
+def test_a_position_commands_no_terminal(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(p=table.p.map({0: "a\nb", 1: "c"})).to_parquet(tmp_path / "t.parquet")
-    assert r"p is 'a\nb', which cannot be printed" in refused(tmp_path / "t.parquet", **LONG)
+    assert coded(tmp_path / "t.parquet", **LONG)[0] == ["v[a�b]", "v[c]"]
 
 
 def test_lags_look_back_on_trials_with_more_intervals(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 from contextlib import chdir
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from comparisons import unlock
 from stages.current import check_current
 from stages.errors import InputError
 from stages.files import RESULTS
-from tests.conftest import ROOT, Project
+from tests.conftest import ROOT, Project, run_here
 from tests.torture import fuzz
 
 CHEAP = [t for t in fuzz.targets() if t.stage in ("simulate", "ridge", "train", "prepare", "summary", *fuzz.COMMANDS)]
@@ -61,6 +63,20 @@ def test_damaged_observers_are_named(file: str, content: bytes, message: str, pi
     assert message in reported
 
 
+def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has(pipelines: Path) -> None:
+    """`dvc plots show` warns of any other, each time."""
+    plots = yaml.safe_load((ROOT / "studies/rat/dvc.yaml").read_text())["plots"]
+    shown = [item for plot in plots if isinstance(plot, dict) for of in plot.values() for item in of["y"].items()]
+    assert len(shown) > 2
+    with fuzz.copied(pipelines / "study") as here:
+        params = (here / "params.yaml").read_text()
+        (here / "params.yaml").unlink()
+        (here / "params.yaml").write_text(params.replace("held_out: 0.2", "held_out: 0.0"))
+        run_here("prepare", "ridge", "train", "evaluate")
+        for file, column in shown:
+            assert column in (here / file).read_text().splitlines()[0].split(",")
+
+
 @pytest.mark.parametrize("content", ["", '{"read": {'])
 def test_a_lock_that_a_killed_dvc_left_is_removed(content: str, copy: Project) -> None:
     rwlock = copy.folder / ".dvc/tmp/rwlock"
@@ -71,6 +87,29 @@ def test_a_lock_that_a_killed_dvc_left_is_removed(content: str, copy: Project) -
     rwlock.write_text("{}")
     assert copy.run("python", "-m", "comparisons.unlock").stdout == ""
     assert rwlock.exists()
+
+
+@pytest.mark.parametrize("folder", [".", "studies/rat"])
+def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
+    folder: str, copy: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(copy.folder)
+    lock = copy.folder / folder / "dvc.lock"
+    whole = lock.read_text()
+    half, conflict = whole[: whole.index("outs:") + 3], f"<<<<<<< HEAD\n{whole}=======\n{whole}>>>>>>> other\n"
+
+    def said(content: str) -> str:
+        lock.write_text(content)
+        unlock.main()
+        return capsys.readouterr().out
+
+    with (copy.folder / ".dvc/tmp/lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # as a DVC that is writing
+        assert said(half) == ""
+    assert (said(whole), said(conflict)) == ("", "")  # a merge's conflict is for a person to resolve
+    assert "dvc.lock was left half-written" in said(half)
+    assert copy.repro() == []  # all comes back from the cache
+    assert folder != "." or lock.read_text() == whole
 
 
 @pytest.mark.parametrize("change", [{"train": {"seed": 5}}, {"simulate": {"n_trials": -1}}])

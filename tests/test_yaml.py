@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from dvc.utils.serialize import ParseError, parse_yaml  # type: ignore[import-untyped]  # DVC ships no types
+from dvc.utils.serialize import ParseError, parse_yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

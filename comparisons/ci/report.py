@@ -1,7 +1,7 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
-Writes report/report.md with the figures it shows, old beside new. If $GITHUB_STEP_SUMMARY names a file, the page is
-appended to it, with the names of the figures: a summary cannot show files, so CI stores the folder beside it.
+Writes report/report.md with the figures it shows, old beside new; and report/summary.md with their names alone, for
+where files cannot be shown: as a comment, and in the file that $GITHUB_STEP_SUMMARY names, to which it is appended.
 Exit status 0 once it is written; 2 if a comparison with the base is impossible.
 """
 
@@ -102,9 +102,11 @@ def write(against: Base) -> None:
                 (FOLDER / side / name).write_bytes(picture)
     FOLDER.mkdir(exist_ok=True)
     PAGE.write_text(page({**parts, "Figures": figures(drawn, pictures=True)}, against), encoding="utf-8")
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(page({**parts, "Figures": figures(drawn, pictures=False)}, against))
+    summary = page({**parts, "Figures": figures(drawn, pictures=False)}, against)
+    (FOLDER / "summary.md").write_text(summary, encoding="utf-8")
+    if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(of_the_run).open("a", encoding="utf-8") as file:
+            file.write(summary)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

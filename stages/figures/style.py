@@ -33,6 +33,7 @@ STYLE = {
     "ytick.minor.pad": 5.0,
     "legend.frameon": False,
     "lines.linewidth": 1.3,
+    "text.parse_math": False,  # names may hold dollar signs
     "pdf.fonttype": 42,  # text that stays text
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError, safe_open
 
-from stages.errors import InputError
+from stages.errors import InputError, check_file
 from stages.files import DATA, checkpoint_name
 from stages.files.tables import AGAIN, parse_json, read_json, unreadable
 from stages.parameters.documents import validate
@@ -206,6 +206,7 @@ def read_checkpoints(model: Model) -> dict[int, Floats]:
 
 def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
     """A memory-mapped array; copy-on-write, as torch warns when it views a read-only one."""
+    check_file(path)
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
@@ -229,6 +230,7 @@ def _read_array(path: Path, *kinds: str, n_dimensions: int = 2) -> NDArray[Any]:
 
 def _read_coefficients(path: Path) -> tuple[Floats, object]:
     """Coefficients (n_factors + 1, n_classes) in float64, and the evidence stored with them."""
+    check_file(path)
     try:
         with safe_open(path, framework="numpy") as file:
             weight, bias = file.get_tensor("weight"), file.get_tensor("bias")

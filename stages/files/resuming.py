@@ -47,7 +47,7 @@ class Unfinished:
 
     def state(self) -> dict[str, NDArray[Any]] | None:
         """What an earlier run of the same kind has left, if there is one."""
-        if not self._path.exists():
+        if not self._path.is_file():
             return None
         try:
             with np.load(self._path, allow_pickle=False) as file:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.errors import InputError
+from stages.errors import InputError, check_file
 from stages.files import DATA
 from stages.parameters.documents import show, validate
 
@@ -84,6 +84,7 @@ def parse_json(text: str) -> Any:
 
 def read_text(path: Path) -> str:
     """The text of a file, its line ends as they are."""
+    check_file(path)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return file.read()

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from stages.errors import InputError
 from stages.files import DATA
@@ -127,10 +126,11 @@ class Outputs:
         bias = np.round(bias / BIAS_STEP) * BIAS_STEP + 0.0  # no -0.0
         # One metadata entry: with several, their order, and so the file's hash, would change from run to run.
         metadata = {"evidence": json.dumps(_rounded(evidence), sort_keys=True)} if evidence else None
+        written = save({"weight": np.ascontiguousarray(weights.T), "bias": bias}, metadata)
         try:
-            save_file({"weight": np.ascontiguousarray(weights.T), "bias": bias}, self.path(name), metadata=metadata)
-        except SafetensorError as error:  # from the operating system: a full disk, say
-            raise InputError(f"{DATA / name} cannot be written: {error}") from None
+            self.path(name).write_bytes(written)  # safetensors itself would let only the owner read it
+        except OSError as error:  # a full disk, say
+            raise InputError(f"{DATA / name} cannot be written: {error.strerror}") from None
 
     def table(self, name: str, columns: Mapping[str, ArrayLike]) -> None:
         """A CSV file of equally long columns, numbers with SIGNIFICANT_DIGITS digits."""

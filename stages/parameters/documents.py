@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from stages.errors import InputError
+from stages.errors import InputError, check_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,6 +60,7 @@ _Yaml12.add_constructor("tag:yaml.org,2002:map", _mapping)
 
 def read_yaml(path: Path) -> dict[Any, Any]:
     """The mapping that a YAML file holds. Raises InputError, naming the file, for anything else."""
+    check_file(path)
     try:
         document = yaml.load(path.read_text(encoding="utf-8"), _Yaml12)
     except FileNotFoundError:

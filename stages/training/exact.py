@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from tqdm import tqdm
 from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
-from stages.errors import InputError, NoEstimateError
+from stages.errors import InputError, NoEstimateError, check_memory
 from stages.files.account import named
 from stages.files.reading import Description, Trials
 from stages.parameters import Train
@@ -25,7 +24,9 @@ BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at th
 
 def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None, group: ProcessGroup) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
-    check_memory(trials.factors.shape[1])
+    n_factors = trials.factors.shape[1]
+    what = f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors"
+    check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     found, shrinkage = with_shrinkage(
         lambda responses: _fit(p, ridge, trials.factors, responses, group),
         trials.responses,
@@ -52,18 +53,6 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
         evidence["separating"] = found.separating
     loss = {"epoch": [0], "loss": [float(found.loss[found.converged].mean())]}
     return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
-
-
-def check_memory(n_factors: int) -> None:
-    """Raise InputError where this machine has less memory than a fit of so many factors needs."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return
-    needed, there = BYTES_PER_PAIR * n_factors**2, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there:
-        raise InputError(
-            f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors needs {needed / 1e9:.0f} GB of memory, but "
-            f"this machine has {there / 1e9:.0f}; use adam, or fewer factors"
-        )
 
 
 def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any], group: ProcessGroup) -> Fit:

@@ -23,6 +23,7 @@ COMMA = r"^([-+]?\d*),(\d+(?:[eE][-+]?\d+)?)$"  # a number with a decimal comma
 THOUSANDS = r"^[-+]?\d{1,3}([.,]\d{3})+([.,]\d+)?$"  # 1.234.567 or 1,234.5
 NUMBER = r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$"
 
+CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command a terminal
 SEPARATOR = "\x1f"  # which no value holds
 
 Kind = Literal["numbers", "words", "text", "empty"]
@@ -74,9 +75,9 @@ class Column:
 
 
 def canonical(value: object) -> str:
-    """A value as text; numbers that are equal are written alike."""
+    """A value as text that a terminal can show; numbers that are equal are written alike."""
     if isinstance(value, str) and not re.match(NUMBER, value):
-        return value
+        return re.sub(CONTROL, "�", value)
     number = float(str(value)) + 0.0  # no −0
     if abs(number) < 2**53:
         return repr(number).removesuffix(".0")

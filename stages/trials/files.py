@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
+from zipfile import ZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.errors import InputError
+from stages.errors import InputError, check_file, check_memory
 from stages.parameters.documents import show
 from stages.trials.table import BATCH, Batches, Table, plain, plain_batch
 from stages.trials.text import open_text
@@ -28,6 +29,7 @@ TOGETHER = 128  # columns of a Parquet file that are read at one time: of each 2
 
 def open_table(path: Path) -> Table:
     """The file as a table. Raises InputError for a file that is not a table."""
+    check_file(path)
     kinds = {**dict.fromkeys(PARQUET, _parquet), **dict.fromkeys(ARROW, _arrow), **dict.fromkeys(NUMPY, _numpy)}
     if path.suffix.lower() in TEXT:
         table = open_text(path)
@@ -128,6 +130,10 @@ def _arrow(path: Path) -> Table:
 
 def _numpy(path: Path) -> Table:
     """Columns 0, 1, … of an .npy file; the arrays of an .npz file by name, those of two dimensions as x[0], x[1], …"""
+    if path.suffix.lower() == ".npz":
+        with ZipFile(path) as packed:
+            size = sum(member.file_size for member in packed.infolist())
+        check_memory(size, f"{path}, unpacked,", "save its columns as .npy or Parquet, which is read piece by piece")
     loaded = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
     arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     columns: dict[str, np.ndarray] = {}

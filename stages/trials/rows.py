@@ -69,12 +69,9 @@ class Rows:
 def learn_places(table: Table, batch: pa.RecordBatch, long: Long, taken: Bools) -> Long:
     """`long` with the positions and intervals of the rows that are taken.
 
-    Raises InputError unless there are two intervals, and for a position that cannot be printed.
+    Raises InputError unless there are two intervals.
     """
     positions, *intervals = (_levels(batch[name], taken) for name in long.place)
-    for position in positions:
-        if not position.isprintable():
-            raise InputError(f"{table.name}: {long.position} is {show(position)}, which cannot be printed; rename it")
     if intervals and taken.any() and len(intervals[0]) != 2:
         found = show(intervals[0][:5])
         raise InputError(f"{table.name}: {long.interval} must number two intervals, but it holds {found}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,6 +38,7 @@ class Dialect:
 def open_text(path: Path) -> Table:
     """The file as a table of text. Raises InputError, with the line, for what is not a table."""
     dialect = sniff(path)
+    _check_quotes(path, dialect)
     names = [name if name else f"\0{index}" for index, name in enumerate(dialect.header)]  # row names, mostly
     commas = [names[index] for index in dialect.decimal_comma]
 
@@ -70,6 +73,8 @@ def sniff(path: Path) -> Dialect:
     rows = {delimiter: _rows(text, delimiter)[bool(said) :] for delimiter in (said[1] if said else DELIMITERS)}
     delimiter = max(rows, key=lambda delimiter: _fit(delimiter, rows[delimiter]))
     lines = [row for _, row in rows[delimiter]]
+    if text.partition("\n")[0].count('"') % 2 and (len(lines) < 2 or len(lines[0]) < 2):
+        raise _stray_quote(path, 1)
     if len(lines) < 2:
         raise InputError(f"{path} holds no trials: it must be a line of column names, and then a line per trial")
     header_lines, _ = rows[delimiter][0]
@@ -96,12 +101,14 @@ def _encoding(sample: bytes) -> str:
 
 
 def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Rows that are not blank, each with the number of its last line."""
+    """Rows that are not blank, each with the number of its last line; of a stray quote, those before it."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error:
-        return []
+    rows = []
+    with suppress(csv.Error):
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((reader.line_num, row))
+    return rows
 
 
 def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float, int]:
@@ -172,30 +179,54 @@ def _with_points(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _records(path: Path, dialect: Dialect) -> csv.reader:  # type: ignore[valid-type]
-    file = io.StringIO(path.read_bytes().decode(dialect.encoding, errors="replace"), newline="")
-    return csv.reader(file, delimiter=dialect.delimiter)
+def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, int, list[str]]]:
+    """Rows, blank lines too, each with its first and its last line."""
+    first = 1
+    with path.open(encoding=dialect.encoding, errors="replace", newline="") as file:
+        reader = csv.reader(file, delimiter=dialect.delimiter)
+        try:
+            for cells in reader:
+                yield first, reader.line_num, cells
+                first = reader.line_num + 1
+        except csv.Error:  # a cell of more than 128 KiB
+            raise _stray_quote(path, first) from None
 
 
 def _line(path: Path, dialect: Dialect, row: int) -> int:
     """The line in which a row ends; blank lines are not rows, and quoted rows may hold several lines."""
-    reader = _records(path, dialect)
-    for cells in reader:  # type: ignore[attr-defined]
-        if cells and reader.line_num > dialect.header_lines:  # type: ignore[attr-defined]
-            row -= 1
-        if row < 0:
-            break
-    return int(reader.line_num)  # type: ignore[attr-defined]
+    ends = (end for _, end, cells in _records(path, dialect) if cells and end > dialect.header_lines)
+    return next(islice(ends, row, None))
+
+
+def _check_quotes(path: Path, dialect: Dialect) -> None:
+    """Raise InputError for a stray quote, which makes one cell of all lines up to the next one, or to the end.
+
+    Cells with line breaks are fine, but none may hold as many delimiters in each line as lines of the table do.
+    """
+    with path.open("rb") as file:
+        if not any(b'"' in line for line in file):
+            return
+    most = len(dialect.header) - 1  # delimiters in a line
+    for start, end, cells in _records(path, dialect):
+        for before, cell in enumerate(cells if end > start else ()):
+            found = [line.count(dialect.delimiter) for line in cell.rstrip("\r\n").split("\n")]
+            rest = [most - before, *[most] * (len(found) - 2)]  # of the cell's own line, and of those that follow
+            if len(found) > 1 and found in ([*rest, before], [*rest, most]):
+                raise _stray_quote(path, start)
+
+
+def _stray_quote(path: Path, line: int) -> InputError:
+    return InputError(f"{path}, line {line}: a quote begins a cell that takes in the lines below; remove or close it")
 
 
 def _fault(path: Path, dialect: Dialect, error: BaseException) -> InputError:
     """The line that pyarrow could not read."""
     width = len(dialect.header)
-    reader = _records(path, dialect)
-    for cells in reader:  # type: ignore[attr-defined]
-        where = f"{path}, line {reader.line_num}"  # type: ignore[attr-defined]
+    for start, end, cells in _records(path, dialect):
         if any("�" in cell for cell in cells):
-            return InputError(f"{where} is not {dialect.encoding[:5].upper()} text; save the file as UTF-8")
-        if cells and reader.line_num > dialect.header_lines and len(cells) != width:  # type: ignore[attr-defined]
-            return InputError(f"{where}: {len(cells)} values where the first line names {width} columns")
+            return InputError(f"{path}, line {end} is not {dialect.encoding[:5].upper()} text; save the file as UTF-8")
+        if cells and end > dialect.header_lines and len(cells) != width:
+            if end > start:
+                return _stray_quote(path, start)
+            return InputError(f"{path}, line {end}: {len(cells)} values where the first line names {width} columns")
     return InputError(f"{path} cannot be read: {' '.join(str(error).split())}")
