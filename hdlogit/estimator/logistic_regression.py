@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -26,7 +27,29 @@ if TYPE_CHECKING:
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
+Parameters = ParamSpec("Parameters")
 NAMED = 5  # factors that separate, named in a warning
+ELSEWHERE = {  # parameters of scikit-learn's own estimator, and what to use here
+    "C": "use ridge = 1 / (n_trials * C); ridge = 0, the default, is C = inf",
+    "class_weight": "it would move the intercept, and no theory gives its errors; use a threshold on predict_proba",
+    "fit_intercept": "the intercept is always fitted; leave fit_intercept out",
+    "penalty": "ridge = 0, the default, is penalty=None, ridge = 1 / (n_trials * C) is 'l2', and 'l1' has no theory",
+    "l1_ratio": "there is a ridge, no lasso; ridge = 1 / (n_trials * C) is l1_ratio=0",
+    **dict.fromkeys(("solver", "random_state", "n_jobs"), "there is one solver, and its result is exact; leave it out"),
+}
+
+
+def _in_place_of_scikit_learns(init: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Say what to use in place of a parameter that only scikit-learn's estimator has."""
+
+    @wraps(init)  # scikit-learn reads the parameters from the signature
+    def initialise(*arguments: Parameters.args, **parameters: Parameters.kwargs) -> None:
+        for name in parameters:
+            if name in ELSEWHERE:
+                raise TypeError(f"hdlogit.LogisticRegression has no {name}: {ELSEWHERE[name]}")
+        init(*arguments, **parameters)
+
+    return initialise
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -53,6 +76,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
+    @_in_place_of_scikit_learns
     def __init__(
         self,
         *,
@@ -74,15 +98,20 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """X: (n_trials, n_features); y: (n_trials,) or (n_trials, n_responses) of two labels.
 
+        sample_weight: (n_trials,) whole numbers, how often each trial occurred; the same as repeating its row.
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
+        _check_present(y)
         names = getattr(y, "columns", None)
-        factors, y = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
-        responses = self._responses(y)
+        factors, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
+        if sample_weight is not None:
+            rows = _repeated(sample_weight, len(factors))
+            factors, labels = factors[rows], labels[rows]
+        responses = self._responses(labels)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
         found, self.shrinkage_ = with_shrinkage(
             lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter), responses, factors.shape[1], self.shrinkage
@@ -118,6 +147,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         log_odds = self.decision_function(X)
         return np.asarray(expit(log_odds) if self._several else expit(np.column_stack([-log_odds, log_odds])))
+
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Logarithms of `predict_proba`, also where that is 0 to rounding."""
+        log_odds = self.decision_function(X)
+        return np.asarray(log_expit(log_odds if self._several else np.column_stack([-log_odds, log_odds])))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The more probable label: (n,) or (n, n_responses)."""
@@ -262,3 +296,26 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if self.shrinkage_[k]:
             lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
         return [*lines, inference.note] if inference.note else lines
+
+
+def _check_present(y: ArrayLike) -> None:
+    """Raise ValueError for a missing label that is no number: NumPy would make a third label of it, or a TypeError."""
+    labels = np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
+    if labels.dtype != object or not labels.ndim:  # NaN among numbers is found by scikit-learn; sparse: no dimension
+        return
+    for (row, *_), label in np.ndenumerate(labels):
+        if label is None or str(label == label) != "True":  # NaN differs from itself, and pandas' NA does not say
+            raise ValueError(f"y is {label} in row {row}, counted from 0; leave trials without a label out of X and y")
+
+
+def _repeated(sample_weight: ArrayLike, n: int) -> NDArray[np.intp]:
+    """Indices of rows, each as often as its weight says."""
+    times = np.asarray(sample_weight, np.float64)
+    if times.shape != (n,) or not ((times >= 0) & (times < 2**53) & (times == np.floor(times))).all():
+        raise ValueError(
+            f"sample_weight must be {n} whole numbers, how often each trial occurred; for other weights no theory "
+            "gives errors and intervals"
+        )
+    if not times.any():
+        raise ValueError("sample_weight is zero for every trial, so there is nothing to fit")
+    return np.repeat(np.arange(n), times.astype(np.intp))
