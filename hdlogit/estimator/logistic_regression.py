@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +17,7 @@ try:
 except ImportError:
     raise ImportError("hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not") from None
 
+from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
 from hdlogit.estimator.classical import ClassicalInference
 from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
@@ -27,29 +27,7 @@ if TYPE_CHECKING:
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
-Parameters = ParamSpec("Parameters")
 NAMED = 5  # factors that separate, named in a warning
-ELSEWHERE = {  # parameters of scikit-learn's own estimator, and what to use here
-    "C": "use ridge = 1 / (n_trials * C); ridge = 0, the default, is C = inf",
-    "class_weight": "it would move the intercept, and no theory gives its errors; use a threshold on predict_proba",
-    "fit_intercept": "the intercept is always fitted; leave fit_intercept out",
-    "penalty": "ridge = 0, the default, is penalty=None, ridge = 1 / (n_trials * C) is 'l2', and 'l1' has no theory",
-    "l1_ratio": "there is a ridge, no lasso; ridge = 1 / (n_trials * C) is l1_ratio=0",
-    **dict.fromkeys(("solver", "random_state", "n_jobs"), "there is one solver, and its result is exact; leave it out"),
-}
-
-
-def _in_place_of_scikit_learns(init: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Say what to use in place of a parameter that only scikit-learn's estimator has."""
-
-    @wraps(init)  # scikit-learn reads the parameters from the signature
-    def initialise(*arguments: Parameters.args, **parameters: Parameters.kwargs) -> None:
-        for name in parameters:
-            if name in ELSEWHERE:
-                raise TypeError(f"hdlogit.LogisticRegression has no {name}: {ELSEWHERE[name]}")
-        init(*arguments, **parameters)
-
-    return initialise
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -76,7 +54,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
-    @_in_place_of_scikit_learns
+    @in_place_of_scikit_learns
     def __init__(
         self,
         *,
@@ -105,11 +83,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
-        _check_present(y)
+        check_present(y)
         names = getattr(y, "columns", None)
         factors, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
         if sample_weight is not None:
-            rows = _repeated(sample_weight, len(factors))
+            rows = repeated(sample_weight, len(factors))
             factors, labels = factors[rows], labels[rows]
         responses = self._responses(labels)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
@@ -296,26 +274,3 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if self.shrinkage_[k]:
             lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
         return [*lines, inference.note] if inference.note else lines
-
-
-def _check_present(y: ArrayLike) -> None:
-    """Raise ValueError for a missing label that is no number: NumPy would make a third label of it, or a TypeError."""
-    labels = np.asarray(y, dtype=object if isinstance(y, list | tuple) else None)
-    if labels.dtype != object or not labels.ndim:  # NaN among numbers is found by scikit-learn; sparse: no dimension
-        return
-    for (row, *_), label in np.ndenumerate(labels):
-        if label is None or str(label == label) != "True":  # NaN differs from itself, and pandas' NA does not say
-            raise ValueError(f"y is {label} in row {row}, counted from 0; leave trials without a label out of X and y")
-
-
-def _repeated(sample_weight: ArrayLike, n: int) -> NDArray[np.intp]:
-    """Indices of rows, each as often as its weight says."""
-    times = np.asarray(sample_weight, np.float64)
-    if times.shape != (n,) or not ((times >= 0) & (times < 2**53) & (times == np.floor(times))).all():
-        raise ValueError(
-            f"sample_weight must be {n} whole numbers, how often each trial occurred; for other weights no theory "
-            "gives errors and intervals"
-        )
-    if not times.any():
-        raise ValueError("sample_weight is zero for every trial, so there is nothing to fit")
-    return np.repeat(np.arange(n), times.astype(np.intp))
