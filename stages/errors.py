@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -91,4 +92,10 @@ def _fail(message: str, status: int = 1) -> None:
     if OUTCOME in os.environ:
         Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
     print(f"error: {message}", file=sys.stderr)
+    here = Path.cwd()
+    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
+        print(
+            f"to go back: cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml",
+            file=sys.stderr,
+        )
     sys.exit(status)

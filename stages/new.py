@@ -203,7 +203,10 @@ def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
     """params.yaml: the section `prepare`, and the simulation's other sections, changed to an exact fit."""
     lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
     width = min(max(map(len, lines)), 40)
-    head = "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`."
+    head = (
+        "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`.\n"
+        "# A value with signs in it stands in two pairs of quotes: -S 'prepare.formula=\"~ contrast * side\"'."
+    )
     section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     others = text[text.index("\ntrain:") :]
