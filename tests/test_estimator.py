@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import doctest
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from typing import Any
 
@@ -325,12 +327,22 @@ hdlogit.fit, hdlogit.infer
 try:
     hdlogit.LogisticRegression
 except ImportError as error:
-    assert str(error) == "hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not"
+    assert "needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; hdlogit.fit" in str(error)
 else:
     raise AssertionError
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_readme_s_pip_line_installs_what_the_estimator_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [extras] = re.findall(r"`pip install '\.\[(.*)\]'` installs `hdlogit`", (ROOT / "README.md").read_text())
+    listed = [*project["dependencies"], *project["optional-dependencies"][extras]]
+    installed = {re.split(r"[><=]", package)[0].replace("scikit-learn", "sklearn") for package in listed}
+    code = "".join(path.read_text() for path in (ROOT / "hdlogit" / "estimator").glob("*.py"))
+    imported = set(re.findall(r"^ *(?:from|import) (\w+)", code, re.MULTILINE))
+    assert {"sklearn", "pandas"} < imported - {"hdlogit", *sys.stdlib_module_names} <= installed
 
 
 def test_the_page_on_the_library_is_true() -> None:

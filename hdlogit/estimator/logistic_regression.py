@@ -15,7 +15,10 @@ try:
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
-    raise ImportError("hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not") from None
+    raise ImportError(
+        "hdlogit.LogisticRegression needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; "
+        "hdlogit.fit and hdlogit.infer need neither"
+    ) from None
 
 from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
 from hdlogit.estimator.classical import ClassicalInference
