@@ -56,7 +56,11 @@ coverage: $(VENV)/installed       ## do the corrected intervals cover? simulated
 	$(RUN) python -m benchmarks.coverage
 
 ci: $(VENV)/installed             ## all checks of a change against BASE (default: where it branched off origin's)
-	$(MAKE) --keep-going lint lock-check gate report test
+	$(MAKE) --keep-going lint lock-check gate report test \
+	    $$(git ls-files 'studies/*dvc.lock' | sed 's|dvc.lock$$|check|')
+
+studies/%/check: $(VENV)/installed
+	$(MAKE) --keep-going lock-check gate FOLDER="$(@D)"
 
 lock-check: $(VENV)/installed     ## fail if a stage is out of date on the committed code, or gives other metrics
 	$(RUN) python -m comparisons.ci.lock $(AT)

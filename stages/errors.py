@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -107,4 +108,10 @@ def _fail(message: str, status: int = 1) -> None:
     if OUTCOME in os.environ:
         Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
     print(f"error: {message}", file=sys.stderr)
+    here = Path.cwd()
+    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
+        print(
+            f"to go back: cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml",
+            file=sys.stderr,
+        )
     sys.exit(status)

@@ -11,9 +11,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from stages.errors import InputError, run
@@ -63,17 +65,17 @@ def main() -> None:
     prepare = section(arguments, trials)
     if arguments.correct and prepare.intervals:
         raise InputError("--correct and --intervals exclude each other: differences predict which interval was chosen")
-    observers = observers_of(prepare, trials, arguments.by) if arguments.by else {}
+    observers, rows, nobodys = observers_of(prepare, trials, arguments.by) if arguments.by else ({}, {}, [])
     parts = split(prepare, arguments.by, observers) if arguments.by else {"": prepare}
     left_out: dict[str, str] = {}
     for name, part in parts.items():
         try:
             print("\n".join([*([f"{observers[name]}:"] if name else []), *findings(part, trials)]))
         except InputError as error:
-            left_out[name] = f"{observers[name]}: {error}" if name else str(error)
+            left_out[name] = f"{observers[name]}: {error} ({counted(rows[name], 'row')})" if name else str(error)
     if len(left_out) == len(parts):
         raise InputError(next(iter(left_out.values())))
-    print("".join(f"left out: {why}\n" for why in left_out.values()), end="")
+    print("".join(f"left out: {why}\n" for why in [*left_out.values(), *nobodys]), end="")
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".new-{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
@@ -84,7 +86,7 @@ def main() -> None:
             if name not in left_out:
                 write(scratch / name, part, folder / name, arguments.correct)
         if arguments.by:
-            write_observers(scratch, arguments.by, observers, left_out)
+            write_observers(scratch, arguments.by, observers, left_out, nobodys)
         track(scratch, prepare.trials)
         scratch.rename(folder)
     finally:
@@ -122,20 +124,33 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
     return validate(Prepare, values | {key: getattr(arguments, key) for key in given}, "options")
 
 
-def observers_of(prepare: Prepare, trials: Path, by: str) -> dict[str, str]:
-    """The values of the column `by`, keyed by the names of their folders."""
+def observers_of(prepare: Prepare, trials: Path, by: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
+    """By the names of their folders, the values of the column `by` and their rows; and which rows are nobody's."""
     table = open_table(trials)
     table.check([by])
     take = where.parse(prepare.where).among(table.columns)
-    values: dict[str, None] = {}
+    values: Counter[str] = Counter()
+    n_rows = n_taken = n_missing = first = 0
     for batch in table.batches([by, *take.columns]):
-        values |= dict.fromkeys(cells.words(batch.filter(take(batch)).column(by)).drop_null().unique().to_pylist())
+        taken, missing = take(batch), np.asarray(batch.column(by).is_null(), bool)
+        first = first if n_missing else n_rows + int(np.argmax(taken & missing))
+        n_rows, n_taken = n_rows + len(taken), n_taken + int(taken.sum())
+        n_missing += int((taken & missing).sum())
+        values.update(cells.words(batch.filter(taken).column(by)).drop_null().to_pylist())
         if len(values) > 1000:
             raise InputError(f"{table.name}: {by} holds more than 1000 values; --by makes a study for each")
+    lines = []
+    if n_taken < n_rows:
+        lines.append(f"{n_rows - n_taken} of {counted(n_rows, 'row')}: excluded by where")
+    if n_missing:
+        why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
+        lines.append(f"{n_missing} of {counted(n_rows, 'row')}: {why}; the first: {table.place(first)}")
+    if not values:
+        raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")
     names = {re.sub(r"[^\w.-]+", "-", f"{by}-{value}"): value for value in sorted(values, key=cells.order)}
-    if len(names) < max(len(values), 1):
+    if len(names) < len(values):
         raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
-    return names
+    return names, {name: values[value] for name, value in names.items()}, lines
 
 
 def split(prepare: Prepare, by: str, observers: dict[str, str]) -> dict[str, Prepare]:
@@ -173,11 +188,14 @@ def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = Fa
     read_study(folder / "params.yaml")
 
 
-def write_observers(folder: Path, by: str, observers: dict[str, str], left_out: dict[str, str]) -> None:
-    """The table from which `stages.observers` reads which observers there are, and why some are left out."""
+def write_observers(
+    folder: Path, by: str, observers: dict[str, str], left_out: dict[str, str], nobodys: list[str]
+) -> None:
+    """The table from which `stages.observers` reads which observers there are, and what is left out and why."""
     (folder / OBSERVERS).parent.mkdir()
     with (folder / OBSERVERS).open("w", newline="", encoding="utf-8") as file:
         rows = [[value, "" if k in left_out else k, left_out.get(k, "")] for k, value in observers.items()]
+        rows += [["", "", why] for why in nobodys]
         csv.writer(file, lineterminator="\n").writerows([[by, "study", "left_out"], *rows])
 
 
@@ -185,7 +203,10 @@ def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
     """params.yaml: the section `prepare`, and the simulation's other sections, changed to an exact fit."""
     lines = [f"  {key}: {one_line(value)}" for key, value in prepare.model_dump(mode="json").items()]
     width = min(max(map(len, lines)), 40)
-    head = "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`."
+    head = (
+        "# One section per stage; a stage reads its own section only. Try others: `dvc exp run -S train.ridge=auto`.\n"
+        "# A value with signs in it stands in two pairs of quotes: -S 'prepare.formula=\"~ contrast * side\"'."
+    )
     section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     others = text[text.index("\ntrain:") :]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from stages.current import check_current
 from stages.errors import InputError, run
 from stages.files import DATA
+from stages.files.account import lacking, read_account, some
 from stages.files.results import check_coefficients
 from stages.files.tables import Table, read_cells, read_lines, read_table
 from stages.files.writing import Outputs
@@ -77,9 +79,17 @@ def read_study(study: Path) -> tuple[str, Table] | None:
             if (DATA / f"{COEFFICIENTS}.csv").exists():
                 table = read_table(f"{COEFFICIENTS}.csv", "class", "factor")
                 check_coefficients(COEFFICIENTS, table)
-            return "; ".join(read_lines(ANSWER)), table
+            return "; ".join([*read_lines(ANSWER), *left_out_trials()]), table
         except InputError as error:
             raise InputError(f"{study}: {error}") from None
+
+
+def left_out_trials() -> Iterator[str]:
+    """Of how many of its trials the study says nothing."""
+    account = read_account()
+    if account and (n := account["trials"])["used"] < n["taken"]:
+        columns = some([name for name, *_ in lacking(account)])
+        yield f"{n['taken'] - n['used']} of {n['taken']} trials left out because a value is missing: {columns}"
 
 
 def no_fit(study: Path) -> str:

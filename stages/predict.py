@@ -1,7 +1,7 @@
 """What the observer of a study will answer to new trials: `python -m stages.predict studies/rat new.csv --out p.csv`.
 
 For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing, or
-cannot be coded as the study's: a new word, say, or a number beyond a spline.
+cannot be coded as the study's: a new word, say, a number beyond a spline, or another value of a constant column.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from stages.tables import Fit
 from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials import cells
-from stages.trials.coding import Fault, first
+from stages.trials.coding import Fault, differs, first
 from stages.trials.design import Design
 from stages.trials.table import Table
 
@@ -41,6 +41,24 @@ Floats = NDArray[np.float64]
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
 
 Classes = dict[str, ClassInference | None]  # None: it has no inference
+
+
+class Dependent(BaseModel):
+    """A factor that was not fitted, as in every trial of the study it followed from those that were."""
+
+    index: int  # among the design's factors
+    mean: float
+    sd: float
+    slopes: dict[int, float]  # on fitted factors, by their place among these
+
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
+    def differs(self, name: str, why: str, factors: Floats, fitted: Floats) -> Fault:
+        """Rows of factors, less the means of those that were fitted, where it does not follow from them."""
+        moved = fitted[:, [*self.slopes]] * [*self.slopes.values()]
+        given = factors[:, self.index]
+        tolerance = 1e-3 * (self.sd + np.abs(moved).sum(axis=1)) + 1e-9 * abs(self.mean)  # checks.TOLERANCE is 3e-5 sd
+        rows = np.abs(given - self.mean - moved.sum(axis=1)) > tolerance
+        return Fault(rows, lambda row: f"{name} is {given[row]:g}, but in the study {why}")
 
 
 class Coded(BaseModel):
@@ -51,6 +69,8 @@ class Coded(BaseModel):
     standardise: bool
     mean: list[float]  # of these
     sd: list[float]
+    dependent: list[Dependent]
+    left_out: dict[str, str]  # name -> why
 
     def labels(self, table: Table) -> list[str]:
         """Columns that name the trials of a long file, where they may stand in any order."""
@@ -59,11 +79,17 @@ class Coded(BaseModel):
 
     def factors(self, table: Table, counts: Counts) -> Iterator[tuple[pa.RecordBatch, Floats]]:
         """Labels and factors (n_rows, n_factors) of trials, batch by batch, NaN where they cannot be predicted."""
-        for block in self.design.blocks(table, self.labels(table)):
+        labels, constants = self.labels(table), self.design.constants
+        names = self.design.names
+        for block in self.design.blocks(table, [*labels, *(name for name in constants if name in table.columns)]):
             rows = np.flatnonzero(block.complete)
             coded, faults = block.encode(block.complete)
             chosen = coded[:, self.selected]
-            faults.append(too_large(chosen, [self.design.names[j] for j in self.selected]))
+            faults.append(too_large(chosen, [names[j] for j in self.selected]))
+            for d in self.dependent:
+                faults.append(d.differs(names[d.index], self.left_out[names[d.index]], coded, chosen - self.mean))
+            also = block.also.take(rows)
+            faults += [differs(name, also[name], constants[name]) for name in also.schema.names if name in constants]
             found = first(faults)
             if found and not counts.why:
                 counts.why = f"{table.place(counts.rows + int(rows[found[0]]))}: {found[1]}"
@@ -73,7 +99,7 @@ class Coded(BaseModel):
             counts.rows += len(factors)
             counts.lacking += len(factors) - len(rows)
             counts.predicted += int(np.isfinite(factors).all(axis=1).sum())
-            yield block.also, factors
+            yield block.also.select(labels), factors
 
 
 @dataclass

@@ -16,7 +16,7 @@ from stages.errors import InputError, run_stage
 from stages.files.account import MOST, counted, lacking, some
 from stages.files.writing import FileRows, Outputs
 from stages.parameters import Prepare, read_study
-from stages.trials.checks import Moments, hold_out, moments, repeats, undetermined
+from stages.trials.checks import Moments, dependence, hold_out, moments, repeats, undetermined
 from stages.trials.design import Found, learn
 from stages.trials.gather import Gathered, gather
 
@@ -130,6 +130,7 @@ def describe(
         "left_out": found.left_out | {design.names[j]: why for j, why in reasons.items()},
         "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
         "selected": selected,
+        "dependent": dependence(stats, selected, [*reasons]),
         "design": design.model_dump(mode="json"),
     }
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import doctest
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from typing import Any
 
+import mpmath
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy.special import expit, logit
+from sklearn import linear_model
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -169,8 +173,17 @@ def test_a_summary_has_the_columns_of_regression_tables(named: tuple[pd.DataFram
     np.testing.assert_array_equal(table["coef"], [model.intercept_[0], *model.coef_[0]])
     np.testing.assert_array_equal(table.iloc[1:, 4:6], model.conf_int()[0])
     first = repr(table).splitlines()[1].split()
-    assert first[:2] == ["Intercept", f"{model.intercept_[0]:.4f}"]
-    assert f"{model.coef_[0, 0]:.4f}" in table.head(2)._repr_html_()
+    assert first[:2] == ["Intercept", f"{model.intercept_[0]:#.4g}"]
+    assert f"{model.coef_[0, 0]:#.4g}" in table.head(2)._repr_html_()
+
+
+def test_a_summary_shows_the_digits_of_weights_in_any_unit(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    own, small = (repr(LogisticRegression(tol=1e-9).fit(X * unit, y).summary()) for unit in (1.0, 1e6))
+    for line, other in zip(own.splitlines()[2:5], small.splitlines()[2:5], strict=True):
+        (name, coef, error, z, *_), (same_name, *numbers) = line.split(), other.split()
+        assert [name, z] == [same_name, numbers[2]]
+        np.testing.assert_allclose(np.array(numbers[:2], float) * 1e6, [float(coef), float(error)], rtol=1e-3)
 
 
 def test_several_responses_keep_their_names(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
@@ -219,6 +232,91 @@ def test_impossible_requests_are_refused_in_one_line(how: dict[str, Any], labels
     assert str(refused.value).startswith(line)
 
 
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("labels", [["a", "b"], [False, True]])
+@pytest.mark.parametrize("form", [list, np.array, pd.Series, lambda y: pd.DataFrame({"whole": y[::-1], "y": y})])
+def test_a_missing_label_is_named_with_its_row(missing: Any, labels: list[Any], form: Any) -> None:
+    y = [labels[i % 3 > 0] for i in range(60)]
+    X, given = np.random.default_rng(0).normal(size=(60, 2)), form(np.array([*y[:7], missing, *y[8:]], object))
+    if isinstance(given, pd.DataFrame):
+        given["whole"] = y
+    with pytest.raises(ValueError, match=r"^y is (None|nan|<NA>) in row 7, counted from 0; leave .* out of X and y$"):
+        LogisticRegression().fit(X, given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("C", 1.0, "use ridge = 1 / (n_trials * C)"),
+        ("penalty", "l1", "ridge = 0, the default, is penalty=None"),
+        ("class_weight", "balanced", "use a threshold on predict_proba"),
+        ("fit_intercept", False, "the intercept is always fitted"),
+        ("solver", "saga", "there is one solver"),
+    ],
+)
+def test_a_parameter_of_scikit_learn_s_is_refused_with_what_to_use(name: str, value: Any, instead: str) -> None:
+    with pytest.raises(TypeError, match=rf"^hdlogit.LogisticRegression has no {name}: [^\n]+$") as refused:
+        LogisticRegression(**{name: value})
+    assert instead in str(refused.value)
+
+
+def test_a_ridge_is_what_the_refusal_of_scikit_learn_s_says(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    ours = LogisticRegression(ridge=1 / (len(X) * 0.3), tol=1e-9).fit(X, y)
+    theirs = linear_model.LogisticRegression(C=0.3, tol=1e-9).fit(X, y)
+    np.testing.assert_allclose(ours.classical_coef_, theirs.coef_, rtol=1e-5)
+
+
+# --- trials that occurred several times
+
+
+def test_weights_of_trials_are_frequencies(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    times = np.random.default_rng(0).integers(0, 4, len(X))
+    model = LogisticRegression(tol=1e-9).fit(X, y, sample_weight=times)
+    repeated = LogisticRegression(tol=1e-9).fit(X.loc[X.index.repeat(times)], np.repeat(y, times))
+    pd.testing.assert_frame_equal(model.summary(), repeated.summary())
+    family = sm.families.Binomial()
+    textbook = sm.GLM(y == "right", sm.add_constant(X), family=family, freq_weights=times).fit(tol=1e-12)
+    np.testing.assert_allclose(model.classical_coef_[0], textbook.params[1:], rtol=1e-6)
+    np.testing.assert_allclose(model.inference_[0].classical_error[:-1], textbook.bse[1:], rtol=1e-6)
+    weights = {"logisticregression__sample_weight": times}
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y, **weights)
+    np.testing.assert_allclose(pipeline[-1].p_values_, model.p_values_, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "line"),
+    [
+        (np.full(60, 0.5), "sample_weight must be 60 whole numbers, how often each trial occurred; for other weights"),
+        (np.full(60, np.nan), "sample_weight must be 60 whole numbers"),
+        (-np.ones(60), "sample_weight must be 60 whole numbers"),
+        (np.ones(59), "sample_weight must be 60 whole numbers"),
+        (np.zeros(60), "sample_weight is zero for every trial"),
+        (np.arange(60) % 2, "y has one class; two are needed"),
+    ],
+)
+def test_other_weights_of_trials_are_refused(weights: Array, line: str) -> None:
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.raises(ValueError, match=rf"^{line}[^\n]*$"):
+        LogisticRegression().fit(X, np.arange(60) % 2, sample_weight=weights)
+
+
+def test_log_probabilities_are_exact_where_probabilities_round_to_0_or_1(
+    named: tuple[pd.DataFrame, NDArray[np.str_]],
+) -> None:
+    X, y = named
+    model = LogisticRegression().fit(X, y)
+    np.testing.assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-10)
+    with mpmath.workdps(30):
+        for row, z in zip(model.predict_log_proba(100 * X[:20]), model.decision_function(100 * X[:20]), strict=True):
+            np.testing.assert_allclose(
+                row, [float(-mpmath.log1p(mpmath.exp(sign * z))) for sign in (1, -1)], rtol=1e-12
+            )
+    both = LogisticRegression().fit(X, np.column_stack([y, y[::-1]]))
+    np.testing.assert_allclose(both.predict_log_proba(X), np.log(both.predict_proba(X)), rtol=1e-10)
+
+
 def test_the_library_needs_neither_scikit_learn_nor_pandas() -> None:
     """One is imported for the estimator alone, the other for its summary alone."""
     script = """
@@ -229,12 +327,22 @@ hdlogit.fit, hdlogit.infer
 try:
     hdlogit.LogisticRegression
 except ImportError as error:
-    assert str(error) == "hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not"
+    assert "needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; hdlogit.fit" in str(error)
 else:
     raise AssertionError
 assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_the_readme_s_pip_line_installs_what_the_estimator_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [extras] = re.findall(r"`pip install '\.\[(.*)\]'` installs `hdlogit`", (ROOT / "README.md").read_text())
+    listed = [*project["dependencies"], *project["optional-dependencies"][extras]]
+    installed = {re.split(r"[><=]", package)[0].replace("scikit-learn", "sklearn") for package in listed}
+    code = "".join(path.read_text() for path in (ROOT / "hdlogit" / "estimator").glob("*.py"))
+    imported = set(re.findall(r"^ *(?:from|import) (\w+)", code, re.MULTILINE))
+    assert {"sklearn", "pandas"} < imported - {"hdlogit", *sys.stdlib_module_names} <= installed
 
 
 def test_the_page_on_the_library_is_true() -> None:

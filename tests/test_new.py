@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -130,10 +131,12 @@ def test_each_observer_alone(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (project.folder.parent / "trials of mine.csv").open("a") as trials:
-        trials.write("0.5,carl,1\n-0.5,carl,1\n")
+        trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
     made = make(project, "--by", "who")
     assert made.returncode == 0, made.stderr
     assert "left out: carl: trials of mine.csv: " in made.stdout
+    assert "(2 rows)\nleft out: 3 of 306 rows: who is missing (an empty cell, or a word such as NA" in made.stdout
+    assert "; the first: trials of mine.csv, line 305\n" in made.stdout
     folder = project.folder / "studies" / "mine"
     left_out = pd.read_csv(folder / "data" / "observers.csv", index_col="who").loc["carl"]
     assert pd.isna(left_out.study)
@@ -147,14 +150,16 @@ def test_each_observer_alone(
     monkeypatch.chdir(folder / "who-bert")
     run_here("prepare")
     used = json.loads((folder / "who-bert" / "data" / "trials.json").read_text())["trials"]["used"]
-    assert used == (pd.read_csv(folder / "trials of mine.csv").who == "bert").sum()
+    assert used == (pd.read_csv(folder / "trials of mine.csv").who == "bert").sum() - 1  # one lacks its contrast
     run_here("ridge", "train", "evaluate")
     monkeypatch.setattr("sys.argv", ["observers", str(folder)])
     observers.main()
-    anna, bert, carl, _ = capsys.readouterr().out.splitlines()[-4:]
+    anna, bert, carl, nobody, _ = capsys.readouterr().out.splitlines()[-5:]
     assert anna.startswith("anna b: no fit; dvc repro")
     assert bert.startswith(f"bert: {used} trials, 1 factor, signal ")
+    assert bert.endswith(f"; 1 of {used + 1} trials left out because a value is missing: contrast")
     assert carl.startswith("left out: carl: trials of mine.csv: ")
+    assert nobody.startswith("left out: 3 of 306 rows: who is missing")
     table = pd.read_csv(folder / "data" / "coefficients.csv")
     own = pd.read_csv(folder / "who-bert" / "data" / "inference" / "coefficients.csv")
     pd.testing.assert_frame_equal(table, own.assign(who="bert")[["who", *own]])
@@ -185,7 +190,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
         condition, taken = "`v[a]` > 0", values[:, 0] > 0
     table.to_csv(path, index=False)
     prepare = asked(response="y", where=condition, **keys)
-    found = new.observers_of(prepare, path, "who")
+    found, *_ = new.observers_of(prepare, path, "who")
     assert list(found.values()) == ["anna", "bert"]
     for name, part in new.split(prepare, "who", found).items():
         learned = learn(part, path)
@@ -200,7 +205,7 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     table.loc[table[by] == "carl", "block"] = 2
     table.to_csv(tmp_path / "t.csv", index=False)
     prepare = asked(response="y", where="block == 1")
-    found = new.observers_of(prepare, tmp_path / "t.csv", by)
+    found, *_ = new.observers_of(prepare, tmp_path / "t.csv", by)
     assert sorted(found.values()) == ["anna", "x`y`z"]
     assert [learn(part, tmp_path / "t.csv").n_taken for part in new.split(prepare, by, found).values()] == [10, 10]
 
@@ -268,9 +273,17 @@ def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: P
     assert project.run("python", "-m", "comparisons.unlock").stdout == ""
 
 
+def forms(params: str) -> list[tuple[str, ...]]:
+    """Each line's key and comment, without its value."""
+    return [re.findall(r"^( *\w+:|)[^#]*(#.*|)$", line)[0] for line in params.splitlines()]
+
+
 def test_the_example_is_as_new_would_make_it() -> None:
     prepare = read_study(RAT / "params.yaml").prepare
-    assert (RAT / "params.yaml").read_text() == new.parameters(prepare)
+    own, made = ((RAT / "params.yaml").read_text(), new.parameters(prepare))
+    sections = [text.index("\ntrain:") for text in (own, made)]
+    assert own[: sections[0]] == made[: sections[1]]
+    assert forms(own) == forms(made)  # a default may change, and the example keep its value
     assert (RAT / "dvc.yaml").read_text() == new.pipeline("trials.csv", "../..")
 
 

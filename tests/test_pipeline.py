@@ -192,3 +192,16 @@ def test_an_experiment_changes_what_it_says_and_shows_it(copy: Project) -> None:
     page = (copy.folder / "plots" / "index.html").read_text()
     for title in ("Training loss", "Recovered against true coefficients", "Calibration on held-out trials"):
         assert title in page
+
+
+def test_an_experiment_that_fails_says_how_to_go_back_and_that_does(copy: Project) -> None:
+    before = contents(copy, ["data", "params.yaml", "dvc.lock"])
+    failed = copy.run("dvc", "exp", "run", "-S", "train.learning_rate=-1")
+    assert failed.returncode != 0
+    [error, back] = [line for line in failed.stderr.splitlines() if line.startswith(("error: ", "to go back: "))]
+    assert error == "error: params.yaml: train.learning_rate = -1, but it must be a number in (0, 1000000]"
+    assert copy.run("git", "status", "--porcelain").stdout != ""
+    went = copy.run("sh", "-c", back.removeprefix("to go back: "))
+    assert went.returncode == 0, went.stderr
+    assert copy.run("git", "status", "--porcelain").stdout == ""
+    assert contents(copy, ["data", "params.yaml", "dvc.lock"]) == before

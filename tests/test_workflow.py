@@ -63,6 +63,13 @@ def test_one_check_that_fails_hides_none_of_the_others() -> None:
     assert sorted(checks, key=shown.index) == list(checks)
 
 
+def test_a_study_of_the_repository_is_checked_too() -> None:
+    shown = make("--dry-run", "ci")
+    for check in ("lock", "gate"):
+        for folder in (".", "studies/rat"):
+            assert f'comparisons.ci.{check} --folder "{folder}"' in shown
+
+
 def test_make_alone_lists_the_targets() -> None:
     assert make() == make("help")
     assert {"repro", "ci", "gate", "show"} < {line.split()[1] for line in make().splitlines()}

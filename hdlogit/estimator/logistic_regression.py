@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
-    raise ImportError("hdlogit.LogisticRegression needs scikit-learn; hdlogit.fit and hdlogit.infer do not") from None
+    raise ImportError(
+        "hdlogit.LogisticRegression needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; "
+        "hdlogit.fit and hdlogit.infer need neither"
+    ) from None
 
+from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
 from hdlogit.estimator.classical import ClassicalInference
 from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
@@ -53,6 +57,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
+    @in_place_of_scikit_learns
     def __init__(
         self,
         *,
@@ -74,15 +79,20 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """X: (n_trials, n_features); y: (n_trials,) or (n_trials, n_responses) of two labels.
 
+        sample_weight: (n_trials,) whole numbers, how often each trial occurred; the same as repeating its row.
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
+        check_present(y)
         names = getattr(y, "columns", None)
-        factors, y = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
-        responses = self._responses(y)
+        factors, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
+        if sample_weight is not None:
+            rows = repeated(sample_weight, len(factors))
+            factors, labels = factors[rows], labels[rows]
+        responses = self._responses(labels)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
         found, self.shrinkage_ = with_shrinkage(
             lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter, polish=True),
@@ -121,6 +131,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         log_odds = self.decision_function(X)
         return np.asarray(expit(log_odds) if self._several else expit(np.column_stack([-log_odds, log_odds])))
+
+    def predict_log_proba(self, X: ArrayLike) -> Array:
+        """Logarithms of `predict_proba`, also where that is 0 to rounding."""
+        log_odds = self.decision_function(X)
+        return np.asarray(log_expit(log_odds if self._several else np.column_stack([-log_odds, log_odds])))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The more probable label: (n,) or (n, n_responses)."""

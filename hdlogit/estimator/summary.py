@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-DIGITS = {"coef": 4, "std err": 4, "z": 3, "classical coef": 4}
-LIMIT_DIGITS = 4  # in columns whose names have a bracket, as "[0.025"
+SIGNIFICANT = "{:#.4g}".format  # of what has a unit, which may be a small one
+FORMATS = {"z": "{:.3f}".format, "P>|z|": lambda p: f"{p:.3f}" if np.isnan(p) or p >= 0.001 else f"{p:.0e}"}
 
 
 class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
@@ -28,10 +28,5 @@ class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
         return list(self.attrs.get("notes", []))
 
     def _format(self) -> dict[str, Any]:
-        digits = DIGITS | {name: LIMIT_DIGITS for name in map(str, self.columns) if "[" in name or "]" in name}
-        formatters = {name: f"{{:.{digits[name]}f}}".format for name in self.columns if name in digits}
-        return {"formatters": formatters | {"P>|z|": _p_value}, "max_rows": pd.get_option("display.max_rows")}
-
-
-def _p_value(p: float) -> str:
-    return f"{p:.3f}" if np.isnan(p) or p >= 0.001 else f"{p:.0e}"
+        own = {name: FORMATS[name] for name in self.columns if name in FORMATS}
+        return {"formatters": own, "float_format": SIGNIFICANT, "max_rows": pd.get_option("display.max_rows")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,28 @@ def _because(found: Moments, j: int, sources: list[int], names: list[str]) -> st
     if len(sources) == 1 and np.isclose(found.mean[j], found.mean[sources[0]]) and found.sd[j] == found.sd[sources[0]]:
         return f"it equals {listed} in every trial"
     return f"it follows from {listed} (a linear combination)"
+
+
+def dependence(found: Moments, selected: list[int], others: list[int]) -> list[dict[str, Any]]:
+    """How undetermined factors follow from the selected ones: x_j = mean_j + Σ slope_i (x_i − mean_i) in every trial.
+
+    Slopes, keyed by places in `selected`, have few digits: the last ones differ between processors.
+    """
+    slopes: Floats = np.zeros((len(selected), len(others)))
+    if found.correlations is not None:  # else only constant factors were looked for
+        at, on = found.correlations[np.ix_(selected, selected)], found.correlations[np.ix_(selected, others)]
+        slopes = np.linalg.solve(at, on)
+    slopes[np.abs(slopes) < 1e-6] = 0
+    slopes *= found.sd[others] / found.sd[selected][:, None]
+    return [
+        {
+            "index": j,
+            "mean": float(f"{found.mean[j]:.12g}"),
+            "sd": float(f"{found.sd[j]:.12g}"),
+            "slopes": {int(i): float(f"{column[i]:.6g}") for i in np.flatnonzero(column)},
+        }
+        for j, column in zip(others, slopes.T, strict=True)
+    ]
 
 
 def repeats(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:

@@ -92,6 +92,15 @@ def unknown(name: str, given: Sequence[object] | pa.Array, rows: NDArray[np.bool
     return Fault(rows, why)
 
 
+def differs(name: str, column: pa.Array, constant: str) -> Fault:
+    """Rows where a column is not what it was in every trial of the study; it may be missing."""
+    words = cells.words(column)
+    rows = np.asarray(pc.fill_null(pc.not_equal(words, constant), False), bool)
+    return Fault(
+        rows, lambda row: f"{name} is {show(str(words[row]))}, but {show(constant)} in every trial of the study"
+    )
+
+
 def first(faults: Iterable[Fault]) -> tuple[int, str] | None:
     """The first row that cannot be coded, and why."""
     found = [(int(np.argmax(fault.rows)), i, fault) for i, fault in enumerate(faults) if fault.rows.any()]

@@ -67,6 +67,7 @@ class Design(BaseModel):
 
     layout: Layout
     columns: dict[str, list[str] | None]  # those that factors are made from: levels, or None for numbers
+    constants: dict[str, str]  # columns that would be factors, but have this one value in the study
     responses: list[responses.Response]
     groups: list[str]  # columns whose values together define a trial's group; lags do not run across groups
     formula: Parsed | None
@@ -174,6 +175,7 @@ def learn(p: Prepare, path: Path) -> Found:
     columns, left_out = coding.usable(factors)
     keys = layout.long.keys if layout.long else []
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in keys}
+    constants = {name: column.levels[0] for name, column in factors.items() if len(column.values) == 1}
     parsed = None
     if p.formula:
         from stages.trials import formula
@@ -182,7 +184,8 @@ def learn(p: Prepare, path: Path) -> Found:
         named = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         found |= factors
         columns = {name: None if found[name].kind == "numbers" else found[name].levels for name in named}
-        left_out = {}
+        if not parsed.every:  # other columns are no factors by choice
+            left_out, constants = {}, {}
     cells.check_numbers(table, {name: found[name] for name in columns if name in found})
     if not columns:
         raise InputError(
@@ -192,6 +195,7 @@ def learn(p: Prepare, path: Path) -> Found:
     design = Design(
         layout=layout,
         columns=columns,
+        constants=constants,
         responses=coded,
         groups=p.groups,
         formula=parsed,
@@ -233,4 +237,4 @@ def _with_state(found: Found, parsed: Parsed) -> Found:
     coding.refuse(faults, lambda row: found.table.place(int(np.flatnonzero(complete)[row])))
     state = materialise.learn(parsed, chosen)
     update = {"state": state, "names": state.names, "terms": state.terms}
-    return Found(found.table, design.model_copy(update=update), found.take, found.n_rows, found.n_taken, {})
+    return Found(found.table, design.model_copy(update=update), found.take, found.n_rows, found.n_taken, found.left_out)

@@ -45,7 +45,8 @@ def parse(text: str, table: Table, every: Iterable[str], responses: Collection[s
         )
     checker = _Checker(text, table, responses)
     parts: list[str] = []
-    for token in _tokens(text, right):
+    tokens = _tokens(text, right)
+    for token in tokens:
         kind, word = str(token.kind.value), str(token.token)
         if parts[-1:] in (["**"], ["^"]) and word not in ("2", "3"):
             raise refused(text, "a power of terms must be 2 or 3; the square of a column is I(x**2)")
@@ -71,6 +72,7 @@ def parse(text: str, table: Table, every: Iterable[str], responses: Collection[s
     return Parsed(
         given=text,
         text=" ".join(parts),
+        every=any(str(token.token) == "." for token in tokens),
         columns=list(checker.used),
         lags=checker.lags,
         categorical=list(checker.categorical),

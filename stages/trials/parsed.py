@@ -14,6 +14,7 @@ class Parsed(BaseModel):
 
     given: str  # as in params.yaml
     text: str  # the right-hand side, each lag a column of its own
+    every: bool  # whether `.` stands for all columns in it
     columns: list[str]  # of the file, without those that only lags need
     lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2
     categorical: list[str]  # columns and lags inside C(…)
