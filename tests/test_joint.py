@@ -12,6 +12,7 @@ from hdlogit import LogisticRegression
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference
 from hdlogit.inference.joint import JointFit
+from hdlogit.inference.predict import interval_of_probability
 from tests.inferred import covered, inferred
 from tests.problems import fit
 
@@ -164,8 +165,9 @@ def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
         estimates = np.append(found.coefficients, [found.guess_rate, found.lapse_rate])
         z.append((estimates - [*truth, 0.0, 0.1]) / found.errors)
         fresh = and_its_square(1000 + seed)[0]
-        p, new = 0.9 * expit(fresh @ truth[:-1] + truth[-1]), found.predict(fresh)
-        covers.append(np.mean((new.low <= p) & (p <= new.high)))
+        p, rates = 0.9 * expit(fresh @ truth[:-1] + truth[-1]), (found.guess_rate, found.lapse_rate)
+        low, high = interval_of_probability(fresh, found.coefficients, rates, found.covariance, 0.95)
+        covers.append(np.mean((low <= p) & (p <= high)))
     assert np.median(plain) < -0.15  # 0 in truth
     assert np.median(joint_) == pytest.approx(0, abs=0.03)
     assert np.mean(np.abs(z) < 1.96) >= 0.92

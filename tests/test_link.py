@@ -12,8 +12,7 @@ from scipy.stats import norm
 
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.index import group, law_of_index
-from hdlogit.inference.link import Link, fit_link, logistic_test
-from hdlogit.inference.predict import best_logits, predict
+from hdlogit.inference.link import fit_link, logistic_test
 
 Array = NDArray[np.float64]
 Trials = tuple[Array, Array, NDArray[np.bool_], Array]  # V, s, responses, U
@@ -147,7 +146,6 @@ def test_wild_trials_give_finite_answers(seed: int) -> None:
     link = fit_link(v, noise, responses, guess_rate=[None, 0.0, 0.5][seed % 3])
     assert np.isfinite(link.parameters).all()
     assert np.isfinite(link.errors).all()
-    assert np.isfinite(predict(v, 1.0, noise, link)).all()
 
 
 def test_invalid_arguments_are_refused() -> None:
@@ -203,41 +201,6 @@ def test_the_statistic_is_twice_the_gain_in_log_likelihood() -> None:
     _, free = naive(trials, 0.0)
     null = fit_link(*trials[:3], guess_rate=0.0, lapse_rate=0.0)
     assert logistic_test(*trials[:3]).statistic == pytest.approx(2 * (free - null.log_likelihood), rel=0.1)
-
-
-# --- predictions
-
-
-def test_intervals_of_new_trials_cover_the_true_probability() -> None:
-    covered, losses = [], []
-    for seed in range(20):
-        link = fit_link(*draw(seed, 1000, 3.0, 0.5, 0.05, 0.1)[:3])
-        v, s, responses, true = draw(1000 + seed, 2000, 3.0, 0.5, 0.05, 0.1)
-        m, noise = float(1 / (1 + np.mean(s**2))), s / np.sqrt(1 + s**2)
-        p = 0.05 + 0.85 * expit(3 * true + 0.5)
-        found = predict(v, m, noise, link)
-        covered.append(np.mean((found.low <= p) & (p <= found.high)))
-        losses.append(np.mean(np.where(responses, found.probability, 1 - found.probability)))
-        assert ((found.low >= 0) & (found.high <= 1) & (found.low <= found.high)).all()
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
-
-
-def test_best_logits_are_those_of_the_best_probability() -> None:
-    link = Link(3.0, 0.2, 0.02, 0.0, np.zeros((4, 4)))
-    v = np.linspace(-20, 20, 41)
-    logits = best_logits(v, 1.0, 0.3, link)
-    assert expit(logits) == pytest.approx(predict(v, 1.0, 0.3, link).probability, abs=1e-14)
-    assert logits[-1] == pytest.approx(60.2 - np.log(0.98) - 0.9**2 / 2, abs=1e-6)  # far beyond 1 − p = 1e-16
-
-
-def test_known_parts_of_the_covariance_are_not_counted_twice() -> None:
-    covariance = np.diag([0.01, 0.02, 0.0, 0.0])
-    link = Link(2.0, 0.0, 0.0, 0.0, covariance)
-    v = np.linspace(-2, 2, 9)
-    once = predict(v, 1.0, 0.1, link, overlap=covariance[:2, :2])
-    none = predict(v, 1.0, 0.1, Link(2.0, 0.0, 0.0, 0.0, np.zeros((4, 4))))
-    assert once.low == pytest.approx(none.low, abs=1e-12)
-    assert once.high == pytest.approx(expit(2 * v + 2 * 0.1 * norm.ppf(0.975)), abs=1e-12)
 
 
 # --- the curve

@@ -112,7 +112,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: Jo
         ),
         index=Index(logits[0] - fitted[-1], np.sqrt(observed.noise)),
         link=scale.link,
-        overlap=np.diag([_variance_along(noise, fitted[:-1], setting), noise[-1, -1] / a.alpha**2]),
+        along=_variance_along(noise, fitted[:-1], setting),
         stretch=scale.stretch,
         dominant=minimum.dominant,
         shift=shift @ axes.T / units.scale[minimum.dominant],

@@ -149,7 +149,7 @@ def without_separated(
         raise Refused(
             f"without the {(~separation.left).sum()} trials that {which} separate: {limit.reasons[0] or others}"
         )
-    separated = Separated(factors, responses, separation, others)
+    separated = Separated(factors, responses, separation, others, found)
     covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
     places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)
     chosen = np.searchsorted(np.append(separation.kept, len(covariance) - 1), places)

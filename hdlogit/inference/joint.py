@@ -27,7 +27,6 @@ from scipy.interpolate import make_interp_spline
 from scipy.special import expit, logit, ndtri
 
 from hdlogit.inference.link import PRIOR, Link
-from hdlogit.inference.predict import Prediction
 from hdlogit.inference.sums import Names, Units, inverse_root
 
 Array = NDArray[np.float64]
@@ -96,28 +95,6 @@ class JointFit:
         intercept = float(derivatives[1, : p + 1] @ self.coefficients)
         covariance = derivatives @ self.covariance @ derivatives.T
         return Link(gain, intercept, self.guess_rate, self.lapse_rate, covariance)
-
-    def predict(self, factors: Factors, level: float = 0.95) -> Prediction:
-        """p of new trials (n, p), with intervals by e = z √(jᵀCj), j = ∂p/∂(weights, bias, g, l).
-
-        As p is from g to 1 − l, where g and l are the fixed rates, or 0, the interval is p ± e or that of the logit
-        between these limits, whichever reaches farther: near a limit the first may be too short on its inner side,
-        the second on its outer one.
-        """
-        x = np.column_stack([factors, np.ones(len(factors))])
-        z, rates = x @ self.coefficients, np.array([self.guess_rate, self.lapse_rate])
-        s, c, between = expit(z), expit(-z), 1 - rates.sum()
-        slopes = np.column_stack([x * (between * s * c)[:, None], c, -s])  # (n, p + 3)
-        guess, lapse = np.where(self.errors[-2:] > 0, 0.0, rates)
-        above = rates[0] - guess + between * s  # p − g
-        below = rates[1] - lapse + between * c  # 1 − l − p
-        range_ = 1 - guess - lapse
-        error = ndtri(0.5 + level / 2) * np.sqrt(np.vecdot(slopes @ self.covariance, slopes))
-        half = error * range_ / np.maximum(above * below, 1e-300)
-        logit_ = np.log(above) - np.log(below)
-        low = np.minimum(range_ * expit(logit_ - half), np.maximum(above - error, 0.0))
-        high = np.maximum(range_ * expit(logit_ + half), np.minimum(above + error, range_))
-        return Prediction(guess + above, guess + low, guess + high)
 
     def log_odds(self, factors: Factors) -> Array:
         """log p / (1 − p) of new trials."""

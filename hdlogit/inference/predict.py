@@ -1,26 +1,21 @@
-"""What a fit with a link (`hdlogit.inference.link`) predicts for new trials, and how surely.
+"""Probabilities of new trials, and how surely they are known.
 
-For a new trial x the fit gives V = (x − x̄)·ŵ with noise s²(x) = f x̃ᵀH⁻¹x̃, so with m = a/(a² + s²), as for the link,
+    p = g + (1 − g − l) σ(z)      z = x·w + b        true probability of a trial x, with coefficients of covariance C
+    π = E[g + (1 − g − l) σ(ζ)]                      best prediction, ζ the true logit given the fitted one
 
-    ζ | V ~ N(m V, ν²),     ν² = s²(x)/(a² + s²)        true index
-    π = E[g + (1 − g − l) σ(Γζ + b)]                    best prediction: no other function of V has less cross-entropy
-    p = g + (1 − g − l) σ(Γζ + b)                       true probability of this trial, which π averages over
-
-The interval of p combines two errors, each taken as normal on its own scale: that of ζ, as p at m V ± z ν; and that
-of the link, as ± z √(jᵀCj), j = ∂p/∂(log Γ, b, g, l) at m V (square-and-add: Zou & Donner,
-Statistics in Medicine 2008).
+π averages over the noise of ŵ, so no other function of the fitted logit has less cross-entropy.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
-from hdlogit.inference.link import Link
 
 Array = NDArray[np.float64]
+Rates = tuple[float, float]  # guess and lapse rate
 
 BLOCK = 4096  # trials at a time
 
@@ -33,56 +28,43 @@ class Prediction(NamedTuple):
     high: Array
 
 
-def predict(
-    index: ArrayLike,
-    slope: float,
-    noise: ArrayLike,
-    link: Link,
-    level: float = 0.95,
-    overlap: NDArray[np.float64] | None = None,
-) -> Prediction:
-    """Best predictions of new trials with intervals. index: (n,) V; slope: m; noise: ν, (n,) or one number.
+def interval_of_probability(
+    factors: NDArray[np.floating], coefficients: Array, rates: Rates, covariance: Array, level: float
+) -> tuple[Array, Array]:
+    """(low, high) of p of new trials (n, p), by e = z √(jᵀCj), j = ∂p/∂(weights, bias, g, l).
 
-    overlap: (2, 2) the part of the covariance of (log Γ, b) that ν already contains, because it contains the noise of
-    ŵ along β and of its intercept. With few factors per trial it matters, with many it is next to nothing (None).
+    covariance: C (p + 3, p + 3), zero for a rate that is fixed.
+
+    p is from g to 1 − l, where g and l are the fixed rates, or 0. The interval is that of the logit between these
+    limits; with estimated rates that or p ± e, whichever reaches farther: near a limit the first may be too short on
+    its outer side, the second on its inner one.
     """
-    mean, sd = _broadcast(index, slope, noise)
-    z = float(ndtri(0.5 + level / 2))
-    gain, b, g, lapse = link.gain, link.intercept, link.guess_rate, link.lapse_rate
-    between = 1 - g - lapse
-    covariance = link.covariance.copy()
-    if overlap is not None:
-        covariance[:2, :2] -= overlap
-        values, vectors = np.linalg.eigh(covariance)
-        covariance = (vectors * np.maximum(values, 0)) @ vectors.T
-    logit = gain * mean + b
-    p, q = expit(logit), expit(-logit)
-    centre = g + between * p
-    slopes = np.stack([between * p * q * gain * mean, between * p * q, q, -p])  # (4, n) j
-    by_link = z * z * (slopes * (covariance @ slopes)).sum(axis=0)
-    low, high = (g + between * expit(logit + side * z * gain * sd) for side in (-1, 1))
-    low = np.maximum(centre - np.sqrt((centre - low) ** 2 + by_link), 0.0)
-    high = np.minimum(centre + np.sqrt((high - centre) ** 2 + by_link), 1.0)
-    return Prediction(g + between * _average(logit, gain * sd), low, high)
+    x = np.column_stack([factors, np.ones(len(factors))])
+    z, between = x @ coefficients, 1 - sum(rates)
+    s, c = expit(z), expit(-z)
+    slopes = np.column_stack([x * (between * s * c)[:, None], c, -s])  # (n, p + 3)
+    error = ndtri(0.5 + level / 2) * np.sqrt(np.maximum(np.vecdot(slopes @ covariance, slopes), 0.0))
+    free = np.diag(covariance)[-2:] > 0
+    guess, lapse = np.where(free, 0.0, rates)
+    above = rates[0] - guess + between * s  # p − g
+    below = rates[1] - lapse + between * c  # 1 − l − p
+    width = 1 - guess - lapse
+    half, logit = error * width / np.maximum(above * below, 1e-300), np.log(above) - np.log(below)
+    low, high = width * expit(logit - half), width * expit(logit + half)
+    if free.any():
+        low, high = np.minimum(low, np.maximum(above - error, 0.0)), np.maximum(high, np.minimum(above + error, width))
+    return guess + low, guess + high
 
 
-def best_logits(index: ArrayLike, slope: float, noise: ArrayLike, link: Link) -> Array:
-    """log π / (1 − π), (n,), to full precision, for computing scores. Arguments as of `predict`."""
-    mean, sd = _broadcast(index, slope, noise)
-    g, lapse, logit, spread = link.guess_rate, link.lapse_rate, link.gain * mean + link.intercept, link.gain * sd
-    yes, no = (floor + (1 - g - lapse) * _average(side * logit, spread) for side, floor in ((1, g), (-1, lapse)))
+def average_log_odds(mean: Array, sd: Array, rates: Rates) -> Array:
+    """log π / (1 − π), (n,), to full precision, where ζ ~ N(mean, sd²)."""
+    guess, lapse = rates
+    yes, no = (floor + (1 - guess - lapse) * _average(side * mean, sd) for side, floor in ((1, guess), (-1, lapse)))
     with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
         return np.asarray(np.log(yes) - np.log(no))
 
 
-def _average(logit: Array, sd: Array) -> Array:
-    """E σ(logit + sd Z), in blocks, as the integral has many nodes."""
-    parts = (slice(start, start + BLOCK) for start in range(0, len(logit), BLOCK))
-    return np.concatenate([np.zeros(0), *(probability_and_slope(logit[rows], sd[rows])[0] for rows in parts)])
-
-
-def _broadcast(index: ArrayLike, slope: float, noise: ArrayLike) -> tuple[Array, Array]:
-    v = np.asarray(index, np.float64)
-    if v.ndim != 1:
-        raise ValueError(f"index {v.shape}: it must be (n,)")
-    return slope * v, np.broadcast_to(np.asarray(noise, np.float64), v.shape)
+def _average(mean: Array, sd: Array) -> Array:
+    """E σ(mean + sd Z), in blocks, as the integral has many nodes."""
+    parts = (slice(start, start + BLOCK) for start in range(0, len(mean), BLOCK))
+    return np.concatenate([np.zeros(0), *(probability_and_slope(mean[rows], sd[rows])[0] for rows in parts)])

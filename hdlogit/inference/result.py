@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr, ndtri
+from scipy.special import chdtrc, expit, ndtr, ndtri
 
 from hdlogit.asymptotics import predictions
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link
-from hdlogit.inference.predict import Prediction, best_logits, predict
+from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
 from hdlogit.inference.separation import Separated
 
 Array = NDArray[np.float64]
@@ -69,7 +69,7 @@ class ClassInference:
     index: Index
     link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
     # unless asked for
-    overlap: Array  # (2, 2) the part of the link's covariance that `noise` already contains
+    along: float  # variance of log |ŵ|, by its noise
     stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
     shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
@@ -169,15 +169,31 @@ class ClassInference:
 
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
-        if self.joint:
-            return self.joint.predict(factors, level)
-        return predict(*self._index_of(factors), self.link, level, self.overlap)
+        if self.separated:  # their limits would be 0 and 1
+            return self.separated.shrunken.predict(factors, level)
+        rates, coefficients = (self.guess_rate, self.lapse_rate), self.corrected
+        covariance = self.joint.covariance if self.joint else self._with_rates()
+        low, high = interval_of_probability(factors, coefficients, rates, covariance, level)
+        return Prediction(expit(self.log_odds(factors)), low, high)
+
+    def _with_rates(self) -> Array:
+        """Covariance of (corrected, g, l): a link's error of g or l goes with those of its length and intercept."""
+        whole = np.zeros((len(self.corrected) + 2,) * 2)
+        whole[:-2, :-2], whole[-2:, -2:] = self.covariance, self.link.covariance[2:, 2:]
+        shared = np.outer(self.corrected, self.link.covariance[0, 2:])  # (p + 1, 2)
+        shared[-1] = self.link.covariance[1, 2:] - self.centre @ shared[:-1]
+        whole[:-2, -2:], whole[-2:, :-2] = shared, shared.T
+        return whole
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
         if self.joint:
             return self.joint.log_odds(factors)
-        return best_logits(*self._index_of(factors), self.link)
+        a, centred = self.theory, np.column_stack([factors - self.centre, np.ones(len(factors))])
+        fitted = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
+        noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
+        mean, sd = a.intercept + a.slope_of_truth * fitted, a.signal / a.eta * noise
+        return average_log_odds(mean, sd, (self.guess_rate, self.lapse_rate))
 
     def corrected_logits(self, factors: NDArray[np.floating], logits: NDArray[np.floating]) -> tuple[Array, Array]:
         """Of new trials with these fitted logits (n,): those of the debiased weights, and the best ones; log-odds."""
@@ -190,13 +206,6 @@ class ClassInference:
     def _beside(self, factors: NDArray[np.floating]) -> Array:
         """Dominant factors (n, d), centred."""
         return np.asarray(factors[:, self.dominant] - self.centre[self.dominant], np.float64)
-
-    def _index_of(self, factors: NDArray[np.floating]) -> tuple[Array, float, Array]:
-        """(V, m, ν) of new trials: the true index, in units of its sd, is N(m V, ν²)."""
-        centred, a = np.column_stack([factors - self.centre, np.ones(len(factors))]), self.theory
-        noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / a.eta
-        logits = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
-        return logits, a.alpha * a.signal / a.eta**2, noise
 
     def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
         """(statistic, p) of the test that all these weights are zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""

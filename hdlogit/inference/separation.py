@@ -94,6 +94,7 @@ class Separated:
     responses: NDArray[np.bool_]
     separation: Separation
     others: ClassInference  # from the trials that are left, of the factors that are kept
+    shrunken: ClassInference  # of all trials, for predictions
 
     @property
     def infinite(self) -> NDArray[np.intp]:

@@ -46,7 +46,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
 
 def _residual_sd(c: ClassInference) -> float:
     """Root-mean-square noise of the weights across their own direction (about the slope), per sd of a factor."""
-    across = float(np.mean((c.null_error**2 - c.overlap[0, 0] * c.estimate[:-1] ** 2) * c.scale**2))
+    across = float(np.mean((c.null_error**2 - c.along * c.estimate[:-1] ** 2) * c.scale**2))
     return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
 
 
