@@ -184,7 +184,7 @@ def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:
         if isinstance(result, str):
             print(f"{named(name, 'class')} is left empty: {result}", file=sys.stderr)
         elif not result.theory.signal > 0:
-            print(f"{named(name, 'class')} has no intervals: {WITHOUT_SIGNAL}", file=sys.stderr)
+            print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     return {name: None if isinstance(result, str) else result for name, result in pairs}
 
 

@@ -110,7 +110,7 @@ def test_raw_columns_are_what_the_same_study_without_standardising_has(tmp_path:
     assert not [name for name in tables[False] if name.startswith("raw_")]
 
 
-def test_a_class_without_signal_has_no_intervals_and_the_reason(
+def test_of_a_class_without_signal_it_is_said_and_predicted_that_nothing_is_known_but_its_rate(
     predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_study(tmp_path / "study", response=["choice=right", "sure"])
@@ -121,11 +121,12 @@ def test_a_class_without_signal_has_no_intervals_and_the_reason(
     with contextlib.chdir(tmp_path / "study"):
         run_here("train")
     found = predicted(trials(5, 1))
-    assert found["low[sure]"].isna().all()
     assert found["probability[sure]"].between(0.4, 0.6).all()
+    assert (found["low[sure]"] < 0.5).all()
+    assert (found["high[sure]"] > 0.5).all()
     told = capsys.readouterr()
-    assert "sure has no intervals: no factor predicts the responses better than chance would" in told.err
-    assert f"sure {found['probability[sure]'].mean():.3f} -" in " ".join(told.out.split())
+    assert "sure: no factor predicts the responses better than chance would" in told.err
+    assert f"sure {found['probability[sure]'].mean():.3f} 0." in " ".join(told.out.split())
 
 
 def test_several_classes_are_several_columns(predicted: Predict, tmp_path: Path) -> None:

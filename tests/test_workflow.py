@@ -65,9 +65,9 @@ def test_one_check_that_fails_hides_none_of_the_others() -> None:
 
 def test_a_study_of_the_repository_is_checked_too() -> None:
     shown = make("--dry-run", "ci")
+    assert 'lock-check gate FOLDER="studies/rat"' in shown
     for check in ("lock", "gate"):
-        for folder in (".", "studies/rat"):
-            assert f'comparisons.ci.{check} --folder "{folder}"' in shown
+        assert shown.count(f"comparisons.ci.{check} --folder") == 2
 
 
 def test_make_alone_lists_the_targets() -> None:

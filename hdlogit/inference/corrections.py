@@ -222,13 +222,11 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     try:
         found = observer_from_fit(kappa, observed.eta_squared, b, law, **size, near=near)
     except NoSignal:
-        if len(chosen):
-            raise
         a = without_signal(kappa, b, **size)
         link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]))
         moves = np.eye(len(fitted)) / a.alpha
         corrected, nothing = np.append(fitted[:-1] / a.alpha, a.intercept), np.zeros(len(fitted))
-        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, np.zeros(0))
+        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, onto @ fitted / a.alpha)
     a, change = found.theory, found.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([2 / observed.eta_squared * _rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.exact import fit
 from hdlogit.inference.corrections import Rates, Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.result import ClassInference
@@ -133,6 +132,8 @@ def without_separated(
 
     Raises Refused where these trials have no inference, or none are left and the length of the weights is not known.
     """
+    from hdlogit.exact import fit  # only here: it brings torch
+
     separation = find_separation(factors, responses)
     if separation is None:
         return found

@@ -41,7 +41,7 @@ HIGHEST = 0.49  # bound of a rate
 STARTS = (1.0, 0.01), (4.0, 0.1)  # rates to start from, and how much steeper than the maximum before
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 MAX_STEPS = 100
-ENOUGH = 1e-6  # nats that the last step gains
+ENOUGH = 1e-10  # nats that the last step gains
 SMALL = 5000  # trials times coefficients up to which the likelihood is not taken for quadratic
 FAR, STRIDE = 4.0, 0.5  # signed root to which it is then followed, and about how far at a time
 BLOCK = 2**18  # factors at a time
@@ -266,7 +266,7 @@ def _maximise(problem: _Problem, theta: Array, fixed: Array | None = None) -> tu
             step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
         gain, tried = now.gradient @ step, np.clip(theta + step, lowest, highest)
         new = problem.evaluate(tried)
-        if new.value > now.value:
+        if new.value > now.value or gain < ENOUGH:  # the last gain is less than rounding of the value shows
             theta, now, damping = tried, new, damping / 10
         else:
             damping *= 10
