@@ -13,6 +13,7 @@ expect, by chance alone, of the worst of so many perfect intervals. What misses 
 """
 
 import argparse
+import functools
 import time
 from collections import Counter
 
@@ -25,6 +26,7 @@ from benchmarks.designs import DESIGNS, Design, draw_truth
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
+from hdlogit.exact.shrinkage import with_shrinkage
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import expected_by_rank
 from tests.problems import random_observer
@@ -35,7 +37,7 @@ AT_ONCE = 50  # replicates that are fitted together
 REDRAWN = 10  # with ridge, replicates that share factors
 COLUMNS = (
     "design", "n", "p", "fits", "classical", "corrected", "largest: classical", "corrected", "worst: classical",
-    "corrected", "(chance)", "bias", "nulls: classical", "corrected", "slope", "corrected", "note", "misses",
+    "corrected", "(chance)", "bias", "nulls: classical", "corrected", "slope", "corrected", "separated", "misses",
 )  # fmt: skip
 
 
@@ -45,10 +47,10 @@ class Tally:
     def __init__(self, truth: Array, factors: Array) -> None:
         self.truth, centred = truth, factors - factors.mean(axis=0)  # (p + 1,), the bias last
         self.sd, self.spread = factors.std(axis=0), centred.T @ (centred @ truth[:-1])  # (p,), Σβ
-        self.fits, self.notes = 0, 0
+        self.fits, self.infinite = 0, 0
         self.covered = np.zeros((2, len(truth)))  # classical, corrected
         self.rejected = np.zeros((2, len(truth) - 1))
-        self.mean = np.zeros((2, len(truth)))
+        self.mean, self.finite = np.zeros((2, len(truth))), np.zeros((2, len(truth)))
         self.reasons = Counter[str]()
 
     def add(self, result: ClassInference | str) -> None:
@@ -56,12 +58,14 @@ class Tally:
             self.reasons[result.split(": ", 1)[-1][:60]] += 1
             return
         self.fits += 1
-        self.notes += result.note is not None
+        self.infinite += result.separated is not None
         for row, (low, high) in enumerate((result.classical_interval(), result.interval())):
             self.covered[row] += (low < self.truth) & (self.truth < high)
         for row, p in enumerate((result.classical_p_values(), result.p_values())):
             self.rejected[row] += p[:-1] < 0.05
-        self.mean += np.stack([result.estimate, result.corrected])
+        estimates = np.stack([result.estimate, result.corrected])
+        self.finite += np.isfinite(estimates)
+        self.mean += np.where(np.isfinite(estimates), estimates, 0)
 
     def line(self, design: Design, n: int) -> list[str]:
         covered, w = self.covered / max(self.fits, 1), self.truth[:-1] * self.sd
@@ -69,7 +73,8 @@ class Tally:
         largest = weights[:, np.abs(w) >= np.quantile(np.abs(w), 0.9)].mean(axis=1)
         chance = expected_by_rank(p, self.fits)[0]
         rejected = self.rejected[:, w == 0].mean(axis=1) / max(self.fits, 1)
-        slopes = self.mean[:, :-1] @ self.spread / (self.truth[:-1] @ self.spread) / max(self.fits, 1)
+        with np.errstate(invalid="ignore"):
+            slopes = (self.mean / self.finite)[:, :-1] @ self.spread / (self.truth[:-1] @ self.spread)
         average, worst = weights.mean(axis=1), weights.min(axis=1)
         misses = []
         error = 0.2 / np.sqrt(self.fits * max(p / 4, 1))  # about two standard errors of an average
@@ -80,7 +85,7 @@ class Tally:
         error = 0.44 / np.sqrt(self.fits * max((w == 0).sum(), 1))
         if (w == 0).any() and not 0.04 - error <= rejected[1] <= 0.06 + error:
             misses.append("nulls")
-        values = (*average, *largest, *worst, chance, covered[1, -1], *rejected, *slopes, self.notes / self.fits)
+        values = (*average, *largest, *worst, chance, covered[1, -1], *rejected, *slopes, self.infinite / self.fits)
         return [design.name, str(n), str(p), str(self.fits), *(f"{v:.3f}" for v in values), ", ".join(misses)]
 
 
@@ -90,7 +95,6 @@ def study(design: Design, replicates: int) -> Tally:
     weights, bias = draw_truth(rng, design, x)
     n, p = x.shape
     ridge = design.ridge * p / n / (design.signal or 1.0) ** 2 * float(x.var(axis=0).mean())
-    shrinkage = p / (n + p) if design.shrinkage else 0.0
     yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ weights + bias)
     tally = Tally(np.append(weights, bias), x)
     count = REDRAWN if ridge else AT_ONCE
@@ -99,9 +103,13 @@ def study(design: Design, replicates: int) -> Tally:
             x = design.draw(rng)
             yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ weights + bias)
         y = rng.random((n, min(count, replicates - start))) < yes[:, None]
-        coefficients = fit(x, (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y, ridge).coefficients
-        for result in infer(x, y, coefficients, ridge, shrinkage, "estimate" if design.asymptotes else "none"):
-            tally.add(result)
+        y = y[:, y.any(axis=0) & ~y.all(axis=0)]
+        found, shrinkage = with_shrinkage(functools.partial(fit, x, ridge=ridge), y, p, design.shrinkage)
+        for strength in np.unique(shrinkage):
+            some = shrinkage == strength
+            fitted = x, y[:, some], found.coefficients[:, some], ridge, float(strength)
+            for result in infer(*fitted, "estimate" if design.asymptotes else "none"):
+                tally.add(result)
     return tally
 
 

@@ -5,6 +5,7 @@ The formulas were found on the designs in `THEORY`; those in `FRESH` were added 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ class Design:
     lapse_rate: float = 0.0
     asymptotes: bool = False  # whether guess and lapse rates are estimated
     ridge: float = 0.0  # in units of κ/γ²
-    shrinkage: bool = False  # n/(n + p)
+    shrinkage: Literal[0, "auto", "always"] = 0  # n/(n + p)
+    weights: tuple[float, ...] = ()  # of the first factors, in logits per sd; the others share the signal
     zeros: float = 0.2  # fraction of the weights that are zero
     large: bool = False  # takes minutes; not in the quick mode
 
@@ -133,6 +135,36 @@ def real(name: str, columns: int | None = None, squares: bool = False) -> Draw:
     return draw
 
 
+def levels(n: int, p: int) -> Draw:
+    """Five levels, as the method of constant stimuli has them."""
+    return lambda rng: rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], (n, p))
+
+
+def beside(n: int, p: int, first: Callable[[np.random.Generator, int], Array]) -> Draw:
+    """Gaussian factors, the first of which are others: (n, d)."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        some = first(rng, n)
+        return np.hstack([some, rng.normal(size=(n, p - some.shape[1]))])
+
+    return draw
+
+
+def sides(d: int) -> Callable[[np.random.Generator, int], Array]:
+    """±1."""
+    return lambda rng, n: rng.choice([-1.0, 1.0], (n, d))
+
+
+def rare(d: int) -> Callable[[np.random.Generator, int], Array]:
+    """Dummies, of which 3 % are ones."""
+    return lambda rng, n: (rng.random((n, d)) < 0.03).astype(float)
+
+
+def level_of_three(rng: np.random.Generator, n: int) -> Array:
+    """Dummies of two levels, one of them rare."""
+    return np.asarray(rng.choice(3, (n, 1), p=[0.5, 0.46, 0.04]) == [1, 2], np.float64)
+
+
 THEORY = [
     Design("gaussian 3000×300", normal(3000, 300)),
     Design("gaussian 1500×450", normal(1500, 450), signal=1.0),
@@ -184,13 +216,69 @@ PENALISED = [
     Design("ridge, binary ±1", lambda rng: rng.choice([-1.0, 1.0], (2000, 200)), 3.0, ridge=1.0),
     Design("ridge, t8", row_scaled(2000, 200, 8.0), 3.0, ridge=1.0),
     Design("ridge, sparse lognormal", lognormal(3000, 150), 2.0, ridge=1.0, zeros=0.8),
-    Design("shrinkage 2000×200", normal(2000, 200), 4.0, shrinkage=True),
-    Design("shrinkage, separated", normal(800, 300), 5.0, shrinkage=True),
-    Design("shrinkage, lognormal", lognormal(2000, 200), 4.0, 0.3, shrinkage=True),
-    Design("shrinkage, cancer 30", real("breast_cancer"), signal=None, shrinkage=True),
+    Design("shrinkage 2000×200", normal(2000, 200), 4.0, shrinkage="always"),
+    Design("shrinkage, separated", normal(800, 300), 5.0, shrinkage="always"),
+    Design("shrinkage, lognormal", lognormal(2000, 200), 4.0, 0.3, shrinkage="always"),
+    Design("shrinkage, cancer 30", real("breast_cancer"), signal=None, shrinkage="always"),
 ]
 
-DESIGNS = [*THEORY, *FRESH, *ASYMPTOTES, *PENALISED]
+KINDS: dict[str, Callable[[int, int], Draw]] = {
+    "normal": normal,
+    "lognormal": lambda n, p: lambda rng: np.asarray(np.exp(0.8 * rng.normal(size=(n, p))), np.float64),
+    "rare dummy": lambda n, p: binary(n, p, 0.05),
+    "five levels": levels,
+}
+FEW = [
+    Design(
+        f"few: {kind} {n}×{len(weights)}, {weights[-1]:g}",
+        draw(n, len(weights)),
+        None,
+        weights=weights,
+        shrinkage="auto",
+    )
+    for kind, draw in KINDS.items()
+    for n in (60, 200, 500, 5000)
+    for weights in ((0.0,), (0.2,), (0.5,), (1.0,), (2.0,), (0.0, 1.0), (0.0, 0.5, 2.0), (0.0, 0.2, 0.5, 1.0, 2.0))
+]
+
+DOMINANT = [  # one or two factors carry the index
+    Design("dominant ±1 of 3", beside(1000, 150, sides(1)), 0.6, weights=(3.0,)),
+    Design("dominant ±1 of 4", beside(3000, 150, sides(1)), 0.6, weights=(4.0,)),
+    Design("dominant ±1 of 3, rest 1.5", beside(1000, 150, sides(1)), 1.5, weights=(3.0,)),
+    Design("dominant ±1, few", beside(600, 20, sides(1)), 0.6, weights=(3.0,)),
+    Design("dominant lognormal", beside(1000, 150, lambda rng, n: rng.lognormal(0, 0.8, (n, 1))), 0.8, weights=(2.0,)),
+    Design("dominant exponential", beside(1000, 150, lambda rng, n: rng.exponential(size=(n, 1))), 0.8, weights=(2.0,)),
+    Design("two dominant ±1", beside(1000, 100, sides(2)), 0.8, weights=(1.5, -1.5)),
+    Design(
+        "dominant ±1 and exponential",
+        beside(2000, 100, lambda rng, n: np.hstack([sides(1)(rng, n), rng.exponential(size=(n, 1))])),
+        0.8,
+        weights=(2.0, 1.5),
+    ),
+]
+
+SEPARATED = [  # in many of the replicates one level is always, or never, a yes
+    Design(
+        "separating dummy",
+        beside(200, 3, rare(1)),
+        1.0,
+        shrinkage="auto",
+        weights=(0.5,),
+    ),
+    Design("separating level of three", beside(300, 4, level_of_three), 1.0, shrinkage="auto", weights=(0.3, 0.5)),
+    Design(
+        "two separating dummies",
+        beside(200, 4, rare(2)),
+        1.0,
+        shrinkage="auto",
+        weights=(0.5, -0.5),
+    ),
+    Design("one-hot, 2 × 6 levels", one_hot(150, 2, 6), 0.8, shrinkage="auto"),
+    Design("40 trials of a steep curve", normal(40, 1), None, weights=(6.0,), shrinkage="auto"),
+    Design("one of ten nearly decides", normal(200, 10), 0.5, weights=(12.0,), shrinkage="auto"),
+]
+
+DESIGNS = [*THEORY, *FRESH, *DOMINANT, *ASYMPTOTES, *PENALISED, *SEPARATED, *FEW]
 
 
 def draw_truth(rng: np.random.Generator, design: Design, factors: Array) -> tuple[Array, float]:
@@ -199,7 +287,13 @@ def draw_truth(rng: np.random.Generator, design: Design, factors: Array) -> tupl
     t = (factors - centre) / scale
     p = t.shape[1]
     nonzero = rng.permutation(p) >= int(design.zeros * p)
-    if design.signal is None:
+    if design.weights:
+        fixed = np.array(design.weights)
+        others = rng.normal(size=p - len(fixed)) * nonzero[len(fixed) :]
+        if design.signal is not None:
+            others *= design.signal / np.linalg.norm(others)
+        weights, bias = np.append(fixed, others), 0.0
+    elif design.signal is None:
         truth = _real_truth(design.name, t)
         weights, bias = truth[:-1] * nonzero, float(truth[-1])
     else:

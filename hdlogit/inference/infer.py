@@ -33,7 +33,7 @@ from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Rates, Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.separation import Separated, find_separation
+from hdlogit.inference.separation import Constant, Separated, find_separation
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -143,13 +143,14 @@ def without_separated(
         if found.link.law is None:
             raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
         return found  # many factors separate by chance: the link tells
-    x, y = factors[separation.left][:, separation.kept], responses[separation.left][:, None]
-    limit = fit(x, y)
-    [others] = infer(x, y, limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
+    x, y = factors[separation.left][:, separation.kept], responses[separation.left]
+    others: ClassInference | Constant | str = Constant.of(y)
+    if x.size:
+        limit = fit(x, y[:, None])
+        [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
+        others = limit.reasons[0] or others
     if isinstance(others, str):
-        raise Refused(
-            f"without the {(~separation.left).sum()} trials that {which} separate: {limit.reasons[0] or others}"
-        )
+        raise Refused(f"without the {len(responses) - len(y)} trials that {which} separate: {others}")
     separated = Separated(factors, responses, separation, others, found)
     covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
     places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)

@@ -39,7 +39,7 @@ STUCK = 1e10  # damping at which no step helps any more
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
 FINE, COARSE = 1e-10, 1e-3  # tolerances, nats
-TINY = 1e-6  # a statistic that is nothing but rounding
+NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
 MOST_TRIALS = 100_000
@@ -154,7 +154,7 @@ def logistic_test(
     problem, _ = _problem(index, noise, responses, np.zeros(2))
     null, free = _fixed(guess_rate, lapse_rate), np.full(4, np.nan)
     [statistic], found = _gain(problem, null, free)
-    if statistic < TINY:
+    if statistic < NOTHING:
         return LogisticTest(float(statistic), 1.0)
     if statistic > CLEAR:
         return LogisticTest(float(statistic), float(chdtrc(2, statistic)))

@@ -14,7 +14,7 @@ The linear programme  max Σ t_i,  0 ≤ t_i ≤ 1,  t_i ≤ s_i x̃_i·d  has t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,6 +86,27 @@ def _reaches(cone: Array, row: Array) -> bool:
     return bool(found.status == 0 and -found.fun > SEEN)
 
 
+class Constant(NamedTuple):
+    """The inference of trials for which no factor is left: what `Separated` needs of it. (1,), the bias."""
+
+    corrected: Array
+    covariance: Array
+    dispersion: float = 1.0
+
+    @classmethod
+    def of(cls, responses: NDArray[np.bool_]) -> Constant:
+        """logit of the rate, with the textbook's error."""
+        yes, no = responses.mean(), 1 - responses.mean()
+        return cls(np.log([yes / no]), np.array([[1 / (len(responses) * yes * no)]]))
+
+    def z_values(self) -> Array:
+        return np.asarray(self.corrected / np.sqrt(self.covariance[0]))
+
+    def interval(self, level: float) -> tuple[Array, Array]:
+        half = ndtri(0.5 + level / 2) * np.sqrt(self.covariance[0])
+        return self.corrected - half, self.corrected + half
+
+
 @dataclass(frozen=True)
 class Separated:
     """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others."""
@@ -93,7 +114,7 @@ class Separated:
     factors: NDArray[np.floating]
     responses: NDArray[np.bool_]
     separation: Separation
-    others: ClassInference  # from the trials that are left, of the factors that are kept
+    others: ClassInference | Constant  # from the trials that are left, of the factors that are kept
     shrunken: ClassInference  # of all trials, for predictions
 
     @property
