@@ -11,13 +11,18 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 - Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur & Candès, PNAS
   2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
 - Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
-- Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Where the
-  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; and with
-  few factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage,
-  too, `fit_link` estimates the length: the equations do not hold for real factors that separate the responses.
-- Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
-  γ̂ stretches all weights together; it replaces the part of H⁻¹ that does so, which would else be counted twice.
-- Bias: β̂0 − x̄·ŵ/α̂, with the larger of f [H⁻¹]_bb/α̂² and that of a logistic curve through the V_i.
+- Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Factors that
+  carry much of the index and are not normal have an equation of their own there, and a scale of their own. Where the
+  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; with
+  shrinkage, too; and with few factors per trial, where a wrong link can bias the direction too, `fit_joint` fits all
+  coefficients and rates together.
+- Covariance of the corrected coefficients ŵ/α̂, β̂0 by the delta method: α̂ and β̂0 are functions of ŵ (through
+  Var(V)) and of the fitted bias, so an error of ŵ moves its own coefficient and, through α̂, all. By the link, an error
+  of ŵ along itself moves nothing, as the link takes it out again, and the link's own error stretches all weights.
+- Interval of β_j: all values that a test at their own standard error does not reject (`ClassInference.interval`), so
+  that it holds 0 just where the test of β_j = 0 does not reject.
+- Bias: its variance is the largest of that, f [H⁻¹]_bb/α̂², and what a logistic curve through the V_i tells.
+- Where a direction separates some of the trials: `hdlogit.inference.separation`.
 
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
