@@ -333,12 +333,6 @@ def test_a_failure_leaves_the_older_outputs_and_success_replaces_whole_folders(p
     assert list((project.data / ".partial").iterdir()) == []
 
 
-def test_of_several_processes_only_the_writer_writes(project: Project) -> None:
-    with Outputs("train", is_writer=False):
-        pass
-    assert not project.data.exists()
-
-
 # --- numbers
 
 

@@ -150,11 +150,8 @@ def test_trials_that_change_while_a_run_goes_on_leave_no_state(results: Project,
     assert not (results.data / STATE).exists()
 
 
-def test_it_is_saved_only_now_and_then_and_by_the_writer(
-    results: Project, code: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_is_saved_only_now_and_then(results: Project, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Unfinished("train", "asked", [code]).done()
-    Unfinished("train", "asked", [code], is_writer=False).offer(lambda: {"epochs": np.arange(3)})
     monkeypatch.setenv("UNFINISHED_SECONDS", "1000")
     Unfinished("train", "asked", [code]).offer(lambda: {"epochs": np.arange(3)})
     assert not (results.data / STATE).exists()

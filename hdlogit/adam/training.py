@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 
 SPAN_ELEMENTS = 2**18  # numbers gathered at once: few enough to be still in the cache when their step is made
@@ -29,13 +28,12 @@ SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for
 
 
 class Span(NamedTuple):
-    """This process's rows of a few successive batches."""
+    """The trials of a few successive batches."""
 
     factors: Tensor  # (n, n_factors + 1), last column = 1
     responses: Tensor  # (n, n_classes)
     logits: Tensor  # (n, n_classes), each batch's before its step
-    rows: list[int]  # of each batch here, n together
-    sizes: list[int]  # of each batch in all processes
+    sizes: list[int]  # of each batch, n together
 
 
 def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -59,7 +57,6 @@ class Training:
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
     responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
     seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.
-    group: processes that divide every batch. All give the same arguments, and all have the same coefficients.
     """
 
     def __init__(
@@ -74,10 +71,9 @@ class Training:
         amsgrad: bool,
         batch_size: int,
         seed: int,
-        group: ProcessGroup = ALONE,
     ) -> None:
         self.coefficients = coefficients.detach().clone(memory_format=torch.contiguous_format)
-        self._factors, self._responses, self._group = factors, responses, group
+        self._factors, self._responses = factors, responses
         self._batch_size = min(batch_size, len(factors))
         zeros = torch.zeros_like(self.coefficients)
         self._gradient, self._moments = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
@@ -106,7 +102,6 @@ class Training:
                     span = self._gather(memory, trials)
                     self._descend(span)
                     total += _loss(span)
-                self._group.all_reduce_sum(total)
                 self._epoch, self._shuffle = epoch + 1, shuffle.get_state()
                 yield float(total) / -(-n_trials // self._batch_size)
 
@@ -116,25 +111,21 @@ class Training:
         return [factors, *(factors.new_empty(length, self._responses.shape[1]) for _ in range(2))]
 
     def _gather(self, memory: list[Tensor], trials: Tensor) -> Span:
-        batches = torch.split(trials, self._batch_size)
-        parts = [batch[self._group.rows(len(batch))] for batch in batches]
-        own = torch.cat(parts)
-        factors, responses, logits = (part[: len(own)] for part in memory)
+        factors, responses, logits = (part[: len(trials)] for part in memory)
         if factors.is_cpu and factors.dtype == self._factors.dtype:
-            torch.index_select(self._factors, 0, own, out=factors[:, :-1])  # spares a copy
+            torch.index_select(self._factors, 0, trials, out=factors[:, :-1])  # spares a copy
         else:
-            factors[:, :-1] = self._factors.index_select(0, own)
-        responses.copy_(self._responses.index_select(0, own))
-        return Span(factors, responses, logits, [*map(len, parts)], [*map(len, batches)])
+            factors[:, :-1] = self._factors.index_select(0, trials)
+        responses.copy_(self._responses.index_select(0, trials))
+        return Span(factors, responses, logits, [*map(len, torch.split(trials, self._batch_size))])
 
     def _descend(self, span: Span) -> None:
         """A step for each batch."""
-        parts = (torch.split(tensor, span.rows) for tensor in (span.factors, span.responses, span.logits))
-        for x, y, z, size in zip(*parts, span.sizes, strict=True):
+        parts = (torch.split(tensor, span.sizes) for tensor in (span.factors, span.responses, span.logits))
+        for x, y, z in zip(*parts, strict=True):
             _product(x, self.coefficients, out=z)
-            residual = torch.sigmoid(z).sub_(y).div_(size * y.shape[1])  # (n, n_classes)
+            residual = torch.sigmoid(z).sub_(y).div_(y.numel())  # (n, n_classes)
             _product(x.T, residual, out=self._gradient)
-            self._group.all_reduce_sum(self._gradient)
             self._steps.add_(1)
             self._update()
 
@@ -153,10 +144,9 @@ class Training:
 
 
 def _loss(span: Span) -> float:
-    """This process's part of the sum over batches of the loss before the step, in nats."""
+    """The sum over batches of the loss before the step, in nats."""
     losses = binary_cross_entropy_with_logits(span.logits, span.responses, reduction="none").mean(1)
-    parts = zip(torch.split(losses, span.rows), span.sizes, strict=True)
-    return sum(float(part.sum(dtype=torch.float64)) / size for part, size in parts)
+    return sum(float(part.mean(dtype=torch.float64)) for part in torch.split(losses, span.sizes))
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -35,9 +35,9 @@ class Unfinished:
     unfinished.done()
     """
 
-    def __init__(self, stage: str, asked: object, code: list[Path], is_writer: bool = True) -> None:
+    def __init__(self, stage: str, asked: object, code: list[Path]) -> None:
         """asked: everything besides the trials and the `code` (files) that determines the run's outputs."""
-        self._path, self._is_writer = DATA / ".unfinished" / f"{stage}.npz", is_writer
+        self._path = DATA / ".unfinished" / f"{stage}.npz"
         seconds = os.environ.get("UNFINISHED_SECONDS", "30")
         if not seconds.replace(".", "", 1).isdecimal():
             raise InputError(f"UNFINISHED_SECONDS = {seconds!r} must be a number of seconds, at least 0")
@@ -63,7 +63,7 @@ class Unfinished:
 
     def offer(self, state: Callable[[], State]) -> None:
         """Save what `state` returns, if it is time."""
-        if not self._is_writer or time.monotonic() - self._last < self._seconds:
+        if time.monotonic() - self._last < self._seconds:
             return
         if orphaned(self._parent) or not self._run:
             return  # an orphan, or a run whose data have changed meanwhile: its state is useless
@@ -76,12 +76,10 @@ class Unfinished:
 
     def done(self) -> None:
         """The run has ended well: its state is no longer needed."""
-        if self._is_writer:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
 
     def _say(self, line: str) -> None:
-        if self._is_writer:
-            print(line, flush=True)
+        print(line, flush=True)
 
     @functools.cached_property
     def _run(self) -> str:

@@ -39,26 +39,21 @@ class Outputs:
         outputs.table("loss.csv", {"epoch": epochs, "loss": losses})
     """
 
-    def __init__(self, stage: str, is_writer: bool = True) -> None:
-        """is_writer: only one of several processes writes; the others have no folder, and must not ask for a path."""
-        self._stage, self._is_writer = stage, is_writer
-        self._folder = DATA / ".partial"
+    def __init__(self, stage: str) -> None:
+        self._stage, self._folder = stage, DATA / ".partial"
         self._parent = os.getppid()
 
     def __enter__(self) -> Outputs:
-        if self._is_writer:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for left_over in self._folder.glob(f"{self._stage}-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
-            (self._scratch / "outputs").mkdir()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left_over in self._folder.glob(f"{self._stage}-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
+        (self._scratch / "outputs").mkdir()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._is_writer:
-            return
         try:
             if kind is None:
                 self._commit()

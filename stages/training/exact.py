@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError, check_memory
@@ -22,13 +21,13 @@ Fit = ExactFit[NDArray[Any]]
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
 
 
-def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None, group: ProcessGroup) -> Fitted:
+def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
     n_factors = trials.factors.shape[1]
     what = f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     found, shrinkage = with_shrinkage(
-        lambda responses: _fit(p, ridge, trials.factors, responses, group),
+        lambda responses: _fit(p, ridge, trials.factors, responses),
         trials.responses,
         trials.factors.shape[1],
         p.shrinkage,
@@ -37,8 +36,7 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
     if len(lines) == len(found.reasons):
         kind = InputError if "not converged" in lines[0] else NoEstimateError
         raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
-    if group.is_writer:
-        print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
+    print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
@@ -55,15 +53,15 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
     return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
 
 
-def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any], group: ProcessGroup) -> Fit:
-    with tqdm(unit="iteration", disable=None if group.is_writer else True, leave=False) as progress:
+def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any]) -> Fit:
+    with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
             progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
             progress.update(iteration - progress.n)
 
         try:
-            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group, polish=True)
+            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, polish=True)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
 
