@@ -47,7 +47,7 @@ COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in or
     "intervals": "null | a long file's column of two intervals | two endings of a wide file's columns",
 }
 
-IGNORED = "/.partial/\n/.unfinished/\n"  # what a killed stage leaves behind; DVC adds its own outputs
+IGNORED = "/.partial/\n"  # what a killed stage leaves behind; DVC adds its own outputs
 
 
 def main() -> None:

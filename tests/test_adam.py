@@ -1,4 +1,4 @@
-"""Adam against the notebook's loop in torch's own parts, its printed losses, and itself, interrupted."""
+"""Adam against the notebook's loop in torch's own parts, and its printed losses."""
 
 from __future__ import annotations
 
@@ -98,20 +98,6 @@ def test_a_mapped_file_of_another_precision_gives_the_same_fit(
         assert losses[1] == pytest.approx(losses[0], rel=precision)
     assert ours.coefficients.dtype == used
     torch.testing.assert_close(ours.coefficients.double(), expected.coefficients, rtol=0, atol=precision)
-
-
-@pytest.mark.parametrize("amsgrad", [True, False])
-def test_a_resumed_training_ends_on_the_same_bits(amsgrad: bool) -> None:
-    factors, responses = problem(50, 3, 2)
-    through, stopped, resumed = (training(factors, responses, amsgrad=amsgrad) for _ in range(3))
-    expected = list(through.epochs(7))
-    epochs = stopped.epochs(7)
-    losses = [next(epochs) for _ in range(3)]
-    resumed.restore(stopped.state())
-    losses.extend(resumed.epochs(7))
-    assert losses == expected
-    assert torch.equal(resumed.coefficients, through.coefficients)
-    assert list(resumed.epochs(7)) == []
 
 
 def test_the_notebooks_training_reaches_the_notebooks_losses() -> None:

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -76,9 +75,8 @@ class Training:
         self._factors, self._responses = factors, responses
         self._batch_size = min(batch_size, len(factors))
         zeros = torch.zeros_like(self.coefficients)
-        self._gradient, self._moments = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
+        self._gradient, (m, v, *largest_v) = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
         self._steps = zeros.new_zeros((), dtype=torch.float32)  # so far, as torch counts them
-        m, v, *largest_v = self._moments
         # What torch.optim.Adam(fused=True) calls in the end; its bookkeeping takes several times as long.
         self._update = partial(
             torch._fused_adam_,
@@ -86,23 +84,20 @@ class Training:
             **{"lr": learning_rate, "beta1": beta1, "beta2": beta2, "amsgrad": amsgrad},
             **{"eps": 1e-8, "weight_decay": 0.0, "maximize": False},
         )
-        self._epoch = 0  # the next one
-        self._shuffle = torch.Generator().manual_seed(seed).get_state()  # from which its order of trials is drawn
+        self._shuffle = torch.Generator().manual_seed(seed)
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
-        """Run the rest of `num_epochs`; yield each one's mean over batches of the loss before a step (nats)."""
+        """Run so many epochs more; yield each one's mean over batches of the loss before a step (nats)."""
         n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
         length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
-        shuffle, memory = torch.Generator(), self._memory(length)
-        shuffle.set_state(self._shuffle)
+        memory = self._memory(length)
         with single_threaded_blas():
-            for epoch in range(self._epoch, num_epochs):
+            for _ in range(num_epochs):
                 total = torch.zeros((), dtype=torch.float64)
-                for trials in torch.split(torch.randperm(n_trials, generator=shuffle), length):
+                for trials in torch.split(torch.randperm(n_trials, generator=self._shuffle), length):
                     span = self._gather(memory, trials)
                     self._descend(span)
                     total += _loss(span)
-                self._epoch, self._shuffle = epoch + 1, shuffle.get_state()
                 yield float(total) / -(-n_trials // self._batch_size)
 
     def _memory(self, length: int) -> list[Tensor]:
@@ -128,19 +123,6 @@ class Training:
             _product(x.T, residual, out=self._gradient)
             self._steps.add_(1)
             self._update()
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the remaining epochs depend on."""
-        tensors = {"coefficients": self.coefficients, "moments": torch.stack(self._moments), "steps": self._steps}
-        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
-        return {**arrays, "epoch": np.array(self._epoch), "shuffle": self._shuffle.numpy()}
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on from where `state` was taken: to the last bit as if there had been no stop."""
-        mine = self.coefficients, *self._moments, self._steps
-        for tensor, array in zip(mine, (state["coefficients"], *state["moments"], state["steps"]), strict=True):
-            tensor.copy_(torch.from_numpy(array))
-        self._epoch, self._shuffle = int(state["epoch"]), torch.from_numpy(state["shuffle"])
 
 
 def _loss(span: Span) -> float:

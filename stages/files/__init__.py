@@ -1,4 +1,4 @@
-"""The pipeline's files below data/: reading them, writing them whole or not at all, resuming a stopped run.
+"""The pipeline's files below data/: reading them and writing them, whole or not at all.
 
 observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
 observer_rates.npy                     true guess and lapse rates (2, n_classes); with observer.npy
