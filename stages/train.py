@@ -7,7 +7,7 @@ import torch
 
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
-from stages.files.reading import Floats, read_description, read_ridge, read_trials
+from stages.files.reading import Floats, read_description, read_trials
 from stages.files.writing import Outputs
 from stages.parameters import read_parameters
 from stages.training import Fitted
@@ -17,14 +17,14 @@ from stages.training.adam import fit_by_adam
 def main() -> None:
     p = read_parameters().train
     device = choose_device(p.device)
-    trials, ridge = read_trials("train"), read_ridge()
+    trials = read_trials("train")
     with Outputs("train") as outputs:
         if p.solver == "adam":
             fitted = fit_by_adam(p, trials, device)
         else:
             from stages.training.exact import fit_exactly  # imports scipy, which Adam does not need
 
-            fitted = fit_exactly(p, ridge, trials, read_description(trials))
+            fitted = fit_exactly(p, trials, read_description(trials))
         write(outputs, fitted, trials.factors.mean(axis=0, dtype=np.float64))
 
 

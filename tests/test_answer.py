@@ -134,7 +134,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project.set(train={"solver": "lbfgs"})
-    run_here("simulate", "ridge")
+    run_here("simulate")
     responses = np.load("data/train/responses.npy")
     responses[:, 1] = np.load("data/train/factors.npy")[:, 2] > 0
     np.save("data/train/responses.npy", responses)

@@ -25,7 +25,7 @@ def fitted(project: Project) -> Project:
         simulate={"n_factors": 30, "n_trials": 400, "weight_scale": 0.35},
         train={"solver": "lbfgs", "shrinkage": "auto"},
     )
-    run_here("simulate", "ridge", "train")
+    run_here("simulate", "train")
     return project
 
 

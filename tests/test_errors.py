@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
 from tests.conftest import Project
 
-MAINS = {"simulate": simulate.main, "ridge": ridge.main, "train": train.main, "evaluate": evaluate.main}
+MAINS = {"simulate": simulate.main, "train": train.main, "evaluate": evaluate.main}
 MAINS |= {"plot": plot.main}
 
 

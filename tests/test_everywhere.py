@@ -42,7 +42,7 @@ from tests.conftest import run_here
 
 for pipeline in sys.argv[1:]:
     os.chdir(pipeline)
-    run_here("simulate", "ridge", "train", "evaluate")  # figures are drawn from the tables of evaluate
+    run_here("simulate", "train", "evaluate")  # figures are drawn from the tables of evaluate
     os.chdir("..")
 """
 

@@ -17,7 +17,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import Estimates
 from tests.conftest import ROOT
@@ -223,7 +223,7 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         params["plot"] |= {"class_index": 1, "dpi": 40, "formats": [*formats]}
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         with contextlib.chdir(folder):
-            for stage in (simulate, ridge, train, evaluate, plot):
+            for stage in (simulate, train, evaluate, plot):
                 stage.main()
         folders[solver] = folder
     return folders

@@ -104,10 +104,6 @@ def no_finite_slope(path: Path) -> None:
     path.write_text(re.sub(r'"weight_slope": [0-9.]+', '"weight_slope": NaN', path.read_text()))
 
 
-def a_word(path: Path) -> None:
-    path.write_text('{"ridge": "auto"}')
-
-
 def other_shape(path: Path) -> None:
     save_file({"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(3)}, path)
 
@@ -144,7 +140,6 @@ DAMAGED: list[tuple[str, str, list[Callable[[Path], None]]]] = [
     ("evaluate", "test/factors.npy", whole_file(other_type, big_endian, fewer_rows, fewer_columns, not_a_number)),
     ("evaluate", "test/responses.npy", whole_file(other_type, fewer_rows, fewer_columns)),
     ("evaluate", "observer.npy", [foreign, truncated, empty, fewer_rows, fewer_columns, one_dimension, not_a_number]),
-    ("train", "ridge.json", whole_file(no_metrics, a_word)),
     ("evaluate", "model.safetensors", whole_file(other_shape, no_evidence, infinite)),
     ("evaluate", "checkpoints/epoch-000000.safetensors", whole_file(other_shape)),
     ("plot", "loss.csv", whole_file(words, fewer_lines)),
@@ -183,7 +178,7 @@ def test_factors_that_cannot_be_computed_with_are_refused_after_an_exact_fit(
     split: str, value: float, results: Project, refuses: Callable[..., str]
 ) -> None:
     results.set(train={"solver": "lbfgs"})
-    run_here("ridge", "train")
+    run_here("train")
     path = results.data / split / "factors.npy"
     factors = np.load(path)
     factors[3, 1] = value
@@ -230,7 +225,7 @@ def test_a_fit_that_no_memory_holds_is_refused_before_it_starts(project: Project
     project.set(
         simulate={"n_factors": 90_000, "n_trials": 2, "n_test_trials": 1, "n_classes": 1}, train={"solver": "lbfgs"}
     )
-    run_here("simulate", "ridge")
+    run_here("simulate")
     assert "needs 518 GB of memory" in refuses(train.main)
 
 

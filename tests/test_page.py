@@ -32,7 +32,7 @@ RUNS = ("adam", "exact", "study", "study-adam")
 def simulation(solver: str) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(SHIPPED))
     Project(Path.cwd()).set(**{**SMALL, "train": {**SMALL["train"], "solver": solver}})
-    run_here("simulate", "ridge", "train", "evaluate", "plot")
+    run_here("simulate", "train", "evaluate", "plot")
 
 
 def study(solver: str) -> None:
@@ -46,7 +46,7 @@ def study(solver: str) -> None:
     params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "lbfgs"}, **others}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     Project(Path.cwd()).set(train={**SMALL["train"], "solver": solver}, plot=SMALL["plot"])
-    run_here("prepare", "ridge", "train", "evaluate", "plot")
+    run_here("prepare", "train", "evaluate", "plot")
 
 
 @pytest.fixture(scope="module")

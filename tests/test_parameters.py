@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.errors import InputError
 from stages.parameters import Evaluate, Plot, Section, Simulate, Simulation, Train, read_parameters
 from stages.parameters.documents import validate
@@ -157,7 +157,7 @@ def test_values_that_are_right_one_by_one_may_not_go_together() -> None:
     assert reported == "ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver lbfgs"
 
 
-@pytest.mark.parametrize("stage", [simulate, ridge, train, evaluate, plot])
+@pytest.mark.parametrize("stage", [simulate, train, evaluate, plot])
 def test_every_stage_checks_all_sections_before_it_works(
     stage: Any, project: Project, refuses: Callable[..., str]
 ) -> None:

@@ -37,7 +37,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.amsgrad": (False, AFTER_TRAIN),
     "train.num_epochs": (4, AFTER_TRAIN),
     "train.batch_size": (100, AFTER_TRAIN),
-    "train.ridge": (0.01, ["ridge", *AFTER_TRAIN]),
+    "train.ridge": (0.01, AFTER_TRAIN),
     "train.shrinkage": ("always", AFTER_TRAIN),
     "train.tolerance": ("1e-5", ["train", "plot"]),  # the same fit: only the page, which shows the parameters, is new
     "train.max_iterations": (100, ["train", "plot"]),
@@ -115,7 +115,6 @@ def test_a_changed_key_changes_the_figures_and_the_page(key: str, results: Proje
 def test_a_stage_depends_on_its_own_section_and_no_other_but_that_the_page_shows_all() -> None:
     assert {name: stage["params"] for name, stage in PIPELINE.items()} == {
         **{name: [name] for name in PARAMS},
-        "ridge": ["train.ridge"],
         "plot": [*PARAMS],
     }
 
@@ -165,7 +164,7 @@ def test_dvc_runs_only_what_an_edit_touches_and_nothing_when_it_is_taken_back(co
     code = theory.read_text()
 
     theory.write_text(code + "\n# an edit\n")
-    assert copy.repro() == ["ridge", "evaluate"]  # neither simulates nor trains, and what is drawn stays the same
+    assert copy.repro() == ["train", "evaluate"]  # does not simulate, and what is drawn stays the same
 
     theory.write_text(code)
     moved = Project(copy.folder.rename(tmp_path / "moved"))  # its paths are relative, its cache goes with it

@@ -48,7 +48,7 @@ def run_study(folder: Path, solver: str = "lbfgs", table: pd.DataFrame | None = 
         study = DEFAULTS | {"trials": "t.csv", "response": "choice=right", "formula": "~ contrast + rule"} | keys
         parameters = {"prepare": study, **OTHERS, "train": OTHERS["train"] | {"solver": solver, "num_epochs": 1}}
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
-        run_here("prepare", "ridge", "train")
+        run_here("prepare", "train")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ trials.json                            names in a person's own trials, and how t
 train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
                responses.npy           (n_trials, n_classes) bool
                groups.npy              (n_trials,) int32; only where own trials have groups
-ridge.json                             the ridge strength of an exact fit
 model.safetensors, checkpoints/*       weight (n_classes, n_factors) float32, bias (n_classes,) float64, evidence
 loss.csv, metrics.json, *.csv          tables, numbers
 figures/*.png, report.html              the figures, and the page that shows all

@@ -86,12 +86,6 @@ class Model:
         return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
 
 
-class _Ridge(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    ridge: NotNegative
-
-
 class Description(BaseModel):
     """What `prepare` knows of a person's own trials."""
 
@@ -146,11 +140,6 @@ def read_groups(trials: Trials, n_groups: int) -> NDArray[np.integer]:
     if groups.min() < 0 or groups.max() >= n_groups:
         raise InputError(f"{path} holds {groups.min()} to {groups.max()}; there are {n_groups} groups")
     return groups
-
-
-def read_ridge() -> float:
-    """The ridge strength of an exact fit."""
-    return validate(_Ridge, read_json("ridge.json"), str(DATA / "ridge.json")).ridge
 
 
 def _check_rows(split: str, counts: dict[str, int]) -> None:

@@ -13,6 +13,7 @@ from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError, check_memory
 from stages.files.account import named
 from stages.files.reading import Description, Trials
+from stages.files.writing import SIGNIFICANT_DIGITS
 from stages.parameters import Train
 from stages.training import Fitted
 
@@ -21,11 +22,12 @@ Fit = ExactFit[NDArray[Any]]
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
 
 
-def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None) -> Fitted:
+def fit_exactly(p: Train, trials: Trials, description: Description | None) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
     n_factors = trials.factors.shape[1]
     what = f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
+    ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
     found, shrinkage = with_shrinkage(
         lambda responses: _fit(p, ridge, trials.factors, responses),
         trials.responses,
@@ -51,6 +53,18 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
         evidence["separating"] = found.separating
     loss = {"epoch": [0], "loss": [float(found.loss[found.converged].mean())]}
     return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
+
+
+def best_ridge(trials: Trials) -> float:
+    """The strength that theory finds best, in as many digits as a table has: the next depend on the processor."""
+    from hdlogit.inference import ridge  # imports scipy's optimisers, which a given strength does not need
+
+    try:
+        strength = ridge.choose(trials.factors, trials.responses)
+    except ValueError as error:
+        raise InputError(f"data/train: {error} (params.yaml: train.ridge = auto)") from None
+    print(f"ridge {strength:.{SIGNIFICANT_DIGITS}g}, the best by theory")
+    return float(f"{strength:.{SIGNIFICANT_DIGITS}g}")
 
 
 def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any]) -> Fit:
