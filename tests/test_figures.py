@@ -229,11 +229,11 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
-FORMATS = {"adam": ("png", "svg"), "lbfgs": ("svg",)}
+FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
 BOTH = {"biases", "calibration", "probabilities", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
-    "lbfgs": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
+    "exact": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
 }
 
 
@@ -269,7 +269,7 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
 def test_where_the_chosen_class_is_left_out_another_is_drawn(
     drawings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(drawings["lbfgs"], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(drawings["exact"], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     for name in ("coefficients.csv", "inference/coefficients.csv", "inference/classes.csv"):
         path = tmp_path / "data" / name

@@ -164,7 +164,7 @@ def test_a_damaged_input_is_named_and_nothing_is_written(
     assert {p: p.stat().st_mtime_ns for p in results.data.rglob("*") if p.is_file()} == before
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "exact"])
 def test_factors_that_are_not_finite_are_refused(solver: str, results: Project, refuses: Callable[..., str]) -> None:
     not_a_number(results.data / "train" / "factors.npy")
     results.set(train={"solver": solver})
@@ -177,7 +177,7 @@ def test_factors_that_are_not_finite_are_refused(solver: str, results: Project, 
 def test_factors_that_cannot_be_computed_with_are_refused_after_an_exact_fit(
     split: str, value: float, results: Project, refuses: Callable[..., str]
 ) -> None:
-    results.set(train={"solver": "lbfgs"})
+    results.set(train={"solver": "exact"})
     run_here("train")
     path = results.data / split / "factors.npy"
     factors = np.load(path)
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_model(results: Project) -> None:
 
 def test_a_fit_that_no_memory_holds_is_refused_before_it_starts(project: Project, refuses: Callable[..., str]) -> None:
     project.set(
-        simulate={"n_factors": 90_000, "n_trials": 2, "n_test_trials": 1, "n_classes": 1}, train={"solver": "lbfgs"}
+        simulate={"n_factors": 90_000, "n_trials": 2, "n_test_trials": 1, "n_classes": 1}, train={"solver": "exact"}
     )
     run_here("simulate")
     assert "needs 518 GB of memory" in refuses(train.main)

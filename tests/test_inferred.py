@@ -27,7 +27,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """What `weak` is a copy of. Not to be changed."""
     project = Project.small(tmp_path_factory.mktemp("fitted") / "project")
     size = {"n_factors": 80, "n_classes": 5, "n_trials": 1600, "n_test_trials": 4000, "weight_scale": 0.45}
-    project.set(simulate=size, train={"solver": "lbfgs"}, plot={"class_index": 4})
+    project.set(simulate=size, train={"solver": "exact"}, plot={"class_index": 4})
     with contextlib.chdir(project.folder):
         run_here("simulate", "train", "evaluate")
     return project

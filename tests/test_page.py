@@ -43,7 +43,7 @@ def study(solver: str) -> None:
     table.loc[[4, 9], "b"] = np.nan
     table.to_csv("t.csv", index=False)
     others = {key: SHIPPED[key] for key in ("train", "evaluate", "plot")}
-    params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "lbfgs"}, **others}
+    params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "exact"}, **others}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     Project(Path.cwd()).set(train={**SMALL["train"], "solver": solver}, plot=SMALL["plot"])
     run_here("prepare", "train", "evaluate", "plot")
@@ -56,7 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, folder in folders.items():
         make = study if name.startswith("study") else simulation
         with contextlib.chdir(folder):
-            make("adam" if name.endswith("adam") else "lbfgs")
+            make("adam" if name.endswith("adam") else "exact")
     return folders
 
 

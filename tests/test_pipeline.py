@@ -29,7 +29,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "simulate.lapse_rate": (0.2, [*STAGES]),
     "simulate.dtype": ("float32", [*STAGES]),
     "simulate.streams": ("notebook", [*STAGES]),
-    "train.solver": ("lbfgs", AFTER_TRAIN),
+    "train.solver": ("exact", AFTER_TRAIN),
     "train.seed": (2, AFTER_TRAIN),
     "train.learning_rate": ("1e-2", AFTER_TRAIN),
     "train.beta1": (0.8, AFTER_TRAIN),
@@ -94,7 +94,7 @@ def test_the_table_of_changes_names_every_key() -> None:
 def test_a_changed_key_touches_these_stages_and_no_others(key: str, results: Project) -> None:
     section, name = key.split(".")
     value, stages = CHANGES[key]
-    also = {"solver": "lbfgs"} if key in ("train.ridge", "train.shrinkage") else {}  # without which there are none
+    also = {"solver": "exact"} if key in ("train.ridge", "train.shrinkage") else {}  # without which there are none
     results.set(**{section: {name: value, **also}})
     assert must_run(results, key) == stages
 
@@ -119,11 +119,11 @@ def test_a_stage_depends_on_its_own_section_and_no_other_but_that_the_page_shows
     }
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "exact"])
 def test_a_stage_reads_and_writes_the_files_that_are_declared_and_no_others(
     solver: str, project: Project, simulated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.set(train={"solver": solver, "ridge": "auto" if solver == "lbfgs" else 0})
+    project.set(train={"solver": solver, "ridge": "auto" if solver == "exact" else 0})
     project.data.mkdir()
     for stage in STAGES:
         alone = Project.small(tmp_path / stage)  # with no other files than those declared

@@ -39,7 +39,7 @@ def trials(n: int, seed: int) -> pd.DataFrame:
     )
 
 
-def run_study(folder: Path, solver: str = "lbfgs", table: pd.DataFrame | None = None, **keys: Any) -> None:
+def run_study(folder: Path, solver: str = "exact", table: pd.DataFrame | None = None, **keys: Any) -> None:
     """Prepare and train in a folder that the current one holds."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as here:
@@ -318,4 +318,4 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
 
 def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
     run_study(tmp_path / "study", solver="adam")
-    assert "train.solver must be lbfgs" in refuses(lambda: list(predicted(trials(3, 1))) and None)
+    assert "train.solver must be exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)

@@ -113,7 +113,7 @@ def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
 
 
 @pytest.mark.parametrize(
-    "change", [{"train": {"solver": "lbfgs", "max_iterations": 1}}, {"simulate": {"n_trials": -1}}]
+    "change", [{"train": {"solver": "exact", "max_iterations": 1}}, {"simulate": {"n_trials": -1}}]
 )
 def test_after_a_failed_stage_nothing_of_it_nor_of_later_ones_is_there(
     change: dict[str, dict[str, int]], copy: Project
@@ -139,7 +139,7 @@ def test_numbers_of_other_parameters_are_refused_and_those_of_other_figures_are_
     copy.set(plot={"dpi": 41})
     with chdir(copy.folder):
         check_current()
-    copy.set(train={"ridge": 1e-5, "solver": "lbfgs"})
+    copy.set(train={"ridge": 1e-5, "solver": "exact"})
     with chdir(copy.folder), pytest.raises(InputError, match=r"params.yaml: train is not what train last ran with"):
         check_current()
     lock = copy.folder / "dvc.lock"

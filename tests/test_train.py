@@ -21,7 +21,7 @@ Refuses = Callable[..., str]
 @pytest.fixture
 def exact(results: Project) -> Project:
     """A small project, simulated, whose solver is the exact one."""
-    results.set(train={"solver": "lbfgs"})
+    results.set(train={"solver": "exact"})
     return results
 
 

@@ -56,7 +56,7 @@ def told(table: pd.DataFrame, units: Units, **evaluated: Any) -> dict[str, Any]:
     changed.to_csv("t.csv", index=False)
     parameters = {
         "prepare": DEFAULTS,
-        "train": SHIPPED["train"] | {"solver": "lbfgs"},
+        "train": SHIPPED["train"] | {"solver": "exact"},
         "evaluate": SHIPPED["evaluate"] | evaluated,
         "plot": SHIPPED["plot"] | {"class_index": 0},
     }

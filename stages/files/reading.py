@@ -54,7 +54,7 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    solver: Literal["adam", "lbfgs"]
+    solver: Literal["adam", "exact"]
     ridge: NotNegative
     checkpoints: Annotated[list[Count], Field(min_length=1)]  # epochs; of an exact fit just 0
     max_gradient: list[NotNegative]

@@ -25,7 +25,7 @@ BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at th
 def fit_exactly(p: Train, trials: Trials, description: Description | None) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
     n_factors = trials.factors.shape[1]
-    what = f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors"
+    what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
     found, shrinkage = with_shrinkage(

@@ -36,8 +36,8 @@ from tests.torture.oracle import well_formed
 
 PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
     "adam": {"solver": "adam", "num_epochs": 3, "batch_size": 64, "device": "cpu"},
-    "exact": {"solver": "lbfgs", "ridge": "auto"},
-    "study": {"solver": "lbfgs"},
+    "exact": {"solver": "exact", "ridge": "auto"},
+    "study": {"solver": "exact"},
 }
 FORMATS = ("csv", "tsv", "txt", "parquet", "feather", "arrow", "arrows", "npy", "npz")
 COMMANDS = {  # and their arguments, in the folder of the study; all others take none
