@@ -7,11 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from scipy.stats import kstest
 
 from hdlogit import LogisticRegression
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference
 from hdlogit.inference.joint import JointFit
+from hdlogit.inference.terms import joint_test
 from tests.inferred import covered, inferred
 from tests.problems import fit
 
@@ -151,6 +153,16 @@ def test_rates_that_are_given_are_never_dropped() -> None:
     x, y = rng.normal(size=(300, 20)), rng.random(300) < 0.75  # too many factors for a joint fit, and no signal
     with pytest.raises(ValueError, match=r"^no answer with the guess and lapse rates given: .*$"):
         LogisticRegression(asymptotes="estimate", guess_rate=0.5).fit(x, y)
+
+
+def test_a_term_of_several_factors_is_tested_by_the_fit_without_it() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1500, 3))
+    y = rng.random((1500, 30)) < 0.03 + 0.94 * expit(2 * x[:, :1])
+    found = classes(x, y)
+    null = [joint_test(c, [1, 2], x, column)[1] for c, column in zip(found, y.T, strict=True)]
+    assert kstest(null, "uniform").pvalue > 0.01
+    assert max(joint_test(c, [0, 1, 2], x, column)[1] for c, column in zip(found, y.T, strict=True)) < 1e-6
 
 
 def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:

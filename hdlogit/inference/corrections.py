@@ -12,6 +12,7 @@ from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
+from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Score
 from hdlogit.inference.sums import LeftOut, Minimum, Names, Refused, Responses, Units
 
@@ -19,8 +20,6 @@ POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-
-Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
 
 class Setting(NamedTuple):

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Rates, Setting, infer_class
+from hdlogit.inference.corrections import Setting, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
+from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import (
     NUMBERS,
@@ -112,7 +113,7 @@ def _infer(
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
-            joint = fit_joint(factors, np.asarray(responses[:, c]), units, *rates) if few else None
+            joint = fit_joint(factors, np.asarray(responses[:, c]), units, rates) if few else None
             results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)

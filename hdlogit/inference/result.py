@@ -1,12 +1,11 @@
 """The inference of one class."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.joint import JointFit
@@ -135,11 +134,3 @@ class ClassInference:
         centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred)) / self.theory.eta
         return centred[:, :-1] @ self.estimate[:-1], self.index.slope, noise
-
-    def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
-        """(statistic, p) of the test that all these weights are zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
-        chosen = np.asarray(factors, np.intp)
-        weights = (self.corrected if self.joint else self.estimate)[chosen]
-        noise: Array = (self.joint.covariance if self.joint else self.noise)[chosen][:, chosen]
-        statistic = float(weights @ np.linalg.solve(noise, weights))
-        return statistic, float(chdtrc(len(weights), statistic))
