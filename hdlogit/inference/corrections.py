@@ -18,7 +18,7 @@ from hdlogit.inference.sums import LeftOut, Minimum, Names, Refused, Responses, 
 
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
-INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
+INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
 
 
@@ -73,11 +73,13 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: Jo
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
     a, link = _scale(minimum, left_out, observed, setting, joint)
-    corrected = weights / a.alpha
-    covariance = (
-        _known_length(noise[:-1, :-1], weights, observed.fraction, float(link.covariance[0, 0]), setting) / a.alpha**2
-    )
-    bias_variance = max(link.covariance[1, 1], noise[-1, -1] / a.alpha**2)
+    if joint:
+        corrected, covariance = joint.coefficients, joint.covariance[:-2, :-2]
+    else:
+        corrected = units.original(np.append(weights / a.alpha, a.intercept))
+        variance = float(link.covariance[0, 0])
+        of_weights = _known_length(noise[:-1, :-1], weights, observed.fraction, variance, setting) / a.alpha**2
+        covariance = _with_bias(of_weights, max(link.covariance[1, 1], noise[-1, -1] / a.alpha**2), units)
     offset = units.centre / units.scale
     to_bias = np.append(-offset, 1.0)
     factor = np.append(units.scale, 1.0)
@@ -85,8 +87,8 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: Jo
         theory=a,
         estimate=units.original(minimum.coefficients),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=joint.coefficients if joint else units.original(np.append(corrected, a.intercept)),
-        covariance=joint.covariance[:-2, :-2] if joint else _with_bias(covariance, bias_variance, units),
+        corrected=corrected,
+        covariance=covariance,
         centre=units.centre,
         scale=units.scale,
         noise=noise / np.outer(factor, factor),
@@ -114,7 +116,7 @@ def _with_bias(covariance: Array, bias_variance: float, units: Units) -> Array:
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
     """v_u: variance of log length of the fitted weights, by their noise."""
     spread = setting.correlation @ weights
-    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
+    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread) ** 2, 1e-300)
 
 
 def _known_length(noise: Array, weights: Array, fraction: float, variance: float, setting: Setting) -> Array:
@@ -166,10 +168,8 @@ def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fracti
 def _scale(minimum: Minimum, left_out: LeftOut, observed: Observed, setting: Setting, joint: JointFit | None) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if joint:
-        link = joint.link(setting.units, setting.correlation)
-        if not min(link.gain, observed.eta_squared) > INVISIBLE:
-            raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
-        return _by_link(link, float(np.sqrt(observed.eta_squared)), minimum, observed, setting)
+        link, length = joint.link(setting.units, setting.correlation), float(np.sqrt(max(observed.eta_squared, 0.0)))
+        return _by_link(link, length, minimum, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, left_out, observed, setting)
     if setting.shrinkage:
@@ -248,7 +248,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, observed: Observed, se
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=length / link.gain,
+        alpha=length / link.gain if min(length, link.gain) > INVISIBLE else 1.0,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(minimum.coefficients[-1]),
