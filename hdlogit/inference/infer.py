@@ -113,7 +113,7 @@ def _infer(
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], shrinkage) if minima else []
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
-            joint = fit_joint(factors, np.asarray(responses[:, c]), units, rates) if few else None
+            joint = fit_joint(factors, np.asarray(responses[:, c]), units, sums.correlation, rates) if few else None
             results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)

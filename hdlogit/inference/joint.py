@@ -3,12 +3,14 @@
 A wrong link biases the *direction* of a logistic fit unless its factors are elliptical or many act together; then
 `hdlogit.inference.link`, which changes only its length, does not help at any number of trials. So, with few factors,
 
-    maximise  Σ log P(y_i | x_i) + 9 log(1 − g) + 9 log(1 − l) − (b̄² + Σ (sd_j w_j)²)/(2·10²)
+    maximise  Σ log P(y_i | x_i) + 9 log(1 − g) + 9 log(1 − l) − (p wᵀΣw + b̄²)/(2·10²)
     P(y = 1 | x) = g + (1 − g − l) σ(x·w + b),     b̄ = b + x̄·w
 
 over all of (w, b, g, l): maximum likelihood except for psignifit's priors of the rates and a wide normal prior of the
-others, in logits per sd of a factor, which matters only where the likelihood is all but flat: where a steeper curve,
-or one farther away, would change no response. Such a coefficient is named as undetermined.
+others, by which the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and
+matters only where the likelihood is all but flat: where a steeper curve, or one farther away, would change no response.
+Such a coefficient is named as undetermined. (With the same prior for each weight, however many, the steep maximum below
+would win with 60 factors, and weights come out three times too large.)
 
 The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one is taken:
 it is no nearer to the truth than the other, but its errors cover it, and the other's do not (docs/theory.md). Errors
@@ -26,12 +28,13 @@ from scipy.interpolate import make_interp_spline
 from scipy.special import chdtrc, expit, ndtri
 
 from hdlogit.inference.link import Link
-from hdlogit.inference.posterior import FAR, WIDE, Posterior, Rates, highest, is_quadratic, profile
+from hdlogit.inference.posterior import FAR, Posterior, Rates, highest, is_quadratic, profile
 from hdlogit.inference.predict import Prediction
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
+WIDE = 10.0  # sd of the prior of the logits
 UNDETERMINED = 0.5  # error of a coefficient, in sd of its prior, above which the prior decides as much as the responses
 SMALL = 1_000_000  # trials times coefficients² up to which there is time to look whether the posterior is quadratic
 NAMED = 5  # coefficients before "and … more"
@@ -46,6 +49,7 @@ class JointFit:
     lapse_rate: float
     covariance: Array
     known: Rates  # the rates that were fixed
+    precision: Array  # (p + 1, p + 1) of the prior of weights of standardised factors, and the logit at their means
     log_posterior: float  # nats
     undetermined: NDArray[np.bool_]  # (p + 1,) weights, and the logit at the factors' means
     profiles: list[tuple[Array, Array]]  # (p + 1,) values of a coefficient, rising, and their signed roots
@@ -110,8 +114,8 @@ class JointFit:
 
     def likelihood_ratio(self, factors: Factors, responses: Responses, term: NDArray[np.intp]) -> tuple[float, float]:
         """(statistic, p) of the test that these factors have no effect: χ² of twice what the log-posterior loses."""
-        others = np.delete(factors, term, axis=1)
-        without = highest(Posterior(others, responses, measure(others), self.known))[1]
+        others, precision = np.delete(factors, term, axis=1), np.delete(np.delete(self.precision, term, 0), term, 1)
+        without = highest(Posterior(others, responses, measure(others), precision, self.known))[1]
         statistic = 2 * max(self.log_posterior - without.value, 0.0)
         return statistic, float(chdtrc(len(term), statistic))
 
@@ -127,9 +131,12 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
     return n_factors <= min(LARGEST_KAPPA * n_trials, MOST_FACTORS)
 
 
-def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates) -> JointFit:
-    """factors: (n, p), read in blocks; responses: (n,) bool; units: of the factors; known: rates that are fixed."""
-    posterior, p = Posterior(factors, responses, units, known), factors.shape[1]
+def fit_joint(factors: Factors, responses: Responses, units: Units, correlation: Array, known: Rates) -> JointFit:
+    """factors: (n, p), read in blocks; responses: (n,); units, correlation (p, p): of the factors; known: fixed rates."""
+    p = factors.shape[1]
+    precision = np.diag(np.full(p + 1, 1 / WIDE**2))
+    precision[:p, :p] = p * correlation / WIDE**2
+    posterior = Posterior(factors, responses, units, precision, known)
     theta, end = highest(posterior)
     free = np.ix_(posterior.free, posterior.free)
     covariance = np.zeros((p + 3, p + 3))
@@ -137,7 +144,8 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
     back = np.eye(p + 3)  # to the units of the factors
     back[:p, :p] = np.diag(1 / units.scale)
     back[p, :p] = -units.centre / units.scale
-    answer, undetermined = back @ theta, np.sqrt(np.diag(covariance)[:-2]) > UNDETERMINED * WIDE
+    answer = back @ theta
+    undetermined = np.diag(covariance)[:-2] > UNDETERMINED**2 * np.diag(np.linalg.inv(precision))
     many = len(factors) * (p + 1) ** 2 > SMALL
 
     def curve(of: Array, vague: bool) -> tuple[Array, Array]:
@@ -153,6 +161,7 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
         lapse_rate=float(answer[-1]),
         covariance=back @ covariance @ back.T,
         known=known,
+        precision=precision,
         log_posterior=end.value,
         undetermined=undetermined,
         profiles=[curve(of, bool(vague)) for of, vague in zip(back[:-2], undetermined, strict=True)],

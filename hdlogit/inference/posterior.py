@@ -16,7 +16,6 @@ from hdlogit.inference.sums import BLOCK, Array, Factors, Responses, Units, inve
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
 
-WIDE = 10.0  # sd of the prior of a weight, in logits per sd of its factor
 HIGHEST = 0.49  # bound of a rate, of what known ones leave
 STARTS = (
     (1.0, 0.02),
@@ -44,6 +43,7 @@ class Posterior:
     factors: Factors  # (n, p), read in blocks
     responses: Responses  # (n,)
     units: Units  # of the factors
+    precision: Array  # (p + 1, p + 1) of the normal prior of weights and logit
     known: Rates
 
     @property
@@ -58,10 +58,12 @@ class Posterior:
 
     def evaluate(self, theta: Array) -> Evaluation:
         weight = PRIOR * self.free[-2:]
-        precision = np.append(np.full(len(theta) - 2, WIDE**-2.0), weight / (1 - theta[-2:]) ** 2)
-        value = float((weight * np.log1p(-theta[-2:])).sum() - 0.5 * (theta[:-2] ** 2).sum() / WIDE**2)
-        gradient = -np.append(theta[:-2] / WIDE**2, weight / (1 - theta[-2:]))
-        hessian, squares = np.diag(precision), np.diag(precision)
+        pull = self.precision @ theta[:-2]
+        value = float((weight * np.log1p(-theta[-2:])).sum() - 0.5 * theta[:-2] @ pull)
+        gradient = -np.append(pull, weight / (1 - theta[-2:]))
+        hessian = np.diag(np.append(np.zeros(len(pull)), weight / (1 - theta[-2:]) ** 2))
+        hessian[:-2, :-2] = self.precision
+        squares = hessian.copy()
         size = max(1, BLOCK // len(theta))
         for k in range(0, len(self.factors), size):
             t = self.units.standardise(self.factors[k : k + size])
