@@ -10,10 +10,10 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 
 - Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur & Candès, PNAS
   2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
-- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
+- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj), for which no scale is needed; of several at once: `hdlogit.inference.terms`.
 - Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Where the
-  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; and with
-  few factors per trial, where a wrong link can bias the direction too, `fit_joint` starts from there. With shrinkage,
+  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; but with
+  few factors per trial, where a wrong link can bias the direction too, `fit_joint` fits all anew. With shrinkage,
   too, `fit_link` estimates the length: the equations do not hold for real factors that separate the responses.
 - Interval: ŵ_j/α̂ ± z √(N_jj)/α̂,  N = (I − P) f H⁻¹ (I − P)ᵀ + Var(log γ̂) c⁴ ŵŵᵀ,  P = c² ŵuᵀ/(ŵ·u), u = Σ̂ŵ: an error of
   γ̂ stretches all weights together; it replaces the part of H⁻¹ that does so, which would else be counted twice.

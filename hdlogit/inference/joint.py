@@ -132,7 +132,7 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
 
 
 def fit_joint(factors: Factors, responses: Responses, units: Units, correlation: Array, known: Rates) -> JointFit:
-    """factors: (n, p), read in blocks; responses: (n,); units, correlation (p, p): of the factors; known: fixed rates."""
+    """factors: (n, p), read in blocks; responses: (n,); units, correlation (p, p): of factors; known: rates given."""
     p = factors.shape[1]
     precision = np.diag(np.full(p + 1, 1 / WIDE**2))
     precision[:p, :p] = p * correlation / WIDE**2
