@@ -11,6 +11,7 @@ from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
+from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Units
 
@@ -21,9 +22,7 @@ GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution 
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
-
-Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
+INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
 
 
 class Setting(NamedTuple):
@@ -140,7 +139,7 @@ def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units)
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
     """v_u: variance of log length of the fitted weights, by their noise."""
     spread = setting.correlation @ weights
-    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
+    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread) ** 2, 1e-300)
 
 
 def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
@@ -187,10 +186,8 @@ def _scale(
 ) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if joint:
-        link = joint.link(setting.units, setting.correlation)
-        if not min(link.gain, observed.eta_squared) > INVISIBLE:
-            raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
-        return _by_link(link, float(np.sqrt(observed.eta_squared)), minimum, noise, observed, setting)
+        link, length = joint.link(setting.units, setting.correlation), float(np.sqrt(max(observed.eta_squared, 0.0)))
+        return _by_link(link, length, minimum, noise, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, noise, left_out, observed, setting)
     if setting.shrinkage:
@@ -312,7 +309,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=length / link.gain,
+        alpha=length / link.gain if min(length, link.gain) > INVISIBLE else 1.0,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(fitted[-1]),
@@ -320,7 +317,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
         lapse_rate=link.lapse_rate,
     )
     corrected = fitted / a.alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / float(fitted @ spread)) / a.alpha
+    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / max(float(fitted @ spread), 1e-300)) / a.alpha
     stretch = corrected * link.errors[0]
     corrected[-1], stretch[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
