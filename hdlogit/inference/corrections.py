@@ -19,6 +19,7 @@ MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
+ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
@@ -158,9 +159,16 @@ def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float
 def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
     """noise_fraction: what ridge leaves of the noise variance of a new logit, tr(NΣ)/tr(f H⁻¹Σ)."""
     fitted, h = minimum.coefficients, left_out.curvature * left_out.leverage
-    if not (h < 1).all():
-        how = "" if setting.shrinkage else " (use shrinkage)"
-        raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
+    alone = ~(h < ALONE)
+    if alone.any() and not setting.shrinkage:
+        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
+    if alone.any():  # the fit without it says nothing of it: its logit is as good as any
+        left_out = left_out._replace(
+            logit=np.where(alone, fitted[-1], left_out.logit),
+            residual=np.where(alone, 0.0, left_out.residual),
+            leverage=np.where(alone, np.median(left_out.leverage), left_out.leverage),
+        )
+        h = left_out.curvature * left_out.leverage
     moved = left_out.residual / (1 - h)
     index = left_out.logit - left_out.leverage * moved - fitted[-1]
     omega = setting.onto(minimum) @ fitted  # of the fit to all trials; each trial's own is that without it
