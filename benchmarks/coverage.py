@@ -104,6 +104,8 @@ def study(design: Design, replicates: int) -> Tally:
             yes = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ weights + bias)
         y = rng.random((n, min(count, replicates - start))) < yes[:, None]
         y = y[:, y.any(axis=0) & ~y.all(axis=0)]
+        if not y.size:
+            continue
         found, shrinkage = with_shrinkage(functools.partial(fit, x, ridge=ridge), y, p, design.shrinkage)
         for strength in np.unique(shrinkage):
             some = shrinkage == strength

@@ -14,6 +14,7 @@ from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.terms import joint_test
 from tests.inferred import covered, inferred, pooled_slope
 from tests.problems import Experiment, fit, gaussian, notebook
 
@@ -214,20 +215,47 @@ def test_p_values_of_weights_without_effect_are_uniform_where_the_classical_ones
     assert kstest(null, "uniform").pvalue > 0.01
     assert (null < 0.05).mean() == pytest.approx(0.05, abs=0.02)
     assert (classical < 0.05).mean() > 0.07
-    joint = [c.joint_test(range(first, first + 4))[1] for c in classes for first in range(60, 240, 4)]
-    assert kstest(joint, "uniform").pvalue > 0.01
-    assert classes[0].joint_test([0])[1] == pytest.approx(classes[0].p_values()[0])
+    one, y = classes[0], responses[:, 0]
+    assert joint_test(one, [0], factors, y) == pytest.approx((one.z_values()[0] ** 2, one.p_values()[0]))
 
 
-def test_joint_tests_are_the_textbooks_but_for_the_dispersion(small: tuple[Experiment, Array]) -> None:
+def test_joint_tests_are_the_textbooks_score_tests_but_for_the_dispersion(small: tuple[Experiment, Array]) -> None:
     problem, coefficients = small
     [inference] = inferred(problem.factors, problem.responses[:, :1], coefficients[:, :1])
-    model = sm.Logit(problem.responses[:, 0].astype(float), np.column_stack([problem.factors, np.ones(900)]))
-    chosen = [3, 17, 4]
-    wald = model.fit(disp=False, tol=1e-12).wald_test(np.eye(61)[chosen], scalar=True).statistic
-    dispersion = inference.null_error[0] ** 2 / inference.classical_error[0] ** 2
-    assert inference.joint_test(chosen)[0] == pytest.approx(wald / dispersion, rel=1e-5)
+    y, chosen = problem.responses[:, 0], [3, 17, 4]
+    x = np.column_stack([np.delete(problem.factors, chosen, axis=1), np.ones(900)])
+    null = sm.GLM(y.astype(float), x, family=sm.families.Binomial()).fit(tol=1e-12)
+    textbook = null.score_test(exog_extra=problem.factors[:, chosen])
+    p = null.fittedvalues
+    d = p * (1 - p)
+    h = d * np.vecdot(x @ np.linalg.inv((x.T * d) @ x), x)
+    dispersion = np.mean((y - p) ** 2) / np.mean(d * (1 - h))
     assert dispersion > 1.05
+    assert joint_test(inference, chosen, problem.factors, y)[0] == pytest.approx(textbook[0] / dispersion, rel=1e-5)
+
+
+def test_joint_tests_of_many_factors_have_their_size_and_power() -> None:
+    """By the fitted weights the statistic is half as large as it should be here, and nothing is ever rejected."""
+    rng = np.random.default_rng(12)
+    factors, weights = rng.normal(size=(300, 100)), np.zeros(100)
+    weights[30:] = 0.7 * rng.normal(size=70) / np.sqrt(70)
+    effect = np.append(0.8 * rng.normal(size=30) / np.sqrt(30), np.zeros(70))
+    ratio, p_values = [], []
+    for truth in (weights, weights + effect):
+        responses = rng.random((300, 60)) < expit(factors @ truth)[:, None]
+        classes = inferred(factors, responses, fit(factors, responses))
+        tests = [joint_test(c, range(30), factors, y) for c, y in zip(classes, responses.T, strict=True)]
+        ratio.append(np.mean([statistic for statistic, _ in tests]) / 30)
+        p_values.append(np.array([p for _, p in tests]))
+    assert ratio[0] == pytest.approx(1, abs=0.1)
+    assert kstest(p_values[0], "uniform").pvalue > 0.01
+    assert (p_values[1] < 0.05).mean() > 0.6
+
+
+def test_all_factors_together_can_be_tested(small: tuple[Experiment, Array]) -> None:
+    problem, coefficients = small
+    [inference] = inferred(problem.factors, problem.responses[:, :1], coefficients[:, :1])
+    assert joint_test(inference, range(60), problem.factors, problem.responses[:, 0])[1] < 1e-6
 
 
 def test_no_note_is_made_of_gaussian_factors(fitted: Fitted, small: tuple[Experiment, Array]) -> None:

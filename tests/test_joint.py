@@ -7,12 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
+from scipy.stats import kstest
 
 from hdlogit import LogisticRegression
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.predict import interval_of_probability
+from hdlogit.inference.terms import joint_test
 from tests.inferred import covered, inferred
 from tests.problems import fit
 
@@ -51,12 +53,13 @@ def joint(x: Array, y: Yes, **fixed: float) -> JointFit:
 def most_probable(x: Array, y: Yes, found: JointFit, guess_rate: float | None = None) -> tuple[float, float]:
     """−log posterior of the fit, and the smallest that L-BFGS finds from many starts."""
     p, centre, sd = x.shape[1], x.mean(axis=0), x.std(axis=0)
-    t = (x - centre) / sd
+    t, covariance = (x - centre) / sd, np.cov(x.T / sd[:, None], bias=True).reshape(p, p)
 
     def cost(theta: Array) -> float:
         z, g, lapse = t @ theta[:p] + theta[p], theta[-2], theta[-1]
         yes, no = g + (1 - g - lapse) * expit(z), lapse + (1 - g - lapse) * expit(-z)
-        prior = 9 * np.log1p(-lapse) + (9 * np.log1p(-g) if guess_rate is None else 0) - (theta[:-2] ** 2).sum() / 200
+        prior = 9 * np.log1p(-lapse) + (9 * np.log1p(-g) if guess_rate is None else 0)
+        prior -= (p * theta[:p] @ covariance @ theta[:p] + theta[p] ** 2) / 200
         return -float(np.log(np.maximum(np.where(y, yes, no), 1e-300)).sum() + prior)
 
     rates = [(0.0, 0.49) if guess_rate is None else (guess_rate, guess_rate), (0.0, 0.49)]
@@ -75,7 +78,7 @@ def test_the_joint_fit_is_the_most_probable_one() -> None:
 
 @pytest.mark.parametrize("slope", [0.5, 4.0])
 def test_of_two_maxima_the_higher_one_is_found(slope: float) -> None:
-    x, y, _ = two_alternatives(1, 60, slope, 15)
+    x, y, _ = two_alternatives(1, 60, slope, 8)
     for responses, c in zip(y.T, classes(x, y, guess_rate=0.5), strict=True):
         assert c.joint is not None
         value, best = most_probable(x, responses, c.joint, 0.5)
@@ -94,10 +97,10 @@ def test_rates_that_no_link_determines_are_no_crash() -> None:
 
 @pytest.mark.parametrize(("n", "slope"), [(60, 2.0), (200, 4.0), (800, 1.0)])
 def test_small_files_of_two_alternatives_are_all_answered_and_covered(n: int, slope: float) -> None:
-    x, y, p = two_alternatives(2, n, slope, 30)
+    x, y, p = two_alternatives(2, n, slope, 24)
     found = classes(x, y, guess_rate=0.5)
     assert {c.guess_rate for c in found} == {0.5}
-    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.85  # by chance of 30: 0.87
+    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.85  # by chance of 24: 0.87
     assert np.mean([c.p_values()[0] < 0.05 for c in found]) > 0.9
     predicted = [c.predict(LEVELS[:, None]) for c in found]
     inside = np.array([(new.low <= p) & (p <= new.high) for new in predicted])
@@ -147,11 +150,45 @@ def test_few_factors_are_fitted_jointly_whatever_the_link_says() -> None:
     assert covered(found, truth[:, None]).mean() > 0.88
 
 
+def test_many_factors_do_not_bring_a_steeper_curve() -> None:
+    """A prior for each weight alone lets weights of 40 factors become so large that lapses explain what is left."""
+    rng = np.random.default_rng(7)
+    x = np.exp(rng.normal(size=(2000, 40)))
+    truth = rng.normal(size=40)
+    truth *= 3 / np.sqrt(truth @ np.cov(x.T) @ truth)
+    y = rng.random((2000, 8)) < 0.1 + 0.8 * expit((x - x.mean(axis=0)) @ truth)[:, None]
+    found = classes(x, y)
+    assert all(c.joint for c in found)
+    slopes = [c.corrected[:-1] @ truth / (truth @ truth) for c in found]
+    assert np.mean(slopes) == pytest.approx(1, abs=0.1)
+    assert np.max(slopes) < 1.4
+
+
+def test_another_coding_of_the_factors_is_the_same_model() -> None:
+    rng = np.random.default_rng(8)
+    x, coding = rng.normal(size=(300, 3)), np.array([[1.0, 2.0, 0.0], [0.0, 100.0, 1.0], [0.0, 0.0, 0.01]])
+    y = rng.random((300, 1)) < 0.05 + 0.9 * expit(2 * x[:, :1])
+    [one], [other] = classes(x, y), classes(x @ coding + 5, y)
+    for ours, theirs in zip(one.predict(x[:20]), other.predict(x[:20] @ coding + 5), strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4)
+    assert other.corrected[:-1] == pytest.approx(np.linalg.solve(coding, one.corrected[:-1]), rel=1e-3, abs=1e-3)
+
+
 def test_rates_that_are_given_are_never_dropped() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(300, 20)), rng.random(300) < 0.75  # too many factors for a joint fit, and no signal
     with pytest.raises(ValueError, match=r"^no answer with the guess and lapse rates given: .*$"):
         LogisticRegression(asymptotes="estimate", guess_rate=0.5).fit(x, y)
+
+
+def test_a_term_of_several_factors_is_tested_by_the_fit_without_it() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1500, 3))
+    y = rng.random((1500, 20)) < 0.03 + 0.94 * expit(2 * x[:, :1])
+    found = classes(x, y)
+    null = [joint_test(c, [1, 2], x, column)[1] for c, column in zip(found, y.T, strict=True)]
+    assert kstest(null, "uniform").pvalue > 0.01
+    assert max(joint_test(c, [0, 1, 2], x, column)[1] for c, column in zip(found, y.T, strict=True)) < 1e-6
 
 
 def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:

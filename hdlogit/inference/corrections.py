@@ -11,6 +11,7 @@ from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
+from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Units
 
@@ -18,12 +19,11 @@ MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
+ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-INVISIBLE = 1e-12  # an index, or its variance, that is nothing but rounding
-
-Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
+INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
 
 
 class Setting(NamedTuple):
@@ -140,7 +140,7 @@ def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units)
 def _variance_along(noise: Array, weights: Array, setting: Setting) -> float:
     """v_u: variance of log length of the fitted weights, by their noise."""
     spread = setting.correlation @ weights
-    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread), 1e-300) ** 2
+    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread) ** 2, 1e-300)
 
 
 def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
@@ -159,9 +159,16 @@ def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float
 def _observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
     """noise_fraction: what ridge leaves of the noise variance of a new logit, tr(NΣ)/tr(f H⁻¹Σ)."""
     fitted, h = minimum.coefficients, left_out.curvature * left_out.leverage
-    if not (h < 1).all():
-        how = "" if setting.shrinkage else " (use shrinkage)"
-        raise Refused(f"its responses are separable but for a trial, which alone decides the fit{how}")
+    alone = ~(h < ALONE)
+    if alone.any() and not setting.shrinkage:
+        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
+    if alone.any():  # the fit without it says nothing of it: its logit is as good as any
+        left_out = left_out._replace(
+            logit=np.where(alone, fitted[-1], left_out.logit),
+            residual=np.where(alone, 0.0, left_out.residual),
+            leverage=np.where(alone, np.median(left_out.leverage), left_out.leverage),
+        )
+        h = left_out.curvature * left_out.leverage
     moved = left_out.residual / (1 - h)
     index = left_out.logit - left_out.leverage * moved - fitted[-1]
     omega = setting.onto(minimum) @ fitted  # of the fit to all trials; each trial's own is that without it
@@ -187,10 +194,8 @@ def _scale(
 ) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if joint:
-        link = joint.link(setting.units, setting.correlation)
-        if not min(link.gain, observed.eta_squared) > INVISIBLE:
-            raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
-        return _by_link(link, float(np.sqrt(observed.eta_squared)), minimum, noise, observed, setting)
+        link, length = joint.link(setting.units, setting.correlation), float(np.sqrt(max(observed.eta_squared, 0.0)))
+        return _by_link(link, length, minimum, noise, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, noise, left_out, observed, setting)
     if setting.shrinkage:
@@ -312,7 +317,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=length / link.gain,
+        alpha=length / link.gain if min(length, link.gain) > INVISIBLE else 1.0,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(fitted[-1]),
@@ -320,7 +325,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
         lapse_rate=link.lapse_rate,
     )
     corrected = fitted / a.alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / float(fitted @ spread)) / a.alpha
+    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / max(float(fitted @ spread), 1e-300)) / a.alpha
     stretch = corrected * link.errors[0]
     corrected[-1], stretch[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))

@@ -10,7 +10,7 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 
 - Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur & Candès, PNAS
   2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
-- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj); of several at once: ŵ_Jᵀ [H⁻¹]_JJ⁻¹ ŵ_J / f against χ²_J. No scale is needed.
+- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj), for which no scale is needed; of several at once: `hdlogit.inference.terms`.
 - Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Factors that
   carry much of the index and are not normal have an equation of their own there, and a scale of their own. Where the
   psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; with
@@ -35,8 +35,9 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Rates, Setting, beside, infer_class
+from hdlogit.inference.corrections import Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
+from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.separation import Constant, Separated, find_separation
 from hdlogit.inference.sums import (
@@ -123,7 +124,9 @@ def _infer(
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
             y = np.asarray(responses[:, c])
-            found = infer_class(minimum, left, setting, fit_joint(factors, y, units, *rates) if few else None)
+            found = infer_class(
+                minimum, left, setting, fit_joint(factors, y, units, sums.correlation, rates) if few else None
+            )
             results[c] = without_separated(found, factors, y, names) if shrinkage and not few else found
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)

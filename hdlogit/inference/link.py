@@ -148,8 +148,8 @@ def logistic_test(
     Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, used where
     it is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits,
     until enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
-    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: because of other rates, another shape,
-    or a drifting criterion.
+    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: its rates are others, or its shape is.
+    A criterion that drifts is hardly seen (docs/theory.md).
     """
     problem, _ = _problem(index, noise, responses, np.zeros(2))
     null, free = _fixed(guess_rate, lapse_rate), np.full(4, np.nan)

@@ -5,11 +5,12 @@ in their weights. With weights in units of the factors' standard deviations, and
 
     slope_g = w_g·w_o / (w_o·w_o − tr C_o)         regression through the origin, corrected for the noise of w_o
 
-which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for the
-corrected ones it is 1, if the observer is the same in all groups. Corrected slopes above 1 are due not to bias but to
-drift: where weights change from group to group, the pooled fit blurs them, and its weights are smaller than their mean.
-With guess and lapse rates, this holds for long groups only: in short ones the length of corrected weights is so
-uncertain, and errs upwards by so much more than downwards, that slopes exceed 1 without any drift (studies/rat).
+which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for
+the corrected ones it is about 1, if the observer is the same in all groups: in simulations without drift their mean
+was 1.03 to 1.06 with 100 to 150 trials of 20 factors a group. Well above that, drift is likely: where weights change
+from group to group, the pooled fit blurs them, and its weights are smaller than their mean. With guess and lapse
+rates, in short groups, the length of corrected weights is so uncertain, and errs upwards by so much more than
+downwards, that slopes exceed 1 without any drift (studies/rat).
 """
 
 from collections.abc import Callable

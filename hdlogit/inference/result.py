@@ -1,13 +1,12 @@
 """The inference of one class."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, expit, ndtr, ndtri
+from scipy.special import expit, ndtr, ndtri
 
 from hdlogit.asymptotics import predictions
 from hdlogit.asymptotics.equations import Asymptotics
@@ -206,11 +205,3 @@ class ClassInference:
     def _beside(self, factors: NDArray[np.floating]) -> Array:
         """Dominant factors (n, d), centred."""
         return np.asarray(factors[:, self.dominant] - self.centre[self.dominant], np.float64)
-
-    def joint_test(self, factors: Sequence[int]) -> tuple[float, float]:
-        """(statistic, p) of the test that all these weights are zero: ŵ_Jᵀ [f H⁻¹]_JJ⁻¹ ŵ_J against χ² of |J|."""
-        chosen = np.asarray(factors, np.intp)
-        weights = (self.corrected if self.joint else self.estimate)[chosen]
-        noise: Array = (self.joint.covariance if self.joint else self.noise)[chosen][:, chosen]
-        statistic = float(weights @ np.linalg.solve(noise, weights))
-        return statistic, float(chdtrc(len(weights), statistic))

@@ -133,7 +133,7 @@ def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[st
     known = any(c.guess_rate or c.lapse_rate for c in odd)
     return [
         f"{text}{' with these rates' if known else ''}, so that weights and intervals, corrected ones too, may be far "
-        "off: evaluate.asymptotes: estimate allows for guesses and lapses; drift or another shape may explain it, too"
+        "off: evaluate.asymptotes: estimate allows for guesses and lapses; another shape may explain it, too"
     ]
 
 

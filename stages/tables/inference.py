@@ -19,6 +19,7 @@ from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import Floats, logits, probability
 from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
@@ -191,8 +192,8 @@ def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Boolea
 def term_table(part: Fit, classes: Sequence[ClassInference], terms: Mapping[str, Sequence[int]]) -> Table:
     """Per class and term of a formula: the joint test that none of its weights has an effect."""
     rows = [
-        (name, term, len(places), *c.joint_test(places))
-        for name, c in zip(part.classes, classes, strict=True)
+        (name, term, len(places), *joint_test(c, places, part.train.factors, y))
+        for name, c, y in zip(part.classes, classes, part.train.responses.T, strict=True)
         for term, places in terms.items()
     ]
     return dict(zip(("class", "term", "factors", "chi2", "p"), zip(*rows, strict=True), strict=True))
