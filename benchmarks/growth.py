@@ -1,8 +1,8 @@
-"""How the cost of the exact fit grows: seconds and memory against trials, factors, classes and processes.
+"""How the cost of the exact fit grows: seconds and memory against trials, factors and classes.
 
     python -m benchmarks.growth [--most 4000000]        # trials; these take 8 GB of disk, the run five minutes
 
-Every point is a process of its own (or two, one core each) with memory-mapped factors: the median of three runs after a
+Every point is a process of its own with memory-mapped factors: the median of three runs after a
 first one, or above 500 000 trials the second of two. Slopes on log-log axes are printed last. Draws docs/growth.png.
 """
 
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,31 +21,23 @@ from matplotlib.figure import Figure
 from benchmarks.memory import LIMIT
 from benchmarks.trials import trials
 
-FIT, OTHER, FAINT, TRUTH = "#0072B2", "#D55E00", "#999999", "black"
+FIT, FAINT, TRUTH = "#0072B2", "#999999", "black"
 N_TRIALS = (10_000, 30_000, 100_000, 300_000, 1_000_000, 4_000_000)
 N_FACTORS = (16, 64, 256, 512, 1024, 2048)
 N_CLASSES = (1, 3, 10, 30, 100)
 SCRATCH = Path("data/.partial")  # git and DVC do not look there
 MIDDLE = (10_000, 256, 10)
-TWO = "trials, two processes"
 Point = dict[str, float]
 Found = dict[str, tuple[list[int], list[Point]]]  # values of what is varied, and the cost of each
 
 
-def measured(folder: Path, n_trials: int, count: int = 1) -> Point:
-    """The point in `count` processes."""
+def measured(folder: Path, n_trials: int) -> Point:
+    """The point, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.point", str(folder), str(n_trials)]
-    several = {"WORLD_SIZE": str(count), "TRAIN_RENDEZVOUS": f"file://{folder.resolve()}/{time.monotonic_ns()}"}
-    threads = str((os.cpu_count() or 1) // count)
-    several |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    running = [
-        subprocess.Popen(command, env={**os.environ, **several, "RANK": str(k)}, stdout=subprocess.PIPE)
-        for k in range(count)
-    ]
-    said = [process.communicate()[0] for process in running]
-    if any(process.returncode for process in running):
+    process = subprocess.run(command, stdout=subprocess.PIPE)
+    if process.returncode:
         raise SystemExit("a measurement failed; its own message is above")
-    found: Point = json.loads(said[0])
+    found: Point = json.loads(process.stdout)
     return found
 
 
@@ -59,7 +49,7 @@ def drawn(folder: Path, shape: tuple[int, int, int]) -> None:
 
 def report(name: str, value: int, found: Point) -> None:
     print(
-        f"{value:>9,} {name:<22} {found['seconds']:8.3f} s   {found['memory']:5.0f} MB anonymous, "
+        f"{value:>9,} {name:<8} {found['seconds']:8.3f} s   {found['memory']:5.0f} MB anonymous, "
         f"{found['before']:.0f} of them before the fit   {found['passes']} passes in double precision",
         flush=True,
     )
@@ -76,14 +66,12 @@ def draw(found: Found) -> None:
     """Seconds above memory, on logarithmic axes, against the number of trials, factors and classes."""
     figure = Figure(figsize=(10, 5.4))
     axes = figure.subplots(2, 3, sharex="col", sharey="row")
-    for (above, below), (name, (values, points)) in zip(axes.T, found.items(), strict=False):
-        above.loglog(values, [p["seconds"] for p in points], "o-", color=FIT, label="one process, two cores")
+    for (above, below), (name, (values, points)) in zip(axes.T, found.items(), strict=True):
+        above.loglog(values, [p["seconds"] for p in points], "o-", color=FIT, label="two cores")
         below.semilogx(values, [p["memory"] for p in points], "o-", color=FIT, label="peak in the fit")
         below.semilogx(values, [p["before"] for p in points], "^:", color=FAINT, label="before it: libraries")
         above.set_title(f"{name}: time grows to the power {slope(values, points):.2f}")
         below.set_xlabel(f"number of {name}")
-    values, points = found[TWO]
-    axes[0, 0].loglog(values, [p["seconds"] for p in points], "s--", color=OTHER, label="two processes")
     axes[0, 0].set_ylabel("seconds per fit")
     axes[1, 0].set_ylabel("memory (RSS, without file cache) (MB)")
     axes[1, 0].axhline(LIMIT, color=TRUTH, linestyle="--", label="promised for 256 factors")
@@ -104,14 +92,12 @@ def main() -> None:
         "trials": (sizes, []),
         "factors": ([*N_FACTORS], []),
         "classes": ([*N_CLASSES], []),
-        TWO: (sizes, []),
     }
     with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         drawn(Path(folder), (sizes[-1], p, k))
         for size in sizes:
-            for count, name in ((1, "trials"), (2, TWO)):
-                found[name][1].append(measured(Path(folder), size, count))
-                report(name, size, found[name][1][-1])
+            found["trials"][1].append(measured(Path(folder), size))
+            report("trials", size, found["trials"][1][-1])
     for name, shapes in {
         "factors": [(n, value, k) for value in N_FACTORS],
         "classes": [(n, p, value) for value in N_CLASSES],

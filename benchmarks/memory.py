@@ -1,7 +1,7 @@
 """How much memory (RSS, without file cache) does each stage take, and how long, as the trials grow?
 
     python -m benchmarks.memory [--trials 10000 100000] [--test-trials 10000] [--dtype float64 float32]
-                                [--factors 256] [--classes 10] [--solver lbfgs] [--folder .]
+                                [--factors 256] [--classes 10] [--solver exact] [--folder .]
 
 The stages run one after the other, as DVC runs them, in a folder of their own in `--folder`. What must fit is RssAnon
 of the process and of its children, read every 5 ms: pages of the trials' files can be dropped from memory.
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
     parser.add_argument("--factors", type=int, default=256)
     parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--solver", default="lbfgs")
+    parser.add_argument("--solver", default="exact")
     parser.add_argument("--folder", type=Path, default=Path())
     a = parser.parse_args()
     print(f"{a.factors} factors, {a.classes} classes, solver {a.solver}")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.point FOLDER N_TRIALS      # for `benchmarks.growth`; prints JSON
 
-Fits the first trials of FOLDER/factors.npy and responses.npy; if there are several processes, each takes its part.
+Fits the first trials of FOLDER/factors.npy and responses.npy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 
 from benchmarks.memory import anonymous
 from hdlogit.exact import fit
-from stages import launching
 
 
 def main() -> None:
@@ -33,18 +32,16 @@ def main() -> None:
             peak[0] = max(peak[0], own_memory())
 
     watching = threading.Thread(target=watch, daemon=True)
-    with launching.processes() as group:
-        before, times = own_memory(), []
-        watching.start()
-        for _ in range(2 if n_trials > 500_000 else 4):
-            start = time.perf_counter()
-            found = fit(factors, responses, group=group)
-            times.append(time.perf_counter() - start)
-        going.set()
-    if group.is_writer:
-        passes = int(found.evaluations.max())
-        taken = statistics.median(times[1:])
-        print(json.dumps({"seconds": taken, "memory": peak[0], "before": before, "passes": passes}))
+    before, times = own_memory(), []
+    watching.start()
+    for _ in range(2 if n_trials > 500_000 else 4):
+        start = time.perf_counter()
+        found = fit(factors, responses)
+        times.append(time.perf_counter() - start)
+    going.set()
+    passes = int(found.evaluations.max())
+    taken = statistics.median(times[1:])
+    print(json.dumps({"seconds": taken, "memory": peak[0], "before": before, "passes": passes}))
 
 
 def own_memory() -> int:

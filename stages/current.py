@@ -14,8 +14,8 @@ from stages.parameters import FILE
 from stages.parameters.documents import read_yaml, validate
 
 LOCK = Path("dvc.lock")
-STAGES = ("simulate", "prepare", "ridge", "train", "evaluate")  # those that make numbers
-BEFORE = ("train", "ridge.json", "model.safetensors")  # outputs, in data/, from which the results are made
+STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
+BEFORE = ("train", "model.safetensors")  # outputs, in data/, from which the results are made
 
 
 class _Stage(BaseModel):

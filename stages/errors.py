@@ -31,7 +31,6 @@ class NoEstimateError(InputError):
 
 def run(main: Callable[[], None]) -> None:
     """Run a command's `main`; turn mistakes that the user can correct into one line on stderr and an exit status."""
-    _open_closed_streams()
     try:
         heed_interruption()
         main()
@@ -91,17 +90,6 @@ def run_stage(main: Callable[[], None]) -> None:
         main()
 
     run(alone)
-
-
-def _open_closed_streams() -> None:
-    """Open closed streams (`>&-`, `2>&-`) to nowhere: else the next file gets their number, and is written to."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
-            os.set_inheritable(opened, True)
-            setattr(sys, name, os.fdopen(opened, "w" if number else "r", closefd=False))
 
 
 def _fail(message: str, status: int = 1) -> None:

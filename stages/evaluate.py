@@ -40,7 +40,7 @@ def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
     fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
-    exact = fit.evidence.solver == "lbfgs"
+    exact = fit.evidence.solver == "exact"
     with Outputs("evaluate") as outputs:
         with steps(4 if exact else 2) as begin:
             if exact:
@@ -63,7 +63,7 @@ def main() -> None:
         if exact:
             found += replication(fit, found, p)
         else:
-            found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: lbfgs")
+            found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
         found += scores.evidence(whole)
         if "calibration.csv" not in found.tables:
             found += calibration_on_training_trials(fit, outputs, p)

@@ -47,7 +47,7 @@ COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in or
     "intervals": "null | a long file's column of two intervals | two endings of a wide file's columns",
 }
 
-IGNORED = "/.partial/\n/.unfinished/\n"  # what a killed stage leaves behind; DVC adds its own outputs
+IGNORED = "/.partial/\n"  # what a killed stage leaves behind; DVC adds its own outputs
 
 
 def main() -> None:
@@ -210,7 +210,7 @@ def parameters(prepare: Prepare, is_correctness: bool = False) -> str:
     section = [f"{line:{width}}  # {comment}" for line, comment in zip(lines, COMMENTS.values(), strict=True)]
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     others = text[text.index("\ntrain:") :]
-    changes = {"solver": "lbfgs", "class_index": "0"} | ({"guess_rate": "0.5"} if is_correctness else {})
+    changes = {"solver": "exact", "class_index": "0"} | ({"guess_rate": "0.5"} if is_correctness else {})
     for key, value in changes.items():
         others = re.sub(rf"(?m)^(  {key}: )\S+ *(#.*)$", rf"\g<1>{value:<{22 - len(key)}} \2", others)
     return "\n".join([head, "", "prepare:", *section]) + "\n" + others

@@ -100,7 +100,7 @@ def read_study() -> tuple[int, int, list[Observer]]:
     theory = read_metrics().get("theory")
     check_current()
     if theory is None:
-        raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be lbfgs")
+        raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be exact")
     keys = ("class", "signal", "intercept", "guess_rate", "lapse_rate", "inflation")
     table = read_table("inference/classes.csv", *keys)
     coefficients = read_table("inference/coefficients.csv", "class", "factor")

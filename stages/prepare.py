@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from stages.errors import InputError, run_stage
 from stages.files.account import MOST, counted, lacking, some
-from stages.files.writing import FileRows, Outputs
+from stages.files.writing import Outputs
 from stages.parameters import Prepare, read_study
 from stages.trials.checks import Moments, dependence, hold_out, moments, repeats, undetermined
 from stages.trials.design import Found, learn
@@ -80,13 +80,12 @@ def write_split(
     n = int(rows.sum())
     factors = outputs.array(f"{split}/factors.npy", (n, len(selected)), "float64")
     done = 0
-    with FileRows(factors) as out:
-        for block in watched(f"writing {split}", trials, rows):
-            chosen = block[:, selected]
-            if standard:
-                chosen = (chosen - standard["mean"]) / standard["sd"]
-            out[slice(done, done + len(chosen))] = chosen
-            done += len(chosen)
+    for block in watched(f"writing {split}", trials, rows):
+        chosen = block[:, selected]
+        if standard:
+            chosen = (chosen - standard["mean"]) / standard["sd"]
+        factors[done : done + len(chosen)] = chosen
+        done += len(chosen)
     np.save(outputs.path(f"{split}/responses.npy"), trials.responses[rows])
     if trials.groups is not None:
         np.save(outputs.path(f"{split}/groups.npy"), trials.groups[rows])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from stages.errors import run_stage
-from stages.files.writing import FileRows, Outputs
+from stages.files.writing import Outputs
 from stages.parameters import read_simulation
 
 
@@ -22,8 +22,7 @@ def main() -> None:
             if notebook and split == TRAIN:
                 draw_notebook_trials(p.seed, observer, factors, responses, p.guess_rate, p.lapse_rate)
             else:
-                with FileRows(factors) as rows:
-                    draw_trials(p.seed, split, observer, rows, responses, p.guess_rate, p.lapse_rate)
+                draw_trials(p.seed, split, observer, factors, responses, p.guess_rate, p.lapse_rate)
             print(
                 f"{name}: {n_trials} trials, {p.n_factors} factors, {p.n_classes} classes, {responses.mean():.3f} yes"
             )

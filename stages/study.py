@@ -31,8 +31,8 @@ def read_exact_fit() -> tuple[Fit, Evaluate]:
     """
     parameters, whole = read_parameters(), read_fit()
     check_current()
-    if whole.evidence.solver != "lbfgs":
-        raise InputError("params.yaml: train.solver must be lbfgs: inference is for exact fits")
+    if whole.evidence.solver != "exact":
+        raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
     return whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None]), parameters.evaluate
 
 

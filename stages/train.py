@@ -7,9 +7,8 @@ import torch
 
 from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
-from stages.files.reading import Floats, read_description, read_ridge, read_trials
+from stages.files.reading import Floats, read_description, read_trials
 from stages.files.writing import Outputs
-from stages.launching import processes, start
 from stages.parameters import read_parameters
 from stages.training import Fitted
 from stages.training.adam import fit_by_adam
@@ -18,18 +17,15 @@ from stages.training.adam import fit_by_adam
 def main() -> None:
     p = read_parameters().train
     device = choose_device(p.device)
-    if start("stages.train"):
-        return
-    trials, ridge = read_trials("train"), read_ridge()
-    with processes() as group, Outputs("train", group.is_writer) as outputs:
+    trials = read_trials("train")
+    with Outputs("train") as outputs:
         if p.solver == "adam":
-            fitted = fit_by_adam(p, trials, device, group)
+            fitted = fit_by_adam(p, trials, device)
         else:
             from stages.training.exact import fit_exactly  # imports scipy, which Adam does not need
 
-            fitted = fit_exactly(p, ridge, trials, read_description(trials), group)
-        if group.is_writer:
-            write(outputs, fitted, trials.factors.mean(axis=0, dtype=np.float64))
+            fitted = fit_exactly(p, trials, read_description(trials))
+        write(outputs, fitted, trials.factors.mean(axis=0, dtype=np.float64))
 
 
 def write(outputs: Outputs, fitted: Fitted, means: Floats) -> None:

@@ -31,7 +31,7 @@ settings.register_profile("suite", derandomize=True, deadline=None, database=Non
 settings.load_profile("suite")
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("simulate", "ridge", "train", "evaluate", "plot")
+STAGES = ("simulate", "train", "evaluate", "plot")
 SMALL: dict[str, dict[str, Any]] = {
     "simulate": {"n_factors": 4, "n_classes": 2, "n_trials": 300, "n_test_trials": 200, "weight_scale": 0.8},
     "train": {"num_epochs": 5, "batch_size": 64, "device": "cpu"},

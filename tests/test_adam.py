@@ -1,22 +1,16 @@
-"""Adam against the notebook's loop in torch's own parts, its printed losses, and itself: shared out, interrupted."""
+"""Adam against the notebook's loop in torch's own parts, and its printed losses."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Barrier
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from hdlogit.adam import Training, initial_coefficients
-from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.psychometric.simulation import draw_notebook_trials, draw_observer
 
 
@@ -32,11 +26,10 @@ def training(
     batch_size: int = 16,
     dtype: torch.dtype = torch.float64,
     amsgrad: bool = True,
-    group: ProcessGroup = ALONE,
 ) -> Training:
     start = initial_coefficients(factors.shape[1], responses.shape[1], 7).to(dtype)
     rates = {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99}
-    return Training(start, factors, responses, **rates, amsgrad=amsgrad, batch_size=batch_size, seed=11, group=group)
+    return Training(start, factors, responses, **rates, amsgrad=amsgrad, batch_size=batch_size, seed=11)
 
 
 def notebooks_loop(
@@ -105,52 +98,6 @@ def test_a_mapped_file_of_another_precision_gives_the_same_fit(
         assert losses[1] == pytest.approx(losses[0], rel=precision)
     assert ours.coefficients.dtype == used
     torch.testing.assert_close(ours.coefficients.double(), expected.coefficients, rtol=0, atol=precision)
-
-
-@dataclass(frozen=True)
-class Threads(ProcessGroup):
-    """Processes that are threads, so that tests need not wait for each to import torch."""
-
-    barrier: Barrier
-    given: list[tuple[torch.Tensor, ...]]  # by each, to be summed
-
-    def all_reduce_sum(self, *tensors: torch.Tensor | NDArray[Any]) -> None:
-        parts = tuple(torch.as_tensor(tensor) for tensor in tensors)
-        self.given[self.rank] = parts
-        self.barrier.wait(10)
-        sums = [torch.stack(same).sum(0) for same in zip(*self.given, strict=True)]
-        self.barrier.wait(10)
-        for tensor, total in zip(parts, sums, strict=True):
-            tensor.copy_(total)
-
-
-@pytest.mark.parametrize("size", [2, 3])
-def test_processes_share_out_every_batch(size: int) -> None:
-    factors, responses = problem(33, 3, 2)  # the last batch is of one trial
-    alone = training(factors, responses)
-    expected = list(alone.epochs(4))
-    shared: tuple[Barrier, list[tuple[torch.Tensor, ...]]] = Barrier(size), [()] * size
-    each = [training(factors, responses, group=Threads(rank, size, *shared)) for rank in range(size)]
-    with ThreadPoolExecutor(size) as pool:
-        for losses in pool.map(lambda one: list(one.epochs(4)), each):
-            assert losses == pytest.approx(expected, rel=1e-10)
-    for one in each:
-        assert torch.equal(one.coefficients, each[0].coefficients)
-        torch.testing.assert_close(one.coefficients, alone.coefficients, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("amsgrad", [True, False])
-def test_a_resumed_training_ends_on_the_same_bits(amsgrad: bool) -> None:
-    factors, responses = problem(50, 3, 2)
-    through, stopped, resumed = (training(factors, responses, amsgrad=amsgrad) for _ in range(3))
-    expected = list(through.epochs(7))
-    epochs = stopped.epochs(7)
-    losses = [next(epochs) for _ in range(3)]
-    resumed.restore(stopped.state())
-    losses.extend(resumed.epochs(7))
-    assert losses == expected
-    assert torch.equal(resumed.coefficients, through.coefficients)
-    assert list(resumed.epochs(7)) == []
 
 
 def test_the_notebooks_training_reaches_the_notebooks_losses() -> None:

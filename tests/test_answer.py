@@ -133,8 +133,8 @@ def test_what_has_no_inference_is_the_answer_too() -> None:
 def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.set(train={"solver": "lbfgs"})
-    run_here("simulate", "ridge")
+    project.set(train={"solver": "exact"})
+    run_here("simulate")
     responses = np.load("data/train/responses.npy")
     responses[:, 1] = np.load("data/train/factors.npy")[:, 2] > 0
     np.save("data/train/responses.npy", responses)

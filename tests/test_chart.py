@@ -34,7 +34,7 @@ PARAMS: dict[str, Value] = {
     "simulate.weight_scale": 1.0,
     "simulate.guess_rate": 0,
     "simulate.lapse_rate": 0,
-    "train.solver": "lbfgs",
+    "train.solver": "exact",
     "train.ridge": 0,
     "train.shrinkage": 0,
     "train.seed": 1973,
@@ -100,7 +100,7 @@ def test_rows_are_read_from_what_dvc_shows() -> None:
 def test_where_a_class_has_no_estimate_the_others_are_survivors_and_no_mean() -> None:
     def one(seed: int, slope: float, converged: bool) -> Row:
         metrics = {"recovery.weight_slope": slope, "fit.converged": converged}
-        return row(f"seed-{seed}", metrics, train__solver="lbfgs", simulate__n_trials=4500, simulate__seed=seed)
+        return row(f"seed-{seed}", metrics, train__solver="exact", simulate__n_trials=4500, simulate__seed=seed)
 
     [line] = results.lines({"": [one(1, 3.1, True), one(2, 2.7, False)]}, "recovery.weight_slope", "simulate.n_trials")
     assert (line.numbers, line.mean) == ([3.1], None)
@@ -137,10 +137,10 @@ def test_seeds_are_averaged_and_where_no_estimate_exists_is_said() -> None:
 def test_what_experiments_differ_in_besides_makes_series() -> None:
     rows = [BASE] + [
         row(f"{solver}-{n}", {"m": 1.0}, train__solver=solver, simulate__n_trials=n)
-        for solver in ("adam", "lbfgs")
+        for solver in ("adam", "exact")
         for n in (10, 20)
     ]
-    assert [*results.choose(rows, "*", "simulate.n_trials")] == ["solver adam", "solver lbfgs"]
+    assert [*results.choose(rows, "*", "simulate.n_trials")] == ["solver adam", "solver exact"]
     assert [*results.choose(rows, "adam-*", "simulate.n_trials")] == [""]
     assert [*results.choose(rows, "*-10", "train.solver")] == [""]
 

@@ -23,9 +23,9 @@ def fitted(project: Project) -> Project:
     """30 factors, 400 trials, 2 classes, fitted exactly."""
     project.set(
         simulate={"n_factors": 30, "n_trials": 400, "weight_scale": 0.35},
-        train={"solver": "lbfgs", "shrinkage": "auto"},
+        train={"solver": "exact", "shrinkage": "auto"},
     )
-    run_here("simulate", "ridge", "train")
+    run_here("simulate", "train")
     return project
 
 
@@ -77,7 +77,7 @@ def test_what_cannot_be_checked_is_one_line(fitted: Project, monkeypatch: pytest
         assert message in refuses(check.main)
     fitted.set(train={"solver": "adam", "shrinkage": 0})
     run_here("train")
-    assert "train.solver must be lbfgs" in refuses(lambda: call(monkeypatch))
+    assert "train.solver must be exact" in refuses(lambda: call(monkeypatch))
 
 
 def test_ranks_by_chance_are_those_of_drawn_coverages() -> None:

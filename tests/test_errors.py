@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
 from tests.conftest import Project
 
-MAINS = {"simulate": simulate.main, "ridge": ridge.main, "train": train.main, "evaluate": evaluate.main}
+MAINS = {"simulate": simulate.main, "train": train.main, "evaluate": evaluate.main}
 MAINS |= {"plot": plot.main}
 
 
@@ -118,17 +118,6 @@ def test_a_stage_in_a_process_of_its_own_refuses_arguments(project: Project) -> 
     assert ran.stderr.startswith("error: python -m stages.simulate takes no arguments, got trials.csv;")
     assert len(ran.stderr.splitlines()) == 1
     assert [path.name for path in project.folder.iterdir()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_do_no_harm(closed: str, project: Project) -> None:
-    """The next file that is opened would get their numbers, and be written to."""
-    expected = project.copy_to(project.folder.with_name("expected"))
-    assert expected.stage("simulate").returncode == 0
-    ran = project.run("sh", "-c", f"python -m stages.simulate {closed}")
-    assert (ran.returncode, ran.stderr) == (0, "")
-    for name in ("train/factors.npy", "test/responses.npy", "observer.npy"):
-        assert (project.data / name).read_bytes() == (expected.data / name).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -136,4 +136,4 @@ def test_a_held_out_factor_that_would_decide_all_scores_is_refused_with_its_tria
 def test_after_adam_a_line_tells_why_there_are_no_intervals(simulated: Project, metrics: dict[str, Any]) -> None:
     assert {"theory", "inference"}.isdisjoint(metrics)
     [note] = (simulated.data / "inference").iterdir()
-    assert note.read_text() == "intervals and corrections are left out: they are for exact fits, train.solver: lbfgs\n"
+    assert note.read_text() == "intervals and corrections are left out: they are for exact fits, train.solver: exact\n"

@@ -27,12 +27,12 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 }
 PIPELINES: dict[str, dict[str, dict[str, Any]]] = {
     "adam": {"train": {"num_epochs": 20}},
-    "exact": {"train": {"solver": "lbfgs"}},
-    "one class without an estimate": {"simulate": {"n_trials": 200}, "train": {"solver": "lbfgs"}},
-    "ridge": {"train": {"solver": "lbfgs", "ridge": "auto"}},
+    "exact": {"train": {"solver": "exact"}},
+    "one class without an estimate": {"simulate": {"n_trials": 200}, "train": {"solver": "exact"}},
+    "ridge": {"train": {"solver": "exact", "ridge": "auto"}},
     "rates": {
         "simulate": {"guess_rate": 0.1, "lapse_rate": 0.05},
-        "train": {"solver": "lbfgs"},
+        "train": {"solver": "exact"},
         "evaluate": {"asymptotes": "estimate"},
     },
 }
@@ -42,7 +42,7 @@ from tests.conftest import run_here
 
 for pipeline in sys.argv[1:]:
     os.chdir(pipeline)
-    run_here("simulate", "ridge", "train", "evaluate")  # figures are drawn from the tables of evaluate
+    run_here("simulate", "train", "evaluate")  # figures are drawn from the tables of evaluate
     os.chdir("..")
 """
 

@@ -17,7 +17,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.figures import fits, inference, predictions, style
 from stages.figures.style import Estimates
 from tests.conftest import ROOT
@@ -223,17 +223,17 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         params["plot"] |= {"class_index": 1, "dpi": 40, "formats": [*formats]}
         (folder / "params.yaml").write_text(yaml.safe_dump(params))
         with contextlib.chdir(folder):
-            for stage in (simulate, ridge, train, evaluate, plot):
+            for stage in (simulate, train, evaluate, plot):
                 stage.main()
         folders[solver] = folder
     return folders
 
 
-FORMATS = {"adam": ("png", "svg"), "lbfgs": ("svg",)}
+FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
 BOTH = {"biases", "calibration", "probabilities", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
-    "lbfgs": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
+    "exact": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
 }
 
 
@@ -269,7 +269,7 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
 def test_where_the_chosen_class_is_left_out_another_is_drawn(
     drawings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(drawings["lbfgs"], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(drawings["exact"], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     for name in ("coefficients.csv", "inference/coefficients.csv", "inference/classes.csv"):
         path = tmp_path / "data" / name

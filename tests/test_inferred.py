@@ -15,9 +15,8 @@ import pytest
 from hdlogit.asymptotics.predictions import held_out_cross_entropy
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference.ridge import choose
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.files.reading import read_model, read_trials
-from stages.files.tables import read_json
 from tests.conftest import Project, run_here
 
 Refuses = Callable[..., str]
@@ -28,9 +27,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """What `weak` is a copy of. Not to be changed."""
     project = Project.small(tmp_path_factory.mktemp("fitted") / "project")
     size = {"n_factors": 80, "n_classes": 5, "n_trials": 1600, "n_test_trials": 4000, "weight_scale": 0.45}
-    project.set(simulate=size, train={"solver": "lbfgs"}, plot={"class_index": 4})
+    project.set(simulate=size, train={"solver": "exact"}, plot={"class_index": 4})
     with contextlib.chdir(project.folder):
-        run_here("simulate", "ridge", "train", "evaluate")
+        run_here("simulate", "train", "evaluate")
     return project
 
 
@@ -50,7 +49,7 @@ def metrics(project: Project) -> dict[str, Any]:
 def refitted(project: Project, **train: object) -> dict[str, Any]:
     """The metrics with other parameters of the fit."""
     project.set(train=train)
-    run_here("ridge", "train", "evaluate")
+    run_here("train", "evaluate")
     return metrics(project)
 
 
@@ -132,7 +131,7 @@ def test_ridge_auto_is_the_best_of_the_theory_and_of_the_held_out_trials(weak: P
     assert m["test"]["calibration_slope"] == pytest.approx(1, abs=0.1)
     for strength in (0.2 * chosen, 5 * chosen):
         weak.set(train={"ridge": strength})
-        run_here("ridge", "train")
+        run_here("train")
         assert m["test"]["cross_entropy"] < held_out()
 
 
@@ -194,5 +193,5 @@ def test_ridge_auto_passes_over_a_class_that_always_says_yes(weak: Project) -> N
     responses[:, 2] = True
     np.save(weak.data / "train" / "responses.npy", responses)
     weak.set(train={"ridge": "auto"})
-    ridge.main()
-    assert 0 < read_json("ridge.json")["ridge"] < 1
+    run_here("train")
+    assert 0 < read_model().evidence.ridge < 1

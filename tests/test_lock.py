@@ -79,7 +79,7 @@ def test_why_dvc_failed_is_one_line() -> None:
 
 
 def test_a_models_last_bits_count_also_after_an_exact_fit(repository: Repository) -> None:
-    repository.write("params.yaml", "train: {solver: lbfgs}\n")
+    repository.write("params.yaml", "train: {solver: exact}\n")
     recorded = (
         "stages: {{train: {{cmd: a, outs: [{{path: data/model.safetensors, md5: {}}}, {{path: t, md5: {}}}]}}}}\n"
     )

@@ -16,7 +16,7 @@ from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
 from hdlogit.scores import calibration, predictions
 from hdlogit.scores.blocks import BLOCK_ELEMENTS
 from stages.files.reading import Trials, read_trials
-from stages.files.writing import FileRows, Outputs
+from stages.files.writing import Outputs
 from tests.problems import fit
 
 N_TRIALS, N_FACTORS, N_CLASSES = 60_000, 64, 2
@@ -43,8 +43,7 @@ def drawn(
     with Outputs("simulate") as outputs:
         factors = outputs.array("train/factors.npy", (N_TRIALS, N_FACTORS), request.param)
         responses = outputs.array("train/responses.npy", (N_TRIALS, N_CLASSES), "bool")
-        with FileRows(factors) as rows:
-            took = peak(lambda: draw_trials(1, TRAIN, observer, rows, responses))
+        took = peak(lambda: draw_trials(1, TRAIN, observer, factors, responses))
     return read_trials("train"), observer, took
 
 

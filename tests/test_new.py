@@ -151,7 +151,7 @@ def test_each_observer_alone(
     run_here("prepare")
     used = json.loads((folder / "who-bert" / "data" / "trials.json").read_text())["trials"]["used"]
     assert used == (pd.read_csv(folder / "trials of mine.csv").who == "bert").sum() - 1  # one lacks its contrast
-    run_here("ridge", "train", "evaluate")
+    run_here("train", "evaluate")
     monkeypatch.setattr("sys.argv", ["observers", str(folder)])
     observers.main()
     anna, bert, carl, nobody, _ = capsys.readouterr().out.splitlines()[-5:]
@@ -306,7 +306,7 @@ def test_every_key_of_a_study_has_a_comment() -> None:
 
 def test_a_study_s_stages_depend_on_the_code_that_the_simulation_s_depend_on() -> None:
     root, study = (yaml.safe_load((folder / "dvc.yaml").read_text())["stages"] for folder in (ROOT, RAT))
-    for name in ("ridge", "train", "evaluate", "plot"):
+    for name in ("train", "evaluate", "plot"):
         code = {dep for dep in root[name]["deps"] if not dep.startswith("data/")}
         assert {dep.removeprefix("../../") for dep in study[name]["deps"] if dep.startswith("../")} == code
         assert study[name]["outs"] == root[name]["outs"]

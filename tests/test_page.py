@@ -32,7 +32,7 @@ RUNS = ("adam", "exact", "study", "study-adam")
 def simulation(solver: str) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(SHIPPED))
     Project(Path.cwd()).set(**{**SMALL, "train": {**SMALL["train"], "solver": solver}})
-    run_here("simulate", "ridge", "train", "evaluate", "plot")
+    run_here("simulate", "train", "evaluate", "plot")
 
 
 def study(solver: str) -> None:
@@ -43,10 +43,10 @@ def study(solver: str) -> None:
     table.loc[[4, 9], "b"] = np.nan
     table.to_csv("t.csv", index=False)
     others = {key: SHIPPED[key] for key in ("train", "evaluate", "plot")}
-    params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "lbfgs"}, **others}
+    params = {"prepare": DEFAULTS | {"group": "day", "standardise": solver == "exact"}, **others}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     Project(Path.cwd()).set(train={**SMALL["train"], "solver": solver}, plot=SMALL["plot"])
-    run_here("prepare", "ridge", "train", "evaluate", "plot")
+    run_here("prepare", "train", "evaluate", "plot")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, folder in folders.items():
         make = study if name.startswith("study") else simulation
         with contextlib.chdir(folder):
-            make("adam" if name.endswith("adam") else "lbfgs")
+            make("adam" if name.endswith("adam") else "exact")
     return folders
 
 

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import evaluate, plot, ridge, simulate, train
+from stages import evaluate, plot, simulate, train
 from stages.errors import InputError
 from stages.parameters import Evaluate, Plot, Section, Simulate, Simulation, Train, read_parameters
 from stages.parameters.documents import validate
@@ -21,6 +21,7 @@ from tests.conftest import ROOT, Project
 SECTIONS: dict[str, type[Section]] = {"simulate": Simulate, "train": Train, "evaluate": Evaluate, "plot": Plot}
 SHIPPED: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "params.yaml").read_text())
 GOOD = SHIPPED["train"]
+Refuses = Callable[..., str]
 
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
@@ -64,7 +65,7 @@ def bound(text: str) -> float:
 def test_the_comment_beside_a_key_names_the_values_that_are_accepted(section: str, key: str, project: Project) -> None:
     def accepted(value: object) -> bool:
         sections = {name: dict(values) for name, values in SHIPPED.items()}
-        sections["train"]["solver"], sections["plot"]["class_index"] = "lbfgs", 0  # what goes with every other value
+        sections["train"]["solver"], sections["plot"]["class_index"] = "exact", 0  # what goes with every other value
         sections[section][key] = value
         project.params.write_text(yaml.safe_dump(sections))
         try:
@@ -152,12 +153,18 @@ def test_a_missing_key_comes_with_what_it_must_be() -> None:
     assert complaint(Train, values) == "beta2 is missing; it must be a number in [0, 1)"
 
 
+def test_the_old_name_of_the_exact_solver_is_refused_with_the_new_one(project: Project, refuses: Refuses) -> None:
+    project.set(train={"solver": "lbfgs"})
+    for stage in (simulate, train):
+        assert refuses(stage.main) == "error: params.yaml: train.solver: lbfgs is now called exact"
+
+
 def test_values_that_are_right_one_by_one_may_not_go_together() -> None:
     reported = complaint(Train, {**GOOD, "solver": "adam", "ridge": 0.1})
-    assert reported == "ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver lbfgs"
+    assert reported == "ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver exact"
 
 
-@pytest.mark.parametrize("stage", [simulate, ridge, train, evaluate, plot])
+@pytest.mark.parametrize("stage", [simulate, train, evaluate, plot])
 def test_every_stage_checks_all_sections_before_it_works(
     stage: Any, project: Project, refuses: Callable[..., str]
 ) -> None:

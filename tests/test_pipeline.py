@@ -29,7 +29,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "simulate.lapse_rate": (0.2, [*STAGES]),
     "simulate.dtype": ("float32", [*STAGES]),
     "simulate.streams": ("notebook", [*STAGES]),
-    "train.solver": ("lbfgs", AFTER_TRAIN),
+    "train.solver": ("exact", AFTER_TRAIN),
     "train.seed": (2, AFTER_TRAIN),
     "train.learning_rate": ("1e-2", AFTER_TRAIN),
     "train.beta1": (0.8, AFTER_TRAIN),
@@ -37,7 +37,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.amsgrad": (False, AFTER_TRAIN),
     "train.num_epochs": (4, AFTER_TRAIN),
     "train.batch_size": (100, AFTER_TRAIN),
-    "train.ridge": (0.01, ["ridge", *AFTER_TRAIN]),
+    "train.ridge": (0.01, AFTER_TRAIN),
     "train.shrinkage": ("always", AFTER_TRAIN),
     "train.tolerance": ("1e-5", ["train", "plot"]),  # the same fit: only the page, which shows the parameters, is new
     "train.max_iterations": (100, ["train", "plot"]),
@@ -94,7 +94,7 @@ def test_the_table_of_changes_names_every_key() -> None:
 def test_a_changed_key_touches_these_stages_and_no_others(key: str, results: Project) -> None:
     section, name = key.split(".")
     value, stages = CHANGES[key]
-    also = {"solver": "lbfgs"} if key in ("train.ridge", "train.shrinkage") else {}  # without which there are none
+    also = {"solver": "exact"} if key in ("train.ridge", "train.shrinkage") else {}  # without which there are none
     results.set(**{section: {name: value, **also}})
     assert must_run(results, key) == stages
 
@@ -115,16 +115,15 @@ def test_a_changed_key_changes_the_figures_and_the_page(key: str, results: Proje
 def test_a_stage_depends_on_its_own_section_and_no_other_but_that_the_page_shows_all() -> None:
     assert {name: stage["params"] for name, stage in PIPELINE.items()} == {
         **{name: [name] for name in PARAMS},
-        "ridge": ["train.ridge"],
         "plot": [*PARAMS],
     }
 
 
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("solver", ["adam", "exact"])
 def test_a_stage_reads_and_writes_the_files_that_are_declared_and_no_others(
     solver: str, project: Project, simulated: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.set(train={"solver": solver, "ridge": "auto" if solver == "lbfgs" else 0})
+    project.set(train={"solver": solver, "ridge": "auto" if solver == "exact" else 0})
     project.data.mkdir()
     for stage in STAGES:
         alone = Project.small(tmp_path / stage)  # with no other files than those declared
@@ -165,7 +164,7 @@ def test_dvc_runs_only_what_an_edit_touches_and_nothing_when_it_is_taken_back(co
     code = theory.read_text()
 
     theory.write_text(code + "\n# an edit\n")
-    assert copy.repro() == ["ridge", "evaluate"]  # neither simulates nor trains, and what is drawn stays the same
+    assert copy.repro() == ["train", "evaluate"]  # does not simulate, and what is drawn stays the same
 
     theory.write_text(code)
     moved = Project(copy.folder.rename(tmp_path / "moved"))  # its paths are relative, its cache goes with it

@@ -39,7 +39,7 @@ def trials(n: int, seed: int) -> pd.DataFrame:
     )
 
 
-def run_study(folder: Path, solver: str = "lbfgs", table: pd.DataFrame | None = None, **keys: Any) -> None:
+def run_study(folder: Path, solver: str = "exact", table: pd.DataFrame | None = None, **keys: Any) -> None:
     """Prepare and train in a folder that the current one holds."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as here:
@@ -48,7 +48,7 @@ def run_study(folder: Path, solver: str = "lbfgs", table: pd.DataFrame | None = 
         study = DEFAULTS | {"trials": "t.csv", "response": "choice=right", "formula": "~ contrast + rule"} | keys
         parameters = {"prepare": study, **OTHERS, "train": OTHERS["train"] | {"solver": solver, "num_epochs": 1}}
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
-        run_here("prepare", "ridge", "train")
+        run_here("prepare", "train")
 
 
 @pytest.fixture
@@ -318,4 +318,4 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
 
 def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
     run_study(tmp_path / "study", solver="adam")
-    assert "train.solver must be lbfgs" in refuses(lambda: list(predicted(trials(3, 1))) and None)
+    assert "train.solver must be exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)

@@ -81,7 +81,7 @@ def test_one_group_and_shapes_that_do_not_fit_are_refused() -> None:
 def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
     k, p = y.shape[1], x.shape[1]
     evidence = Evidence(
-        solver="lbfgs",
+        solver="exact",
         ridge=0.0,
         checkpoints=[1],
         max_gradient=[0.0] * k,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages import ridge, train
+from stages import train
 from stages.files.reading import read_model, read_trials
 from stages.files.tables import read_json, read_table
 from tests.conftest import Project, run_here
@@ -21,7 +21,7 @@ Refuses = Callable[..., str]
 @pytest.fixture
 def exact(results: Project) -> Project:
     """A small project, simulated, whose solver is the exact one."""
-    results.set(train={"solver": "lbfgs"})
+    results.set(train={"solver": "exact"})
     return results
 
 
@@ -43,7 +43,7 @@ def test_ridge_shrinks_the_weights(exact: Project) -> None:
     train.main()
     free = read_model().coefficients
     exact.set(train={"ridge": "1e-1"})
-    run_here("ridge", "train")
+    run_here("train")
     shrunk = read_model()
     assert shrunk.evidence.ridge == 0.1
     assert np.linalg.norm(shrunk.coefficients[:-1]) < 0.9 * np.linalg.norm(free[:-1])
@@ -70,7 +70,7 @@ def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
     assert json.loads(outcome.read_text()) == {"status": 3, "message": reported.removeprefix("error: ")}
     assert (exact.data / "model.safetensors").read_bytes() == before
     exact.set(train={"ridge": 0.01})
-    run_here("ridge", "train")
+    run_here("train")
 
 
 UNITS = {"standardise": False, "mean": [0.0] * 4, "sd": [1.0] * 4}
@@ -92,10 +92,10 @@ def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses)
 def test_a_class_without_an_estimate_leaves_the_others_theirs(
     exact: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_here("ridge", "train")
+    run_here("train")
     alone = read_model().coefficients[:, 0]
     separate(exact, 1)
-    run_here("ridge", "train", "evaluate", "plot")
+    run_here("train", "evaluate", "plot")
     assert "class 1: factor 0 separates its responses" in capsys.readouterr().out
     model = read_model()
     assert model.classes == [0]
@@ -110,7 +110,7 @@ def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
 ) -> None:
     separate(exact, 1)
     exact.set(train={"shrinkage": "auto"})
-    run_here("ridge", "train", "evaluate")
+    run_here("train", "evaluate")
     assert "class 1: factor 0 separates its responses; shrinkage is" in capsys.readouterr().out
     model = read_model()
     assert model.classes == [0, 1]
@@ -127,8 +127,7 @@ def test_no_best_ridge_is_reported_in_one_line(exact: Project, refuses: Refuses)
     exact.set(train={"ridge": "auto"})
     path = exact.data / "train" / "responses.npy"
     np.save(path, np.ones_like(np.load(path)))  # yes to everything
-    assert "params.yaml: train.ridge = auto" in refuses(ridge.main)
-    assert read_json("ridge.json") == {"ridge": 0.0}  # that of the earlier run
+    assert "params.yaml: train.ridge = auto" in refuses(train.main)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")

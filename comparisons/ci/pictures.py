@@ -20,7 +20,7 @@ from stages.parameters.documents import read_yaml
 
 DATA = Path("data")
 DOCS = Path("docs")
-OTHER = {"adam": {"solver": "lbfgs"}, "lbfgs": {"solver": "adam", "ridge": 0}}  # Adam has no ridge
+OTHER = {"adam": {"solver": "exact"}, "exact": {"solver": "adam", "ridge": 0}}  # Adam has no ridge
 
 
 def copies(data: Path = DATA) -> dict[Path, Path]:
@@ -50,7 +50,7 @@ def main() -> None:
         folder = Path(name)
         run_with_the_other_solver(folder)
         taken = copies(folder / DATA) | copies()
-        exact = DATA if read_yaml(Path("params.yaml"))["train"]["solver"] == "lbfgs" else folder / DATA
+        exact = DATA if read_yaml(Path("params.yaml"))["train"]["solver"] == "exact" else folder / DATA
         for shown, figure in {**taken, DOCS / "exact_metrics.json": exact / "metrics.json"}.items():
             shutil.copyfile(figure, shown)
             print(f"{shown}: {'the pipeline' if figure.is_relative_to(DATA) else 'the other solver'}")

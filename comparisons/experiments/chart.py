@@ -42,7 +42,7 @@ NAMES = {
     "recovery.weight_slope": "weight slope (1: right size)",
     "test.cross_entropy": "held-out cross-entropy (nats)",
 }
-WORDS = {"adam": "Adam", "lbfgs": "the exact solver", "false": "off", "true": "on"}  # values of parameters
+WORDS = {"adam": "Adam", "exact": "the exact solver", "false": "off", "true": "on"}  # values of parameters
 UNITS = {"cross_entropy": "nats", "weight_rmse": "logits per unit", "bias_rmse": "logits"}
 
 

@@ -22,7 +22,7 @@ EXPECTED = {
 def applies(params: Mapping[str, Value]) -> bool:
     """Whether what follows covers these parameters: maximum likelihood, and an observer who never guesses or lapses."""
     is_plain = (
-        params["train.solver"] == "lbfgs" and params["train.ridge"] == 0 and params["train.shrinkage"] != "always"
+        params["train.solver"] == "exact" and params["train.ridge"] == 0 and params["train.shrinkage"] != "always"
     )
     return is_plain and params["simulate.guess_rate"] == params["simulate.lapse_rate"] == 0
 

@@ -35,7 +35,7 @@ class Row:
     @property
     def lacks_estimates(self) -> bool:
         """Whether any class has no estimate: numbers of the others alone would be biased by selection."""
-        exact = self.params.get("train.solver") == "lbfgs"
+        exact = self.params.get("train.solver") == "exact"
         return self.no_estimate or (exact and self.metrics.get("fit.converged") is False)
 
 

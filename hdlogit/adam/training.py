@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 
 SPAN_ELEMENTS = 2**18  # numbers gathered at once: few enough to be still in the cache when their step is made
@@ -29,13 +27,12 @@ SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for
 
 
 class Span(NamedTuple):
-    """This process's rows of a few successive batches."""
+    """The trials of a few successive batches."""
 
     factors: Tensor  # (n, n_factors + 1), last column = 1
     responses: Tensor  # (n, n_classes)
     logits: Tensor  # (n, n_classes), each batch's before its step
-    rows: list[int]  # of each batch here, n together
-    sizes: list[int]  # of each batch in all processes
+    sizes: list[int]  # of each batch, n together
 
 
 def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -59,7 +56,6 @@ class Training:
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
     responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
     seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.
-    group: processes that divide every batch. All give the same arguments, and all have the same coefficients.
     """
 
     def __init__(
@@ -74,15 +70,13 @@ class Training:
         amsgrad: bool,
         batch_size: int,
         seed: int,
-        group: ProcessGroup = ALONE,
     ) -> None:
         self.coefficients = coefficients.detach().clone(memory_format=torch.contiguous_format)
-        self._factors, self._responses, self._group = factors, responses, group
+        self._factors, self._responses = factors, responses
         self._batch_size = min(batch_size, len(factors))
         zeros = torch.zeros_like(self.coefficients)
-        self._gradient, self._moments = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
+        self._gradient, (m, v, *largest_v) = zeros.clone(), [zeros.clone() for _ in range(2 + amsgrad)]
         self._steps = zeros.new_zeros((), dtype=torch.float32)  # so far, as torch counts them
-        m, v, *largest_v = self._moments
         # What torch.optim.Adam(fused=True) calls in the end; its bookkeeping takes several times as long.
         self._update = partial(
             torch._fused_adam_,
@@ -90,24 +84,20 @@ class Training:
             **{"lr": learning_rate, "beta1": beta1, "beta2": beta2, "amsgrad": amsgrad},
             **{"eps": 1e-8, "weight_decay": 0.0, "maximize": False},
         )
-        self._epoch = 0  # the next one
-        self._shuffle = torch.Generator().manual_seed(seed).get_state()  # from which its order of trials is drawn
+        self._shuffle = torch.Generator().manual_seed(seed)
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
-        """Run the rest of `num_epochs`; yield each one's mean over batches of the loss before a step (nats)."""
+        """Run so many epochs more; yield each one's mean over batches of the loss before a step (nats)."""
         n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
         length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
-        shuffle, memory = torch.Generator(), self._memory(length)
-        shuffle.set_state(self._shuffle)
+        memory = self._memory(length)
         with single_threaded_blas():
-            for epoch in range(self._epoch, num_epochs):
+            for _ in range(num_epochs):
                 total = torch.zeros((), dtype=torch.float64)
-                for trials in torch.split(torch.randperm(n_trials, generator=shuffle), length):
+                for trials in torch.split(torch.randperm(n_trials, generator=self._shuffle), length):
                     span = self._gather(memory, trials)
                     self._descend(span)
                     total += _loss(span)
-                self._group.all_reduce_sum(total)
-                self._epoch, self._shuffle = epoch + 1, shuffle.get_state()
                 yield float(total) / -(-n_trials // self._batch_size)
 
     def _memory(self, length: int) -> list[Tensor]:
@@ -116,47 +106,29 @@ class Training:
         return [factors, *(factors.new_empty(length, self._responses.shape[1]) for _ in range(2))]
 
     def _gather(self, memory: list[Tensor], trials: Tensor) -> Span:
-        batches = torch.split(trials, self._batch_size)
-        parts = [batch[self._group.rows(len(batch))] for batch in batches]
-        own = torch.cat(parts)
-        factors, responses, logits = (part[: len(own)] for part in memory)
+        factors, responses, logits = (part[: len(trials)] for part in memory)
         if factors.is_cpu and factors.dtype == self._factors.dtype:
-            torch.index_select(self._factors, 0, own, out=factors[:, :-1])  # spares a copy
+            torch.index_select(self._factors, 0, trials, out=factors[:, :-1])  # spares a copy
         else:
-            factors[:, :-1] = self._factors.index_select(0, own)
-        responses.copy_(self._responses.index_select(0, own))
-        return Span(factors, responses, logits, [*map(len, parts)], [*map(len, batches)])
+            factors[:, :-1] = self._factors.index_select(0, trials)
+        responses.copy_(self._responses.index_select(0, trials))
+        return Span(factors, responses, logits, [*map(len, torch.split(trials, self._batch_size))])
 
     def _descend(self, span: Span) -> None:
         """A step for each batch."""
-        parts = (torch.split(tensor, span.rows) for tensor in (span.factors, span.responses, span.logits))
-        for x, y, z, size in zip(*parts, span.sizes, strict=True):
+        parts = (torch.split(tensor, span.sizes) for tensor in (span.factors, span.responses, span.logits))
+        for x, y, z in zip(*parts, strict=True):
             _product(x, self.coefficients, out=z)
-            residual = torch.sigmoid(z).sub_(y).div_(size * y.shape[1])  # (n, n_classes)
+            residual = torch.sigmoid(z).sub_(y).div_(y.numel())  # (n, n_classes)
             _product(x.T, residual, out=self._gradient)
-            self._group.all_reduce_sum(self._gradient)
             self._steps.add_(1)
             self._update()
 
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Everything that the remaining epochs depend on."""
-        tensors = {"coefficients": self.coefficients, "moments": torch.stack(self._moments), "steps": self._steps}
-        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
-        return {**arrays, "epoch": np.array(self._epoch), "shuffle": self._shuffle.numpy()}
-
-    def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Go on from where `state` was taken: to the last bit as if there had been no stop."""
-        mine = self.coefficients, *self._moments, self._steps
-        for tensor, array in zip(mine, (state["coefficients"], *state["moments"], state["steps"]), strict=True):
-            tensor.copy_(torch.from_numpy(array))
-        self._epoch, self._shuffle = int(state["epoch"]), torch.from_numpy(state["shuffle"])
-
 
 def _loss(span: Span) -> float:
-    """This process's part of the sum over batches of the loss before the step, in nats."""
+    """The sum over batches of the loss before the step, in nats."""
     losses = binary_cross_entropy_with_logits(span.logits, span.responses, reduction="none").mean(1)
-    parts = zip(torch.split(losses, span.rows), span.sizes, strict=True)
-    return sum(float(part.sum(dtype=torch.float64)) / size for part, size in parts)
+    return sum(float(part.mean(dtype=torch.float64)) for part in torch.split(losses, span.sizes))
 
 
 def _product(a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -1,1 +1,1 @@
-"""Sums over trials: on the threads of one process, and over several processes."""
+"""Sums over trials, on threads."""

@@ -86,7 +86,6 @@ def descend(
         lost = ~np.isfinite(state.gradient).all(1) | (np.abs(state.v).max(1) > LARGEST)
         state, arrived = settle(state)
         leaving = arrived | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
-        sample.group.broadcast(leaving)
         if leaving.any():
             left = state.rows[leaving]
             v[left], iterations[left] = state.v[leaving], turn
@@ -115,7 +114,6 @@ def _hessian(sample: Sample, state: State, row: np.intp) -> Array:
         return np.asarray(x.T @ x, dtype=np.float64)
 
     hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
-    sample.group.all_reduce_sum(hessian)
     hessian = hessian / sample.n_trials + np.diag(sample.ridge)
     hessian += np.eye(size) * (1e-7 * np.trace(hessian) / size)  # singular where factors depend, or by rounding
     return np.asarray(hessian)
@@ -131,7 +129,6 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
         return _products(part[:, :3], part[:, 3:])
 
     hessian = sum(each(curvature, range(len(state.parts))), np.zeros((len(axes), 3, 3)))
-    sample.group.all_reduce_sum(hessian)
     hessian = hessian / sample.n_trials
     if sample.ridge.any():
         hessian += _products(axes, sample.ridge)
@@ -139,12 +136,10 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
     step = np.matvec(axes.transpose(0, 2, 1), amounts)
     length = np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))
     amounts, step = amounts * length[:, None], step * length[:, None]
-    sample.group.broadcast(amounts, step)
     changes = STILL + amounts[:, None]
     for _ in range(20):
         there = _moved(sample, state, state.v + step, step, changes)
         length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
-        sample.group.broadcast(length)
         if (length == 1).all():
             break
         step = step * length[:, None]
@@ -172,8 +167,6 @@ def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) 
     for total, largest in each(move, range(len(state.parts))):
         gradient += total
         worst = np.maximum(worst, largest)
-    sample.group.all_reduce_sum(gradient)
-    sample.group.all_reduce_max(worst)
     gradient = gradient / sample.n_trials + sample.ridge * v + state.shift
     return replace(state, v=v, step=step, gradient=gradient, worst=worst)
 

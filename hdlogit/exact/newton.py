@@ -42,19 +42,18 @@ def newton(
         progress(turn + 1, gradient_per_trial)
         if worst < 0.5 and trials.hard[k] and not one.penalty.any():
             return False, v
-        largest = sample.coordinates.largest(gradient_per_trial)
+        largest = sample.coordinates.largest(gradient_per_trial)[0]
         root = _inverse_root(hessian, rank)
         downhill = root.T @ gradient
         step = -root @ downhill
         step[:-1] = projector @ step[:-1]
-        decrement = np.array([np.linalg.norm(downhill) + ROUNDING * np.linalg.norm(np.abs(root).T @ size)])
-        trials.group.broadcast(largest, root, step, decrement)
-        arrived = exists and (largest[0] <= tolerance or largest[0] > before / 2)  # so close, only rounding prevents it
+        decrement = np.linalg.norm(downhill) + ROUNDING * np.linalg.norm(np.abs(root).T @ size)
+        arrived = exists and (largest <= tolerance or largest > before / 2)  # so close, only rounding prevents it
         if arrived or not np.isfinite(step).all():
             break
         length, leverage = one.search(v, step, root)
-        if decrement[0] * np.sqrt(leverage) < 0.5:
-            exists, before = True, largest[0]
+        if decrement * np.sqrt(leverage) < 0.5:
+            exists, before = True, largest
         v = v + length * step
     return exists, v
 
@@ -94,13 +93,11 @@ class _Class:
             weighted = x * np.sqrt(curvature)[:, None]
             return np.vstack([weighted.T @ weighted, r @ x, np.abs(r) @ np.abs(x)]), float(np.abs(r).max())
 
-        total, worst = np.zeros((len(v) + 2, len(v))), np.zeros(1)
+        total, worst = np.zeros((len(v) + 2, len(v))), 0.0
         for part, largest in each(of_block, self.trials.blocks, waiting=2):
             total += part
-            worst = np.maximum(worst, largest)
-        self.trials.group.all_reduce_sum(total)
-        self.trials.group.all_reduce_max(worst)
-        return total[:-2] + np.diag(self.penalty), total[-2] + self.penalty * v, total[-1], float(worst[0])
+            worst = max(worst, largest)
+        return total[:-2] + np.diag(self.penalty), total[-2] + self.penalty * v, total[-1], worst
 
     def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
         """What fraction of the step to take, and max_i w_i."""
@@ -111,17 +108,12 @@ class _Class:
 
         blocks = self.trials.blocks
         lines = list(each(of_block, blocks))
-        leverage = np.array([max((largest for *_, largest in lines), default=0.0)])
-        self.trials.group.all_reduce_max(leverage)
 
         def slope(length: float) -> float:
-            total = np.array([0.0])
+            total = 0.0
             for rows, (logits, change, _) in zip(blocks, lines, strict=True):
-                total += self.residuals(logits + length * change, rows)[0] @ change
-            self.trials.group.all_reduce_sum(total)
-            total += self.penalty * (v + length * step) @ step
-            self.trials.group.broadcast(total)
-            return float(total[0])
+                total += float(self.residuals(logits + length * change, rows)[0] @ change)
+            return total + float(self.penalty * (v + length * step) @ step)
 
         first, low, high, length = slope(0.0), 0.0, 1.0, 1.0
         for _ in range(BISECTIONS if first < 0 else 0):  # else it is rounding
@@ -130,7 +122,7 @@ class _Class:
                 break
             low, high = (length, high) if here < 0 else (low, length)
             length = (low + high) / 2
-        return length, float(leverage[0])
+        return length, max(largest for *_, largest in lines)
 
 
 def _inverse_root(hessian: Array, rank: int) -> Array:

@@ -6,8 +6,7 @@ For every class by itself, over n_trials trials and in nats per trial, with resp
     gradient(w, b)  = mean_i [ r_i (x_i, 1) ] + ridge · (w, 0)                     r_i = sigmoid(z_i) - y_i
 
 The factors are read in blocks of rows, for the logits and, while a block is still in the cache, for the gradient; all
-classes share both products. The cuts depend on the number of all trials, and a process has whole blocks, so rounding
-is the same however many processes there are. Classes come first, (n_classes, ...): sums over trials run along memory.
+classes share both products. Classes come first, (n_classes, ...): sums over trials run along memory.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import cut, each, single_threaded_blas
 
 Array = NDArray[np.float64]
@@ -34,11 +32,10 @@ BLOCK = 2**19  # factors and logits in a block: 4 MB in float64
 
 @dataclass(frozen=True)
 class Trials:
-    """All trials; this process sums over its own part of them."""
+    """All trials, and sums over them."""
 
     factors: Floats  # (n_trials, n_factors) float64 or float32, may be memory-mapped
     responses: NDArray[Any]  # (n_trials, n_classes) bool, or floating in [0, 1]
-    group: ProcessGroup = ALONE
 
     @cached_property
     def hard(self) -> Mask:
@@ -48,9 +45,8 @@ class Trials:
 
     @property
     def blocks(self) -> list[slice]:
-        """This process's blocks of rows."""
-        everyone = cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1], BLOCK)
-        return everyone[self.group.rows(len(everyone))]
+        """The rows, block by block."""
+        return cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1], BLOCK)
 
     def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array]:
         """Without the penalty: loss (n,), gradient (n, n_factors + 1) and largest |r_i| (n,) of these n classes."""
@@ -71,8 +67,6 @@ class Trials:
             gradient[:, :-1] += by_weights
             gradient[:, -1] += by_bias
             worst = np.maximum(worst, worst_here)
-        self.group.all_reduce_sum(gradient, loss)
-        self.group.all_reduce_max(worst)
         return loss / len(self.factors), gradient / len(self.factors), worst
 
     def refuse(self) -> NoReturn:
@@ -87,11 +81,8 @@ class Trials:
 
     def deviations(self, center: Array) -> Array:
         """Root mean square deviation (n_factors,) of each factor from a centre (n_factors,), over all trials."""
-        total = np.zeros(len(center))
-        for part in each(lambda rows: np.square(self.factors[rows] - center).sum(0), self.blocks):
-            total += part
-        self.group.all_reduce_sum(total)
-        return np.sqrt(total / len(self.factors))
+        total = sum(each(lambda rows: np.square(self.factors[rows] - center).sum(0), self.blocks))
+        return np.asarray(np.sqrt(total / len(self.factors)))
 
     def moments(self, center: Array, units: Array, longest: float) -> Array:
         """Mean of x xᵀ over all trials, (n_factors, n_factors), x = (factors − center) · units, but at most so long."""
@@ -101,11 +92,7 @@ class Trials:
             x *= np.minimum(1, longest / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
             return np.asarray(x.T @ x)
 
-        total = np.zeros((len(center),) * 2)
-        for part in each(products, self.blocks, waiting=2):
-            total += part
-        self.group.all_reduce_sum(total)
-        return total / len(self.factors)
+        return np.asarray(sum(each(products, self.blocks, waiting=2)) / len(self.factors))
 
 
 def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:

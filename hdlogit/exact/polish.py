@@ -30,15 +30,12 @@ def polish_from(sample: Sample, v: Array, classes: NDArray[np.intp]) -> tuple[Ar
     coefficients, loss, gradient, _ = sample.evaluate(v, classes)
     v, largest, going = v.copy(), sample.coordinates.largest, np.arange(len(v))
     for _ in range(STEPS):
-        unfinished = largest(gradient[going]) > ROUNDING
-        sample.group.broadcast(unfinished)
-        going = going[unfinished]
+        going = going[largest(gradient[going]) > ROUNDING]
         if not len(going):
             break
         there = v[going] + _step(sample, v[going], gradient[going])
         *found, new, _ = sample.evaluate(there, classes[going])
         better = largest(new) < largest(gradient[going]) / 2
-        sample.group.broadcast(better)
         going = going[better]
         for old, changed in zip((v, coefficients, loss, gradient), (there, *found, new), strict=True):
             old[going] = changed[better]
@@ -62,14 +59,11 @@ def _step(sample: Sample, v: Array, gradient: Array) -> Array:
 
     def product(direction: Array) -> Array:
         total = sum(each(lambda k: logits(direction, k) * curvatures[k] @ sample.factors[k], parts), np.zeros_like(v))
-        sample.group.all_reduce_sum(total)
         return total / sample.n_trials + sample.ridge * direction
 
     def precondition(residual: Array) -> tuple[Array, Array]:
         z = np.asarray(residual.astype(inverse.dtype) @ inverse, dtype=np.float64)
-        size = np.vecdot(residual, z)
-        sample.group.broadcast(size)
-        return z, size
+        return z, np.vecdot(residual, z)
 
     residual, step = -gradient, np.zeros_like(v)
     direction, size = precondition(residual)
@@ -83,5 +77,4 @@ def _step(sample: Sample, v: Array, gradient: Array) -> Array:
         z, new = precondition(residual)
         direction = z + np.divide(new, size, out=none, where=running)[:, None] * direction
         size = new
-    sample.group.broadcast(step)
     return step

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlogit.compute.processes import ProcessGroup
 from hdlogit.compute.threads import cut, each
 from hdlogit.exact.coordinates import Coordinates, coordinates_of, independent_coordinates
 from hdlogit.exact.objective import Array, Floats, Trials
@@ -24,19 +23,15 @@ SINGLE = 1e-7  # tolerance that single precision can reach
 
 @dataclass(frozen=True)
 class Sample:
-    """Copies of the trials. Each process has some of the rows; sums are over all."""
+    """Copies of the trials."""
 
     trials: Trials  # all of them
     coordinates: Coordinates
-    n_trials: int  # of all processes
-    factors: list[Floats]  # of each of this process's parts, standardised, with a 1 for the bias: (rows, n_factors + 1)
+    n_trials: int
+    factors: list[Floats]  # of each part, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
-    subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials, in each process
+    subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials
     ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
-
-    @property
-    def group(self) -> ProcessGroup:
-        return self.trials.group
 
     @classmethod
     def draw(cls, trials: Trials, ridge: float, tolerance: float) -> Sample:
@@ -47,9 +42,9 @@ class Sample:
             n_trials, min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
         )
         subset = rows[:: max(1, round(len(rows) / max(SUBSET_PER_FACTOR * n_factors, SUBSET)))]
-        c = _agreed(coordinates_of(trials.factors[subset], ridge), trials.group)
+        c = coordinates_of(trials.factors[subset], ridge)
         if c.dependent:
-            c = _agreed(independent_coordinates(c, trials, ridge), trials.group)
+            c = independent_coordinates(c, trials, ridge)
         dtype = np.float64 if tolerance < SINGLE or c.needs_double else np.float32
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -61,9 +56,8 @@ class Sample:
             return x, np.ascontiguousarray(trials.responses[chosen].T).astype(dtype)
 
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
-        mine = parts[trials.group.rows(len(parts))]
         with np.errstate(over="ignore", invalid="ignore"):
-            copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), mine))
+            copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), parts))
             some = copy(subset)
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
         return cls(trials, c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty)
@@ -81,7 +75,6 @@ class Sample:
         (n,) without the penalty, the objective's gradient in v, and largest |residual| (n,).
         """
         coefficients = self.coordinates.coefficients(v)
-        self.group.broadcast(coefficients)
         loss, gradient, worst = self.trials.evaluate(coefficients, classes)
         return coefficients, loss, self.coordinates.standardised_gradient(gradient) + self.ridge * v, worst
 
@@ -93,10 +86,3 @@ def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
         return np.arange(n_trials)
     starts = np.arange(0, n_trials - stride + 1, stride)
     return np.asarray(starts + np.random.default_rng(0).integers(stride, size=len(starts)))
-
-
-def _agreed(c: Coordinates, group: ProcessGroup) -> Coordinates:
-    """Those of process 0 in all processes: last bits differ between processors."""
-    flags = np.array([c.dependent, c.needs_double], dtype=np.float64)
-    group.broadcast(c.center, c.units, c.moments, c.inverse, c.projector, flags)
-    return replace(c, dependent=bool(flags[0]), needs_double=bool(flags[1]))

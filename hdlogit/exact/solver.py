@@ -12,8 +12,7 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 5. Where that is asked for, polish (`hdlogit.exact.polish`).
 
 Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
-(DANE: Shamir, Srebro & Zhang, ICML 2014). Each of several processes has its own rows, of the sample and of all trials;
-they sum over all rows, and agree on every step.
+(DANE: Shamir, Srebro & Zhang, ICML 2014).
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hdlogit.compute.processes import ALONE, ProcessGroup
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact.descent import State as Descent
 from hdlogit.exact.descent import descend, secant, start
@@ -116,7 +114,6 @@ def fit(
     tolerance: float = 1e-6,
     max_iterations: int = 500,
     progress: Callable[[int, float], None] | None = None,
-    group: ProcessGroup = ALONE,
     polish: bool = False,
 ) -> ExactFit[Kind]:
     """The minimum of the objective (`hdlogit.exact.objective`) for every class, with the evidence that it is one.
@@ -129,7 +126,6 @@ def fit(
                 deviations: for factors of mean 0 and deviation 1, what scikit-learn's `tol` bounds.
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
-    group:      processes that all call this with the same arguments and get the same result.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of whatever
                 follows are the same on any processor; about as much work again. Not done where the trials are so many
                 that a sample stands for them (`hdlogit.exact.sample`).
@@ -141,7 +137,7 @@ def fit(
     check(x, y, ridge, tolerance)
     aim = Aim(tolerance, max_iterations, progress)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        sample = Sample.draw(Trials(x, y, group), ridge, tolerance)
+        sample = Sample.draw(Trials(x, y), ridge, tolerance)
         state = _begin(sample, ridge)
         early = min(UNPROVEN, max_iterations)
         state = minimise(sample, state, aim, early)
@@ -188,7 +184,7 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
     From there a class without a proof looks for one, that its estimate exists; it returns to the minimum if it fails.
     max_iterations: the most that a class may have had by then, in total.
     """
-    group, classes = sample.group, np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
+    classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
     begin, known = start(sample, state.base[classes], classes), np.isfinite(state.gradient[classes, 0])
     shift = np.where(known[:, None], state.gradient[classes] - begin.gradient, 0)
     proof, proven, hard = Proof(sample, classes), state.proven[classes], sample.trials.hard[classes]
@@ -204,7 +200,6 @@ def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> Sta
         if proving[rows].any():
             proven[rows] |= proof.holds(now, proving[rows])
             leaving |= proving[rows] & (proven[rows] | (np.abs(now.v).max(1) > DIVERGED))
-        group.broadcast(tilted, proven)
         if tilted.any():
             proving[rows[tilted]], minima[rows[tilted]] = True, now.v[tilted]
             now = now.shifted(np.where(tilted[:, None], proof.tilt[rows], 0))
@@ -231,7 +226,6 @@ def evaluate(sample: Sample, state: State, aim: Aim) -> State:
     step = state.points[classes] - state.base[classes]  # where it was too long, go back by the secant
     before = np.vecdot(np.nan_to_num(state.gradient[classes]), step)
     length = secant(before, np.vecdot(gradient, step))
-    trials.group.broadcast(length)
     back = (length < 1) & (largest > aim.tolerance)
     new["back"][classes] = back
     new["points"][classes] = state.base[classes] + length[:, None] * step
@@ -251,7 +245,6 @@ def evaluate(sample: Sample, state: State, aim: Aim) -> State:
         known = False if completely[row] else True if state.proven[k] else None
         exists, there[row], new["separating"][k] = decide(sample, k, there[row], known, aim.tolerance, report)
         found[row] = {True: UNDER_WAY, False: SEPARATED, None: UNDECIDED}[exists]
-    trials.group.broadcast(found, there, new["separating"])
     there_is = rows[found[rows] == UNDER_WAY]
     new["proven"][classes[there_is]] = True
     again = there_is[status[there_is] == UNDER_WAY]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,22 +38,12 @@ def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float
     return np.asarray(coefficients)
 
 
-class Rows(Protocol):
-    """An array, or an object to which rows can be assigned as to one."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None: ...
-
-
 def draw_trials(
     seed: int,
     split: int,
     coefficients: Floats,
-    factors: Rows,
-    responses: Rows,
+    factors: Floats,
+    responses: NDArray[np.bool_],
     guess_rate: Rate = 0.0,
     lapse_rate: Rate = 0.0,
 ) -> None:
@@ -83,7 +72,7 @@ def draw_trials(
 
 
 def _draw_chunk(
-    seed: int, split: int, start: int, coefficients: Floats, factors: Rows, n_classes: int
+    seed: int, split: int, start: int, coefficients: Floats, factors: Floats, n_classes: int
 ) -> Iterator[tuple[slice, Floats, Floats]]:
     """Piece by piece: rows, their factors and the uniform numbers that decide their responses."""
     chunk, end = start // CHUNK, min(start + CHUNK, factors.shape[0])

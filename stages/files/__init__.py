@@ -1,4 +1,4 @@
-"""The pipeline's files below data/: reading them, writing them whole or not at all, resuming a stopped run.
+"""The pipeline's files below data/: reading them and writing them, whole or not at all.
 
 observer.npy                           true coefficients (n_factors + 1, n_classes); absent where no truth is known
 observer_rates.npy                     true guess and lapse rates (2, n_classes); with observer.npy
@@ -6,7 +6,6 @@ trials.json                            names in a person's own trials, and how t
 train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
                responses.npy           (n_trials, n_classes) bool
                groups.npy              (n_trials,) int32; only where own trials have groups
-ridge.json                             the ridge strength of an exact fit
 model.safetensors, checkpoints/*       weight (n_classes, n_factors) float32, bias (n_classes,) float64, evidence
 loss.csv, metrics.json, *.csv          tables, numbers
 figures/*.png, report.html              the figures, and the page that shows all

@@ -54,7 +54,7 @@ class Evidence(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
-    solver: Literal["adam", "lbfgs"]
+    solver: Literal["adam", "exact"]
     ridge: NotNegative
     checkpoints: Annotated[list[Count], Field(min_length=1)]  # epochs; of an exact fit just 0
     max_gradient: list[NotNegative]
@@ -84,12 +84,6 @@ class Model:
     def classes(self) -> list[int]:
         """The classes that have an estimate."""
         return [k for k, reason in enumerate(self.evidence.reasons) if reason is None]
-
-
-class _Ridge(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-    ridge: NotNegative
 
 
 class Description(BaseModel):
@@ -146,11 +140,6 @@ def read_groups(trials: Trials, n_groups: int) -> NDArray[np.integer]:
     if groups.min() < 0 or groups.max() >= n_groups:
         raise InputError(f"{path} holds {groups.min()} to {groups.max()}; there are {n_groups} groups")
     return groups
-
-
-def read_ridge() -> float:
-    """The ridge strength of an exact fit."""
-    return validate(_Ridge, read_json("ridge.json"), str(DATA / "ridge.json")).ridge
 
 
 def _check_rows(split: str, counts: dict[str, int]) -> None:

@@ -1,8 +1,8 @@
 """The outputs of a stage: whole or not at all, and with bytes that do not depend on the processor.
 
 A stage writes into a folder of its own below data/.partial/ and renames whole outputs into place at its end, so a stage
-that dies leaves nothing that looks complete. When a stage starts, it removes what its earlier runs left there. A stage
-whose DVC was killed renames nothing, so this orphan cannot overwrite what a rerun has made or restored.
+that dies leaves nothing that looks complete. When a stage starts, it removes what its earlier runs left there,
+which then cannot write any more.
 
 The last bits of a sum depend on the processor. So tables and metrics keep SIGNIFICANT_DIGITS digits, and weights are
 stored in single precision: then dvc.lock is the same everywhere.
@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -39,26 +38,20 @@ class Outputs:
         outputs.table("loss.csv", {"epoch": epochs, "loss": losses})
     """
 
-    def __init__(self, stage: str, is_writer: bool = True) -> None:
-        """is_writer: only one of several processes writes; the others have no folder, and must not ask for a path."""
-        self._stage, self._is_writer = stage, is_writer
-        self._folder = DATA / ".partial"
-        self._parent = os.getppid()
+    def __init__(self, stage: str) -> None:
+        self._stage, self._folder = stage, DATA / ".partial"
 
     def __enter__(self) -> Outputs:
-        if self._is_writer:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for left_over in self._folder.glob(f"{self._stage}-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
-            (self._scratch / "outputs").mkdir()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left_over in self._folder.glob(f"{self._stage}-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        self._scratch = Path(tempfile.mkdtemp(prefix=f"{self._stage}-", dir=self._folder))
+        (self._scratch / "outputs").mkdir()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if not self._is_writer:
-            return
         try:
             if kind is None:
                 self._commit()
@@ -68,8 +61,6 @@ class Outputs:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _commit(self) -> None:
-        if orphaned(self._parent):
-            raise InputError(f"DVC was killed while {self._stage} ran; this run has written nothing")
         try:
             whole = sorted((self._scratch / "outputs").iterdir())
             for new in whole:  # first move all old ones, so that a run killed here leaves some missing, not a mixture
@@ -104,11 +95,7 @@ class Outputs:
                 f"{DATA}: an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free; "
                 "free some disk, or take fewer trials or factors"
             )
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        if hasattr(os, "posix_fallocate"):  # here a full disk is an OSError; once the file is mapped, a bus error
-            with path.open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return array
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
     def model(
         self, name: str, coefficients: NDArray[np.floating], means: NDArray[np.floating], **evidence: object
@@ -146,41 +133,6 @@ class Outputs:
     def json(self, name: str, numbers: Mapping[str, Any]) -> None:
         """Nested numbers with SIGNIFICANT_DIGITS digits; None (undefined here) becomes null."""
         self.path(name).write_text(json.dumps(_rounded(numbers), indent=2) + "\n", encoding="utf-8")
-
-
-class FileRows:
-    """Writes rows of a whole memory-mapped array, from any thread, to its file; the array then has them.
-
-    with FileRows(array) as rows:
-        rows[10:20] = ...
-
-    Assigning to the array does the same, but the kernel's work for new pages of a map slowed `simulate` down by 7 % in
-    float64 and by 30 % in float32.
-    """
-
-    def __init__(self, array: NDArray[Any]) -> None:
-        assert isinstance(array, np.memmap)
-        self.shape, self.dtype = array.shape, array.dtype
-        self._path, self._first_byte, self._row_bytes = Path(str(array.filename)), array.offset, array.strides[0]
-
-    def __enter__(self) -> FileRows:
-        self._file = os.open(self._path, os.O_WRONLY)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._file)
-
-    def __setitem__(self, rows: slice, values: NDArray[Any], /) -> None:
-        left = np.ascontiguousarray(values, self.dtype).reshape(-1).view(np.uint8).data
-        position = self._first_byte + rows.start * self._row_bytes
-        while left:
-            written = os.pwrite(self._file, left, position)
-            left, position = left[written:], position + written
-
-
-def orphaned(parent: int) -> bool:
-    """Whether DVC, the `parent`, has ended: a rerun may be under way."""
-    return "DVC_STAGE" in os.environ and os.getppid() != parent
 
 
 def _cells(column: ArrayLike) -> Iterator[str]:

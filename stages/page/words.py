@@ -19,7 +19,7 @@ def sentences(answer: Sequence[str], metrics: dict[str, Any], trajectory: Table)
     found += overfitting(trajectory) if "test_cross_entropy" in trajectory else []
     found += replication(metrics.get("replication", {}))
     if "inference" not in metrics and not answer:  # after Adam; after an exact fit the answer says why
-        found.append("This fit comes without corrections and intervals: they need an exact one, train.solver: lbfgs.")
+        found.append("This fit comes without corrections and intervals: they need an exact one, train.solver: exact.")
     return found
 
 

@@ -124,7 +124,7 @@ class Prepare(Section):
 class Train(Section):
     """The solver and its settings."""
 
-    solver: Literal["adam", "lbfgs"]
+    solver: Literal["adam", "exact"]
     seed: Seed
     learning_rate: Annotated[Number, Field(gt=0, le=1e6)]
     beta1: Annotated[Number, Field(ge=0, lt=1)]
@@ -139,12 +139,19 @@ class Train(Section):
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("solver") == "lbfgs":
+            raise ValueError("solver: lbfgs is now called exact")
+        return values
+
     @model_validator(mode="after")
     def _penalties_need_the_exact_fit(self) -> Train:
         for name, value in (("ridge", self.ridge), ("shrinkage", self.shrinkage)):
             if self.solver == "adam" and value != 0:
                 raise ValueError(
-                    f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver lbfgs"
+                    f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver exact"
                 )
         if self.ridge != 0 and self.shrinkage != 0:
             raise ValueError(f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not")

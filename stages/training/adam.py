@@ -1,33 +1,24 @@
-"""A given number of epochs of Adam, converged or not; a run that was stopped goes on from its last state."""
+"""A given number of epochs of Adam, converged or not."""
 
 from __future__ import annotations
 
 import math
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-import hdlogit.adam
-import hdlogit.compute
 from hdlogit.adam import Training, initial_coefficients
-from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact.objective import largest_gradient
 from stages.errors import InputError
 from stages.files.reading import Floats, Trials
-from stages.files.resuming import Unfinished
 from stages.parameters import Train
 from stages.training import Fitted
 
-CODE = [path for room in (hdlogit.adam, hdlogit.compute) for path in Path(room.__path__[0]).glob("*.py")]
 
-
-def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGroup) -> Fitted:
-    """The notebook's fit, with its state saved now and then."""
+def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
+    """The notebook's fit."""
     factors, responses = torch.from_numpy(trials.factors), torch.from_numpy(trials.responses)
     n_factors, n_classes = factors.shape[1], responses.shape[1]
     training = Training(
@@ -40,20 +31,14 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
         amsgrad=p.amsgrad,
         batch_size=p.batch_size,
         seed=p.seed,
-        group=group,
     )
-    unfinished = Unfinished("train", (p, str(device), group.size), CODE, group.is_writer)
-    losses, checkpoints = _resume(training, unfinished, group)
-
-    def state() -> dict[str, NDArray[Any]]:
-        epochs, fits = np.array([*checkpoints]), np.stack([*checkpoints.values()])
-        return {**training.state(), "losses": np.array(losses), "epochs": epochs, "checkpoints": fits}
-
+    losses: list[float] = []
+    checkpoints: dict[int, Floats] = {}
     every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
     marked = checkpoint_epochs(p.num_epochs)
-    terminal = sys.stderr.isatty() and group.is_writer
-    with tqdm(total=p.num_epochs, initial=len(losses), unit="epoch", disable=not terminal) as progress:
-        for epoch, loss in enumerate(training.epochs(p.num_epochs), start=len(losses)):
+    terminal = sys.stderr.isatty()
+    with tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress:
+        for epoch, loss in enumerate(training.epochs(p.num_epochs)):
             if not math.isfinite(loss):
                 raise InputError(
                     f"the loss is {loss} in epoch {epoch}; lower train.learning_rate in params.yaml, "
@@ -65,10 +50,8 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
                 checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # training changes it in place
             if epoch % every == 0 or epoch == p.num_epochs - 1:
                 progress.set_postfix(loss=f"{loss:.5f}")
-                if group.is_writer and not terminal:
+                if not terminal:
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
-            unfinished.offer(state)
-    unfinished.done()
     coefficients = training.coefficients.cpu().double()
     gradients = largest_gradient(factors, responses, coefficients)
     evidence = {
@@ -81,20 +64,6 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device, group: ProcessGr
         "reasons": [None] * n_classes,
     }
     return Fitted(coefficients.numpy(), checkpoints, {"epoch": [*range(p.num_epochs)], "loss": losses}, evidence)
-
-
-def _resume(training: Training, unfinished: Unfinished, group: ProcessGroup) -> tuple[list[float], dict[int, Floats]]:
-    """Losses and checkpoints of the epochs that an earlier run has done, if there is one to resume."""
-    state = unfinished.state()
-    missing = torch.tensor(float(state is None))
-    group.all_reduce_max(missing)  # all processes resume, or none
-    if state is None or missing:
-        return [], {}
-    training.restore(state)
-    losses = state["losses"].tolist()
-    if group.is_writer:
-        print(f"going on from epoch {len(losses)}, where an earlier run was stopped", flush=True)
-    return losses, dict(zip(state["epochs"].tolist(), state["checkpoints"], strict=True))
 
 
 def checkpoint_epochs(num_epochs: int) -> set[int]:

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hdlogit.compute.processes import ProcessGroup
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
 from stages.errors import InputError, NoEstimateError, check_memory
 from stages.files.account import named
 from stages.files.reading import Description, Trials
+from stages.files.writing import SIGNIFICANT_DIGITS
 from stages.parameters import Train
 from stages.training import Fitted
 
@@ -22,13 +22,14 @@ Fit = ExactFit[NDArray[Any]]
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
 
 
-def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description | None, group: ProcessGroup) -> Fitted:
+def fit_exactly(p: Train, trials: Trials, description: Description | None) -> Fitted:
     """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
     n_factors = trials.factors.shape[1]
-    what = f"params.yaml: train.solver = 'lbfgs' with {n_factors} factors"
+    what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
+    ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
     found, shrinkage = with_shrinkage(
-        lambda responses: _fit(p, ridge, trials.factors, responses, group),
+        lambda responses: _fit(p, ridge, trials.factors, responses),
         trials.responses,
         trials.factors.shape[1],
         p.shrinkage,
@@ -37,8 +38,7 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
     if len(lines) == len(found.reasons):
         kind = InputError if "not converged" in lines[0] else NoEstimateError
         raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
-    if group.is_writer:
-        print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
+    print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
@@ -55,15 +55,27 @@ def fit_exactly(p: Train, ridge: float, trials: Trials, description: Description
     return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
 
 
-def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any], group: ProcessGroup) -> Fit:
-    with tqdm(unit="iteration", disable=None if group.is_writer else True, leave=False) as progress:
+def best_ridge(trials: Trials) -> float:
+    """The strength that theory finds best, in as many digits as a table has: the next depend on the processor."""
+    from hdlogit.inference import ridge  # imports scipy's optimisers, which a given strength does not need
+
+    try:
+        strength = ridge.choose(trials.factors, trials.responses)
+    except ValueError as error:
+        raise InputError(f"data/train: {error} (params.yaml: train.ridge = auto)") from None
+    print(f"ridge {strength:.{SIGNIFICANT_DIGITS}g}, the best by theory")
+    return float(f"{strength:.{SIGNIFICANT_DIGITS}g}")
+
+
+def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any]) -> Fit:
+    with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
             progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
             progress.update(iteration - progress.n)
 
         try:
-            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, group, polish=True)
+            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, polish=True)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
 

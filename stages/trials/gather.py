@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from stages.errors import InputError
 from stages.files.account import some
-from stages.files.writing import FileRows
 from stages.parameters.documents import show
 from stages.trials import cells
 from stages.trials.design import Found, usable
@@ -54,7 +53,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
     lacking: dict[str, tuple[int, str]] = {}
     n_before = 0
     progress = tqdm(desc="coding", total=found.n_rows, unit=" rows", disable=None, leave=False)
-    with FileRows(factors) as out, progress:
+    with progress:
         for block in found.design.blocks(found.table, found.also):
             complete, lacks = usable(found, block.missing, block.also)
             for name, rows in lacks.items():
@@ -67,7 +66,7 @@ def gather(found: Found, factors: Floats, refuse_missing: bool) -> Gathered:
                         )
             chosen = found.encode(block, complete, n_before) + 0.0  # no −0, which equals 0 but has different bytes
             coded = np.column_stack([response.code(block.also) == 1 for response in found.design.responses])[complete]
-            out[slice(len(same), len(same) + len(chosen))] = chosen
+            factors[len(same) : len(same) + len(chosen)] = chosen
             same.extend(hash((row.tobytes(), yes.tobytes())) for row, yes in zip(chosen, coded, strict=True))
             responses.append(coded)
             if found.design.groups:

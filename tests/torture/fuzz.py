@@ -36,8 +36,8 @@ from tests.torture.oracle import well_formed
 
 PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
     "adam": {"solver": "adam", "num_epochs": 3, "batch_size": 64, "device": "cpu"},
-    "exact": {"solver": "lbfgs", "ridge": "auto"},
-    "study": {"solver": "lbfgs"},
+    "exact": {"solver": "exact", "ridge": "auto"},
+    "study": {"solver": "exact"},
 }
 FORMATS = ("csv", "tsv", "txt", "parquet", "feather", "arrow", "arrows", "npy", "npz")
 COMMANDS = {  # and their arguments, in the folder of the study; all others take none
@@ -68,10 +68,10 @@ class Target:
 def targets() -> list[Target]:
     """All of them. A pipeline reads what the others do, too; it stands where it is the cheapest."""
     found = [Target("adam", stage, "params.yaml") for stage in STAGES if stage != "plot"]
-    found += [Target("adam", "train", f"data/{name}") for name in (*TRIALS, "ridge.json")]
+    found += [Target("adam", "train", f"data/{name}") for name in TRIALS]
     found += [Target("adam", "evaluate", f"data/{name}") for name in (*FIT, *TRUTH, "checkpoints/*0.safetensors")]
     found += [Target("exact", "evaluate", f"data/{name}") for name in FIT]
-    found += [Target("exact", "train", f"data/{name}") for name in (*TRIALS, "ridge.json")]
+    found += [Target("exact", "train", f"data/{name}") for name in TRIALS]
     found += [Target("study", "prepare", f"trials.{kind}") for kind in FORMATS]
     found += [Target("study", "prepare", "params.yaml")]
     found += [Target("study", "evaluate", f"data/{name}") for name in ("trials.json", "train/groups.npy")]
@@ -86,8 +86,7 @@ def targets() -> list[Target]:
 def others() -> list[Target]:
     """What only own trials have, and what commands read."""
     trained = ("train/factors.npy", "train/responses.npy", "model.safetensors", "trials.json")
-    found = [Target("exact", "ridge", f"data/{name}") for name in TRIALS]
-    found += [Target("study", stage, "data/trials.json") for stage in ("train", "plot")]
+    found = [Target("study", stage, "data/trials.json") for stage in ("train", "plot")]
     found += [Target("study", "summary", name) for name in ("dvc.lock", "params.yaml")]
     tables = ("metrics.json", "inference/classes.csv", "inference/coefficients.csv")
     found += [Target("study", "plan", f"data/{name}") for name in tables]

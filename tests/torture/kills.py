@@ -76,7 +76,7 @@ class Soak:
         return subprocess.Popen(
             ["sh", "-c", COMMAND],
             cwd=self.project.folder,
-            env=self.project.environment(UNFINISHED_SECONDS="0.2"),
+            env=self.project.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
