@@ -46,10 +46,10 @@ def interval_of_probability(
     error = ndtri(0.5 + level / 2) * np.sqrt(np.maximum(np.vecdot(slopes @ covariance, slopes), 0.0))
     free = np.diag(covariance)[-2:] > 0
     guess, lapse = np.where(free, 0.0, rates)
-    above = rates[0] - guess + between * s  # p − g
-    below = rates[1] - lapse + between * c  # 1 − l − p
+    above = np.maximum(rates[0] - guess + between * s, 1e-150)  # p − g
+    below = np.maximum(rates[1] - lapse + between * c, 1e-150)  # 1 − l − p
     width = 1 - guess - lapse
-    half, logit = error * width / np.maximum(above * below, 1e-300), np.log(above) - np.log(below)
+    half, logit = error * width / (above * below), np.log(above) - np.log(below)
     low, high = width * expit(logit - half), width * expit(logit + half)
     if free.any():
         low, high = np.minimum(low, np.maximum(above - error, 0.0)), np.maximum(high, np.minimum(above + error, width))
