@@ -343,13 +343,13 @@ def _note(
     H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest differs by
     chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the effective trials.
     """
-    if setting.ridge:  # factors that are not isotropic were refused
-        return None
     weights, d = minimum.coefficients[:-1], left_out.curvature
-    p = len(weights)
+    p, size = len(weights), float(weights @ setting.correlation @ weights)
+    if setting.ridge or size < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
+        return None
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
-    along = _variance_along(noise, weights, setting) - expected / float(weights @ setting.correlation @ weights)
+    along = _variance_along(noise, weights, setting) - expected / size
     share = weights * (setting.correlation @ weights)
     # What a factor that carries most of the index adds across it is a difference of two estimates of the same.
     usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), minimum.dominant)
