@@ -158,7 +158,7 @@ def without_separated(
     covariance[np.ix_(places, places)] = others.covariance[np.ix_(chosen, chosen)]
     sides = np.where(separation.above & separation.below, np.nan, np.where(separation.above, np.inf, -np.inf))
     corrected = separated.whole(others.corrected, sides[separated.infinite])
-    whose = "its weight has no bound on that side" if len(moved) == 1 else "their weights have no bound on that side"
+    whose = "the interval of its weight has no end" if len(moved) == 1 else "the intervals of their weights have no end"
     note = (
         f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
         "the other coefficients are what the trials that are left tell"

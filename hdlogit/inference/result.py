@@ -114,6 +114,8 @@ class ClassInference:
         """
         known = np.isfinite(self.corrected[:-1])
         fitted, corrected, unit = self.estimate[:-1][known], self.corrected[:-1][known], self.null_error[known]
+        if not known.any():
+            return math.nan, math.nan
         half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
         k = np.clip(1 - np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0), -0.999, 0.999)
 

@@ -118,6 +118,11 @@ class Separated:
     shrunken: ClassInference  # of all trials, for predictions
 
     @property
+    def n_separated(self) -> int:
+        """How many trials."""
+        return int((~self.separation.left).sum())
+
+    @property
     def infinite(self) -> NDArray[np.intp]:
         """The coefficients that have no estimate."""
         return np.flatnonzero(self.separation.above | self.separation.below)
