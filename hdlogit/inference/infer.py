@@ -32,7 +32,7 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Rates, Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.result import ClassInference
+from hdlogit.inference.result import ClassInference, LeaveOneOut
 from hdlogit.inference.separation import Constant, Separated, find_separation
 from hdlogit.inference.sums import (
     NUMBERS,
@@ -163,7 +163,11 @@ def without_separated(
         f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
         "the other coefficients are what the trials that are left tell"
     )
-    return replace(found, corrected=corrected, covariance=covariance, separated=separated, note=note)
+    plain = found.leave_one_out.plain
+    left_out = LeaveOneOut(plain, plain, plain)
+    return replace(
+        found, corrected=corrected, covariance=covariance, leave_one_out=left_out, separated=separated, note=note
+    )
 
 
 def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:

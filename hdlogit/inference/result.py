@@ -172,7 +172,8 @@ class ClassInference:
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
         if self.separated:  # their limits would be 0 and 1
-            return self.separated.shrunken.predict(factors, level)
+            _, low, high = self.separated.shrunken.predict(factors, level)
+            return Prediction(np.clip(expit(self.log_odds(factors)), low, high), low, high)
         rates, coefficients = (self.guess_rate, self.lapse_rate), self.corrected
         covariance = self.joint.covariance if self.joint else self._with_rates()
         low, high = interval_of_probability(factors, coefficients, rates, covariance, level)
@@ -191,6 +192,8 @@ class ClassInference:
         """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
         if self.joint:
             return self.joint.log_odds(factors)
+        if self.separated:  # of the shrunken fit: the noise along what separates would draw all others to 1/2
+            return np.asarray(factors @ self.estimate[:-1] + self.estimate[-1])
         a, centred = self.theory, np.column_stack([factors - self.centre, np.ones(len(factors))])
         fitted = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
@@ -202,6 +205,9 @@ class ClassInference:
         if self.joint:
             joint = self.joint.log_odds(factors)
             return joint, joint
+        if self.separated:
+            fitted = np.asarray(logits, np.float64)
+            return fitted, fitted
         debiased, best = (logits + self._beside(factors) @ shift for shift in self.shift)
         return predictions.debiased_logits(self.theory, debiased), predictions.best_logits(self.theory, best)
 
