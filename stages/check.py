@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
     return [
         name,
         kind,
-        f"{one.slope:.3f} ± {one.slope_error:.3f}",
+        f"{one.slope:.3f} ± {one.slope_error:.3f}" if math.isfinite(one.slope) else "infinite",
         f"{100 * one.all_factors:.1f} ± {100 * one.all_factors_error:.1f}",
         f"{100 * one.worst:.1f} ({100 * chance:.1f})",
         f"{100 * one.bias:.1f}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tables.answer import Situation, trustworthy, without_estimate, without_inference
+from stages.tables.answer import Situation, Unbounded, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
@@ -117,17 +117,48 @@ def test_separating_factors_are_named() -> None:
     lines = without_estimate({"2": "separated", "5": "its responses are all alike"}, {"2": ["a", "b"], "3": ["c"]})
     assert lines == [
         "factors a, b separate the responses of class 2: train.shrinkage: auto gives an estimate",
-        "factor c separates the responses of class 3; they were shrunk for the fit",
         "no estimate of class 5: its responses are all alike",
+    ]
+    assert without_inference({"3": "r", "4": "s"}, {"2": ["a"], "3": ["c"]}) == [
+        "factor a separates the responses of class 2; they were shrunk for the fit",
+        "factor c separates the responses of class 3; they were shrunk for the fit, without corrections and intervals: "
+        "r",
+        "no corrections and intervals of class 4: s",
     ]
     assert without_estimate({}, {}) == []
     assert trustworthy(10, 2, 0.95, []) == []
 
 
+def test_nothing_is_good_enough_where_no_estimate_exists_without_shrinkage() -> None:
+    [line] = trustworthy(3000, 40, 0.95, [FINE._replace(exists=False)])
+    assert line.endswith("too large and classical 95 % intervals cover 95 %; use the corrected column")
+
+
+def test_weights_without_bounds_are_told_with_their_finite_ends() -> None:
+    inf = float("inf")
+    both = Unbounded(30, {"a": (-inf, -0.51), "bias": (1.26, inf), "b": (-inf, inf)})
+    first, line = trustworthy(3000, 40, 0.9, [FINE._replace(unbounded=both)])
+    assert (
+        first
+        == "3 000 trials, 40 factors, signal 2.2: without shrinkage there is no estimate; use the corrected column"
+    )
+    assert line == (
+        "factors a, b separate 30 of 3 000 trials of choice=right: a has no lower bound (90 % interval: up to −0.51), "
+        "the bias has no upper bound (90 % interval: from 1.3), b is not determined; "
+        "the other coefficients are what the trials that are left tell"
+    )
+    alone = FINE._replace(unbounded=Unbounded(1, {"a": (2.0, inf)}), logistic_p=1e-6)
+    shape, line = trustworthy(30, 1, 0.95, [alone])
+    assert "do not follow a logistic function" in shape  # then the corrected column is none to use
+    assert ": its weight has no upper bound (95 % interval: from 2)" in line
+
+
 def test_what_has_no_inference_is_the_answer_too() -> None:
-    assert without_inference({}) == []
-    assert without_inference({"choice=right": "r"}) == ["no corrections and intervals of choice=right: r"]
-    assert without_inference(dict.fromkeys("012", "r")) == ["no corrections and intervals of class 0 (and 2 more): r"]
+    assert without_inference({}, {}) == []
+    assert without_inference({"choice=right": "r"}, {}) == ["no corrections and intervals of choice=right: r"]
+    assert without_inference(dict.fromkeys("012", "r"), {}) == [
+        "no corrections and intervals of class 0 (and 2 more): r"
+    ]
 
 
 def test_evaluate_writes_and_prints_it_and_so_does_the_summary(

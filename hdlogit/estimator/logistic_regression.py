@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -240,7 +241,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     if self.guess_rate or self.lapse_rate:  # the classical answer knows no rates
                         raise ValueError(self._line(k, f"no answer with the guess and lapse rates given: {result}"))
                     note = f"not corrected: {result}"
-                    found[k] = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
+                    classical = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
+                    if shrinkage:  # of a shrunken fit the textbook knows no errors
+                        classical = replace(classical, unknown=np.eye(X.shape[1] + 1))
+                    found[k] = classical
                 else:
                     found[k] = result
         return [found[k] for k in sorted(found)]

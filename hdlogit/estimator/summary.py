@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SIGNIFICANT = "{:#.4g}".format  # of what has a unit, which may be a small one
 FORMATS = {"z": "{:.3f}".format, "P>|z|": lambda p: f"{p:.3f}" if np.isnan(p) or p >= 0.001 else f"{p:.0e}"}
+
+
+def significant(value: float) -> str:
+    """Of what has a unit, which may be a small one."""
+    return f"{value:#.4g}".replace("inf", "∞")
 
 
 class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
@@ -29,4 +33,5 @@ class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
 
     def _format(self) -> dict[str, Any]:
         own = {name: FORMATS[name] for name in self.columns if name in FORMATS}
-        return {"formatters": own, "float_format": SIGNIFICANT, "max_rows": pd.get_option("display.max_rows")}
+        rows = pd.get_option("display.max_rows")
+        return {"formatters": own, "float_format": significant, "na_rep": "undetermined", "max_rows": rows}

@@ -25,7 +25,7 @@ MOST = 50  # repetitions fitted together, at most: progress is reported between 
 class Coverage:
     """Coverage of nominal intervals, over the repetitions."""
 
-    slope: float  # of the estimated logits on the true ones
+    slope: float  # of the estimated logits on the true ones; infinite where a repetition has an infinite weight
     slope_error: float  # its standard error
     by_factor: Array  # (n_factors,) fraction of its weight's intervals that hold the truth
     all_factors: float  # their mean
@@ -77,7 +77,7 @@ def check(
     progress is called with the number of repetitions done. Raises ValueError where no repetition has an inference.
     """
     n, p = factors.shape
-    truth = inference.corrected
+    truth = (inference.separated.shrunken if inference.separated else inference).corrected  # an observer is finite
     yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
     rng = np.random.default_rng(seed)
     results: list[ClassInference | str] = []
@@ -112,11 +112,12 @@ def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], trut
     low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
     covered = (low < truth) & (truth < high)
     weights = covered[:, :-1]
-    slopes = np.array(estimates)[:, :-1] @ spread / (truth[:-1] @ spread)  # (repetitions,)
+    fitted = np.array(estimates)[:, :-1]
+    slopes = fitted @ spread / (truth[:-1] @ spread) if np.isfinite(fitted).all() else None  # (repetitions,)
     by_factor, by_repetition, root = weights.mean(axis=0), weights.mean(axis=1), np.sqrt(len(covered))
     return Coverage(
-        slope=float(slopes.mean()),
-        slope_error=float(slopes.std() / root),
+        slope=np.inf if slopes is None else float(slopes.mean()),
+        slope_error=np.inf if slopes is None else float(slopes.std() / root),
         by_factor=by_factor,
         all_factors=float(by_factor.mean()),
         all_factors_error=float(by_repetition.std() / root),

@@ -73,11 +73,16 @@ class Scale(NamedTuple):
     spread: Array  # (p + 1,) sd of what else moves them, all together
     at_least: Array  # (p + 1,) variances, of the bias and of dominant factors, from the link's information; else 0
     stretch: float  # variance of log α, which all weights that are not dominant share
+    shared: Array  # (p + 1,) covariance of ŵ/α, as if α were known, with log α
     dominant: Array  # (d,) β_D with what the other factors add along x_D
 
 
-def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None) -> ClassInference:
-    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates."""
+def infer_class(
+    minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None, correct: bool = True
+) -> ClassInference:
+    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates;
+    correct: whether the fitted coefficients are corrected.
+    """
     units, fitted, root = setting.units, minimum.coefficients, minimum.root
     inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
@@ -85,7 +90,10 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: Jo
     noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
-    scale = _scale(minimum, noise, left_out, observed, setting, joint)
+    if correct:
+        scale = _scale(minimum, noise, left_out, observed, setting, joint)
+    else:
+        scale = _as_fitted(minimum, observed, setting)
     a, omega, axes = scale.theory, setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
     covariance = scale.moves @ noise @ scale.moves.T + np.outer(scale.spread, scale.spread)
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), scale.at_least))
@@ -114,6 +122,7 @@ def infer_class(minimum: Minimum, left_out: LeftOut, setting: Setting, joint: Jo
         link=scale.link,
         along=_variance_along(noise, fitted[:-1], setting),
         stretch=scale.stretch,
+        shared=scale.shared / factor,
         dominant=minimum.dominant,
         shift=shift @ axes.T / units.scale[minimum.dominant],
         joint=joint,
@@ -129,7 +138,8 @@ def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units)
     t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
     chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
     skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
-    chosen = chosen[skewed | (np.abs((t**4).mean(axis=0) - 3) > HEAVY + 6 * chance)]
+    excess = (t**4).mean(axis=0) - 3
+    chosen = chosen[skewed | (excess > HEAVY + 6 * chance) | (excess < -HEAVY)]
     if not 0 < len(chosen) < len(correlation):
         return minimum
     axes = np.zeros((len(correlation), len(chosen)))
@@ -231,7 +241,7 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
         link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]))
         moves = np.eye(len(fitted)) / a.alpha
         corrected, nothing = np.append(fitted[:-1] / a.alpha, a.intercept), np.zeros(len(fitted))
-        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, onto @ fitted / a.alpha)
+        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, nothing, onto @ fitted / a.alpha)
     a, change = found.theory, found.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([2 / observed.eta_squared * _rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])
@@ -255,7 +265,8 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     at_least[chosen] = np.diag(axes @ least[1:, 1:] @ axes.T)
     at_least[-1] = max(float(least[0, 0]), float(noise[-1, -1]) / a.alpha**2)
     link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]))
-    return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, found.dominant)
+    shared = noise @ log_alpha / a.alpha
+    return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, shared, found.dominant)
 
 
 def _law(t: Array, omega: Array) -> Dominant:
@@ -331,8 +342,25 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
     at_least = np.zeros(len(fitted))
     at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / a.alpha**2)
     # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
-    unshared = max(float(link.covariance[0, 0]) - _variance_along(noise, fitted[:-1], setting), 0.0)
-    return Scale(a, link, corrected, moves, stretch, at_least, unshared, np.zeros(0))
+    along, of_gain = _variance_along(noise, fitted[:-1], setting), float(link.covariance[0, 0])
+    unshared = max(of_gain - along, 0.0)
+    shared = (
+        noise @ spread / max(float(fitted @ spread), 1e-300) / a.alpha - corrected * (along + of_gain - unshared) / 2
+    )
+    return Scale(a, link, corrected, moves, stretch, at_least, unshared, shared, np.zeros(0))
+
+
+def _as_fitted(minimum: Minimum, observed: Observed, setting: Setting) -> Scale:
+    """Where nothing tells how large the true weights are: the fitted ones."""
+    fitted, signal, nothing = (
+        minimum.coefficients,
+        float(np.sqrt(observed.eta_squared)),
+        np.zeros(len(minimum.coefficients)),
+    )
+    size = {"kappa": setting.kappa, "ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    a = Asymptotics(**size, signal=signal, intercept=fitted[-1], alpha=1.0, s=0.0, lambda_=np.nan, b=fitted[-1])
+    link = Link(signal, fitted[-1], 0.0, 0.0, np.zeros((4, 4)))
+    return Scale(a, link, fitted.copy(), np.eye(len(fitted)), nothing, nothing, 0.0, nothing, np.zeros(0))
 
 
 def _note(

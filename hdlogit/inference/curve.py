@@ -41,7 +41,7 @@ def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike,
     """
     v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
     s = np.sqrt(np.mean(np.square(noise)))
-    bins = np.array_split(np.argsort(v), min(BINS, len(v)))
+    bins = _bins(v, s)
     rows = [(v[k].mean(), len(k), y[k].mean()) for k in bins]
     centre, trials, observed = np.array(rows).T
     low, high = wilson(observed, trials)
@@ -50,3 +50,19 @@ def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike,
     logit, g, lapse = link.expected_logit(grid, s), link.guess_rate, link.lapse_rate
     function = g + (1 - g - lapse) * expit(logit)
     return Curve(link.expected_logit(centre, s), trials, observed, low, high, logit, fitted, flat, function)
+
+
+def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:
+    """Trials of each bin, in the order of V, equally many, but for few stimuli: then one or several to a bin.
+
+    A trial's own response is not in V, so at one and the same stimulus V is a little lower after a yes than after a no:
+    a limit between the two would sort trials by their responses.
+    """
+    order, n = np.argsort(v), len(v)
+    gaps, limits = np.diff(v[order]), []
+    for place in np.linspace(0, n, min(BINS, n) + 1)[1:-1].astype(int):
+        low, high = np.searchsorted(v[order], v[order[place]] + np.array([-0.5, 0.5]) * noise)
+        near = slice(max(low - 1, 0), max(high, low))
+        few = (gaps[near] > 1e-9 * noise).mean() < 0.25
+        limits.append(near.start + int(gaps[near].argmax()) + 1 if few else place)
+    return [some for some in np.split(order, np.unique(limits)) if len(some)]

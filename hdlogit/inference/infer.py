@@ -44,6 +44,7 @@ from hdlogit.inference.sums import (
     NUMBERS,
     Array,
     Factors,
+    LeftOut,
     Minimum,
     Names,
     Refused,
@@ -60,6 +61,7 @@ from hdlogit.inference.sums import (
 __all__ = ["ClassInference", "infer"]
 
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
+MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
@@ -124,33 +126,35 @@ def _infer(
     for (c, minimum), left in zip(minima.items(), left_out, strict=True):
         try:
             y = np.asarray(responses[:, c])
-            found = infer_class(
-                minimum, left, setting, fit_joint(factors, y, units, sums.correlation, rates) if few else None
-            )
-            results[c] = without_separated(found, factors, y, names) if shrinkage and not few else found
+            if shrinkage and not few:
+                results[c] = _shrunken(minimum, left, setting, factors, y)
+            else:
+                joint = fit_joint(factors, y, units, sums.correlation, rates) if few else None
+                results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = str(reason)
     return [results[c] for c in sorted(results)]
 
 
-def without_separated(
-    found: ClassInference, factors: Factors, responses: NDArray[np.bool_], names: Names
+def _shrunken(
+    minimum: Minimum, left_out: LeftOut, setting: Setting, factors: Factors, responses: NDArray[np.bool_]
 ) -> ClassInference:
     """With coefficients from the trials that no direction separates, if one separates others; predictions stay.
 
-    Raises Refused where these trials have no inference, or none are left and the length of the weights is not known.
+    Raises Refused where these trials have no inference.
     """
     from hdlogit.exact import fit  # only here: it brings torch
 
-    separation = find_separation(factors, responses)
-    if separation is None:
+    separation, names, (n, p) = find_separation(factors, responses), setting.names, factors.shape
+    by_chance = separation is not None and not separation.left.any() and p > MANY * n
+    if separation is None or by_chance:
+        found = infer_class(minimum, left_out, setting)
+        if by_chance and found.link.law is None:
+            raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
         return found
+    found = infer_class(minimum, left_out, setting, correct=False)
     moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
     which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
-    if not separation.left.any():
-        if found.link.law is None:
-            raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
-        return found  # many factors separate by chance: the link tells
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
     others: ClassInference | Constant | str = Constant.of(y)
     if x.size:
@@ -158,7 +162,7 @@ def without_separated(
         [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
         others = limit.reasons[0] or others
     if isinstance(others, str):
-        raise Refused(f"without the {len(responses) - len(y)} trials that {which} separate: {others}")
+        raise Refused(f"without the {n - len(y)} trials that are separated by {which}: {others}")
     separated = Separated(factors, responses, separation, others, found)
     covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
     places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)
@@ -166,12 +170,13 @@ def without_separated(
     covariance[np.ix_(places, places)] = others.covariance[np.ix_(chosen, chosen)]
     sides = np.where(separation.above & separation.below, np.nan, np.where(separation.above, np.inf, -np.inf))
     corrected = separated.whole(others.corrected, sides[separated.infinite])
-    whose = "its weight has no bound on that side" if len(moved) == 1 else "their weights have no bound on that side"
+    whose = "the interval of its weight has no end" if len(moved) == 1 else "the intervals of their weights have no end"
     note = (
         f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
         "the other coefficients are what the trials that are left tell"
     )
-    return replace(found, corrected=corrected, covariance=covariance, separated=separated, note=note)
+    known = {} if isinstance(others, Constant) else {key: getattr(others, key) for key in ("theory", "link", "stretch")}
+    return replace(found, corrected=corrected, covariance=covariance, separated=separated, note=note, **known)
 
 
 def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
@@ -222,12 +227,12 @@ def _check(
     guess_rate: float | None,
     lapse_rate: float | None,
 ) -> None:
-    (n, p), k = factors.shape, responses.shape[1]
+    (n, p), k = factors.shape, responses.shape[-1]
     if responses.shape != (n, k) or coefficients.shape != (p + 1, k):
         raise ValueError(
             f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
             "they must be (n, p), (n, k), (p + 1, k)"
         )
     rates = guess_rate or 0.0, lapse_rate or 0.0
-    if min(rates) < 0 or sum(rates) >= 1:
-        raise ValueError(f"guess_rate {rates[0]:g}, lapse_rate {rates[1]:g}: from 0 on, and together below 1")
+    if not (min(rates) >= 0 and max(rates) <= 0.5 and sum(rates) <= 0.99):
+        raise ValueError(f"guess_rate {rates[0]:g}, lapse_rate {rates[1]:g}: from 0 to 0.5, and together at most 0.99")

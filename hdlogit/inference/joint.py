@@ -100,7 +100,8 @@ class JointFit:
         """log p / (1 − p) of new trials."""
         guess, lapse = self.guess_rate, self.lapse_rate
         z, between = factors @ self.coefficients[:-1] + self.coefficients[-1], 1 - guess - lapse
-        return np.asarray(np.log(guess + between * expit(z)) - np.log(lapse + between * expit(-z)))
+        with np.errstate(divide="ignore"):  # a probability below 1e-300: the logit is infinite
+            return np.asarray(np.log(guess + between * expit(z)) - np.log(lapse + between * expit(-z)))
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:

@@ -38,6 +38,7 @@ MAX_STEPS = 60
 STUCK = 1e10  # damping at which no step helps any more
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
+UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep the link is
 FINE, COARSE = 1e-10, 1e-3  # tolerances, nats
 NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
@@ -205,6 +206,8 @@ def _reason(link: Link) -> str | None:
     low, high = np.exp(LOWEST[GAIN]), np.exp(HIGHEST[GAIN])
     if not 1.001 * low < link.gain < high / 1.001:
         return f"the link is not determined: its slope is at the bound {link.gain:.3g} (allowed: {low:g} to {high:g})"
+    if link.errors[GAIN] > UNKNOWN:
+        return f"the link is not determined: the logarithm of its slope has the standard error {link.errors[GAIN]:.2g}"
     for name, error in zip(("guess rate", "lapse rate"), link.errors[2:], strict=True):
         if error > UNDETERMINED:
             return f"the {name} is not determined: standard error {error:.2g}, above {UNDETERMINED:.2g}"

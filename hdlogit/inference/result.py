@@ -29,6 +29,17 @@ def two_sided(z: Array) -> Array:
     return np.asarray(2 * ndtr(-np.abs(z)))
 
 
+def fieller(w: Array, a: Array, c: Array, b: float, z2: float, rejected: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """Ends of {β: (w − β)² ≤ z2 (a − 2cβ + bβ²)}, element by element; rejected: whether it leaves out 0."""
+    first, middle, last = 1 - z2 * b, w - z2 * c, w**2 - z2 * a  # first β² − 2 middle β + last ≤ 0
+    far = middle + np.copysign(np.sqrt(np.maximum(middle**2 - first * last, 0.0)), middle)
+    near = np.divide(last, far, out=np.zeros_like(far), where=far != 0)  # the root nearer to 0
+    if first > 0:
+        return np.minimum(near, far / first), np.maximum(near, far / first)
+    low = np.where(rejected & (middle > 0), near, -np.inf)
+    return low, np.where(rejected & (middle < 0), near, np.inf)
+
+
 class LeaveOneOut(NamedTuple):
     """Logits of each trial, predicted from the fit to all others, so that no trial need be held out; (m,) each.
 
@@ -70,6 +81,7 @@ class ClassInference:
     # unless asked for
     along: float  # variance of log |ŵ|, by its noise
     stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
+    shared: Array  # covariance of the corrected weights, as if α were known, with log α̂
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
     shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
@@ -111,8 +123,12 @@ class ClassInference:
         same in all units of the factors. The mean over the weights that have an estimate. Its error is what an α̂ nearer
         to 1 by its own error would change.
         """
+        if self.separated:
+            return self.separated.expected_classical_coverage(level)
         known = np.isfinite(self.corrected[:-1])
         fitted, corrected, unit = self.estimate[:-1][known], self.corrected[:-1][known], self.null_error[known]
+        if not known.any():
+            return math.nan, math.nan
         half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
         k = np.clip(1 - np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0), -0.999, 0.999)
 
@@ -127,23 +143,24 @@ class ClassInference:
         """Corrected interval (low, high): every value that a test at its own standard error does not reject.
 
         (ŵ/α̂ − β)² ≤ z² (A − 2Cβ + Bβ²), A = f [H⁻¹]_jj/α̂², B = Var(log α̂), C their covariance (Fieller 1954): at β = 0
-        it is the test of `p_values`, so interval and p-value agree. Where α̂ is hardly known (z²B > ½), for dominant
-        factors, and for the bias, ŵ ± z error.
+        it is the test of `p_values`, so interval and p-value agree. Without end on one side, or both, where α̂ is hardly
+        known (z²B ≥ 1). For the bias ŵ ± z error; for dominant factors, too, as far as it agrees with the p-value.
         """
         if self.joint:
             return self.joint.interval(level)
         if self.separated:
             return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
-        z2 = float(ndtri(0.5 + level / 2)) ** 2
-        if z2 * self.stretch > 0.5:
-            return low, high
-        usual = np.setdiff1d(np.arange(len(self.scale)), self.dominant)
-        w, a, b = self.corrected[usual], (self.null_error[usual] / self.theory.alpha) ** 2, self.stretch
-        two_c = np.divide(a + b * w**2 - self.corrected_error[usual] ** 2, w, out=np.zeros_like(w), where=w != 0)
-        first, middle = 1 - z2 * b, w - 0.5 * z2 * two_c
-        half = np.sqrt(np.maximum(middle**2 - first * (w**2 - z2 * a), 0.0))
-        low[usual], high[usual] = (middle - half) / first, (middle + half) / first
+        z2, w, rejected = float(ndtri(0.5 + level / 2)) ** 2, self.corrected[:-1], self.p_values()[:-1] < 1 - level
+        ends = fieller(w, (self.null_error / self.theory.alpha) ** 2, self.shared[:-1], self.stretch, z2, rejected)
+        usual = np.setdiff1d(np.arange(len(w)), self.dominant)
+        low[usual], high[usual] = (end[usual] for end in ends)
+        for j in self.dominant.tolist():
+            nearest = 1e-9 * w[j] if rejected[j] else 0.0
+            if w[j] > 0:
+                low[j] = max(low[j], nearest) if rejected[j] else min(low[j], nearest)
+            else:
+                high[j] = min(high[j], nearest) if rejected[j] else max(high[j], nearest)
         return low, high
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -169,7 +186,8 @@ class ClassInference:
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
         if self.separated:  # their limits would be 0 and 1
-            return self.separated.shrunken.predict(factors, level)
+            _, low, high = self.separated.shrunken.predict(factors, level)
+            return Prediction(np.clip(expit(self.log_odds(factors)), low, high), low, high)
         rates, coefficients = (self.guess_rate, self.lapse_rate), self.corrected
         covariance = self.joint.covariance if self.joint else self._with_rates()
         low, high = interval_of_probability(factors, coefficients, rates, covariance, level)
@@ -188,6 +206,8 @@ class ClassInference:
         """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
         if self.joint:
             return self.joint.log_odds(factors)
+        if self.separated:  # of the shrunken fit: the noise along what separates would draw all others to 1/2
+            return np.asarray(factors @ self.estimate[:-1] + self.estimate[-1])
         a, centred = self.theory, np.column_stack([factors - self.centre, np.ones(len(factors))])
         fitted = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
@@ -199,6 +219,9 @@ class ClassInference:
         if self.joint:
             joint = self.joint.log_odds(factors)
             return joint, joint
+        if self.separated:
+            fitted = np.asarray(logits, np.float64)
+            return fitted, fitted
         debiased, best = (logits + self._beside(factors) @ shift for shift in self.shift)
         return predictions.debiased_logits(self.theory, debiased), predictions.best_logits(self.theory, best)
 

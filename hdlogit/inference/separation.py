@@ -8,7 +8,8 @@ how small it may be is told by the score test of w_j = c, the others being fitte
 
     z(c) = Σ x_ij ψ_i / √(f V),    V = Σ D_i x_ij² given the others
 
-The linear programme  max Σ t_i,  0 ≤ t_i ≤ 1,  t_i ≤ s_i x̃_i·d  has t_i = 1 for each trial that any d separates.
+No d separates a trial that has a weight q_i > 0 in some Σ q_i s_i x̃_i = 0, q ≥ 0, and some d separates every other
+one. So the linear programme  max Σ min(q_i, 1)  finds them all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import qr
 from scipy.optimize import brentq, linprog, minimize
-from scipy.sparse import eye_array, hstack
 from scipy.special import expit, ndtri
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-LARGEST = 2**18  # numbers in factors: of more, a linear programme takes too long
+LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
 SEEN = 1e-7  # of a direction: what is left of it in trials that do not see it
 TINY = 1e-8  # ridge of the fits for the score test, without which they may have no minimum
-FARTHEST = 100.0  # a weight, in logits per sd, that is taken for infinite
+NOTHING = 1e-6  # information, of what trials of probability 1/2 would have four times
+FARTHEST = 7  # doublings of a step from 1 logit per sd, after which a bound is taken for infinite
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Separation:
 
     left: NDArray[np.bool_]  # (n,) the trials that are not separated
     kept: NDArray[np.intp]  # factors that are independent on these trials
-    above: NDArray[np.bool_]  # (p + 1,) whether a coefficient may be infinite
-    below: NDArray[np.bool_]  # (p + 1,) or −infinite: if neither, these trials determine it
+    above: NDArray[np.bool_]  # (p + 1,) whether a coefficient may be ∞: some direction that separates has it > 0
+    below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞. If neither, the trials that are left determine it
 
 
 def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
@@ -52,20 +53,21 @@ def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_])
     x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
     signed = np.where(responses, 1.0, -1.0)[:, None] * x
     n, size = x.shape
-    programme = linprog(
-        np.append(np.zeros(size), -np.ones(n)),
-        A_ub=hstack([-signed, eye_array(n)]).tocsr(),
-        b_ub=np.zeros(n),
-        bounds=[(None, None)] * size + [(0, 1)] * n,
+    programme = linprog(  # q = min(q, 1) + what is above 1
+        np.append(-np.ones(n), np.zeros(n)),
+        A_eq=np.hstack([signed.T, signed.T]),
+        b_eq=np.zeros(size),
+        bounds=[(0, 1)] * n + [(0, None)] * n,
     )
-    separated = programme.x[size:] > 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
+    separated = programme.x[:n] < 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
     if not separated.any():
         return None
-    if separated.all():
-        return Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
-    unseen = _null_space(x[~separated])  # (p + 1, m) the directions in which the trials that are left do not vary
-    order = qr(np.roll(x[~separated], 1, axis=1), mode="r", pivoting=True)[1]
-    kept = np.sort([j - 1 for j in order[: size - unseen.shape[1]] if j > 0]).astype(np.intp)
+    left = x[~separated]
+    unseen = _null_space(left)  # (p + 1, m) the directions in which the trials that are left do not vary
+    kept = np.zeros(0, np.intp)
+    if len(left):  # the constant is always kept
+        order = qr(left[:, :-1] - left[:, :-1].mean(axis=0), mode="r", pivoting=True)[1]
+        kept = np.sort(order[: size - unseen.shape[1] - 1]).astype(np.intp)
     cone = signed[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
     unseen[-1] -= centre / scale @ unseen[:-1]  # from the logit at the means to the bias
     above, below = (np.array([_reaches(cone, side * row) for row in unseen]) for side in (1, -1))
@@ -73,7 +75,7 @@ def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_])
 
 
 def _null_space(x: Array) -> Array:
-    _, singular, rows = np.linalg.svd(x, full_matrices=True)
+    _, singular, rows = np.linalg.svd(np.linalg.qr(x, mode="r"))
     rank = int((singular > SEEN * max(float(singular.max(initial=0)), 1e-300)).sum())
     return np.asarray(rows[rank:].T)
 
@@ -95,7 +97,9 @@ class Constant(NamedTuple):
 
     @classmethod
     def of(cls, responses: NDArray[np.bool_]) -> Constant:
-        """logit of the rate, with the textbook's error."""
+        """logit of the rate, with the textbook's error; of no trials, nothing."""
+        if not len(responses):
+            return cls(np.array([np.nan]), np.array([[np.nan]]))
         yes, no = responses.mean(), 1 - responses.mean()
         return cls(np.log([yes / no]), np.array([[1 / (len(responses) * yes * no)]]))
 
@@ -118,6 +122,11 @@ class Separated:
     shrunken: ClassInference  # of all trials, for predictions
 
     @property
+    def n_separated(self) -> int:
+        """How many trials."""
+        return int((~self.separation.left).sum())
+
+    @property
     def infinite(self) -> NDArray[np.intp]:
         """The coefficients that have no estimate."""
         return np.flatnonzero(self.separation.above | self.separation.below)
@@ -129,9 +138,13 @@ class Separated:
         result[self.infinite] = infinite
         return result
 
+    def expected_classical_coverage(self, level: float) -> tuple[float, float]:
+        """Of the factors that have an estimate, and its error; the level where there are none."""
+        return (level, 0.0) if isinstance(self.others, Constant) else self.others.expected_classical_coverage(level)
+
     def z_values(self) -> Array:
         """Of tests that each coefficient is zero."""
-        return self.whole(self.others.z_values(), [self._score(j, 0.0) for j in self.infinite.tolist()])
+        return self.whole(self.others.z_values(), [self._z_value(j) for j in self.infinite.tolist()])
 
     def interval(self, level: float) -> tuple[Array, Array]:
         """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""
@@ -142,26 +155,45 @@ class Separated:
         return self.whole(low, lows), self.whole(high, highs)
 
     def _bound(self, j: int, z: float) -> float:
-        """Where the score of coefficient j, which falls as it rises, is z."""
-        far = FARTHEST / float(self.factors[:, j].std()) if j < self.factors.shape[1] else FARTHEST
-        if self._score(j, -far) < z:
-            return -np.inf
-        if self._score(j, far) > z:
-            return np.inf
-        return float(brentq(lambda value: self._score(j, value) - z, -far, far, xtol=1e-4 * far / FARTHEST))
+        """Where the score of coefficient j, which falls as it rises, is z: sought from 0 outwards."""
+        x, unit = self._columns(j)
+        start = np.zeros(x.shape[1] - 1)
 
-    def _score(self, j: int, value: float) -> float:
-        x = np.column_stack([self.factors, np.ones(len(self.factors))])
+        def above(value: float) -> float:
+            found, start[:] = self._score(x, j, value, start)
+            return found - z
+
+        here, side = 0.0, 1.0 if above(0.0) > 0 else -1.0
+        for step in 2.0 ** np.arange(FARTHEST):
+            there = here + side * float(step)
+            if side * above(there) < 0:
+                return float(brentq(above, *sorted((here, there)), xtol=1e-4)) / unit
+            here = there
+        return side * np.inf
+
+    def _z_value(self, j: int) -> float:
+        x, _ = self._columns(j)
+        return self._score(x, j, 0.0, np.zeros(x.shape[1] - 1))[0]
+
+    def _columns(self, j: int) -> tuple[Array, float]:
+        """Factors (n, p + 1) in units in which coefficient j is what it is but for its unit; that unit."""
+        scale = self.factors.std(axis=0, dtype=np.float64)
+        centre = self.factors.mean(axis=0, dtype=np.float64) if j < len(scale) else 0.0  # the bias is at x = 0
+        x = np.column_stack([(self.factors - centre) / scale, np.ones(len(self.factors))])
+        return x, float(scale[j]) if j < len(scale) else 1.0
+
+    def _score(self, x: Array, j: int, value: float, start: Array) -> tuple[float, Array]:
+        """Score of coefficient j, in standard errors, and the others fitted with it at this value, from `start`."""
         fixed, others = x[:, j], np.delete(x, j, axis=1)
-        others = others / np.maximum(np.abs(others).max(axis=0), 1e-300)
         arguments = others, self.responses, fixed * value
-        fitted = minimize(_loss, np.zeros(others.shape[1]), arguments, "trust-exact", jac=_gradient, hess=_hessian).x
+        fitted = minimize(_loss, start, arguments, "trust-exact", jac=_gradient, hess=_hessian).x
         p = expit(others @ fitted + fixed * value)
         residual, curvature = self.responses - p, p * (1 - p)
         cross = others.T @ (curvature * fixed)
         information = fixed @ (curvature * fixed) - cross @ np.linalg.solve(_hessian(fitted, *arguments), cross)
-        f = float(self.others.dispersion)
-        return float(fixed @ residual / np.sqrt(f * max(information, 1e-300)))
+        if information < NOTHING * (fixed @ fixed):  # the others separate the trials, whatever this coefficient is
+            return 0.0, fitted
+        return float(fixed @ residual / np.sqrt(float(self.others.dispersion) * information)), fitted
 
 
 def _loss(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> float:

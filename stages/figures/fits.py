@@ -51,7 +51,7 @@ def weights(
 ) -> None:
     """All weights of one class, sorted by the true ones, where they are known, else by the best estimates."""
     best = corrected or plain
-    order = sorted(range(len(factors)), key=(best.middle if true is None else true).__getitem__)
+    order = sorted(range(len(factors)), key=(best.places() if true is None else true).__getitem__)
     ranks, few = range(len(order)), len(order) <= ROWS
     dodge, size = (2, 4) if few else (0, 2.5)
     if true is not None:  # a line, as very many sorted marks would hide one another
@@ -79,8 +79,9 @@ def forest(
     ax: Axes, name: str, factors: Names, plain: Estimates, corrected: Estimates, true: Numbers | None = None
 ) -> None:
     """Forest plot: the weights of one class by name, sorted, the ROWS largest in size."""
-    by_size = sorted(range(len(factors)), key=lambda i: -abs(corrected.middle[i]))
-    order = sorted(by_size[:ROWS], key=lambda i: corrected.middle[i])
+    places = corrected.places()
+    by_size = sorted(range(len(factors)), key=lambda i: -abs(places[i]))
+    order = sorted(by_size[:ROWS], key=places.__getitem__)
     rows = range(len(order))
     if true is not None:
         ax.plot([true[i] for i in order], rows, "|", ms=9, mew=1.6, color=TRUTH, zorder=2, label="true")
@@ -91,7 +92,7 @@ def forest(
     name_rows(ax, [named(factors[i], "factor") for i in order])
     ax.axvline(0, color=FAINT, lw=0.6)
     ax.set_xlabel("weight (logits per unit)")
-    rest = [corrected.middle[i] for i in by_size[ROWS:]]
+    rest = [places[i] for i in by_size[ROWS:]]
     note = f"the {ROWS} largest; the other {len(rest)} are from {min(rest):.2g} to {max(rest):.2g}" if rest else ""
     heading(ax, f"Weights of {name}", note)
     legend_below(ax, columns=3)

@@ -83,7 +83,7 @@ def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], lines: Ma
 def _recalibration(ax: Axes, edge: float, intercept: float, slope: float, **look: Any) -> None:
     """The line that would recalibrate predictions, from edge to edge of logit axes."""
     ends = [edge, 1 - edge]
-    fitted = [1 / (1 + math.exp(-intercept - slope * math.log(p / (1 - p)))) for p in ends]
+    fitted = [0.5 + 0.5 * math.tanh(0.5 * (intercept + slope * math.log(p / (1 - p)))) for p in ends]  # cannot overflow
     ax.plot(ends, fitted, lw=1, **look)
 
 

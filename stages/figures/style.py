@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
 
 TRUTH, PLAIN, CORRECTED, FAINT, DATA = "black", "#D55E00", "#0072B2", "#999999", "#555555"
 
@@ -58,6 +58,10 @@ class Estimates(NamedTuple):
         """Ends of the intervals; where there are none, the estimates themselves."""
         return self.low or self.middle, self.high or self.middle
 
+    def places(self) -> Numbers:
+        """To sort by: one that is not determined (NaN) may be anywhere, and stands at 0."""
+        return [0.0 if math.isnan(value) else value for value in self.middle]
+
     def at(self, rows: Sequence[int]) -> Estimates:
         """These rows, in this order."""
         return Estimates(*(None if column is None else [column[i] for i in rows] for column in self))  # type: ignore[arg-type]
@@ -97,20 +101,41 @@ def points(
 ) -> None:
     """Estimates at positions `at` of the x axis (`horizontal`: of the y axis), with bars for their intervals.
 
-    They are moved by `dodge` points along that axis, so that two at the same position can be told apart.
+    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis, so
+    that two at the same position can be told apart.
     """
-    middle, (low, high) = estimates.middle, estimates.ends()
+    rows = [*zip(at, estimates.middle, *estimates.ends(), strict=True)]
+    bounded = [row for row in rows if all(map(math.isfinite, row))]
+    places, middle, low, high = zip(*bounded, strict=True) if bounded else ((),) * 4
     below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
     bars = None if estimates.low is None else [below, [max(b - m, 0) for m, b in zip(middle, high, strict=True)]]
-    x, y, error = (middle, at, "xerr") if horizontal else (at, middle, "yerr")
+    x, y, error = (middle, places, "xerr") if horizontal else (places, middle, "yerr")
     style: dict[str, Any] = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
+    assert isinstance(ax.figure, Figure)
+    right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
+    moved = ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
     if dodge:
-        assert isinstance(ax.figure, Figure)
-        right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
-        style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
-        corners = [(v, i) if horizontal else (i, v) for ends in (low, high) for i, v in zip(at, ends, strict=True)]
-        ax.update_datalim(corners)  # matplotlib does not do so for moved points
+        style["transform"] = ax.transData + moved
+    ends = [(i, end) for i, _, *both in rows for end in both if math.isfinite(end)]
+    ax.update_datalim([(v, i) if horizontal else (i, v) for i, v in ends])  # matplotlib counts neither moved points
     ax.errorbar(x, y, **{**style, error: bars})
+    for i, _, *both in rows:
+        if not all(map(math.isfinite, both)):
+            _arrow(ax, i, both, moved, horizontal, look["color"])  # nor arrows
+
+
+def _arrow(ax: Axes, at: float, ends: Numbers, moved: Transform, horizontal: bool, color: str) -> None:
+    """From the end that is finite to the edge of the axes, or from edge to edge."""
+    along = (ax.transAxes, ax.transData) if horizontal else (ax.transData, ax.transAxes)
+    edge, data = blended_transform_factory(*along) + moved, ax.transData + moved
+
+    def end(value: float, fraction: float) -> tuple[tuple[float, float], Transform]:
+        place, transform = (value, data) if math.isfinite(value) else (fraction, edge)
+        return ((place, at) if horizontal else (at, place)), transform
+
+    (start, from_), (tip, to) = sorted(map(end, ends, (0, 1)), key=lambda one: one[1] is edge)
+    look = {"arrowstyle": "->" if from_ is data else "<->", "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", tip, start, to, from_, arrowprops=look, zorder=3)
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:

@@ -70,7 +70,7 @@ class Evidence(BaseModel):
         return self
 
 
-PER_CLASS = ("max_gradient", "converged", "shrinkage", "reasons")
+PER_CLASS = ("max_gradient", "converged", "shrinkage", "reasons", "separating")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def read_model() -> Model:
     evidence = validate(Evidence, document, f"{path}, evidence")
     n_classes = coefficients.shape[1]
     for name, value in evidence:
-        if name in PER_CLASS and len(value) != n_classes:
+        if name in PER_CLASS and value is not None and len(value) != n_classes:
             raise InputError(f"{path}, evidence: {name} has {len(value)} entries for {n_classes} classes; {AGAIN}")
     model = Model(coefficients, evidence)
     _finite(path, coefficients[:, model.classes])

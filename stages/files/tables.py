@@ -23,6 +23,8 @@ AGAIN = "the stage that writes it must run again"
 NAMES = {"class", "factor", "group", "term", "reason"}  # columns of text, even if it looks like a number
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", re.ASCII)  # as Python writes it
 LARGEST = 1e100  # no number of ours is larger
+COEFFICIENTS = "inference/coefficients.csv"  # of which these may be infinite, or nan, where trials are separated
+UNBOUNDED = {f"{unit}{name}" for unit in ("", "raw_") for name in ("corrected", "error", "low", "high")}
 
 
 def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table:
@@ -30,14 +32,14 @@ def read_table(name: str, *columns: str, undefined: Sequence[str] = ()) -> Table
 
     Cells are numbers, and become floats, except in columns of names.
     """
-    path = DATA / name
+    path, unbounded = DATA / name, UNBOUNDED if name == COEFFICIENTS else ()
     header, *rows = read_cells(path)
     if not rows or not {*columns, *undefined} <= set(header) or len(header) != len(set(header)):
         raise InputError(f"{path} must have lines with the columns {', '.join((*columns, *undefined))}; {AGAIN}")
     table: Table = {key: [row[index] for row in rows] for index, key in enumerate(header)}
     for key in table.keys() - NAMES:
         for line, cell in enumerate(table[key], start=2):
-            if cell == "nan" and key in undefined:
+            if (cell == "nan" and key in undefined) or (cell in ("inf", "-inf", "nan") and key in unbounded):
                 continue
             if not NUMBER.fullmatch(cell) or abs(float(cell)) > LARGEST:
                 raise InputError(f"{path}, line {line}: {show(key)} is {show(cell)}; it must be a number")

@@ -105,7 +105,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {  # in the page's order: what it shows
     ),
     "forest": (
         "Forest plot of the weights of one class",
-        "A row per factor, the largest at both ends. Bars are intervals; one that crosses zero leaves the sign open.",
+        "A row per factor, the largest at both ends. Bars are intervals; one that crosses zero leaves the sign open."
+        " An arrow has no end.",
     ),
     "recovery": (
         "Fitted against true coefficients",

@@ -70,9 +70,10 @@ def coefficients(table: Table, level: float) -> Coefficients:
     ]
     kinds = [(heading, kind, columns) for heading, kind, columns in kinds if set(columns) <= table.keys()]
     groups = [Group(heading, kind, [*columns.values()]) for heading, kind, columns in kinds]
-    sizes = [abs(value) for value in table.get("corrected", table.get("fitted", []))]
+    sizes = [0 if math.isnan(value) else abs(value) for value in table.get("corrected", table.get("fitted", []))]
     largest = sorted(sorted(range(len(sizes)), key=lambda i: -sizes[i])[:MOST])
-    decimals = max(0, 3 - math.floor(math.log10(max(sizes)))) if max(sizes) > 0 else 3
+    most = max([size for size in sizes if math.isfinite(size)], default=0)
+    decimals = max(0, 3 - math.floor(math.log10(most))) if most > 0 else 3
     shown = [
         [p_value(table[key][i]) if key in ("p", "classical_p") else fixed(table[key][i], decimals) for i in largest]
         for _, _, columns in kinds
@@ -125,6 +126,8 @@ def number(value: float | bool | None) -> str:
 
 def fixed(value: float, decimals: int) -> str:
     """With so many decimals; a value that would show as zero, with two significant digits."""
+    if not math.isfinite(value):
+        return "not determined" if math.isnan(value) else "∞" if value > 0 else "−∞"
     text = f"{value:.{decimals}f}"
     return (f"{value:.1e}" if value and float(text) == 0 else text).replace("-", "−")
 

@@ -25,9 +25,15 @@ class Fit:
     evidence: Evidence
     description: Description | None  # of a person's own trials
 
+    @property
+    def separating(self) -> dict[str, list[str]]:
+        """By the classes that have no estimate without shrinkage, the factors that separate their responses."""
+        pairs = zip(self.classes, self.evidence.separating or [], strict=False)
+        return {name: [self.factors[j] for j in factors] for name, factors in pairs if factors}
+
     def part(self, places: list[int]) -> Fit:
         """The fit of some of its classes."""
-        per_class = {name: [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
+        per_class = {name: value and [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
             classes=[self.classes[k] for k in places],

@@ -5,7 +5,8 @@ The verdict follows from the numbers as they are printed: see `matters`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from stages.files.account import counted, named
@@ -15,6 +16,13 @@ GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothi
 UNLIKELY = 0.01  # p-value of the logistic function, over all classes
 NO_SIGNAL = 1e-6
 NAMED = 5  # names before "and … more"
+
+
+class Unbounded(NamedTuple):
+    """Of one class: how many trials a direction separates, and the coefficients that these leave without bounds."""
+
+    n_separated: int
+    intervals: Mapping[str, tuple[float, float]]  # by the coefficient's name; with an infinite end, or two
 
 
 class Situation(NamedTuple):
@@ -29,6 +37,8 @@ class Situation(NamedTuple):
     guess_rate: float
     lapse_rate: float
     logistic_p: float  # of the test that the psychometric function is logistic
+    exists: bool = True  # whether there is an estimate without shrinkage
+    unbounded: Unbounded | None = None  # where some of its coefficients have none with it, either
 
 
 class Percent(NamedTuple):
@@ -58,34 +68,48 @@ def trustworthy(
         return []
     odd = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
     sound = [c for c in classes if estimated or c not in odd]
-    told, of = sound or odd, f"{len(sound)} of " if 0 < len(sound) < len(classes) else ""
+    told = sound or odd
+    sized, unbounded = [c for c in told if not c.unbounded], [c for c in told if c.unbounded]
+    first_told = sized or told
+    of = f"{len(first_told)} of " if sound and len(first_told) < len(classes) else ""
     several = f", {of}{len(classes)} classes" if len(classes) > 1 else ""
-    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}, {_signal(told)}: "
-    lines = [_size(level, told, logistic=bool(sound)), *_shape(odd, len(classes), estimated)]
-    first, *others = lines if sound else reversed(lines)
-    return [head + first, *others]
+    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}, {_signal(first_told)}: "
+    lines = [_size(level, sized, logistic=bool(sound))] if sized else []
+    if unbounded and sound:
+        which = f" of {_some([named(c.name, 'class') for c in unbounded])}" if len(classes) > 1 else ""
+        lines.append(f"without shrinkage there is no estimate{which}; use the corrected column")
+    shape = _shape(odd, len(classes), estimated)
+    first, *others = [*lines, *shape] if sound else [*shape, *lines]
+    return [head + first, *others, *(_unbounded(n_trials, n_factors, level, c) for c in classes if c.unbounded)]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
     """reasons: for the classes without an estimate; separating: for classes that factors separate, these factors."""
     lines = [
-        f"{_separate(factors)} the responses of {named(name, 'class')}"
-        + (": train.shrinkage: auto gives an estimate" if name in reasons else "; they were shrunk for the fit")
+        f"{_separate(factors)} the responses of {named(name, 'class')}: train.shrinkage: auto gives an estimate"
         for name, factors in separating.items()
+        if name in reasons
     ]
-    others = {name: reason for name, reason in reasons.items() if name not in separating}
-    return lines + _lacking("estimate", others)
+    return lines + _lacking("estimate", reasons, separating)
 
 
-def without_inference(reasons: Mapping[str, str]) -> list[str]:
-    """reasons: for the classes that have an estimate, but no corrections and intervals."""
-    return _lacking("corrections and intervals", reasons)
+def without_inference(reasons: Mapping[str, str], shrunk: Mapping[str, Sequence[str]]) -> list[str]:
+    """reasons: for the classes that have an estimate, but no corrections and intervals; shrunk: for those that have
+    none without shrinkage, the factors that separate them.
+    """
+    lines = [
+        f"{_separate(factors)} the responses of {named(name, 'class')}; they were shrunk for the fit"
+        + (f", without corrections and intervals: {reasons[name]}" if name in reasons else "")
+        for name, factors in shrunk.items()
+    ]
+    return lines + _lacking("corrections and intervals", reasons, shrunk)
 
 
-def _lacking(what: str, reasons: Mapping[str, str]) -> list[str]:
-    if not reasons:
+def _lacking(what: str, reasons: Mapping[str, str], told: Collection[str]) -> list[str]:
+    untold = [(name, reason) for name, reason in reasons.items() if name not in told]
+    if not untold:
         return []
-    (name, reason), *others = reasons.items()
+    (name, reason), *others = untold
     more = f" (and {len(others)} more)" if others else ""
     return [f"no {what} of {named(name, 'class')}{more}: {reason}"]
 
@@ -113,6 +137,7 @@ def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
     if not logistic:
         return f"if they did, weights would come out {size}, and {covered}"
     good = not matters(off(largest), GOOD_SIZE) and not matters(short(shortest), GOOD_COVERAGE)
+    good = good and all(c.exists for c in classes)
     verdict = ": a plain logistic regression is good enough" if good else "; use the corrected column"
     return f"weights come out {size} and {covered}{verdict}"
 
@@ -140,6 +165,28 @@ def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[st
 def _range(values: Sequence[float]) -> str:
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     return low if low == high else f"{low} to {high}"
+
+
+def _unbounded(n_trials: int, n_factors: int, level: float, c: Situation) -> str:
+    """A line on what the separated trials of a class leave without bounds, and what tells the rest."""
+    assert c.unbounded is not None
+    n_separated, intervals = c.unbounded
+    factors = [name for name in intervals if name != "bias"]
+
+    def words(name: str) -> str:
+        low, high = (f"{end:.2g}".replace("-", "−") for end in intervals[name])
+        open_below, open_above = map(math.isinf, intervals[name])
+        what = "its weight" if len(intervals) == 1 else "the bias" if name == "bias" else name
+        if open_below and open_above:
+            return f"{what} is not determined"
+        side, end = ("upper", f"from {low}") if open_above else ("lower", f"up to {high}")
+        return f"{what} has no {side} bound ({100 * level:g} % interval: {end})"
+
+    rest = "" if len(intervals) > n_factors else "; the other coefficients are what the trials that are left tell"
+    return (
+        f"{_separate(factors)} {_spaced(n_separated)} of {_spaced(n_trials)} trials of "
+        f"{named(c.name, 'class')}: {_some([words(name) for name in intervals])}{rest}"
+    )
 
 
 def _separate(names: Sequence[str]) -> str:

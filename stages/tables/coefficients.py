@@ -32,16 +32,20 @@ def coefficient_table(classes: Sequence[ClassInference], level: float) -> Table:
 
 
 def raw_columns(classes: Sequence[ClassInference], description: Description, level: float) -> Table:
-    """For standardised factors: the columns of `coefficient_table` per unit of the factors as they were read."""
+    """For standardised factors: the columns of `coefficient_table` per unit of the factors as they were read.
+
+    The bias, that of factors which are 0, is NaN where a weight is infinite.
+    """
     units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
     columns: dict[str, list[Array]] = {name: [] for name in ("estimate", "corrected", "low", "high")}
     for c in classes:
-        estimate, corrected = units.original(c.estimate), units.original(c.corrected)
-        error = np.append(c.corrected_error[:-1] / units.scale, np.sqrt(to_bias @ c.covariance @ to_bias))
-        low, high = wald_interval(corrected, error, level)
-        low[:-1], high[:-1] = (end[:-1] / units.scale for end in c.interval(level))
-        found = estimate, corrected, low, high
+        weights, low, high = (values[:-1] / units.scale for values in (c.corrected, *c.interval(level)))
+        bias, variance = np.full((2, 1), np.nan)
+        if c.separated is None:
+            bias, variance = c.corrected[-1:] - units.centre @ weights, to_bias @ c.covariance @ to_bias
+        ends = wald_interval(bias, np.sqrt(variance), level)
+        found = units.original(c.estimate), *map(np.append, (weights, low, high), (bias, *ends))
         for column, values in zip(columns.values(), found, strict=True):
             column.append(values)
     return {f"raw_{name}": np.concatenate(values) for name, values in columns.items()}

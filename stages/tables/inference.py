@@ -19,6 +19,7 @@ from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.separation import Constant
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import Floats, logits, probability
 from hdlogit.scores import calibration, recovery
@@ -27,7 +28,7 @@ from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
 from stages.parameters import Evaluate
 from stages.tables import Findings, Fit, Table
-from stages.tables.answer import Situation, trustworthy, without_inference
+from stages.tables.answer import Situation, Unbounded, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
 from stages.tables.theory import map_table, planning_table, theory_metrics
@@ -59,12 +60,14 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     names = [named(name, "class") for name in fit.classes]
     reasons = {k: result for k, result in enumerate(results) if isinstance(result, str)}
     notices = [f"{names[k]}: inference is left out: {reason}" for k, reason in reasons.items()]
-    notices += [f"{names[k]}: {c.note}" for k, c in classes.items() if c.note]
-    untold = without_inference({fit.classes[k]: reason for k, reason in reasons.items()})
+    notices += [f"{names[k]}: {c.note}" for k, c in classes.items() if c.note and not c.separated]  # the answer says it
+    told = {fit.classes[k] for k, c in classes.items() if c.separated}
+    shrunk = {name: factors for name, factors in fit.separating.items() if name not in told}
+    untold = without_inference({fit.classes[k]: reason for k, reason in reasons.items()}, shrunk)
     if not classes:
         return Findings(notices=notices, answer=untold)
     part, found = fit.part([*classes]), [*classes.values()]
-    responses = left_out_responses(part, found)
+    responses = left_out_responses(part.train.responses, found[0])
     table, by_class = coefficient_table(found, p.interval_level), class_table(part, found, responses, p)
     metrics: dict[str, Any] = {"inference": {"level": p.interval_level}}
     findings = predictions_left_out(found, responses, p)
@@ -87,14 +90,18 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
         tables["inference/terms.csv"] = term_table(part, found, fit.description.terms)
         if fit.description.standardise:
             tables["inference/coefficients.csv"] |= raw_columns(found, fit.description, p.interval_level)
-    size, classified = (len(part.train.factors), len(part.factors)), situations(by_class, found, p)
+    size, classified = (len(part.train.factors), len(part.factors)), situations(part, by_class, table, found, p)
     answer = trustworthy(*size, p.interval_level, classified, estimated=rates_estimated(p))
     return findings + Findings(metrics, tables, notices, answer + untold)
 
 
-def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) -> list[Situation]:
+def situations(
+    part: Fit, by_class: Table, table: Table, classes: Sequence[ClassInference], p: Evaluate
+) -> list[Situation]:
     """What the answer in words needs to know about each class."""
     names, odd = map(str, by_class["class"]), by_class["logistic_p"]
+    coefficients = [*part.factors, "bias"]
+    intervals = np.reshape([*zip(table["low"], table["high"], strict=True)], (len(classes), -1, 2)).tolist()
     return [
         Situation(
             name,
@@ -105,8 +112,12 @@ def situations(by_class: Table, classes: Sequence[ClassInference], p: Evaluate) 
             c.guess_rate,
             c.lapse_rate,
             logistic_p,
+            name not in part.separating,
+            None
+            if c.separated is None
+            else Unbounded(c.separated.n_separated, {coefficients[j]: ends[j] for j in c.separated.infinite}),
         )
-        for name, c, logistic_p in zip(names, classes, odd, strict=True)
+        for name, c, logistic_p, ends in zip(names, classes, odd, intervals, strict=True)
     ]
 
 
@@ -134,10 +145,9 @@ def rates_estimated(p: Evaluate) -> bool:
     return p.asymptotes == "estimate" and None in known_rates(p)
 
 
-def left_out_responses(part: Fit, classes: Sequence[ClassInference]) -> Booleans:
-    """Responses (m, n_classes) of the trials that were left out one by one: all, or some, evenly spaced."""
-    m, n = len(classes[0].index.logit), len(part.train.responses)
-    return np.asarray(part.train.responses[:: -(-n // m)])
+def left_out_responses(responses: Booleans, c: ClassInference) -> Booleans:
+    """Those (m,) or (m, n_classes) of the trials that were left out one by one: all, or some, evenly spaced."""
+    return np.asarray(responses[:: -(-len(responses) // len(c.index.logit))])
 
 
 def predictions_left_out(classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> Findings:
@@ -207,17 +217,16 @@ def stacked(names: Sequence[str], tables: Sequence[Mapping[str, Floats]]) -> Tab
 
 
 def recovered(classes: Sequence[ClassInference], coefficients: Floats, by_class: Table, true: Floats) -> Findings:
-    """Coverage of the intervals, and how close the corrected coefficients come to the true ones."""
-    corrected = np.stack([c.corrected for c in classes], axis=1)
-    return Findings(
-        {
-            "inference": {name: float(by_class[name].mean()) for name in ("coverage", "classical_coverage")},
-            "recovery": {
-                "residual_sd": recovery.residual_sd(coefficients, true),
-                "corrected": recovery.recovery(corrected, true),
-            },
-        }
-    )
+    """Coverage of the intervals, and how close the corrected coefficients come to the true ones, of classes in which
+    all are finite.
+    """
+    found: dict[str, Any] = {"residual_sd": recovery.residual_sd(coefficients, true)}
+    finite = [k for k, c in enumerate(classes) if not c.separated]
+    if finite:
+        corrected = np.stack([classes[k].corrected for k in finite], axis=1)
+        found["corrected"] = recovery.recovery(corrected, true[:, finite])
+    inference = {name: float(by_class[name].mean()) for name in ("coverage", "classical_coverage")}
+    return Findings({"inference": inference, "recovery": found})
 
 
 def class_table(part: Fit, classes: Sequence[ClassInference], responses: Booleans, p: Evaluate) -> dict[str, Any]:
@@ -230,7 +239,15 @@ def class_table(part: Fit, classes: Sequence[ClassInference], responses: Boolean
     n_factors, known = len(part.factors), [rate or 0.0 for rate in known_rates(p)]
 
     def logistic_p(k: int) -> float:
-        return logistic_test(*classes[k].index, responses[:, k], guess_rate=known[0], lapse_rate=known[1]).p_value
+        separated = classes[k].separated
+        if separated is None:
+            index, y = classes[k].index, responses[:, k]
+        elif isinstance(separated.others, Constant):
+            return 1.0
+        else:  # separated trials follow any function
+            index, y = separated.others.index, separated.responses[separated.separation.left]
+            y = left_out_responses(y, separated.others)
+        return logistic_test(*index, y, guess_rate=known[0], lapse_rate=known[1]).p_value
 
     return {
         "class": part.classes,

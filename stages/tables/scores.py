@@ -87,11 +87,6 @@ def evidence(fit: Fit) -> Findings:
     missing = [(name, reason) for name, reason in zip(fit.classes, reported.reasons, strict=True) if reason]
     if missing:
         metrics["classes_without_estimate"] = len(missing)
-    separating = {
-        name: [fit.factors[j] for j in factors]
-        for name, factors in zip(fit.classes, reported.separating or [], strict=False)
-        if factors
-    }
-    answer = without_estimate(dict(missing), separating)
+    answer = without_estimate(dict(missing), fit.separating)
     notices = [f"{named(name, 'class')} is left out: {reason}" for name, reason in missing]
     return Findings({"fit": metrics}, {}, notices, answer)

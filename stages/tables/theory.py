@@ -40,7 +40,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
         "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
         "test_best_cross_entropy": _mean(e.best for e in expected),
         "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(c.expected_classical_coverage(level)[0] for c in classes),
+        "classical_coverage": _mean(c.expected_classical_coverage(level)[0] for c in classes if not c.separated),
     }
 
 
@@ -50,8 +50,9 @@ def _residual_sd(c: ClassInference) -> float:
     return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
 
 
-def _mean(values: Iterable[float]) -> float:
-    return float(np.mean(list(values)))
+def _mean(values: Iterable[float]) -> float | None:
+    found = [*values]
+    return float(np.mean(found)) if found else None
 
 
 def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:

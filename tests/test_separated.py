@@ -1,0 +1,230 @@
+"""What a person sees where a factor separates some trials: weights without end, in words, tables and figures."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+from scipy.special import expit
+
+from hdlogit import LogisticRegression
+from stages import check, plan, predict, summary
+from stages.figures.fits import forest
+from stages.figures.style import Estimates
+from tests.browser import CHROMIUM, Browser
+from tests.coding import DEFAULTS
+from tests.conftest import Project, run_here
+from tests.test_prepare import OTHERS
+
+STUDY = DEFAULTS | {"response": ["choice=right", "sure"], "formula": "~ contrast * cue"}
+TRAIN = OTHERS["train"] | {"solver": "lbfgs", "shrinkage": "auto"}
+C, C_CONTRAST = "cue[T.c]", "contrast:cue[T.c]"  # of the latter the trials tell nothing at all
+
+
+def trials() -> pd.DataFrame:
+    """Where cue is c (20 of 400 trials) the choice is right; other responses follow a logistic function."""
+    rng = np.random.default_rng(1)
+    cue, contrast = np.repeat(["a", "b", "c"], [190, 190, 20]), rng.normal(size=400).round(3)
+    right = (rng.random(400) < expit(contrast + 0.5 * (cue == "b"))) | (cue == "c")
+    sure = rng.random(400) < expit(0.5 * contrast)
+    return pd.DataFrame({"contrast": contrast, "cue": cue, "choice": np.where(right, "right", "left"), "sure": sure})
+
+
+def run_study(table: pd.DataFrame, **keys: object) -> str:
+    """Run all stages in the current folder; gives the answer."""
+    table.to_csv("t.csv", index=False)
+    Path("params.yaml").write_text(yaml.safe_dump({**OTHERS, "prepare": STUDY | keys, "train": TRAIN}))
+    run_here("prepare", "ridge", "train", "evaluate", "plot")
+    return Path("data/inference/answer.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The answer of a study with two classes, of which one is separated; its folder is the current one."""
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(tmp_path_factory.mktemp("separated"))
+        yield run_study(trials())
+
+
+def coefficients() -> pd.DataFrame:
+    """Of the separated class."""
+    table = pd.read_csv("data/inference/coefficients.csv", index_col="factor")
+    return table[table["class"] == "choice=right"]
+
+
+def test_the_answer_tells_each_thing_once(answer: str) -> None:
+    first, verdict, separated = answer.splitlines()
+    assert first.startswith("400 trials, 5 factors, 1 of 2 classes, signal")
+    assert first.endswith("good enough")  # of the other class
+    assert verdict == "without shrinkage there is no estimate of choice=right; use the corrected column"
+    assert separated == (
+        f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right: {C} has no upper bound (95 % interval: "
+        f"from {coefficients().low[C]:.2g}), {C_CONTRAST} is not determined; "
+        "the other coefficients are what the trials that are left tell"
+    )
+    assert "choice" not in Path("data/inference/left_out.txt").read_text()
+
+
+def test_the_numbers_are_those_of_the_trials_that_are_left_and_of_score_tests(answer: str) -> None:
+    table, found = trials(), coefficients()
+    yes, b, c = (table.choice == "right").astype(float), 1.0 * (table.cue == "b"), 1.0 * (table.cue == "c")
+    x = pd.DataFrame({"bias": 1.0, "contrast": table.contrast, "cue[T.b]": b, "contrast:cue[T.b]": b * table.contrast})
+    left = sm.Logit(yes[c == 0], x[c == 0]).fit(disp=0)
+    assert found.corrected[[*x]].to_numpy() == pytest.approx(left.params.to_numpy(), rel=0.03)
+    assert found.error[[*x]].to_numpy() == pytest.approx(left.bse.to_numpy(), rel=0.05)
+    assert found.corrected[C] == np.inf == found.high[C]
+    assert np.isnan(found.corrected[C_CONTRAST])
+    everything = x.assign(other=c * table.contrast)
+
+    def score_p(value: float) -> float:
+        model = sm.GLM(yes, everything, sm.families.Binomial(), offset=value * c).fit()
+        return float(model.score_test(exog_extra=c.to_numpy()[:, None]).pvalue[0])
+
+    assert found.p[C] == pytest.approx(score_p(0.0), rel=0.1)
+    assert score_p(found.low[C]) == pytest.approx(0.05, rel=0.05)
+
+
+def test_the_page_shows_infinity_and_sorts_by_it(answer: str, tmp_path: Path) -> None:
+    page = Path("data/report.html").resolve()
+    text = page.read_text()
+    assert "<td>∞<" in text
+    assert "<td>not determined<" in text
+    assert ">inf<" not in text
+    assert ">nan<" not in text
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed")
+    column = "[...document.querySelectorAll('.weights tbody tr')].filter(row => !row.hidden).map(row => row.cells[6]"
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(page, 1200)
+        browser.run("document.querySelector('.weights [data-column=\"6\"] button').click()")
+        shown = browser.run(f"{column}.textContent)")
+        assert browser.trouble() == []
+    assert shown[-2:] == ["∞", "not determined"]
+    numbers = [float(cell.replace("−", "-")) for cell in shown[:-2]]
+    assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (summary, []),
+        (plan, ["--study", "."]),
+        (predict, [".", "t.csv", "--out", "p.csv"]),
+        (check, [".", "--class", "choice=right", "--repetitions", "4"]),
+    ],
+)
+def test_commands_say_nothing_that_is_no_word(
+    answer: str,
+    command: ModuleType,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    command.main()
+    words = set(capsys.readouterr().out.split())
+    assert words
+    assert not words & {"inf", "-inf", "nan"}
+    if command is predict:
+        assert np.isfinite(pd.read_csv("p.csv").to_numpy()).all()
+
+
+def test_weights_without_end_are_arrows_that_leave_the_axis_as_it_is() -> None:
+    plain = Estimates([6.0, 1.0, -6.0, 0.5], [2.0, 0.5, -9.0, 0.0], [9.0, 1.5, -3.0, 1.0])
+    corrected = Estimates([np.inf, 1.0, -np.inf, np.nan], [1.5, 0.5, -np.inf, -np.inf], [np.inf, 1.5, -1.0, np.inf])
+    ax, alone = Figure().subplots(1, 2)
+    forest(ax, "choice", ["up", "one", "down", "none"], plain, corrected)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["down", "none", "one", "up"]
+    arrows = [one for one in ax.texts if isinstance(one, Annotation) and one.arrow_patch]
+    assert sorted((arrow.xy[1], arrow.xyann[0], arrow.xy[0]) for arrow in arrows) == [
+        (0, -1, 0),
+        (1, 0, 1),
+        (3, 1.5, 1),
+    ]
+    assert -11 < ax.get_xlim()[0] < ax.get_xlim()[1] < 11
+    forest(alone, "choice", ["up"], plain.at([0]), corrected.at([0]))  # no weight is finite
+    assert -1 < alone.get_xlim()[0] < alone.get_xlim()[1] < 11
+
+
+def test_a_class_without_any_finite_weight_is_drawn_and_is_no_other_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = trials().query("cue != 'b'")
+    assert (
+        run_study(table, response="choice=right", formula="~ cue").splitlines()[0].endswith("use the corrected column")
+    )
+    assert coefficients().corrected[C] == np.inf
+    bias = table.choice[table.cue == "a"].eq("right").mean()
+    assert coefficients().corrected["bias"] == pytest.approx(np.log(bias / (1 - bias)), rel=1e-4)
+
+
+def test_complete_separation_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = trials().assign(choice=lambda one: np.where(one.contrast > 0, "right", "left"))
+    [line] = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
+    assert line.startswith(
+        "factor contrast separates the responses of choice=right; they were shrunk for the fit, without"
+    )
+
+
+def test_per_unit_of_the_factors_a_weight_without_end_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_study(trials(), formula="~ contrast + cue", standardise=True)
+    found = coefficients()
+    ends = found.raw_corrected[C], found.raw_high[C], found.raw_low[C]
+    assert ends == (np.inf, np.inf, pytest.approx(found.low[C] / trials().cue.eq("c").std(ddof=0), rel=1e-4))
+    assert found.raw_corrected[["contrast", "cue[T.b]"]].notna().all()
+
+
+def test_where_the_truth_is_known_finite_weights_are_compared_with_it(project: Project) -> None:
+    project.set(train={"solver": "lbfgs", "shrinkage": "auto"})
+    run_here("simulate", "ridge")
+    factors, responses = (np.load(f"data/train/{name}.npy") for name in ("factors", "responses"))
+    factors[:, 2] = factors[:, 2] > 1.8  # a rare dummy
+    responses[factors[:, 2] == 1, 1] = True
+    for name, array in (("factors", factors), ("responses", responses)):
+        np.save(f"data/train/{name}.npy", array)
+    run_here("train", "evaluate", "plot")
+    assert "factor 2 separates" in Path("data/inference/answer.txt").read_text()
+    assert Path("data/figures/intervals.png").exists()
+
+
+def test_the_summary_of_the_estimator_prints_signs_and_words() -> None:
+    table = trials()
+    x = pd.DataFrame({"contrast": table.contrast, "c": 1.0 * (table.cue == "c")}).assign(
+        both=lambda one: one.prod(axis=1)
+    )
+    with pytest.warns(UserWarning, match="separated by"):
+        printed = str(LogisticRegression().fit(x, table.choice).summary())
+    rows = {line.split()[0]: line.split() for line in printed.splitlines()[1:5]}
+    assert rows["c"][1] == "∞" == rows["c"][6]
+    assert rows["both"][1] == "undetermined"
+    assert rows["both"][5] == "-∞"
+
+
+def test_predictions_are_as_good_as_the_shrunken_fits() -> None:
+    """Probabilities of new trials, mean over 20 experiments: no worse than σ of the fitted logit, in their interval."""
+    losses = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, new = (np.column_stack([rng.normal(size=400), np.arange(400) < 12]) for _ in range(2))
+        yes = (rng.random(400) < expit(x[:, 0])) | (x[:, 1] == 1)
+        with pytest.warns(UserWarning, match="separated by x1"):
+            model = LogisticRegression().fit(x, yes)
+        true, found = np.where(new[:, 1], 0.999, expit(new[:, 0])), model.predict_proba(new)[:, 1]
+        shrunken = expit(new @ model.classical_coef_[0] + model.classical_intercept_[0])
+        losses.append([-np.mean(true * np.log(p) + (1 - true) * np.log1p(-p)) for p in (found, shrunken)])
+        low, high = model.predict_interval(new).T
+        assert ((low <= found) & (found <= high)).all()
+    ours, theirs = np.mean(losses, axis=0)
+    assert ours <= theirs + 0.001
