@@ -11,7 +11,8 @@ from scipy.stats import binom
 
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
-from hdlogit.inference.link import logistic_test
+from hdlogit.inference.curve import psychometric_curve
+from hdlogit.inference.link import fit_link, logistic_test
 from tests.inferred import covered, inferred
 
 Array = NDArray[np.float64]
@@ -171,11 +172,66 @@ def test_with_a_separating_level_others_are_covered() -> None:
     assert np.mean(inside) == pytest.approx(0.95, abs=0.04)
 
 
-def test_a_factor_that_separates_alone_is_refused_in_one_line() -> None:
+def test_a_factor_that_separates_all_trials_leaves_the_others_unknown() -> None:
     rng = np.random.default_rng(6)
     x = rng.normal(size=(200, 4))
     y = x[:, :1] > 0
     shrinkage = 4 / 204
-    [reason] = infer(x, y, fit(x, (1 - shrinkage) * y + shrinkage / 2).coefficients, shrinkage=shrinkage)
-    assert isinstance(reason, str)
-    assert "separate" in reason
+    [found] = infer(x, y, fit(x, (1 - shrinkage) * y + shrinkage / 2).coefficients, shrinkage=shrinkage)
+    assert isinstance(found, ClassInference)
+    low, high = found.interval()
+    assert low[0] > 0
+    assert (low[1:4] == -np.inf).all()
+    assert (high[:4] == np.inf).all()
+    assert found.p_values()[1:4] == pytest.approx(np.ones(3))
+
+
+def test_which_level_is_the_reference_does_not_matter() -> None:
+    """The rare one, a separating one, or the third: their differences are the same, those that are determined."""
+    rng = np.random.default_rng(8)
+    level, z = rng.choice(3, 300, p=[0.3, 0.6, 0.1]), rng.normal(size=300)
+    y = (rng.random(300) < expit(z + level)) | (level == 2)
+    weights, errors = [], []
+    for reference in range(3):
+        x = np.column_stack([z, *(level == other for other in range(3) if other != reference)]).astype(float)
+        soft = 0.99 * y + 0.005
+        [found] = infer(x, y[:, None], fit(x, soft[:, None]).coefficients, shrinkage=0.01)
+        assert isinstance(found, ClassInference)
+        weights.append(found.corrected[0])
+        errors.append(found.corrected_error[0])
+    assert weights == pytest.approx([weights[0]] * 3, rel=1e-6)
+    assert errors == pytest.approx([errors[0]] * 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [26, 3, 11])
+def test_an_exact_tie_has_a_centred_interval(seed: int) -> None:
+    x = np.repeat([-1.0, 1.0], 30)[:, None]
+    y = np.tile([0, 1], 30)[np.random.default_rng(seed).permutation(60)].reshape(2, 30)
+    y[1] = np.random.default_rng(seed).permutation(y[0])  # as many of each in both conditions
+    y = y.ravel()[:, None].astype(bool)
+    [c] = inferred(x, y, fit(x, y).coefficients)
+    low, high = c.interval()
+    assert low[0] == pytest.approx(-high[0], rel=1e-6)
+    assert c.p_values()[0] == pytest.approx(1.0)
+
+
+def test_the_curve_of_few_stimuli_is_the_fraction_of_yes_at_each() -> None:
+    x = np.repeat(np.linspace(-2, 2, 5), 80)[:, None]
+    y = np.random.default_rng(0).random((400, 1)) < expit(x)
+    [c] = inferred(x, y, fit(x, y).coefficients)
+    link = fit_link(*c.index, y[:, 0], guess_rate=0.0, lapse_rate=0.0)
+    curve = psychometric_curve(*c.index, y[:, 0], link, link)
+    assert curve.observed == pytest.approx(y.reshape(5, 80).mean(axis=1))
+
+
+@pytest.mark.parametrize("how", ["shrinkage", "default"])
+def test_interval_and_test_agree_where_the_scale_is_hardly_known(how: str) -> None:
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(100, 20))
+    y = rng.random((100, 30)) < expit(x @ np.full(20, 0.3 if how == "shrinkage" else 0.6))[:, None]
+    shrinkage = 20 / 120 if how == "shrinkage" else 0.0
+    found = fit(x, (1 - shrinkage) * y + shrinkage / 2)
+    for result in infer(x, y, found.coefficients, shrinkage=shrinkage):
+        if isinstance(result, ClassInference):
+            low, high = result.interval()
+            assert (((low > 0) | (high < 0)) == (result.p_values() < 0.05))[:-1].all()

@@ -19,6 +19,7 @@ MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
+NOISELESS = 1e-4  # noise, in units of the signal, of logits that are taken as they are
 ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
