@@ -26,7 +26,7 @@ from tests.conftest import Project, run_here
 from tests.test_prepare import OTHERS
 
 STUDY = DEFAULTS | {"response": ["choice=right", "sure"], "formula": "~ contrast * cue"}
-TRAIN = OTHERS["train"] | {"solver": "lbfgs", "shrinkage": "auto"}
+TRAIN = OTHERS["train"] | {"solver": "exact", "shrinkage": "auto"}
 C, C_CONTRAST = "cue[T.c]", "contrast:cue[T.c]"  # of the latter the trials tell nothing at all
 
 
@@ -43,7 +43,7 @@ def run_study(table: pd.DataFrame, **keys: object) -> str:
     """Run all stages in the current folder; gives the answer."""
     table.to_csv("t.csv", index=False)
     Path("params.yaml").write_text(yaml.safe_dump({**OTHERS, "prepare": STUDY | keys, "train": TRAIN}))
-    run_here("prepare", "ridge", "train", "evaluate", "plot")
+    run_here("prepare", "train", "evaluate", "plot")
     return Path("data/inference/answer.txt").read_text()
 
 
@@ -68,7 +68,7 @@ def test_the_answer_tells_each_thing_once(answer: str) -> None:
     assert verdict == "without shrinkage there is no estimate of choice=right; use the corrected column"
     assert separated == (
         f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right: {C} has no upper bound (95 % interval: "
-        f"from {coefficients().low[C]:.2g}), {C_CONTRAST} is not determined; "
+        f"from {coefficients().low[C]:.2g}); {C_CONTRAST} is not determined; "
         "the other coefficients are what the trials that are left tell"
     )
     assert "choice" not in Path("data/inference/left_out.txt").read_text()
@@ -168,13 +168,14 @@ def test_a_class_without_any_finite_weight_is_drawn_and_is_no_other_function(
     assert coefficients().corrected["bias"] == pytest.approx(np.log(bias / (1 - bias)), rel=1e-4)
 
 
-def test_complete_separation_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_complete_separation_leaves_one_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table = trials().assign(choice=lambda one: np.where(one.contrast > 0, "right", "left"))
-    [line] = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
-    assert line.startswith(
-        "factor contrast separates the responses of choice=right; they were shrunk for the fit, without"
-    )
+    verdict, line = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
+    assert verdict == "400 trials, 3 factors: without shrinkage there is no estimate; use the corrected column"
+    assert "separate 400 of 400 trials of choice=right: contrast has no upper bound (95 % interval: from " in line
+    assert line.endswith("); cue[T.b], cue[T.c], the bias are not determined")
+    assert (coefficients().low["contrast"] > 1) & (coefficients().p["contrast"] < 1e-6)
 
 
 def test_per_unit_of_the_factors_a_weight_without_end_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,8 +188,8 @@ def test_per_unit_of_the_factors_a_weight_without_end_has_none(tmp_path: Path, m
 
 
 def test_where_the_truth_is_known_finite_weights_are_compared_with_it(project: Project) -> None:
-    project.set(train={"solver": "lbfgs", "shrinkage": "auto"})
-    run_here("simulate", "ridge")
+    project.set(train={"solver": "exact", "shrinkage": "auto"})
+    run_here("simulate")
     factors, responses = (np.load(f"data/train/{name}.npy") for name in ("factors", "responses"))
     factors[:, 2] = factors[:, 2] > 1.8  # a rare dummy
     responses[factors[:, 2] == 1, 1] = True

@@ -73,7 +73,7 @@ def trustworthy(
     first_told = sized or told
     of = f"{len(first_told)} of " if sound and len(first_told) < len(classes) else ""
     several = f", {of}{len(classes)} classes" if len(classes) > 1 else ""
-    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}, {_signal(first_told)}: "
+    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}{_signal(first_told)}: "
     lines = [_size(level, sized, logistic=bool(sound))] if sized else []
     if unbounded and sound:
         which = f" of {_some([named(c.name, 'class') for c in unbounded])}" if len(classes) > 1 else ""
@@ -143,8 +143,10 @@ def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
 
 
 def _signal(classes: Sequence[Situation]) -> str:
-    low, high = (f"{end(c.signal for c in classes):.2g}" for end in (min, max))
-    return f"signal {low}" if low == high else f"signals {low} to {high}"
+    if not (signals := [c.signal for c in classes if not c.unbounded]):
+        return ""
+    low, high = (f"{end(signals):.2g}" for end in (min, max))
+    return f", signal {low}" if low == high else f", signals {low} to {high}"
 
 
 def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
@@ -171,21 +173,21 @@ def _unbounded(n_trials: int, n_factors: int, level: float, c: Situation) -> str
     """A line on what the separated trials of a class leave without bounds, and what tells the rest."""
     assert c.unbounded is not None
     n_separated, intervals = c.unbounded
-    factors = [name for name in intervals if name != "bias"]
-
-    def words(name: str) -> str:
-        low, high = (f"{end:.2g}".replace("-", "−") for end in intervals[name])
-        open_below, open_above = map(math.isinf, intervals[name])
-        what = "its weight" if len(intervals) == 1 else "the bias" if name == "bias" else name
-        if open_below and open_above:
-            return f"{what} is not determined"
-        side, end = ("upper", f"from {low}") if open_above else ("lower", f"up to {high}")
-        return f"{what} has no {side} bound ({100 * level:g} % interval: {end})"
-
-    rest = "" if len(intervals) > n_factors else "; the other coefficients are what the trials that are left tell"
+    bounds, open_ended = [], []
+    for name, ends in intervals.items():
+        low, high = (f"{end:.2g}".replace("-", "−") for end in ends)
+        what = "its weight" if len(intervals) == 1 else "the bias" if name == "bias" else named(name, "factor")
+        if all(map(math.isinf, ends)):
+            open_ended.append(what)
+        else:
+            side, end = ("upper", f"from {low}") if math.isinf(ends[1]) else ("lower", f"up to {high}")
+            bounds.append(f"{what} has no {side} bound ({100 * level:g} % interval: {end})")
+    parts = [_some(bounds)] if bounds else []
+    parts += [f"{_some(open_ended)} {'is' if len(open_ended) == 1 else 'are'} not determined"] if open_ended else []
+    parts += [] if len(intervals) > n_factors else ["the other coefficients are what the trials that are left tell"]
     return (
-        f"{_separate(factors)} {_spaced(n_separated)} of {_spaced(n_trials)} trials of "
-        f"{named(c.name, 'class')}: {_some([words(name) for name in intervals])}{rest}"
+        f"{_separate([name for name in intervals if name != 'bias'])} {_spaced(n_separated)} of {_spaced(n_trials)} "
+        f"trials of {named(c.name, 'class')}: {'; '.join(parts)}"
     )
 
 

@@ -24,7 +24,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
     these data have one). The last three are for the worst class. The rest is to be compared with measured values.
     `table` is the classes' `class_table`.
     """
-    expected = [predict(c.theory) for c in classes]
+    expected = [predict(c.theory) for c in classes if not c.separated]  # it knows nothing of separated ones
     kappa, n_factors = float(classes[0].theory.kappa), len(classes[0].estimate) - 1
     return {
         "n_trials": round(n_factors / kappa),
