@@ -39,7 +39,7 @@ from hdlogit.inference.corrections import Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.posterior import Rates
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.separation import Constant, Separated, find_separation
+from hdlogit.inference.separation import MANY, Constant, Separated, find_separation
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -61,7 +61,6 @@ from hdlogit.inference.sums import (
 __all__ = ["ClassInference", "infer"]
 
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
-MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
@@ -146,7 +145,7 @@ def _shrunken(
     from hdlogit.exact import fit  # only here: it brings torch
 
     separation, names, (n, p) = find_separation(factors, responses), setting.names, factors.shape
-    by_chance = separation is not None and not separation.left.any() and p > MANY * n
+    by_chance = separation is not None and not separation.left.any() and p + 1 > MANY * n
     if separation is None or by_chance:
         found = infer_class(minimum, left_out, setting)
         if by_chance and found.link.law is None:

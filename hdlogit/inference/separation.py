@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
+MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
 SEEN = 1e-7  # of a direction: what is left of it in trials that do not see it
 TINY = 1e-8  # ridge of the fits for the score test, without which they may have no minimum
 NOTHING = 1e-6  # information, of what trials of probability 1/2 would have four times
@@ -62,6 +63,8 @@ def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_])
     separated = programme.x[:n] < 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
     if not separated.any():
         return None
+    if separated.all() and size > MANY * n:  # by chance: which way each goes says nothing, and takes long to find
+        return Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
     left = x[~separated]
     unseen = _null_space(left)  # (p + 1, m) the directions in which the trials that are left do not vary
     kept = np.zeros(0, np.intp)
