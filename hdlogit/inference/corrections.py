@@ -353,14 +353,12 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
 
 def _as_fitted(minimum: Minimum, observed: Observed, setting: Setting) -> Scale:
     """Where nothing tells how large the true weights are: the fitted ones."""
-    fitted, signal, nothing = (
-        minimum.coefficients,
-        float(np.sqrt(observed.eta_squared)),
-        np.zeros(len(minimum.coefficients)),
-    )
+    fitted, nothing = minimum.coefficients, np.zeros(len(minimum.coefficients))
+    signal, b = float(np.sqrt(max(observed.eta_squared, INVISIBLE**2))), float(fitted[-1])
     size = {"kappa": setting.kappa, "ridge": setting.ridge, "shrinkage": setting.shrinkage}
-    a = Asymptotics(**size, signal=signal, intercept=fitted[-1], alpha=1.0, s=0.0, lambda_=np.nan, b=fitted[-1])
-    link = Link(signal, fitted[-1], 0.0, 0.0, np.zeros((4, 4)))
+    lambda_ = setting.kappa / (observed.curvature + setting.ridge)
+    a = Asymptotics(**size, signal=signal, intercept=b, alpha=1.0, s=NOISELESS * signal, lambda_=lambda_, b=b)
+    link = Link(signal, b, 0.0, 0.0, np.zeros((4, 4)))
     return Scale(a, link, fitted.copy(), np.eye(len(fitted)), nothing, nothing, 0.0, nothing, np.zeros(0))
 
 
