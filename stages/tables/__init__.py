@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stages.files.reading import PER_CLASS, Description, Evidence, Floats, Observer, Trials
+from stages.files.reading import Description, Evidence, Floats, Observer, Trials
 
 Table = dict[str, Any]  # columns of equal length
 
@@ -33,7 +33,6 @@ class Fit:
 
     def part(self, places: list[int]) -> Fit:
         """The fit of some of its classes."""
-        per_class = {name: value and [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
             classes=[self.classes[k] for k in places],
@@ -42,7 +41,7 @@ class Fit:
             coefficients=self.coefficients[:, places],
             checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
             observer=self.observer and self.observer.of_classes(places),
-            evidence=self.evidence.model_copy(update=per_class),
+            evidence=self.evidence.of_classes(places),
         )
 
 
