@@ -12,12 +12,12 @@ from typing import Any
 from tqdm import tqdm
 
 from hdlogit.inference.check import Check, Coverage, check
-from stages.errors import InputError, run
 from stages.figures import inference as figures
 from stages.figures import style
 from stages.figures.fits import forest_size
 from stages.files.account import named
-from stages.parameters import Evaluate
+from stages.files.errors import InputError, run
+from stages.files.parameters import Evaluate
 from stages.study import inside, place_of, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes, known_rates

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from stages.errors import InputError, run
 from stages.files.account import counted, some
+from stages.files.documents import validate
+from stages.files.errors import InputError, run
+from stages.files.parameters import Prepare, read_study
 from stages.observers import OBSERVERS
-from stages.parameters import Prepare, read_study
-from stages.parameters.documents import validate
 from stages.repository import allow_no_git
 from stages.trials import cells, where
 from stages.trials.design import learn

@@ -22,12 +22,12 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
-from stages.errors import InputError, run
 from stages.evaluate import LARGEST_FACTOR
 from stages.files import DATA
 from stages.files.account import counted, named
+from stages.files.documents import validate
+from stages.files.errors import InputError, run
 from stages.files.tables import AGAIN, read_json
-from stages.parameters.documents import validate
 from stages.study import inside, read_exact_fit
 from stages.tables import Fit
 from stages.tables.inference import infer_classes

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from stages import new, observers
-from stages.errors import InputError
-from stages.parameters import read_study
+from stages.files.errors import InputError
+from stages.files.parameters import read_study
 from stages.trials.design import learn
 from tests.coding import asked
 from tests.conftest import ROOT, Project, copy_code, run_here
@@ -225,7 +225,7 @@ REFUSALS = [  # study, response, options, and what must be in the line
 REFUSE = """
 import contextlib, io, json, sys
 from stages import new, observers
-from stages.errors import run
+from stages.files.errors import run
 
 found = []
 for arguments in json.loads(sys.argv[1]):
