@@ -167,7 +167,7 @@ def study(design: Design, seconds: float) -> None:
         y = rng.random((design.n, AT_ONCE)) < yes[:, None]
         found = infer(x, y, fit(x, y).coefficients, asymptotes="estimate", guess_rate=design.fixed_guess_rate)
         for c, inference in enumerate(found):
-            if isinstance(inference, str):
+            if inference.reason:
                 refused += 1
             else:
                 rows.append(replicate(inference, fresh, truth, y[:, c], covariance @ weights, design))

@@ -53,9 +53,9 @@ class Tally:
         self.mean, self.finite = np.zeros((2, len(truth))), np.zeros((2, len(truth)))
         self.reasons = Counter[str]()
 
-    def add(self, result: ClassInference | str) -> None:
-        if isinstance(result, str):
-            self.reasons[result.split(": ", 1)[-1][:60]] += 1
+    def add(self, result: ClassInference) -> None:
+        if result.reason:
+            self.reasons[result.reason.split(": ", 1)[-1][:60]] += 1
             return
         self.fits += 1
         self.infinite += result.separated is not None

@@ -16,8 +16,9 @@ from hdlogit.compute.threads import each
 from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import write_logits
-from stages.errors import InputError, run_stage
 from stages.files.account import named
+from stages.files.errors import InputError, run_stage
+from stages.files.parameters import Evaluate, read_parameters
 from stages.files.reading import (
     Floats,
     Trials,
@@ -29,7 +30,6 @@ from stages.files.reading import (
     read_trials,
 )
 from stages.files.writing import Outputs
-from stages.parameters import Evaluate, read_parameters
 from stages.tables import Findings, Fit, scores
 
 LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stages.current import check_current
-from stages.errors import InputError, run
 from stages.files import DATA
 from stages.files.account import lacking, read_account, some
+from stages.files.errors import InputError, run
 from stages.files.results import check_coefficients
 from stages.files.tables import Table, read_cells, read_lines, read_table
 from stages.files.writing import Outputs

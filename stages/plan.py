@@ -21,9 +21,9 @@ from hdlogit.asymptotics.planning import (
     smallest_n_trials,
 )
 from stages.current import check_current
-from stages.errors import InputError, run
 from stages.files import DATA
 from stages.files.account import counted, named
+from stages.files.errors import InputError, run
 from stages.files.results import check_coefficients
 from stages.files.tables import read_metrics, read_table
 from stages.study import inside

@@ -10,15 +10,15 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from stages.errors import InputError, run_stage
 from stages.figures import fits, inference, predictions, style
 from stages.files import DATA
 from stages.files.account import named, read_account
+from stages.files.errors import InputError, run_stage
+from stages.files.parameters import read_parameters
 from stages.files.results import check_whole, chosen_class, one_class, read_class, rows
 from stages.files.tables import AGAIN, Table, read_lines, read_metrics, read_table
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Run, render
-from stages.parameters import read_parameters
 
 NewFigure = Callable[..., AbstractContextManager[list[Axes]]]
 

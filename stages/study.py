@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.current import check_current
-from stages.errors import InputError
 from stages.evaluate import read_fit
-from stages.parameters import FILE, Evaluate, read_parameters
-from stages.parameters.documents import nearest
+from stages.files.documents import nearest
+from stages.files.errors import InputError
+from stages.files.parameters import FILE, Evaluate, read_parameters
 from stages.tables import Fit
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from stages.current import at, check_current
-from stages.errors import run_stage
 from stages.files import DATA
+from stages.files.errors import run_stage
 from stages.files.tables import read_lines, read_metrics
 from stages.terminal import numbers, say
 

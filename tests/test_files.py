@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from stages import evaluate, simulate, train
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.files.tables import read_json, read_table
 from stages.files.writing import Outputs
 from tests.conftest import Project, run_here
@@ -240,7 +240,7 @@ def test_trials_that_do_not_fit_on_the_disk_are_refused(project: Project, refuse
 
 WRITER = """
 import sys
-from stages.errors import run
+from stages.files.errors import run
 from stages.files.writing import Outputs
 
 def main():

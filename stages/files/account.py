@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from stages.files import DATA
+from stages.files.documents import validate
 from stages.files.tables import read_json
-from stages.parameters.documents import validate
 
 MOST = 8  # names or lines of a kind that are listed
 

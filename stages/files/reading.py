@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError, safe_open
 
-from stages.errors import InputError, check_file
 from stages.files import DATA, checkpoint_name
+from stages.files.documents import validate
+from stages.files.errors import InputError, check_file
 from stages.files.tables import AGAIN, parse_json, read_json, unreadable
-from stages.parameters.documents import validate
 
 Floats = NDArray[np.floating]
 Count = Annotated[int, Field(ge=0, le=2**53)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.files.tables import AGAIN, Table, read_table
 
 

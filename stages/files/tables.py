@@ -13,9 +13,9 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from stages.errors import InputError, check_file
 from stages.files import DATA
-from stages.parameters.documents import show, validate
+from stages.files.documents import show, validate
+from stages.files.errors import InputError, check_file
 
 Table = dict[str, list[Any]]
 

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.errors import InputError, check_file, check_memory
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError, check_file, check_memory
 from stages.trials.table import BATCH, Batches, Table, plain, plain_batch
 from stages.trials.text import open_text
 

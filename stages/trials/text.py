@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials.cells import COMMA, THOUSANDS
 from stages.trials.table import BATCH, MISSING, Batches, Table
 

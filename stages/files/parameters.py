@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from stages.errors import InputError
-from stages.parameters.documents import read_yaml, validate
+from stages.files.documents import read_yaml, validate
+from stages.files.errors import InputError
 
 FILE = Path("params.yaml")
 
