@@ -25,7 +25,7 @@ from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.files.tables import read_json, read_table
-from stages.study import inside
+from stages.finished import inside
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -103,7 +103,7 @@ def read_study() -> tuple[int, int, list[Observer]]:
     keys = ("class", "signal", "intercept", "guess_rate", "lapse_rate", "inflation")
     table = read_table("inference/classes.csv", *keys)
     coefficients = read_table("inference/coefficients.csv", "class", "factor")
-    n_factors = coefficients["factor"].nunique() - 1  # without the bias
+    n_factors = [*coefficients["factor"]].index("bias")
     observers = [
         (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse), inflation)
         for name, signal, b, g, lapse, inflation in zip(*(table[key] for key in keys), strict=True)

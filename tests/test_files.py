@@ -72,7 +72,12 @@ DAMAGED: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(
     ("stage", "name", "damage"),
-    [(*target, damage) for target in DAMAGED for damage in (foreign, truncated, empty, missing)],
+    [
+        (*target, damage)
+        for target in DAMAGED
+        for damage in (foreign, truncated, empty, missing)
+        if not (target[1].endswith("csv") and damage is truncated)
+    ],
 )
 def test_a_damaged_input_is_named_and_nothing_is_written(
     stage: str, name: str, damage: Callable[[Path], None], results: Project, refuses: Callable[..., str]
