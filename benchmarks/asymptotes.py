@@ -132,7 +132,7 @@ def replicate(
 ) -> Row:
     """The numbers that are collected from one replicate; spread: Σβ."""
     rates = np.array([design.guess_rate, design.lapse_rate])
-    found, found_error = np.array([c.guess_rate, c.lapse_rate]), (c.joint or c.link).errors[-2:]
+    found, found_error = np.array([c.guess_rate, c.lapse_rate]), c.link.errors[-2:]
     p = design.probability(fresh, truth)
     low, high = c.classical_interval()
     corrected_low, corrected_high = c.interval()
