@@ -26,8 +26,9 @@ from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.tables import Findings, Fit, Table
+from stages.tables import Findings, Table
 from stages.tables.answer import Situation, Unbounded, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
