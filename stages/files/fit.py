@@ -36,6 +36,11 @@ class Fit:
     description: Description | None  # of a person's own trials
 
     @property
+    def missing(self) -> dict[str, str]:
+        """By the classes that have no estimate, why."""
+        return {name: why for name, why in zip(self.classes, self.evidence.reasons, strict=True) if why}
+
+    @property
     def separating(self) -> dict[str, list[str]]:
         """By the classes that have no estimate without shrinkage, the factors that separate their responses."""
         pairs = zip(self.classes, self.evidence.separating or [], strict=False)
