@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference
 from hdlogit.inference.curve import psychometric_curve
-from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.link import logistic_test
 from hdlogit.inference.result import Array, wald_interval
 from hdlogit.inference.separation import Constant
 from hdlogit.inference.sums import Units
@@ -118,9 +117,7 @@ def curve_tables(found: Inferred) -> tuple[Table, Table]:
 
     def curve_of(k: int) -> tuple[Table, Table]:
         c, y = found.classes[k], found.responses[:, k]
-        logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
-        link = replace(c.link, law=c.link.law or logistic.law)  # where it follows from the equations it has none
-        curve = vars(psychometric_curve(*c.index, y, link, logistic))
+        curve = vars(psychometric_curve(*c.index, y, c.link))
         bins = {key: curve[key] for key in ("index", "trials", "observed", "low", "high")}
         smooth = {key: curve[key] for key in ("grid", "fitted", "logistic", "function")}
         if observer is not None:
