@@ -45,7 +45,7 @@ def main() -> None:
     """Infer from the fit, predict, and write one file after the other."""
     p = read_parameters().evaluate
     whole = read_fit()
-    fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
+    fit = whole.part(whole.evidence.classes)
     results = infer_classes(fit, p) if whole.evidence.solver == "exact" else []
     fit = refined(fit, results)
     found = with_inference(fit, results, p)
