@@ -20,8 +20,7 @@ from rich.console import Console
 
 from comparisons.experiments import chart, expected, results, show
 from comparisons.experiments.grid import Value
-from comparisons.experiments.results import Line, Row
-from comparisons.tables import flatten
+from comparisons.experiments.results import Row
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from stages.files.documents import read_yaml
 from stages.files.errors import InputError
@@ -102,8 +101,10 @@ def test_where_a_class_has_no_estimate_the_others_are_survivors_and_no_mean() ->
         metrics = {"recovery.weight_slope": slope, "fit.converged": converged}
         return row(f"seed-{seed}", metrics, train__solver="exact", simulate__n_trials=4500, simulate__seed=seed)
 
-    [line] = results.lines({"": [one(1, 3.1, True), one(2, 2.7, False)]}, "recovery.weight_slope", "simulate.n_trials")
-    assert (line.numbers, line.mean) == ([3.1], None)
+    rows = [one(1, 3.1, True), one(2, 2.7, False)]
+    [line] = table(rows, "recovery.weight_slope", "simulate.n_trials")
+    assert (line["seeds"], line["no estimate"], line["lowest"], line["highest"]) == (2, 1, 3.1, 3.1)
+    assert np.isnan(line["mean"])
 
 
 def test_experiments_of_another_folder_are_left_out() -> None:
@@ -118,20 +119,21 @@ def test_experiments_of_another_folder_are_left_out() -> None:
     assert [row.name for row in results.rows(shown, "abc", "studies/rat/")] == ["baseline", "rat", "nothing"]
 
 
-def test_seeds_are_averaged_and_where_no_estimate_exists_is_said() -> None:
-    series = results.choose(SIZES, "size-*", "simulate.n_trials")
-    lines = results.lines(series, "test.cross_entropy", "simulate.n_trials")
+def table(rows: Sequence[Row], metric: str, parameter: str) -> list[dict[str, Any]]:
+    made = results.summary(results.points(rows, [metric], parameter)).to_dict("records")
+    return [{str(key): value for key, value in line.items()} for line in made]
+
+
+def test_seeds_are_averaged_and_where_no_estimate_exists_is_said(tmp_path: Path) -> None:
+    chosen = results.choose(SIZES, "size-*", "simulate.n_trials")
+    lines = table(chosen, "test.cross_entropy", "simulate.n_trials")
     values = [1000 / 5000 + seed / 100 for seed in (1, 2, 3)]
-    assert [(line.value, len(line.numbers), len(line.values)) for line in lines] == [
-        (2000, 0, 1),
-        (5000, 3, 3),
-        (10000, 3, 3),
-    ]
-    assert lines[0].mean is None
-    assert lines[1].mean == pytest.approx(sum(values) / 3)
-    assert lines[1].sd == pytest.approx(statistics.stdev(values))
-    cells = ["2000", "1", "1", *"----"]
-    assert [line.split() for line in results.to_markdown(lines, "simulate.n_trials").splitlines()][2][1::2] == cells
+    assert [(line["value"], line["seeds"]) for line in lines] == [(2000, 1), (5000, 3), (10000, 3)]
+    assert np.isnan(lines[0]["mean"])
+    assert lines[1]["mean"] == pytest.approx(sum(values) / 3)
+    assert lines[1]["sd"] == pytest.approx(statistics.stdev(values))
+    _, path, _ = chart.make(SIZES, ["test.cross_entropy"], "simulate.n_trials", "size-*", tmp_path / "size")
+    assert [line.split() for line in path.read_text().splitlines()][2][1::2] == ["2000", "1", "1", *"-----"]
 
 
 def test_what_experiments_differ_in_besides_makes_series() -> None:

@@ -95,7 +95,7 @@ def test_metrics_of_other_parameters_are_not_judged(repository: Repository, caps
     assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are from ")
     done = repository.run("python", "-m", "comparisons.experiments.show", PYTHONPATH=str(ROOT))
     assert "Workspace: params.yaml: train is not what" in done.stdout
-    assert "workspace epochs=11" in " ".join(done.stdout.split())
+    assert "workspace train.epochs=11" in " ".join(done.stdout.split())
     assert "0.123" not in done.stdout
 
 
@@ -193,13 +193,13 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
         ("1: {better: lower, absolute: x}", "absolute = 'x'"),
         ("a: {better: lower, relativ: 1}", "relativ is unknown; the nearest is relative"),
         ("a: {}", "must have either better: lower | higher | neither, or target"),
-        ("a: {better: up}", "better = 'up', but it must be lower or higher or neither"),
+        ("a: {better: up}", "better = 'up', but it must be 'lower', 'higher' or 'neither'"),
         ("a: {better: lower, target: 1}", "must have either better: lower | higher | neither, or target"),
-        ("a: {target: .nan}", "target = nan, but it must be a number"),
-        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a number"),
-        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a number"),
-        ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be a number"),
-        ("a: {better: lower, required: 1}", "required = 1, but it must be true or false"),
+        ("a: {target: .nan}", "target = nan, but it must be a finite number"),
+        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a valid number"),
+        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a finite number"),
+        ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be greater than or equal to 0"),
+        ("a: {better: lower, required: 1}", "required = 1, but it must be a valid boolean"),
         ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
         ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
         ("a: {better: lower}\na: {better: higher}", "occurs twice"),
