@@ -23,7 +23,7 @@ from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
 from stages.files.reading import read_description, read_groups, read_trials
-from stages.tables.replication import metrics
+from stages.tables.replication import replication_metrics
 
 Asymptotes = Literal["none", "estimate"]
 
@@ -35,10 +35,9 @@ NUMBERS = ("plain_slope", "corrected_slope", "coverage", "groups_undetermined")
 def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
     """Inference per class, from all trials; raises ValueError if a class has none."""
     results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
-    found = [result for result in results if not isinstance(result, str)]
-    if len(found) < len(results):
-        raise ValueError("; ".join(result for result in results if isinstance(result, str)))
-    return found
+    if reasons := [result.reason for result in results if result.reason]:
+        raise ValueError("; ".join(reasons))
+    return results
 
 
 def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
@@ -51,7 +50,7 @@ def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asy
         places = [k for k, each in enumerate(rates) if each == pair]
         results = replicate(x, responses[:, places], groups, guess_rate=pair[0], lapse_rate=pair[1])
         for k, result in zip(places, results, strict=True):
-            values = metrics([result])
+            values = replication_metrics([result])
             rows[k] = [values[name] for name in NUMBERS]
     return rows
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.errors import InputError, heed_interruption
+from stages.files.errors import InputError, heed_interruption
 
 DVC = (sys.executable, "-m", "dvc")  # from this interpreter's environment, activated or not
 

@@ -14,7 +14,7 @@ from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.strictyaml import load
 
-from stages.errors import run
+from stages.files.errors import run
 from stages.repository import allow_no_git
 
 TMP = Path(".dvc/tmp")

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stages.errors import InputError
 from stages.files import DATA
-from stages.parameters import FILE
-from stages.parameters.documents import read_yaml, validate
+from stages.files.documents import read_yaml, validate
+from stages.files.errors import InputError
+from stages.files.parameters import FILE
 
 LOCK = Path("dvc.lock")
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers

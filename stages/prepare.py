@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.errors import InputError, run_stage
 from stages.files.account import MOST, counted, lacking, some
+from stages.files.errors import InputError, run_stage
+from stages.files.parameters import Prepare, read_study
 from stages.files.writing import Outputs
-from stages.parameters import Prepare, read_study
 from stages.trials.checks import Moments, dependence, hold_out, moments, repeats, undetermined
 from stages.trials.design import Found, learn
 from stages.trials.gather import Gathered, gather

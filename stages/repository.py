@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 
 def allow_no_git(root: Path) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hdlogit.psychometric.simulation import TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
-from stages.errors import run_stage
+from stages.files.errors import run_stage
+from stages.files.parameters import read_simulation
 from stages.files.writing import Outputs
-from stages.parameters import read_simulation
 
 
 def main() -> None:

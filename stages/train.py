@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stages.errors import InputError, run_stage
 from stages.files import checkpoint_name
+from stages.files.errors import InputError, run_stage
+from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_description, read_trials
 from stages.files.writing import Outputs
-from stages.parameters import read_parameters
 from stages.training import Fitted
 from stages.training.adam import fit_by_adam
 

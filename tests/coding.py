@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.errors import InputError
-from stages.parameters import Prepare
+from stages.files.errors import InputError
+from stages.files.parameters import Prepare
 from stages.trials.design import learn, usable
 
 DEFAULTS: dict[str, Any] = {

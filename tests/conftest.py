@@ -179,7 +179,7 @@ def _here(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.fixture
 def refuses(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Call a command's main that must refuse its input, with this exit status; gives the one line it reports."""
-    from stages.errors import run
+    from stages.files.errors import run
 
     def call(main: Callable[[], None], status: int = 1) -> str:
         capsys.readouterr()

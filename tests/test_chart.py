@@ -23,8 +23,8 @@ from comparisons.experiments.grid import Value
 from comparisons.experiments.results import Line, Row
 from comparisons.tables import flatten
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
-from stages.errors import InputError
-from stages.parameters.documents import read_yaml
+from stages.files.documents import read_yaml
+from stages.files.errors import InputError
 from tests.conftest import ROOT
 
 PARAMS: dict[str, Value] = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials.checks import hold_out, moments, repeats, undetermined
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate, plot, simulate, train
-from stages.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
+from stages.files.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
 from tests.conftest import Project
 
 MAINS = {"simulate": simulate.main, "train": train.main, "evaluate": evaluate.main}

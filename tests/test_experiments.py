@@ -16,8 +16,8 @@ from comparisons.commands import environment
 from comparisons.experiments import grid, results
 from comparisons.experiments import run as runner
 from comparisons.tables import flatten
-from stages.errors import InputError
-from stages.parameters.documents import read_yaml
+from stages.files.documents import read_yaml
+from stages.files.errors import InputError
 from tests.conftest import ROOT
 from tests.revisions import Repository
 
@@ -25,8 +25,8 @@ PARAMS = flatten(read_yaml(ROOT / "params.yaml"))
 STAGE = """
 import json, time
 from pathlib import Path
-from stages.errors import InputError, NoEstimateError, run
-from stages.parameters.documents import read_yaml
+from stages.files.errors import InputError, NoEstimateError, run
+from stages.files.documents import read_yaml
 
 def main():
     train = read_yaml(Path("params.yaml"))["train"]

@@ -17,7 +17,7 @@ from comparisons.ci.base import base
 from comparisons.ci.gate import METRICS, Verdict, compare, judge
 from comparisons.ci.rules import Rule, read_rules, rule_of, rules_file
 from comparisons.commands import finish
-from stages.errors import InputError
+from stages.files.errors import InputError
 from tests.conftest import ROOT
 from tests.revisions import Repository
 

@@ -10,7 +10,7 @@ import pytest
 
 from comparisons.ci import lock
 from comparisons.commands import reason
-from stages.errors import InputError
+from stages.files.errors import InputError
 from tests.revisions import METRICS, PIPELINE, Repository
 
 GOOD = "dvc.lock, data/metrics.json and the pictures in docs/ (recovery, trajectory) are those of the committed code.\n"

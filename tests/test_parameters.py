@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages import evaluate, plot, simulate, train
-from stages.errors import InputError
-from stages.parameters import Evaluate, Plot, Section, Simulate, Simulation, Train, read_parameters
-from stages.parameters.documents import validate
+from stages.files.documents import validate
+from stages.files.errors import InputError
+from stages.files.parameters import Evaluate, Plot, Section, Simulate, Simulation, Train, read_parameters
 from tests.conftest import ROOT, Project
 
 SECTIONS: dict[str, type[Section]] = {"simulate": Simulate, "train": Train, "evaluate": Evaluate, "plot": Plot}

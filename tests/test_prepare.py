@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from stages import prepare
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials.design import Design
 from tests.coding import DEFAULTS
 from tests.conftest import ROOT

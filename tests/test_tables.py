@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials.design import learn
 from stages.trials.gather import gather
 from tests.coding import asked, coded, frame, one_line, refused

@@ -12,8 +12,8 @@ import yaml
 
 from comparisons import unlock
 from stages.current import check_current
-from stages.errors import InputError
 from stages.files import RESULTS
+from stages.files.errors import InputError
 from tests.conftest import ROOT, Project, run_here
 from tests.torture import fuzz
 

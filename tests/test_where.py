@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials import where
 from stages.trials.files import open_table
 from tests.coding import one_line

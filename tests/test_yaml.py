@@ -9,9 +9,9 @@ from dvc.utils.serialize import ParseError, parse_yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from stages.errors import InputError
-from stages.parameters import read_parameters
-from stages.parameters.documents import read_yaml
+from stages.files.documents import read_yaml
+from stages.files.errors import InputError
+from stages.files.parameters import read_parameters
 
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 

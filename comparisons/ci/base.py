@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comparisons.commands import commit, enter, output, parser
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 DEFAULTS = {  # the remote's default branch, which `git clone` sets; if HEAD is on it, or there is none, HEAD's parent
     "refs/remotes/origin/HEAD": "the merge base of origin's default branch and HEAD",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from comparisons.ci.base import Base
 from comparisons.commands import DVC, output
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 DOCS, FIGURES = Path("docs"), Path("data/figures")
 NOT_THERE, NOT_AT_HAND = "not there", "not at hand"

@@ -19,7 +19,7 @@ from comparisons.ci.rules import Rule, Rules, is_number, read_rules, rule_of, ru
 from comparisons.commands import finish
 from comparisons.tables import flatten, markdown
 from stages.current import check_parameters
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 METRICS = Path("data/metrics.json")
 ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits

@@ -20,7 +20,7 @@ import yaml
 
 from comparisons.ci import pictures
 from comparisons.commands import DVC, enter, finish, output, parser
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
 

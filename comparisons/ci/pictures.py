@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 
 from comparisons.commands import environment
-from stages.errors import InputError, run
-from stages.parameters.documents import read_yaml
+from stages.files.documents import read_yaml
+from stages.files.errors import InputError, run
 
 DATA = Path("data")
 DOCS = Path("docs")

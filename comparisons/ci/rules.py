@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from stages.errors import InputError
-from stages.parameters.documents import read_yaml, validate
+from stages.files.documents import read_yaml, validate
+from stages.files.errors import InputError
 
 Tolerance = Annotated[FiniteFloat, Field(ge=0)]
 

@@ -24,8 +24,8 @@ from comparisons.commands import enter, parser
 from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Line, Row
-from stages.errors import run
 from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, figure, legend_below, logarithmic
+from stages.files.errors import run
 from stages.page.meanings import COLUMNS, SECTIONS
 
 TRIALS = "simulate.n_trials"

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stages.errors import InputError
-from stages.parameters.documents import nearest, read_yaml, validate
+from stages.files.documents import nearest, read_yaml, validate
+from stages.files.errors import InputError
 
 Value = bool | int | float | str
 

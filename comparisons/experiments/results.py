@@ -15,8 +15,8 @@ from typing import Any
 from comparisons.commands import DVC, commit, output
 from comparisons.experiments.grid import Value, written
 from comparisons.tables import flatten, markdown
-from stages.errors import InputError
-from stages.parameters.documents import nearest
+from stages.files.documents import nearest
+from stages.files.errors import InputError
 
 SEEDS = ("simulate.seed", "train.seed")
 FINDINGS = Path(".dvc/tmp/no-estimate")  # <commit>/<name>.json: settings with which no estimate exists

@@ -19,7 +19,7 @@ from pathlib import Path
 from comparisons.commands import DVC, enter, environment, output, parser, reason
 from comparisons.experiments import chart, results
 from comparisons.experiments.grid import Experiment, Group, read_grid, same
-from stages.errors import OUTCOME, InputError, NoEstimateError, run
+from stages.files.errors import OUTCOME, InputError, NoEstimateError, run
 
 GRID = Path(__file__).with_name("grid.yaml")
 DRAWINGS = Path("docs/experiments")

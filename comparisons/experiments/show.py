@@ -19,7 +19,7 @@ from comparisons.experiments import results
 from comparisons.experiments.grid import written
 from comparisons.experiments.results import Row
 from stages.current import check_parameters
-from stages.errors import InputError, run
+from stages.files.errors import InputError, run
 
 WIDTH = 100
 METRICS = {  # with their headings

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import save
 
-from stages.errors import InputError
 from stages.files import DATA
+from stages.files.errors import InputError
 
 SIGNIFICANT_DIGITS = 6
 BIAS_STEP = 2.0**-20  # about 1e-6 logits, to which a bias is rounded

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from hdlogit.adam import Training, initial_coefficients
 from hdlogit.exact.objective import largest_gradient
-from stages.errors import InputError
+from stages.files.errors import InputError
+from stages.files.parameters import Train
 from stages.files.reading import Floats, Trials
-from stages.parameters import Train
 from stages.training import Fitted
 
 

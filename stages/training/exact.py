@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from hdlogit.exact import ExactFit, fit
 from hdlogit.exact.shrinkage import with_shrinkage
-from stages.errors import InputError, NoEstimateError, check_memory
 from stages.files.account import named
+from stages.files.errors import InputError, NoEstimateError, check_memory
+from stages.files.parameters import Train
 from stages.files.reading import Description, Trials
 from stages.files.writing import SIGNIFICANT_DIGITS
-from stages.parameters import Train
 from stages.training import Fitted
 
 Fit = ExactFit[NDArray[Any]]

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.errors import InputError
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError
 from stages.trials.table import Table
 
 FEW = 20  # words up to which a column is categorical; with more it is text

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 
 MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others

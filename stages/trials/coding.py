@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.errors import InputError
-from stages.parameters.documents import nearest, show
+from stages.files.documents import nearest, show
+from stages.files.errors import InputError
 from stages.trials import cells
 
 Floats = NDArray[np.float64]

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from stages.errors import InputError
-from stages.parameters import Prepare
+from stages.files.errors import InputError
+from stages.files.parameters import Prepare
 from stages.trials import cells, coding, layouts, responses, where
 from stages.trials.files import open_table
 from stages.trials.long import pivot

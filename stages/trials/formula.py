@@ -15,8 +15,8 @@ from typing import Any
 from formulaic.errors import FormulaicError
 from formulaic.parser import DefaultFormulaParser
 
-from stages.errors import InputError
-from stages.parameters.documents import nearest, show
+from stages.files.documents import nearest, show
+from stages.files.errors import InputError
 from stages.trials.parsed import Parsed
 from stages.trials.table import Table
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from stages.errors import InputError
 from stages.files.account import some
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError
 from stages.trials import cells
 from stages.trials.design import Found, usable
 from stages.trials.table import BATCH

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.errors import InputError
+from stages.files.errors import InputError
 from stages.trials import cells
 from stages.trials.responses import OUTCOMES, outcome
 from stages.trials.table import Batches, Table

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.errors import InputError
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError
 from stages.trials import cells
 from stages.trials.responses import column_of
 from stages.trials.rows import Bools, Codes, Long, Rows, check_shared, learn_places, locate

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from stages.errors import InputError
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError
 from stages.trials import cells
 from stages.trials.table import Table
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.errors import InputError
-from stages.parameters.documents import nearest
+from stages.files.documents import nearest
+from stages.files.errors import InputError
 
 BATCH = 2048  # rows: 4 MB of 256 columns
 MISSING = ("", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "null", "NULL", "None", ".")

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.errors import InputError
-from stages.parameters.documents import show
+from stages.files.documents import show
+from stages.files.errors import InputError
 from stages.trials.cells import numbers, words
 
 COMPARE: dict[type[ast.cmpop], str] = {

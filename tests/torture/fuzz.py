@@ -29,7 +29,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from stages import terminal
-from stages.errors import run
+from stages.files.errors import run
 from tests.conftest import ROOT, STAGES, Project, run_here
 from tests.torture.damage import damage
 from tests.torture.oracle import well_formed

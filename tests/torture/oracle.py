@@ -14,7 +14,7 @@ import safetensors.numpy
 from numpy.lib import format as npy
 from ruamel.yaml import YAML
 
-from stages.parameters.documents import read_yaml
+from stages.files.documents import read_yaml
 
 
 def well_formed(path: Path, before: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from stages.errors import InputError, check_file
+from stages.files.errors import InputError, check_file
 
 Model = TypeVar("Model", bound=BaseModel)
 
