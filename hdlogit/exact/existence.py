@@ -59,7 +59,7 @@ def prove(
         if found.any():
             w = -gradient[found].astype(x.dtype) @ inverse
             found[found] = (signs[rows[found]] * (w @ x.T)).max(axis=1) < BOUND
-        return found
+        return np.asarray(found)
 
     def arrived(state: State) -> Mask:
         return np.asarray(holds(state.gradient, state.rows) | (np.abs(state.v).max(axis=1) > DIVERGED))

@@ -67,7 +67,9 @@ def polished(sample: Sample, k: int, v: Array) -> Array:
     """
     classes = np.array([k])
     one, gradient = _Class(sample, k), sample.evaluate(v[None], classes)[2]
-    root = one.inverse_root(one.derivatives(v)[0], SMALLEST) * np.sqrt(len(sample.trials.factors))  # of the mean's Hessian
+    root = one.inverse_root(one.derivatives(v)[0], SMALLEST) * np.sqrt(
+        len(sample.trials.factors)
+    )  # of the mean's Hessian
     for _ in range(POLISHING):
         there = v - root @ (root.T @ gradient[0])
         gradient_there = sample.evaluate(there[None], classes)[2]

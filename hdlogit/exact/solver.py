@@ -77,7 +77,7 @@ class Class:
     iterations: int = 0
     evaluations: int = 0
     # Of all trials, at v, once they have been evaluated there:
-    coefficients: Array | None = None  # (n_factors + 1,), those of v
+    coefficients: Array | None = None  # (n_factors + 1,)
     loss: float = np.nan
     gradient: Array | None = None  # (n_factors + 1,), the objective's
     max_gradient: float = np.inf
@@ -123,14 +123,14 @@ def fit(
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     check(x, y, ridge, tolerance)
     turns = count(1)
-
-    def report(gradient: Array) -> None:
-        if progress:
-            progress(next(turns), float(sample.coordinates.largest(gradient).max()))
-
-    aim = Aim(tolerance, max_iterations, report)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
         sample = Sample.draw(Trials(x, y), ridge, tolerance)
+
+        def report(gradient: Array) -> None:
+            if progress:
+                progress(next(turns), float(sample.coordinates.largest(gradient).max()))
+
+        aim = Aim(tolerance, max_iterations, report)
         classes = begin(sample, proven=ridge > 0)
         for _ in range(ROUNDS):
             going = [c for c in classes if c.status == UNDER_WAY]
@@ -243,9 +243,10 @@ def result(classes: list[Class], aim: Aim) -> ExactFit[NDArray[Any]]:
         )
         reasons.append(text)
     missing = np.full_like(classes[0].v, np.nan)
+    coefficients = [missing if c.coefficients is None or c.status != CONVERGED else c.coefficients for c in classes]
     converged = np.array([c.status == CONVERGED for c in classes])
     return ExactFit(
-        coefficients=np.column_stack([c.coefficients if c.status == CONVERGED else missing for c in classes]),
+        coefficients=np.column_stack(coefficients),
         reasons=reasons,
         separating=[c.separating for c in classes],
         loss=np.where(converged, [c.loss for c in classes], np.nan),
