@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from comparisons.ci import gate
 from comparisons.ci.base import base
-from comparisons.ci.gate import METRICS, Verdict, compare, judge
-from comparisons.ci.rules import Rule, read_rules, rule_of, rules_file
+from comparisons.ci.gate import FAILURES, METRICS, Rule, compare, judge, read_rules, rule_of, rules_file
 from comparisons.commands import finish
 from stages.files.errors import InputError
 from tests.conftest import ROOT
@@ -51,14 +50,14 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Say:
                 "| test.slope | 0.75 | 1.4 | ↑ +0.65 | +0.05 off 1 | **worse than allowed** |",
             ],
         ),
-        ({"loss": None}, 1, ["| test.loss | 0.5 | - | - | +0.05 | **no number** |"]),
-        ({"loss": math.nan}, 1, ["| test.loss | 0.5 | nan | - | +0.05 | **no number** |"]),
+        ({"loss": None}, 1, ["| test.loss | 0.5 | - | - | +0.05 | **not a number** |"]),
+        ({"loss": math.nan}, 1, ["| test.loss | 0.5 | nan | - | +0.05 | **not a number** |"]),
         (
             {"loss": "low", "more": None},
             1,
             [
-                '| test.loss | 0.5 | "low" | - | +0.05 | **no number** |',
-                "| test.more | - | - | - | - | **no number** |",
+                '| test.loss | 0.5 | "low" | - | +0.05 | **not a number** |',
+                "| test.more | - | - | - | - | **not a number** |",
             ],
         ),
     ],
@@ -234,7 +233,7 @@ OURS = [*SIMULATED, "studies/rat/data/metrics.json"]
 
 @pytest.mark.parametrize("file", OURS)
 def test_every_metric_of_ours_has_a_rule(file: str) -> None:
-    assert {c.verdict for c in compare(read_rules(rules_file()), ours(file), ours(file))} == {Verdict.UNCHANGED}
+    assert {c.verdict for c in compare(read_rules(rules_file()), ours(file), ours(file))} == {"unchanged"}
 
 
 @pytest.mark.parametrize("file", SIMULATED)
@@ -253,13 +252,13 @@ directed = st.builds(Rule, better=st.sampled_from(["lower", "higher"]), **tolera
     Rule, target=st.floats(-10, 10), **tolerances
 )
 numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**20), 10**20)
-RANK = [Verdict.BETTER, Verdict.AS_GOOD, Verdict.UNCHANGED, Verdict.TOLERATED, Verdict.WORSE]
+RANK = ["better", "changed", "unchanged", "worse within tolerance", "worse than allowed"]
 
 
 @given(directed, numbers)
 def test_unchanged_passes(rule: Rule, value: float) -> None:
     (comparison,) = compare({"m": rule}, {"m": value}, {"m": value})
-    assert comparison.verdict is Verdict.UNCHANGED
+    assert comparison.verdict == "unchanged"
 
 
 @given(directed, numbers, numbers)
@@ -268,7 +267,7 @@ def test_an_improvement_never_fails(rule: Rule, old: float, new: float) -> None:
         assume(abs(new - rule.target) < abs(old - rule.target))
     else:
         assume(new < old if rule.better == "lower" else new > old)
-    assert not judge(rule, old, new).fails
+    assert judge(rule, old, new) not in FAILURES
 
 
 @given(directed, st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
@@ -279,29 +278,29 @@ def test_the_worse_the_value_the_worse_the_verdict(rule: Rule, old: float, one: 
     assert {2: 1}.get(ranks[0], ranks[0]) <= {2: 1}.get(ranks[1], ranks[1])  # unchanged is as good
 
 
-@given(directed, numbers, st.sampled_from([None, True, False, "", "1", math.nan, math.inf, 10**400, []]))
+@given(directed, numbers, st.sampled_from([None, True, False, "", "1", math.nan, math.inf, []]))
 def test_what_is_no_number_fails(rule: Rule, old: float, new: object) -> None:
-    assert judge(rule, old, new) is judge(None, old, new) is Verdict.NO_NUMBER
+    assert judge(rule, old, new) == judge(None, old, new) == "not a number"
 
 
 @given(directed, numbers, numbers)
 def test_a_new_metric_passes(rule: Rule, new: float, other: float) -> None:
     for old in (None, True, "other", math.nan):
-        assert judge(rule, old, new) is Verdict.NEW
+        assert judge(rule, old, new) == "new"
 
 
 @pytest.mark.parametrize("value", [True, None, "text", 3, 0.5])
 def test_what_only_informs_may_be_anything_but_nan(value: object) -> None:
-    assert judge(Rule(better="neither"), value, value) is Verdict.UNCHANGED
-    assert judge(Rule(better="neither"), value, math.nan) is Verdict.NO_NUMBER
-    assert judge(Rule(better="neither", required=True), value, None) is Verdict.NO_NUMBER
+    assert judge(Rule(better="neither"), value, value) == "unchanged"
+    assert judge(Rule(better="neither"), value, math.nan) == "not a number"
+    assert judge(Rule(better="neither", required=True), value, None) == "not a number"
 
 
 def test_exactly_what_is_allowed_passes() -> None:
     assert 0.8 - 0.7 > 0.1  # as floats
-    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.8) is Verdict.TOLERATED
-    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.800001) is Verdict.WORSE
-    assert judge(Rule(target=1), 0.9, 1.1) is Verdict.AS_GOOD
+    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.8) == "worse within tolerance"
+    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.800001) == "worse than allowed"
+    assert judge(Rule(target=1), 0.9, 1.1) == "changed"
 
 
 def test_the_names_are_those_of_dvc(repository: Repository) -> None:
