@@ -1,7 +1,7 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
-Writes report/report.md, which is also appended to the file that $GITHUB_STEP_SUMMARY names; and report/plots/index.html,
-DVC's page of figures and plots, old beside new. Exit status 0 once they are written; 2 if no comparison is possible.
+Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and report/plots/index.html,
+DVC's page of figures and plots, old beside new. Exit status 0 once they are there; 2 if no comparison is possible.
 """
 
 from __future__ import annotations
@@ -55,23 +55,21 @@ def stages(base: str) -> str:
 def inputs(lock: bytes | None) -> dict[str, dict[str, Any]]:
     """Everything that determines whether a stage runs, by stage and name."""
     found = {}
-    for name, stage in (yaml.safe_load(lock)["stages"] if lock else {}).items():
-        params = flatten({key: value for file in stage.get("params", {}).values() for key, value in file.items()})
-        found[name] = {
-            "its command": stage["cmd"],
-            **params,
-            **{dep["path"]: dep["md5"] for dep in stage.get("deps", [])},
-        }
+    for name, stage in yaml.safe_load(lock or b"stages: {}")["stages"].items():
+        params = flatten(stage.get("params", {}).get("params.yaml", {}))
+        files = {file["path"]: file["md5"] for file in stage.get("deps", [])}
+        found[name] = {"its command": stage["cmd"], **params, **files}
     return found
 
 
-def write(base: str) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Replace the report, once all of it is known."""
+    base = base_of_arguments("ci.report", __doc__, arguments)
     page = f"""\
 # What this change does
 
-Compared with {described(base)}. The figures, old beside new where DVC's cache holds the old ones, are in
-plots/index.html of this report's folder, which is stored with the run.
+Compared with {described(base)}. The figures are in plots/index.html of this report's folder, which is stored with the
+run: old beside new, where DVC's cache holds the old ones.
 
 ## Metrics
 
@@ -92,11 +90,7 @@ plots/index.html of this report's folder, which is stored with the run.
     if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(of_the_run).open("a", encoding="utf-8") as file:
             file.write(page)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    write(base_of_arguments("ci.report", __doc__, arguments))
-    print(f"{FOLDER / 'report.md'} lists what changed.")
+    print(f"{FOLDER / 'report.md'} and {FOLDER / 'plots' / 'index.html'} show what changed.")
     return 0
 
 
