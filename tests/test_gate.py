@@ -187,7 +187,7 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
         ("a: {better: lower, required: 1}", "required = 1, but it must be a valid boolean"),
         ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
         ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
-        ("a: {better: lower}\na: {better: higher}", "occurs twice"),
+        ("a: {better: lower}\na: {better: higher}", "found duplicate key"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:

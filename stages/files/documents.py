@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
         raise InputError(f"{path} is missing; run this from the folder that holds it") from None
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: {one_line(error.problem)}") from None
+        raise InputError(f"{path}{line}: not valid YAML: {one_line(error.problem)}") from None
     except Exception as error:  # what ruamel.yaml does not foresee, such as int("")
         raise InputError(f"{path} is not valid YAML: {one_line(error)}") from None
     if not isinstance(document, dict):
