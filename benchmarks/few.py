@@ -26,7 +26,7 @@ def of_file(n: int, slope: float, rng: np.random.Generator) -> list[str]:
     p = 0.5 + 0.48 * expit(slope * LEVELS + 0.3)
     y = rng.random((n, FILES)) < np.resize(p, n)[:, None]
     results = infer(x, y, fit(x, y).coefficients, asymptotes="estimate", guess_rate=0.5)
-    found = [c for c in results if isinstance(c, ClassInference)]
+    found = [c for c in results if not c.reason]
     ends = np.array([c.interval() for c in found])  # (files, 2, 2)
     weight, bias = ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean(axis=0)
     new = [c.predict(LEVELS[:, None]) for c in found]
@@ -51,7 +51,7 @@ def of_term(n: int, p: int, size: int, rng: np.random.Generator) -> list[str]:
             w[size:] /= np.linalg.norm(w[size:])
             y = rng.random((n, 1)) < expit(x @ w)[:, None]
             [c] = infer(x, y, fit(x, y).coefficients)
-            if isinstance(c, ClassInference):
+            if not c.reason:
                 tests.append(joint_test(c, range(size), x, y[:, 0]))
         statistic, p_value = np.transpose(tests)
         cells.append(f"{statistic.mean() / size:.2f}, {(p_value < 0.05).mean():.3f}")

@@ -35,10 +35,9 @@ NUMBERS = ("plain_slope", "corrected_slope", "coverage", "groups_undetermined")
 def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
     """Inference per class, from all trials; raises ValueError if a class has none."""
     results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
-    found = [result for result in results if not isinstance(result, str)]
-    if len(found) < len(results):
-        raise ValueError("; ".join(result for result in results if isinstance(result, str)))
-    return found
+    if reasons := [result.reason for result in results if result.reason]:
+        raise ValueError("; ".join(reasons))
+    return results
 
 
 def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:

@@ -11,16 +11,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from hdlogit.inference import ClassInference
 from hdlogit.inference.check import Check, Coverage, check
 from stages.figures import inference as figures
 from stages.figures import style
 from stages.figures.fits import forest_size
 from stages.files.account import named
 from stages.files.errors import InputError, run
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.study import inside, place_of, read_exact_fit
-from stages.tables import Fit
+from stages.finished import inside, place_of, read_exact_fit
 from stages.tables.inference import infer_classes, known_rates
 from stages.terminal import CONSOLE, say, table
 
@@ -56,7 +55,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, 
     with CONSOLE.status("inference of these data"):
         results = infer_classes(fit, p)
     pairs = zip(fit.classes, results, strict=True)
-    reasons = [f"{named(name, 'class')}: {result}" for name, result in pairs if isinstance(result, str)]
+    reasons = [f"{named(name, 'class')}: {result.reason}" for name, result in pairs if result.reason]
     if len(reasons) == len(results):
         raise InputError(f"there is no inference to check: {reasons[0]}")
     say(*reasons)
@@ -65,7 +64,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, 
     total = repetitions * (len(results) - len(reasons))
     with tqdm(total=total, unit="repetition", disable=None, leave=False) as progress:
         for name, result, shrinkage in zip(fit.classes, results, fit.evidence.shrinkage, strict=True):
-            if not isinstance(result, ClassInference):
+            if result.reason:
                 continue
             before = progress.n
             try:

@@ -26,7 +26,7 @@ from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.files.results import check_coefficients
 from stages.files.tables import read_metrics, read_table
-from stages.study import inside
+from stages.finished import inside
 from stages.terminal import numbers, say, table
 
 COLUMNS = {

@@ -22,14 +22,13 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
-from stages.evaluate import LARGEST_FACTOR
 from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.documents import validate
 from stages.files.errors import InputError, run
+from stages.files.fit import Fit
 from stages.files.tables import AGAIN, read_json
-from stages.study import inside, read_exact_fit
-from stages.tables import Fit
+from stages.finished import inside, read_exact_fit
 from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials import cells
@@ -38,6 +37,7 @@ from stages.trials.design import Design
 from stages.trials.table import Table
 
 Floats = NDArray[np.float64]
+LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
 
 Classes = dict[str, ClassInference | None]  # None: it has no inference
@@ -175,17 +175,17 @@ def main() -> None:
         table(headings, ([name, *(f"{mean:.3f}".replace("nan", "-") for mean in both)] for name, both in means))
 
 
-def inferred(fit: Fit, results: list[ClassInference | str]) -> Classes:
+def inferred(fit: Fit, results: list[ClassInference]) -> Classes:
     """By the classes' names; what is left empty, and why, goes to stderr. Raises InputError if that is everything."""
     pairs = [*zip(fit.classes, results, strict=True)]
-    if all(isinstance(result, str) for result in results):
-        raise InputError(f"there is nothing to predict from: {named(fit.classes[0], 'class')}: {results[0]}")
+    if all(result.reason for result in results):
+        raise InputError(f"there is nothing to predict from: {named(fit.classes[0], 'class')}: {results[0].reason}")
     for name, result in pairs:
-        if isinstance(result, str):
-            print(f"{named(name, 'class')} is left empty: {result}", file=sys.stderr)
+        if result.reason:
+            print(f"{named(name, 'class')} is left empty: {result.reason}", file=sys.stderr)
         elif not result.theory.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
-    return {name: None if isinstance(result, str) else result for name, result in pairs}
+    return {name: None if result.reason else result for name, result in pairs}
 
 
 def header(names: list[Any]) -> list[str]:

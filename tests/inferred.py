@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 def inferred(*args: object, **how: object) -> list[ClassInference]:
     """The inference of every class, none of which may be refused."""
     results = infer(*args, **how)  # type: ignore[arg-type]  # handed on as they are
-    assert [r for r in results if isinstance(r, str)] == []
-    return [r for r in results if not isinstance(r, str)]
+    assert [r.reason for r in results if r.reason] == []
+    return results
 
 
 def covered(classes: list[ClassInference], observer: Array, *, classical: bool = False) -> NDArray[np.bool_]:

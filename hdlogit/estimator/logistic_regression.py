@@ -237,10 +237,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             names = self._feature_names(range(X.shape[1]))
             results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, names)
             for k, result in zip(chosen.tolist(), results, strict=True):
-                if isinstance(result, str):
+                if result.reason:
                     if self.guess_rate or self.lapse_rate:  # the classical answer knows no rates
-                        raise ValueError(self._line(k, f"no answer with the guess and lapse rates given: {result}"))
-                    note = f"not corrected: {result}"
+                        line = f"no answer with the guess and lapse rates given: {result.reason}"
+                        raise ValueError(self._line(k, line))
+                    note = f"not corrected: {result.reason}"
                     classical = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
                     if shrinkage:  # of a shrunken fit the textbook knows no errors
                         classical = replace(classical, unknown=np.eye(X.shape[1] + 1))

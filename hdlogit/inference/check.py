@@ -80,7 +80,7 @@ def check(
     truth = (inference.separated.shrunken if inference.separated else inference).corrected  # an observer is finite
     yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
     rng = np.random.default_rng(seed)
-    results: list[ClassInference | str] = []
+    results: list[ClassInference] = []
     while len(results) < repetitions:
         count = min(repetitions - len(results), MOST, max(1, AT_ONCE // (p + 1) ** 2))
         y = rng.random((n, count)) < yes
@@ -88,8 +88,8 @@ def check(
         fitted = fit(factors, soft, ridge=ridge).coefficients
         results += infer(factors, y, fitted, ridge, shrinkage, asymptotes, guess_rate, lapse_rate)
         progress(len(results))
-    found = [result for result in results if not isinstance(result, str)]
-    reasons = [result for result in results if isinstance(result, str)]
+    found = [result for result in results if not result.reason]
+    reasons = [result.reason for result in results if result.reason]
     if not found:
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
     centred = factors - factors.mean(axis=0, dtype=np.float64)

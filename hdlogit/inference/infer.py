@@ -74,8 +74,8 @@ def infer(
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
     names: Names = NUMBERS,
-) -> list[ClassInference | str]:
-    """The inference of every class of an exact fit, or one line with the reason why there is none.
+) -> list[ClassInference]:
+    """The inference of every class of an exact fit; `reason` is one line on why a class has none.
 
     factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k) bool;
     coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; they may be rounded, as a Newton
@@ -91,12 +91,12 @@ def infer(
         try:
             return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates, names)
         except Refused as reason:
-            return [str(reason)] * responses.shape[1]
+            return [ClassInference.refused(str(reason), factors.shape[1])] * responses.shape[1]
 
 
 def _infer(
     factors: Factors, responses: Responses, fitted: Array, ridge: float, shrinkage: float, rates: Rates, names: Names
-) -> list[ClassInference | str]:
+) -> list[ClassInference]:
     n, p = factors.shape
     if ridge == 0 and n <= p + 1:
         raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
@@ -108,7 +108,7 @@ def _infer(
     penalty = np.append(n * ridge / units.scale**2, 0.0)
     for_theory = _theory_ridge(sums.correlation, units, ridge)
     setting = Setting(units, sums.correlation, precision, penalty, for_theory, shrinkage, rates, names)
-    results: dict[int, ClassInference | str] = {}
+    results: dict[int, ClassInference] = {}
     minima: dict[int, Minimum] = {}
     for c in range(responses.shape[1]):
         try:
@@ -118,7 +118,7 @@ def _infer(
             if rates == (0, 0) and not (ridge or shrinkage):  # else nothing is known of how they matter
                 minima[c] = beside(minima[c], sums.correlation, factors, units)
         except Refused as reason:
-            results[c] = str(reason)
+            results[c] = ClassInference.refused(str(reason), p)
     few = rates != (0, 0) and is_for_joint_fit(n, p)
     onto = [setting.onto(minimum) for minimum in minima.values()]
     left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], onto, shrinkage) if minima else []
@@ -131,7 +131,7 @@ def _infer(
                 joint = fit_joint(factors, y, units, sums.correlation, rates) if few else None
                 results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
-            results[c] = str(reason)
+            results[c] = ClassInference.refused(str(reason), p)
     return [results[c] for c in sorted(results)]
 
 
@@ -155,13 +155,12 @@ def _shrunken(
     moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
     which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    others: ClassInference | Constant | str = Constant.of(y)
+    others: ClassInference | Constant = Constant.of(y)
     if x.size:
         limit = fit(x, y[:, None])
         [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
-        others = limit.reasons[0] or others
-    if isinstance(others, str):
-        raise Refused(f"without the {n - len(y)} trials that are separated by {which}: {others}")
+        if reason := limit.reasons[0] or others.reason:
+            raise Refused(f"without the {n - len(y)} trials that are separated by {which}: {reason}")
     separated = Separated(factors, responses, separation, others, found)
     covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
     places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)

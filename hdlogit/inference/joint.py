@@ -16,8 +16,8 @@ The likelihood may have two maxima, a shallow curve without lapses and a steep o
 it is no nearer to the truth than the other, but its errors cover it, and the other's do not (docs/theory.md). Errors
 come from the squared scores, as those of the link.
 
-Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; studied in
-`benchmarks.asymptotes`: slope .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
+Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in simulations its
+slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
 from dataclasses import dataclass

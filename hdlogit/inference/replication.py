@@ -14,7 +14,7 @@ downwards, that slopes exceed 1 without any drift (studies/rat).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +27,6 @@ from hdlogit.inference.result import Array, ClassInference
 from hdlogit.inference.sums import NUMBERS, Names, measure
 
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
-
-Comparison = tuple[ClassInference | str, ClassInference | str]  # a group, and the others: a result or a reason
 
 
 class Slope(NamedTuple):
@@ -84,29 +82,29 @@ def replicate(
         one, others = (
             _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
         )
-        for k, pair in enumerate(zip(one, others, strict=True)):
-            results[k].append(_compare(number, n, pair, scale, z))
+        for found, pair in zip(results, zip(one, others, strict=True), strict=True):
+            found.append(_compare(number, n, *pair, scale, z))
         progress(done)
     return results
 
 
 def _infer(
     factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float, names: Names
-) -> list[ClassInference | str]:
+) -> list[ClassInference]:
     try:
         fitted = fit(factors, responses, polish=True)
     except ValueError as error:
-        return [str(error)] * responses.shape[1]
+        return [ClassInference.refused(str(error), factors.shape[1])] * responses.shape[1]
     found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate, names=names)
-    return [reason or result for reason, result in zip(fitted.reasons, found, strict=True)]
+    return [replace(c, reason=reason or c.reason) for reason, c in zip(fitted.reasons, found, strict=True)]
 
 
-def _compare(number: int, n_trials: int, pair: Comparison, scale: Array, z: float) -> GroupReplication:
-    one, others = pair
-    if isinstance(one, str):
-        return GroupReplication(number, n_trials, None, None, None, one)
-    if isinstance(others, str):
-        return GroupReplication(number, n_trials, None, None, None, f"the others: {others}")
+def _compare(
+    number: int, n_trials: int, one: ClassInference, others: ClassInference, scale: Array, z: float
+) -> GroupReplication:
+    if one.reason or others.reason:
+        reason = one.reason or f"the others: {others.reason}"
+        return GroupReplication(number, n_trials, None, None, None, reason)
     noise, others_noise = (c.noise[:-1, :-1] * np.outer(scale, scale) for c in (one, others))
     plain = _slope(one.estimate[:-1] * scale, others.estimate[:-1] * scale, noise, others_noise)
     noise, others_noise = (_covariance(c) * np.outer(scale, scale) for c in (one, others))

@@ -1,5 +1,7 @@
 """The inference of one class."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -86,6 +88,35 @@ class ClassInference:
     shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
     joint: JointFit | None = None  # for few factors with rates: `corrected`, its error and p-values are then from it
+    reason: str | None = None  # why this class has no inference: everything else is then NaN
+
+    @classmethod
+    def refused(cls, reason: str, n_factors: int) -> ClassInference:
+        """Of a class that has no inference."""
+        nan, of_factors, none = np.full(n_factors + 1, np.nan), np.full(n_factors, np.nan), np.zeros(0)
+        matrix = np.full((n_factors + 1, n_factors + 1), np.nan)
+        return cls(
+            theory=Asymptotics(*[np.nan] * 9),
+            estimate=nan,
+            classical_error=nan,
+            corrected=nan,
+            covariance=matrix,
+            centre=of_factors,
+            scale=of_factors,
+            inflation=np.nan,
+            noise=matrix,
+            certificate=np.nan,
+            note=None,
+            leave_one_out=LeaveOneOut(none, none, none),
+            index=Index(none, none),
+            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan)),
+            along=np.nan,
+            stretch=np.nan,
+            shared=nan,
+            dominant=np.zeros(0, np.intp),
+            shift=np.zeros((2, 0)),
+            reason=reason,
+        )
 
     @property
     def guess_rate(self) -> float:

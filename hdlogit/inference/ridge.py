@@ -37,9 +37,9 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
         if missing:  # the classes that remain have the weaker signals
             raise OutsideTheory(missing[0])
         results = infer(factors, responses, fitted.coefficients, ridge)
-        found = [result.theory for result in results if not isinstance(result, str)]
+        found = [result.theory for result in results if not result.reason]
         if not found:
-            raise OutsideTheory(str(results[0]))
+            raise OutsideTheory(str(results[0].reason))
         signal = float(np.sqrt(np.mean([a.signal**2 for a in found])))
         return best_ridge(kappa, signal, float(np.mean([abs(a.intercept) for a in found]))) * variance
 

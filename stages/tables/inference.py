@@ -26,8 +26,9 @@ from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.tables import Findings, Fit, Table
+from stages.tables import Findings, Table
 from stages.tables.answer import Situation, Unbounded, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
@@ -38,14 +39,14 @@ SCORES = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope"
 Classes = Mapping[int, ClassInference]  # by place among the classes of the fit
 
 
-Results = Sequence[ClassInference | str]
+Results = Sequence[ClassInference]
 
 
 def refined(fit: Fit, results: Results) -> Fit:
     """The fit with the coefficients that inference begins with: a Newton step from the stored ones."""
     coefficients = fit.coefficients.copy()
     for k, result in enumerate(results):
-        if not isinstance(result, str):
+        if not result.reason:
             coefficients[:, k] = result.estimate
     return replace(fit, coefficients=coefficients)
 
@@ -56,9 +57,9 @@ def inferred(fit: Fit, results: Results, fitted: Floats, corrected: Mapping[str,
     results: of `infer_classes`; fitted: held-out logits (n_test_trials, n_classes); `debiased` and `best` in
     `corrected` are arrays of that shape, to be filled. A class without inference keeps its fitted logits there.
     """
-    classes = {k: result for k, result in enumerate(results) if not isinstance(result, str)}
+    classes = {k: result for k, result in enumerate(results) if not result.reason}
     names = [named(name, "class") for name in fit.classes]
-    reasons = {k: result for k, result in enumerate(results) if isinstance(result, str)}
+    reasons = {k: result.reason for k, result in enumerate(results) if result.reason}
     notices = [f"{names[k]}: inference is left out: {reason}" for k, reason in reasons.items()]
     notices += [f"{names[k]}: {c.note}" for k, c in classes.items() if c.note and not c.separated]  # the answer says it
     told = {fit.classes[k] for k, c in classes.items() if c.separated}
@@ -121,10 +122,10 @@ def situations(
     ]
 
 
-def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference | str]:
+def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference]:
     """A result or a reason for each class; classes that were shrunk alike are inferred together."""
     guess_rate, lapse_rate = known_rates(p)
-    results: dict[int, ClassInference | str] = {}
+    results: dict[int, ClassInference] = {}
     for strength in set(fit.evidence.shrinkage):
         places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
         part = fit.part(places)
