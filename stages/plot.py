@@ -16,7 +16,7 @@ from stages.files.tables import read_lines, read_metrics, read_table
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Picture, render
 
-HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # the page says which trials and model
+HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
 OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
 
 
@@ -34,7 +34,7 @@ def main() -> None:
                 with saved(path, p.dpi, p.formats) as figure:
                     each.draw(figure, *needed, metrics)
                 size = figure.get_size_inches()
-                pictures.append(Picture(path.with_suffix(f".{kind}"), (size[0], size[1]), *each.caption))
+                pictures.append(Picture(path.with_suffix(f".{kind}"), (size[0], size[1]), *each.caption()))
         page = render(
             parameters=parameters.model_dump(mode="json"),
             metrics=metrics,
@@ -49,11 +49,11 @@ def main() -> None:
 
 
 def read_tables(class_index: int, classes: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The tables of `evaluate` and `train`, by their paths in data/ without .csv; those of curves for the chosen class.
+    """The tables that figures need, by their paths in data/ without .csv: those OF_ONE_CLASS of the chosen class.
 
-    And, from the inference where there is one, `shown`: all coefficients; `weights`: of the chosen class without its
-    bias; `biases`: of all classes. The chosen class is the one of this index (`classes`: their names, if they have
-    any), or the first if that one has no estimate.
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias, and
+    `biases`, of all classes. The chosen class is the one of this index (classes: names, if they have any), or the
+    first one where that has no estimate.
     """
     names = {"inference/coefficients", *(name for each in FIGURES for name in each.needs)}
     tables = {name: read_table(f"{name}.csv") for name in names if (DATA / f"{name}.csv").exists()}

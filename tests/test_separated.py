@@ -15,10 +15,10 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from scipy.special import expit
+from stages.figures.fits import forest
 
 from hdlogit import LogisticRegression
 from stages import check, plan, predict, summary
-from stages.figures.fits import forest
 from stages.figures.style import Estimates
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import expit, logit
 
+from stages.figures import style
 from stages.figures.coefficients import class_of
 from stages.figures.style import (
     CLASSICAL,
@@ -19,11 +20,7 @@ from stages.figures.style import (
     FAINT,
     TRUTH,
     heading,
-    legend_below,
-    logarithmic,
-    logit_axes,
     panels,
-    points,
 )
 
 SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions, the best first
@@ -46,7 +43,7 @@ def probabilities(figure: Figure, histogram: pd.DataFrame, metrics: Any) -> None
         ax.stairs(counts.true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
     ax.stairs(counts.fitted, edges, baseline=0.5, color=CLASSICAL, label="fitted", lw=1.6, clip_on=False)
     ax.set(xlabel="probability of yes", ylabel=f"{SOURCES[source(metrics)]} predictions per bin", xlim=(-0.02, 1.02))
-    logarithmic(ax.yaxis)
+    style.logarithmic(ax.yaxis)
     ax.set_ylim(0.5, 4 * counts.to_numpy().max())  # with room for the legend
     heading(ax, "Probability of yes, true and fitted" if "true" in counts else "Probability of yes")
     ax.legend(loc="upper center", ncols=2)
@@ -88,13 +85,13 @@ def calibration_curves(
     Bins with only yes or only no stand at the edge of the axes.
     """
     [ax] = panels(figure, 4.6, 4.8)
-    edge = logit_axes(ax, pd.concat([curve[["predicted", "observed"]] for _, curve, *_ in curves]))
+    edge = style.logit_axes(ax, pd.concat([curve[["predicted", "observed"]] for _, curve, *_ in curves]))
     for words, curve, scores, dodge, look in curves:
         slope = scores.get("calibration_slope")  # None where the data define none
         label = words if slope is None else f"{words}, slope {slope:.3f}"
         bins = curve[["predicted", "observed", "low", "high"]].clip(edge, 1 - edge)
         estimates = bins[["observed", "low", "high"]]
-        points(ax, bins.predicted, estimates, dodge=dodge, label=label, clip_on=False, **look)
+        style.points(ax, bins.predicted, estimates, dodge=dodge, label=label, clip_on=False, **look)
         if slope is not None:
             ends = [edge, 1 - edge]
             line = expit(scores["calibration_intercept"] + slope * logit(ends))
@@ -116,14 +113,14 @@ def psychometric(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classe
     low, high = rising_part(curve.grid, (curve.fitted - guess_rate) / (1 - guess_rate - lapse_rate))
     inside = bins[bins["index"].between(low, high)]
     look: dict[str, Any] = {"clip_on": False, "color": DATA, "fmt": "o", "ms": 4, "zorder": 2}
-    points(ax, inside["index"], inside[["observed", "low", "high"]], label="responses", **look)
-    for key, label, color, style, width in (
+    style.points(ax, inside["index"], inside[["observed", "low", "high"]], label="responses", **look)
+    for key, label, color, line, width in (
         ("logistic", "logistic, without these rates", CLASSICAL, "-.", 1.2),
         ("fitted", "with guess and lapse rates" if has_rates else "fitted", CORRECTED, "-", 1.6),
         ("true", "true", TRUTH, "--", 1.2),
     ):
         if key in curve and (has_rates or key != "logistic"):  # else the fitted curve is the logistic one
-            ax.plot(curve.grid, curve[key], ls=style, lw=width, color=color, label=label, zorder=3)
+            ax.plot(curve.grid, curve[key], ls=line, lw=width, color=color, label=label, zorder=3)
     for height, words, edge, side in (  # each label where the curve is at its other end
         (guess_rate, f"guess rate {guess_rate:.3g}", 0.98, "right"),
         (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}", 0.02, "left"),
@@ -137,7 +134,7 @@ def psychometric(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classe
     if beyond := len(bins) - len(inside):
         note += f"\n{beyond} of {len(bins)} bins lie beyond the edges, where the curve is flat"
     heading(ax, f"Psychometric curve of {class_of(curve)}", note)
-    legend_below(ax)
+    style.legend_below(ax)
 
 
 def rising_part(grid: pd.Series, risen: pd.Series) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ. Truth
-is black, the classical fit vermilion with open squares, corrected values are blue with filled circles.
+Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ.
+Truth is black, the classical fit vermilion with open squares, corrected values are blue with filled circles.
 """
 
 from __future__ import annotations
@@ -47,10 +47,7 @@ PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
 @contextmanager
 def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",)) -> Iterator[Figure]:
-    """A figure that is saved when the `with` block succeeds, in each format (png, svg, pdf) under the path's stem.
-
-    The same numbers give the same bytes.
-    """
+    """A figure, saved with each format's suffix when the `with` block succeeds: same numbers, same bytes."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
         figure = Figure(dpi=dpi, layout="constrained")
         yield figure
@@ -71,42 +68,52 @@ def panels(figure: Figure, width: float, height: float, rows: int = 1, columns: 
 def points(
     ax: Axes, at: ArrayLike, estimates: ArrayLike, *, dodge: float = 0, horizontal: bool = False, **look: Any
 ) -> None:
-    """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (`horizontal`: of the y axis).
+    """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (or of the y axis).
 
-    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis, so
-    that two at the same position can be told apart.
+    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis,
+    so that two at the same position can be told apart.
     """
     at, values = np.asarray(at, float), np.asarray(estimates, float)
     middle, low, high = np.broadcast_to(values.T, (3, len(at)))
     bounded = np.isfinite([middle, low, high]).all(axis=0)
     m, a, b = middle[bounded], low[bounded], high[bounded]
-    x, y, bars = ("y", "x", "xerr") if horizontal else ("x", "y", "yerr")
-    drawn = {x: at[bounded], y: m, bars: np.maximum([m - a, b - m], 0) if values.ndim == 2 else None}
+    bars = np.maximum([m - a, b - m], 0) if values.ndim == 2 else None
     assert isinstance(ax.figure, Figure)
     moved = ScaledTranslation(*((0, dodge / 72) if horizontal else (dodge / 72, 0)), ax.figure.dpi_scale_trans)
+    style = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
     if dodge:
-        look["transform"] = ax.transData + moved
+        style["transform"] = ax.transData + moved
     ends = np.column_stack([np.tile(at, 2), np.concatenate([low, high])])
     ends = ends[np.isfinite(ends[:, 1])]
     ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # matplotlib counts neither moved points
-    ax.errorbar(**drawn, **{"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"})
+    if horizontal:
+        ax.errorbar(m, at[bounded], xerr=bars, **style)
+    else:
+        ax.errorbar(at[bounded], m, yerr=bars, **style)
     for i in np.flatnonzero(~bounded):
         _arrow(ax, at[i], low[i], high[i], moved, horizontal, look["color"])  # nor arrows
 
 
 def _arrow(ax: Axes, at: float, low: float, high: float, moved: Transform, horizontal: bool, color: str) -> None:
-    """From the end that is finite to the edge of the axes, or from edge to edge."""
+    """From low to high, with a head at the edge of the axes in the place of an end that is not finite."""
     along = (ax.transAxes, ax.transData) if horizontal else (ax.transData, ax.transAxes)
     edge, data = blended_transform_factory(*along) + moved, ax.transData + moved
-    if math.isfinite(low):
-        start, tip, from_, head = low, 1.0, data, "->"
-    elif math.isfinite(high):
-        start, tip, from_, head = high, 0.0, data, "->"
-    else:
-        start, tip, from_, head = 0.0, 1.0, edge, "<->"
-    xy, xytext = [(value, at) if horizontal else (at, value) for value in (tip, start)]
-    look = {"arrowstyle": head, "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", xy, xytext, edge, from_, arrowprops=look, zorder=3)
+
+    def end(value: float, fraction: float) -> tuple[tuple[float, float], Transform]:
+        place, transform = (value, data) if math.isfinite(value) else (fraction, edge)
+        return ((place, at) if horizontal else (at, place)), transform
+
+    (start, from_), (tip, to) = end(low, 0), end(high, 1)
+    heads = f"{'' if from_ is data else '<'}-{'' if to is data else '>'}"
+    look = {"arrowstyle": heads, "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
+    ax.annotate("", tip, start, to, from_, arrowprops=look, zorder=3)
+
+
+def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, *, dodge: float, **more: Any) -> None:
+    """Classical and corrected estimates side by side; `more` is for both, `label` for what they are."""
+    what = more.pop("label", "")
+    points(ax, at, classical, dodge=-dodge, **{**CLASSICAL_POINTS, **more, "label": f"classical{what}"})
+    points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **more, "label": f"corrected{what}"})
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:

@@ -9,27 +9,9 @@ import pandas as pd
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from stages.figures.style import (
-    CLASSICAL,
-    CLASSICAL_POINTS,
-    CORRECTED_POINTS,
-    FAINT,
-    TRUTH,
-    heading,
-    legend_below,
-    logarithmic,
-    panels,
-    points,
-)
+from stages.figures import style
+from stages.figures.style import CLASSICAL, CLASSICAL_POINTS, CORRECTED_POINTS, FAINT, TRUTH, heading, panels
 
-PLANNED = (
-    "n_trials",
-    "weight_rmse",
-    "debiased_weight_rmse",
-    "test_cross_entropy",
-    "test_best_cross_entropy",
-    "bayes_cross_entropy",
-)
 LEVELS = [1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 5, 10]  # of alpha
 
 
@@ -59,9 +41,9 @@ def existence_map(figure: Figure, grid: pd.DataFrame, metrics: Any) -> None:
     bar.ax.set_yticklabels([f"{level:g}" for level in LEVELS])
     ax.plot(signal[:, -1], kappa[:, -1], color=CLASSICAL, lw=2, label="beyond: no estimate exists")
     ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment, by its estimated signal", ls="none")
-    logarithmic(ax.yaxis)
+    style.logarithmic(ax.yaxis)
     ax.set(ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
-    legend_below(ax)
+    style.legend_below(ax)
 
 
 def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
@@ -75,16 +57,16 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
         (above, "weight_rmse", "debiased_weight_rmse"),
         (below, "test_cross_entropy", "test_best_cross_entropy"),
     ):
-        for key, style, words, look in (
+        for key, line, words, look in (
             (classical, "--", "classical, theory", CLASSICAL_POINTS),
             (corrected, "-", "corrected weights, best predictions, theory", CORRECTED_POINTS),
         ):
-            ax.plot(plan.n_trials, plan[key], color=look["color"], ls=style, label=words)
+            ax.plot(plan.n_trials, plan[key], color=look["color"], ls=line, label=words)
             if here.get(key) is not None:
-                points(ax, [metrics["theory"]["n_trials"]], [here[key]], **{**look, "ms": 6})
+                style.points(ax, [metrics["theory"]["n_trials"]], [here[key]], **{**look, "ms": 6})
         ax.axvline(first, color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
-    logarithmic(above.yaxis, below.xaxis, below.yaxis)
+    style.logarithmic(above.yaxis, below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
     errors = plan.debiased_weight_rmse
     if errors.min() > 0:
@@ -93,7 +75,7 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
     if floor.iloc[0] > 0:
         below.set_ylim(0.95 * floor.iloc[0], 4 * floor.iloc[0])
     heading(above, "How many trials?", "points: measured here" if here else "")
-    legend_below(above, below, columns=1)
+    style.legend_below(above, below, columns=1)
 
 
 def measured(metrics: Any) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 Meanings = Mapping[str, tuple[str, str]]  # key -> what it is, and how to read it
 
 PREDICTIONS: Meanings = {
-    "cross_entropy": ("Cross-entropy", "mean −log P(response) in nats; the lower, the better"),
+    "cross_entropy": ("Cross-entropy", "mean −ln P(response), in nats; the lower, the better"),
     "bayes_cross_entropy": ("Cross-entropy of the true observer", "the floor: no prediction can do better"),
     "excess_cross_entropy": ("Excess cross-entropy", "mean Kullback-Leibler divergence, true from fitted"),
     "accuracy": ("Accuracy", "fraction of responses on the likelier side"),

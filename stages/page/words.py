@@ -59,7 +59,7 @@ def predictions(metrics: Metrics) -> Iterator[str]:
     if slope is not None:
         how = "calibrated" if abs(slope - 1) <= CALIBRATED else "overconfident" if slope < 1 else "too cautious"
         text += f" are {how} (calibration slope {slope:.2f}, where 1 is right) and"
-    text += f" cost {scores['cross_entropy']:.4f} nats per response"
+    text += f" cost {scores['cross_entropy']:.4f} nats (mean −ln P) per response"
     if best and scores["cross_entropy"] - best["cross_entropy"] > 0.00005:
         text += f"; the best correction of them costs {best['cross_entropy']:.4f}"
     if floor is not None:
