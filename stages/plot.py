@@ -12,7 +12,7 @@ from stages.files import DATA
 from stages.files.account import read_account
 from stages.files.errors import run_stage
 from stages.files.parameters import read_parameters
-from stages.files.tables import read_lines, read_metrics, read_table
+from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Picture, render
 
@@ -22,7 +22,7 @@ OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replicatio
 
 def main() -> None:
     parameters = read_parameters()
-    p, metrics, account = parameters.plot, read_metrics(), read_account()
+    p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
     tables = read_tables(p.class_index, account["classes"] if account else [])
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     pictures = []

@@ -15,6 +15,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.files.account import lacking
+from stages.files.tables import reading
 from stages.page.meanings import COLUMNS, SECTIONS
 from stages.page.words import sentences
 
@@ -92,7 +93,7 @@ def render(
 
 
 def sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
