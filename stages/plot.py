@@ -55,9 +55,13 @@ def read_tables(class_index: int, classes: Sequence[str]) -> dict[str, pd.DataFr
     `biases`, of all classes. The chosen class is the one of this index (classes: names, if they have any), or the
     first one where that has no estimate.
     """
-    names = {"inference/coefficients", *(name for each in FIGURES for name in each.needs)}
-    tables = {name: read_table(f"{name}.csv") for name in names if (DATA / f"{name}.csv").exists()}
-    shown = tables.get("inference/coefficients", read_table("coefficients.csv", "class", "factor", "fitted"))
+    names = {"coefficients", "inference/coefficients", *(name for each in FIGURES for name in each.needs)}
+    tables = {
+        name: read_table(f"{name}.csv")
+        for name in names - {"weights", "biases"}
+        if not name.startswith("inference/") or (DATA / f"{name}.csv").exists()
+    }
+    shown = tables.get("inference/coefficients", tables["coefficients"])
     wanted = dict(enumerate(classes)).get(class_index, str(class_index))
     chosen = wanted if wanted in [*shown["class"]] else shown["class"].iloc[0]
     for name in tables.keys() & {*OF_ONE_CLASS}:

@@ -153,7 +153,7 @@ def psychometric(figure: Figure, at: list[float], grid: Any, g: float, lapse: fl
     curve = {"class": "choice", "grid": grid, "fitted": g + (1 - g - lapse) * expit(grid), "logistic": expit(grid)}
     bins = {"index": at, "observed": 0.5, "low": 0.4, "high": 0.6}
     rates = {"class": ["other", "choice"], "guess_rate": [0.3, g], "lapse_rate": [0.3, lapse]}
-    predictions.psychometric(figure, *map(pd.DataFrame, (bins, curve, rates)), {})
+    predictions.psychometric(figure, pd.DataFrame(bins), pd.DataFrame(curve), pd.DataFrame(rates), {})
     return figure.axes[0]
 
 

@@ -94,8 +94,8 @@ def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
     [ax] = panels(figure, 4.4, 4.4)
     is_bias, slope = coefficients.factor == "bias", metrics["recovery"]["weight_slope"]
     alpha = 0.35 if len(coefficients) > 200 else 0.9
-    of_weights = {"marker": "o", "color": CLASSICAL, "mew": 0, "alpha": alpha, "label": "weights"}
-    of_biases = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3, "label": "biases"}
+    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0, "alpha": alpha, "label": "weights"}
+    of_biases: dict[str, Any] = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3, "label": "biases"}
     for table, look in ((coefficients[~is_bias], of_weights), (coefficients[is_bias], of_biases)):
         ax.plot(table.true, table.fitted, ls="none", ms=4.5, rasterized=len(table) > style.MANY, **look)
     end = 1.05 * coefficients[["true", "fitted"]].abs().to_numpy().max()
@@ -159,7 +159,7 @@ def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repet
     shown = factors.sort_values("corrected", kind="stable")[:ROWS]
     rows, chance = range(len(shown)), factors.chance[:ROWS]
     ax = named_rows(figure, shown)
-    look = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
+    look: dict[str, Any] = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
     both(ax, rows, shown.classical, shown.corrected, **look)
     ax.plot(chance, rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
     ax.axvline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy.special import expit, logit
 
 from stages.figures import style
 from stages.figures.coefficients import class_of
@@ -93,9 +93,9 @@ def calibration_curves(
         estimates = bins[["observed", "low", "high"]]
         style.points(ax, bins.predicted, estimates, dodge=dodge, label=label, clip_on=False, **look)
         if slope is not None:
-            ends = [edge, 1 - edge]
-            line = expit(scores["calibration_intercept"] + slope * logit(ends))
-            ax.plot(ends, line, lw=1, color=look["color"])
+            ends = np.array([edge, 1 - edge])
+            logits = scores["calibration_intercept"] + slope * np.log(ends / (1 - ends))
+            ax.plot(ends, 0.5 + 0.5 * np.tanh(logits / 2), lw=1, color=look["color"])  # cannot overflow
     ax.set(xlabel="predicted probability of yes", ylabel="observed fraction of yes")
     heading(ax, title, "bars: 95 % interval of each bin; slope below 1: overconfident")
     ax.legend(loc="upper left")

@@ -79,7 +79,8 @@ def points(
     m, a, b = middle[bounded], low[bounded], high[bounded]
     bars = np.maximum([m - a, b - m], 0) if values.ndim == 2 else None
     assert isinstance(ax.figure, Figure)
-    moved = ScaledTranslation(*((0, dodge / 72) if horizontal else (dodge / 72, 0)), ax.figure.dpi_scale_trans)
+    right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
+    moved = ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
     style = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
     if dodge:
         style["transform"] = ax.transData + moved
@@ -126,7 +127,7 @@ def heading(ax: Axes, title: str, note: str = "") -> None:
 
 def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
     """One legend below the figure, of all panels, each label once."""
-    entries = {}
+    entries: dict[Any, Any] = {}
     for one in (ax, *others):
         handles, labels = one.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))

@@ -62,8 +62,8 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
             (corrected, "-", "corrected weights, best predictions, theory", CORRECTED_POINTS),
         ):
             ax.plot(plan.n_trials, plan[key], color=look["color"], ls=line, label=words)
-            if here.get(key) is not None:
-                style.points(ax, [metrics["theory"]["n_trials"]], [here[key]], **{**look, "ms": 6})
+            if (value := here.get(key)) is not None:
+                style.points(ax, [metrics["theory"]["n_trials"]], [value], **{**look, "ms": 6})
         ax.axvline(first, color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
     style.logarithmic(above.yaxis, below.xaxis, below.yaxis)
