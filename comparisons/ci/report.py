@@ -1,25 +1,20 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
-Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and report/plots/index.html,
-DVC's page of figures and plots, old beside new. Exit status 0 once they are there; 2 if no comparison is possible.
+Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and
+report/plots/index.html, DVC's page of figures and plots, old beside new. Exit status 0 once they are there;
+2 if no comparison is possible.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
-from dvc.utils.flatten import flatten
 
 from comparisons.ci import gate
 from comparisons.ci.base import base_of_arguments, described, file_at
 from comparisons.commands import DVC, finish, output
-from comparisons.tables import markdown
 
 FOLDER = Path("report")
 
@@ -33,43 +28,15 @@ def metrics(base: str) -> str:
     return "\n\n".join(filter(None, [*parts, "The rules changed too." * rules_changed]))
 
 
-def parameters(base: str) -> str:
-    """The parameters that changed."""
-    changes = json.loads(output(*DVC, "params", "diff", "--json", base)).get("params.yaml", {})
-    lines = [[name, gate.shown(values["old"]), gate.shown(values["new"])] for name, values in sorted(changes.items())]
-    return markdown(["parameter", "old", "new"], lines) if lines else "None changed."
-
-
-def stages(base: str) -> str:
-    """The stages that ran since the base, according to the locks, each with what changed."""
-    before, after = inputs(file_at(base, "dvc.lock")), inputs(Path("dvc.lock").read_bytes())
-    lines = []
-    for name, new in after.items():
-        old = before.get(name, {})
-        if changed := [key for key in {**new, **old} if old.get(key) != new.get(key)]:
-            lines.append([name, ", ".join(changed) if old else "it is new"])
-    lines += [[name, "it is no longer a stage"] for name in before if name not in after]
-    return markdown(["stage", "because of"], lines) if lines else "None."
-
-
-def inputs(lock: bytes | None) -> dict[str, dict[str, Any]]:
-    """Everything that determines whether a stage runs, by stage and name."""
-    found = {}
-    for name, stage in yaml.safe_load(lock or b"stages: {}")["stages"].items():
-        params = flatten(stage.get("params", {}).get("params.yaml", {}))
-        files = {file["path"]: file["md5"] for file in stage.get("deps", [])}
-        found[name] = {"its command": stage["cmd"], **params, **files}
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replace the report, once all of it is known."""
     base = base_of_arguments("ci.report", __doc__, arguments)
+    parameters = output(*DVC, "params", "diff", base[:10], "--md", "--no-path", "--targets", "params.yaml")
     page = f"""\
 # What this change does
 
-Compared with {described(base)}. The figures are in plots/index.html of this report's folder, which is stored with the
-run: old beside new, where DVC's cache holds the old ones.
+Compared with {described(base)}. The figures are in plots/index.html of this report's folder, which is stored
+with the run: old beside new, where DVC's cache holds the old ones.
 
 ## Metrics
 
@@ -77,15 +44,11 @@ run: old beside new, where DVC's cache holds the old ones.
 
 ## Parameters
 
-{parameters(base)}
-
-## Stages that ran
-
-{stages(base)}
+{parameters if len(parameters.splitlines()) > 2 else "None changed."}
 """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    output(*DVC, "plots", "diff", base, "--out", str(FOLDER / "plots"))
+    output(*DVC, "plots", "diff", base[:10], "--out", str(FOLDER / "plots"))
     (FOLDER / "report.md").write_text(page, encoding="utf-8")
     if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(of_the_run).open("a", encoding="utf-8") as file:
