@@ -7,6 +7,7 @@ report/plots/index.html, DVC's page of figures and plots, old beside new. Exit s
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from comparisons.ci import gate
 from comparisons.ci.base import base_of_arguments, described, file_at
 from comparisons.commands import DVC, finish, output
+from comparisons.tables import markdown
 
 FOLDER = Path("report")
 
@@ -28,10 +30,16 @@ def metrics(base: str) -> str:
     return "\n\n".join(filter(None, [*parts, "The rules changed too." * rules_changed]))
 
 
+def parameters(base: str) -> str:
+    """The parameters that changed. (With `--targets params.yaml` DVC would miss a study's.)"""
+    changes = json.loads(output(*DVC, "params", "diff", "--json", base)).get("params.yaml", {})
+    lines = [[name, gate.shown(each["old"]), gate.shown(each["new"])] for name, each in sorted(changes.items())]
+    return markdown(["parameter", "old", "new"], lines) if lines else "None changed."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replace the report, once all of it is known."""
     base = base_of_arguments("ci.report", __doc__, arguments)
-    parameters = output(*DVC, "params", "diff", base[:10], "--md", "--no-path", "--targets", "params.yaml")
     page = f"""\
 # What this change does
 
@@ -44,7 +52,7 @@ with the run: old beside new, where DVC's cache holds the old ones.
 
 ## Parameters
 
-{parameters if len(parameters.splitlines()) > 2 else "None changed."}
+{parameters(base)}
 """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
