@@ -77,7 +77,7 @@ def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository,
     text = " ".join(printed().split())
     assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
-    assert "Not good: test.loss. If that is intended, change the rule in rules.yaml" in text
+    assert "Not good: test.loss. If that is intended, change rules.yaml" in text
     (repository.data / "metrics.json").unlink()
     assert gate.main(["HEAD"]) == 1
     assert "7 missing." in printed()
@@ -156,7 +156,7 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
     with pytest.raises(InputError, match="HEAD has no parent"):
         base(None)
     for unknown in ("nowhere", "", "--help", "HEAD:dvc.yaml"):
-        with pytest.raises(InputError, match="is no commit here"):
+        with pytest.raises(InputError, match="is not a branch, tag or commit here"):
             base(unknown)
     repository.git("checkout", "--quiet", "--orphan", "stranger")
     repository.git("commit", "--quiet", "-m", "another beginning")
@@ -292,11 +292,11 @@ def test_the_command_ends_with_2_where_nothing_was_decided(
     for folder in ("nope", "docs"):
         status, line = ends(lambda folder=folder: gate.main(["HEAD", "--folder", folder]), capsys)  # type: ignore[misc]
         assert status == 2
-        assert line == f"error: {folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat\n"
+        assert line == f"error: {folder} holds no dvc.yaml; name the folder of a pipeline, as in: studies/rat\n"
     status, line = ends(lambda: gate.main(["nowhere"]), capsys)
     assert (status, line) == (
         2,
-        "error: BASE = 'nowhere' is no commit here; a branch, tag or commit would be: git fetch it\n",
+        "error: BASE = 'nowhere' is not a branch, tag or commit here: git fetch it\n",
     )
 
 
