@@ -43,7 +43,7 @@ def raw_columns(classes: Sequence[ClassInference], description: Description, lev
         weights, low, high = (values[:-1] / units.scale for values in (c.corrected, *c.interval(level)))
         bias, variance = np.full((2, 1), np.nan)
         if c.separated is None:
-            bias, variance = c.corrected[-1:] - units.centre @ weights, to_bias @ c.covariance @ to_bias
+            bias, variance = c.corrected[-1:] - units.centre @ weights, to_bias @ c.covariance[:-2, :-2] @ to_bias
         ends = wald_interval(bias, np.sqrt(variance), level)
         found = units.original(c.estimate), *map(np.append, (weights, low, high), (bias, *ends))
         for column, values in zip(columns.values(), found, strict=True):

@@ -283,13 +283,11 @@ def coverage(table: Table, true: Floats) -> dict[str, Floats]:
 
 
 def write_corrected_logits(classes: Classes, factors: Floats, fitted: Floats, corrected: Mapping[str, Floats]) -> None:
-    """For held-out trials with these fitted logits (n, n_classes): those of the debiased weights, and the best ones."""
+    """For held-out trials: logits of the debiased weights, and the best ones."""
 
     def write(k: int) -> None:
         for rows in blocks(len(fitted), 1):
-            corrected["debiased"][rows, k], corrected["best"][rows, k] = classes[k].corrected_logits(
-                factors[rows], fitted[rows, k]
-            )
+            corrected["debiased"][rows, k], corrected["best"][rows, k] = classes[k].corrected_logits(factors[rows])
 
     for out in corrected.values():
         out[:] = fitted
