@@ -31,7 +31,7 @@ LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over a
 def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
-    fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
+    fit = whole.part(whole.evidence.classes)
     exact = fit.evidence.solver == "exact"
     with Outputs("evaluate") as outputs:
         with steps(4 if exact else 2) as begin:

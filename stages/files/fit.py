@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from stages.files.errors import InputError
 from stages.files.reading import (
-    PER_CLASS,
     Description,
     Evidence,
     Floats,
@@ -43,7 +42,6 @@ class Fit:
 
     def part(self, places: list[int]) -> Fit:
         """The fit of some of its classes."""
-        per_class = {name: value and [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
             classes=[self.classes[k] for k in places],
@@ -52,7 +50,7 @@ class Fit:
             coefficients=self.coefficients[:, places],
             checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
             observer=self.observer and self.observer.of_classes(places),
-            evidence=self.evidence.model_copy(update=per_class),
+            evidence=self.evidence.of_classes(places),
         )
 
 
@@ -70,7 +68,7 @@ def read_fit() -> Fit:
         if (p, k) != (n_factors, n_classes):
             raise InputError(
                 f"data/{name} has {p} factors and {k} classes, but data/train has {n_factors} and {n_classes}; "
-                "the stages that write them must run again"
+                "`dvc repro` makes them again"
             )
     return Fit(
         description.classes if description else [*map(str, range(n_classes))],
