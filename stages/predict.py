@@ -25,7 +25,7 @@ from stages.files.fit import Fit
 from stages.files.parameters import read_study
 from stages.files.tables import AGAIN
 from stages.finished import inside, read_exact_fit
-from stages.tables.inference import infer_classes
+from stages.tables.inferred import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials.prepared import prepare, sha256
 
