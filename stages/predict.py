@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
 from stages.files import DATA
-from stages.files.account import counted, named, read_account
+from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.fit import Fit
 from stages.files.parameters import read_study
@@ -27,7 +27,9 @@ from stages.files.tables import AGAIN
 from stages.finished import inside, read_exact_fit
 from stages.tables.inferred import infer_classes
 from stages.terminal import CONSOLE, say, table
+from stages.trials.design import Study
 from stages.trials.prepared import prepare, sha256
+from stages.trials.values import Table, words
 
 BATCH = 2048  # rows
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
@@ -58,17 +60,19 @@ def main() -> None:
     new = study.study.open(trials)
     factors, lacking, why = study.code(new)
     batches = np.split(factors, range(BATCH, len(factors), BATCH))
-    found = [predicted([*classes.values()], batch, p.interval_level) for batch in tqdm(batches, disable=None, leave=False)]
+    with tqdm(batches, unit="batch", disable=None, leave=False) as progress:
+        found = [predicted([*classes.values()], batch, p.interval_level) for batch in progress]
     numbers = np.concatenate(found, axis=2)  # (3, n_classes, n_rows)
     whole = np.isfinite(factors).all(axis=1)
     if why and not whole.any():
         raise InputError(why)
-    labels = new.frame[[name for name in dict.fromkeys([asked.trial, *asked.groups]) if asked.trial and name in new.frame]]
-    written = pd.DataFrame(numbers.transpose(2, 1, 0).reshape(len(factors), -1), columns=header([*classes]))
+    keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
+    labels = new.frame[[name for name in keys if name in new.frame]].reset_index(drop=True)
+    labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
+    cells = pd.DataFrame(numbers.transpose(2, 1, 0).reshape(len(factors), -1), columns=header([*classes]))
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        both = pd.concat([labels.reset_index(drop=True).map(cell), written.map(lambda x: f"{x:.6g}", na_action="ignore")], axis=1)
-        both.to_csv(unfinished, index=False, lineterminator="\n")
+        pd.concat([labels, cells], axis=1).to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
         unfinished.rename(out)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -109,6 +113,34 @@ def predicted(classes: list[ClassInference | None], factors: Floats, level: floa
         if c is not None and whole.any():
             found[:, k, whole] = c.predict(factors[whole], level)
     return found
+
+
+def report(study: Study, new: Table, names: list[str], numbers: Floats, rows: NDArray[np.bool_], level: float) -> None:
+    """Means over the predicted trials, and where the file has responses, how well they were predicted.
+
+    numbers: probability, low, high (3, n_classes, n); rows (n_rows,): which of the file's are these n.
+    """
+    probability, low, high = numbers
+    headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
+    lines = [
+        [name, *map(shown, (p.mean(), w.mean()))] for name, p, w in zip(names, probability, high - low, strict=True)
+    ]
+    given = [each.code(new)[rows] if each.column in new.frame else None for each in study.responses]
+    scored = {each.name: yes for each, yes in zip(study.responses, given, strict=True) if yes is not None}
+    if scored:
+        headings += ["cross-entropy\n(nats)", "predicted\nright (%)"]
+        for line, p in zip(lines, probability, strict=True):
+            yes = scored.get(line[0], np.full(len(p), np.nan))
+            known = ~np.isnan(yes)
+            with np.errstate(divide="ignore"):
+                entropy = -np.log(np.where(yes == 1, p, 1 - p))[known]
+            right = 100 * ((p > 0.5) == (yes == 1))[known]
+            line += [shown(entropy.mean()), shown(right.mean(), 1)] if known.any() else ["-", "-"]
+    table(headings, lines)
+
+
+def shown(value: float, decimals: int = 3) -> str:
+    return f"{value:.{decimals}f}".replace("nan", "-")
 
 
 def parse() -> argparse.Namespace:

@@ -29,7 +29,7 @@ class Moments:
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name in `undetermined`
 def moments(factors: Floats) -> Moments:
-    """Of (n_trials, p), summed over blocks of rows; centred at the first trial, so that a large offset costs no digits."""
+    """Of (n_trials, p), over blocks of rows, centred at the first trial: a large offset costs no digits."""
     n, width = factors.shape
     centre = factors[0]
     total, squares = np.zeros(width), np.zeros(width)
@@ -119,9 +119,8 @@ def repeats(factors: Floats, responses: NDArray[np.bool_]) -> tuple[NDArray[np.i
 
     If more than half do, the stimuli come from a small set: repetition is by design, and each trial counts by itself.
     """
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(factors), index=False).to_numpy()
-    hashes ^= pd.util.hash_pandas_object(pd.DataFrame(responses.astype(float)), index=False).to_numpy()
-    codes, distinct = pd.factorize(hashes)
+    whole = pd.DataFrame(np.column_stack([factors, responses]), copy=False)
+    codes, distinct = pd.factorize(pd.util.hash_pandas_object(whole, index=False))
     n_repeated = len(codes) - len(distinct)
     return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
 

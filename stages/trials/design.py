@@ -209,7 +209,9 @@ def learn(p: Prepare, path: Path) -> Study:
     taken, n_rows = take(table), len(table.frame)
     if not taken.any():
         raise InputError(f"{table.name}: {'no row fulfils where' if n_rows else 'it holds no trials'}; nothing to fit")
-    coded = [responses.resolve(table, each, table.frame[name][taken]) for each, name in zip(p.responses, wanted, strict=True)]
+    coded = [
+        responses.resolve(table, each, table.frame[name][taken]) for each, name in zip(p.responses, wanted, strict=True)
+    ]
     table = _with_signal(table, wanted)
     needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
     whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import warnings
 from collections.abc import Collection, Iterable
@@ -26,6 +27,7 @@ from stages.trials.values import EXACT, Table, nearby
 QUOTED = r"`[^`]*`|'[^']*'|\"[^\"]*\""
 LAG = r"\b(lags?)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 IN_C = r"\bC\(\s*(`[^`]+`|[\w.]+)\s*[,)]"
+CONTRASTS = ("Treatment", "Sum", "Helmert", "Diff", "Poly", "contr", "np")  # names in C(…) that are no columns
 MOST_LAGS = 1000
 
 
@@ -82,9 +84,15 @@ def parse(text: str, table: Table, every: Iterable[str], responses: Collection[s
         if has_point := any(str(token.token) == "." for token in tokens):
             whole = f"({' + '.join(f'`{name}`' for name in every)})"
             plain = " ".join(whole if str(token.token) == "." else _written(token) for token in tokens)
-        names = {str(name).strip("`") for name in Formula(plain).required_variables} if plain else set()
+            tokens = [*DefaultFormulaParser().get_tokens(plain)]
+        names = {name for token in tokens for name in _names(token)}
+        if hasattr(Formula(plain), "_structure"):
+            raise refused(text, "it must be one sum of terms")
+    except InputError:
+        raise
     except Exception as error:  # whatever formulaic and Python's parser raise
         raise unreadable(text, error) from None
+    names -= {name for name in names if name in CONTRASTS and name not in table.frame.columns}
     for name in sorted(names - {*lags}):
         _known(text, name, table)
         if name in responses:
@@ -93,7 +101,24 @@ def parse(text: str, table: Table, every: Iterable[str], responses: Collection[s
         raise refused(text, "it names no factor; it must name columns, as in contrast * side + log(dots)")
     categorical = [match[1].strip("`") for match in re.finditer(IN_C, plain)]
     columns = [name for name in table.frame.columns if name in names]
-    return Parsed(text, plain, columns, {name: lag for name, lag in lags.items() if name in names}, categorical, has_point)
+    return Parsed(
+        text, plain, columns, {name: lag for name, lag in lags.items() if name in names}, categorical, has_point
+    )
+
+
+def _names(token: Any) -> list[str]:
+    """The columns and lags that a token of a formula names."""
+    if str(token.kind.value) == "name":
+        return [str(token.token)]
+    if str(token.kind.value) != "python":
+        return []
+    stand_ins: dict[str, str] = {}
+    code = re.sub(r"`([^`]+)`", lambda quoted: stand_ins.setdefault(quoted[1], f"_{len(stand_ins)}_"), str(token.token))
+    tree = ast.parse(code.strip(), mode="eval")
+    called = {id(inner) for call in ast.walk(tree) if isinstance(call, ast.Call) for inner in ast.walk(call.func)}
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called]
+    quoted = {stand_in: name for name, stand_in in stand_ins.items()}
+    return [quoted.get(name, name) for name in names]
 
 
 def _written(token: Any) -> str:
@@ -102,6 +127,7 @@ def _written(token: Any) -> str:
 
 def _quoted(right: str, table: Table) -> str:
     """Names with points in backticks."""
+
     def quote(match: re.Match[str]) -> str:
         return f"`{match[0]}`" if match[0] in table.frame.columns else match[0]
 

@@ -116,7 +116,9 @@ def differences(table: Table, first: str, second: str) -> Table:
     bases = [name.removesuffix(first) for name in frame if name.endswith(first) and name != first]
     bases = [base for base in bases if base + second in frame and first != second]
     if not bases:
-        raise InputError(f"{table.name}: no two columns differ in the endings {first!r} and {second!r} alone (intervals)")
+        raise InputError(
+            f"{table.name}: no two columns differ in the endings {first!r} and {second!r} alone (intervals)"
+        )
     pairs = {base: (base + first, base + second) for base in bases}
     others = frame.drop(columns=[name for pair in pairs.values() for name in pair])
     for base in sorted({*bases} & {*others}):
@@ -143,9 +145,7 @@ def _places(table: Table, keys: list[str], taken: Bools) -> Places:
     """Raises InputError unless there are two intervals."""
     positions, *intervals = (levels(table.frame[name][taken]) for name in keys[1:])
     if intervals and taken.any() and len(intervals[0]) != 2:
-        raise InputError(
-            f"{table.name}: {keys[2]} must number two intervals, but it holds {show(intervals[0][:5])}"
-        )
+        raise InputError(f"{table.name}: {keys[2]} must number two intervals, but it holds {show(intervals[0][:5])}")
     return Places(positions, intervals[0] if intervals else [])
 
 
@@ -165,8 +165,10 @@ def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bo
     _refuse(
         table,
         cut,
-        lambda row: f"where takes only a part of the rows with {p.trial} {number.iloc[row]}; it must take whole trials, "
-        "and columns in which trial numbers restart must be named as group",
+        lambda row: (
+            f"where takes only a part of the rows with {p.trial} {number.iloc[row]}; it must take whole trials, "
+            "and columns in which trial numbers restart must be named as group"
+        ),
     )
     positions = _codes(frame[keys[1]], places.positions)
     intervals = _codes(frame[keys[2]], places.intervals) if keys[2:] else np.zeros_like(positions)

@@ -67,7 +67,9 @@ class Prepared:
         for d in self.dependent:
             name, why = names[d.index], self.left_out[d.index]
             wrong = d.differs(coded, chosen - self.stats.mean[self.selected]) & ~faults.rows
-            faults.add(wrong, lambda i, d=d, name=name, why=why: f"{name} is {coded[i, d.index]:g}, but in the study {why}")
+            faults.add(
+                wrong, lambda i, d=d, name=name, why=why: f"{name} is {coded[i, d.index]:g}, but in the study {why}"
+            )
         for name, value in study.constants.items():
             if name in table.frame:
                 given = words(table.frame[name])[~lacking]

@@ -23,21 +23,29 @@ class Program:
     equal: dict[str, str] = field(default_factory=dict)  # trials have such a value in this column
     most: str = ""  # trials have the most frequent value of this column, of rows with a response
     none: dict[str, float] = field(default_factory=dict)  # a number that means that there was no response
-    sides: tuple[str, str] | None = None  # of two columns, each is missing where the other holds the value: then it is 0
+    sides: tuple[str, str] | None = (
+        None  # of two columns, each is missing where the other holds the value: then it is 0
+    )
 
 
 PROGRAMS = (
     Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
     Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
-    Program("OpenSesame", ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title")),
+    Program(
+        "OpenSesame", ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title")
+    ),
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP")),
-    Program("IBL", ("choice", "contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")),
+    Program(
+        "IBL", ("choice", "contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")
+    ),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
-NAMES_OF_PRACTICE = r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
+NAMES_OF_PRACTICE = (
+    r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
+)
 PRACTICE = r"(?i).*(practi[cs]|\bprac|train(?!ed)|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 

@@ -111,7 +111,11 @@ def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
     truths = [TRUTH.get(level.lower()) for level in held]
     wanted = True if value is None else TRUTH.get(value.lower())
     is_truth = wanted is not None and sorted(map(str, truths)) == ["False", "True"]
-    yes = [held[truths.index(wanted)]] if is_truth else [each for each in held if key(each) == key(canonical(value or ""))]
+    yes = (
+        [held[truths.index(wanted)]]
+        if is_truth
+        else [each for each in held if key(each) == key(canonical(value or ""))]
+    )
     listed = " and ".join(map(show, held)) if len(held) == 2 else ", ".join(map(show, held[:6]))
     if value is not None and not yes:
         raise InputError(f"{table.name}: {name} holds {listed}, but never {show(value)}; {nearby(value, held)}")

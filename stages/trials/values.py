@@ -93,6 +93,8 @@ def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     is_number = column.str.fullmatch(NUMBER).fillna(False).astype(bool)
     found = pd.Series(np.nan, column.index)
     found[is_number] = pa.array(column[is_number], pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    for row in column.index[column.str.fullmatch("(?i)[-+]?inf(inity)?").fillna(False)]:
+        found[row] = float(column[row])
     return found
 
 

@@ -26,7 +26,8 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-QUOTED = r'''`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"'''  # names; and strings, which hold any backticks
+# Names in backticks or with points; and strings, which hold any backticks.
+QUOTED = r"""`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\b([A-Za-z_]\w*(?:\.\w+)+)(?![\w(.])"""
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
 
@@ -44,7 +45,9 @@ class Where:
 
     def among(self, columns: Collection[str]) -> Where:
         """Those of the conditions that these columns decide."""
-        return Where(self.text, tuple(part for part in self.conditions if {*self._names(part)} <= {*columns}), self.quoted)
+        return Where(
+            self.text, tuple(part for part in self.conditions if {*self._names(part)} <= {*columns}), self.quoted
+        )
 
     def __call__(self, table: Table) -> NDArray[np.bool_]:
         """Whether they hold, (n_rows,)."""
@@ -77,9 +80,9 @@ class Where:
         return found.astype("boolean")
 
     def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
-        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.Tuple | ast.List) and right.elts:
+        if isinstance(right, ast.Tuple | ast.List) and right.elts:  # == and != a list are in and not in, as in pandas
             any_of = reduce(operator.or_, [self._compared(left, ast.Eq(), value, frame) for value in right.elts])
-            return ~any_of if isinstance(op, ast.NotIn) else any_of
+            return ~any_of if isinstance(op, ast.NotIn | ast.NotEq) else any_of
         if type(op) not in COMPARE:
             raise InputError(f"where = {show(self.text)}: {show(ast.unparse(right))} is not allowed; {FORM}")
         given = [pd.Series(value, frame.index) for value in (self._value(left, frame), self._value(right, frame))]
@@ -105,9 +108,13 @@ class Where:
             case ast.Constant(value=str() as text):
                 return {"true": 1.0, "false": 0.0}.get(text.lower(), text)
         try:
-            names = {self.quoted.get(name.id, name.id): name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-            return frame[[name for name in names if name in frame]].rename(columns=names).eval(
-                ast.unparse(node), engine="python"
+            names = {
+                self.quoted.get(name.id, name.id): name.id for name in ast.walk(node) if isinstance(name, ast.Name)
+            }
+            return (
+                frame[[name for name in names if name in frame]]
+                .rename(columns=names)
+                .eval(ast.unparse(node), engine="python")
             )
         except Exception as error:  # whatever pandas raises
             raise InputError(f"where = {show(self.text)}: {show(ast.unparse(node))}: {_line(error)}; {FORM}") from None
@@ -120,7 +127,8 @@ def parse(text: str | None) -> Where:
     quoted: dict[str, str] = {}
 
     def stand_in(match: re.Match[str]) -> str:
-        return quoted.setdefault(match[1], f"_quoted_{len(quoted)}") if match[1] else match[0]
+        name = match[1] or match[2]
+        return quoted.setdefault(name, f"_quoted_{len(quoted)}") if name else match[0]
 
     try:
         tree = ast.parse(re.sub(QUOTED, stand_in, text).strip(), mode="eval").body
