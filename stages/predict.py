@@ -55,7 +55,9 @@ def main() -> None:
             raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
         study = prepare(asked, Path(asked.trials))
         if study.names != list(fit.factors):
-            raise InputError(f"{DATA / 'trials.json'} names {some(fit.factors)}, but the trials give others; {AGAIN}")
+            raise InputError(
+                f"{DATA / 'trials.json'} names {some([*fit.factors])}, but the trials give others; {AGAIN}"
+            )
         classes = inferred(fit, infer_classes(fit, p))
     new = study.study.open(trials)
     factors, lacking, why = study.code(new)
@@ -63,7 +65,7 @@ def main() -> None:
     with tqdm(batches, unit="batch", disable=None, leave=False) as progress:
         found = [predicted([*classes.values()], batch, p.interval_level) for batch in progress]
     numbers = np.concatenate(found, axis=2)  # (3, n_classes, n_rows)
-    whole = np.isfinite(factors).all(axis=1)
+    whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
     keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
@@ -107,7 +109,7 @@ def header(names: list[Any]) -> list[str]:
 
 def predicted(classes: list[ClassInference | None], factors: Floats, level: float) -> Floats:
     """Probability, low and high (3, n_classes, n_trials) of trials (n_trials, n_factors); NaN for incomplete ones."""
-    whole = np.isfinite(factors).all(axis=1)
+    whole = np.asarray(np.isfinite(factors).all(axis=1))
     found = np.full((3, len(classes), len(factors)), np.nan)
     for k, c in enumerate(classes):
         if c is not None and whole.any():

@@ -239,8 +239,8 @@ def learn(p: Prepare, path: Path) -> Study:
                 if n > 1
                 else f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column"
             )
-    used = [*wanted, *p.groups, *columns]
-    notes = [f"{name}: {table.merged[name]}" for name in dict.fromkeys(used) if name in table.merged]
+    names = dict.fromkeys([*wanted, *p.groups, *columns])
+    notes = [f"{name}: {table.merged[name]}" for name in names if name in table.merged]
     study.table = dataclasses.replace(table, notes=(*table.notes, *notes))
     return study
 

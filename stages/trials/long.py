@@ -183,8 +183,8 @@ def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bo
             table.column(name)
         row = int(again.idxmax())
         raise InputError(
-            f"{table.place(row)}: trial {names[trials[row]]} has two values for one position; name the columns in which "
-            "trial numbers restart as group"
+            f"{table.place(row)}: trial {names[trials[row]]} has two values for one position; name the columns in "
+            "which trial numbers restart as group"
         )
     return rows
 
@@ -234,7 +234,7 @@ def _values(table: Table, value: str, factors: list[str], rows: Rows, n_interval
 
 def _codes(column: pd.Series[Any], known: list[str]) -> Codes:
     """Which of the known values it is, -1 for none."""
-    return pd.Index(known).get_indexer(pd.Index(words(column).astype(object)))
+    return np.asarray(pd.Index(known).get_indexer(pd.Index(words(column).astype(object))), np.int64)
 
 
 def _differs(column: pd.Series[Any], classes: Codes, taken: Bools) -> int | None:

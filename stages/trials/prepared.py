@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,21 +67,21 @@ class Prepared:
             large.any(axis=1), lambda i: f"{self.names[large[i].argmax()]} is {chosen[i][large[i]][0]:g}; {limit}"
         )
         for d in self.dependent:
-            name, why = names[d.index], self.left_out[d.index]
             wrong = d.differs(coded, chosen - self.stats.mean[self.selected]) & ~faults.rows
-            faults.add(
-                wrong, lambda i, d=d, name=name, why=why: f"{name} is {coded[i, d.index]:g}, but in the study {why}"
-            )
+            faults.add(wrong, _is(names[d.index], [*coded[:, d.index]], "but in the study " + self.left_out[d.index]))
         for name, value in study.constants.items():
             if name in table.frame:
                 given = words(table.frame[name])[~lacking]
-                why = f"but {show(value)} in every trial of the study"
                 wrong = (given.notna() & (given != value)).to_numpy()
-                faults.add(wrong, lambda i, name=name, given=given, why=why: f"{name} is {show(given.iloc[i])}, {why}")
+                faults.add(wrong, _is(name, [*given], f"but {show(value)} in every trial of the study"))
         factors = np.full((len(frame), len(self.selected)), np.nan)
         factors[~lacking] = np.where(faults.rows[:, None], np.nan, self.fitted(coded))
         first = f"{table.place(int(frame.index[~lacking][faults.first[0]]))}: {faults.first[1]}" if faults.first else ""
         return factors, lacking, first
+
+
+def _is(name: str, given: list[Any], why: str) -> Callable[[int], str]:
+    return lambda row: f"{name} is {show(given[row]) if isinstance(given[row], str) else f'{given[row]:g}'}, {why}"
 
 
 def prepare(p: Prepare, path: Path) -> Prepared:

@@ -37,7 +37,9 @@ class Response:
         """1 for yes, 0 for no, NaN where it is missing; (n_rows,)."""
         given = words(table.column(self.column)).map(key, na_action="ignore")
         yes, no = (given.isin([*map(key, which)]).to_numpy() for which in (self.yes, self.no))
-        return np.where(yes, 1.0, np.where(no, 0.0, np.nan))
+        coded = np.full(len(given), np.nan)
+        coded[yes], coded[no] = 1, 0
+        return coded
 
 
 def parts(table: Table, response: str) -> tuple[str, str | None]:
@@ -97,7 +99,7 @@ def _whole(table: Table, name: str) -> NDArray[np.float64]:
 
 
 def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
-    """What `column` or `column=value` means, given the values in the taken rows. Raises InputError unless two remain."""
+    """What `column` or `column=value` means, by the values in the taken rows. Raises InputError unless it has two."""
     name, value = parts(table, response)
     held = [level for level in levels(column) if level.casefold() not in PERHAPS or key(level) == key(value or "")]
     if len(held) < 2:
@@ -126,8 +128,8 @@ def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
         others = [each for each in held if each not in kept]
         raise InputError(
             f"{table.name}: the response {name} holds more than two values: {listed}{', …' if held[6:] else ''}; "
-            f"if {show(others[0])} is no response, leave it out by --missing {others[0]} (missing_words), or take rows, as in "
-            f"where: {name} in ({', '.join(map(show, kept))})"
+            f"if {show(others[0])} is no response, leave it out by --missing {others[0]} (missing_words), or take "
+            f"rows, as in where: {name} in ({', '.join(map(show, kept))})"
         )
     if not yes:
         choices = " or ".join(f"{name}={level}" for level in held)

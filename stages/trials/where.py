@@ -1,4 +1,4 @@
-"""Which rows are taken: `block == 2 and rule != "none"`, as pandas' query has it, and missing values as SQL has them."""
+"""Which rows are taken: `block == 2 and rule != "none"`, in pandas' query syntax; missing values are as in SQL."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ class Where:
         a, b = (pd.to_numeric(each) if each.dtype.kind in "biuf" else each.astype("str") for each in given)
         is_order = not isinstance(op, ast.Eq | ast.NotEq)
         texts = [each for each in (a, b) if each.dtype == "str"]
-        if len(texts) == 1 and numbers(texts[0]).notna().any() or is_order and all(map(_are_numbers, texts)):
+        is_of_numbers = is_order and all(map(_are_numbers, texts))
+        if is_of_numbers or (len(texts) == 1 and numbers(texts[0]).notna().any()):
             a, b = (numbers(each) if each.dtype == "str" else each for each in (a, b))
         elif texts:
             a, b = (words(each).map(key, na_action="ignore") for each in (a, b))
