@@ -95,7 +95,7 @@ def _whole(table: Table, name: str) -> NDArray[np.float64]:
     if (wrong := (n < 0) | (n != n.round()) & n.notna()).any():
         row = int(n.index[np.argmax(wrong)])
         raise InputError(f"{table.place(row)}: {name} is {n[row]:g}; it must be a whole number of trials")
-    return n.to_numpy()
+    return np.asarray(n, np.float64)
 
 
 def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
