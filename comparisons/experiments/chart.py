@@ -22,12 +22,12 @@ from comparisons.commands import enter, parser
 from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Row
-from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, figure, legend_below, logarithmic
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, legend_below, logarithmic, panels, saved
 from stages.files.errors import run
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
-COLORS = (PLAIN, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
+COLORS = (CLASSICAL, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 THEORY = "#009E73"
 MARKERS = "so^DvP"
 NAMES = {
@@ -66,7 +66,8 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
     with_theory = parameter == TRIALS and all(expected.applies(row.params) for row in chosen)
     paths, tables = [Path(f"{out}.{kind}") for kind in ("png", "md", "csv")], []
     out.parent.mkdir(parents=True, exist_ok=True)
-    with figure(paths[0], dpi=150, size=(5.6, 1 + 2.5 * len(metrics)), rows=len(metrics)) as axes:
+    with saved(paths[0], dpi=150) as figure:
+        axes = panels(figure, 5.6, 1 + 2.5 * len(metrics), rows=len(metrics))
         for ax, metric in zip(axes, metrics, strict=True):
             found = points[points["metric"] == metric]
             table = results.summary(found)
