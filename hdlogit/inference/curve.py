@@ -41,7 +41,7 @@ def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike,
     """
     v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
     s = np.sqrt(np.mean(np.square(noise)))
-    bins = _bins(v, s)
+    bins = bins_of(v, s)
     rows = [(v[k].mean(), len(k), y[k].mean()) for k in bins]
     centre, trials, observed = np.array(rows).T
     low, high = wilson(observed, trials)
@@ -52,7 +52,7 @@ def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike,
     return Curve(link.expected_logit(centre, s), trials, observed, low, high, logit, fitted, flat, function)
 
 
-def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:
+def bins_of(v: Array, noise: float, most: int = BINS) -> list[NDArray[np.intp]]:
     """Trials of each bin, in the order of V, equally many, but for few stimuli: then one or several to a bin.
 
     A trial's own response is not in V, so at one and the same stimulus V is a little lower after a yes than after a no:
@@ -60,7 +60,7 @@ def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:
     """
     order, n = np.argsort(v), len(v)
     gaps, limits = np.diff(v[order]), []
-    for place in np.linspace(0, n, min(BINS, n) + 1)[1:-1].astype(int):
+    for place in np.linspace(0, n, min(most, n) + 1)[1:-1].astype(int):
         low, high = np.searchsorted(v[order], v[order[place]] + np.array([-0.5, 0.5]) * noise)
         near = slice(max(low - 1, 0), max(high, low))
         few = (gaps[near] > 1e-9 * noise).mean() < 0.25
