@@ -41,11 +41,9 @@ format: $(VENV)/installed         ## rewrite the code in the project's format
 	$(RUN) python -m ruff format . && $(RUN) python -m ruff check --fix .
 
 bench: $(VENV)/installed          ## measure speed and memory, against what is promised
-	$(RUN) python -m benchmarks.simulate
 	$(RUN) python -m benchmarks.memory
 	$(RUN) python -m benchmarks.adam
 	$(RUN) python -m benchmarks.exact
-	$(RUN) python -m benchmarks.growth
 
 torture: $(VENV)/installed       ## damaged inputs, kills, other environments: nothing may be lost or wrong; an hour
 	$(RUN) python -m tests.torture.fuzz 5000

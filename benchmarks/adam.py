@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -72,31 +73,16 @@ def parts() -> None:
     adam.step()
     state = [[w], [w.grad], *([moment] for moment in adam.state[w].values() if moment.dim()), [adam.state[w]["step"]]]
     how = {"lr": LEARNING_RATE, "beta1": BETA1, "beta2": BETA2, "eps": 1e-8, "weight_decay": 0.0}
-
-    def by_torch() -> None:
-        torch.mm(x, w, out=z)
-        torch.mm(x.T, z)
-
-    def by_numpy() -> None:
-        np.matmul(x.numpy(), w.detach().numpy(), out=z.numpy())
-        np.matmul(x.T.numpy(), z.numpy())
-
-    def kernel() -> None:
-        torch._fused_adam_(*state, **how, amsgrad=True, maximize=False)  # type: ignore[call-overload]
-
-    sides = {
-        "products: torch": by_torch,
-        "products: NumPy": by_numpy,
+    a, b, c = x.numpy(), w.detach().numpy(), z.numpy()
+    sides: dict[str, Callable[[], object]] = {
+        "products: torch": lambda: (torch.mm(x, w, out=z), torch.mm(x.T, z)),
+        "products: NumPy": lambda: (np.matmul(a, b, out=c), np.matmul(a.T, c)),
         "Adam(fused).step": adam.step,
-        "_fused_adam_": kernel,
+        "_fused_adam_": lambda: torch._fused_adam_(*state, **how, amsgrad=True, maximize=False),  # type: ignore[call-overload]
     }
     with torch.no_grad():
         for name, call in sides.items():
-            times = []
-            for _ in range(2000):
-                begin = time.perf_counter()
-                call()
-                times.append(time.perf_counter() - begin)
+            times = timeit.repeat(call, number=1, repeat=2000)
             print(f"{name:17} {1e6 * statistics.median(times):4.0f} us (median of {len(times)})")
 
 

@@ -1,9 +1,8 @@
-"""Do the corrected intervals cover? A simulation study over designs, and a sweep of the solver.
+"""Do the corrected intervals cover? A simulation study over designs.
 
     python -m benchmarks.coverage --quick            60 replicates of the smaller designs
     python -m benchmarks.coverage                    all designs, 1000 replicates each: hours on one core, so in pieces:
     python -m benchmarks.coverage --only one-hot lags
-    python -m benchmarks.coverage --sweep 2000       solves 2000 random cases, none may fail
 
 Per design (`benchmarks.designs`) factors and truth are fixed, a fifth of the weights are zero, and responses are drawn
 again for each replicate; replicates are fitted at once, as classes that share the factors. With ridge the theory
@@ -14,7 +13,6 @@ expect, by chance alone, of the worst of so many perfect intervals. What misses 
 
 import argparse
 import functools
-import time
 from collections import Counter
 
 import numpy as np
@@ -23,13 +21,10 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from benchmarks.designs import DESIGNS, Design, draw_truth
-from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import with_shrinkage
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import expected_by_rank
-from tests.problems import random_observer
 
 Array = NDArray[np.float64]
 
@@ -115,22 +110,6 @@ def study(design: Design, replicates: int) -> Tally:
     return tally
 
 
-def sweep(cases: int) -> None:
-    """Solves random cases up to 0.99 of the existence threshold; raises at the first that fails."""
-    rng, seconds, residuals = np.random.default_rng(0), [], []
-    for case in tqdm(range(cases), disable=None):
-        signal, intercept = random_observer(rng)
-        fraction = rng.uniform(0.9, 0.99) if case % 2 else 0.99 * 10 ** rng.uniform(-4, 0)
-        kappa = fraction * existence_threshold(signal, intercept)
-        start = time.perf_counter()
-        residuals.append(solve(kappa, signal, intercept).residual)
-        seconds.append(time.perf_counter() - start)
-    print(
-        f"{cases} cases, 0 failures; milliseconds: median {1e3 * np.median(seconds):.2f}, "
-        f"99 % {1e3 * np.quantile(seconds, 0.99):.2f}; largest residual {max(residuals):.1e}"
-    )
-
-
 def main(designs: list[Design], replicates: int) -> None:
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for design in designs:
@@ -146,12 +125,8 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="60 replicates of the designs that are not large")
     parser.add_argument("--replicates", type=int, help="of each design")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="designs whose names contain one of these")
-    parser.add_argument("--sweep", type=int, metavar="CASES", help="sweep the solver instead")
     arguments = parser.parse_args()
     chosen = [d for d in DESIGNS if not (arguments.quick and d.large)]
     if arguments.only:
         chosen = [d for d in chosen if any(word in d.name for word in arguments.only)]
-    if arguments.sweep:
-        sweep(arguments.sweep)
-    else:
-        main(chosen, arguments.replicates or (60 if arguments.quick else 1000))
+    main(chosen, arguments.replicates or (60 if arguments.quick else 1000))

@@ -9,9 +9,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.special import expit
 from sklearn import datasets
+from sklearn.linear_model import LogisticRegression
 
 from hdlogit.asymptotics.planning import intercept_for
 
@@ -160,6 +159,10 @@ def rare(d: int) -> Callable[[np.random.Generator, int], Array]:
     return lambda rng, n: (rng.random((n, d)) < 0.03).astype(float)
 
 
+def side_and_exponential(rng: np.random.Generator, n: int) -> Array:
+    return np.hstack([rng.choice([-1.0, 1.0], (n, 1)), rng.exponential(size=(n, 1))])
+
+
 def level_of_three(rng: np.random.Generator, n: int) -> Array:
     """Dummies of two levels, one of them rare."""
     return np.asarray(rng.choice(3, (n, 1), p=[0.5, 0.46, 0.04]) == [1, 2], np.float64)
@@ -229,16 +232,10 @@ KINDS: dict[str, Callable[[int, int], Draw]] = {
     "five levels": levels,
 }
 FEW = [
-    Design(
-        f"few: {kind} {n}×{len(weights)}, {weights[-1]:g}",
-        draw(n, len(weights)),
-        None,
-        weights=weights,
-        shrinkage="auto",
-    )
+    Design(f"few: {kind} {n}×{len(w)}, {w[-1]:g}", draw(n, len(w)), None, weights=w, shrinkage="auto")
     for kind, draw in KINDS.items()
     for n in (60, 200, 500, 5000)
-    for weights in ((0.0,), (0.2,), (0.5,), (1.0,), (2.0,), (0.0, 1.0), (0.0, 0.5, 2.0), (0.0, 0.2, 0.5, 1.0, 2.0))
+    for w in ((0.0,), (0.2,), (0.5,), (1.0,), (2.0,), (0.0, 1.0), (0.0, 0.5, 2.0), (0.0, 0.2, 0.5, 1.0, 2.0))
 ]
 
 DOMINANT = [  # one or two factors carry the index
@@ -249,30 +246,13 @@ DOMINANT = [  # one or two factors carry the index
     Design("dominant lognormal", beside(1000, 150, lambda rng, n: rng.lognormal(0, 0.8, (n, 1))), 0.8, weights=(2.0,)),
     Design("dominant exponential", beside(1000, 150, lambda rng, n: rng.exponential(size=(n, 1))), 0.8, weights=(2.0,)),
     Design("two dominant ±1", beside(1000, 100, sides(2)), 0.8, weights=(1.5, -1.5)),
-    Design(
-        "dominant ±1 and exponential",
-        beside(2000, 100, lambda rng, n: np.hstack([sides(1)(rng, n), rng.exponential(size=(n, 1))])),
-        0.8,
-        weights=(2.0, 1.5),
-    ),
+    Design("dominant ±1 and exponential", beside(2000, 100, side_and_exponential), 0.8, weights=(2.0, 1.5)),
 ]
 
 SEPARATED = [  # in many of the replicates one level is always, or never, a yes
-    Design(
-        "separating dummy",
-        beside(200, 3, rare(1)),
-        1.0,
-        shrinkage="auto",
-        weights=(0.5,),
-    ),
+    Design("separating dummy", beside(200, 3, rare(1)), 1.0, shrinkage="auto", weights=(0.5,)),
     Design("separating level of three", beside(300, 4, level_of_three), 1.0, shrinkage="auto", weights=(0.3, 0.5)),
-    Design(
-        "two separating dummies",
-        beside(200, 4, rare(2)),
-        1.0,
-        shrinkage="auto",
-        weights=(0.5, -0.5),
-    ),
+    Design("two separating dummies", beside(200, 4, rare(2)), 1.0, shrinkage="auto", weights=(0.5, -0.5)),
     Design("one-hot, 2 × 6 levels", one_hot(150, 2, 6), 0.8, shrinkage="auto"),
     Design("40 trials of a steep curve", normal(40, 1), None, weights=(6.0,), shrinkage="auto"),
     Design("one of ten nearly decides", normal(200, 10), 0.5, weights=(12.0,), shrinkage="auto"),
@@ -307,11 +287,5 @@ def draw_truth(rng: np.random.Generator, design: Design, factors: Array) -> tupl
 def _real_truth(name: str, t: Array) -> Array:
     """A slightly ridged fit to the responses of the data set that the design's name begins with."""
     data = datasets.load_breast_cancer() if "cancer" in name else datasets.load_wine()
-    y = (data.target == 1).astype(float)
-    x = np.column_stack([t, np.ones(len(t))])
-    w, penalty = np.zeros(x.shape[1]), np.append(np.ones(t.shape[1]), 0.0)
-    for _ in range(50):
-        q = expit(x @ w)
-        hessian = (x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty)
-        w += cho_solve(cho_factor(hessian), x.T @ (y - q) - penalty * w)
-    return w
+    model = LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10).fit(t, data.target == 1)
+    return np.append(model.coef_[0], model.intercept_)

@@ -17,9 +17,9 @@ from stages.figures import style
 from stages.figures.fits import forest_size
 from stages.files.account import named
 from stages.files.errors import InputError, run
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.study import inside, place_of, read_exact_fit
-from stages.tables import Fit
+from stages.finished import inside, place_of, read_exact_fit
 from stages.tables.inference import infer_classes, known_rates
 from stages.terminal import CONSOLE, say, table
 

@@ -6,7 +6,7 @@ everything that the theory of exact fits predicts. Each class without an estimat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,19 +18,11 @@ from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import write_logits
 from stages.files.account import named
 from stages.files.errors import InputError, run_stage
+from stages.files.fit import Fit, read_fit
 from stages.files.parameters import Evaluate, read_parameters
-from stages.files.reading import (
-    Floats,
-    Trials,
-    read_checkpoints,
-    read_description,
-    read_groups,
-    read_model,
-    read_observer,
-    read_trials,
-)
+from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
-from stages.tables import Findings, Fit, scores
+from stages.tables import Findings, scores
 
 LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
@@ -39,7 +31,7 @@ LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over a
 def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
-    fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
+    fit = whole.part(whole.evidence.classes)
     exact = fit.evidence.solver == "exact"
     with Outputs("evaluate") as outputs:
         with steps(4 if exact else 2) as begin:
@@ -85,29 +77,6 @@ def steps(total: int) -> Iterator[Callable[[str], None]]:
             bar.set_description(step)
 
         yield begin
-
-
-def read_fit() -> Fit:
-    """The fit, the trials and the truth."""
-    train, test = read_trials("train"), read_trials("test")
-    observer, model, description = read_observer(), read_model(), read_description(train)
-    checkpoints = read_checkpoints(model)
-    named = {"model.safetensors": model.coefficients}
-    named |= {} if observer is None else {"observer.npy": observer.coefficients}
-    named |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
-    check_shapes({"train": train, "test": test}, named)
-    n_factors, n_classes = train.factors.shape[1], train.responses.shape[1]
-    return Fit(
-        description.classes if description else [*map(str, range(n_classes))],
-        description.factors if description else [*map(str, range(n_factors))],
-        train,
-        test,
-        model.coefficients,
-        checkpoints,
-        observer,
-        model.evidence,
-        description,
-    )
 
 
 def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
@@ -165,19 +134,6 @@ def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float
             value = numbers[trial, column]
             why = "which is no number" if np.isnan(value) else f"beyond ±{largest:g}"
             raise InputError(f"data/{split}/factors.npy, trial {trial}: {names[column]} is {value:.3g}, {why}{what}")
-
-
-def check_shapes(splits: Mapping[str, Trials], named: Mapping[str, Floats]) -> None:
-    """Raise InputError unless the trials, the truth and every fit have the same factors and classes."""
-    for name, trials in splits.items():
-        shape = (trials.factors.shape[1] + 1, trials.responses.shape[1])
-        for what, coefficients in named.items():
-            if coefficients.shape != shape:
-                found = (coefficients.shape[0] - 1, coefficients.shape[1])
-                raise InputError(
-                    f"data/{what} has {found[0]} factors and {found[1]} classes, but data/{name} has {shape[0] - 1} "
-                    f"and {shape[1]}; the stages that write them must run again"
-                )
 
 
 def write(outputs: Outputs, found: Findings) -> None:

@@ -184,7 +184,7 @@ def write(folder: Path, prepare: Prepare, final: Path, is_correctness: bool = Fa
     (folder / "params.yaml").write_text(parameters(prepare, is_correctness), encoding="utf-8")
     (folder / "data").mkdir()
     (folder / "data" / ".gitignore").write_text(IGNORED, encoding="utf-8")
-    (folder / "dvc.yaml").write_text(pipeline(prepare.trials, os.path.relpath(ROOT, final)), encoding="utf-8")
+    (folder / "dvc.yaml").write_text(pipeline(os.path.relpath(ROOT, final)), encoding="utf-8")
     read_study(folder / "params.yaml")
 
 
@@ -222,28 +222,9 @@ def one_line(value: object) -> str:
     return dumped.removesuffix("...\n").strip()
 
 
-def pipeline(trials: str, root: str) -> str:
-    """dvc.yaml: the simulation's, with `prepare` instead of `simulate`."""
-    document = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    code = ["__init__.py", "errors.py", "files", "parameters", "prepare.py", "trials"]
-    prepare = {
-        "desc": "Read the trials, choose and code the factors, and report what was found in the data",
-        "cmd": "python -m stages.prepare",
-        "params": ["prepare"],
-        "deps": [trials, "requirements.lock", *(f"stages/{name}" for name in code)],
-        "outs": ["data/test", "data/train", "data/trials.json"],
-    }
-    stages = {"prepare": prepare} | {name: stage for name, stage in document["stages"].items() if name != "simulate"}
-    for name, stage in stages.items():
-        stage["cmd"] = f"PYTHONPATH={root} {stage['cmd']}"
-        stage["params"] = ["prepare" if section == "simulate" else section for section in stage["params"]]
-        deps = [dep for dep in stage["deps"] if not dep.startswith("data/observer")]
-        deps += ["data/trials.json"] if name in ("train", "evaluate", "plot") and "data/trials.json" not in deps else []
-        stage["deps"] = sorted(dep if dep == trials or dep.startswith("data/") else f"{root}/{dep}" for dep in deps)
-    plots = [plot for plot in document["plots"] if not re.search("true|test_", str(plot))]  # what a study may lack
-    whole = {"stages": stages, "plots": plots, "artifacts": document["artifacts"]}
-    head = "# Made by stages/new.py of the simulation's dvc.yaml.\n"
-    return head + yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
+def pipeline(root: str) -> str:
+    """dvc.yaml of a study, from which the repository's folder is `root`."""
+    return (ROOT / "stages" / "study.yaml").read_text(encoding="utf-8").replace("../..", root, 1)
 
 
 def track(folder: Path, name: str) -> None:

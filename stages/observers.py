@@ -11,12 +11,13 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from stages.current import check_current
 from stages.files import DATA
 from stages.files.account import lacking, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.results import check_coefficients
-from stages.files.tables import Table, read_cells, read_lines, read_table
+from stages.files.tables import Table, read_lines, read_table, reading
 from stages.files.writing import Outputs
 from stages.terminal import say
 
@@ -53,13 +54,10 @@ def main() -> None:
 
 def read_observers() -> tuple[str, list[list[str]]]:
     """The column of observers, and for each one: the name, the folder of its study, and why it has none, if so."""
-    (by, *columns), *observers = read_cells(OBSERVERS)
-    if columns != COLUMNS or not observers:
-        raise InputError(f"{OBSERVERS} must have lines with a column of observers and then {', '.join(COLUMNS)}")
-    for line, (_, study, left_out) in enumerate(observers, start=2):
-        if bool(study) == bool(left_out):
-            raise InputError(f"{OBSERVERS}, line {line}: it must give either a study or why the observer is left out")
-    return by, observers
+    with reading(OBSERVERS):
+        table = pd.read_csv(OBSERVERS, dtype=str, keep_default_na=False)
+        by = table.columns[0]
+        return by, table[[by, *COLUMNS]].to_numpy().tolist()
 
 
 def read_study(study: Path) -> tuple[str, Table] | None:
@@ -77,8 +75,7 @@ def read_study(study: Path) -> tuple[str, Table] | None:
         try:
             table: Table = {}
             if (DATA / f"{COEFFICIENTS}.csv").exists():
-                table = read_table(f"{COEFFICIENTS}.csv", "class", "factor")
-                check_coefficients(COEFFICIENTS, table)
+                table = read_table(f"{COEFFICIENTS}.csv", "class", "factor").to_dict("list")
             return "; ".join([*read_lines(ANSWER), *left_out_trials()]), table
         except InputError as error:
             raise InputError(f"{study}: {error}") from None

@@ -22,14 +22,13 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
-from stages.evaluate import LARGEST_FACTOR
 from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.documents import validate
 from stages.files.errors import InputError, run
+from stages.files.fit import Fit
 from stages.files.tables import AGAIN, read_json
-from stages.study import inside, read_exact_fit
-from stages.tables import Fit
+from stages.finished import inside, read_exact_fit
 from stages.tables.inference import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials import cells
@@ -38,6 +37,7 @@ from stages.trials.design import Design
 from stages.trials.table import Table
 
 Floats = NDArray[np.float64]
+LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
 
 Classes = dict[str, ClassInference | None]  # None: it has no inference

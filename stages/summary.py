@@ -7,7 +7,7 @@ from typing import Any
 from stages.current import at, check_current
 from stages.files import DATA
 from stages.files.errors import run_stage
-from stages.files.tables import read_lines, read_metrics
+from stages.files.tables import read_json, read_lines
 from stages.terminal import numbers, say
 
 # metric -> what it is, and what it would be for a fit that can be trusted; the first five found are shown
@@ -30,7 +30,7 @@ SHOWN = 5
 
 
 def main() -> None:
-    metrics = read_metrics()
+    metrics = read_json("metrics.json")
     check_current()
     say(*read_lines("inference/answer.txt"))
     found = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]

@@ -19,6 +19,8 @@ import yaml
 from tests.conftest import ROOT, STAGES
 
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STUDY: dict[str, Any] = yaml.safe_load((ROOT / "stages" / "study.yaml").read_text())
+OF_A_STUDY = ("prepare", *STAGES[1:])
 
 ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may import
     "adam": {"compute"},
@@ -117,21 +119,28 @@ def test_stages_import_mathematics_room_by_room_and_nothing_above_them(file: str
 # --- dvc.yaml
 
 
-def dependencies(stage: str) -> list[str]:
-    """What a stage must name in dvc.yaml: the rooms it imports from, files outside all rooms, and the packages."""
-    files = reached(f"stages/{stage}.py", set())
-    packages = {"requirements.lock", *("requirements-torch.lock" for file in files if "torch" in imported(file))}
-    return sorted({"/".join(file.split("/")[:2]) for file in files} | packages)
+def dependencies(stage: str) -> set[str]:
+    """What a stage must name in dvc.yaml: the library, the rooms and files of ours that it imports, the packages."""
+    files = reached(f"stages/{stage}.py", set()) - {"stages/__init__.py"}
+    rooms = {"hdlogit" if file.startswith("hdlogit/") else "/".join(file.split("/")[:2]) for file in files}
+    torch = any("torch" in imported(file) for file in files)
+    return rooms | {"requirements.lock"} | ({"requirements-torch.lock"} if torch else set())
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_other(stage: str) -> None:
-    declared = [name for name in PIPELINE["stages"][stage]["deps"] if not name.startswith("data/")]
-    assert declared == dependencies(stage)
+def code_of(pipeline: dict[str, Any], stage: str) -> list[str]:
+    deps = [dep.removeprefix("${root}/") for dep in pipeline["stages"][stage]["deps"]]
+    return [dep for dep in deps if not dep.startswith(("data/", "$"))]
+
+
+@pytest.mark.parametrize(("stage", "pipeline"), [*((s, PIPELINE) for s in STAGES), *((s, STUDY) for s in OF_A_STUDY)])
+def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_other(stage: str, pipeline: dict[str, Any]) -> None:
+    declared = code_of(pipeline, stage)
+    assert declared == sorted(dependencies(stage))
 
 
 def test_the_pipeline_has_these_stages() -> None:
     assert list(PIPELINE["stages"]) == list(STAGES)
+    assert list(STUDY["stages"]) == list(OF_A_STUDY)
 
 
 # --- what importing costs

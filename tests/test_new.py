@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from stages import new, observers
 from stages.files.errors import InputError
@@ -23,7 +22,6 @@ from stages.files.parameters import read_study
 from stages.trials.design import learn
 from tests.coding import asked
 from tests.conftest import ROOT, Project, copy_code, run_here
-from tests.test_house import dependencies
 
 RAT = ROOT / "studies" / "rat"
 
@@ -284,7 +282,7 @@ def test_the_example_is_as_new_would_make_it() -> None:
     sections = [text.index("\ntrain:") for text in (own, made)]
     assert own[: sections[0]] == made[: sections[1]]
     assert forms(own) == forms(made)  # a default may change, and the example keep its value
-    assert (RAT / "dvc.yaml").read_text() == new.pipeline("trials.csv", "../..")
+    assert (RAT / "dvc.yaml").read_text() == new.pipeline("../..")
 
 
 def test_a_response_that_is_correct_or_not_fixes_the_guess_rate(tmp_path: Path) -> None:
@@ -302,13 +300,3 @@ def test_every_key_of_a_study_has_a_comment() -> None:
     assert list(new.COMMENTS) == list(prepare.model_dump())
     lines = [line for line in new.parameters(prepare).splitlines() if line.startswith("  ")]
     assert all("#" in line for line in lines)
-
-
-def test_a_study_s_stages_depend_on_the_code_that_the_simulation_s_depend_on() -> None:
-    root, study = (yaml.safe_load((folder / "dvc.yaml").read_text())["stages"] for folder in (ROOT, RAT))
-    for name in ("train", "evaluate", "plot"):
-        code = {dep for dep in root[name]["deps"] if not dep.startswith("data/")}
-        assert {dep.removeprefix("../../") for dep in study[name]["deps"] if dep.startswith("../")} == code
-        assert study[name]["outs"] == root[name]["outs"]
-    own = [dep.removeprefix("../../") for dep in study["prepare"]["deps"] if dep.startswith("../")]
-    assert own == dependencies("prepare")

@@ -164,7 +164,7 @@ def test_dvc_runs_only_what_an_edit_touches_and_nothing_when_it_is_taken_back(co
     code = theory.read_text()
 
     theory.write_text(code + "\n# an edit\n")
-    assert copy.repro() == ["train", "evaluate"]  # does not simulate, and what is drawn stays the same
+    assert copy.repro() == ["simulate", "train", "evaluate"]  # what is drawn stays the same
 
     theory.write_text(code)
     moved = Project(copy.folder.rename(tmp_path / "moved"))  # its paths are relative, its cache goes with it

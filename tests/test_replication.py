@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference.replication import GroupReplication, Slope, replicate
+from stages.files.fit import Fit
 from stages.files.reading import Description, Evidence, Trials
-from stages.tables import Fit
 from stages.tables.replication import metrics, replicated
 
 Array = NDArray[np.float64]

@@ -98,7 +98,7 @@ def test_a_class_without_an_estimate_leaves_the_others_theirs(
     run_here("train", "evaluate", "plot")
     assert "class 1: factor 0 separates its responses" in capsys.readouterr().out
     model = read_model()
-    assert model.classes == [0]
+    assert model.evidence.classes == [0]
     assert np.isnan(model.coefficients[:, 1]).all()
     assert model.coefficients[:, 0] == pytest.approx(alone, abs=1e-4)  # both to the tolerance
     assert set(read_table("coefficients.csv")["class"]) == {"0"}
@@ -113,7 +113,7 @@ def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
     run_here("train", "evaluate")
     assert "class 1: factor 0 separates its responses; shrinkage is" in capsys.readouterr().out
     model = read_model()
-    assert model.classes == [0, 1]
+    assert model.evidence.classes == [0, 1]
     assert model.evidence.shrinkage == [0, pytest.approx(4 / 304, rel=1e-5)]
     assert model.coefficients[0, 1] == np.abs(model.coefficients[:-1, 1]).max()
 

@@ -2,48 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from stages.files.reading import PER_CLASS, Description, Evidence, Floats, Observer, Trials
-
 Table = dict[str, Any]  # columns of equal length
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fit with its trials and, where it is known, the truth, for the classes that have an estimate."""
-
-    classes: Sequence[str]  # names; numbers if they are simulated
-    factors: Sequence[str]
-    train: Trials
-    test: Trials  # may have no trials
-    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
-    checkpoints: Mapping[int, Floats]  # coefficients, by epoch
-    observer: Observer | None
-    evidence: Evidence
-    description: Description | None  # of a person's own trials
-
-    @property
-    def separating(self) -> dict[str, list[str]]:
-        """By the classes that have no estimate without shrinkage, the factors that separate their responses."""
-        pairs = zip(self.classes, self.evidence.separating or [], strict=False)
-        return {name: [self.factors[j] for j in factors] for name, factors in pairs if factors}
-
-    def part(self, places: list[int]) -> Fit:
-        """The fit of some of its classes."""
-        per_class = {name: value and [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
-        return replace(
-            self,
-            classes=[self.classes[k] for k in places],
-            train=self.train.of_classes(places),
-            test=self.test.of_classes(places),
-            coefficients=self.coefficients[:, places],
-            checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
-            observer=self.observer and self.observer.of_classes(places),
-            evidence=self.evidence.model_copy(update=per_class),
-        )
 
 
 @dataclass

@@ -18,7 +18,7 @@ from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
-from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.link import logistic_test
 from hdlogit.inference.separation import Constant
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import Floats, logits, probability
@@ -26,8 +26,9 @@ from hdlogit.scores import calibration, recovery
 from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.tables import Findings, Fit, Table
+from stages.tables import Findings, Table
 from stages.tables.answer import Situation, Unbounded, trustworthy, without_inference
 from stages.tables.coefficients import coefficient_table, raw_columns
 from stages.tables.scores import calibrated, coefficient_rows, prediction_scores
@@ -179,9 +180,7 @@ def curve_tables(part: Fit, classes: Sequence[ClassInference], responses: Boolea
 
     def curve_of(k: int) -> tuple[dict[str, Floats], dict[str, Floats]]:
         c, y = classes[k], responses[:, k]
-        logistic = fit_link(*c.index, y, guess_rate=0.0, lapse_rate=0.0)
-        link = replace(c.link, law=c.link.law or logistic.law)  # where it follows from the equations it has none
-        curve = psychometric_curve(*c.index, y, link, logistic)
+        curve = psychometric_curve(*c.index, y, c.link)
         bins = {key: getattr(curve, key) for key in ("index", "trials", "observed", "low", "high")}
         smooth = {key: getattr(curve, key) for key in ("grid", "fitted", "logistic", "function")}
         if part.observer is not None:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.inference.replication import GroupReplication, Slope, replicate
-from stages.tables import Findings, Fit, Table
+from stages.files.fit import Fit
+from stages.tables import Findings, Table
 
 MOST_ERROR = 1.0  # largest standard error of a slope, which should be 1
 

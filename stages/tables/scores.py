@@ -11,8 +11,9 @@ from hdlogit.psychometric.function import Floats
 from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.tables import Findings, Fit, Table
+from stages.tables import Findings, Table
 from stages.tables.answer import without_estimate
 
 

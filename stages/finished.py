@@ -1,4 +1,4 @@
-"""A study, or the simulation, as the commands for a person find it: its folder, its exact fit, and its classes."""
+"""A study that has been run, or the simulation: its folder, its exact fit, and its classes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from stages.current import check_current
-from stages.evaluate import read_fit
 from stages.files.documents import nearest
 from stages.files.errors import InputError
+from stages.files.fit import Fit, read_fit
 from stages.files.parameters import FILE, Evaluate, read_parameters
-from stages.tables import Fit
 
 
 @contextmanager
@@ -33,7 +32,7 @@ def read_exact_fit() -> tuple[Fit, Evaluate]:
     check_current()
     if whole.evidence.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
-    return whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None]), parameters.evaluate
+    return whole.part(whole.evidence.classes), parameters.evaluate
 
 
 def place_of(fit: Fit, name: str) -> int:
