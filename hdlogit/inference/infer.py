@@ -39,7 +39,7 @@ from hdlogit.inference.corrections import Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.observer import Rates
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.separation import MANY, Constant, Separated, find_separation
+from hdlogit.inference.separation import MANY, Constant, Separated, separation_of
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -144,7 +144,7 @@ def _shrunken(
     """
     from hdlogit.exact import fit  # only here: it brings torch
 
-    separation, names, (n, p) = find_separation(factors, responses), setting.names, factors.shape
+    separation, names, (n, p) = separation_of(factors, responses), setting.names, factors.shape
     by_chance = separation is not None and not separation.left.any() and p + 1 > MANY * n
     if separation is None or by_chance:
         found = infer_class(minimum, left_out, setting)

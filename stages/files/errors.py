@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import shlex
@@ -13,8 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages.files import remove_results_after
-
-OUTCOME = "HDLOGIT_OUTCOME"  # names a file for exit status and line, as DVC hides both from its caller
 
 
 class InputError(Exception):
@@ -93,8 +90,6 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    if OUTCOME in os.environ:
-        Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
     print(f"error: {message}", file=sys.stderr)
     here = Path.cwd()
     if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
