@@ -1,47 +1,43 @@
-"""What is missing from the model? Score tests from one fit, none of which fits again.
+"""What is missing from the model? Tests from one fit, none of which fits again.
 
-Columns Z that the model lacks are tested by what the fit leaves. With ψ_i = y_i − σ(z_i), D_i = σ'(z_i), t̃ the factors
-and 1, and h_i the leverage of trial i,
+Columns that the model lacks are tested by what the fit leaves of the responses (`hdlogit.inference.terms`): squares of
+the factors, their products with factors of two values, what was before, trends, differences between groups. With S the
+statistic and J its degrees of freedom, a model with these columns would gain about (S − J)/2n nats per trial in
+leave-one-out cross-entropy.
 
-    Z̃ = Z − T (TᵀDT)⁻¹ TᵀD Z       u = Z̃ᵀψ       f = Σ ψ² / Σ D(1 − h)       S = uᵀ (Z̃ᵀDZ̃)⁻¹ u / f
+Where guess and lapse rates g, l are estimated, what is left is that of the response with these rates: with P the
+probability that the fit without trial i gives, and P' its slope by the logit, ψ = (y − P) P'/(P(1 − P)) and
+D = P'²/(P(1 − P)); columns for errors of g and l stand beside the factors, so that such errors explain nothing.
 
-If Z has no effect, S is the part of m = n − p − 1 squares that lies in J of m directions, so (S/J) / ((m − S)/(m − J))
-is distributed nearly as F of J and m − J, with many factors per trial, too (studied: docs/theory.md); with many trials
-S is χ²_J. (S − J)/2n is about what Z would gain per trial, in nats, in leave-one-out cross-entropy.
-
-With guess and lapse rates ψ and D are those of the response with rates: with P the probability that the fit without
-trial i gives, and P' its slope by the logit, ψ = (y − P) P'/(P(1 − P)) and D = P'²/(P(1 − P)).
-
-The shape of the link, and whether P(y = 1) rises along the index at all, are tested on leave-one-out probabilities,
-against responses drawn from them.
+Two more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), and whether P(y = 1) rises all along
+the index, as it must for every link: free means of P in BINS parts of the index against means that rise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from scipy.special import expit, fdtrc, xlogy
+from scipy.special import expit, xlogy
 
+from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
+from hdlogit.inference.link import logistic_test
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.sums import Array, Factors, Names, Responses, inverse_root
+from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
+from hdlogit.inference.terms import Columns, Residuals
 
-MOST = 2**25  # numbers in the factors of the trials that are looked at: 256 MB
-DEPENDENT = 1e-6  # part of a column's variance that the factors do not explain, below which it adds nothing
 LAGS = 3  # previous responses
 RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others
 MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
 BINS = 15  # of the index, for whether P(y = 1) rises
-SAMPLES = 999  # sets of responses that are drawn
-SEED = 0
+SAMPLES, SEED = 999, 0  # sets of responses that are drawn
 FEW = 50  # trials per factor, from which on a trial hardly moves the fit
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
+
+LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
 
 
 class Question(NamedTuple):
@@ -49,58 +45,9 @@ class Question(NamedTuple):
 
     family: str
     df: int
-    statistic: float  # S, or of the link and of rising the like; nearly χ² of df where n is large
+    statistic: float  # nearly χ² of df where n is large
     p_value: float
     gain: float  # nats per trial, about, that a model with it would gain in leave-one-out cross-entropy
-
-
-@dataclass(frozen=True)
-class Residuals:
-    """What a fit leaves of n responses."""
-
-    design: Array  # (n, p + 1) t̃
-    residual: Array  # (n,) ψ
-    curvature: Array  # (n,) D
-    penalty: float | Array = 0.0  # (p + 1,) of the summed loss
-
-    @classmethod
-    def of_fit(cls, design: Array, responses: Array, coefficients: Array, penalty: float | Array = 0.0) -> Residuals:
-        """Of a logistic fit: coefficients (p + 1,) of the design's columns; responses (n,), soft with shrinkage."""
-        p = expit(design @ coefficients)
-        return cls(design, responses - p, p * (1 - p), penalty)
-
-    def of(self, trials: NDArray[np.bool_]) -> Residuals:
-        """Of these trials only; all columns are then tested by what the factors do not explain in them."""
-        if trials.all():
-            return self
-        return Residuals(self.design[trials], self.residual[trials], self.curvature[trials], self.penalty)
-
-    @cached_property
-    def root(self) -> Array | None:
-        """R, upper triangular, of H⁻¹ = RRᵀ; None where H is not positive definite."""
-        hessian = (self.design * self.curvature[:, None]).T @ self.design
-        return inverse_root(hessian + np.diag(np.broadcast_to(self.penalty, len(hessian))))
-
-    def test(self, added: Array) -> tuple[float, int, float]:
-        """(S, J, p) of columns (n, m): J of them that the factors do not explain; NaN where nothing is left to test."""
-        if self.root is None:
-            return np.nan, 0, np.nan
-        z = added - added.mean(axis=0)
-        z /= np.maximum(np.abs(z).max(axis=0), 1e-300)
-        weighted = z * self.curvature[:, None]
-        size = np.einsum("ij,ij->j", weighted, z)
-        z -= self.design @ (self.root @ (self.root.T @ (self.design.T @ weighted)))
-        left = np.einsum("ij,ij,i->j", z, z, self.curvature)
-        z = z[:, left > DEPENDENT * size] / np.sqrt(left[left > DEPENDENT * size])
-        values, axes = np.linalg.eigh((z * self.curvature[:, None]).T @ z)
-        kept = values > DEPENDENT
-        u = (axes[:, kept].T @ (z.T @ self.residual)) / np.sqrt(values[kept])
-        leverage = self.curvature * np.square(self.design @ self.root).sum(axis=1)
-        f = np.square(self.residual).sum() / (self.curvature @ (1 - leverage))
-        s, df, m = float(u @ u / f), int(kept.sum()), float((1 - leverage).sum())
-        if not 0 < df < m:
-            return np.nan, 0, np.nan
-        return s, df, float(fdtrc(df, m - df, s / df * (m - df) / max(m - s, 1e-9)))
 
 
 def questions(
@@ -113,96 +60,111 @@ def questions(
     """What the model of one class may lack, the largest gain first; [] with ridge or shrinkage, or without inference.
 
     factors: (n, p), trials in the order in which they were run; responses: (n,) bool; names: of the factors; groups:
-    (n,) labels of sessions or observers, across which nothing is remembered.
+    (n,) labels of sessions or observers, across which nothing is remembered. Seen together, the smallest p-value times
+    the number of questions is the p-value of "nothing is missing" (Bonferroni).
     """
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
-    n, p = factors.shape
-    step = -(-n // len(result.leave_one_out.best))
-    trials = np.arange(0, n, step * -(-n * (p + 1) // (step * MOST)))
-    chosen = slice(None, None, trials[1] // step)
-    y, best = np.asarray(responses[trials], np.float64), result.leave_one_out.best[chosen]
-    design = np.column_stack([(factors[trials] - result.centre) / result.scale, np.ones(len(trials))])
-    left = _with_rates(result, design, y, best) if _free_rates(result) else _plain(result, design, y)
-    asked = []
-    for family, (added, rows) in families(factors, responses, names, groups, trials).items():
-        s, df, p_value = left.of(rows).test(added[rows])
-        if df:
-            asked.append(Question(family, df, s, p_value, (s - df) / (2 * len(y))))
-    index, noise = (column[chosen] for column in result.index)
-    if n >= FEW * p:  # a trial hardly moves the fit, and trials with the same factors must stay together
-        index, noise = design @ _standardised(result), np.zeros(1)
+    step = -(-len(factors) // len(result.leave_one_out.best))  # with many trials, leave-one-out logits are of some
+    y, best = np.asarray(responses[::step], bool), result.leave_one_out.best
+    free = [k for k in (2, 3) if result.link.covariance[k, k] > 0]  # of the guess (2) and the lapse rate (3)
+    with single_threaded_blas():
+        left = _with_rates(result, factors, y, step, free) if free else _as_fitted(result, factors, responses)
+        asked = []
+        for family, (added, known) in families(factors, responses, names, groups).items():
+            rows = slice(None, None, step if free else 1)
+            s, df, p = left.test(_every(added, step) if free else added, None if known is None else known[rows])
+            asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
+    index, noise = result.index
+    if not free:
+        test = logistic_test(index, noise, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
+        asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y))))
+    if len(factors) >= FEW * len(result.scale):  # trials with the same factors must stay together
+        index = np.asarray(factors[::step] @ result.estimate[:-1])
+        noise = np.full(1, 1e-6 * np.ptp(index))
     asked.append(rising(best, y, bins_of(index, float(np.sqrt(np.mean(noise**2))), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
 
 
-def _standardised(result: ClassInference) -> Array:
-    """Fitted coefficients (p + 1,) of the design's columns."""
-    weights = result.estimate[:-1]
-    return np.append(weights * result.scale, result.estimate[-1] + result.centre @ weights)
+def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
+    units = Units(len(factors), result.centre, result.scale)
+    return Residuals.of_fit(factors, np.asarray(responses, np.float64), units, result.estimate)
 
 
-def _free_rates(result: ClassInference) -> list[int]:
-    """Which of guess (2) and lapse rate (3) are estimated."""
-    return [k for k in (2, 3) if result.link.covariance[k, k] > 0]
-
-
-def _plain(result: ClassInference, design: Array, y: Array) -> Residuals:
-    return Residuals.of_fit(design, y, _standardised(result))
-
-
-def _with_rates(result: ClassInference, design: Array, y: Array, best: Array) -> Residuals:
+def _with_rates(result: ClassInference, factors: Factors, y: Responses, step: int, free: list[int]) -> Residuals:
     """P' is that of the corrected logit; what it lacks for the noise of the fit costs power, but no size."""
-    p, ends = expit(best), 1 - result.guess_rate - result.lapse_rate
+    units = Units(len(factors), result.centre, result.scale)
+    p, ends = expit(result.leave_one_out.best), 1 - result.guess_rate - result.lapse_rate
     inside = np.clip((p - result.guess_rate) / ends, EDGE, 1 - EDGE)
     slope, variance = ends * inside * (1 - inside), p * (1 - p)
-    rates = {2: (1 - inside) / slope, 3: -inside / slope}
-    whole = np.column_stack([design, *(rates[k] for k in _free_rates(result))])
-    return Residuals(whole, (y - p) * slope / variance, slope**2 / variance)
+    rates = np.stack([[(1 - inside) / slope, -inside / slope][k - 2] for k in free], axis=1)
+
+    def design(rows: slice) -> Array:
+        return np.hstack([units.standardise(factors[::step][rows]), rates[rows]])
+
+    return Residuals(design, (y - p) * slope / variance, slope**2 / variance)
+
+
+def _every(columns: Columns, step: int) -> Columns:
+    """Of every step-th trial."""
+    return lambda rows: columns(slice(rows.start * step, (rows.stop - 1) * step + 1))[::step]
 
 
 def families(
-    factors: Factors,
-    responses: Responses,
-    names: Names,
-    groups: NDArray[np.generic] | None = None,
-    trials: NDArray[np.intp] | None = None,
-) -> dict[str, tuple[Array, NDArray[np.bool_]]]:
-    """Columns (trials, m) that a model of these factors may lack, and in which trials they are known, by their name."""
+    factors: Factors, responses: Responses, names: Names, groups: NDArray[np.generic] | None = None
+) -> dict[str, tuple[Columns, NDArray[np.bool_] | None]]:
+    """Columns that a model of these factors may lack, and in which trials they are known (None: all), by name."""
     n, p = factors.shape
-    trials = np.arange(n) if trials is None else trials
-    x = np.asarray(factors[trials], np.float64)
-    x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300)
-    _, group = np.unique(np.zeros(n, int) if groups is None else groups, return_inverse=True)
-    two = [j for j in range(p) if len(np.unique(x[:, j])) == 2]
+    some = np.asarray(factors[:: max(n // 10_000, 1)], np.float64)
+    centre, scale = some.mean(axis=0), np.maximum(some.std(axis=0), 1e-300)
+    rarer = {j: _rarer(some[:, j]) for j in range(p)}
+    two = [j for j in range(p) if rarer[j] is not None and np.isin(factors[:, j], np.unique(some[:, j])).all()]
     more = np.setdiff1d(np.arange(p), two)
-    found = {"squares of the factors": x[:, more] ** 2} if len(more) else {}
-    rare = {j: min((x[:, j] > 0).mean(), (x[:, j] <= 0).mean()) for j in two}
-    for j in sorted(two, key=lambda j: -rare[j])[:MOST_PRODUCTS]:
+
+    def standardised(rows: slice | NDArray[np.intp]) -> Array:
+        return np.asarray((factors[rows] - centre) / scale)
+
+    def products(j: int) -> Columns:
         others = np.setdiff1d(np.arange(p), j)
-        if rare[j] >= RARE and len(others):
-            found[f"products with {names[j]}"] = x[:, [j]] * x[:, others]
-    time = trials / max(n - 1, 1) - 0.5
-    found["trend over trials"] = time[:, None]
+        return lambda rows: (x := standardised(rows))[:, [j]] * x[:, others]
+
+    found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
+    if len(more):
+        found["squares of the factors"] = lambda rows: standardised(rows)[:, more] ** 2, None
+    for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:MOST_PRODUCTS] if p > 1 else []:
+        if (rarer[j] or 0.0) >= RARE:
+            found[f"products with {names[j]}"] = products(j), None
+    time = np.linspace(-0.5, 0.5, n)
+    found["a trend over trials"] = lambda rows: time[rows, None], None
+    _, group = np.unique(np.zeros(n, int) if groups is None else groups, return_inverse=True)
     if group.max() > 0:
-        member = (group[trials][:, None] == np.arange(group.max() + 1)).astype(float)
-        found["differences between groups"] = member[:, 1:]
-        found["trends within groups"] = member * (time - member @ (time @ member / member.sum(axis=0)))[:, None]
-    whole = {family: (columns, np.ones(len(trials), bool)) for family, columns in found.items()}
-    earlier = [np.maximum(trials - k, 0) for k in range(1, LAGS + 1)]
-    same = [(trials >= k) & (group[t] == group[trials]) for k, t in enumerate(earlier, 1)]
-    responded = np.stack([responses[t] for t in earlier], axis=1).astype(float)
-    before = np.asarray(factors[earlier[0]], np.float64)
-    return whole | {
-        "previous responses": (responded, np.all(same, axis=0)),
-        "factors of the previous trial": (before, same[0]),
-    }
+        codes = np.arange(group.max() + 1)
+        middle = np.bincount(group, time) / np.bincount(group)
+
+        def member(rows: slice) -> Array:
+            return (group[rows, None] == codes).astype(float)
+
+        found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
+        found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None
+    earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
+    same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
+    y = np.asarray(responses, np.float64)
+    found["previous responses"] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
+    found["factors of the previous trial"] = lambda rows: standardised(earlier[0][rows]), same[0]
+    return found
 
 
-def rising(best: Array, y: Array, bins: list[NDArray[np.intp]]) -> Question:
+def _rarer(column: Array) -> float | None:
+    """Frequency of the rarer value; None where there are more than two."""
+    values, counts = np.unique(column, return_counts=True)
+    return float(counts.min() / counts.sum()) if len(values) == 2 else None
+
+
+def rising(best: Array, y: Responses, bins: list[NDArray[np.intp]]) -> Question:
     """Does P(y = 1) rise all along the index? Twice the log-likelihood ratio of free means to means that rise.
 
-    bins: the trials of each part of the index, lowest first.
+    best: (n,) leave-one-out log-odds, from which responses are drawn to see what chance alone gives; bins: the trials
+    of each part of the index, lowest first.
     """
     trials, order = np.array([len(some) for some in bins], np.float64), np.concatenate(bins)
     first = np.append(0, np.cumsum(trials)[:-1]).astype(int)
@@ -210,21 +172,14 @@ def rising(best: Array, y: Array, bins: list[NDArray[np.intp]]) -> Question:
     def likelihood(yes: Array, p: Array) -> Array:
         return np.asarray((xlogy(yes, p) + xlogy(trials - yes, 1 - p)).sum(axis=-1))
 
-    def statistic(drawn: Array) -> Array:
-        yes = np.add.reduceat(drawn, first, axis=1)
+    def statistic(drawn: NDArray[np.bool_]) -> Array:
+        yes = np.add.reduceat(drawn.astype(np.float64), first, axis=1)
         risen = np.stack([isotonic_regression(row / trials, weights=trials).x for row in yes])
         return 2 * (likelihood(yes, yes / trials) - likelihood(yes, np.clip(risen, 0.0, 1.0)))
 
-    s, p_value = _by_drawing(statistic, expit(best[order]), y[order])
-    return Question("yes does not rise along the index", 0, s, p_value, s / (2 * len(y)))
-
-
-def _by_drawing(statistic: Callable[[Array], Array], p: Array, y: Array) -> tuple[float, float]:
-    """(Statistic, p-value) against responses drawn with probabilities p."""
-    rng, observed = np.random.default_rng(SEED), float(statistic(y[None])[0])
+    rng, p, s = np.random.default_rng(SEED), expit(best[order]), float(statistic(y[None, order])[0])
     at_once = max(2**24 // len(p), 1)
-    drawn = [
-        statistic((rng.random((min(at_once, SAMPLES - start), len(p))) < p).astype(float))
-        for start in range(0, SAMPLES, at_once)
-    ]
-    return observed, float((1 + (np.concatenate(drawn) >= observed * (1 - 1e-9)).sum()) / (SAMPLES + 1))
+    sizes = [min(at_once, SAMPLES - start) for start in range(0, SAMPLES, at_once)]
+    drawn = np.concatenate([statistic(rng.random((size, len(p))) < p) for size in sizes])
+    p_value = float((1 + (drawn >= s * (1 - 1e-9)).sum()) / (SAMPLES + 1))
+    return Question(RISING, 0, s, p_value, s / (2 * len(y)))
