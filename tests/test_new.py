@@ -214,7 +214,7 @@ REFUSALS = [  # study, response, options, and what must be in the line
     ("studies/mine", "choise", [], "the nearest is choice"),
     ("studies/mine", "choice", ["--group", "whom"], "the nearest is who"),
     ("studies/mine", "choice", ["--formula", "{1}"], "is not allowed"),
-    ("studies/mine", "choice", ["--held-out", "2"], "held_out = 2.0, but it must be"),
+    ("studies/mine", "choice", ["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
     ("studies/mine", "choice", ["--by", "contrast"], "error: -3.1"),
     ("studies/mine", "choice", ["--intervals", "_1"], "--intervals _1: it must be two endings of column names"),
     ("studies/mine", "choice", ["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
