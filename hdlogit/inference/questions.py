@@ -107,7 +107,7 @@ def _with_rates(result: ClassInference, factors: Factors, y: Responses, step: in
 
 def _every(columns: Columns, step: int) -> Columns:
     """Of every step-th trial."""
-    return lambda rows: columns(slice(rows.start * step, (rows.stop - 1) * step + 1))[::step]
+    return lambda rows: columns(slice(rows.start * step, rows.stop * step))[::step]
 
 
 def families(
@@ -125,8 +125,7 @@ def families(
         return np.asarray((factors[rows] - centre) / scale)
 
     def products(j: int) -> Columns:
-        others = np.setdiff1d(np.arange(p), j)
-        return lambda rows: (x := standardised(rows))[:, [j]] * x[:, others]
+        return lambda rows: standardised(rows)[:, [j]] * np.delete(standardised(rows), j, axis=1)
 
     found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
     if len(more):
@@ -142,7 +141,7 @@ def families(
         middle = np.bincount(group, time) / np.bincount(group)
 
         def member(rows: slice) -> Array:
-            return (group[rows, None] == codes).astype(float)
+            return np.asarray(group[rows, None] == codes, np.float64)
 
         found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
         found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None

@@ -78,8 +78,8 @@ class Residuals:
         for square, product in each(one, cut(n, width, BLOCK)):
             squares += square
             u += product
-        q, all_known = len(root), known is None or bool(known.all())
-        if not all_known:  # the fit is no maximum over some of its trials
+        q = len(root)
+        if known is not None and not known.all():  # the fit is no maximum over some of its trials
             inner = inverse_root(squares[:q, :q])
             if inner is None:
                 return Test(np.nan, 0, np.nan)
@@ -114,7 +114,7 @@ class Residuals:
             rest = 1 - self.curvature[rows] * np.square(self.design(rows) @ root).sum(axis=1)
             return np.array([self.curvature[rows] @ rest, rest.sum()])
 
-        curvature, m = sum(each(left, parts))
+        curvature, m = np.sum([*each(left, parts)], axis=0)
         return root, float(self.residual @ self.residual / curvature), float(m)
 
 
