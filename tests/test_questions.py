@@ -33,16 +33,20 @@ def asked(x: Array, y: NDArray[np.bool_], groups: Array | None = None, **rates: 
     return questions(result, x, y, NAMES, groups)
 
 
+def drawn(p: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.asarray(rng.random(len(p)) < p, np.bool_)
+
+
 def squared(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return rng.random(len(x)) < expit(logit + 0.5 * (x[:, 1:] ** 2 - 1).sum(axis=1) / np.sqrt(11))
+    return drawn(expit(logit + 0.5 * (x[:, 1:] ** 2 - 1).sum(axis=1) / np.sqrt(11)), rng)
 
 
 def interacting(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return rng.random(len(x)) < expit(logit + 1.5 * (x[:, 0] - 0.5) * x[:, 3])
+    return drawn(expit(logit + 1.5 * (x[:, 0] - 0.5) * x[:, 3]), rng)
 
 
 def drifting(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return rng.random(len(x)) < expit(logit + np.linspace(-1, 1, len(x)))
+    return drawn(expit(logit + np.linspace(-1, 1, len(x))), rng)
 
 
 def remembering(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -53,7 +57,7 @@ def remembering(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.
 
 
 def guessing(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    return rng.random(len(x)) < 0.12 + 0.76 * expit(3 * logit)
+    return drawn(0.12 + 0.76 * expit(3 * logit), rng)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +86,7 @@ def test_nothing_is_missing_where_nothing_is() -> None:
     rng, seen = np.random.default_rng(4), list[float]()
     for _ in range(20):
         x, logit = trials(rng, 240)
-        found = asked(x, rng.random(240) < expit(logit), np.arange(240) // 60)
+        found = asked(x, rng.random(240) < expit(logit), np.arange(240) // 60.0)
         seen += [question.p_value for question in found if question.family not in (LINK, RISING)]
         assert min(question.p_value for question in found) > 1e-4
     assert kstest(seen, "uniform").pvalue > 0.01
