@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,9 +10,8 @@ from pydantic import BaseModel
 from stages.files import DATA
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError
-from stages.files.parameters import FILE
+from stages.files.parameters import FILE, file_of_parameters, observer
 
-LOCK = Path("dvc.lock")
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
 BEFORE = ("train", "model.safetensors")  # outputs, in data/, from which the results are made
 
@@ -39,12 +37,15 @@ def check_parameters() -> None:
 
     The parameters of a run are in dvc.lock; without DVC there is none, and nothing to compare with.
     """
-    if not LOCK.exists():
+    file, alone = file_of_parameters(), observer()
+    lock = file.with_name("dvc.lock")
+    if not lock.exists():
         return
-    parameters = read_yaml(Path(FILE))
-    stages = validate(_Lock, read_yaml(LOCK), str(LOCK)).stages
-    for name, stage in ((name, stages[name]) for name in STAGES if name in stages):
-        for key, value in stage.params.get(str(FILE), {}).items():
+    parameters = read_yaml(file)
+    stages = validate(_Lock, read_yaml(lock), str(lock)).stages
+    for name in STAGES:
+        stage = stages.get(f"{name}@{alone}" if alone else name, _Stage())
+        for key, value in stage.params.get(str(file), {}).items():
             if at(parameters, key) != value:
                 raise InputError(
                     f"{FILE}: {key} is not what {name} last ran with: all numbers are from an earlier run; "

@@ -1,13 +1,23 @@
-"""The results in a few lines: `python -m stages.summary`, the end of `make repro`."""
+"""The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
+
+Of observers who are fitted each alone: the answer for each, and the corrected weights of all in data/coefficients.csv.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from stages.current import at, check_current
-from stages.files import DATA
-from stages.files.errors import run_stage
-from stages.files.tables import read_lines, read_metrics
+from stages.files import DATA, OBSERVERS
+from stages.files.account import lacking, read_account, some
+from stages.files.errors import InputError, run
+from stages.files.parameters import Study, read_parameters
+from stages.files.tables import Table, read_lines, read_metrics, read_table
+from stages.files.writing import Outputs
 from stages.terminal import numbers, say
 
 # metric -> what it is, and what it would be for a fit that can be trusted; the first five found are shown
@@ -29,12 +39,22 @@ LINES = {
 SHOWN = 5
 
 
-def main() -> None:
+def summary(folder: Path, already: Collection[str] = ()) -> None:
+    """Print what came out in this folder, but for lines that are shown already."""
+    with contextlib.chdir(folder):
+        parameters = read_parameters()
+        if isinstance(parameters, Study) and parameters.observers:
+            side_by_side(parameters)
+        else:
+            one(already)
+
+
+def one(already: Collection[str]) -> None:
     metrics = read_metrics()
     check_current()
-    say(*read_lines("inference/answer.txt"))
-    found = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
-    numbers(found[:SHOWN])
+    say(*(line for line in read_lines("inference/answer.txt") if line not in already))
+    values = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
+    numbers(values[:SHOWN])
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(f"Page:    {folder / 'report.html'}", f"Figures: {folder / 'figures'}", f"Numbers: {folder / 'metrics.json'}")
 
@@ -45,5 +65,45 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
+def side_by_side(study: Study) -> None:
+    """A line for each observer, and one table of all corrected weights."""
+    by, whole = str(study.prepare.by), Table()
+    for name, value in (study.observers or {}).items():
+        try:
+            with contextlib.chdir(Path(OBSERVERS, name)):
+                check_current()
+                say(f"{value}: " + "; ".join([*read_lines("inference/answer.txt"), *incomplete()]))
+                if not (DATA / "inference/coefficients.csv").exists():
+                    continue  # the answer says why
+                table = read_table("inference/coefficients.csv", "class", "factor")
+        except InputError as error:
+            say(f"{value}: no corrected weights: {error}")
+            continue
+        own = {by if by not in table else f"{by} of the study": [str(value)] * len(table["factor"]), **table}
+        whole = {key: [*whole.get(key, []), *column] for key, column in own.items()}
+    say(*(f"left out: {why}" for why in study.left_out))
+    if not whole:
+        raise InputError("no observer has corrected weights")
+    with Outputs("summary") as outputs:
+        outputs.table("coefficients.csv", whole)
+    say(f"Weights: {DATA.resolve() / 'coefficients.csv'}", f"Pages:   {Path(OBSERVERS).resolve()}/*/data/report.html")
+
+
+def incomplete() -> list[str]:
+    """Of how many of its trials the study says nothing."""
+    account = read_account()
+    n = account["trials"] if account else {"used": 0, "taken": 0}
+    if account is None or n["used"] == n["taken"]:
+        return []
+    columns = some([name for name, *_ in lacking(account)])
+    return [f"{n['taken'] - n['used']} of {n['taken']} trials left out because a value is missing: {columns}"]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m stages.summary", description=__doc__)
+    parser.add_argument("folder", nargs="?", default=".", help="of a study (default: this one)")
+    return parser.parse_args()
+
+
 if __name__ == "__main__":
-    run_stage(main)
+    run(lambda: summary(Path(parse().folder)))

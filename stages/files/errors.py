@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.files import remove_results_after
+from stages.files import OBSERVERS, remove_results_after
 
 OUTCOME = "HDLOGIT_OUTCOME"  # names a file for exit status and line, as DVC hides both from its caller
 
@@ -93,13 +93,15 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str, status: int = 1) -> None:
+    here = Path.cwd()
+    study = here.parents[1] if here.parent.name == OBSERVERS else here
+    message = message if study == here else f"{here.name}: {message}"
     if OUTCOME in os.environ:
         Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
     print(f"error: {message}", file=sys.stderr)
-    here = Path.cwd()
     if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
         print(
-            f"to go back: cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml",
+            f"to go back: cd {shlex.quote(str(study))} && git checkout params.yaml && dvc repro dvc.yaml",
             file=sys.stderr,
         )
     sys.exit(status)
