@@ -1,7 +1,8 @@
 """A person's own trials: from a file of any kind to arrays of factors and responses.
 
 table.py              `Table`: batches of columns that hold numbers or words
-files.py, text.py     a file as a table
+read.py               a file as a data frame: text.py, nested.py (arrays and records); values.py: numbers and words
+files.py              that frame as a `Table`
 long.py               a long file as one row per trial
 layouts.py            two intervals as their difference; the signal that an outcome implies
 cells.py              numbers in text; whether columns hold numbers, words (and which) or text

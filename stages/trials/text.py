@@ -1,232 +1,225 @@
-"""CSV and similar text files: delimiter, decimal mark and encoding are detected."""
+"""Text files: encoding, delimiter, the line of column names and decimal commas are found."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice, zip_longest
-from pathlib import Path
+from itertools import chain, islice
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
+import numpy as np
+import pandas as pd
 
 from stages.files.errors import InputError
-from stages.trials.cells import COMMA, THOUSANDS
-from stages.trials.table import BATCH, MISSING, Batches, Table
+from stages.trials.values import COMMA, NUMBER, THOUSANDS, plain
 
-DELIMITERS = ";\t|, "  # of equals the first: commas occur in numbers and names, the others rarely
-SAMPLE = 1 << 18  # bytes from which the delimiter and the decimal mark are detected
+DELIMITERS = ";\t|, "  # of equally good ones the first: commas also occur in numbers and names, blanks in both
+SAMPLE = 1 << 18  # characters from which the delimiter is found
+COMMENTS = ("#", "%", "//")
 POINT = r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?"
 
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a text file is written."""
-
-    encoding: str
-    delimiter: str
-    header: list[str]
-    decimal_comma: frozenset[int]  # columns, by their index in the header
-    header_lines: int
+Row = tuple[int, list[str]]  # the number of its last line, and its cells
+Read = tuple[pd.DataFrame, np.ndarray, list[str]]  # columns, the line of each row, and what is to be said
 
 
-def open_text(path: Path) -> Table:
-    """The file as a table of text. Raises InputError, with the line, for what is not a table."""
-    dialect = sniff(path)
-    _check_quotes(path, dialect)
-    names = [name if name else f"\0{index}" for index, name in enumerate(dialect.header)]  # row names, mostly
-    commas = [names[index] for index in dialect.decimal_comma]
-
-    def read(columns: list[str]) -> Batches:
-        try:
-            for batch in _reader(path, dialect, names, columns):
-                for start in range(0, batch.num_rows, BATCH):
-                    yield _with_points(batch.slice(start, BATCH), commas) if commas else batch.slice(start, BATCH)
-        except (pa.ArrowException, UnicodeError) as error:
-            raise _fault(path, dialect, error) from None
-
-    def place(row: int) -> str:
-        return f"{path.name}, line {_line(path, dialect, row)}"
-
-    return Table(path.name, tuple(name for name in names if not name.startswith("\0")), read, place)
+def read_text(data: bytes, name: str) -> Read:
+    """A text file as columns. Raises InputError, with the line, for what is not a table."""
+    text = decode(data, name)
+    if text.startswith("Scenario -") and "Logfile written" in text[:1000]:
+        raise InputError(f"{name} is a log of Presentation, a line per event; it must be a table of one row per trial")
+    if "*** LogFrame Start ***" in text[:SAMPLE]:
+        return read_log_frames(text)
+    said = re.match(r'"?sep=([,;\t|: ])"?\r?\n', text)  # as Excel reads and writes it
+    sample = text[:SAMPLE] if len(text) <= SAMPLE else text[: text.rfind("\n", 0, SAMPLE) + 1] or text
+    delimiter = said[1] if said else max(DELIMITERS, key=lambda delimiter: fit(sample, delimiter))
+    rows = split(text, delimiter, name)
+    return tabulate(rows if not said else islice(rows, 1, None), name, delimiter)
 
 
-def sniff(path: Path) -> Dialect:
-    """How the file is written, by its first lines."""
+def decode(data: bytes, name: str) -> str:
+    """UTF-8, UTF-16 with or without a mark, or Windows' code page."""
+    encoding = "utf-8-sig"
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "utf-16"
+    elif data[1:200:2].count(0) > 0.9 * len(data[1:200:2]) > 0:
+        encoding = "utf-16-le"
     try:
-        with path.open("rb") as file:
-            sample = file.read(SAMPLE)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    encoding = _encoding(sample)
-    text = sample.decode(encoding, errors="replace")
-    if "\0" in text:
-        raise InputError(f"{path} is not a text file, although it ends in {path.suffix}")
-    if len(sample) == SAMPLE and "\n" in text:
-        text = text[: text.rindex("\n") + 1]
-    said = re.match(r'"?sep=([,;\t|: ])"?[\r\n]', text)  # as Excel reads and writes it
-    rows = {delimiter: _rows(text, delimiter)[bool(said) :] for delimiter in (said[1] if said else DELIMITERS)}
-    delimiter = max(rows, key=lambda delimiter: _fit(delimiter, rows[delimiter]))
-    lines = [row for _, row in rows[delimiter]]
-    if text.partition("\n")[0].count('"') % 2 and (len(lines) < 2 or len(lines[0]) < 2):
-        raise _stray_quote(path, 1)
-    if len(lines) < 2:
-        raise InputError(f"{path} holds no trials: it must be a line of column names, and then a line per trial")
-    header_lines, _ = rows[delimiter][0]
-    header = [" ".join(name.split()) for name in _header(lines)]
-    numbers = [name for name in header if re.fullmatch(r"[-+]?[\d.]+", name)]
-    if len(numbers) == len([name for name in header if name]):
-        raise InputError(
-            f"{path}, line {header_lines}: the first line must name the columns, but it holds numbers only"
-        )
-    cells = [[cell.strip() for cell in column] for column in zip_longest(*lines[1:], fillvalue="")]
-    commas = [] if delimiter == "," else _decimal_commas(cells[: len(header)])
-    return Dialect(encoding, delimiter, header, frozenset(commas), header_lines)
-
-
-def _encoding(sample: bytes) -> str:
-    if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16"  # Excel's "Unicode text"
-    try:
-        sample[: max(len(sample) - 3, 0) or None].decode("utf-8") if len(sample) == SAMPLE else sample.decode("utf-8")
+        text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        if error.start < len(sample) - 8:
-            return "cp1252"  # Excel's "CSV" on Windows
-    return "utf-8-sig"
+        line = data[: error.start].count(b"\n") + 1
+        if encoding != "utf-8-sig" or error.start > SAMPLE or not data[: error.start].isascii():
+            raise InputError(
+                f"{name}, line {line} is not {encoding[:5].upper()} text; save the file as UTF-8"
+            ) from None
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
+        raise InputError(f"{name} is not a text file, nor one that is known by its ending")
+    return text
 
 
-def _rows(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """Rows that are not blank, each with the number of its last line; of a stray quote, those before it."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    rows = []
-    with suppress(csv.Error):
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append((reader.line_num, row))
-    return rows
-
-
-def _fit(delimiter: str, rows: list[tuple[int, list[str]]]) -> tuple[bool, float, int]:
-    """How well a delimiter splits lines: whether most become rows, not words of a running text; what fraction has as
-    many cells as the first line; and, between equals, as cells may hold other delimiters, how many cells.
-    """
-    lines = [row for _, row in rows]
-    if len(lines) < 2:
-        return False, 0, 0
-    width = len(_header(lines))
-    agreement = sum(len(row) == width for row in lines[1:]) / (len(lines) - 1) if width > 1 else 0
-    return agreement > 0.5 and delimiter != " ", agreement, len(lines[0])
-
-
-def _header(lines: list[list[str]]) -> list[str]:
-    """The first line; if every row has one more cell, with a nameless column added: last, if its cells are all empty;
-    first, if they are distinct names of the rows, as R's write.table writes them.
-    """
-    header, *rows = lines
-    if len(header) < 2 or {len(row) for row in rows} != {len(header) + 1}:
-        return header
-    if not any(row[-1].strip() for row in rows):
-        return [*header, ""]
-    return ["", *header] if len({row[0] for row in rows}) == len(rows) else header
-
-
-def _decimal_commas(columns: list[list[str]]) -> list[int]:
-    """In which columns commas are decimal: those without points in any cell, unless commas may separate thousands,
-    because three digits follow each and another column has points.
-    """
-    points = [any(re.fullmatch(POINT, cell) for cell in column) for column in columns]
-    marked = [[cell for cell in column if re.match(COMMA, cell)] for column in columns]
-    return [
-        j
-        for j, found in enumerate(marked)
-        if found and not points[j] and not (any(points) and all(re.fullmatch(THOUSANDS, cell) for cell in found))
-    ]
-
-
-def _reader(path: Path, dialect: Dialect, names: list[str], columns: list[str]) -> pa.csv.CSVStreamingReader:
-    longest = sum(map(len, names)) + 64 * len(names)
-    return pa.csv.open_csv(
-        path,
-        pa.csv.ReadOptions(
-            use_threads=False,
-            block_size=max(1 << 22, 16 * longest),
-            column_names=names,
-            skip_rows=dialect.header_lines,
-            encoding="utf8" if dialect.encoding == "utf-8-sig" else dialect.encoding,
-        ),
-        pa.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
-        pa.csv.ConvertOptions(
-            include_columns=columns,
-            column_types=dict.fromkeys(columns, pa.string()),
-            null_values=list(MISSING),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-        ),
-    )
-
-
-def _with_points(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
-    """Decimal points for the decimal commas of these columns."""
-    columns = {
-        name: pc.replace_substring_regex(column, COMMA, r"\1.\2") if name in names else column
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    }
-    return pa.RecordBatch.from_pydict(columns)
-
-
-def _records(path: Path, dialect: Dialect) -> Iterator[tuple[int, int, list[str]]]:
-    """Rows, blank lines too, each with its first and its last line."""
-    first = 1
-    with path.open(encoding=dialect.encoding, errors="replace", newline="") as file:
-        reader = csv.reader(file, delimiter=dialect.delimiter)
-        try:
-            for cells in reader:
-                yield first, reader.line_num, cells
-                first = reader.line_num + 1
-        except csv.Error:  # a cell of more than 128 KiB
-            raise _stray_quote(path, first) from None
-
-
-def _line(path: Path, dialect: Dialect, row: int) -> int:
-    """The line in which a row ends; blank lines are not rows, and quoted rows may hold several lines."""
-    ends = (end for _, end, cells in _records(path, dialect) if cells and end > dialect.header_lines)
-    return next(islice(ends, row, None))
-
-
-def _check_quotes(path: Path, dialect: Dialect) -> None:
-    """Raise InputError for a stray quote, which makes one cell of all lines up to the next one, or to the end.
+def split(text: str, delimiter: str, name: str = "") -> Iterator[Row]:
+    """Rows that are not blank. Raises InputError for a stray quote, which makes one cell of the lines up to the next.
 
     Cells with line breaks are fine, but none may hold as many delimiters in each line as lines of the table do.
     """
-    with path.open("rb") as file:
-        if not any(b'"' in line for line in file):
-            return
-    most = len(dialect.header) - 1  # delimiters in a line
-    for start, end, cells in _records(path, dialect):
-        for before, cell in enumerate(cells if end > start else ()):
-            found = [line.count(dialect.delimiter) for line in cell.rstrip("\r\n").split("\n")]
-            rest = [most - before, *[most] * (len(found) - 2)]  # of the cell's own line, and of those that follow
-            if len(found) > 1 and found in ([*rest, before], [*rest, most]):
-                raise _stray_quote(path, start)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    most, before = 0, 0
+    stray = "a quote begins a cell that takes in the lines below; remove or close it"
+    try:
+        for cells in reader:
+            for at, cell in enumerate(cells if reader.line_num > before + 1 else ()):
+                counts = [line.count(delimiter) for line in re.split("\r\n|\r|\n", cell.rstrip("\r\n"))]
+                width = most or max(counts)
+                whole = [width - at, *[width] * (len(counts) - 2)]  # of the cell's own line, and of those below it
+                if len(counts) > 1 and width and counts in ([*whole, at], [*whole, width]):
+                    raise InputError(f"{name}, line {before + 1}: {stray}")
+            most, before = most or len(cells) - 1, reader.line_num
+            if any(cell.strip() for cell in cells):
+                yield before, cells
+    except csv.Error:  # a cell of more than 128 KiB
+        raise InputError(f"{name}, line {before + 1}: {stray}") from None
 
 
-def _stray_quote(path: Path, line: int) -> InputError:
-    return InputError(f"{path}, line {line}: a quote begins a cell that takes in the lines below; remove or close it")
+def fit(sample: str, delimiter: str) -> tuple[bool, float, int]:
+    """How well a delimiter splits lines: whether most become rows, not words of a running text; what fraction has as
+    many cells as the most frequent row; and, between equals, as cells may hold other delimiters, how many cells.
+    """
+    widths: Counter[int] = Counter()
+    try:
+        widths.update(len(cells) for _, cells in split(sample, delimiter))
+    except InputError:  # a stray quote: its line is named when the file is read
+        widths = widths or Counter({2: 1})
+    width = _usual(widths)
+    agreement = widths[width] / widths.total() if width > 1 else 0
+    return agreement > 0.5 and delimiter != " ", agreement, width
 
 
-def _fault(path: Path, dialect: Dialect, error: BaseException) -> InputError:
-    """The line that pyarrow could not read."""
-    width = len(dialect.header)
-    for start, end, cells in _records(path, dialect):
-        if any("�" in cell for cell in cells):
-            return InputError(f"{path}, line {end} is not {dialect.encoding[:5].upper()} text; save the file as UTF-8")
-        if cells and end > dialect.header_lines and len(cells) != width:
-            if end > start:
-                return _stray_quote(path, start)
-            return InputError(f"{path}, line {end}: {len(cells)} values where the first line names {width} columns")
-    return InputError(f"{path} cannot be read: {' '.join(str(error).split())}")
+def _usual(widths: Counter[int]) -> int:
+    return max(widths, key=lambda width: (width > 1, widths[width], width), default=0)
+
+
+def tabulate(rows: Iterator[Row], name: str, delimiter: str = "") -> Read:
+    """Rows of cells, of a text or of a sheet, as columns.
+
+    What stands above the column names is ignored. A repeated line of names is dropped, and if it has another order, the
+    rows below it are re-ordered. Raises InputError for a row of another length.
+    """
+    first = [*islice(rows, 2000)]
+    names, start, notes = find_names(first, name)
+    width, key = len(names), sorted(names)
+    order: list[int] | None = None
+    lines, chunks, cells_of = list[int](), list[pd.DataFrame](), list[list[str]]()
+    repeated = list[int]()
+    for line, cells in chain(first[start:], rows):
+        if len(cells) > width and not any(cell.strip() for cell in cells[width:]):
+            cells = cells[:width]
+        if len(cells) < width and not any(names[len(cells) :]):
+            cells = [*cells, *[""] * (width - len(cells))]
+        if len(cells) != width:
+            if cells[0].strip() == "END OF FILE" or cells[0].startswith(COMMENTS):  # the first is Gorilla's
+                continue
+            raise InputError(f"{name}, line {line}: {len(cells)} values where the first line names {width} columns")
+        if cells[0].strip() in key and sorted(map(tidy, cells)) == key:
+            here = [*map(tidy, cells)]
+            order = None if here == names else [here.index(each) for each in names]
+            repeated.append(line)
+        elif cells[0].strip() != "END OF FILE":
+            cells_of.append([cells[at] for at in order] if order else cells)
+            lines.append(line)
+        if len(cells_of) >= 50_000:
+            chunks.append(pd.DataFrame(cells_of, columns=range(width), dtype="str"))
+            cells_of = []
+    chunks.append(pd.DataFrame(cells_of, columns=range(width), dtype="str"))
+    if repeated:
+        what = f"line {repeated[0]}" if len(repeated) == 1 else f"{len(repeated)} lines, the first: line {repeated[0]}"
+        notes.append(f"column names are repeated in {what}; left out")
+    frame = pd.concat(chunks, ignore_index=True)
+    frame.columns = names
+    if not lines:
+        raise InputError(f"{name} holds no trials: it must be a line of column names, and then a line per trial")
+    keep = [at for at, each in enumerate(names) if each]
+    commas = decimal_commas(frame) if delimiter != "," else [False] * width
+    found = pd.DataFrame({at: plain(frame.iloc[:, at], commas[at]) for at in keep}, index=frame.index)
+    found.columns = [names[at] for at in keep]
+    return found, np.array(lines), notes
+
+
+def tidy(cell: str) -> str:
+    return " ".join(cell.split())
+
+
+def find_names(rows: list[Row], name: str) -> tuple[list[str], int, list[str]]:
+    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are.
+
+    One name may lack: the first, if the cells below it are names of the rows, as R writes them, or an empty last one.
+    """
+    rows = [(line, [*map(tidy, cells)]) for line, cells in rows]
+    usable = [i for i, (_, cells) in enumerate(rows) if not cells[0].startswith(COMMENTS)]
+    width = _usual(Counter(len(rows[i][1]) for i in usable))
+    at = next((i for i in usable if len(rows[i][1]) == width), 0)
+    below = [cells for _, cells in rows[at:]]
+    line, names = rows[at] if rows else (1, [])
+    above = next((cells for _, cells in reversed(rows[:at])), [])
+    comment = [cell for cell in [*above[:1], *above[1:]] if cell.strip("#%/ ")]
+    start = at + 1
+    if any(map(is_number, names)):
+        if len(above) == width - 1 and at - 1 in usable and all(len(cells) == width for cells in below):
+            if not any(cells[-1] for cells in below):
+                line, names, start = rows[at - 1][0], [*above, ""], at
+            elif len({cells[0] for cells in below}) == len(below):
+                line, names, start = rows[at - 1][0], ["", *above], at
+        elif above and above[0].startswith(COMMENTS) and len(comment) == width:
+            line, names, start = rows[at - 1][0], [comment[0].lstrip("#%/ "), *comment[1:]], at
+    texts = [j for j, each in enumerate(names) if each and not is_number(each)]
+    again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in below[1:] if cells != names)
+    if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):
+        raise InputError(
+            f"{name}, line {line} must name the columns, but it holds {'values' if texts else 'numbers only'}; add a "
+            f"line above it that gives each of the {width} columns a name, as in: x,side,choice"
+        )
+    if len(below) > 2 and any(cell.startswith('{"ImportId"') for cell in below[2]):
+        return names, start + 2, ["Qualtrics' two further lines of names are left out"]
+    return names, start, [f"column names are in line {line}; what is above is left out"] if start > 1 else []
+
+
+def is_number(cell: str) -> bool:
+    return re.fullmatch(f"{NUMBER}|{COMMA}", cell) is not None
+
+
+def decimal_commas(frame: pd.DataFrame) -> list[bool]:
+    """Which columns have decimal commas: those without points, unless commas may separate thousands, because three
+    digits follow each and another column has points.
+    """
+    columns = [frame.iloc[:, j].str.strip() for j in range(frame.shape[1])]
+    points = [bool(column.str.fullmatch(POINT).any()) for column in columns]
+    marked = [column[column.str.fullmatch(COMMA)] for column in columns]
+    return [
+        len(found) > 0 and not points[j] and not (any(points) and found.str.fullmatch(THOUSANDS).all())
+        for j, found in enumerate(marked)
+    ]
+
+
+def read_log_frames(text: str) -> Read:
+    """E-Prime's own log: a frame of `name: value` lines is a row; of frames within one another, the frequent ones."""
+    head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
+    frames, level, here = list[tuple[int, str, dict[str, str]]](), "", dict[str, str]()
+    for line, content in enumerate(map(str.strip, text.splitlines()), start=1):
+        key, _, value = content.partition(":")
+        if key == "Level":
+            level = value
+        elif content == "*** LogFrame Start ***":
+            here = {}
+            frames.append((line, level, here))
+        elif content == "*** LogFrame End ***":
+            here = {}
+        elif key and not key.startswith("***"):
+            here[key] = value.strip()
+    levels = Counter(level for _, level, _ in frames)
+    most = max(levels, key=lambda level: levels[level])
+    taken = [(line, head | cells) for line, level, cells in frames if level == most]
+    found = pd.DataFrame([cells for _, cells in taken]).astype("str").apply(plain)
+    others = levels.total() - len(taken)
+    notes = [f"{others} frames of other levels than{most} are left out"] if others else []
+    return found, np.array([line for line, _ in taken]), notes

@@ -1,0 +1,245 @@
+"""A person's file, of any kind, as a data frame of numbers and words: its ending and its content tell what it is."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import re
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.files.account import some
+from stages.files.documents import show
+from stages.files.errors import InputError, check_file, check_memory
+from stages.trials.nested import read_hdf, read_json, table_of
+from stages.trials.text import Read, read_text, tabulate
+from stages.trials.values import Table, plain
+
+UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
+PER_BYTE = {".parquet": 12, ".pq": 12, ".pqt": 12}  # bytes of memory for one of the file; of others 8
+MUCH = 2e9  # bytes of memory from which on it is said what reading needs
+
+Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said
+
+
+def read(paths: Path | Sequence[Path]) -> Table:
+    """Files of trials below one another. Of several, a column `file` has the names without endings.
+
+    Raises InputError, in one line, for what is not a table.
+    """
+    tables = [read_one(path) for path in ([paths] if isinstance(paths, Path) else paths)]
+    if len(tables) == 1:
+        return tables[0]
+    names = [table.name.partition(".")[0] for table in tables]
+    if len(set(names)) < len(names):
+        names = [table.name for table in tables]
+    frames = [table.frame.assign(file=name).astype({"file": "str"}) for table, name in zip(tables, names, strict=True)]
+    starts = np.cumsum([0, *map(len, frames)])
+    both = pd.concat(frames, ignore_index=True)
+    both = both.apply(lambda column: column if column.dtype.kind == "f" else plain(column))
+
+    def place(row: int) -> str:
+        which = int(np.searchsorted(starts, row, side="right")) - 1
+        return tables[which].place(row - int(starts[which]))
+
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return Table(f"{tables[0].name} and {len(tables) - 1} more", both, place, tuple(notes))
+
+
+def read_one(path: Path) -> Table:
+    """One file. Its columns are float64 or text; those without a name are left out."""
+    check_file(path)
+    packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
+    inner = Path(path.stem if packed else path.name)
+    try:
+        size = path.stat().st_size * PER_BYTE.get(inner.suffix.lower(), 8) * (5 if packed else 1)
+        check_memory(size, f"{path}, read as a whole,", "save a part of its columns or rows")
+        if size > MUCH:
+            print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
+        source: Any = path
+        if packed:
+            inner, source = UNPACK[packed](inner, path.read_bytes())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
+            reader: Callable[[Any, str], Any] = READERS.get(inner.suffix.lower(), _text)
+            frame, lines, notes = _as_read(reader(source, str(path)))
+            names = [" ".join(str(name).split()) for name in frame.columns]
+            frame.columns = range(len(names))
+            columns = [plain(frame.pop(j)) for j in range(len(names))]
+    except InputError:
+        raise
+    except OSError as error:
+        raise (InputError(f"{path}: {error.strerror}") if error.errno else unreadable(path, error)) from None
+    except ImportError as error:
+        raise InputError(f"{path}: reading it needs the package {error.name}; pip install {error.name}") from None
+    except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise
+        raise unreadable(path, error) from None
+    named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
+    for name, n in Counter(named.values()).items():
+        if n > 1:
+            raise InputError(f"{path}: the column {name!r} occurs twice; every column needs a name of its own")
+        if not name.isprintable():
+            raise InputError(f"{path}: the column name {show(name)} holds what cannot be printed; name it otherwise")
+    if not len(frame):
+        raise InputError(f"{path} holds no trials")
+    frame = pd.DataFrame({name: columns[j] for j, name in named.items()}, index=frame.index, copy=False)
+    what = "row" if lines is None else "line"
+    numbers = np.arange(1, len(frame) + 1) if lines is None else lines
+    return Table(path.name, frame, lambda row: f"{path.name}, {what} {numbers[row]}", tuple(notes))
+
+
+def _as_read(read: Read | Columns) -> tuple[pd.DataFrame, np.ndarray[Any, Any] | None, list[str]]:
+    if len(read) == 3:
+        return read
+    frame, notes = read
+    return frame.reset_index(drop=True), None, notes
+
+
+def unreadable(path: Path, error: BaseException) -> InputError:
+    words = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()  # it may quote damaged bytes
+    return InputError(f"{path} is damaged or not what its ending says: {' '.join(words)[:300] or type(error).__name__}")
+
+
+def _text(source: Any, name: str) -> Read:
+    return read_text(_bytes(source), name)
+
+
+def _bytes(source: Any) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source.getvalue()
+
+
+def _json(source: Any, name: str) -> Columns:
+    text = _bytes(source).decode("utf-8-sig")
+    try:
+        return read_json(json.loads(text), name)
+    except json.JSONDecodeError:
+        return read_json([json.loads(line) for line in text.splitlines() if line.strip()], name)
+
+
+def _sheets(source: Any, name: str) -> Read:
+    sheets = pd.read_excel(source, sheet_name=None, header=None, dtype=object, engine="calamine")
+    held = {title: sheet for title, sheet in sheets.items() if len(sheet)}
+    if not held:
+        raise InputError(f"{name} holds no trials")
+    title, sheet = next(iter(held.items()))
+    cells = sheet.where(sheet.notna(), "").astype(str).to_numpy().tolist()
+    # A sheet is as wide as its widest row: empty cells at the end are none.
+    rows = ((line, _until_last(row)) for line, row in enumerate(cells, start=1) if any(row))
+    frame, lines, notes = tabulate(rows, name)
+    return frame, lines, notes + ([f"of its sheets the first, {title}"] if len(held) > 1 else [])
+
+
+def _until_last(row: list[str]) -> list[str]:
+    return row[: max(j for j, cell in enumerate(row) if cell) + 1]
+
+
+def _parquet(source: Any, name: str) -> Columns:
+    return _arrow_frame(pq.read_table(source))
+
+
+def _feather(source: Any, name: str) -> Columns:
+    data = _bytes(source)
+    open_ = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
+    return _arrow_frame(open_(pa.BufferReader(data)).read_all())
+
+
+def _arrow_frame(table: pa.Table) -> Columns:
+    table.validate(full=True)
+    return table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True), []
+
+
+def _numpy(source: Any, name: str) -> Columns:
+    loaded = np.load(source, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        if loaded.ndim != 2 and not loaded.dtype.names:
+            raise InputError(f"{name} holds an array of the shape {loaded.shape}; it must be (trials, columns)")
+        return table_of(loaded, name)
+    check_memory(sum(each.file_size for each in loaded.zip.infolist()), f"{name}, unpacked,", "save it as Parquet")
+    return table_of({key: loaded[key] for key in loaded.files}, name)
+
+
+def _matlab(source: Any, name: str) -> Columns:
+    if _bytes(source)[:4] == b"\x89HDF":
+        return _hdf(source, name)
+    from scipy.io import loadmat
+
+    variables = loadmat(source, squeeze_me=True, simplify_cells=True)
+    if any(type(value).__name__ == "MatlabOpaque" for value in variables.values()):
+        raise InputError(f"{name} holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
+    return table_of(variables, name)
+
+
+def _hdf(source: Any, name: str) -> Columns:
+    with h5py.File(source) as file:
+        return read_hdf(file, name)
+
+
+def _stata(source: Any, name: str) -> Columns:
+    try:
+        return pd.read_stata(source), []
+    except ValueError:  # labels that are not unique
+        return pd.read_stata(source, convert_categoricals=False), []
+
+
+def _spss(source: Any, name: str) -> Columns:
+    return pd.read_spss(source), []
+
+
+def _r(source: Any, name: str) -> Columns:
+    import rdata
+
+    is_one = str(name).lower().endswith(".rds")
+    held = rdata.read_rds(source) if is_one else rdata.read_rda(source)
+    frames = {key: value for key, value in ({"": held} if is_one else held).items() if isinstance(value, pd.DataFrame)}
+    if not frames:
+        return table_of(held, name)
+    largest = max(frames, key=lambda key: len(frames[key]))
+    return frames[largest], [f"of its data frames {largest}, the largest"] if len(frames) > 1 else []
+
+
+READERS: dict[str, Callable[[Any, str], Any]] = {  # of other endings: text
+    **dict.fromkeys((".parquet", ".pq", ".pqt"), _parquet),
+    **dict.fromkeys((".feather", ".arrow", ".ipc", ".arrows"), _feather),
+    **dict.fromkeys((".npy", ".npz"), _numpy),
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), _sheets),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _json),
+    **dict.fromkeys((".h5", ".hdf5", ".nwb"), _hdf),
+    **dict.fromkeys((".rds", ".rda", ".rdata"), _r),
+    ".mat": _matlab,
+    ".dta": _stata,
+    ".sav": _spss,
+    ".zsav": _spss,
+}
+
+
+def _unpacked(unpack: Callable[[bytes], bytes]) -> Callable[[Path, bytes], tuple[Path, io.BytesIO]]:
+    return lambda inner, data: (inner, io.BytesIO(unpack(data)))
+
+
+def _only_member(inner: Path, data: bytes) -> tuple[Path, io.BytesIO]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
+        if len(members) != 1:
+            raise InputError(f"{inner}.zip holds {some(members) or 'nothing'}; it must be one file")
+        return Path(members[0]), io.BytesIO(archive.read(members[0]))
+
+
+UNPACK: dict[str, Callable[[Path, bytes], tuple[Path, io.BytesIO]]] = {
+    ".gz": _unpacked(gzip.decompress),
+    ".bz2": _unpacked(bz2.decompress),
+    ".xz": _unpacked(lzma.decompress),
+    ".zip": _only_member,
+}
