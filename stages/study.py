@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import filecmp
 import glob
 import json
 import os
@@ -25,13 +24,13 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
+from stages import summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
 from stages.files.errors import OUTCOME, InputError, run
 from stages.files.parameters import FILE, Prepare, Study
 from stages.repository import allow_no_git
-from stages.summary import summary
 from stages.terminal import CONSOLE
 from stages.trials.design import learn
 from stages.trials.observers import observers_of
@@ -47,7 +46,10 @@ def main() -> None:
     """Check everything, make or change the study, run it, and print the answer."""
     arguments = parse()
     files = [file for text in arguments.trials for file in find(text)]
-    folder = STUDIES / (arguments.name or name_of(files))
+    name = arguments.name or name_of(files)
+    if Path(name).name != name:
+        raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
+    folder = STUDIES / name
     is_new = not folder.exists()
     if is_new and not (files and arguments.response):
         raise InputError(f"{shown(folder)} is no study yet; to make one, give a file of trials and --response")
@@ -55,13 +57,17 @@ def main() -> None:
     if not parameters.is_file():
         raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
     document = ROUND_TRIP.load(parameters.read_text(encoding="utf-8"))
-    change(document, given(arguments, files))
-    check(document, files[0] if files else folder / document["prepare"]["trials"])
-    if is_new:
-        with made_in_one_step(folder) as scratch:
-            write(scratch, document, files)
-    else:
-        write(folder, document, files)
+    with scratch_beside(folder) as scratch:
+        trials = copied(files, scratch) if files else None
+        change(document, given(arguments, trials))
+        check(document, trials or folder / document["prepare"]["trials"])
+        if trials and not is_new:
+            replace(folder / trials.name, trials)
+        write(scratch if is_new else folder, document)
+        if trials:
+            track(trials.name, scratch if is_new else folder)
+        if is_new:
+            scratch.rename(folder)
     lines, status = list[str](), 1
     try:
         lines, status = reproduce(folder, document.get("observers", ()))
@@ -70,7 +76,7 @@ def main() -> None:
             shutil.rmtree(folder)
     if status and "observers" not in document:
         sys.exit(status)
-    summary(folder, lines)
+    summary.main(folder, lines)
     if is_new:
         study = shlex.quote(shown(folder))
         print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
@@ -81,24 +87,29 @@ def main() -> None:
 
 
 def find(text: str) -> list[Path]:
-    """The files that an argument names, which may be a pattern."""
+    """The files that an argument names: a file, a folder of files, or a pattern as in data/*.csv."""
     path = Path(text).expanduser()
-    files = [path] if path.is_file() else [Path(name) for name in sorted(glob.glob(str(path)))]  # noqa: PTH207
+    pattern = str(path / "*" if path.is_dir() else path)
+    files = [path] if path.is_file() else [*filter(Path.is_file, map(Path, sorted(glob.glob(pattern))))]  # noqa: PTH207
     if not files:
         raise InputError(f"{text} is missing or not a file")
     return files
 
 
 def name_of(files: list[Path]) -> str:
-    """A study is called as its file; one of several files, as their folder."""
+    """A study is called as its file; one of several files, as the folder that holds them all."""
     if not files:
-        raise InputError("--name is missing; it must be that of a study, or a file of trials be given")
-    return files[0].stem if len(files) == 1 else files[0].absolute().parent.name
+        raise InputError("nothing is named; it must be a file of trials, or the --name of a study")
+    return files[0].stem if len(files) == 1 else folder_of(files).name
 
 
-def given(arguments: argparse.Namespace, files: list[Path]) -> dict[str, Any]:
+def folder_of(files: list[Path]) -> Path:
+    return Path(os.path.commonpath([file.absolute().parent for file in files]))
+
+
+def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
     """The parameters that the command line names."""
-    section = vars(arguments) | {"trials": [file.name for file in files] or None}
+    section = vars(arguments) | {"trials": trials and trials.name}
     values = {f"prepare.{key}": one_or_all(section.get(key)) for key in Prepare.model_fields}
     values = {key: value for key, value in values.items() if value is not None}
     if arguments.correct:
@@ -152,6 +163,8 @@ def check(document: Any, trials: Path) -> None:
         learn(validate(Study, document, str(FILE)).prepare, trials)
         return
     found, notices = observers_of(prepare, trials)
+    if "observers" not in document:
+        document.yaml_set_comment_before_after_key("observers", "\nfolder: value of the column prepare.by")
     document["observers"] = {folder: value for folder, (value, _) in found.items()}
     study, reasons = validate(Study, document, str(FILE)), {}
     for folder, (value, n_rows) in found.items():
@@ -164,27 +177,53 @@ def check(document: Any, trials: Path) -> None:
     for folder in reasons:
         del document["observers"][folder]
     document["left_out"] = [*reasons.values(), *notices]
-    document.yaml_set_comment_before_after_key("observers", "\nfolder: value of the column prepare.by")
 
 
 # --- the study's folder
 
 
 @contextlib.contextmanager
-def made_in_one_step(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name at the end, and goes where something fails."""
+def scratch_beside(folder: Path) -> Iterator[Path]:
+    """A folder to write into, so that what fails leaves nothing."""
     scratch = folder.with_name(f".new-{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)  # left by a run that was killed
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def write(folder: Path, document: Any, files: list[Path]) -> None:
-    """What a study consists of; dvc.yaml stays as it is where there is one."""
+def copied(files: list[Path], folder: Path) -> Path:
+    """A copy of the file; of several a folder, in which those of the same name are told apart by their folders."""
+    if len(files) == 1:
+        return Path(shutil.copyfile(files[0], folder / files[0].name))
+    (folder / "trials").mkdir()
+    for file in files:
+        shutil.copyfile(file, folder / "trials" / "-".join(file.absolute().relative_to(folder_of(files)).parts))
+    return folder / "trials"
+
+
+def replace(old: Path, new: Path) -> None:
+    """Put new trials in the place of those that DVC keeps. Raises InputError for any that it does not."""
+    if old.exists():
+        if dvc("status", "--quiet", f"{old.name}.dvc", folder=old.parent).wait():
+            raise InputError(f"{shown(old)} was changed by hand; move it away, and name it as the file of trials")
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    new.rename(old)
+
+
+def track(name: str, folder: Path) -> None:
+    """Keep the trials with DVC: their bytes go to its cache, and a .dvc file stands for them in git."""
+    allow_no_git(ROOT)
+    adding = dvc("add", "--quiet", "--", name, folder=folder, stderr=subprocess.STDOUT)
+    said, _ = adding.communicate()
+    if adding.returncode:
+        raise InputError(f"dvc add {name} failed: {' '.join(said.split())}")
+
+
+def write(folder: Path, document: Any) -> None:
+    """params.yaml, and what is not there yet."""
     for place in (folder, *(folder / OBSERVERS / name for name in document.get("observers") or ())):
         (place / DATA).mkdir(parents=True, exist_ok=True)
         if not (place / DATA / ".gitignore").exists():
@@ -195,8 +234,6 @@ def write(folder: Path, document: Any, files: list[Path]) -> None:
     with unfinished.open("w", encoding="utf-8") as stream:
         ROUND_TRIP.dump(document, stream)
     unfinished.rename(folder / FILE)
-    for file in files:
-        keep(file, folder)  # last, as DVC reads the others
 
 
 def pipeline(is_by_observer: bool) -> str:
@@ -214,22 +251,6 @@ def pipeline(is_by_observer: bool) -> str:
     head = "# Like stages/study.yaml, for each observer.\n"
     parts = {"vars": [{"root": "../../../.."}], "stages": document["stages"]}
     return head + yaml.safe_dump(parts, sort_keys=False, width=110)
-
-
-def keep(file: Path, folder: Path) -> None:
-    """Copy the trials, and track them with DVC: their bytes go to its cache, and a .dvc file stands for them in git."""
-    copy = folder / file.name
-    if copy.exists() and filecmp.cmp(file, copy, shallow=False):
-        return
-    if copy.exists() and dvc("status", "--quiet", f"{file.name}.dvc", folder=folder).wait():
-        raise InputError(f"{shown(copy)} was changed by hand; move it away, or give it as the file of trials")
-    copy.unlink(missing_ok=True)  # a link into the cache, perhaps
-    shutil.copyfile(file, copy)
-    allow_no_git(ROOT)
-    adding = dvc("add", "--quiet", "--", file.name, folder=folder, stderr=subprocess.STDOUT)
-    said, _ = adding.communicate()
-    if adding.returncode:
-        raise InputError(f"dvc add {file.name} failed: {' '.join(said.split())}")
 
 
 # --- DVC

@@ -39,7 +39,7 @@ LINES = {
 SHOWN = 5
 
 
-def summary(folder: Path, already: Collection[str] = ()) -> None:
+def main(folder: str | Path = ".", already: Collection[str] = ()) -> None:
     """Print what came out in this folder, but for lines that are shown already."""
     with contextlib.chdir(folder):
         parameters = read_parameters()
@@ -106,4 +106,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run(lambda: summary(Path(parse().folder)))
+    run(lambda: main(parse().folder))

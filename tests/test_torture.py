@@ -42,27 +42,6 @@ def test_what_is_not_damaged_is_accepted(pipeline: str, stage: str, pipelines: P
         assert fuzz.outcome(stage) == ("", 0)
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("data/observers.csv", b"", "data/observers.csv is not a CSV table with a header"),
-        ("data/observers.csv", b"who,study,left_out\n", "data/observers.csv must have lines"),
-        ("data/observers.csv", b"who,study\nanna,anna\n", "and then study, left_out"),
-        ("data/observers.csv", b"who,study,left_out\nanna,,\n", "line 2: it must give either a study or why"),
-        ("data/observers.csv", b"who,study,left_out\n\xe4nna,anna,\n", "data/observers.csv is not a text file"),
-        ("anna/data/inference/coefficients.csv", b"", "anna: data/inference/coefficients.csv is not a CSV table"),
-        ("anna/data/inference/answer.txt", b"\xe4", "anna: data/inference/answer.txt is not a text file"),
-    ],
-)
-def test_damaged_observers_are_named(file: str, content: bytes, message: str, pipelines: Path) -> None:
-    with fuzz.copied(pipelines / "observers") as here:
-        (here / file).unlink()
-        (here / file).write_bytes(content)
-        reported, status = fuzz.outcome("observers")
-    assert (status, len(reported.splitlines())) == (1, 1)
-    assert message in reported
-
-
 def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has(pipelines: Path) -> None:
     """`dvc plots show` warns of any other, each time."""
     plots = yaml.safe_load((ROOT / "studies/rat/dvc.yaml").read_text())["plots"]

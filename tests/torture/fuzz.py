@@ -41,7 +41,6 @@ PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
 }
 FORMATS = ("csv", "tsv", "txt", "parquet", "feather", "arrow", "arrows", "npy", "npz")
 COMMANDS = {  # and their arguments, in the folder of the study; all others take none
-    "observers": ["."],
     "plan": ["--study", "."],
     "predict": [".", "trials.csv", "--out", "predictions.csv"],
     "check": [".", "--repetitions", "2"],
@@ -92,9 +91,7 @@ def others() -> list[Target]:
     found += [Target("study", "plan", f"data/{name}") for name in tables]
     found += [Target("study", command, f"data/{name}") for command in ("predict", "check") for name in trained]
     found += [Target("study", "predict", "trials.csv")]
-    parts = ("inference/coefficients.csv", "inference/answer.txt")
-    found += [Target("observers", "observers", f"anna/data/{name}") for name in parts]
-    return [*found, Target("observers", "observers", "data/observers.csv")]
+    return found
 
 
 # --- the undamaged pipelines
@@ -113,9 +110,6 @@ def make(folder: Path) -> None:
     params = yaml.safe_load((folder / "study/params.yaml").read_text())
     lock = {"stages": {"evaluate": {"cmd": "python -m stages.evaluate", "params": {"params.yaml": params}}}}
     (folder / "study/dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
-    shutil.copytree(folder / "study", folder / "observers/anna", copy_function=os.link)
-    (folder / "observers/data").mkdir()
-    (folder / "observers/data/observers.csv").write_text("who,study,left_out\nanna,anna,\nbert,,bert: too few\n")
 
 
 def own_trials(project: Project) -> None:
