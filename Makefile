@@ -46,7 +46,7 @@ bench: $(VENV)/installed          ## measure speed and memory, against what is p
 	$(RUN) python -m benchmarks.exact
 
 torture: $(VENV)/installed       ## damaged inputs, kills, other environments: nothing may be lost or wrong; an hour
-	$(RUN) python -m tests.torture.fuzz 5000
+	$(RUN) python -m tests.torture.damage 5000
 	$(RUN) python -m tests.torture.kills 400
 	$(RUN) python -m tests.torture.environments
 

@@ -23,7 +23,7 @@ from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
 from stages.files.reading import read_description, read_groups, read_trials
-from stages.tables.replication import metrics
+from stages.tables.replication import replication_metrics
 
 Asymptotes = Literal["none", "estimate"]
 
@@ -50,7 +50,7 @@ def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asy
         places = [k for k, each in enumerate(rates) if each == pair]
         results = replicate(x, responses[:, places], groups, guess_rate=pair[0], lapse_rate=pair[1])
         for k, result in zip(places, results, strict=True):
-            values = metrics([result])
+            values = replication_metrics([result])
             rows[k] = [values[name] for name in NUMBERS]
     return rows
 

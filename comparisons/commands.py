@@ -1,4 +1,4 @@
-"""Running git and DVC, and our own commands: their arguments and exit status."""
+"""What the commands here share: how they call git and DVC, their options, and their exit status."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ from stages.files.errors import InputError, heed_interruption
 DVC = (sys.executable, "-m", "dvc")  # from this interpreter's environment, activated or not
 
 
-def environment(**more: str) -> dict[str, str]:
-    """Environment variables for a command that runs stages: the `python` in their commands is this one."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **more}
-
-
 def output(*command: str) -> str:
-    """What the command prints; if it fails, raises InputError with the line that gives the reason."""
+    """What git or DVC prints; if it fails, raises InputError with the line that gives the reason."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except FileNotFoundError:
         raise InputError(f"{command[0]} is not installed, or not on the path") from None
     except subprocess.CalledProcessError as error:
@@ -31,10 +26,10 @@ def output(*command: str) -> str:
 
 
 def reason(printed: str) -> str:
-    """The line of git's or DVC's output that gives the reason for a failure."""
+    """The first line of git's, DVC's or a stage's output that gives the reason for a failure."""
     lines = printed.strip().splitlines() or ["it gives no reason"]
-    why = next((line for line in lines if line.lower().startswith(("error: ", "fatal: "))), f"error: {lines[0]}")
-    return why.split(": ", 1)[1]
+    errors = (line.split(": ", 1)[1] for line in lines if line.lower().startswith(("error: ", "fatal: ")))
+    return next(errors, lines[0])
 
 
 def commit(revision: str) -> str | None:

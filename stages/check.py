@@ -20,7 +20,7 @@ from stages.files.errors import InputError, run
 from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
 from stages.finished import inside, place_of, read_exact_fit
-from stages.tables.inference import infer_classes, known_rates
+from stages.tables.inferred import infer_classes, known_rates
 from stages.terminal import CONSOLE, say, table
 
 HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")

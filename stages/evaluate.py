@@ -1,151 +1,197 @@
 """Stage `evaluate`: score the fit on its own trials and on held-out ones, and report how far it can be trusted.
 
 Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact fit,
-everything that the theory of exact fits predicts. Each class without an estimate is left out, too.
+everything that the theory of exact fits predicts. Each class (yes/no response) without an estimate is left out, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from hdlogit.compute.threads import each
+from hdlogit.compute.threads import each, single_threaded_blas
+from hdlogit.inference.result import ClassInference
 from hdlogit.psychometric.function import log_odds
 from hdlogit.scores.blocks import blocks
+from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.predictions import write_logits
+from hdlogit.scores.recovery import recovery
 from stages.files.account import named
 from stages.files.errors import InputError, run_stage
 from stages.files.fit import Fit, read_fit
-from stages.files.parameters import Evaluate, read_parameters
+from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
-from stages.tables import Findings, scores
+from stages.tables import scores
+from stages.tables.answer import trustworthy, without_estimate
+from stages.tables.inferred import (
+    Inferred,
+    class_notices,
+    infer_classes,
+    left_out_predictions,
+    missing_inference,
+    refined,
+    with_inference,
+)
+from stages.tables.scores import CORRECTED, Predictions
 
-LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
 
 def main() -> None:
+    """Infer from the fit, predict, and write one file after the other."""
     p = read_parameters().evaluate
     whole = read_fit()
-    fit = whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None])
-    exact = fit.evidence.solver == "exact"
+    fit = whole.part(whole.evidence.classes)
+    results = infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    fit = refined(fit, results)
+    found = with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
-        with steps(4 if exact else 2) as begin:
-            if exact:
-                from stages.tables import inference  # imports scipy, so only if needed
-
-                begin("inference")
-                names = [named(name, "factor") for name in fit.factors]
-                check_size("train", fit.train.factors, names, LARGEST_FACTOR, ", too large to compute with")
-                results = inference.infer_classes(fit, p)
-                fit = inference.refined(fit, results)
-            begin("predictions")
-            logits = held_out_logits(fit, outputs)
-            found = scores.predicted(fit, logits, p) + scores.recovered(fit)
-            begin("trajectory")
-            found += scores.trajectory(fit)
-            if exact:
-                begin("corrected predictions")
-                corrected = {name: outputs.scratch_array(fit.test.responses.shape) for name in ("debiased", "best")}
-                found += inference.inferred(fit, results, logits["fitted"], corrected, p)
-        if exact:
-            found += replication(fit, found, p)
-        else:
-            found.notices.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
-        found += scores.evidence(whole)
-        if "calibration.csv" not in found.tables:
-            found += calibration_on_training_trials(fit, outputs, p)
-        if not len(fit.test.factors):
-            source = "leave-one-out predictions" if "loo" in found.metrics else "the training trials, which flatters it"
-            found.notices.append(f"no trials are held out: calibration.csv and histogram.csv are of {source}")
-        if fit.observer is None and fit.description is None:
-            found.notices.append("data/observer.npy is absent: what needs the truth is left out")
-        write(outputs, found)
+        predictions = predict(fit, results, found, outputs)
+        source, shown = next(iter(predictions.items()))
+        curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
+        outputs.table("calibration.csv", vars(curve))
+        outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
+        outputs.table("coefficients.csv", scores.fitted_table(fit))
+        outputs.table("trajectory.csv", scores.trajectory_table(fit))
+        metrics = {name: scores.prediction_metrics(of) for name, of in predictions.items() if name != "train"}
+        if source == "test":
+            metrics["test"]["calibration_error"] = curve.error
+        metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
+        if fit.observer is not None:
+            metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
+        notices, answer = class_notices(fit.classes, results), []
+        if found:
+            answer = write_inference(outputs, found, shown, metrics)
+            notices += write_replication(outputs, found, metrics)
+        metrics["fit"] = scores.solver_metrics(whole)
+        outputs.json("metrics.json", metrics)
+        notices += general_notices(whole, source)
+        answer += missing_inference(fit, results) + without_estimate(whole.missing, whole.separating)
+        for name, lines in (("left_out", notices), ("answer", answer)):
+            if lines:
+                outputs.text(f"inference/{name}.txt", "\n".join(lines))
+    print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
 
 
-@contextmanager
-def steps(total: int) -> Iterator[Callable[[str], None]]:
-    """On a terminal, a line that names the step that has begun."""
-    with tqdm(total=total, disable=None, leave=False, bar_format="{desc}step {n} of {total}, {elapsed}") as bar:
+def predict(
+    fit: Fit, results: list[ClassInference], found: Inferred | None, outputs: Outputs
+) -> dict[str, Predictions]:
+    """`test`: of held-out trials; `loo`: of training trials, from the fit to all others; `train`, if there is neither.
 
-        def begin(step: str) -> None:
-            bar.n += 1
-            bar.set_description(step)
-
-        yield begin
-
-
-def replication(fit: Fit, found: Findings, p: Evaluate) -> Findings:
-    """Do groups of trials replicate one another? For the classes that have an inference, as `found` says."""
-    inferred = found.tables.get("inference/classes.csv")
-    if inferred is None or fit.description is None or not fit.description.groups:
-        return Findings()
-    part = fit.part([fit.classes.index(name) for name in inferred["class"]])
-    if part.evidence.ridge or any(part.evidence.shrinkage):
-        return Findings(notices=["replication across groups is left out: it is for fits without ridge and shrinkage"])
-    from stages.tables.replication import replicated  # imports torch, for the fits of the groups
-
-    rates = [*zip(inferred["guess_rate"], inferred["lapse_rate"], strict=True)]
-    total = len(fit.description.groups) * len(set(rates))
-    with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
-        return replicated(
-            part,
-            read_groups(fit.train, len(fit.description.groups)),
-            rates,
-            p.interval_level,
-            lambda done: progress.update(done - progress.n),
-        )
+    Logits of as many trials as may be held out are files of the run.
+    """
+    predictions = {}
+    x, y = fit.test.factors, fit.test.responses
+    if len(x):
+        logits = {"fitted": outputs.scratch_array(y.shape)}
+        write_logits(x, fit.coefficients, out=logits["fitted"])
+        refuse_large(logits["fitted"], fit.classes)
+        if fit.observer is not None:
+            logits["true"] = outputs.scratch_array(y.shape)
+            write_logits(x, fit.observer.coefficients, out=logits["true"])
+            for rows in blocks(*y.shape):
+                logits["true"][rows] = log_odds(logits["true"][rows], *fit.observer.rates)
+        if found:
+            logits |= {name: outputs.scratch_array(y.shape) for name in CORRECTED}
+            write_corrected(logits, x, results)
+        predictions["test"] = Predictions(y, logits)
+    if found:
+        predictions["loo"] = left_out_predictions(found)
+    if not predictions:
+        fitted = outputs.scratch_array(fit.train.responses.shape)
+        write_logits(fit.train.factors, fit.coefficients, out=fitted)
+        predictions["train"] = Predictions(fit.train.responses, {"fitted": fitted})
+    return predictions
 
 
-def held_out_logits(fit: Fit, outputs: Outputs) -> dict[str, Floats]:
-    """Logits of the held-out trials by the fit and, where it is known, by the true observer: files of the run."""
-    logits = {"fitted": outputs.scratch_array(fit.test.responses.shape)}
-    write_logits(fit.test.factors, fit.coefficients, out=logits["fitted"])
-    names = [f"the logit of {named(name, 'class')}" for name in fit.classes]
-    damaged = ": a factor is damaged, or in other units than that trained on (or the fit has diverged)"
-    check_size("test", logits["fitted"], names, LARGEST_LOGIT, damaged)
+def write_corrected(logits: dict[str, Floats], factors: Floats, results: list[ClassInference]) -> None:
+    """Logits of the debiased weights, and the best ones; of a class without an inference, the fitted ones."""
+
+    def write(k: int) -> None:
+        for rows in blocks(len(factors), 1):
+            fitted = logits["fitted"][rows, k]
+            corrected = (fitted, fitted) if results[k].reason else results[k].corrected_logits(factors[rows], fitted)
+            logits["debiased"][rows, k], logits["best"][rows, k] = corrected
+
+    with single_threaded_blas():
+        list(each(write, range(len(results))))
+
+
+def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
+    """Raise InputError for the first held-out logit that is NaN or beyond LARGEST_LOGIT."""
+    for rows in blocks(*logits.shape):
+        wrong = np.argwhere(~(np.abs(logits[rows]) <= LARGEST_LOGIT))
+        if len(wrong):
+            trial, k = wrong[0] + [rows.start, 0]
+            raise InputError(
+                f"data/test/factors.npy, trial {trial}: the logit of {named(classes[k], 'class')} is "
+                f"{logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, or in other units than "
+                "those of the training trials (or the fit has diverged)"
+            )
+
+
+def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metrics: dict[str, Any]) -> list[str]:
+    """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
+    from stages.tables import inference, theory  # bring torch, which nothing else here needs
+
+    fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
+    coefficients = inference.coefficient_table(found)
+    classes = inference.class_table(found, coefficients)
+    expected = theory.theory_metrics(found.classes, classes, p.interval_level)
+    bins, curve = inference.curve_tables(found)
+    outputs.table("inference/classes.csv", classes)
+    outputs.table("inference/coefficients.csv", coefficients)
+    outputs.table("inference/curve_bins.csv", bins)
+    outputs.table("inference/curve.csv", curve)
+    outputs.table("inference/map.csv", theory.map_table(max(1.25 * expected["signal"], 1)))
+    outputs.table("inference/planning.csv", theory.planning_table(found.classes, n_trials))
+    for name in CORRECTED:
+        calibration = calibration_curve(shown.logits[name], shown.responses, p.calibration_bins)
+        outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
+    if fit.description:
+        outputs.table("inference/terms.csv", inference.term_table(found, fit.description.terms))
+    metrics["inference"], metrics["theory"] = inference.coverage_metrics(found, classes), expected
     if fit.observer is not None:
-        logits["true"] = true = outputs.scratch_array(fit.test.responses.shape)
-        write_logits(fit.test.factors, fit.observer.coefficients, out=true)
-        for rows in blocks(*true.shape):
-            true[rows] = log_odds(true[rows], *fit.observer.rates)
-    return logits
+        metrics["recovery"] |= inference.corrected_recovery(found)
+    situations = inference.situations(found, classes, coefficients)
+    return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
 
 
-def calibration_on_training_trials(fit: Fit, outputs: Outputs, p: Evaluate) -> Findings:
-    """Used where no other trials are predicted; it flatters the fit."""
-    logits = outputs.scratch_array(fit.train.responses.shape)
-    write_logits(fit.train.factors, fit.coefficients, out=logits)
-    return Findings(tables=scores.calibrated({"fitted": logits}, fit.train.responses, p))
+def write_replication(outputs: Outputs, found: Inferred, metrics: dict[str, Any]) -> list[str]:
+    """The table of groups of trials against one another, and its means; gives a line where there is none."""
+    from stages.tables import replication  # brings torch
+
+    fit, labels = found.fit, found.fit.description.groups if found.fit.description else []
+    if not labels:
+        return []
+    if fit.evidence.ridge or any(fit.evidence.shrinkage):
+        return ["replication across groups is left out: it is for fits without ridge and shrinkage"]
+    groups = read_groups(fit.train, len(labels))
+    if (groups == groups[0]).all():
+        return ["replication is left out: there is one group only"]
+    total = len(labels) * len({(c.guess_rate, c.lapse_rate) for c in found.classes})
+    with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
+        classes = replication.replications(found, groups, progress.update)
+    outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, labels))
+    metrics["replication"] = replication.replication_metrics(classes)
+    return []
 
 
-def check_size(split: str, numbers: Floats, names: Sequence[str], largest: float, what: str) -> None:
-    """Raise InputError for the first of `numbers` (n_trials, width), factors or logits, that is NaN or beyond."""
-    largest = min(largest, float(np.finfo(numbers.dtype).max))
-    parts = [*blocks(*numbers.shape)]
-    within = each(lambda rows: numbers[rows].max() <= largest and numbers[rows].min() >= -largest, parts)
-    for rows, fine in zip(parts, within, strict=True):
-        if not fine:  # nor where one is NaN
-            trial, column = np.argwhere(~(np.abs(numbers[rows]) <= largest))[0] + [rows.start, 0]
-            value = numbers[trial, column]
-            why = "which is no number" if np.isnan(value) else f"beyond ±{largest:g}"
-            raise InputError(f"data/{split}/factors.npy, trial {trial}: {names[column]} is {value:.3g}, {why}{what}")
-
-
-def write(outputs: Outputs, found: Findings) -> None:
-    """Tables, metrics, and what was left out."""
-    outputs.json("metrics.json", found.metrics)
-    for name, table in found.tables.items():
-        outputs.table(name, table)
-    if found.notices:
-        outputs.text("inference/left_out.txt", "\n".join(found.notices))
-    if found.answer:
-        outputs.text("inference/answer.txt", "\n".join(found.answer))
-    print(*dict.fromkeys([*found.notices, *found.answer]), sep="\n")  # what is left out may be the answer
+def general_notices(whole: Fit, source: str) -> list[str]:
+    """Lines on what is left out of all classes, or of those that have no estimate."""
+    lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in whole.missing.items()]
+    if whole.evidence.solver != "exact":
+        lines = ["intervals and corrections are left out: they are for exact fits, train.solver: exact", *lines]
+    if source != "test":
+        shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
+        lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")
+    if whole.observer is None and whole.description is None:
+        lines.append("data/observer.npy is absent: what needs the truth is left out")
+    return lines
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def read_exact_fit() -> tuple[Fit, Evaluate]:
     check_current()
     if whole.evidence.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
-    return whole.part([k for k, reason in enumerate(whole.evidence.reasons) if reason is None]), parameters.evaluate
+    return whole.part(whole.evidence.classes), parameters.evaluate
 
 
 def place_of(fit: Fit, name: str) -> int:

@@ -24,8 +24,7 @@ from stages.current import check_current
 from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.files.results import check_coefficients
-from stages.files.tables import read_metrics, read_table
+from stages.files.tables import read_json, read_table
 from stages.finished import inside
 from stages.terminal import numbers, say, table
 
@@ -97,15 +96,14 @@ def main() -> None:
 
 def read_study() -> tuple[int, int, list[Observer]]:
     """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
-    theory = read_metrics().get("theory")
+    theory = read_json("metrics.json").get("theory")
     check_current()
     if theory is None:
         raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be exact")
     keys = ("class", "signal", "intercept", "guess_rate", "lapse_rate", "inflation")
     table = read_table("inference/classes.csv", *keys)
     coefficients = read_table("inference/coefficients.csv", "class", "factor")
-    check_coefficients("inference/coefficients", coefficients)
-    n_factors = coefficients["factor"].index("bias")
+    n_factors = [*coefficients["factor"]].index("bias")
     observers = [
         (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse), inflation)
         for name, signal, b, g, lapse, inflation in zip(*(table[key] for key in keys), strict=True)

@@ -15,8 +15,8 @@ from stages.files import DATA
 from stages.files.account import named, read_account
 from stages.files.errors import InputError, run_stage
 from stages.files.parameters import read_parameters
-from stages.files.results import check_whole, chosen_class, one_class, read_class, rows
-from stages.files.tables import AGAIN, Table, read_lines, read_metrics, read_table
+from stages.files.results import chosen_class, one_class, read_class, read_columns, rows
+from stages.files.tables import AGAIN, Table, read_json, read_lines
 from stages.files.writing import Outputs
 from stages.page.render import MEDIA, Run, render
 
@@ -46,23 +46,22 @@ ESTIMATES = ("class", "estimate", "classical_low", "classical_high", "corrected"
 def main() -> None:
     parameters = read_parameters()
     p = parameters.plot
-    metrics = read_metrics()
+    metrics = read_json("metrics.json")
     source = next((name for name in SOURCES if name in metrics), "train")
     scored = metrics[source]
     true = ("true",) if "recovery" in metrics else ()
     on_test = ("test_cross_entropy",) if "test" in metrics else ()
     slope = ("weight_slope",) if "recovery" in metrics else ()
     tables = {
-        "coefficients": read_table("coefficients.csv", "class", "factor", "fitted", *true),
-        "loss": read_table("loss.csv", "epoch", "loss"),
-        "calibration": read_table("calibration.csv", "responses", *CALIBRATION),
-        "trajectory": read_table("trajectory.csv", "epoch", "train_cross_entropy", *on_test, *slope),
-        "histogram": read_table("histogram.csv", "low", "high", "fitted"),
+        "coefficients": read_columns("coefficients.csv", "class", "factor", "fitted", *true),
+        "loss": read_columns("loss.csv", "epoch", "loss"),
+        "calibration": read_columns("calibration.csv", "responses", *CALIBRATION),
+        "trajectory": read_columns("trajectory.csv", "epoch", "train_cross_entropy", *on_test, *slope),
+        "histogram": read_columns("histogram.csv", "low", "high", "fitted"),
     }
     if {"true" in tables["coefficients"], "weight_slope" in tables["trajectory"]} != {"recovery" in metrics}:
         raise InputError(f"data/metrics.json and data/coefficients.csv do not belong together; {AGAIN}")
-    inferred = read_table("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
-    check_whole(tables if inferred is None else tables | {"inference/coefficients": inferred})
+    inferred = read_columns("inference/coefficients.csv", *ESTIMATES, *true) if "inference" in metrics else None
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     figures: dict[str, tuple[Path, tuple[float, float]]] = {}  # for the page: the file, and its size
     shown, account = inferred or tables["coefficients"], read_account()
@@ -170,7 +169,7 @@ def draw_intervals(figure: NewFigure, chosen: str, inferred: Table, metrics: dic
         inference.intervals(panels[0], f"Classical {title}", true, plain)
         inference.intervals(panels[1], f"Corrected {title}", true, corrected)
     with figure("coverage", size=(5.8, 4.2)) as [ax]:
-        each = read_table("inference/classes.csv", "class", "classical_coverage", "coverage")
+        each = read_columns("inference/classes.csv", "class", "classical_coverage", "coverage")
         n_weights = len(weights["factor"])
         inference.coverage(ax, each["class"], each["classical_coverage"], each["coverage"], level, n_weights)
 
@@ -195,22 +194,22 @@ def draw_theory(figure: NewFigure, calibration: Table, scored: dict[str, Any], m
     with figure("predictions", size=(4.6, 4.8)) as [ax]:
         curves, lines = {"fitted": calibration}, {"fitted": recalibration(scored)}
         for name in ("debiased", "best"):
-            curves[name] = read_table(f"inference/calibration_{name}.csv", *CALIBRATION)
+            curves[name] = read_columns(f"inference/calibration_{name}.csv", *CALIBRATION)
             lines[name] = recalibration(scored[name])
         predictions.predictions(ax, curves, lines)
     with figure("map", size=(5.6, 4)) as [ax]:
-        grid = read_table("inference/map.csv", "signal", "kappa", "alpha")
+        grid = read_columns("inference/map.csv", "signal", "kappa", "alpha")
         if len(set(Counter(grid["signal"]).values())) > 1:
             raise InputError(f"data/inference/map.csv is cut off: not every signal has as many lines; {AGAIN}")
         inference.existence_map(ax, grid["signal"], grid["kappa"], grid["alpha"], (theory["signal"], theory["kappa"]))
     with figure("planning", size=(5.6, 5.6), rows=2) as [above, below]:
-        plan = read_table("inference/planning.csv", "n_trials", *PLANNING)
+        plan = read_columns("inference/planning.csv", "n_trials", *PLANNING)
         inference.planning(above, below, plan, theory["n_trials"], measured(scored, metrics))
 
 
 def draw_replication(figure: NewFigure, chosen: str, metrics: dict[str, Any]) -> None:
     """Each group's weights of one class against those of all others, with 95 % intervals."""
-    table = read_class("replication", chosen, "group", undefined=REPLICATION)
+    table = read_class("replication", chosen, "group", *REPLICATION)
     means = {key: (metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")}
     if None in [*means["plain"], *means["corrected"]]:  # of fewer than two groups
         return

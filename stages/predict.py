@@ -29,7 +29,7 @@ from stages.files.errors import InputError, run
 from stages.files.fit import Fit
 from stages.files.tables import AGAIN, read_json
 from stages.finished import inside, read_exact_fit
-from stages.tables.inference import infer_classes
+from stages.tables.inferred import infer_classes
 from stages.terminal import CONSOLE, say, table
 from stages.trials import cells
 from stages.trials.coding import Fault, differs, first

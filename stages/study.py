@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import glob
-import json
 import os
 import shlex
 import shutil
@@ -28,7 +27,7 @@ from stages import summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
-from stages.files.errors import OUTCOME, InputError, run
+from stages.files.errors import SAID, InputError, run
 from stages.files.parameters import FILE, Prepare, Study
 from stages.repository import allow_no_git
 from stages.terminal import CONSOLE
@@ -271,18 +270,17 @@ def reproduce(folder: Path, observers: Collection[str]) -> tuple[list[str], int]
     """
     lines = list[str]()
     with tempfile.TemporaryDirectory() as temporary:
-        outcome = Path(temporary, "outcome")
+        said = Path(temporary, "said")
         words = ["repro", "--quiet", *(["--keep-going"] if observers else [])]
         waiting = CONSOLE.status(f"{len(observers)} observers") if observers else contextlib.nullcontext()
-        with waiting, dvc(*words, folder=folder, env={OUTCOME: str(outcome)}) as running:
+        with waiting, dvc(*words, folder=folder, env={SAID: str(said)}) as running:
             for line in running.stdout or ():
                 lines.append(line.rstrip())
                 if not observers:
                     print(line, end="", flush=True)
-        if running.returncode and not outcome.exists():
+        if running.returncode and not said.exists():
             raise InputError(f"DVC failed; `dvc repro {shlex.quote(shown(folder))}/dvc.yaml` says why")
-        status = json.loads(outcome.read_text())["status"] if running.returncode else 0
-    return lines, status
+    return lines, min(running.returncode, 1)
 
 
 def shown(path: Path) -> str:
@@ -298,6 +296,9 @@ def parse() -> argparse.Namespace:
     add("trials", nargs="*", help="files of trials, which are copied into the study")
     add("--name", help="of the study, which is in studies/ (default: the file's name)")
     add("--response", action="append", help="column, or column=value that is a yes; may be repeated")
+    add("--factors", nargs="+", help="the columns of factors, in order; patterns as in frame* are allowed")
+    add("--count", help="the column that says how many trials a row is")
+    add("--missing", nargs="+", dest="missing_words", help="further words for a missing value, as in: -99 timeout")
     add("--formula", help="as in: ~ contrast * side + C(rule) + lag(choice, 1)")
     add("--group", nargs="+", help="the columns of sessions or observers; lags do not run across groups")
     add("--by", help="the column of observers, who are fitted each alone")
@@ -314,7 +315,7 @@ def parse() -> argparse.Namespace:
     add("--value", help="a long file's column of values")
     add("--intervals", nargs="+", help="two endings of column names, or a long file's column of intervals")
     add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help="as in: train.shrinkage=auto")
-    return parser.parse_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
+    return parser.parse_intermixed_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
 
 
 def setting(text: str) -> tuple[str, Any]:

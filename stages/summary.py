@@ -11,12 +11,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import lacking, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Study, read_parameters
-from stages.files.tables import Table, read_lines, read_metrics, read_table
+from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.terminal import numbers, say
 
@@ -50,7 +52,7 @@ def main(folder: str | Path = ".", already: Collection[str] = ()) -> None:
 
 
 def one(already: Collection[str]) -> None:
-    metrics = read_metrics()
+    metrics = read_json("metrics.json")
     check_current()
     say(*(line for line in read_lines("inference/answer.txt") if line not in already))
     values = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
@@ -67,25 +69,22 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
 
 def side_by_side(study: Study) -> None:
     """A line for each observer, and one table of all corrected weights."""
-    by, whole = str(study.prepare.by), Table()
+    tables = list[pd.DataFrame]()
     for name, value in (study.observers or {}).items():
         try:
             with contextlib.chdir(Path(OBSERVERS, name)):
                 check_current()
                 say(f"{value}: " + "; ".join([*read_lines("inference/answer.txt"), *incomplete()]))
-                if not (DATA / "inference/coefficients.csv").exists():
-                    continue  # the answer says why
-                table = read_table("inference/coefficients.csv", "class", "factor")
+                if (DATA / "inference/coefficients.csv").exists():  # or else the answer says why
+                    tables.append(read_table("inference/coefficients.csv", "class", "factor"))
+                    tables[-1].insert(0, "observer", str(value))
         except InputError as error:
             say(f"{value}: no corrected weights: {error}")
-            continue
-        own = {by if by not in table else f"{by} of the study": [str(value)] * len(table["factor"]), **table}
-        whole = {key: [*whole.get(key, []), *column] for key, column in own.items()}
     say(*(f"left out: {why}" for why in study.left_out))
-    if not whole:
+    if not tables:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
-        outputs.table("coefficients.csv", whole)
+        outputs.table("coefficients.csv", dict(pd.concat(tables)))
     say(f"Weights: {DATA.resolve() / 'coefficients.csv'}", f"Pages:   {Path(OBSERVERS).resolve()}/*/data/report.html")
 
 

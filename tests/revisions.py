@@ -21,6 +21,7 @@ test.optional: {better: lower}
 fit.*: {better: neither}
 """
 PIPELINE = """
+plots: [data/figures]
 stages:
   evaluate:
     cmd: >-
@@ -63,7 +64,7 @@ class Repository(Project):
 def new_repository(folder: Path) -> Repository:
     """Its pipeline has run once, and all of it is committed on main."""
     made = Repository(folder)
-    for name in ("config", ".gitignore"):
+    for name in ("config", ".gitignore", "plots/page.html"):
         made.write(f".dvc/{name}", (ROOT / ".dvc" / name).read_text())
     made.write("dvc.yaml", PIPELINE)
     made.write("params.yaml", "train: {epochs: 10, solver: adam}\n")

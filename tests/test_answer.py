@@ -9,12 +9,13 @@ from stages.tables.answer import Situation, Unbounded, trustworthy, without_esti
 from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
+SIGNAL = "signal 2.2 (sd of the true logit)"
 
 
 def test_a_plain_fit_is_good_enough_where_weights_and_intervals_are() -> None:
     [line] = trustworthy(3000, 40, 0.95, [FINE])
     assert line == (
-        "3 000 trials, 40 factors, signal 2.2: weights come out 2.8 ± 0.1 % too large and classical 95 % intervals "
+        f"3 000 trials, 40 factors, {SIGNAL}: weights come out 2.8 ± 0.1 % too large and classical 95 % intervals "
         "cover 95 %: a plain logistic regression is good enough"
     )
 
@@ -27,6 +28,10 @@ def test_the_corrected_column_is_recommended_where_they_are_not() -> None:
     assert line.endswith("use the corrected column")
     [line] = trustworthy(3000, 400, 0.9, [FINE._replace(coverage=0.9)])
     assert line.endswith("good enough")
+    [line] = trustworthy(3000, 40, 0.995, [FINE._replace(coverage=0.985)])
+    assert line.endswith("classical 99.5 % intervals cover 98 %; use the corrected column")
+    [line] = trustworthy(3000, 40, 0.95, [FINE._replace(exists=False)])  # but for shrinkage
+    assert line.endswith("too large and classical 95 % intervals cover 95 %; use the corrected column")
 
 
 @pytest.mark.parametrize(
@@ -61,14 +66,7 @@ def test_a_difference_below_its_own_error_is_none() -> None:
     assert "11 % too large at worst (class 1) and classical 95 % intervals cover 87 ± 8 %; use" in line
 
 
-def test_the_level_is_printed_whole() -> None:
-    [line] = trustworthy(3000, 40, 0.995, [FINE._replace(coverage=0.985)])
-    assert line.endswith("classical 99.5 % intervals cover 98 %; use the corrected column")
-
-
-def test_shrunk_weights_are_too_small_and_no_signal_is_no_weights() -> None:
-    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(alpha=0.8)])
-    assert "20 % too small" in line
+def test_without_a_signal_there_are_no_weights_to_speak_of() -> None:
     [line] = trustworthy(3000, 400, 0.95, [FINE._replace(signal=0.0)])
     assert "no factor predicts" in line
 
@@ -76,7 +74,7 @@ def test_shrunk_weights_are_too_small_and_no_signal_is_no_weights() -> None:
 def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
     classes = [FINE._replace(name=str(k), signal=1.0 + k, alpha=1 + 0.01 * k) for k in range(10)]
     [line] = trustworthy(10_000, 256, 0.95, classes)
-    assert line.startswith("10 000 trials, 256 factors, 10 classes, signals 1 to 10: ")
+    assert line.startswith("10 000 trials, 256 factors, 10 classes (yes/no responses), signals 1 to 10 (sd of true")
     assert "9 ± 0.1 % too large at worst (class 9)" in line
 
 
@@ -86,7 +84,7 @@ ODD = FINE._replace(name="b", logistic_p=1e-6)
 def test_where_the_responses_are_not_logistic_nothing_is_good_enough() -> None:
     shape, size = trustworthy(6000, 1, 0.95, [ODD])
     assert shape.startswith(
-        "6 000 trials, 1 factor, signal 2.2: the responses do not follow a logistic function, so that weights and"
+        f"6 000 trials, 1 factor, {SIGNAL}: the responses do not follow a logistic function, so that weights and"
     )
     assert "evaluate.asymptotes: estimate" in shape
     assert size == "if they did, weights would come out 2.8 ± 0.1 % too large, and classical 95 % intervals cover 95 %"
@@ -97,12 +95,12 @@ def test_where_the_responses_are_not_logistic_nothing_is_good_enough() -> None:
 def test_of_several_classes_those_that_are_not_logistic_are_named_and_decide_nothing() -> None:
     size, shape = trustworthy(3000, 40, 0.95, [FINE, ODD._replace(alpha=3.0), ODD._replace(name="7")])
     assert size.startswith(
-        "3 000 trials, 40 factors, 1 of 3 classes, signal 2.2: weights come out 2.8 ± 0.1 % too large"
+        f"3 000 trials, 40 factors, 1 of 3 classes (yes/no responses), {SIGNAL}: weights come out 2.8 ± 0.1 % too"
     )
     assert size.endswith("good enough")
     assert shape.startswith("the responses of b, class 7 do not follow a logistic function, so that")
     shape, size = trustworthy(3000, 40, 0.95, [ODD, ODD._replace(alpha=1.01)])
-    assert ", 2 classes, signal 2.2: the responses of b, b do not follow" in shape
+    assert f", 2 classes (yes/no responses), {SIGNAL}: the responses of b, b do not follow" in shape
     assert size.startswith("if they did, weights would come out")
 
 
@@ -125,13 +123,11 @@ def test_separating_factors_are_named() -> None:
         "r",
         "no corrections and intervals of class 4: s",
     ]
-    assert without_estimate({}, {}) == []
+    assert without_inference(dict.fromkeys("012", "r"), {}) == [
+        "no corrections and intervals of class 0 (and 2 more): r"
+    ]
+    assert without_estimate({}, {}) == without_inference({}, {}) == []
     assert trustworthy(10, 2, 0.95, []) == []
-
-
-def test_nothing_is_good_enough_where_no_estimate_exists_without_shrinkage() -> None:
-    [line] = trustworthy(3000, 40, 0.95, [FINE._replace(exists=False)])
-    assert line.endswith("too large and classical 95 % intervals cover 95 %; use the corrected column")
 
 
 def test_weights_without_bounds_are_told_with_their_finite_ends() -> None:
@@ -148,14 +144,6 @@ def test_weights_without_bounds_are_told_with_their_finite_ends() -> None:
     shape, line = trustworthy(30, 1, 0.95, [alone])
     assert "do not follow a logistic function" in shape  # then the corrected column is none to use
     assert ": its weight has no upper bound (95 % interval: from 2)" in line
-
-
-def test_what_has_no_inference_is_the_answer_too() -> None:
-    assert without_inference({}, {}) == []
-    assert without_inference({"choice=right": "r"}, {}) == ["no corrections and intervals of choice=right: r"]
-    assert without_inference(dict.fromkeys("012", "r"), {}) == [
-        "no corrections and intervals of class 0 (and 2 more): r"
-    ]
 
 
 def test_evaluate_writes_and_prints_it_and_so_does_the_summary(

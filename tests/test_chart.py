@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from comparisons.experiments import chart, expected, results, show
 from comparisons.experiments.grid import Value
-from comparisons.experiments.results import Line, Row
-from comparisons.tables import flatten
+from comparisons.experiments.results import Row
 from hdlogit.asymptotics.planning import plan, smallest_n_trials
-from stages.files.documents import read_yaml
 from stages.files.errors import InputError
-from tests.conftest import ROOT
 
 PARAMS: dict[str, Value] = {
     "simulate.seed": 1973,
@@ -102,8 +97,10 @@ def test_where_a_class_has_no_estimate_the_others_are_survivors_and_no_mean() ->
         metrics = {"recovery.weight_slope": slope, "fit.converged": converged}
         return row(f"seed-{seed}", metrics, train__solver="exact", simulate__n_trials=4500, simulate__seed=seed)
 
-    [line] = results.lines({"": [one(1, 3.1, True), one(2, 2.7, False)]}, "recovery.weight_slope", "simulate.n_trials")
-    assert (line.numbers, line.mean) == ([3.1], None)
+    rows = [one(1, 3.1, True), one(2, 2.7, False)]
+    [line] = table(rows, "recovery.weight_slope", "simulate.n_trials")
+    assert (line["seeds"], line["no estimate"], line["lowest"], line["highest"]) == (2, 1, 3.1, 3.1)
+    assert np.isnan(line["mean"])
 
 
 def test_experiments_of_another_folder_are_left_out() -> None:
@@ -118,20 +115,21 @@ def test_experiments_of_another_folder_are_left_out() -> None:
     assert [row.name for row in results.rows(shown, "abc", "studies/rat/")] == ["baseline", "rat", "nothing"]
 
 
-def test_seeds_are_averaged_and_where_no_estimate_exists_is_said() -> None:
-    series = results.choose(SIZES, "size-*", "simulate.n_trials")
-    lines = results.lines(series, "test.cross_entropy", "simulate.n_trials")
+def table(rows: Sequence[Row], metric: str, parameter: str) -> list[dict[str, Any]]:
+    made = results.summary(results.points(rows, [metric], parameter)).to_dict("records")
+    return [{str(key): value for key, value in line.items()} for line in made]
+
+
+def test_seeds_are_averaged_and_where_no_estimate_exists_is_said(tmp_path: Path) -> None:
+    chosen = results.choose(SIZES, "size-*", "simulate.n_trials")
+    lines = table(chosen, "test.cross_entropy", "simulate.n_trials")
     values = [1000 / 5000 + seed / 100 for seed in (1, 2, 3)]
-    assert [(line.value, len(line.numbers), len(line.values)) for line in lines] == [
-        (2000, 0, 1),
-        (5000, 3, 3),
-        (10000, 3, 3),
-    ]
-    assert lines[0].mean is None
-    assert lines[1].mean == pytest.approx(sum(values) / 3)
-    assert lines[1].sd == pytest.approx(statistics.stdev(values))
-    cells = ["2000", "1", "1", *"----"]
-    assert [line.split() for line in results.to_markdown(lines, "simulate.n_trials").splitlines()][2][1::2] == cells
+    assert [(line["value"], line["seeds"]) for line in lines] == [(2000, 1), (5000, 3), (10000, 3)]
+    assert np.isnan(lines[0]["mean"])
+    assert lines[1]["mean"] == pytest.approx(sum(values) / 3)
+    assert lines[1]["sd"] == pytest.approx(statistics.stdev(values))
+    _, path, _ = chart.make(SIZES, ["test.cross_entropy"], "simulate.n_trials", "size-*", tmp_path / "size")
+    assert [line.split() for line in path.read_text().splitlines()][2][1::2] == ["2000", "1", "1", *"-----"]
 
 
 def test_what_experiments_differ_in_besides_makes_series() -> None:
@@ -140,15 +138,19 @@ def test_what_experiments_differ_in_besides_makes_series() -> None:
         for solver in ("adam", "exact")
         for n in (10, 20)
     ]
-    assert [*results.choose(rows, "*", "simulate.n_trials")] == ["solver adam", "solver exact"]
-    assert [*results.choose(rows, "adam-*", "simulate.n_trials")] == [""]
-    assert [*results.choose(rows, "*-10", "train.solver")] == [""]
+
+    def series(glob: str, parameter: str) -> list[str]:
+        return [line["series"] for line in table(results.choose(rows, glob, parameter), "m", parameter)]
+
+    assert series("*", "simulate.n_trials") == ["solver adam"] * 2 + ["solver exact"] * 2
+    assert series("adam-*", "simulate.n_trials") == ["", ""]
+    assert series("*-10", "train.solver") == ["", ""]
 
 
 def test_equal_experiments_count_once() -> None:
-    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 1.0}), row("as a float", {"m": 1.0}, train__ridge=0.0)]
-    found = results.lines(results.choose(rows, "*", "train.solver"), "m", "train.solver")
-    assert [line.numbers for line in found] == [[1.0]]
+    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 2.0}), row("as a float", {"m": 3.0}, train__ridge=0.0)]
+    [line] = table(results.choose(rows, "*", "train.solver"), "m", "train.solver")
+    assert (line["seeds"], line["mean"]) == (1, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -206,18 +208,17 @@ def test_theory_is_silent_where_it_says_nothing(tmp_path: Path) -> None:
     assert "theory" not in (tmp_path / "adam.md").read_text()
 
 
-@given(st.lists(st.none() | st.floats(-1e9, 1e9), min_size=1, max_size=4), st.text())
-def test_the_csv_has_twelve_digits(values: list[float | None], series: str) -> None:
-    series = series.replace("\r", "").replace("\n", "").replace("\0", "")
-    (read,) = csv.DictReader(
-        io.StringIO(results.to_csv([Line(series, 1e-5, "m", dict(enumerate(values)))], "train.ridge"))
-    )
-    numbers = [value for value in values if value is not None]
-    assert (read["series"], read["train.ridge"], int(read["seeds"])) == (series, "1e-05", len(values))
-    assert int(read["no estimate"] or 0) == len(values) - len(numbers)
-    assert [float(read[key]) for key in ("lowest", "highest") if read[key]] == (
-        pytest.approx([min(numbers), max(numbers)], rel=1e-11, abs=0) if numbers else []
-    )
+def test_the_csv_has_twelve_digits() -> None:
+    found = pd.DataFrame({"series": 'a, "b"', "value": "1e-05", "metric": "m", "seeds": [1, 2], "y": [1 / 3, 1e9 / 7]})
+    [read] = csv.DictReader(io.StringIO(results.to_csv(results.summary(found))))
+    assert (read["series"], read["value"], read["seeds"], read["no estimate"]) == ('a, "b"', "1e-05", "2", "")
+    assert (read["lowest"], read["highest"]) == ("0.333333333333", "142857142.857")
+
+
+def printed(rows: Sequence[Row], base: Row) -> list[str]:
+    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
+    console.print(show.overview(rows, base))
+    return console.export_text().splitlines()
 
 
 def test_the_overview_has_100_columns_and_numbers_first() -> None:
@@ -226,30 +227,17 @@ def test_the_overview_has_100_columns_and_numbers_first() -> None:
     name = "sample-size-200000-seed-1974"
     rows = [BASE, row(name, metrics, simulate__n_trials=200000, simulate__seed=1974, train__solver="adam")]
     rows.append(row("none", {}, no_estimate=True, simulate__n_trials=2))
-    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
-    console.print(show.overview(rows, BASE))
-    lines = console.export_text().splitlines()
+    lines = printed(rows, BASE)
     (found,) = (line.split() for line in lines if name in line)
     assert found[:6] == ["0.09946", "0.9586", "0.754", "1.122", "0.9512", name]
-    assert "n_trials=200000" in " ".join(lines)
-    assert "n_trials=2 (no" in " ".join(lines)
-
-
-def test_changed_parameters_are_named_without_doubt_and_only_where_the_commit_has_them() -> None:
-    def shown(base: Row) -> str:
-        console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
-        console.print(show.overview([row("mine", {}, simulate__seed=3, train__seed=4, train__ridge=0.5)], base))
-        return " ".join(console.export_text().split())
-
-    assert "mine simulate.seed=3 ridge=0.5 train.seed=4" in shown(BASE)
-    assert shown(Row("baseline", {}, {})).endswith(" mine")  # of a study that is not committed
+    assert max(map(len, lines)) <= 100
+    assert "simulate.n_trials=2 (no estimate)" in " ".join(" ".join(lines).split())
+    assert " ".join(printed([row("mine", {}, train__ridge=0.5)], Row("baseline", {}, {}))).split()[-1] == "mine"
 
 
 def test_where_no_trials_are_held_out_the_overview_has_leave_one_out_scores() -> None:
     metrics: dict[str, Value | None] = {"loo.cross_entropy": 0.617, "loo.accuracy": 0.6732}
-    console = Console(width=show.WIDTH, file=io.StringIO(), record=True)
-    console.print(show.overview([row("study", metrics)], BASE))
-    assert "0.617 0.6732 study" in " ".join(console.export_text().split())
+    assert "0.617 0.6732 study" in " ".join(" ".join(printed([row("study", metrics)], BASE)).split())
 
 
 @pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
@@ -261,50 +249,33 @@ def test_any_kind_of_parameter_is_drawn(values: list[Value], tmp_path: Path) -> 
     assert len(list(csv.DictReader(table.open()))) == len(values)
 
 
+def points(values: dict[Any, dict[int, float]]) -> pd.DataFrame:
+    lines = [("", value, "m", seed, y) for value, each in values.items() for seed, y in each.items()]
+    return pd.DataFrame(lines, columns=["series", "value", "metric", "seeds", "y"])
+
+
 def test_the_points_of_a_seed_are_joined_as_its_trials_are_the_same() -> None:
-    values: dict[bool, dict[Hashable, float | None]] = {
-        False: {1: 1.1, 2: 1.3, 3: 1.2},
-        True: {3: 1.15, 2: 1.25, 1: 1.0},
-    }
     ax = Figure().subplots()
-    chart.draw(ax, [Line("", value, "m", each) for value, each in values.items()], theory=False)
+    found = points({False: {1: 1.1, 2: 1.3, 3: 1.2}, True: {3: 1.15, 2: 1.25, 1: 1.0}})
+    chart.draw(ax, found, theory=False)
     joined = {tuple(np.asarray(line.get_ydata())) for line in ax.lines if line.get_linestyle() == "-"}
     assert joined == {(1.1, 1.0), (1.3, 1.25), (1.2, 1.15)}
     assert [text.get_text() for text in ax.get_xticklabels()] == ["off", "on"]
 
 
 def test_where_a_seed_has_no_estimate_there_is_a_cross_below_the_axis_and_no_mean() -> None:
-    values: dict[int, dict[Hashable, float | None]] = {
-        9: {1: None, 2: None},
-        99: {1: None, 2: 3.0},
-        999: {1: 1.5, 2: 1.0},
-    }
-    lines = [Line("", value, "m", each) for value, each in values.items()]
-    assert [(line.mean, line.sd is None) for line in lines] == [(None, True), (None, True), (1.25, False)]
+    found = points({9: {1: np.nan, 2: np.nan}, 99: {1: np.nan, 2: 3.0}, 999: {1: 1.5, 2: 1.0}})
     figure = Figure()
     ax = figure.subplots()
-    chart.draw(ax, lines, theory=True)
+    chart.draw(ax, found, theory=True)
     figure.draw_without_rendering()
     (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
     at = crosses.get_transform().transform(crosses.get_xydata())
     box = ax.get_window_extent()
     assert np.asarray(crosses.get_xdata()).tolist() == [9, 99]
     assert all(box.x0 < x < box.x1 and y < box.y0 for x, y in at)
-    means = next(
-        line
-        for line in ax.lines
-        if line.get_label() != "one seed" and line.get_marker() == "s" and line.get_markersize() == 5
-    )
-    assert np.isfinite(np.asarray(means.get_ydata(orig=False))).tolist() == [False, False, True]
-
-
-def test_no_label_is_a_key() -> None:
-    metrics = flatten(json.loads((ROOT / "docs" / "exact_metrics.json").read_text()))
-    for key in [*metrics, *flatten(read_yaml(ROOT / "params.yaml"))]:
-        words = chart.label(key)
-        assert "_" not in words
-        assert key not in words
-        assert max(map(len, words.splitlines())) <= 45
+    means = next(line for line in ax.lines if (line.get_marker(), line.get_markersize()) == ("s", 5))
+    np.testing.assert_array_equal(np.asarray(means.get_ydata(orig=False)), [np.nan, np.nan, 1.25])
 
 
 @pytest.mark.usefixtures("repository")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages import evaluate, plot, simulate, train
-from stages.files.errors import OUTCOME, InputError, NoEstimateError, run, run_stage
+from stages.files.errors import InputError, NoEstimateError, run, run_stage
 from tests.conftest import Project
 
 MAINS = {"simulate": simulate.main, "train": train.main, "evaluate": evaluate.main}
@@ -37,23 +36,13 @@ def exits(main: Callable[[], None], runner: Callable[[Callable[[], None]], None]
     ],
 )
 def test_what_a_user_can_put_right_is_one_line_and_a_status(
-    error: Exception,
-    status: int,
-    line: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    error: Exception, status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> None:
         raise error
 
-    monkeypatch.delenv(OUTCOME, raising=False)
     assert exits(main) == status
-    monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome.json"))
-    assert exits(main) == status
-    assert capsys.readouterr().err == f"{line}\n{line}\n"
-    outcome = json.loads((tmp_path / "outcome.json").read_text())
-    assert outcome == {"status": status, "message": line.removeprefix("error: ")}
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def test_an_experiment_says_how_to_go_back_unless_its_folder_is_a_temporary_one(
@@ -79,18 +68,14 @@ def test_interruption_has_the_shells_status_and_no_words(capsys: pytest.CaptureF
     assert capsys.readouterr().err == ""
 
 
-def test_a_mistake_of_ours_keeps_its_traceback_and_success_says_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_of_ours_keeps_its_traceback_and_success_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setenv(OUTCOME, str(tmp_path / "outcome.json"))
     with pytest.raises(ZeroDivisionError):
         run(main)
     run(lambda: None)
     assert capsys.readouterr().err == ""
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("stage", MAINS)

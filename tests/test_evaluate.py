@@ -128,8 +128,7 @@ def test_a_held_out_factor_that_would_decide_all_scores_is_refused_with_its_tria
     before = (results.data / "metrics.json").read_bytes()
     message = refuses(evaluate.main)
     assert "data/test/factors.npy, trial 17: the logit of class 0 is " in message
-    why = "which is no number" if np.isnan(value) else "beyond ±1e+06"
-    assert f"{why}: a factor is damaged" in message
+    assert "not within ±1e+06: a factor is damaged" in message
     assert (results.data / "metrics.json").read_bytes() == before
 
 

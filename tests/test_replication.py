@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference.replication import GroupReplication, Slope, replicate
-from stages.files.fit import Fit
-from stages.files.reading import Description, Evidence, Trials
-from stages.tables.replication import metrics, replicated
+from stages.tables.replication import replication_metrics, replication_table
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.int32]
@@ -44,7 +42,7 @@ def test_the_plain_slope_is_that_of_two_fits_by_hand() -> None:
 def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_it() -> None:
     x, y, groups = days(40, 400, 40, 1.5)
     [found] = replicate(x, y, groups)
-    means = metrics([found])
+    means = replication_metrics([found])
     alpha = solve(0.1, 1.5).alpha
     assert alpha > 1.12
     assert means["plain_slope"] == pytest.approx(alpha, abs=3 * (means["plain_slope_error"] or 0))
@@ -78,33 +76,12 @@ def test_one_group_and_shapes_that_do_not_fit_are_refused() -> None:
         replicate(x, y, groups[1:])
 
 
-def fit_of(x: Array, y: NDArray[np.bool_], n_groups: int) -> Fit:
-    k, p = y.shape[1], x.shape[1]
-    evidence = Evidence(
-        solver="exact",
-        ridge=0.0,
-        checkpoints=[1],
-        max_gradient=[0.0] * k,
-        converged=[True] * k,
-        shrinkage=[0.0] * k,
-        reasons=[None] * k,
-    )
-    names = [f"x{j}" for j in range(p)]
-    labels = [f"day {g}" for g in range(n_groups)]
-    description = Description(
-        factors=names, classes=["a", "b"], terms={}, groups=labels, standardise=False, mean=[0.0] * p, sd=[1.0] * p
-    )
-    trials = Trials(x, y)
-    return Fit(["a", "b"], names, trials, trials, np.zeros((p + 1, k)), {}, None, evidence, description)
-
-
 def test_the_table_names_classes_and_groups_and_the_metrics_are_its_means() -> None:
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
-    ticks: list[int] = []
-    found = replicated(fit_of(x, np.hstack([y, ~y]), 4), groups, [(0.0, 0.0)] * 2, 0.95, ticks.append)
-    table, means = found.tables["inference/replication.csv"], found.metrics["replication"]
-    assert ticks == [1, 2, 3, 4]
+    found = replicate(x, np.hstack([y, ~y]), groups)
+    table = replication_table(["a", "b"], found, [f"day {g}" for g in range(4)])
+    means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2
     assert np.isnan(table["plain"]).tolist() == [False, False, True, False] * 2
@@ -121,9 +98,9 @@ def test_groups_that_determine_no_slope_are_counted_and_do_not_count() -> None:
     """A day of 81 trials of the rat, with guess and lapse rates estimated, has the slope 39 ± 19."""
     good = [GroupReplication(g, 200, Slope(1.2, 0.1), Slope(1 + 0.1 * g, 0.2), 0.95, None) for g in range(3)]
     short = GroupReplication(3, 81, Slope(2.2, 1.1), Slope(38.8, 18.8), 1.0, None)
-    with_it, without = metrics([[*good, short]]), metrics([good])
+    with_it, without = replication_metrics([[*good, short]]), replication_metrics([good])
     assert with_it["groups_undetermined"] == 1
     assert without["groups_undetermined"] == 0
     for name in ("plain_slope", "corrected_slope", "corrected_slope_error"):
         assert with_it[name] == without[name]
-    assert metrics([[short]])["corrected_slope"] is None
+    assert replication_metrics([[short]])["corrected_slope"] is None

@@ -156,16 +156,16 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     assert nobody.startswith("left out: 3 of 306 rows: who is missing")
     assert nobody.endswith(f"; the first: {TRIALS}, line 305")
     table = pd.read_csv(folder / "data/coefficients.csv")
-    assert table.who.tolist() == ["anna b"] * 2 + ["bert"] * 2
+    assert table.observer.tolist() == ["anna b"] * 2 + ["bert"] * 2
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
-    pd.testing.assert_frame_equal(table[table.who == "bert"].reset_index(drop=True)[[*own]], own)
+    pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
     project.commit()
     changed = Project(folder).run("dvc", "exp", "run", "-S", "evaluate.interval_level=0.99")
     assert changed.returncode == 0, changed.stderr
     for name in ("anna-b", "bert"):
         wide = pd.read_csv(folder / f"observers/who-{name}/data/inference/coefficients.csv")
-        before = table[table.who == name.replace("-", " ")]
+        before = table[table.observer == name.replace("-", " ")]
         assert ((wide.high - wide.low).to_numpy() > (before.high - before.low).to_numpy()).all()
     assert Project(folder).run("dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
 

@@ -12,7 +12,7 @@ from scipy.stats import binom
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.curve import psychometric_curve
-from hdlogit.inference.link import fit_link, logistic_test
+from hdlogit.inference.link import logistic_test
 from tests.inferred import covered, inferred
 
 Array = NDArray[np.float64]
@@ -219,8 +219,7 @@ def test_the_curve_of_few_stimuli_is_the_fraction_of_yes_at_each() -> None:
     x = np.repeat(np.linspace(-2, 2, 5), 80)[:, None]
     y = np.random.default_rng(0).random((400, 1)) < expit(x)
     [c] = inferred(x, y, fit(x, y).coefficients)
-    link = fit_link(*c.index, y[:, 0], guess_rate=0.0, lapse_rate=0.0)
-    curve = psychometric_curve(*c.index, y[:, 0], link, link)
+    curve = psychometric_curve(*c.index, y[:, 0], c.link)
     assert curve.observed == pytest.approx(y.reshape(5, 80).mean(axis=1))
 
 

@@ -15,31 +15,25 @@ from stages.current import check_current
 from stages.files import RESULTS
 from stages.files.errors import InputError
 from tests.conftest import ROOT, Project, run_here
-from tests.torture import fuzz
-
-CHEAP = [t for t in fuzz.targets() if t.stage in ("simulate", "train", "prepare", "summary", *fuzz.COMMANDS)]
-CHEAP += [t for t in fuzz.targets() if (t.pipeline, t.stage) == ("adam", "evaluate")]
+from tests.torture import damage
 
 
 @pytest.fixture(scope="module")
 def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    fuzz.make(folder)
+    folder = tmp_path_factory.mktemp("damage")
+    damage.make(folder)
     return folder
 
 
-@pytest.mark.parametrize("target", CHEAP, ids=str)
-def test_a_damaged_file_is_refused_in_one_line_or_gives_what_it_says(target: fuzz.Target, pipelines: Path) -> None:
+@pytest.mark.parametrize(("pipeline", "stage"), damage.targets())
+def test_a_damaged_file_is_refused_in_one_line_or_gives_what_it_says(
+    pipeline: str, stage: str, pipelines: Path
+) -> None:
+    with damage.copied(pipelines / pipeline):
+        assert damage.outcome(stage) == ("", 0)
     for number in range(4):
-        found = fuzz.attempt(pipelines, target, random.Random(f"{target} {number}"))
-        assert found in ("refused", "accepted"), number
-
-
-@pytest.mark.parametrize(("pipeline", "stage"), sorted({(target.pipeline, target.stage) for target in fuzz.targets()}))
-def test_what_is_not_damaged_is_accepted(pipeline: str, stage: str, pipelines: Path) -> None:
-    with fuzz.copied(pipelines / pipeline):
-        assert fuzz.outcome(stage) == ("", 0)
+        assert damage.attempt(pipelines, pipeline, stage, random.Random(number)) in ("refused", "accepted")
 
 
 def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has(pipelines: Path) -> None:
@@ -47,7 +41,7 @@ def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has
     plots = yaml.safe_load((ROOT / "studies/rat/dvc.yaml").read_text())["plots"]
     shown = [item for plot in plots if isinstance(plot, dict) for of in plot.values() for item in of["y"].items()]
     assert len(shown) > 2
-    with fuzz.copied(pipelines / "study") as here:
+    with damage.copied(pipelines / "study") as here:
         params = (here / "params.yaml").read_text()
         (here / "params.yaml").unlink()
         (here / "params.yaml").write_text(params.replace("held_out: 0.2", "held_out: 0.0"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,17 +56,12 @@ def separate(project: Project, *classes: int) -> None:
     np.save(path, responses)
 
 
-def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(
-    exact: Project, refuses: Refuses, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(exact: Project, refuses: Refuses) -> None:
     separate(exact, 0, 1)
     before = (exact.data / "model.safetensors").read_bytes()
-    outcome = tmp_path / "outcome.json"
-    monkeypatch.setenv("HDLOGIT_OUTCOME", str(outcome))
     reported = refuses(train.main, status=3)
     assert "data/train: class 0: factor 0 separates its responses" in reported
     assert "train.shrinkage: auto gives one" in reported
-    assert json.loads(outcome.read_text()) == {"status": 3, "message": reported.removeprefix("error: ")}
     assert (exact.data / "model.safetensors").read_bytes() == before
     exact.set(train={"ridge": 0.01})
     run_here("train")
@@ -98,7 +92,7 @@ def test_a_class_without_an_estimate_leaves_the_others_theirs(
     run_here("train", "evaluate", "plot")
     assert "class 1: factor 0 separates its responses" in capsys.readouterr().out
     model = read_model()
-    assert model.classes == [0]
+    assert model.evidence.classes == [0]
     assert np.isnan(model.coefficients[:, 1]).all()
     assert model.coefficients[:, 0] == pytest.approx(alone, abs=1e-4)  # both to the tolerance
     assert set(read_table("coefficients.csv")["class"]) == {"0"}
@@ -113,7 +107,7 @@ def test_shrinkage_gives_a_separated_class_an_answer_and_names_the_factor(
     run_here("train", "evaluate")
     assert "class 1: factor 0 separates its responses; shrinkage is" in capsys.readouterr().out
     model = read_model()
-    assert model.classes == [0, 1]
+    assert model.evidence.classes == [0, 1]
     assert model.evidence.shrinkage == [0, pytest.approx(4 / 304, rel=1e-5)]
     assert model.coefficients[0, 1] == np.abs(model.coefficients[:-1, 1]).max()
 

@@ -13,33 +13,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from comparisons.ci import pictures
 from comparisons.commands import DVC, enter, finish, output, parser
 from stages.files.errors import InputError
 
 ABSENT = {"deleted", "not in cache"}  # what `dvc status` calls a file that is not on this machine
-
-
-def stages(lock: str | bytes, where: str) -> dict[str, Any]:
-    """The stages in a lock file's text, by name; raises InputError, naming its origin, if it is not one."""
-    try:
-        found = yaml.safe_load(lock)["stages"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(f"{where} is no lock file of DVC; `dvc repro` writes one")
-    return found
-
-
-def hashes(lock: str, where: str) -> dict[str, str]:
-    """The hash of every input and output in a lock file's text."""
-    lists = [stage.get(side, []) for stage in stages(lock, where).values() for side in ("deps", "outs")]
-    return {file["path"]: file["md5"] for files in lists for file in files}
+FILES = ("dvc.lock", "data/metrics.json")
 
 
 def stale() -> list[str]:
@@ -57,16 +38,6 @@ def states(reasons: Any) -> Iterator[str]:
             yield from states(reason)
 
 
-def different() -> list[str]:
-    """What in the workspace differs from the commit."""
-    committed = hashes(output("git", "show", "HEAD:./dvc.lock"), "dvc.lock at HEAD")
-    made = hashes(Path("dvc.lock").read_text(), "dvc.lock")
-    wrong = sorted(path for path in committed.keys() | made.keys() if committed.get(path) != made.get(path))
-    if output("git", "diff", "--name-only", "HEAD", "--", "data/metrics.json"):
-        wrong.append("data/metrics.json, the file")
-    return wrong + pictures.outdated()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     enter(parser("ci.lock", __doc__).parse_args(arguments).folder)
     if would_run := stale():
@@ -74,11 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if subprocess.run([*DVC, "repro"], check=False).returncode != 0:
         raise InputError("`dvc repro` failed, as it says above")
-    if wrong := different():
+    output("git", "rev-parse", "HEAD:./dvc.lock")  # it must be committed
+    changed = output("git", "diff", "--relative", "--name-only", "HEAD", "--", *FILES).splitlines()
+    if wrong := [*changed, *pictures.outdated()]:
+        subprocess.run(["git", "--no-pager", "diff", "HEAD", "--", *FILES], check=False)
         print(f"not what the committed code gives: {', '.join(wrong)}. Run `make repro docs` and commit them.")
         return 1
     names = ", ".join(path.stem for path in pictures.copies()) or "none"
-    print(f"dvc.lock, data/metrics.json and the pictures in docs/ ({names}) are those of the committed code.")
+    print(f"{', '.join(FILES)} and the pictures in docs/ ({names}) are those of the committed code.")
     return 0
 
 

@@ -7,6 +7,7 @@ by that of a run with the other solver, in a folder of its own. The metrics of t
 from __future__ import annotations
 
 import filecmp
+import os
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import yaml
 
-from comparisons.commands import environment
 from stages.files.documents import read_yaml
 from stages.files.errors import InputError, run
 
@@ -34,24 +34,25 @@ def outdated() -> list[str]:
     return [str(shown) for shown, figure in copies().items() if not filecmp.cmp(shown, figure, shallow=False)]
 
 
-def run_with_the_other_solver(folder: Path) -> None:
-    """Run the stages of dvc.yaml in a folder that holds parameters and data; the code stays where it is."""
+def run_other(folder: Path) -> None:
+    """Run the stages of dvc.yaml with the other solver in `folder`; the code stays where it is."""
     params = read_yaml(Path("params.yaml"))
     params["train"] |= OTHER[params["train"]["solver"]]
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     for name, stage in read_yaml(Path("dvc.yaml"))["stages"].items():
-        code = environment(PYTHONPATH=str(Path.cwd()))
+        code = {**os.environ, "PYTHONPATH": str(Path.cwd())}
         if subprocess.run(stage["cmd"], shell=True, cwd=folder, env=code, check=False).returncode:
-            raise InputError(f"the stage {name} failed with {OTHER[params['train']['solver']]}, as it says above")
+            raise InputError(f"the stage {name} failed with the other solver, as it says above")
 
 
 def main() -> None:
+    solver = read_yaml(Path("params.yaml"))["train"]["solver"]
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        run_with_the_other_solver(folder)
-        taken = copies(folder / DATA) | copies()
-        exact = DATA if read_yaml(Path("params.yaml"))["train"]["solver"] == "exact" else folder / DATA
-        for shown, figure in {**taken, DOCS / "exact_metrics.json": exact / "metrics.json"}.items():
+        other = Path(name) / DATA
+        run_other(Path(name))
+        metrics = (DATA if solver == "exact" else other) / "metrics.json"
+        taken = {**copies(other), **copies(), DOCS / "exact_metrics.json": metrics}
+        for shown, figure in taken.items():
             shutil.copyfile(figure, shown)
             print(f"{shown}: {'the pipeline' if figure.is_relative_to(DATA) else 'the other solver'}")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from comparisons.experiments.grid import Value
-from hdlogit.asymptotics.planning import Plan, plan, smallest_n_trials
+from hdlogit.asymptotics.planning import plan, smallest_n_trials
 from hdlogit.asymptotics.theory import OutsideTheory
 
 EXPECTED = {
@@ -21,10 +21,9 @@ EXPECTED = {
 
 def applies(params: Mapping[str, Value]) -> bool:
     """Whether what follows covers these parameters: maximum likelihood, and an observer who never guesses or lapses."""
-    is_plain = (
-        params["train.solver"] == "exact" and params["train.ridge"] == 0 and params["train.shrinkage"] != "always"
-    )
-    return is_plain and params["simulate.guess_rate"] == params["simulate.lapse_rate"] == 0
+    likelihood = params["train.solver"] == "exact" and params["train.ridge"] == 0
+    rates = params["simulate.guess_rate"], params["simulate.lapse_rate"]
+    return likelihood and params["train.shrinkage"] != "always" and rates == (0, 0)
 
 
 def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]) -> list[float | None] | None:
@@ -35,21 +34,21 @@ def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]
     name = EXPECTED.get(metric)
     if name is None or (name == "classical_coverage" and params["evaluate.interval_level"] != 0.95):
         return None
-    p, signal, scale = _observer(params)
     try:
-        lines: list[Plan] = plan(p, signal, 0.5, [round(n) for n in n_trials])
+        lines = plan(*observer(params), 0.5, [round(n) for n in n_trials])
     except OutsideTheory:
         return None
-    unit = scale if name == "weight_error" else 1.0  # its unit is the rms true weight
-    return [None if (value := getattr(line, name)) is None else unit * value for line in lines]
+    values = [getattr(line, name) for line in lines]
+    unit = float(params["simulate.weight_scale"]) if name == "weight_error" else 1.0  # the unit is the rms true weight
+    return [None if value is None else unit * value for value in values]
 
 
 def threshold(params: Mapping[str, Value]) -> int:
     """From how many trials on an estimate exists."""
-    p, signal, _ = _observer(params)
-    return smallest_n_trials(p, signal)
+    return smallest_n_trials(*observer(params))
 
 
-def _observer(params: Mapping[str, Value]) -> tuple[int, float, float]:
-    p, scale = int(str(params["simulate.n_factors"])), float(str(params["simulate.weight_scale"]))
-    return p, scale * math.sqrt(p), scale
+def observer(params: Mapping[str, Value]) -> tuple[int, float]:
+    """The number of factors, and γ."""
+    p = int(params["simulate.n_factors"])
+    return p, float(params["simulate.weight_scale"]) * math.sqrt(p)

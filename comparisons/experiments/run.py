@@ -6,20 +6,19 @@ Experiments that this commit already has are skipped: stop at any time, and go o
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from comparisons.commands import DVC, enter, environment, output, parser, reason
+from comparisons.commands import DVC, enter, output, parser, reason
 from comparisons.experiments import chart, results
-from comparisons.experiments.grid import Experiment, Group, read_grid, same
-from stages.files.errors import OUTCOME, InputError, NoEstimateError, run
+from comparisons.experiments.grid import Experiment, Group, read_grid, written
+from stages.files.errors import InputError, NoEstimateError, run
 
 GRID = Path(__file__).with_name("grid.yaml")
 DRAWINGS = Path("docs/experiments")
@@ -31,41 +30,39 @@ def main() -> None:
     options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this module)")
     arguments = options.parse_args()
     enter(arguments.folder)
-    head = results.full_name()
     base, *rows = results.load()
     groups, there = read_grid(arguments.grid, base.params), {row.name: row for row in rows}
-    grid = [(group, experiment) for name, group in groups.items() for experiment in group.experiments(name)]
-    todo = [(group, experiment) for group, experiment in grid if not is_there(experiment, there.get(experiment.name))]
+    grid = [experiment for name, group in groups.items() for experiment in group.experiments(name)]
+    todo = [experiment for experiment in grid if not is_there(experiment, there.get(experiment.name))]
     print(f"{len(grid)} experiments, {len(todo)} of them to run", flush=True)
     if todo:
         check_clean()
     failed = []
-    for number, (group, experiment) in enumerate(todo, start=1):
+    for number, experiment in enumerate(todo, start=1):
         started = time.monotonic()
         status, message = perform(experiment)
-        expected = status == NoEstimateError.status and group.may_have_no_estimate
-        if expected:
-            record(head, experiment)
-        elif status != 0:
+        outcome = f"failed: {message}" if status else "done"
+        if status == NoEstimateError.status:  # a finding
+            results.record_no_estimate(experiment)
+            outcome = "no estimate exists"
+        elif status:
             failed.append(experiment.name)
-        outcome = "no estimate exists" if expected else f"failed: {message}" if status else "done"
         print(f"[{number}/{len(todo)}] {experiment.name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
     failed += draw(groups)
     if failed:
-        raise InputError(
-            f"failed: {', '.join(failed)}; everything else is done, and the same command tries these again"
-        )
+        names = ", ".join(failed)
+        raise InputError(f"failed: {names}; everything else is done, and the same command tries these again")
 
 
 def draw(groups: Mapping[str, Group]) -> list[str]:
     """Make the figure and the tables of every group that asks for them; return which of them failed."""
     (baseline, *rows), failed = results.load(), []
     for name, group in groups.items():
-        names = {experiment.name for experiment in group.experiments(name)}  # those of an older grid may be there, too
+        names = {experiment.name for experiment in group.experiments(name)}
         members = [row for row in rows if row.name in names]
         if group.draw:
             try:
-                paths = chart.make([baseline, *members], group.draw, group.parameter, "*", DRAWINGS / name)
+                paths = chart.make([baseline, *members], group.draw, next(iter(group.vary)), "*", DRAWINGS / name)
                 print(f"{name}: {', '.join(map(str, paths))}")
             except InputError as error:
                 print(f"{name}: not drawn: {error}")
@@ -74,58 +71,30 @@ def draw(groups: Mapping[str, Group]) -> list[str]:
 
 
 def is_there(experiment: Experiment, row: results.Row | None) -> bool:
-    """Whether the commit has this experiment. Raises InputError if it has a different one of that name."""
-    if row is None or same(experiment.settings, row.params):
-        return row is not None
-    if row.no_estimate:
-        return False  # an older finding: the new one replaces it
-    raise InputError(
-        f"{experiment.name} exists already with other parameters than {' '.join(experiment.options)}; "
-        f"remove it with `dvc exp remove {experiment.name}`, or rename its group"
-    )
+    """Whether the row is this experiment. (If another one has its name, DVC refuses to run it.)"""
+    settings = experiment.settings.items()
+    return row is not None and all(written(row.params.get(key)) == written(value) for key, value in settings)
 
 
 def check_clean() -> None:
     """Raise InputError for uncommitted changes: experiments would include them, and not be the commit's."""
-    command = ("git", "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){DRAWINGS}")
-    if changed := output(*command).splitlines():
-        names = ", ".join(line[3:] for line in changed[:5])
+    changed = output("git", "diff", "--name-only", "HEAD", "--", ".", f":(exclude){DRAWINGS}").splitlines()
+    if changed:
+        names = ", ".join(changed[:5])
         raise InputError(f"the workspace has changes ({names}): commit them, or `git checkout . && dvc checkout` first")
 
 
 def perform(experiment: Experiment) -> tuple[int, str]:
-    """Run one: exit status and, unless that is 0, one line with the reason, both from the stage that failed.
+    """Run one: the exit status of the stage that failed, or of DVC, or 0; and one line with the reason.
 
-    DVC exits with a status of its own, so a stage writes its own to the file that $HDLOGIT_OUTCOME names. If there is
-    none, DVC itself failed.
+    Even when interrupted it runs to the end: DVC then stops its stage, removes its folder and releases its locks. It
+    gets a session of its own, so that a Ctrl-C reaches it only once, from here.
     """
-    options = [option for setting in experiment.options for option in ("--set-param", setting)]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "outcome.json"
-        status, printed = wait(*DVC, "exp", "run", "--temp", "--name", experiment.name, *options, outcome=file)
-        if status and file.exists():
-            outcome = json.loads(file.read_text(encoding="utf-8"))
-            return outcome["status"], outcome["message"]
-        return status, reason(printed) if status else ""
-
-
-def record(head: str, experiment: Experiment) -> None:
-    """Record, beside DVC's own temporary files, that no estimate exists with these settings, so as not to try again."""
-    folder = results.FINDINGS / head
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{experiment.name}.partial"
-    partial.write_text(json.dumps(dict(experiment.settings)) + "\n")
-    partial.replace(folder / f"{experiment.name}.json")
-
-
-def wait(*command: str, outcome: Path) -> tuple[int, str]:
-    """Run to the end, even when interrupted: DVC then stops its stage, removes its folder and releases its locks.
-
-    It gets a session of its own, so that a Ctrl-C reaches it only once, from here.
-    """
+    command = [*DVC, "exp", "run", "--temp", "--name", experiment.name]
+    for key, value in experiment.settings.items():
+        command += ["--set-param", f"{key}={written(value)}"]
     process = subprocess.Popen(
         command,
-        env=environment(**{OUTCOME: str(outcome)}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -139,7 +108,8 @@ def wait(*command: str, outcome: Path) -> tuple[int, str]:
         os.killpg(process.pid, signal.SIGINT)
         process.communicate()
         raise
-    return process.returncode, printed
+    of_stage = re.search(r"^ERROR: failed to reproduce .* exited with (\d+)$", printed, re.MULTILINE)
+    return int(of_stage[1]) if of_stage else process.returncode, reason(printed)
 
 
 if __name__ == "__main__":

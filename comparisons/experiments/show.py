@@ -6,9 +6,7 @@ then the name, then the parameters that differ from the commit's.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from rich import box
 from rich.console import Console
@@ -22,18 +20,16 @@ from stages.current import check_parameters
 from stages.files.errors import InputError, run
 
 WIDTH = 100
-METRICS = {  # with their headings
+METRICS = {  # with their headings: where trials are held out, where none are, always
     "test.cross_entropy": "cross-\nentropy",
     "test.accuracy": "accu-\nracy",
     "test.calibration_slope": "calibr.\nslope",
     "recovery.weight_slope": "weight\nslope",
-    "inference.coverage": "cover-\nage",
-}
-WITHOUT_HELD_OUT = {
     "loo.cross_entropy": "cross-\nentropy",
     "loo.accuracy": "accu-\nracy",
     "loo.calibration_slope": "calibr.\nslope",
     "replication.corrected_slope": "replic.\nslope",
+    "inference.coverage": "cover-\nage",
 }
 NOTES = """\
 Cross-entropy (nats per response), accuracy and calibration slope are of held-out trials, or, where
@@ -43,33 +39,21 @@ intervals."""
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more if it has many changes; metrics that no row has are left out."""
-    headings = METRICS if any("test.cross_entropy" in row.metrics for row in rows) else WITHOUT_HELD_OUT
-    columns = [metric for metric in headings if any(row.metrics.get(metric) is not None for row in rows)]
+    unused = ("loo.", "replication.") if any("test.cross_entropy" in row.metrics for row in rows) else ("test.",)
+    there = {metric for row in rows for metric, value in row.metrics.items() if value is not None}
+    columns = [metric for metric in METRICS if metric in there and not metric.startswith(unused)]
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for metric in columns:
-        made.add_column(headings[metric], justify="right", no_wrap=True)
+        made.add_column(METRICS[metric], justify="right", no_wrap=True)
     made.add_column("experiment", no_wrap=True)
     made.add_column("changed parameters", overflow="fold")
     for row in rows:
         values = [row.metrics.get(metric) for metric in columns]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
-        made.add_row(*numbers, row.name, " ".join([*changes(row, base), *["(no estimate)"] * row.no_estimate]))
+        changed = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
+        words = [f"{key}={written(row.params[key])}" for key in changed if base.params]  # none: a study not committed
+        made.add_row(*numbers, row.name, " ".join([*words, *["(no estimate)"] * row.no_estimate]))
     return made
-
-
-def changes(row: Row, base: Row) -> list[str]:
-    """The parameters that differ from the commit's: none if that has none, as for a study that is not in it."""
-    names = Counter(name_of(key) for key in row.params)
-    return [
-        f"{key if names[name_of(key)] > 1 else name_of(key)}={written(value)}"
-        for key, value in row.params.items()
-        if base.params and written(value) != written(base.params.get(key))
-    ]
-
-
-def name_of(key: str) -> str:
-    """A parameter without its section."""
-    return key.rpartition(".")[2]
 
 
 def main() -> None:
@@ -82,7 +66,7 @@ def main() -> None:
     try:
         check_parameters()
     except InputError as error:
-        workspace, notes = replace(workspace, metrics={}), f"{NOTES}\nWorkspace: {error}."
+        workspace, notes = workspace._replace(metrics={}), f"{NOTES}\nWorkspace: {error}."
     console = Console(width=WIDTH, markup=False, highlight=False)
     console.print(overview([workspace, *rows], base=rows[0]))
     console.print(notes)

@@ -4,7 +4,7 @@ Gradient and last step alone are conjugate gradients (with a new curvature at ea
 Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis because, where responses
 are nearly certain, weights mostly just grow. Logits are linear in the coefficients, so those of the three axes give
 the objective's Hessian in their span; the only products with the factors are for the gradient's logits and for the next
-gradient. For a class that is slow or stuck, its own Hessian preconditions the gradient from time to time.
+gradient.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from hdlogit.exact.sample import Sample
 
 STILL = np.array([[0.0, 1, 0], [0, 0, 0]])  # changes of logits (see `_moved`) for a step of length 0
 DAMPING = 1e-6 * np.eye(3)  # added to a Hessian of unit diagonal: axes may be parallel, or zero
-FIRST_NEWTON, EACH_NEWTON = 40, 4  # iterations: a class that has not converged by then is close to having no estimate
-LARGEST_NEWTON = 2048  # coefficients up to which a class's own Hessian is worth its time
 LARGEST = 1e20  # a coefficient beyond which a class is given up
 LONGEST_STEP = 9  # times 1 + |v|: where the curvature is nearly zero, Newton's step has no limit
 
@@ -56,7 +54,7 @@ class State:
 
 
 def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
-    """These n classes at v (n, n_factors + 1), without a shift."""
+    """These n classes at v (n, n_factors + 1)."""
     responses, still = [y[classes] for y in sample.responses], np.zeros_like(v)
     parts = [np.zeros((len(v), 4, y.shape[1]), y.dtype) for y in responses]
     state = State(np.arange(len(v)), v, still, still, still, still[:, 0], parts, responses)
@@ -67,56 +65,32 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
 def descend(
     sample: Sample,
     state: State,
-    settle: Callable[[State], tuple[State, Mask]],
+    arrived: Callable[[State], Mask],
     max_iterations: NDArray[np.int64],
-    progress: Callable[[int, Array], None],
-) -> tuple[Array, NDArray[np.int64]]:
+    progress: Callable[[Array], None],
+) -> tuple[Array, Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for n classes.
 
-    settle: tells before each step which classes (n,) have arrived, and may change the shift of the others.
     A class ends when it has arrived, when rounding prevents further descent, or after `max_iterations` (n,).
 
-    Returns v (n, n_factors + 1), and numbers of iterations (n,).
+    Returns v and the gradient (n, n_factors + 1) there, and numbers of iterations (n,).
     """
-    v, iterations = state.v.copy(), np.zeros(len(state.v), dtype=np.int64)
-    small, inverse = v.shape[1] <= LARGEST_NEWTON, sample.coordinates.inverse
-    best = np.full(len(v), not small)  # whether there was no better direction than the last one
+    v, gradient, iterations = state.v.copy(), state.gradient.copy(), np.zeros(len(state.v), dtype=np.int64)
+    inverse = sample.coordinates.inverse
     for turn in range(int(max_iterations.max(initial=0)) + 1):
-        stuck = np.asarray(~state.step.any(1) & (turn > 0))
-        lost = ~np.isfinite(state.gradient).all(1) | (np.abs(state.v).max(1) > LARGEST)
-        state, arrived = settle(state)
-        leaving = arrived | (stuck & best[state.rows]) | lost | (turn >= max_iterations[state.rows])
+        stuck = np.asarray(~state.step.any(axis=1) & (turn > 0))
+        lost = ~np.isfinite(state.gradient).all(axis=1) | (np.abs(state.v).max(axis=1) > LARGEST)
+        leaving = arrived(state) | stuck | lost | (turn >= max_iterations[state.rows])
         if leaving.any():
             left = state.rows[leaving]
-            v[left], iterations[left] = state.v[leaving], turn
+            v[left], gradient[left], iterations[left] = state.v[leaving], state.gradient[leaving], turn
             state = state.select(~leaving)
         if not len(state.rows):
             break
-        newton = (stuck[~leaving] | (turn >= FIRST_NEWTON and turn % EACH_NEWTON == 0)) & small
-        best[state.rows] = newton | (not small)
         direction = np.asarray(state.gradient.astype(inverse.dtype) @ inverse, dtype=np.float64)
-        for row in np.flatnonzero(newton):
-            direction[row] = np.linalg.solve(_hessian(sample, state, row), state.gradient[row])
         state = _step(sample, state, direction)
-        progress(turn + 1, state.gradient)
-    return v, iterations
-
-
-def _hessian(sample: Sample, state: State, row: np.intp) -> Array:
-    """A class's own Hessian, (n_factors + 1, n_factors + 1).
-
-    Close to having no estimate, a few trials determine it, and the one at zero is a bad preconditioner.
-    """
-    size = state.v.shape[1]
-
-    def product(k: int) -> Array:
-        x = sample.factors[k] * np.sqrt(state.parts[k][row, 3])[:, None]
-        return np.asarray(x.T @ x, dtype=np.float64)
-
-    hessian = sum(each(product, range(len(state.parts)), waiting=2), np.zeros((size, size)))
-    hessian = hessian / sample.n_trials + np.diag(sample.ridge)
-    hessian += np.eye(size) * (1e-7 * np.trace(hessian) / size)  # singular where factors depend, or by rounding
-    return np.asarray(hessian)
+        progress(state.gradient)
+    return v, gradient, iterations
 
 
 def _step(sample: Sample, state: State, direction: Array) -> State:

@@ -1,61 +1,82 @@
 """Newton's method for one class, over all trials and in double precision: slow, but decides where the descent cannot.
 
-With the Hessian H (a sum over trials, no mean), the decrement λ² = gᵀH⁻¹g and leverages w_i = x_iᵀH⁻¹x_i, all of them
-at one point, λ max_i √w_i < 1 proves that the estimate exists, as |σ''| <= σ' (Sun & Tran-Dinh, Mathematical
-Programming 2019). λ counts what rounding may have done to g: along a factor that only one trial has, that is all there
-is. Where a step leads too far its length is bisected, as no curvature tells how far an outlier is.
+With the Hessian H = Σ p_i (1 − p_i) x_i x_iᵀ (a sum, no mean) and the step δ = −H⁻¹g, |x_i·δ| < 1 for all trials proves
+that the estimate exists: with q_i = |r_i| + s_i p_i (1 − p_i) x_i·δ in the place of |r_i|, Σ q_i s_i x_i is 0, and
+q_i > 0 as p_i (1 − p_i) <= |r_i| (`hdlogit.exact.existence`). Half of that leaves room for rounding, and what rounding
+may have done to g counts as well: along a factor that only one trial has, that is all there is. Where a step leads too
+far its length is bisected, as no curvature tells how far an outlier is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-import torch
+from scipy.special import expit
 
 from hdlogit.compute.threads import each
-from hdlogit.exact.objective import Array, Trials
+from hdlogit.exact.objective import Array
 from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
-SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: less is rounding, and proves nothing
+POLISHING = 12  # steps at most
+SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: with less, rounding leaves no proof
+SMALLEST = 1e-14  # with less, no step
 ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
 
 
 def newton(
-    sample: Sample, k: np.intp, v: Array, tolerance: float, progress: Callable[[int, Array], None]
+    sample: Sample,
+    k: int,
+    v: Array,
+    tolerance: float,
+    progress: Callable[[Array], None],
+    exists: bool | None = None,
 ) -> tuple[bool | None, Array]:
-    """Whether the estimate of class k exists, and where Newton's method from v (n_factors + 1,) ended.
+    """Whether the estimate of class k exists (if not known), and where Newton's method from v (n_factors + 1,) ended.
 
     True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses. None:
     with neither a proof nor a separation.
     """
-    trials, one = sample.trials, _Class(sample, k)
-    exists, before = None, np.inf
-    projector = sample.coordinates.projector
-    rank = round(projector.trace()) + 1
-    for turn in range(STEPS):
-        hessian, gradient, size, worst = one.derivatives(v)
-        gradient_per_trial = gradient[None] / len(trials.factors)
-        progress(turn + 1, gradient_per_trial)
-        if worst < 0.5 and trials.hard[k] and not one.penalty.any():
+    one, before = _Class(sample, k), np.inf
+    for _ in range(STEPS):
+        hessian, gradient, sizes, worst = one.derivatives(v)
+        if worst < 0.5 and sample.trials.hard[k] and not sample.ridge.any():
             return False, v
-        largest = sample.coordinates.largest(gradient_per_trial)[0]
-        root = _inverse_root(hessian, rank)
-        downhill = root.T @ gradient
-        step = -root @ downhill
-        step[:-1] = projector @ step[:-1]
-        decrement = np.linalg.norm(downhill) + ROUNDING * np.linalg.norm(np.abs(root).T @ size)
+        mean = gradient[None] / len(sample.trials.factors)
+        largest = float(sample.coordinates.largest(mean)[0])
+        progress(mean)
         arrived = exists and (largest <= tolerance or largest > before / 2)  # so close, only rounding prevents it
+        root = one.inverse_root(hessian, SMALLEST if exists else SINGULAR)
+        step = -root @ (root.T @ gradient)
         if arrived or not np.isfinite(step).all():
             break
-        length, leverage = one.search(v, step, root)
-        if decrement * np.sqrt(leverage) < 0.5:
+        in_doubt = np.abs(root) @ (np.abs(root).T @ (ROUNDING * sizes))  # of the step
+        length, farthest = one.search(v, step, in_doubt)
+        if farthest < 0.5:
             exists, before = True, largest
         v = v + length * step
     return exists, v
+
+
+def polished(sample: Sample, k: int, v: Array) -> Array:
+    """Newton's method from v, where the class has converged, with the Hessian there, for as long as its steps gain.
+
+    So the gradient is only rounding, and the weights in float32 are the same on any processor.
+    """
+    classes = np.array([k])
+    one, gradient = _Class(sample, k), sample.evaluate(v[None], classes)[2]
+    root = one.inverse_root(one.derivatives(v)[0], SMALLEST) * np.sqrt(
+        len(sample.trials.factors)
+    )  # of the mean's Hessian
+    for _ in range(POLISHING):
+        there = v - root @ (root.T @ gradient[0])
+        gradient_there = sample.evaluate(there[None], classes)[2]
+        if not sample.coordinates.largest(gradient_there) < sample.coordinates.largest(gradient) / 2:
+            break
+        v, gradient = there, gradient_there
+    return v
 
 
 @dataclass(frozen=True)
@@ -63,25 +84,21 @@ class _Class:
     """One class's objective, summed over all trials, in standardised coefficients."""
 
     sample: Sample
-    k: np.intp
+    k: int
 
     @property
-    def trials(self) -> Trials:
-        return self.sample.trials
-
-    @cached_property
     def penalty(self) -> Array:
-        return self.sample.ridge * len(self.trials.factors)
+        return self.sample.ridge * len(self.sample.trials.factors)
 
     def factors(self, rows: slice) -> Array:
         c = self.sample.coordinates
-        x = (self.trials.factors[rows] - c.center) * c.units
+        x = (self.sample.trials.factors[rows] - c.center) * c.units
         return np.column_stack([x, np.ones(len(x))])
 
     def residuals(self, logits: Array, rows: slice) -> tuple[Array, Array]:
         """p − y, to its last digit, and p (1 − p)."""
-        p, q = (torch.sigmoid(torch.from_numpy(z)).numpy() for z in (logits, -logits))
-        y = self.trials.responses[rows, self.k].astype(np.float64)
+        p, q = expit(logits), expit(-logits)
+        y = self.sample.trials.responses[rows, self.k].astype(np.float64)
         return (1 - y) * p - y * q, p * q
 
     def derivatives(self, v: Array) -> tuple[Array, Array, Array, float]:
@@ -94,19 +111,36 @@ class _Class:
             return np.vstack([weighted.T @ weighted, r @ x, np.abs(r) @ np.abs(x)]), float(np.abs(r).max())
 
         total, worst = np.zeros((len(v) + 2, len(v))), 0.0
-        for part, largest in each(of_block, self.trials.blocks, waiting=2):
+        for part, largest in each(of_block, self.sample.trials.blocks, waiting=2):
             total += part
             worst = max(worst, largest)
         return total[:-2] + np.diag(self.penalty), total[-2] + self.penalty * v, total[-1], worst
 
-    def search(self, v: Array, step: Array, root: Array) -> tuple[float, float]:
-        """What fraction of the step to take, and max_i w_i."""
+    def inverse_root(self, hessian: Array, singular: float) -> Array:
+        """R with R Rᵀ the inverse of H in the directions in which factors vary; NaN where H is singular."""
+        projector = self.sample.coordinates.projector
+        rank = round(projector.trace()) + 1
+        diagonal = np.diagonal(hessian)[:, None]
+        scale = np.sqrt(np.where(diagonal > 0, diagonal, 1))
+        try:
+            values, vectors = np.linalg.eigh(hessian / scale / scale.T)
+        except np.linalg.LinAlgError:  # not finite
+            values = np.zeros(len(hessian))
+        if not values[-rank] > singular:
+            return np.full((len(hessian), rank), np.nan)
+        root = vectors[:, -rank:] / np.sqrt(values[-rank:]) / scale
+        root[:-1] = projector @ root[:-1]
+        return np.asarray(root)
+
+    def search(self, v: Array, step: Array, in_doubt: Array) -> tuple[float, float]:
+        """What fraction of the step to take, and max_i |x_i·step|, with what is in doubt of it."""
 
         def of_block(rows: slice) -> tuple[Array, Array, float]:
             x = self.factors(rows)
-            return x @ v, x @ step, float(np.square(x @ root).sum(1).max())
+            change = x @ step
+            return x @ v, change, float((np.abs(change) + np.abs(x) @ in_doubt).max())
 
-        blocks = self.trials.blocks
+        blocks = self.sample.trials.blocks
         lines = list(each(of_block, blocks))
 
         def slope(length: float) -> float:
@@ -122,17 +156,4 @@ class _Class:
                 break
             low, high = (length, high) if here < 0 else (low, length)
             length = (low + high) / 2
-        return length, max(largest for *_, largest in lines)
-
-
-def _inverse_root(hessian: Array, rank: int) -> Array:
-    """R (n_factors + 1, rank), with R Rᵀ the inverse of H where factors vary; NaN where H is singular to rounding."""
-    diagonal = np.diagonal(hessian)[:, None]
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1))
-    try:
-        values, vectors = np.linalg.eigh(hessian / scale / scale.T)
-    except np.linalg.LinAlgError:  # not finite
-        values = np.zeros(len(hessian))
-    if not values[-rank] > SINGULAR:
-        return np.full((len(hessian), rank), np.nan)
-    return np.asarray(vectors[:, -rank:] / np.sqrt(values[-rank:]) / scale)
+        return length, max(farthest for *_, farthest in lines)

@@ -3,15 +3,16 @@
 The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however it was reached:
 
 1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
-2. Descend on it (`hdlogit.exact.descent`), proving on the way that the estimate exists (`hdlogit.exact.existence`).
-3. Evaluate the gradient of all trials in double precision. Where it is small enough, the class has converged; where
-   every residual is below 1/2, its responses are separated; where there was no proof, Newton's method on all trials in
-   double precision decides (`hdlogit.exact.newton`), and a linear programme what that leaves open.
-4. Descend again on the sample, its gradient shifted by the difference found at the last point, and go to 3. Where that
-   does not end, the sample misleads (it lacks an outlier): Newton's method takes over.
-5. Where that is asked for, polish (`hdlogit.exact.polish`).
+2. Descend on the copy (`hdlogit.exact.descent`), for all classes at once.
+3. Evaluate the gradient of all trials in double precision. Where it is small, the class is at its minimum; where every
+   residual is below 1/2, its responses are separated.
+4. Prove that the estimates exist (`hdlogit.exact.existence`). Without a proof Newton's method decides, on all trials in
+   double precision (`hdlogit.exact.newton`), and a linear programme what that leaves open.
+5. Where the gradient is not small, go to 2, with the copy's gradient shifted by the difference found at the last point.
+   Where that no longer helps, the copy misleads (it lacks an outlier): Newton's method takes over.
+6. Where that is asked for, polish.
 
-Step 4 is iterative refinement where the sample is all trials, and otherwise Newton's method with the sample's curvature
+Step 5 is iterative refinement where the copy has all trials, and otherwise Newton's method with the sample's curvature
 (DANE: Shamir, Srebro & Zhang, ICML 2014).
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,18 +29,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.exact.descent import State as Descent
-from hdlogit.exact.descent import descend, secant, start
-from hdlogit.exact.existence import DIVERGED, Proof, decide
+from hdlogit.exact import existence
+from hdlogit.exact.descent import State, descend, start
+from hdlogit.exact.newton import newton, polished
 from hdlogit.exact.objective import Array, Mask, Trials, check
-from hdlogit.exact.polish import polish_from
 from hdlogit.exact.sample import Sample
 
-UNPROVEN = 150  # iterations to the sample's minimum and from there to a proof, after which a class is in doubt
-REFINING = 20  # iterations to a shifted minimum: if it takes more, the sample misleads
-MISLED = 8  # evaluations after which the sample is taken to mislead, and Newton's method on all trials takes over
-SAMPLE_TOLERANCE = 0.5  # of the tolerance
-MAX_ROUNDS = 50
+STEPS = 150  # of a descent: a class that needs more is left to Newton's method
+COPY_TOLERANCE = 0.5  # of the tolerance: the descent's
+ROUNDS = 50
 UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
 REASONS = {
     ALIKE: "its responses are all alike, so no estimate exists, with ridge or without",
@@ -66,45 +65,33 @@ class ExactFit(Generic[Kind]):
     evaluations: Kind  # (n_classes,), gradients over all trials in double precision, one in each round
 
 
+@dataclass
+class Class:
+    """A class on its way; v and its gradient are in standardised coefficients (`hdlogit.exact.coordinates`)."""
+
+    k: int
+    v: Array  # (n_factors + 1,)
+    proven: bool  # that the estimate exists
+    status: int = UNDER_WAY
+    separating: list[int] | None = None
+    iterations: int = 0
+    evaluations: int = 0
+    # Of all trials, at v, once they have been evaluated there:
+    coefficients: Array | None = None  # (n_factors + 1,)
+    loss: float = np.nan
+    gradient: Array | None = None  # (n_factors + 1,), the objective's
+    max_gradient: float = np.inf
+    worst: float = np.inf  # largest |residual|
+    improved: bool = True  # this gradient is less than half of the one before
+
+
 @dataclass(frozen=True)
 class Aim:
-    """What the fit must reach: see `fit`."""
+    """What the fit must reach, see `fit`, and how it reports on its way there."""
 
     tolerance: float
     max_iterations: int
-    progress: Callable[[int, float], None] | None
-
-    def after(self, iterations: NDArray[np.int64], sample: Sample) -> Callable[[int, Array], None]:
-        """A callback for a descent that begins after these iterations, of its turn and gradients (n, n_factors + 1)."""
-
-        def report(turn: int, gradient: Array) -> None:
-            if self.progress:
-                self.progress(int(iterations.max()) + turn, float(sample.coordinates.largest(gradient).max()))
-
-        return report
-
-
-@dataclass(frozen=True)
-class State:
-    """All classes between two rounds; arrays have one row, or number, for each."""
-
-    status: NDArray[np.int64]
-    base: Array  # (n_classes, n_factors + 1), the last points that were not a step too far
-    gradient: Array  # the objective's there, in standardised coefficients; NaN at first
-    points: Array  # where to evaluate it next: the sample's minimum, or back from there
-    back: Mask
-    proven: Mask  # that the estimate exists
-    separating: NDArray[np.uint8]  # (n_classes, n_factors)
-    coefficients: Array  # (n_classes, n_factors + 1), where it was evaluated last
-    loss: Array
-    max_gradient: Array
-    iterations: NDArray[np.int64]
-    evaluations: NDArray[np.int64]
-
-    @property
-    def classes(self) -> NDArray[np.intp]:
-        """The classes that are under way."""
-        return np.flatnonzero(self.status == UNDER_WAY)
+    report: Callable[[Array], None]  # of gradients (n, n_factors + 1), after each step
 
 
 def fit(
@@ -135,150 +122,136 @@ def fit(
     """
     x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
     check(x, y, ridge, tolerance)
-    aim = Aim(tolerance, max_iterations, progress)
+    turns = count(1)
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
         sample = Sample.draw(Trials(x, y), ridge, tolerance)
-        state = _begin(sample, ridge)
-        early = min(UNPROVEN, max_iterations)
-        state = minimise(sample, state, aim, early)
-        state = evaluate(sample, state, aim)
-        for _ in range(MAX_ROUNDS):
-            if not len(state.classes):
+
+        def report(gradient: Array) -> None:
+            if progress:
+                progress(next(turns), float(sample.coordinates.largest(gradient).max()))
+
+        aim = Aim(tolerance, max_iterations, report)
+        classes = begin(sample, proven=ridge > 0)
+        for _ in range(ROUNDS):
+            going = [c for c in classes if c.status == UNDER_WAY]
+            if not going:
                 break
-            state = evaluate(sample, minimise(sample, state, aim, max_iterations), aim)
-        if polish and sample.n_trials == len(x):
-            state = polished(sample, state)
-    found = _result(state, aim)
+            minimise(sample, going, aim)
+            evaluate(sample, going)
+            prove(sample, [c for c in going if c.max_gradient <= tolerance and not c.proven], aim)
+            for c in going:
+                judge(sample, c, aim)
+        at_minimum = [c for c in classes if c.status == CONVERGED]
+        if polish and sample.n_trials == len(x) and at_minimum:
+            for c in at_minimum:
+                c.v = polished(sample, c.k, c.v)
+            evaluate(sample, at_minimum)
+    found = result(classes, aim)
     if isinstance(factors, Tensor):
         tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
         found = replace(found, **tensors)
     return found  # type: ignore[return-value]  # NumPy or torch, as the factors are
 
 
-def _begin(sample: Sample, ridge: float) -> State:
-    y, n_factors = sample.trials.responses, sample.trials.factors.shape[1]
-    n_classes = y.shape[1]
-    yes, n = sample.subset[1].sum(1, dtype=np.float64), len(sample.subset[0])
-    base = np.zeros((n_classes, n_factors + 1))
-    base[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2  # half the best bias alone: it grows with the weights
-    nothing = np.full(n_classes, np.nan)
-    return State(
-        status=np.where((y.min(0) == 1) | (y.max(0) == 0), ALIKE, UNDER_WAY),
-        base=base,
-        gradient=np.full_like(base, np.nan),
-        points=base,
-        back=np.zeros(n_classes, dtype=np.bool_),
-        proven=np.full(n_classes, ridge > 0),
-        separating=np.zeros((n_classes, n_factors), dtype=np.uint8),
-        coefficients=np.full_like(base, np.nan),
-        loss=nothing,
-        max_gradient=nothing,
-        iterations=np.zeros(n_classes, dtype=np.int64),
-        evaluations=np.zeros(n_classes, dtype=np.int64),
-    )
+def begin(sample: Sample, proven: bool) -> list[Class]:
+    """All classes at half the bias that is best without factors: it grows with the weights."""
+    y, (factors, some) = sample.trials.responses, sample.subset
+    yes, n = some.sum(axis=1, dtype=np.float64), len(factors)
+    alike = (y.min(axis=0) == 1) | (y.max(axis=0) == 0)
+    v = np.zeros((len(some), factors.shape[1]))
+    v[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2
+    return [Class(k, v[k], proven, ALIKE if alike[k] else UNDER_WAY) for k in range(len(v))]
 
 
-def minimise(sample: Sample, state: State, aim: Aim, max_iterations: int) -> State:
-    """The sample's shifted minimum, for every class under way that need not go back.
+def minimise(sample: Sample, going: list[Class], aim: Aim) -> None:
+    """Step 2: to the copy's minimum, or to where a class's responses are separated."""
+    rows, v = np.array([c.k for c in going]), np.array([c.v for c in going])
+    state = start(sample, v, rows)
+    known = [state.gradient[i] if c.gradient is None else c.gradient for i, c in enumerate(going)]
+    state = state.shifted(np.array(known) - state.gradient)
+    may_be_separated = sample.trials.hard[rows] & ~np.array([c.proven for c in going])
 
-    From there a class without a proof looks for one, that its estimate exists; it returns to the minimum if it fails.
-    max_iterations: the most that a class may have had by then, in total.
-    """
-    classes = np.flatnonzero((state.status == UNDER_WAY) & ~state.back)
-    begin, known = start(sample, state.base[classes], classes), np.isfinite(state.gradient[classes, 0])
-    shift = np.where(known[:, None], state.gradient[classes] - begin.gradient, 0)
-    proof, proven, hard = Proof(sample, classes), state.proven[classes], sample.trials.hard[classes]
-    minima = begin.v.copy()
-    proving, separated = np.zeros((2, len(classes)), dtype=np.bool_)
+    def arrived(now: State) -> Mask:
+        small = sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * aim.tolerance
+        return np.asarray(small | (may_be_separated[now.rows] & (now.worst < 0.5)))
 
-    def settle(now: Descent) -> tuple[Descent, Mask]:
-        """A class at its minimum leaves if there is a proof; or else it goes on to the tilted minimum, to find one."""
-        rows, unproven = now.rows, ~proven[now.rows]
-        there = ~proving[rows] & (sample.coordinates.largest(now.gradient) <= SAMPLE_TOLERANCE * aim.tolerance)
-        separated[rows] = unproven & hard[rows] & (now.worst < 0.5)
-        leaving, tilted = separated[rows] | (there & ~unproven), there & unproven
-        if proving[rows].any():
-            proven[rows] |= proof.holds(now, proving[rows])
-            leaving |= proving[rows] & (proven[rows] | (np.abs(now.v).max(1) > DIVERGED))
-        if tilted.any():
-            proving[rows[tilted]], minima[rows[tilted]] = True, now.v[tilted]
-            now = now.shifted(np.where(tilted[:, None], proof.tilt[rows], 0))
-        return now, leaving
-
-    left = np.minimum(np.where(known, REFINING, max_iterations), max_iterations - state.iterations[classes])
-    end, more = descend(sample, begin.shifted(shift), settle, left, aim.after(state.iterations, sample))
-    there = np.where((separated | ~proving)[:, None], end, minima)
-    new = {name: getattr(state, name).copy() for name in ("points", "proven", "iterations")}
-    new["points"][classes] = np.where(np.isfinite(there).all(axis=1, keepdims=True), there, state.base[classes])
-    new["proven"][classes], new["iterations"][classes] = proven, state.iterations[classes] + more
-    return replace(state, **new)
+    steps = np.array([min(STEPS, aim.max_iterations - c.iterations) for c in going])
+    v, _, iterations = descend(sample, state, arrived, steps, aim.report)
+    for i, c in enumerate(going):
+        c.v = v[i] if np.isfinite(v[i]).all() else c.v
+        c.iterations += int(iterations[i])
 
 
-def evaluate(sample: Sample, state: State, aim: Aim) -> State:
-    """Evaluate all trials, in double precision: which classes are finished, and from where do the others go on?"""
-    trials, c, classes = sample.trials, sample.coordinates, state.classes
-    new = {name: array.copy() for name, array in vars(state).items()}
-    coefficients, loss, gradient, worst = sample.evaluate(state.points[classes], classes)
+def evaluate(sample: Sample, classes: list[Class]) -> None:
+    """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
+    rows, v = np.array([c.k for c in classes]), np.array([c.v for c in classes])
+    coefficients, loss, gradient, worst = sample.evaluate(v, rows)
     if not np.isfinite(gradient).all():
-        trials.refuse()
-    largest = c.largest(gradient)
-
-    step = state.points[classes] - state.base[classes]  # where it was too long, go back by the secant
-    before = np.vecdot(np.nan_to_num(state.gradient[classes]), step)
-    length = secant(before, np.vecdot(gradient, step))
-    back = (length < 1) & (largest > aim.tolerance)
-    new["back"][classes] = back
-    new["points"][classes] = state.base[classes] + length[:, None] * step
-    new["base"][classes[~back]], new["gradient"][classes[~back]] = state.points[classes[~back]], gradient[~back]
-
-    status = np.where(largest <= aim.tolerance, CONVERGED, UNDER_WAY)
-    status[(status == UNDER_WAY) & (state.iterations[classes] >= aim.max_iterations)] = NOT_CONVERGED
-    new["coefficients"][classes], new["loss"][classes], new["max_gradient"][classes] = coefficients, loss, largest
-    new["evaluations"][classes] += 1
-    completely = (worst < 0.5) & trials.hard[classes] & ~state.proven[classes]
-    unproven = completely | (~state.proven[classes] & (status != NOT_CONVERGED))
-    misled = (status == UNDER_WAY) & (state.evaluations[classes] == MISLED)
-    rows = np.flatnonzero(unproven | misled)
-    found, there = np.full(len(classes), UNDER_WAY), state.points[classes]
-    for row in rows:
-        k, report = classes[row], aim.after(state.iterations[classes[[row]]], sample)
-        known = False if completely[row] else True if state.proven[k] else None
-        exists, there[row], new["separating"][k] = decide(sample, k, there[row], known, aim.tolerance, report)
-        found[row] = {True: UNDER_WAY, False: SEPARATED, None: UNDECIDED}[exists]
-    there_is = rows[found[rows] == UNDER_WAY]
-    new["proven"][classes[there_is]] = True
-    again = there_is[status[there_is] == UNDER_WAY]
-    new["points"][classes[again]] = new["base"][classes[again]] = there[again]
-    new["back"][classes[again]], new["gradient"][classes[again]] = True, np.nan
-    new["status"][classes] = np.where(found == UNDER_WAY, status, found)
-    return State(**new)
+        sample.trials.refuse()
+    largest = sample.coordinates.largest(gradient)
+    for i, c in enumerate(classes):
+        c.improved = bool(largest[i] < c.max_gradient / 2)
+        c.coefficients, c.gradient = coefficients[i], gradient[i]
+        c.loss, c.max_gradient, c.worst = float(loss[i]), float(largest[i]), float(worst[i])
+        c.evaluations += 1
 
 
-def polished(sample: Sample, state: State) -> State:
-    """With the gradients of the classes that have converged made as small as rounding allows."""
-    classes = np.flatnonzero(state.status == CONVERGED)
-    new = {name: getattr(state, name).copy() for name in ("coefficients", "loss", "max_gradient")}
-    new["coefficients"][classes], new["loss"][classes], gradient = polish_from(sample, state.base[classes], classes)
-    new["max_gradient"][classes] = sample.coordinates.largest(gradient)
-    return replace(state, **new)
+def prove(sample: Sample, at_minimum: list[Class], aim: Aim) -> None:
+    """Step 4, for all classes at once."""
+    if not at_minimum:
+        return
+    rows, v = np.array([c.k for c in at_minimum]), np.array([c.v for c in at_minimum])
+    steps = np.array([min(STEPS, aim.max_iterations - c.iterations) for c in at_minimum])
+    proven, iterations = existence.prove(sample, v, rows, steps, aim.report)
+    for i, c in enumerate(at_minimum):
+        c.proven, c.iterations = bool(proven[i]), c.iterations + int(iterations[i])
 
 
-def _result(state: State, aim: Aim) -> ExactFit[NDArray[Any]]:
-    status = np.where(state.status == UNDER_WAY, NOT_CONVERGED, state.status)
-    converged, more = status == CONVERGED, "more of them are needed, or "
-    reasons = [
-        REASONS[s].format(state.max_gradient[k], aim.tolerance, n, more if n >= aim.max_iterations else "it needs ")
-        if s != CONVERGED
-        else None
-        for k, (s, n) in enumerate(zip(status, state.iterations, strict=True))
-    ]
+def judge(sample: Sample, c: Class, aim: Aim) -> None:
+    """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
+    if not c.proven and c.worst < 0.5 and sample.trials.hard[c.k]:
+        c.status, c.separating = SEPARATED, existence.factors_that_separate(sample, c.k, c.v)
+        return
+    if c.max_gradient > aim.tolerance and c.iterations >= aim.max_iterations:
+        c.status = NOT_CONVERGED
+        return
+    if not c.proven:
+        exists, v, c.separating = existence.decide(sample, c.k, c.v, aim.tolerance, aim.report)
+        if not exists:
+            c.status = UNDECIDED if exists is None else SEPARATED
+            return
+        c.proven = True
+        if c.max_gradient > aim.tolerance and v is not c.v:
+            c.v = v
+            evaluate(sample, [c])
+    if c.max_gradient > aim.tolerance and not c.improved:
+        _, c.v = newton(sample, c.k, c.v, aim.tolerance, aim.report, exists=True)
+        evaluate(sample, [c])
+        c.status = NOT_CONVERGED
+    if c.max_gradient <= aim.tolerance:
+        c.status = CONVERGED
+
+
+def result(classes: list[Class], aim: Aim) -> ExactFit[NDArray[Any]]:
+    """The estimates, and the reasons why there are none; a class that is still under way has not converged."""
+    reasons: list[str | None] = []
+    for c in classes:
+        status = NOT_CONVERGED if c.status == UNDER_WAY else c.status
+        more = "more of them are needed, or " if c.iterations >= aim.max_iterations else "it needs "
+        text = (
+            REASONS[status].format(c.max_gradient, aim.tolerance, c.iterations, more) if status != CONVERGED else None
+        )
+        reasons.append(text)
+    missing = np.full_like(classes[0].v, np.nan)
+    coefficients = [missing if c.coefficients is None or c.status != CONVERGED else c.coefficients for c in classes]
+    converged = np.array([c.status == CONVERGED for c in classes])
     return ExactFit(
-        coefficients=np.where(converged[:, None], state.coefficients, np.nan).T.copy(),
+        coefficients=np.column_stack(coefficients),
         reasons=reasons,
-        separating=[np.flatnonzero(row).tolist() if row.any() else None for row in state.separating],
-        loss=np.where(converged, state.loss, np.nan),
-        max_gradient=state.max_gradient,
+        separating=[c.separating for c in classes],
+        loss=np.where(converged, [c.loss for c in classes], np.nan),
+        max_gradient=np.array([c.max_gradient for c in classes]),
         converged=converged,
-        iterations=state.iterations,
-        evaluations=state.evaluations,
+        iterations=np.array([c.iterations for c in classes]),
+        evaluations=np.array([c.evaluations for c in classes]),
     )

@@ -1,6 +1,6 @@
 """One class, from sums over trials to answers. The formulas are in `hdlogit.inference.infer`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
-from hdlogit.inference.posterior import Rates
+from hdlogit.inference.observer import Rates
 from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Units
 
@@ -115,7 +115,7 @@ def infer_class(
         inflation=float(setting.precision.mean()),
         noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
-        note=joint.note(setting.names) if joint else _note(a, observed, noise, minimum, left_out, setting),
+        note=joint.note if joint else _note(a, observed, noise, minimum, left_out, setting),
         leave_one_out=LeaveOneOut(
             observed.index + fitted[-1], debiased_logits(a, logits[0]), best_logits(a, logits[1])
         ),
@@ -205,8 +205,8 @@ def _scale(
 ) -> Scale:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if joint:
-        link, length = joint.link(setting.units, setting.correlation), float(np.sqrt(max(observed.eta_squared, 0.0)))
-        return _by_link(link, length, minimum, noise, observed, setting)
+        link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
+        return _by_link(link, minimum, noise, observed, setting)
     if setting.rates != (0, 0):
         return _link_scale(minimum, noise, left_out, observed, setting)
     if setting.shrinkage:
@@ -239,7 +239,7 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
         found = observer_from_fit(kappa, observed.eta_squared, b, law, **size, near=near)
     except NoSignal:
         a = without_signal(kappa, b, **size)
-        link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]))
+        link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]), 0.0)
         moves = np.eye(len(fitted)) / a.alpha
         corrected, nothing = np.append(fitted[:-1] / a.alpha, a.intercept), np.zeros(len(fitted))
         return Scale(a, link, corrected, moves, nothing, nothing, 0.0, nothing, onto @ fitted / a.alpha)
@@ -265,7 +265,7 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     at_least = np.zeros(len(fitted))
     at_least[chosen] = np.diag(axes @ least[1:, 1:] @ axes.T)
     at_least[-1] = max(float(least[0, 0]), float(noise[-1, -1]) / a.alpha**2)
-    link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]))
+    link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]), 0.0)
     shared = noise @ log_alpha / a.alpha
     return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, shared, found.dominant)
 
@@ -316,12 +316,10 @@ def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Obs
     )
     if link.reason:
         raise Refused(link.reason)
-    assert link.law is not None
-    return _by_link(link, link.law.sd, minimum, noise, observed, setting)
+    return _by_link(link, minimum, noise, observed, setting)
 
 
-def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Scale:
-    """length: sd of the fitted logits, of which the link's gain is that of the true ones."""
+def _by_link(link: Link, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Scale:
     fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
     a = Asymptotics(
         kappa=setting.kappa,
@@ -329,7 +327,7 @@ def _by_link(link: Link, length: float, minimum: Minimum, noise: Array, observed
         intercept=link.intercept,
         ridge=setting.ridge,
         shrinkage=setting.shrinkage,
-        alpha=length / link.gain if min(length, link.gain) > INVISIBLE else 1.0,
+        alpha=link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0,
         s=float(np.sqrt(observed.s_squared)),
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=float(fitted[-1]),
@@ -358,7 +356,7 @@ def _as_fitted(minimum: Minimum, observed: Observed, setting: Setting) -> Scale:
     size = {"kappa": setting.kappa, "ridge": setting.ridge, "shrinkage": setting.shrinkage}
     lambda_ = setting.kappa / (observed.curvature + setting.ridge)
     a = Asymptotics(**size, signal=signal, intercept=b, alpha=1.0, s=NOISELESS * signal, lambda_=lambda_, b=b)
-    link = Link(signal, b, 0.0, 0.0, np.zeros((4, 4)))
+    link = Link(signal, b, 0.0, 0.0, np.zeros((4, 4)), 0.0)
     return Scale(a, link, fitted.copy(), np.eye(len(fitted)), nothing, nothing, 0.0, nothing, np.zeros(0))
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
-from hdlogit.inference.link import Link
+from hdlogit.inference.index import group, law_of_index
+from hdlogit.inference.link import Link, fit_link
+from hdlogit.psychometric.function import probability
 from hdlogit.scores.calibration import wilson
 
 Array = NDArray[np.float64]
@@ -32,24 +33,29 @@ class Curve:
     grid: Array  # expected logit
     fitted: Array  # by the link with its guess and lapse rates
     logistic: Array  # by the link without rates
-    function: Array  # g + (1 − g − l) σ(logit): the observer's own, without noise
+    function: NDArray[np.floating]  # g + (1 − g − l) σ(logit): the observer's own, without noise
 
 
-def psychometric_curve(index: ArrayLike, noise: ArrayLike, responses: ArrayLike, link: Link, logistic: Link) -> Curve:
-    """The curve of one class. index, noise, responses: as of `fit_link`; link, logistic: its fits, the latter without
-    rates.
-    """
-    v, y = np.asarray(index, np.float64), np.asarray(responses, np.float64)
+def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.bool_], link: Link) -> Curve:
+    """The curve of one class. index, noise, responses: as of `fit_link`; link: along this index."""
     s = np.sqrt(np.mean(np.square(noise)))
-    bins = _bins(v, s)
-    rows = [(v[k].mean(), len(k), y[k].mean()) for k in bins]
-    centre, trials, observed = np.array(rows).T
+    logistic = fit_link(index, noise, responses, guess_rate=0.0, lapse_rate=0.0)
+    law = law_of_index(group(index, np.broadcast_to(noise, index.shape), responses))
+    bins = _bins(index, s)
+    centre, trials, observed = np.array([(index[k].mean(), len(k), responses[k].mean()) for k in bins]).T
     low, high = wilson(observed, trials)
-    grid = np.linspace(v.min(), v.max(), POINTS)
-    fitted, flat = (each.response(grid, np.full(POINTS, s)) for each in (link, logistic))
-    logit, g, lapse = link.expected_logit(grid, s), link.guess_rate, link.lapse_rate
-    function = g + (1 - g - lapse) * expit(logit)
-    return Curve(link.expected_logit(centre, s), trials, observed, low, high, logit, fitted, flat, function)
+    grid = np.linspace(index.min(), index.max(), POINTS)
+
+    def logits(of: Link) -> Array:
+        """True ones, of the points of the law."""
+        return of.gain / law.sd * law.points + of.intercept
+
+    def fitted(of: Link) -> Array:
+        return law.posterior(grid, s) @ probability(logits(of), of.guess_rate, of.lapse_rate)
+
+    at_grid, at_centre = (law.posterior(v, s) @ logits(link) for v in (grid, centre))  # expected logits
+    function = probability(at_grid, link.guess_rate, link.lapse_rate)
+    return Curve(at_centre, trials, observed, low, high, at_grid, fitted(link), fitted(logistic), function)
 
 
 def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:

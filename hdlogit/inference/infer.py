@@ -37,9 +37,9 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Setting, beside, infer_class
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.posterior import Rates
+from hdlogit.inference.observer import Rates
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.separation import MANY, Constant, Separated, find_separation
+from hdlogit.inference.separation import MANY, Constant, Separated, separation_of
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -128,7 +128,7 @@ def _infer(
             if shrinkage and not few:
                 results[c] = _shrunken(minimum, left, setting, factors, y)
             else:
-                joint = fit_joint(factors, y, units, sums.correlation, rates) if few else None
+                joint = fit_joint(factors, y, units, rates, names) if few else None
                 results[c] = infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = ClassInference.refused(str(reason), p)
@@ -144,11 +144,11 @@ def _shrunken(
     """
     from hdlogit.exact import fit  # only here: it brings torch
 
-    separation, names, (n, p) = find_separation(factors, responses), setting.names, factors.shape
+    separation, names, (n, p) = separation_of(factors, responses), setting.names, factors.shape
     by_chance = separation is not None and not separation.left.any() and p + 1 > MANY * n
     if separation is None or by_chance:
         found = infer_class(minimum, left_out, setting)
-        if by_chance and found.link.law is None:
+        if by_chance and not found.link.length:
             raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
         return found
     found = infer_class(minimum, left_out, setting, correct=False)

@@ -3,11 +3,11 @@
 A wrong link biases the *direction* of a logistic fit unless its factors are elliptical or many act together; then
 `hdlogit.inference.link`, which changes only its length, does not help at any number of trials. So, with few factors,
 
-    maximise  Σ log P(y_i | x_i) + 9 log(1 − g) + 9 log(1 − l) − (p wᵀΣw + b̄²)/(2·10²)
-    P(y = 1 | x) = g + (1 − g − l) σ(x·w + b),     b̄ = b + x̄·w
+    P(y = 1 | x) = g + (1 − g − l) σ(x·w + b)
 
-over all of (w, b, g, l): maximum likelihood except for psignifit's priors of the rates and a wide normal prior of the
-others, by which the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and
+is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with the prior −(p wᵀΣw + b̄²)/(2·10²),
+b̄ = b + x̄·w: maximum likelihood except for psignifit's priors of the rates and a wide normal prior of the others, by
+which the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and
 matters only where the likelihood is all but flat: where a steeper curve, or one farther away, would change no response.
 Such a coefficient is named as undetermined. (With the same prior for each weight, however many, the steep maximum below
 would win with 60 factors, and weights come out three times too large.)
@@ -20,16 +20,17 @@ Like any maximum-likelihood estimate it is too long where factors are many (κ =
 slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
-from scipy.special import chdtrc, expit, ndtri
+from scipy.special import chdtrc
 
 from hdlogit.inference.link import Link
-from hdlogit.inference.posterior import FAR, Posterior, Rates, highest, is_quadratic, profile
-from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
+from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
+from hdlogit.inference.sums import BLOCK, Array, Factors, Names, Responses, Units, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
@@ -37,71 +38,22 @@ WIDE = 10.0  # sd of the prior of the logits
 UNDETERMINED = 0.5  # error of a coefficient, in sd of its prior, above which the prior decides as much as the responses
 SMALL = 1_000_000  # trials times coefficients² up to which there is time to look whether the posterior is quadratic
 NAMED = 5  # coefficients before "and … more"
+ENOUGH_TO_START = 20_000  # trials that decide between the maxima
+SKEWED = 0.2  # signed root at two standard errors that is so far from 2
+FAR, STRIDE = 4.0, 0.5  # signed root to which a profile is followed, and about how far at a time
+ROOTS = np.linspace(-FAR, FAR, 161)  # at which profiles are stored
 
 
 @dataclass(frozen=True)
 class JointFit:
-    """coefficients: (p + 1,), the bias last; covariance: (p + 3, p + 3) of them, g and l; zero for what is fixed."""
+    """Of p factors; coefficients end with the bias."""
 
-    coefficients: Array
-    guess_rate: float
-    lapse_rate: float
-    covariance: Array
-    known: Rates  # the rates that were fixed
-    precision: Array  # (p + 1, p + 1) of the prior of weights of standardised factors, and the logit at their means
-    log_posterior: float  # nats
-    undetermined: NDArray[np.bool_]  # (p + 1,) weights, and the logit at the factors' means
-    profiles: list[tuple[Array, Array]]  # (p + 1,) values of a coefficient, rising, and their signed roots
-
-    @property
-    def errors(self) -> Array:
-        """Standard errors of (weights, bias, g, l); 0 for what is fixed."""
-        return np.sqrt(np.diag(self.covariance))
-
-    def interval(self, level: float) -> tuple[Array, Array]:
-        """(low, high): the values whose signed roots are ∓z."""
-        z = ndtri(0.5 + level / 2)
-        ends = np.array([make_interp_spline(roots, values, k=1)([-z, z]) for values, roots in self.profiles])
-        return ends[:, 0], ends[:, 1]
-
-    def z_values(self) -> Array:
-        """Minus the signed root at 0 of each coefficient: of the likelihood ratio that it is 0."""
-        return np.array([-float(make_interp_spline(values, roots, k=1)(0.0)) for values, roots in self.profiles])
-
-    def note(self, names: Names) -> str | None:
-        """A line on coefficients that are undetermined."""
-        weights = [f"the weight of factor {names[j]}" for j, vague in enumerate(self.undetermined[:-1]) if vague]
-        what = weights + ["the bias"] * bool(self.undetermined[-1])
-        more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
-        line = f"not determined by these responses: {', '.join(what[:NAMED])}{more}; "
-        return line + "estimate and interval rest on a weak prior" if what else None
-
-    def link(self, units: Units, correlation: Array) -> Link:
-        """The link along its own index; units and correlation (p, p) of the factors."""
-        p, weights = len(correlation), self.coefficients[:-1] * units.scale
-        spread = correlation @ weights
-        gain = float(np.sqrt(weights @ spread))
-        derivatives = np.zeros((4, p + 3))  # of (log Γ, b, g, l)
-        derivatives[0, :p] = units.scale * spread / max(gain, 1e-150) ** 2
-        derivatives[1, : p + 1] = np.append(units.centre, 1.0)
-        derivatives[2:, p + 1 :] = np.eye(2)
-        intercept = float(derivatives[1, : p + 1] @ self.coefficients)
-        covariance = derivatives @ self.covariance @ derivatives.T
-        return Link(gain, intercept, self.guess_rate, self.lapse_rate, covariance)
-
-    def likelihood_ratio(self, factors: Factors, responses: Responses, term: NDArray[np.intp]) -> tuple[float, float]:
-        """(statistic, p) of the test that these factors have no effect: χ² of twice what the log-posterior loses."""
-        others, precision = np.delete(factors, term, axis=1), np.delete(np.delete(self.precision, term, 0), term, 1)
-        without = highest(Posterior(others, responses, measure(others), precision, self.known))[1]
-        statistic = 2 * max(self.log_posterior - without.value, 0.0)
-        return statistic, float(chdtrc(len(term), statistic))
-
-    def log_odds(self, factors: Factors) -> Array:
-        """log p / (1 − p) of new trials."""
-        guess, lapse = self.guess_rate, self.lapse_rate
-        z, between = factors @ self.coefficients[:-1] + self.coefficients[-1], 1 - guess - lapse
-        with np.errstate(divide="ignore"):  # a probability below 1e-300: the logit is infinite
-            return np.asarray(np.log(guess + between * expit(z)) - np.log(lapse + between * expit(-z)))
+    coefficients: Array  # (p + 1,)
+    covariance: Array  # (p + 3, p + 3) of them, g and l; zero for what is fixed
+    z: Array  # (p + 1,) minus the signed root of each coefficient's profile at 0
+    profiles: Array  # (p + 1, 161) the values of each coefficient that have the signed roots ROOTS
+    link: Link  # along its own index
+    note: str | None  # a line on coefficients that are not determined
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
@@ -109,38 +61,138 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
     return n_factors <= min(LARGEST_KAPPA * n_trials, MOST_FACTORS)
 
 
-def fit_joint(factors: Factors, responses: Responses, units: Units, correlation: Array, known: Rates) -> JointFit:
-    """factors: (n, p), read in blocks; responses: (n,); units, correlation (p, p): of factors; known: rates given."""
+def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates, names: Names) -> JointFit:
+    """factors: (n, p), read in blocks; responses: (n,); units, names: of factors; known: rates given."""
     p = factors.shape[1]
-    precision = np.diag(np.full(p + 1, 1 / WIDE**2))
-    precision[:p, :p] = p * correlation / WIDE**2
-    posterior = Posterior(factors, responses, units, precision, known)
-    theta, end = highest(posterior)
-    free = np.ix_(posterior.free, posterior.free)
-    covariance = np.zeros((p + 3, p + 3))
+    precision = _prior(factors, units)
+    posterior = _posterior(factors, responses, units, precision, known)
+    theta, end = _best(factors, responses, units, precision, known)
+    free, covariance = np.ix_(posterior.free, posterior.free), np.zeros((p + 3, p + 3))
     covariance[free] = np.linalg.inv(end.squares[free])
     back = np.eye(p + 3)  # to the units of the factors
     back[:p, :p] = np.diag(1 / units.scale)
     back[p, :p] = -units.centre / units.scale
-    answer = back @ theta
-    undetermined = np.diag(covariance)[:-2] > UNDETERMINED**2 * np.diag(np.linalg.inv(precision))
+    vague = np.diag(covariance)[:-2] > UNDETERMINED**2 * np.diag(np.linalg.inv(precision))
     many = len(factors) * (p + 1) ** 2 > SMALL
-
-    def curve(of: Array, vague: bool) -> tuple[Array, Array]:
-        error = float(np.sqrt(of @ covariance @ of))
+    z, profiles = np.empty(p + 1), np.empty((p + 1, len(ROOTS)))
+    for j, of in enumerate(back[:-2]):
+        estimate, error = float(of @ theta), float(np.sqrt(of @ covariance @ of))
         along = covariance @ of / error
-        if not vague and (many or is_quadratic(posterior, theta, end.value, along)):
-            return float(of @ theta) + error * np.array([-FAR, FAR]), np.array([-FAR, FAR])
-        return profile(posterior, theta, end.value, of, along)
+        if not vague[j] and (many or _is_quadratic(posterior, theta, end.value, along)):
+            z[j], profiles[j] = estimate / error, estimate + error * ROOTS
+        else:
+            values, roots = _profile(posterior, theta, end.value, of, along)
+            z[j] = -float(make_interp_spline(values, roots, k=1)(0.0))
+            profiles[j] = make_interp_spline(roots, values, k=1)(ROOTS)
+    whole = back @ theta
+    link = _link(theta, covariance, precision)
+    return JointFit(whole[:-2], back @ covariance @ back.T, z, profiles, link, _note(vague, names))
 
-    return JointFit(
-        coefficients=answer[:-2],
-        guess_rate=float(answer[-2]),
-        lapse_rate=float(answer[-1]),
-        covariance=back @ covariance @ back.T,
-        known=known,
-        precision=precision,
-        log_posterior=end.value,
-        undetermined=undetermined,
-        profiles=[curve(of, bool(vague)) for of, vague in zip(back[:-2], undetermined, strict=True)],
-    )
+
+def likelihood_ratio(
+    coefficients: Array, link: Link, factors: Factors, responses: Responses, term: NDArray[np.intp]
+) -> tuple[float, float]:
+    """(statistic, p) of the test that these factors have no effect: χ² of twice what the log-posterior loses.
+
+    coefficients, link: of a joint fit to these factors (n, p) and responses (n,).
+    """
+    rates = (link.guess_rate, link.errors[2]), (link.lapse_rate, link.errors[3])
+    guess, lapse = (None if error else rate for rate, error in rates)
+    units, others = measure(factors), np.delete(factors, term, axis=1)
+    precision = _prior(factors, units)
+    theta = np.concatenate([units.coefficients(coefficients[:, None])[:, 0], [link.guess_rate, link.lapse_rate]])
+    whole = _posterior(factors, responses, units, precision, (guess, lapse)).evaluate(theta)
+    precision = np.delete(np.delete(precision, term, 0), term, 1)
+    _, without = _best(others, responses, measure(others), precision, (guess, lapse))
+    statistic = 2 * max(whole.value - without.value, 0.0)
+    return statistic, float(chdtrc(len(term), statistic))
+
+
+def _blocks(factors: Factors, responses: Responses, units: Units) -> Iterator[Block]:
+    size = max(1, BLOCK // (factors.shape[1] + 3))
+    for k in range(0, len(factors), size):
+        y = responses[k : k + size]
+        yield Block(units.standardise(factors[k : k + size]), y.astype(np.float64), np.ones(len(y)))
+
+
+def _prior(factors: Factors, units: Units) -> Array:
+    """Precision (p + 1, p + 1) of the weights of standardised factors and of the logit at their means."""
+    nothing = np.zeros(len(factors), bool)
+    moments = sum((b.t.T @ b.t for b in _blocks(factors, nothing, units)), np.zeros(())) / len(factors)
+    return np.asarray(moments * np.append(np.full(factors.shape[1], factors.shape[1]), 1.0) / WIDE**2)
+
+
+def _posterior(factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates) -> Posterior:
+    """In standardised factors: θ = (weights, logit at the factors' means, g, l)."""
+    return Posterior(lambda: _blocks(factors, responses, units), precision, known)
+
+
+def _best(
+    factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates
+) -> tuple[Array, Evaluation]:
+    """The highest maximum; some trials decide which one that is."""
+    some = slice(None, None, -(-len(factors) // ENOUGH_TO_START))
+    posterior = _posterior(factors[some], responses[some], units, precision, known)
+    start, _ = highest(posterior, flat(posterior, float(np.mean(responses[some]))))
+    return maximise(_posterior(factors, responses, units, precision, known), start)
+
+
+def _link(theta: Array, covariance: Array, precision: Array) -> Link:
+    """The link along the fit's own index, from the parameters of standardised factors."""
+    p, weights = len(theta) - 3, theta[:-3]
+    spread = precision[:p, :p] @ weights * WIDE**2 / p
+    gain = float(np.sqrt(weights @ spread))
+    derivatives = np.eye(p + 3)[p - 1 :]  # of (log Γ, b, g, l)
+    derivatives[0] = np.append(spread, [0, 0, 0]) / max(gain, 1e-150) ** 2
+    b, guess, lapse = (float(x) for x in theta[p:])
+    return Link(gain, b, guess, lapse, derivatives @ covariance @ derivatives.T, gain)
+
+
+def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
+    weights = [f"the weight of factor {names[j]}" for j in np.flatnonzero(vague[:-1]).tolist()]
+    what = weights + ["the bias"] * bool(vague[-1])
+    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
+    line = f"not determined by these responses: {', '.join(what[:NAMED])}{more}; "
+    return line + "estimate and interval rest on a weak prior" if what else None
+
+
+def _is_quadratic(posterior: Posterior, theta: Array, best: float, along: Array) -> bool:
+    """Whether the log-posterior falls by 2 nats, or nearly so, two standard errors from its maximum on both sides.
+
+    along: what θ changes when the coefficient does by one standard error.
+    """
+    for side in (-2, 2):
+        point = np.clip(theta + side * along, *posterior.bounds)
+        point[~posterior.free] = theta[~posterior.free]
+        if abs(np.sqrt(2 * max(best - posterior.evaluate(point).value, 0.0)) - 2) > SKEWED:
+            return False
+    return True
+
+
+def _profile(posterior: Posterior, theta: Array, best: float, of: Array, along: Array) -> tuple[Array, Array]:
+    """Values of a coefficient, of·θ, and their signed roots r of twice what the log-posterior loses by them, to ±FAR.
+
+    r = ±√(2(best − maximum given of·θ)) is standard normal, where (of·θ − estimate)/error often is not. along: as for
+    `_is_quadratic`.
+    """
+    estimate, error = float(of @ theta), float(of @ along)
+    tangent = np.append(along[:-2], [0, 0]) / error
+    nodes = [(estimate, 0.0)]
+
+    def visit(start: Array) -> tuple[Array, float]:
+        """The maximum among those with the coefficient of the start, and its root, which becomes a node."""
+        point, found = maximise(posterior, start, of)
+        root = float(np.sqrt(2 * max(best - found.value, 0.0)))
+        nodes.append((float(of @ point), float(np.copysign(root, of @ point - estimate))))
+        return point, root
+
+    for side in (-1, 1):
+        point, step, last = theta, error / 4, 0.0
+        while last < FAR:
+            point, root = visit(point + side * step * tangent)
+            step *= float(np.clip(STRIDE / max(root - last, 1e-3), 0.3, 2.5))
+            last = root
+    visit(theta - estimate * tangent)  # 0, for the test
+    values, roots = np.array(sorted(nodes)).T
+    rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
+    return values[rising], roots[rising]

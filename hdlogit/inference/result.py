@@ -8,14 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
 from scipy.special import expit, ndtr, ndtri
 
 from hdlogit.asymptotics import predictions
 from hdlogit.asymptotics.equations import Asymptotics
-from hdlogit.inference.joint import JointFit
+from hdlogit.inference.joint import ROOTS, JointFit
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
 from hdlogit.inference.separation import Separated
+from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
 
@@ -109,7 +111,7 @@ class ClassInference:
             note=None,
             leave_one_out=LeaveOneOut(none, none, none),
             index=Index(none, none),
-            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan)),
+            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan), np.nan),
             along=np.nan,
             stretch=np.nan,
             shared=nan,
@@ -178,7 +180,9 @@ class ClassInference:
         known (z²B ≥ 1). For the bias ŵ ± z error; for dominant factors, too, as far as it agrees with the p-value.
         """
         if self.joint:
-            return self.joint.interval(level)
+            z = float(ndtri(0.5 + level / 2))
+            ends = make_interp_spline(ROOTS, self.joint.profiles, k=1, axis=1)([-z, z])
+            return ends[:, 0], ends[:, 1]
         if self.separated:
             return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
@@ -201,7 +205,7 @@ class ClassInference:
     def z_values(self) -> Array:
         """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
         if self.joint:
-            return self.joint.z_values()
+            return self.joint.z
         if self.separated:
             return self.separated.z_values()
         return np.append(self.estimate[:-1] / self.null_error, self.corrected[-1] / self.corrected_error[-1])
@@ -236,7 +240,8 @@ class ClassInference:
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
         if self.joint:
-            return self.joint.log_odds(factors)
+            logit = factors @ self.corrected[:-1] + self.corrected[-1]
+            return log_odds(logit, self.guess_rate, self.lapse_rate).astype(np.float64)
         if self.separated:  # of the shrunken fit: the noise along what separates would draw all others to 1/2
             return np.asarray(factors @ self.estimate[:-1] + self.estimate[-1])
         a, centred = self.theory, np.column_stack([factors - self.centre, np.ones(len(factors))])
@@ -248,7 +253,7 @@ class ClassInference:
     def corrected_logits(self, factors: NDArray[np.floating], logits: NDArray[np.floating]) -> tuple[Array, Array]:
         """Of new trials with these fitted logits (n,): those of the debiased weights, and the best ones; log-odds."""
         if self.joint:
-            joint = self.joint.log_odds(factors)
+            joint = self.log_odds(factors)
             return joint, joint
         if self.separated:
             fitted = np.asarray(logits, np.float64)

@@ -8,8 +8,7 @@ how small it may be is told by the score test of w_j = c, the others being fitte
 
     z(c) = Σ x_ij ψ_i / √(f V),    V = Σ D_i x_ij² given the others
 
-No d separates a trial that has a weight q_i > 0 in some Σ q_i s_i x̃_i = 0, q ≥ 0, and some d separates every other
-one. So the linear programme  max Σ min(q_i, 1)  finds them all.
+The linear programme of `hdlogit.exact.separation` finds them all.
 """
 
 from __future__ import annotations
@@ -46,23 +45,23 @@ class Separation:
     below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞. If neither, the trials that are left determine it
 
 
-def find_separation(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
+def separation_of(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
     """None where nothing is separated, or where the factors (n, p) are too many to find out."""
     if factors.size > LARGEST:
         return None
+    from hdlogit.exact.separation import find_separation  # only here: its room brings torch
+
     centre, scale = factors.mean(axis=0, dtype=np.float64), factors.std(axis=0, dtype=np.float64)
+    try:
+        found = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
+    except RuntimeError:
+        found = None
+    if found is None:
+        return None
+    separated = found[1]
     x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
     signed = np.where(responses, 1.0, -1.0)[:, None] * x
     n, size = x.shape
-    programme = linprog(  # q = min(q, 1) + what is above 1
-        np.append(-np.ones(n), np.zeros(n)),
-        A_eq=np.hstack([signed.T, signed.T]),
-        b_eq=np.zeros(size),
-        bounds=[(0, 1)] * n + [(0, None)] * n,
-    )
-    separated = programme.x[:n] < 0.5 if programme.status == 0 else np.zeros(n, np.bool_)
-    if not separated.any():
-        return None
     if separated.all() and size > MANY * n:  # by chance: which way each goes says nothing, and takes long to find
         return Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
     left = x[~separated]

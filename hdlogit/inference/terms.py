@@ -18,6 +18,7 @@ from scipy.special import expit, fdtrc, logit
 
 from hdlogit.compute.threads import cut, each, single_threaded_blas
 from hdlogit.exact import fit
+from hdlogit.inference.joint import likelihood_ratio
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import BLOCK, Array, Factors, Responses, add_up, inverse_root, measure
 
@@ -31,7 +32,7 @@ def joint_test(c: ClassInference, term: Sequence[int], factors: Factors, respons
         return float(c.z_values()[term[0]] ** 2), float(c.p_values()[term[0]])
     chosen = np.asarray(term, np.intp)
     if c.joint:
-        return c.joint.likelihood_ratio(factors, responses, chosen)
+        return likelihood_ratio(c.corrected, c.link, factors, responses, chosen)
     ridge = c.theory.ridge * float(np.mean(c.scale**2))  # in the theory factors have variance 1
     return score_test(factors, responses, chosen, ridge, c.theory.shrinkage)
 

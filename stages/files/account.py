@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from stages.files import DATA
-from stages.files.documents import validate
 from stages.files.tables import read_json
 
 MOST = 8  # names or lines of a kind that are listed
 
 
-class Counts(BaseModel):
-    """Numbers of a person's own trials."""
-
-    read: int
-    taken: int
-    used: int
-    train: int
-    test: int
-
-
-class Missing(BaseModel):
-    """How many trials lack a value of a column, and where the first of them is."""
-
-    trials: int
-    first: str
-
-
-class Source(BaseModel):
-    """The file of a person's own trials."""
-
-    name: str
-    sha256: str
-
-
-class Account(BaseModel):
-    """What was read of a person's own trials, and what was left out and why."""
-
-    classes: list[str]
-    trials: Counts
-    missing: dict[str, Missing]
-    left_out: dict[str, str]
-    file: Source
-
-
 def read_account() -> dict[str, Any] | None:
-    """The account of a person's own trials; None where they are simulated."""
-    path = DATA / "trials.json"
-    return validate(Account, read_json(path.name), str(path)).model_dump() if os.path.lexists(path) else None
+    """data/trials.json, which `prepare` writes of a person's own trials; None where they are simulated."""
+    return read_json("trials.json") if (DATA / "trials.json").exists() else None
 
 
 def named(name: str, what: str) -> str:
@@ -75,6 +36,6 @@ def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
     missing = account["missing"]
     lags = [name for name in missing if name.startswith("lag(")]
     longest = max(lags, key=lambda name: int(missing[name]["trials"]), default="")
-    for name, found in missing.items():
+    for name, column in missing.items():
         if name not in lags or name == longest:
-            yield name, found["trials"], found["first"]
+            yield name, column["trials"], column["first"]

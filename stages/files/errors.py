@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import shlex
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from stages.files import OBSERVERS, remove_results_after
 
-OUTCOME = "HDLOGIT_OUTCOME"  # names a file for exit status and line, as DVC hides both from its caller
+SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed, as DVC hides whose failure its own was
 
 
 class InputError(Exception):
@@ -96,8 +95,8 @@ def _fail(message: str, status: int = 1) -> None:
     here = Path.cwd()
     study = here.parents[1] if here.parent.name == OBSERVERS else here
     message = message if study == here else f"{here.name}: {message}"
-    if OUTCOME in os.environ:
-        Path(os.environ[OUTCOME]).write_text(json.dumps({"status": status, "message": message}), encoding="utf-8")
+    if SAID in os.environ:
+        Path(os.environ[SAID]).touch()
     print(f"error: {message}", file=sys.stderr)
     if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
         print(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from stages.files.errors import InputError
 from stages.files.reading import (
-    PER_CLASS,
     Description,
     Evidence,
     Floats,
@@ -19,6 +18,7 @@ from stages.files.reading import (
     read_observer,
     read_trials,
 )
+from stages.files.tables import AGAIN
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Fit:
     description: Description | None  # of a person's own trials
 
     @property
+    def missing(self) -> dict[str, str]:
+        """By the classes that have no estimate, why."""
+        return {name: why for name, why in zip(self.classes, self.evidence.reasons, strict=True) if why}
+
+    @property
     def separating(self) -> dict[str, list[str]]:
         """By the classes that have no estimate without shrinkage, the factors that separate their responses."""
         pairs = zip(self.classes, self.evidence.separating or [], strict=False)
@@ -43,7 +48,6 @@ class Fit:
 
     def part(self, places: list[int]) -> Fit:
         """The fit of some of its classes."""
-        per_class = {name: value and [value[k] for k in places] for name, value in self.evidence if name in PER_CLASS}
         return replace(
             self,
             classes=[self.classes[k] for k in places],
@@ -52,7 +56,7 @@ class Fit:
             coefficients=self.coefficients[:, places],
             checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
             observer=self.observer and self.observer.of_classes(places),
-            evidence=self.evidence.model_copy(update=per_class),
+            evidence=self.evidence.of_classes(places),
         )
 
 
@@ -62,15 +66,15 @@ def read_fit() -> Fit:
     observer, model, description = read_observer(), read_model(), read_description(train)
     checkpoints = read_checkpoints(model)
     n_factors, n_classes = train.factors.shape[1], train.responses.shape[1]
-    shapes = {"test": (test.factors.shape[1], test.responses.shape[1])}
     arrays = {"model.safetensors": model.coefficients}
     arrays |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
     arrays |= {"observer.npy": observer.coefficients} if observer else {}
-    for name, (p, k) in (shapes | {name: (len(w) - 1, w.shape[1]) for name, w in arrays.items()}).items():
+    shapes = {name: (len(w) - 1, w.shape[1]) for name, w in arrays.items()}
+    shapes["test"] = test.factors.shape[1], test.responses.shape[1]
+    for name, (p, k) in shapes.items():
         if (p, k) != (n_factors, n_classes):
             raise InputError(
-                f"data/{name} has {p} factors and {k} classes, but data/train has {n_factors} and {n_classes}; "
-                "the stages that write them must run again"
+                f"data/{name} has {p} factors and {k} classes, but data/train has {n_factors} and {n_classes}; {AGAIN}"
             )
     return Fit(
         description.classes if description else [*map(str, range(n_classes))],

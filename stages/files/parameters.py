@@ -74,6 +74,9 @@ class Prepare(Section):
     trials: Text
     response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
     formula: Text | None
+    factors: Text | Annotated[list[Text], Field(min_length=1)] | None = None
+    count: Text | None = None
+    missing_words: list[Text | int | Number] | None = None
     group: Text | Annotated[list[Text], Field(min_length=1)] | None
     by: Text | None = None
     where: Text | None
@@ -96,6 +99,17 @@ class Prepare(Section):
     def groups(self) -> list[str]:
         """The columns whose values together define a trial's group."""
         return [self.group] if isinstance(self.group, str) else self.group or []
+
+    @property
+    def factor_patterns(self) -> list[str]:
+        """Names of columns, or a shell's patterns of them; empty: every column that can be a factor."""
+        return [self.factors] if isinstance(self.factors, str) else self.factors or []
+
+    @model_validator(mode="after")
+    def _factors(self) -> Prepare:
+        if self.formula and self.factors:
+            raise ValueError(f"factors = {self.factors!r}, but formula is not null; only one of them names the factors")
+        return self
 
     @model_validator(mode="after")
     def _layout(self) -> Prepare:

@@ -40,6 +40,17 @@ class Situation(NamedTuple):
     exists: bool = True  # whether there is an estimate without shrinkage
     unbounded: Unbounded | None = None  # where some of its coefficients have none with it, either
 
+    @property
+    def off(self) -> Percent:
+        """By how much the weights are too large or too small."""
+        difference = abs(self.alpha - 1)
+        digits = 1 if max(difference, self.alpha_error) < 0.1 else None
+        return Percent(round(100 * difference, digits), round(100 * self.alpha_error, digits))
+
+    def short(self, level: float) -> Percent:
+        """By how much the classical intervals cover too little."""
+        return Percent(round(100 * level - round(100 * self.coverage), 2), round(100 * self.coverage_error))
+
 
 class Percent(NamedTuple):
     """A number and its standard error as they are printed, in percent."""
@@ -66,21 +77,21 @@ def trustworthy(
     """
     if not classes:
         return []
-    odd = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
-    sound = [c for c in classes if estimated or c not in odd]
-    told = sound or odd
-    sized, unbounded = [c for c in told if not c.unbounded], [c for c in told if c.unbounded]
-    first_told = sized or told
-    of = f"{len(first_told)} of " if sound and len(first_told) < len(classes) else ""
-    several = f", {of}{len(classes)} classes" if len(classes) > 1 else ""
-    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}{several}{_signal(first_told)}: "
-    lines = [_size(level, sized, logistic=bool(sound))] if sized else []
-    if unbounded and sound:
-        which = f" of {_some([named(c.name, 'class') for c in unbounded])}" if len(classes) > 1 else ""
-        lines.append(f"without shrinkage there is no estimate{which}; use the corrected column")
-    shape = _shape(odd, len(classes), estimated)
-    first, *others = [*lines, *shape] if sound else [*shape, *lines]
-    return [head + first, *others, *(_unbounded(n_trials, n_factors, level, c) for c in classes if c.unbounded)]
+    not_logistic = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
+    valid = [c for c in classes if estimated or c not in not_logistic]
+    shown = valid or not_logistic
+    sized, unbounded = [c for c in shown if not c.unbounded], [c for c in shown if c.unbounded]
+    lines = [_size(level, sized, logistic=bool(valid))] if sized else []
+    if unbounded and valid:
+        lines.append(f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column")
+    shape = _shape(not_logistic, len(classes), estimated)
+    first, *others = [*lines, *shape] if valid else [*shape, *lines]
+    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
+    if len(classes) > 1:
+        part = f"{len(sized or shown)} of " if valid and len(sized or shown) < len(classes) else ""
+        head += f", {part}{len(classes)} classes (yes/no responses)"
+    unbounded_lines = [_unbounded(n_trials, n_factors, level, c.name, c.unbounded) for c in classes if c.unbounded]
+    return [f"{head}{_signal(sized)}: {first}", *others, *unbounded_lines]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
@@ -105,59 +116,47 @@ def without_inference(reasons: Mapping[str, str], shrunk: Mapping[str, Sequence[
     return lines + _lacking("corrections and intervals", reasons, shrunk)
 
 
-def _lacking(what: str, reasons: Mapping[str, str], told: Collection[str]) -> list[str]:
-    untold = [(name, reason) for name, reason in reasons.items() if name not in told]
-    if not untold:
-        return []
-    (name, reason), *others = untold
-    more = f" (and {len(others)} more)" if others else ""
-    return [f"no {what} of {named(name, 'class')}{more}: {reason}"]
+def _lacking(what: str, reasons: Mapping[str, str], mentioned: Collection[str]) -> list[str]:
+    """One line on the classes that no other line mentions."""
+    rest = [name for name in reasons if name not in mentioned]
+    more = f" (and {len(rest) - 1} more)" if rest[1:] else ""
+    return [f"no {what} of {named(rest[0], 'class')}{more}: {reasons[rest[0]]}"] if rest else []
 
 
 def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
     """One sentence: size of the weights, coverage, verdict. No verdict if the function is not logistic."""
     if max(c.signal for c in classes) < NO_SIGNAL:
         return "no factor predicts the responses better than chance would"
-
-    def off(c: Situation) -> Percent:
-        difference = abs(c.alpha - 1)
-        digits = 1 if max(difference, c.alpha_error) < 0.1 else None
-        return Percent(round(100 * difference, digits), round(100 * c.alpha_error, digits))
-
-    def short(c: Situation) -> Percent:
-        return Percent(round(100 * level - round(100 * c.coverage), 2), round(100 * c.coverage_error))
-
-    largest = max(classes, key=lambda c: (matters(off(c), GOOD_SIZE), off(c)))
-    shortest = max(classes, key=lambda c: (matters(short(c), GOOD_COVERAGE), short(c)))
+    largest = max(classes, key=lambda c: (matters(c.off, GOOD_SIZE), c.off))
+    shortest = max(classes, key=lambda c: (matters(c.short(level), GOOD_COVERAGE), c.short(level)))
+    off, short = largest.off, shortest.short(level)
     at_worst = f" at worst ({named(largest.name, 'class')})" if len(classes) > 1 else ""
-    size = f"{off(largest)} too {'large' if largest.alpha >= 1 else 'small'}{at_worst}"
-    size = size if off(largest).value else "of the right size"
-    coverage = short(shortest)._replace(value=round(100 * shortest.coverage))
+    size = f"{off} too {'large' if largest.alpha >= 1 else 'small'}{at_worst}" if off.value else "of the right size"
+    coverage = Percent(round(100 * shortest.coverage), short.error)
     covered = f"classical {100 * level:g} % intervals cover {coverage if coverage.value else 'less than 1 %'}"
     if not logistic:
         return f"if they did, weights would come out {size}, and {covered}"
-    good = not matters(off(largest), GOOD_SIZE) and not matters(short(shortest), GOOD_COVERAGE)
-    good = good and all(c.exists for c in classes)
-    verdict = ": a plain logistic regression is good enough" if good else "; use the corrected column"
+    wrong = matters(off, GOOD_SIZE) or matters(short, GOOD_COVERAGE) or not all(c.exists for c in classes)
+    verdict = "; use the corrected column" if wrong else ": a plain logistic regression is good enough"
     return f"weights come out {size} and {covered}{verdict}"
 
 
 def _signal(classes: Sequence[Situation]) -> str:
-    if not (signals := [c.signal for c in classes if not c.unbounded]):
+    if not classes:
         return ""
-    low, high = (f"{end(signals):.2g}" for end in (min, max))
-    return f", signal {low}" if low == high else f", signals {low} to {high}"
+    low, high = (f"{end(c.signal for c in classes):.2g}" for end in (min, max))
+    return f", signal {low} (sd of the true logit)" if low == high else f", signals {low} to {high} (sd of true logits)"
 
 
-def _shape(odd: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
+def _shape(not_logistic: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
     """A line on classes whose psychometric function is not logistic, given the known rates."""
-    if not odd:
+    if not not_logistic:
         return []
-    which = f" of {_some([named(c.name, 'class') for c in odd])}" if n_classes > 1 else ""
-    text = f"the responses{which} do not follow a logistic function"
+    text = f"the responses{_of(not_logistic, n_classes)} do not follow a logistic function"
     if estimated:
-        return [f"{text}: guess {_range([c.guess_rate for c in odd])}, lapse {_range([c.lapse_rate for c in odd])}"]
-    known = any(c.guess_rate or c.lapse_rate for c in odd)
+        rates = _range([c.guess_rate for c in not_logistic]), _range([c.lapse_rate for c in not_logistic])
+        return [f"{text}: guess {rates[0]}, lapse {rates[1]}"]
+    known = any(c.guess_rate or c.lapse_rate for c in not_logistic)
     return [
         f"{text}{' with these rates' if known else ''}, so that weights and intervals, corrected ones too, may be far "
         "off: evaluate.asymptotes: estimate allows for guesses and lapses; another shape may explain it, too"
@@ -169,26 +168,32 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _unbounded(n_trials: int, n_factors: int, level: float, c: Situation) -> str:
+def _unbounded(n_trials: int, n_factors: int, level: float, name: str, found: Unbounded) -> str:
     """A line on what the separated trials of a class leave without bounds, and what tells the rest."""
-    assert c.unbounded is not None
-    n_separated, intervals = c.unbounded
-    bounds, open_ended = [], []
-    for name, ends in intervals.items():
+    parts, undetermined = [], []
+    for coefficient, ends in found.intervals.items():
         low, high = (f"{end:.2g}".replace("-", "−") for end in ends)
-        what = "its weight" if len(intervals) == 1 else "the bias" if name == "bias" else named(name, "factor")
+        what = "the bias" if coefficient == "bias" else named(coefficient, "factor")
+        what = "its weight" if len(found.intervals) == 1 else what
         if all(map(math.isinf, ends)):
-            open_ended.append(what)
+            undetermined.append(what)
         else:
             side, end = ("upper", f"from {low}") if math.isinf(ends[1]) else ("lower", f"up to {high}")
-            bounds.append(f"{what} has no {side} bound ({100 * level:g} % interval: {end})")
-    parts = [_some(bounds)] if bounds else []
-    parts += [f"{_some(open_ended)} {'is' if len(open_ended) == 1 else 'are'} not determined"] if open_ended else []
-    parts += [] if len(intervals) > n_factors else ["the other coefficients are what the trials that are left tell"]
+            parts.append(f"{what} has no {side} bound ({100 * level:g} % interval: {end})")
+    parts = [_some(parts)] if parts else []
+    if undetermined:
+        parts.append(f"{_some(undetermined)} {'is' if len(undetermined) == 1 else 'are'} not determined")
+    if len(found.intervals) <= n_factors:
+        parts.append("the other coefficients are what the trials that are left tell")
     return (
-        f"{_separate([name for name in intervals if name != 'bias'])} {_spaced(n_separated)} of {_spaced(n_trials)} "
-        f"trials of {named(c.name, 'class')}: {'; '.join(parts)}"
+        f"{_separate([name for name in found.intervals if name != 'bias'])} {_spaced(found.n_separated)} of "
+        f"{_spaced(n_trials)} trials of {named(name, 'class')}: {'; '.join(parts)}"
     )
+
+
+def _of(classes: Sequence[Situation], n_classes: int) -> str:
+    """` of a, b`, where there are several classes."""
+    return f" of {_some([named(c.name, 'class') for c in classes])}" if n_classes > 1 else ""
 
 
 def _separate(names: Sequence[str]) -> str:

@@ -1,93 +1,94 @@
-"""Scores of the fit on its own trials and on held-out ones, and its recovery of the true coefficients."""
+"""Scores of predictions and of the solver, and the recovery of the true coefficients where these are known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hdlogit.psychometric.function import Floats
+from hdlogit.psychometric.function import Floats, cross_entropy
 from hdlogit.scores import calibration, predictions, recovery
+from hdlogit.scores.blocks import mean
 from hdlogit.scores.predictions import Booleans
-from stages.files.account import named
 from stages.files.fit import Fit
-from stages.files.parameters import Evaluate
-from stages.tables import Findings, Table
-from stages.tables.answer import without_estimate
+from stages.tables import Table
+
+CORRECTED = ("debiased", "best")
+OF_CORRECTED = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")
 
 
-def predicted(fit: Fit, logits: Mapping[str, Floats], p: Evaluate) -> Findings:
-    """Scores and calibration on held-out trials, from their logits (n, n_classes) `fitted` and, if known, `true`."""
-    if not len(fit.test.factors):
-        return Findings()
-    fitted, true = logits["fitted"], logits.get("true")
-    scores = prediction_scores(fitted, fit.test.responses)
-    tables = calibrated(logits, fit.test.responses, p)
-    scores["calibration_error"] = calibration.calibration_curve(fitted, fit.test.responses, p.calibration_bins).error
-    if true is not None:
-        scores["bayes_cross_entropy"] = predictions.scores(true, fit.test.responses)["cross_entropy"]
-        scores["excess_cross_entropy"] = predictions.excess(true, fitted)
-    return Findings({"test": scores}, tables)
+class Predictions(NamedTuple):
+    """Predictions of the same responses, all (n_trials, n_classes), which may be memory-mapped."""
+
+    responses: Booleans
+    logits: dict[str, Floats]  # fitted; where there are any: true, debiased, best
 
 
-def calibrated(logits: Mapping[str, Floats], responses: Booleans, p: Evaluate) -> dict[str, Table]:
-    """The calibration curve of the `fitted` logits, and histograms of the probabilities of all logits."""
-    ends = np.linspace(0, 1, p.histogram_bins + 1)
-    counts = {name: calibration.histogram(z, p.histogram_bins) for name, z in logits.items()}
-    return {
-        "calibration.csv": vars(calibration.calibration_curve(logits["fitted"], responses, p.calibration_bins)),
-        "histogram.csv": {"low": ends[:-1], "high": ends[1:], **counts},
-    }
+def prediction_metrics(predicted: Predictions) -> dict[str, Any]:
+    """Scores of the fitted logits, what is lost to the true observer, and scores of the corrected logits."""
+    responses, logits = predicted
+    metrics = _scores(logits["fitted"], responses)
+    if "true" in logits:
+        metrics["bayes_cross_entropy"] = mean(cross_entropy, logits["true"], responses)
+        metrics["excess_cross_entropy"] = predictions.excess(logits["true"], logits["fitted"])
+    for name in CORRECTED:
+        if name in logits:
+            scores = _scores(logits[name], responses)
+            metrics[name] = {key: scores[key] for key in OF_CORRECTED}
+    return metrics
 
 
-def prediction_scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
+def _scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
     """Cross-entropy, accuracy, Brier score, and the line that would recalibrate the predictions."""
     intercept, slope = calibration.recalibration(logits, responses) or (None, None)
     scores = predictions.scores(logits, responses)
     return {**scores, "calibration_intercept": intercept, "calibration_slope": slope}
 
 
-def recovered(fit: Fit) -> Findings:
-    """The table of coefficients, and how close they come to the observer's."""
-    table = {**coefficient_rows(fit), "fitted": fit.coefficients.T.ravel()}
-    if fit.observer is None:
-        return Findings(tables={"coefficients.csv": table})
-    metrics = {"recovery": recovery.recovery(fit.coefficients, fit.observer.coefficients)}
-    return Findings(metrics, {"coefficients.csv": table})
+def histogram_table(predicted: Predictions, n_bins: int) -> Table:
+    """Counts of the fitted and the true probabilities, in bins of equal width."""
+    ends = np.linspace(0, 1, n_bins + 1)
+    shown = {name: z for name, z in predicted.logits.items() if name not in CORRECTED}
+    counts = {name: calibration.histogram(z, n_bins) for name, z in shown.items()}
+    return {"low": ends[:-1], "high": ends[1:], **counts}
 
 
-def coefficient_rows(fit: Fit) -> Table:
-    """One row per class and factor, the bias last: class, factor, true (if known)."""
+def names_table(fit: Fit) -> Table:
+    """One row per class and factor, the bias last: class, factor, and if it is known the true coefficient."""
     rows, n_classes = fit.coefficients.shape
     names = {"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes}
     return names if fit.observer is None else {**names, "true": fit.observer.coefficients.T.ravel()}
 
 
-def trajectory(fit: Fit) -> Findings:
-    """The training cross-entropy of the fit, and the table of its checkpoints."""
-    models = np.stack([*fit.checkpoints.values(), fit.coefficients])
-    on_train = predictions.cross_entropies(fit.train.factors, fit.train.responses, models)
-    table: dict[str, Any] = {"epoch": [*fit.checkpoints], "train_cross_entropy": on_train[:-1]}
-    if len(fit.test.factors):
-        on_test = predictions.cross_entropies(fit.test.factors, fit.test.responses, models[:-1])
-        table["test_cross_entropy"] = on_test
+def fitted_table(fit: Fit) -> Table:
+    """The fitted coefficients, beside the true ones."""
+    return {**names_table(fit), "fitted": fit.coefficients.T.ravel()}
+
+
+def trajectory_table(fit: Fit) -> Table:
+    """Cross-entropies (nats per response) and size of the weights at each checkpoint."""
+    models = np.stack([*fit.checkpoints.values()])
+    table: Table = {"epoch": [*fit.checkpoints]}
+    for split, trials in (("train", fit.train), ("test", fit.test)):
+        if len(trials.factors):
+            on_split = predictions.cross_entropies(trials.factors, trials.responses, models)
+            table[f"{split}_cross_entropy"] = on_split
     if fit.observer is not None:
-        table["weight_slope"] = [recovery.weight_slope(w, fit.observer.coefficients) for w in fit.checkpoints.values()]
-    return Findings({"train": {"cross_entropy": float(on_train[-1])}}, {"trajectory.csv": table})
+        table["weight_slope"] = [recovery.weight_slope(w, fit.observer.coefficients) for w in models]
+    return table
 
 
-def evidence(fit: Fit) -> Findings:
-    """What the solver reported on all classes: the largest gradient, and whether all converged."""
-    reported = fit.evidence
+def training_cross_entropy(fit: Fit) -> float:
+    """In nats per response."""
+    return float(predictions.cross_entropies(fit.train.factors, fit.train.responses, fit.coefficients[None])[0])
+
+
+def solver_metrics(whole: Fit) -> dict[str, Any]:
+    """What the solver reported on all classes: whether all converged, and the largest gradient."""
+    reported, missing = whole.evidence, len(whole.missing)
     metrics = {
         "converged": all(reported.converged),
         "max_gradient": max(reported.max_gradient),
         "ridge": reported.ridge,
     }
-    missing = [(name, reason) for name, reason in zip(fit.classes, reported.reasons, strict=True) if reason]
-    if missing:
-        metrics["classes_without_estimate"] = len(missing)
-    answer = without_estimate(dict(missing), fit.separating)
-    notices = [f"{named(name, 'class')} is left out: {reason}" for name, reason in missing]
-    return Findings({"fit": metrics}, {}, notices, answer)
+    return metrics | {"classes_without_estimate": missing} if missing else metrics

@@ -1,174 +1,159 @@
-"""Damage to files: random bytes of any file, and values of JSON, CSV, YAML, .npy and safetensors that look whole."""
+"""Every file that a stage or a command reads, damaged: it runs, or refuses in one line.
+
+`python -m tests.torture.damage 5000` tries so many, and ends with counts; the same number tries the same damages.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import importlib
+import io
+import os
 import random
-import struct
+import shutil
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-Stream = random.Random
+import numpy as np
+import pandas as pd
+import yaml
+from matplotlib.figure import Figure
 
-STRANGE: list[Any] = [None, "text", "", True, [], {}, -1, 0, 0.5, 1e300, -1e300, 2**70, float("nan"), float("inf")]
-CELLS = ["", "nan", "inf", "-inf", "1e999", "1_0", "text", "\0", '"', "1,2", "é", "-1", "0", "1e300", " 1", "None"]
-LINES = ["{}", "[]", "null", "true", "1e-5", "'text'", "!!python/object:os.system {}", "&a [*a]", "2000-01-01", ".nan"]
-HEADERS = ["(3, 2), ", "(2**63, 1), ", "(-1, 2), ", "(True, 2), ", "((), ), ", "(300.0, 4), ", "(), ", "(0, 4), "]
+from stages import terminal
+from stages.files.errors import run
+from tests.conftest import ROOT, STAGES, Project, run_here
 
-
-def damaged(content: bytes, suffix: str, stream: Stream) -> bytes:
-    """`content` of a file of this kind, damaged in one of many ways."""
-    if suffix in CRAFTED and stream.random() < 0.5:
-        return CRAFTED[suffix](content, stream)
-    return stream.choice(RANDOM)(content, stream)
-
-
-# --- any file
-
-
-def flipped(content: bytes, stream: Stream) -> bytes:
-    """One bit; half of the time near the beginning, where headers are."""
-    found = bytearray(content)
-    reach = len(found) if stream.random() < 0.5 else min(len(found), 256)
-    found[stream.randrange(reach)] ^= 1 << stream.randrange(8)
-    return bytes(found)
-
-
-def truncated(content: bytes, stream: Stream) -> bytes:
-    return content[: stream.randrange(len(content))]
-
-
-def longer(content: bytes, stream: Stream) -> bytes:
-    return content + stream.randbytes(stream.randrange(1, 64))
-
-
-def shorter(content: bytes, stream: Stream) -> bytes:
-    """Without some bytes in the middle."""
-    start = stream.randrange(len(content))
-    return content[:start] + content[start + stream.randrange(1, 64) :]
-
-
-def overwritten(content: bytes, stream: Stream) -> bytes:
-    """Zeros, ones or noise over some bytes, as of a block that was never written."""
-    start, n = stream.randrange(len(content)), stream.randrange(1, 64)
-    noise = stream.choice([bytes(n), b"\xff" * n, stream.randbytes(n)])
-    return content[:start] + noise + content[start + n :]
-
-
-def twice(content: bytes, stream: Stream) -> bytes:
-    start = stream.randrange(len(content))
-    return content[:start] + content[stream.randrange(len(content)) :]
-
-
-RANDOM = [flipped, flipped, flipped, truncated, longer, shorter, overwritten, twice]
-
-
-# --- files that look whole
-
-
-def json_value(content: bytes, stream: Stream) -> bytes:
-    """A value replaced, or a key renamed, removed or doubled."""
-    document = json.loads(content)
-    at = document
-    while True:
-        keys: list[Any] = [*at] if isinstance(at, dict) else [*range(len(at))]
-        if not keys:
-            return b"{}"
-        key = stream.choice(keys)
-        if not isinstance(at[key], dict | list) or stream.random() < 0.3:
-            break
-        at = at[key]
-    action = stream.randrange(4)
-    if action == 0 or not isinstance(at, dict):
-        at[key] = stream.choice(STRANGE)
-    elif action == 1:
-        at[f"{key}x"] = at.pop(key)
-    elif action == 2:
-        del at[key]
-    else:
-        text = json.dumps(document)
-        return text.replace(f'"{key}":', f'"{key}": 1, "{key}":', 1).encode()
-    return json.dumps(document).encode()
-
-
-def csv_cell(content: bytes, stream: Stream) -> bytes:
-    """A cell replaced, a column renamed, or a line removed or doubled."""
-    lines = content.decode().splitlines()
-    action, number = stream.randrange(5), stream.randrange(len(lines))
-    if action == 0:
-        del lines[number]
-    elif action == 1:
-        lines.insert(number, lines[number])
-    else:
-        number = 0 if action == 2 else number
-        delimiter = next(sign for sign in "\t;," if sign in content.decode())
-        cells = lines[number].split(delimiter)
-        cells[stream.randrange(len(cells))] = stream.choice(CELLS)
-        lines[number] = delimiter.join(cells)
-    return ("\n".join(lines) + "\n").encode()
-
-
-def yaml_line(content: bytes, stream: Stream) -> bytes:
-    """The value of a line replaced, or the line removed, doubled or indented otherwise."""
-    lines = content.decode().splitlines()
-    number = stream.randrange(len(lines))
-    action = stream.randrange(6)
-    if action == 0:
-        del lines[number]
-    elif action == 1:
-        lines.insert(number, lines[number])
-    elif action == 2:
-        lines[number] = " " + lines[number]
-    else:
-        value = stream.choice([json.dumps(stream.choice(STRANGE)), stream.choice(CELLS), stream.choice(LINES)])
-        lines[number] = lines[number].split(":")[0] + ": " + value
-    return ("\n".join(lines) + "\n").encode()
-
-
-def npy_header(content: bytes, stream: Stream) -> bytes:
-    """Another shape, type or order, in a header of the right length."""
-    length = struct.unpack("<H", content[8:10])[0]
-    header, data = content[10 : 10 + length].decode(), content[10 + length :]
-    action = stream.randrange(3)
-    if action == 0:
-        start, end = header.index("(") if "(" in header else 0, header.index(")") + 3
-        header = header[:start] + stream.choice(HEADERS) + header[end:]
-    elif action == 1:
-        kind = header.split("'descr': ")[1].split(",")[0]
-        header = header.replace(kind, stream.choice(["'<f4'", "'>f8'", "'|O'", "'<c16'", "[('a', '<f8')]", "3", "'?'"]))
-    else:
-        header = header.replace("False", stream.choice(["True", "None", "0"]))
-    written = header.rstrip().ljust(length - 1).encode() + b"\n"
-    return content[:8] + struct.pack("<H", len(written)) + written + data
-
-
-def safetensors_header(content: bytes, stream: Stream) -> bytes:
-    """A value of the header, or of the evidence in it, replaced."""
-    length = struct.unpack("<Q", content[:8])[0]
-    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    metadata = header.get("__metadata__", {})
-    if "evidence" in metadata and stream.random() < 0.7:
-        metadata["evidence"] = json_value(metadata["evidence"].encode(), stream).decode()
-        written = json.dumps(header).encode()
-    else:
-        written = json_value(json.dumps(header).encode(), stream)
-    return struct.pack("<Q", len(written)) + written + data
-
-
-CRAFTED = {
-    ".json": json_value,
-    **dict.fromkeys((".csv", ".tsv"), csv_cell),
-    **dict.fromkeys((".yaml", ".lock"), yaml_line),
-    ".npy": npy_header,
-    ".safetensors": safetensors_header,
+PIPELINES: dict[str, dict[str, Any]] = {  # name -> section train
+    "adam": {"solver": "adam", "num_epochs": 3, "batch_size": 64},
+    "exact": {"solver": "exact", "ridge": "auto"},
+    "study": {"solver": "exact"},
+}
+OF_STUDY = ("prepare", *STAGES[1:])
+COMMANDS = {  # with their arguments, in the folder of the study
+    "plan": ["--study", "."],
+    "predict": [".", "trials.csv", "--out", "predictions.csv"],
+    "check": [".", "--repetitions", "2"],
+    "summary": [],
 }
 
 
-def damage(path: Path, stream: Stream) -> None:
-    """Damage a file, which is replaced: it may be a hard link."""
-    content = path.read_bytes()
-    new = content
-    while new == content:
-        new = damaged(content, path.suffix, stream)
-    path.unlink()
-    path.write_bytes(new)
+def make(folder: Path) -> None:
+    """All pipelines, run, below `folder`."""
+    for name, train in PIPELINES.items():
+        project = Project.small(folder / name)
+        simulated = {"n_trials": 120, "n_test_trials": 60, "n_factors": 3}
+        project.set(simulate=simulated, train={"device": "cpu", **train}, plot={"dpi": 30, "class_index": 0})
+        if name == "study":
+            own_trials(project)
+        with contextlib.chdir(project.folder), contextlib.redirect_stdout(io.StringIO()):
+            run_here(*(OF_STUDY if name == "study" else STAGES))
+
+
+def own_trials(project: Project) -> None:
+    """With groups, factors by formula, and held-out trials."""
+    rng, n = np.random.default_rng(0), 240
+    table = pd.DataFrame({"contrast": rng.normal(size=n), "rule": rng.choice(["a", "b"], n), "day": np.arange(n) // 80})
+    table["choice"] = np.where(table.contrast + rng.logistic(size=n) > 0, "right", "left")
+    table.to_csv(project.folder / "trials.csv", index=False)
+    params = yaml.safe_load(project.params.read_text())
+    del params["simulate"]
+    rat = yaml.safe_load((ROOT / "studies/rat/params.yaml").read_text())["prepare"]
+    formula = "choice ~ contrast + rule + lag(choice, 1)"
+    params["prepare"] = {**rat, "trials": "trials.csv", "formula": formula, "held_out": 0.2}
+    project.params.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def targets() -> Iterator[tuple[str, str]]:
+    """Pipelines, with each of their stages and commands."""
+    for pipeline in PIPELINES:
+        stages = (*OF_STUDY, *COMMANDS) if pipeline == "study" else STAGES
+        yield from ((pipeline, stage) for stage in stages)
+
+
+def inputs(stage: str, folder: Path) -> list[Path]:
+    """The files that a stage reads here; of a command, all."""
+    if stage in ("simulate", "prepare"):
+        return [*folder.glob("*.*")]
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    deps = [*declared.get(stage, {"deps": ["data"]})["deps"], "data/trials.json", "params.yaml"]
+    paths = [folder / name for name in deps if name.startswith(("data", "params.yaml"))]
+    return sorted(file for path in paths for file in (path, *path.rglob("*.*")) if file.is_file())
+
+
+@contextlib.contextmanager
+def copied(folder: Path) -> Iterator[Path]:
+    """A copy by hard links, as the current folder: no stage changes a file in place."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        here = Path(shutil.copytree(folder, Path(scratch, "copy"), copy_function=os.link))
+        with contextlib.chdir(here):
+            yield here
+
+
+def damaged(content: bytes, stream: random.Random) -> bytes:
+    """Cut off, with a bit flipped (half of the time near the beginning, where headers are), or overwritten."""
+    start = stream.randrange(min(len(content), stream.choice([256, len(content)])))
+    flipped = bytes([content[start] ^ 1 << stream.randrange(8)])
+    noise = stream.choice([bytes(16), stream.randbytes(16)])
+    return stream.choice(
+        [
+            content[:start],
+            content[:start] + flipped + content[start + 1 :],
+            content[:start] + noise + content[start + 16 :],
+        ]
+    )
+
+
+def attempt(folder: Path, pipeline: str, stage: str, stream: random.Random) -> str:
+    """What came of one damage: "refused", "accepted", or else what is wrong."""
+    with copied(folder / pipeline) as here:
+        path = stream.choice(inputs(stage, here))
+        content = path.read_bytes()
+        path.unlink()  # it is a hard link
+        path.write_bytes(damaged(content, stream))
+        with mock.patch.object(Figure, "savefig", lambda figure, path, **_: Path(path).touch()):  # saves time
+            said, status = outcome(stage)
+    if not status:
+        return "accepted"
+    refused = status == "traceback" or said.count("\n") != 1 or not said.startswith("error: ")
+    return f"{path.name}: {said}" if refused else "refused"
+
+
+def outcome(stage: str) -> tuple[str, object]:
+    """What a stage reports on stderr, and its exit status; of what nobody foresaw the last line, and `traceback`."""
+    main = importlib.import_module(f"stages.{stage}").main
+    arguments = mock.patch.object(sys, "argv", [stage, *COMMANDS.get(stage, [])])
+    quiet = contextlib.redirect_stdout(io.StringIO()), mock.patch.object(terminal.CONSOLE, "quiet", True)
+    with contextlib.redirect_stderr(io.StringIO()) as errors, arguments, quiet[0], quiet[1]:
+        try:
+            run(main)
+        except SystemExit as end:
+            return errors.getvalue(), end.code
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            return f"{error!r} at {place.filename}:{place.lineno}", "traceback"
+    return errors.getvalue(), 0
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    found, chosen = Counter[str](), [*targets()]
+    with tempfile.TemporaryDirectory(prefix="damage-") as folder:
+        make(Path(folder))
+        for number in range(count):
+            pipeline, stage = chosen[number % len(chosen)]
+            result = attempt(Path(folder), pipeline, stage, random.Random(number))
+            found[result if result in ("refused", "accepted") else "wrong"] += 1
+            if result not in ("refused", "accepted"):
+                print(f"{number}  {pipeline}: {stage}: {result}", flush=True)
+    print(f"{count} damages: {dict(found)}")
+    sys.exit(bool(found["wrong"]))
+
+
+if __name__ == "__main__":
+    main()
