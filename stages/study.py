@@ -109,17 +109,15 @@ def folder_of(files: list[Path]) -> Path:
 def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
     """The parameters that the command line names."""
     section = vars(arguments) | {"trials": trials and trials.name}
-    values = {f"prepare.{key}": one_or_all(section.get(key)) for key in Prepare.model_fields}
-    values = {key: value for key, value in values.items() if value is not None}
+    values = {f"prepare.{key}": section[key] for key in Prepare.model_fields if section.get(key) is not None}
+    for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
+        if len(columns := values.get(f"prepare.{key}", ())) == 1:
+            values[f"prepare.{key}"] = columns[0]
     if arguments.correct:
         values["evaluate.guess_rate"] = 0.5
     if arguments.rates:
         values |= rates(arguments.rates)
     return values | dict(arguments.set)
-
-
-def one_or_all(value: Any) -> Any:
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def rates(text: str) -> dict[str, Any]:
