@@ -9,12 +9,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from hdlogit.inference.check import Check, Coverage, check
-from stages.figures import inference as figures
-from stages.figures import style
-from stages.figures.fits import forest_size
+from stages.figures.coefficients import factor_coverage
+from stages.figures.style import saved
 from stages.files.account import named
 from stages.files.errors import InputError, run
 from stages.files.fit import Fit
@@ -133,9 +133,10 @@ def write(folder: Path, checks: dict[str, Check], factors: Any, level: float) ->
             writer.writerows([name, factor, f"{a:.6g}", f"{b:.6g}"] for factor, a, b in pairs)
     for k, found in enumerate(checks.values()):
         path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png")
-        with style.figure(path, 150, size=forest_size(len(factors))) as [ax]:
-            by_factor = (found.classical.by_factor.tolist(), found.corrected.by_factor.tolist())
-            figures.factor_coverage(ax, factors, *by_factor, found.by_chance.tolist(), level, found.repetitions)
+        classical, corrected = found.classical.by_factor, found.corrected.by_factor
+        columns = {"factor": factors, "classical": classical, "corrected": corrected, "chance": found.by_chance}
+        with saved(path, dpi=150) as figure:
+            factor_coverage(figure, pd.DataFrame(columns), level, found.repetitions)
     with contextlib.suppress(ValueError):  # it is elsewhere
         folder = folder.relative_to(Path.cwd())
     say(f"Table and figure: {folder}")

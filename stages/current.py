@@ -5,30 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from stages.files import DATA
-from stages.files.documents import read_yaml, validate
+from stages.files.documents import read_yaml
 from stages.files.errors import InputError
 from stages.files.parameters import FILE, file_of_parameters, observer
+from stages.files.tables import reading
 
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
-BEFORE = ("train", "model.safetensors")  # outputs, in data/, from which the results are made
-
-
-class _Stage(BaseModel):
-    params: dict[str, dict[str, Any]] = {}  # file -> key -> value
-
-
-class _Lock(BaseModel):
-    stages: dict[str, _Stage] = {}
+EARLIER = "all numbers are from an earlier run; `dvc repro` renews them"
 
 
 def check_current() -> None:
-    """Raise InputError where a stage before the results has no outputs, as DVC removes them before it runs a stage."""
-    for path in (DATA / name for name in BEFORE):
-        if not path.exists():
-            raise InputError(f"{path} is missing: all numbers are from an earlier run; `dvc repro` renews them")
+    """Raise InputError where there is no model, as DVC removes the outputs of a stage before it runs it."""
+    if not (DATA / "model.safetensors").exists():
+        raise InputError(f"{DATA / 'model.safetensors'} is missing: {EARLIER}")
     check_parameters()
 
 
@@ -41,16 +31,14 @@ def check_parameters() -> None:
     lock = file.with_name("dvc.lock")
     if not lock.exists():
         return
-    parameters = read_yaml(file)
-    stages = validate(_Lock, read_yaml(lock), str(lock)).stages
-    for name in STAGES:
-        stage = stages.get(f"{name}@{alone}" if alone else name, _Stage())
-        for key, value in stage.params.get(str(file), {}).items():
-            if at(parameters, key) != value:
-                raise InputError(
-                    f"{FILE}: {key} is not what {name} last ran with: all numbers are from an earlier run; "
-                    "`dvc repro` renews them"
-                )
+    parameters, stages = read_yaml(file), read_yaml(lock)
+    with reading(lock):
+        recorded = {name: stage.get("params", {}).get(str(file), {}) for name, stage in stages["stages"].items()}
+        names = {f"{name}@{alone}" if alone else name: name for name in STAGES}
+        used = [(stage, *item) for name, stage in names.items() for item in recorded.get(name, {}).items()]
+    for name, key, value in used:
+        if at(parameters, key) != value:
+            raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")
 
 
 def at(tree: Any, name: str) -> Any:

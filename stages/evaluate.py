@@ -12,12 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from hdlogit.compute.threads import each, single_threaded_blas
-from hdlogit.inference.result import ClassInference
-from hdlogit.psychometric.function import log_odds
-from hdlogit.scores.blocks import blocks
 from hdlogit.scores.calibration import calibration_curve
-from hdlogit.scores.predictions import write_logits
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
 from stages.files.errors import InputError, run_stage
@@ -25,17 +20,9 @@ from stages.files.fit import Fit, read_fit
 from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
-from stages.tables import scores
+from stages.tables import inferred, scores
 from stages.tables.answer import trustworthy, without_estimate
-from stages.tables.inferred import (
-    Inferred,
-    class_notices,
-    infer_classes,
-    left_out_predictions,
-    missing_inference,
-    refined,
-    with_inference,
-)
+from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
@@ -46,11 +33,17 @@ def main() -> None:
     p = read_parameters().evaluate
     whole = read_fit()
     fit = whole.part(whole.evidence.classes)
-    results = infer_classes(fit, p) if whole.evidence.solver == "exact" else []
-    fit = refined(fit, results)
-    found = with_inference(fit, results, p)
+    results = inferred.infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    fit = inferred.refined(fit, results)
+    found = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
-        predictions = predict(fit, results, found, outputs)
+        predictions = {"test": scores.fitted_predictions(fit, fit.test)} if len(fit.test.factors) else {}
+        if predictions:
+            refuse_large(predictions["test"].logits["fitted"], fit.classes)
+        if found:
+            predictions = {name: inferred.with_corrected(of, fit, results) for name, of in predictions.items()}
+            predictions["loo"] = inferred.left_out_predictions(found)
+        predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
         outputs.table("calibration.csv", vars(curve))
@@ -63,75 +56,30 @@ def main() -> None:
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
-        notices, answer = class_notices(fit.classes, results), []
+        notices, answer = inferred.class_notices(fit.classes, results), []
         if found:
             answer = write_inference(outputs, found, shown, metrics)
             notices += write_replication(outputs, found, metrics)
         metrics["fit"] = scores.solver_metrics(whole)
         outputs.json("metrics.json", metrics)
         notices += general_notices(whole, source)
-        answer += missing_inference(fit, results) + without_estimate(whole.missing, whole.separating)
+        answer += inferred.missing_inference(fit, results) + without_estimate(whole.missing, whole.separating)
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
     print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
 
 
-def predict(
-    fit: Fit, results: list[ClassInference], found: Inferred | None, outputs: Outputs
-) -> dict[str, Predictions]:
-    """`test`: of held-out trials; `loo`: of training trials, from the fit to all others; `train`, if there is neither.
-
-    Logits of as many trials as may be held out are files of the run.
-    """
-    predictions = {}
-    x, y = fit.test.factors, fit.test.responses
-    if len(x):
-        logits = {"fitted": outputs.scratch_array(y.shape)}
-        write_logits(x, fit.coefficients, out=logits["fitted"])
-        refuse_large(logits["fitted"], fit.classes)
-        if fit.observer is not None:
-            logits["true"] = outputs.scratch_array(y.shape)
-            write_logits(x, fit.observer.coefficients, out=logits["true"])
-            for rows in blocks(*y.shape):
-                logits["true"][rows] = log_odds(logits["true"][rows], *fit.observer.rates)
-        if found:
-            logits |= {name: outputs.scratch_array(y.shape) for name in CORRECTED}
-            write_corrected(logits, x, results)
-        predictions["test"] = Predictions(y, logits)
-    if found:
-        predictions["loo"] = left_out_predictions(found)
-    if not predictions:
-        fitted = outputs.scratch_array(fit.train.responses.shape)
-        write_logits(fit.train.factors, fit.coefficients, out=fitted)
-        predictions["train"] = Predictions(fit.train.responses, {"fitted": fitted})
-    return predictions
-
-
-def write_corrected(logits: dict[str, Floats], factors: Floats, results: list[ClassInference]) -> None:
-    """Logits of the debiased weights, and the best ones; of a class without an inference, the fitted ones."""
-
-    def write(k: int) -> None:
-        for rows in blocks(len(factors), 1):
-            fitted = logits["fitted"][rows, k]
-            corrected = (fitted, fitted) if results[k].reason else results[k].corrected_logits(factors[rows], fitted)
-            logits["debiased"][rows, k], logits["best"][rows, k] = corrected
-
-    with single_threaded_blas():
-        list(each(write, range(len(results))))
-
-
 def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
     """Raise InputError for the first held-out logit that is NaN or beyond LARGEST_LOGIT."""
-    for rows in blocks(*logits.shape):
-        wrong = np.argwhere(~(np.abs(logits[rows]) <= LARGEST_LOGIT))
-        if len(wrong):
-            trial, k = wrong[0] + [rows.start, 0]
-            raise InputError(
-                f"data/test/factors.npy, trial {trial}: the logit of {named(classes[k], 'class')} is "
-                f"{logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, or in other units than "
-                "those of the training trials (or the fit has diverged)"
-            )
+    wrong = np.argwhere(~(np.abs(logits) <= LARGEST_LOGIT))
+    if len(wrong):
+        trial, k = wrong[0]
+        raise InputError(
+            f"data/test/factors.npy, trial {trial}: the logit of {named(classes[k], 'class')} is "
+            f"{logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, or in other units than "
+            "those of the training trials (or the fit has diverged)"
+        )
 
 
 def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metrics: dict[str, Any]) -> list[str]:

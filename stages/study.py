@@ -31,8 +31,9 @@ from stages.files.errors import SAID, InputError, run
 from stages.files.parameters import FILE, Prepare, Study
 from stages.repository import allow_no_git
 from stages.terminal import CONSOLE
-from stages.trials.design import learn
 from stages.trials.observers import observers_of
+from stages.trials.prepared import prepare
+from stages.trials.read import read
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "studies"
@@ -67,13 +68,9 @@ def main() -> None:
             track(trials.name, scratch if is_new else folder)
         if is_new:
             scratch.rename(folder)
-    lines, status = list[str](), 1
-    try:
-        lines, status = reproduce(folder, document.get("observers", ()))
-    finally:
-        if is_new and status == 1 and not any(folder.rglob("trials.json")):  # prepare has refused
-            shutil.rmtree(folder)
-    if status and "observers" not in document:
+    observers = document.get("observers", ())
+    lines, status = reproduce(folder, observers)
+    if status and not observers:
         sys.exit(status)
     summary.main(folder, lines)
     if is_new:
@@ -155,21 +152,21 @@ def change(document: Any, values: dict[str, Any]) -> None:
 
 def check(document: Any, trials: Path) -> None:
     """Raise InputError unless the trials can be prepared in this way; name the observers of whom they can."""
-    prepare = validate(Prepare, document["prepare"], f"{FILE}: prepare")
-    if prepare.by is None:
-        learn(validate(Study, document, str(FILE)).prepare, trials)
+    p, table = validate(Prepare, document["prepare"], f"{FILE}: prepare"), read(trials)
+    if p.by is None:
+        prepare(validate(Study, document, str(FILE)).prepare, table)
         return
-    found, notices = observers_of(prepare, trials)
+    observers, notices = observers_of(p, table)
     if "observers" not in document:
         document.yaml_set_comment_before_after_key("observers", "\nfolder: value of the column prepare.by")
-    document["observers"] = {folder: value for folder, (value, _) in found.items()}
+    document["observers"] = {folder: value for folder, (value, _) in observers.items()}
     study, reasons = validate(Study, document, str(FILE)), {}
-    for folder, (value, n_rows) in found.items():
+    for folder, (value, n_rows) in observers.items():
         try:
-            learn(study.alone(folder).prepare, trials)
+            prepare(study.alone(folder).prepare, table)
         except InputError as error:
             reasons[folder] = f"{value}: {error} ({counted(n_rows, 'row')})"
-    if len(reasons) == len(found):
+    if len(reasons) == len(observers):
         raise InputError(next(iter(reasons.values())))
     for folder in reasons:
         del document["observers"][folder]

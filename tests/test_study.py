@@ -21,6 +21,7 @@ from stages import study
 from stages.files.parameters import Prepare, read_study
 from stages.trials.design import learn
 from stages.trials.observers import observers_of
+from stages.trials.read import read
 from tests.coding import asked
 from tests.conftest import ROOT, Project, copy_code
 
@@ -197,11 +198,11 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
         condition, taken = "`v[a]` > 0", values[:, 0] > 0
     table.to_csv(path, index=False)
     prepare = asked(response="y", where=condition, by="who", **keys)
-    found = observers_of(prepare, path)[0]
+    found = observers_of(prepare, read(path))[0]
     assert [value for value, _ in found.values()] == ["anna", "bert"]
     for folder, (value, _) in found.items():
         learned = learn(alone(prepare, found, folder), path)
-        assert learned.design.names == names[str(value)]
+        assert learned.names == names[str(value)]
         assert learned.n_taken == (taken & (who == value)).sum()
 
 
@@ -212,7 +213,7 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     table.loc[table[by] == "carl", "block"] = 2
     table.to_csv(tmp_path / "t.csv", index=False)
     prepare = asked(response="y", where="block == 1", by=by)
-    found = observers_of(prepare, tmp_path / "t.csv")[0]
+    found = observers_of(prepare, read(tmp_path / "t.csv"))[0]
     assert sorted(found.values()) == [("anna", 10), ("x`y`z", 10)]
     assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
 
@@ -221,14 +222,15 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--name", "a/b"], "without /"),
     (["--response", "choise"], "the nearest is choice"),
     (["--group", "whom"], "the nearest is who"),
-    (["--formula", "{1}"], "is not allowed"),
-    (["--held-out", "2"], "held_out = 2.0, but it must be"),
+    (["--formula", "{1}"], "it names no factor"),
+    (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
     (["--rates", "half"], "guess and lapse rate as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
     (["--intervals", "_1"], "two endings of column names"),
     (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
     (["--correct", "--intervals", "_1", "_2"], "which of them was chosen"),
+    (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]
 REFUSE = """
@@ -260,14 +262,6 @@ def test_a_refusal_is_one_line_and_leaves_nothing(project: Project) -> None:
         assert message in line
         assert line.count("\n") == 1
     assert sorted(project.folder.rglob("studies/*")) == before
-
-
-def test_what_only_the_stage_refuses_leaves_nothing_either(project: Project) -> None:
-    options = ["--response", "choice", "--held-out", "0.001", "--held-out-by", "group", "--group", "who"]
-    refused = project.run("python", "-m", "stages.study", str(project.folder.parent / TRIALS), *options)
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error: params.yaml: prepare.held_out = 0.001, which holds out none")
-    assert [path.name for path in (project.folder / "studies").iterdir()] == ["rat"]
 
 
 def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: Project) -> None:

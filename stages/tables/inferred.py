@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
+from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
 from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
 from stages.tables.answer import without_inference
-from stages.tables.scores import Predictions
+from stages.tables.scores import CORRECTED, Predictions
 
 Rates = tuple[float | None, float | None]  # guess and lapse rate
 
@@ -81,6 +83,21 @@ def left_out_predictions(found: Inferred) -> Predictions:
     columns = zip(*(c.leave_one_out for c in found.classes), strict=True)
     fitted, debiased, best = (np.stack(logits, axis=1) for logits in columns)
     return Predictions(found.responses, {"fitted": fitted, "debiased": debiased, "best": best})
+
+
+def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInference]) -> Predictions:
+    """Also held-out trials by the corrected fit; of a class without an inference, the fitted logits stand for it."""
+    logits = predicted.logits | {name: predicted.logits["fitted"].copy() for name in CORRECTED}
+
+    def correct(k: int) -> None:
+        for rows in blocks(len(fit.test.factors), 1):
+            logits["debiased"][rows, k], logits["best"][rows, k] = results[k].corrected_logits(
+                fit.test.factors[rows], predicted.logits["fitted"][rows, k]
+            )
+
+    with single_threaded_blas():
+        list(each(correct, [k for k, result in enumerate(results) if not result.reason]))
+    return Predictions(predicted.responses, logits)
 
 
 def class_notices(names: Sequence[str], results: list[ClassInference]) -> list[str]:

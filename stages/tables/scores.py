@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hdlogit.psychometric.function import Floats, cross_entropy
+from hdlogit.psychometric.function import Floats, cross_entropy, log_odds
 from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.blocks import mean
 from hdlogit.scores.predictions import Booleans
 from stages.files.fit import Fit
+from stages.files.reading import Trials
 from stages.tables import Table
 
 CORRECTED = ("debiased", "best")
@@ -18,10 +19,24 @@ OF_CORRECTED = ("cross_entropy", "brier", "calibration_intercept", "calibration_
 
 
 class Predictions(NamedTuple):
-    """Predictions of the same responses, all (n_trials, n_classes), which may be memory-mapped."""
+    """Predictions of the same responses; all (n_trials, n_classes)."""
 
     responses: Booleans
     logits: dict[str, Floats]  # fitted; where there are any: true, debiased, best
+
+
+def fitted_predictions(fit: Fit, trials: Trials) -> Predictions:
+    """By the fit, and where it is known by the true observer."""
+    logits = {"fitted": _logits(trials.factors, fit.coefficients)}
+    if fit.observer is not None:
+        logits["true"] = log_odds(_logits(trials.factors, fit.observer.coefficients), *fit.observer.rates)
+    return Predictions(trials.responses, logits)
+
+
+def _logits(factors: Floats, coefficients: Floats) -> Floats:
+    logits: Floats = np.empty((len(factors), coefficients.shape[1]))
+    predictions.write_logits(factors, coefficients, out=logits)  # block by block
+    return logits
 
 
 def prediction_metrics(predicted: Predictions) -> dict[str, Any]:
