@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, fdtrc, logit
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut, single_threaded_blas, total
 from hdlogit.exact import fit
 from hdlogit.inference.joint import likelihood_ratio
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.sums import BLOCK, Array, Factors, Responses, add_up, inverse_root, measure
+from hdlogit.inference.sums import Array, Factors, Responses, add_up, inverse_root, measure
 
 
 def joint_test(c: ClassInference, term: Sequence[int], factors: Factors, responses: Responses) -> tuple[float, float]:
@@ -69,7 +69,7 @@ def score_test(
             rest = 1 - curvature * np.vecdot(half, half)
             return np.array([curvature @ rest, rest.sum()])
 
-        curvature, m = np.sum([*each(left, cut(n, p + 1, BLOCK))], axis=0)
+        curvature, m = total(left, cut(n, p + 1))
     gain = np.square(root[len(kept) :, len(kept) :].T @ sums.gradients[0][term]).sum()
     s, j = float(gain * curvature / (n * sums.means[0, 0])), len(term)
     return s, float(fdtrc(j, m - j, s / j * (m - j) / max(m - s, 1e-9)))
