@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,10 @@ def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> Calib
     low = max(float(fitted.min()), -LARGEST_LOGIT)
     width = (min(float(fitted.max()), LARGEST_LOGIT) - low) / n_bins
 
-    def of_block(rows: slice) -> tuple[Floats, Floats, Floats]:
+    def of_block(rows: slice) -> tuple[NDArray[Any], ...]:
         z, y = fitted[rows].ravel(), responses[rows].ravel()
         bins = np.clip((z - low) / width if width > 0 else 0 * z, 0, n_bins - 1).astype(np.intp)
-        counts, yes = np.bincount(bins, minlength=n_bins), np.bincount(bins[y], minlength=n_bins)
-        return counts.astype(np.float64), np.bincount(bins, probability(z), n_bins), yes.astype(np.float64)
+        return tuple(np.bincount(bins, weights, n_bins) for weights in (np.ones(len(z)), probability(z), y))
 
     counts, predicted, observed = total(of_block, cut(*fitted.shape))
     used = counts > 0
