@@ -192,9 +192,10 @@ def _is_number(word: str) -> bool:
         return False
 
 
-def learn(p: Prepare, path: Path) -> Study:
-    """Read a study's trials and code them. Raises InputError, in one line, for what cannot be used."""
-    table, take = prepared(read(path), p), where.parse(p.where)
+def learn(p: Prepare, trials: Path | Table) -> Study:
+    """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
+    table = prepared(read(trials) if isinstance(trials, Path) else trials, p)
+    take = where.parse(p.where)
     places = None
     if p.trial:
         places, table = long.pivot(table, p, take, [responses.parts(table, each)[0] for each in p.responses])
