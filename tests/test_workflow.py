@@ -56,22 +56,16 @@ def test_the_report_is_a_comment_where_one_may_be_written_by_a_job_that_runs_no_
     assert "${{" not in written["run"]  # what others name must not become part of a command
 
 
-def test_one_check_that_fails_hides_none_of_the_others() -> None:
+def test_one_check_that_fails_hides_none_of_the_others_and_studies_are_checked_too() -> None:
     shown = make("--dry-run", "ci")
     assert "--keep-going" in shown
     checks = ("ruff check", "mypy", "comparisons.ci.lock", "comparisons.ci.gate", "comparisons.ci.report", "pytest")
     assert sorted(checks, key=shown.index) == list(checks)
-
-
-def test_a_study_of_the_repository_is_checked_too() -> None:
-    shown = make("--dry-run", "ci")
     assert 'lock-check gate FOLDER="studies/rat"' in shown
-    for check in ("lock", "gate"):
-        assert shown.count(f"comparisons.ci.{check} --folder") == 2
+    assert [shown.count(f"comparisons.ci.{check} --folder") for check in ("lock", "gate")] == [2, 2]
 
 
 def test_make_alone_lists_the_targets() -> None:
-    assert make() == make("help")
     assert {"repro", "ci", "gate", "show"} < {line.split()[1] for line in make().splitlines()}
 
 

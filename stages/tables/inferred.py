@@ -91,9 +91,8 @@ def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInferenc
 
     def correct(k: int) -> None:
         for rows in blocks(len(fit.test.factors), 1):
-            logits["debiased"][rows, k], logits["best"][rows, k] = results[k].corrected_logits(
-                fit.test.factors[rows], predicted.logits["fitted"][rows, k]
-            )
+            corrected = results[k].corrected_logits(fit.test.factors[rows])
+            logits["debiased"][rows, k], logits["best"][rows, k] = corrected
 
     with single_threaded_blas():
         list(each(correct, [k for k, result in enumerate(results) if not result.reason]))
