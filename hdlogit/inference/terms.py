@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, fdtrc, logit
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut, each, single_threaded_blas, total
 from hdlogit.exact import fit
 from hdlogit.inference.joint import likelihood_ratio
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.sums import BLOCK, Array, Factors, Responses, Units, inverse_root, measure
+from hdlogit.inference.sums import Array, Factors, Responses, Units, inverse_root, measure
 
 DEPENDENT = 1e-6  # of a column's variance; where the factors leave less of it unexplained it adds nothing
 
@@ -59,7 +59,7 @@ class Residuals:
         def design(rows: slice) -> Array:
             return units.standardise(factors[rows])
 
-        parts = cut(len(factors), len(fitted), BLOCK)
+        parts = cut(len(factors), len(fitted))
         p = np.concatenate([*each(lambda rows: expit(design(rows) @ coefficients), parts)])
         return cls(design, responses - p, p * (1 - p), penalty, penalty * coefficients)
 
@@ -74,10 +74,7 @@ class Residuals:
             columns = np.hstack([self.design(rows), added(rows)])
             return (columns * curvature[rows, None]).T @ columns, columns.T @ residual[rows]
 
-        squares, u = np.zeros((width, width)), np.zeros(width)
-        for square, product in each(one, cut(n, width, BLOCK)):
-            squares += square
-            u += product
+        squares, u = total(one, cut(n, width))
         q = len(root)
         if known is not None and not known.all():  # the fit is no maximum over some of its trials
             inner = inverse_root(squares[:q, :q])
@@ -100,13 +97,13 @@ class Residuals:
     def _information(self) -> tuple[Array, float, float]:
         """Root of H⁻¹, f and m. Raises LinAlgError where H is not positive definite."""
         n, q = len(self.residual), self.design(slice(0, 1)).shape[1]
-        parts = cut(n, q, BLOCK)
+        parts = cut(n, q)
 
         def square(rows: slice) -> Array:
             t = self.design(rows)
             return (t * self.curvature[rows, None]).T @ t
 
-        root = inverse_root(sum(each(square, parts), np.diag(np.broadcast_to(self.penalty, q)).copy()))
+        root = inverse_root(total(square, parts) + np.diag(np.broadcast_to(self.penalty, q)))
         if root is None:
             raise np.linalg.LinAlgError("these data do not determine the coefficients")
 
@@ -114,7 +111,7 @@ class Residuals:
             rest = 1 - self.curvature[rows] * np.square(self.design(rows) @ root).sum(axis=1)
             return np.array([self.curvature[rows] @ rest, rest.sum()])
 
-        curvature, m = np.sum([*each(left, parts)], axis=0)
+        curvature, m = total(left, parts)
         return root, float(self.residual @ self.residual / curvature), float(m)
 
 
