@@ -1,7 +1,7 @@
 """Is a model any use, and which of several predicts better? By what each says of trials that it has not seen.
 
-Leave-one-out logits score a model on its own trials: with ℓ_i the cross-entropy of trial i, predicted without it, the
-mean of ℓ is compared with that of other models trial by trial, d_i = ℓ_i − ℓ'_i, mean d ± sd(d)/√n. The constant that
+Leave-one-out logits score a model on its own trials: with l_i the cross-entropy of trial i, predicted without it, the
+mean of l is compared with that of other models trial by trial, d_i = l_i − l'_i, mean d ± sd(d)/√n. The constant that
 a model must beat is the fraction of yes among the other trials. What adds to a nested model is tested, as terms are, by
 the score (`hdlogit.inference.terms`), which holds with many factors per trial, where the likelihood ratio does not.
 """
@@ -66,7 +66,7 @@ class Comparison(NamedTuple):
 
 def losses(logits: Array, responses: Responses) -> Array:
     """Cross-entropy of each trial, nats."""
-    return -log_expit(np.where(responses, logits, -logits))
+    return np.asarray(-log_expit(np.where(responses, logits, -logits)))
 
 
 def constant_losses(responses: Responses) -> Array:
@@ -74,7 +74,7 @@ def constant_losses(responses: Responses) -> Array:
     Trofimov 1981): else a single yes would cost infinitely much."""
     y = np.asarray(responses, np.float64)
     p = (y.sum() - y + 0.5) / len(y)
-    return -(xlogy(y, p) + xlogy(1 - y, 1 - p))
+    return np.asarray(-(xlogy(y, p) + xlogy(1 - y, 1 - p)))
 
 
 def usefulness(result: ClassInference, factors: Factors, responses: Responses) -> Usefulness:
@@ -119,15 +119,16 @@ def _paired(first: Array, second: Array) -> tuple[float, float]:
 def _log_likelihood(model: Model) -> float:
     """The maximum, nats; NaN where rates are estimated, but not together with the weights."""
     c, y = model.result, model.responses
-    if c.guess_rate + c.lapse_rate > 0 and not c.joint:
+    joint = c.profiles is not None
+    if c.guess_rate + c.lapse_rate > 0 and not joint:
         return np.nan
-    w = c.corrected if c.joint else c.estimate
-    z = np.asarray(model.factors @ w[:-1] + w[-1])
-    return -float(losses(log_odds(z, c.guess_rate, c.lapse_rate), y).sum())
+    w = c.corrected if joint else c.estimate
+    z = np.asarray(model.factors @ w[:-1] + w[-1], np.float64)
+    return -float(losses(np.asarray(log_odds(z, c.guess_rate, c.lapse_rate), np.float64), y).sum())
 
 
 def _nested(first: Model, second: Model) -> tuple[int, float]:
-    """(Degrees of freedom, p-value) of what the larger of two nested models adds; (0, NaN) where they are not nested."""
+    """(Degrees of freedom, p-value) of what the larger of two nested models adds; (0, NaN) of others."""
     small, large = sorted((first, second), key=lambda model: model.factors.shape[1])
     c = small.result
     if c.guess_rate + c.lapse_rate > 0 or c.theory.ridge or not _within(small.factors, large.factors):
