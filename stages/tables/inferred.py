@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hdlogit.compute.threads import each, single_threaded_blas
+from hdlogit.compute.threads import cut, each, single_threaded_blas
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
-from hdlogit.scores.blocks import blocks
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
 from stages.files.fit import Fit
@@ -90,7 +89,7 @@ def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInferenc
     logits = predicted.logits | {name: predicted.logits["fitted"].copy() for name in CORRECTED}
 
     def correct(k: int) -> None:
-        for rows in blocks(len(fit.test.factors), 1):
+        for rows in cut(len(fit.test.factors), 1):
             corrected = results[k].corrected_logits(fit.test.factors[rows])
             logits["debiased"][rows, k], logits["best"][rows, k] = corrected
 
