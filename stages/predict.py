@@ -26,11 +26,9 @@ from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.documents import validate
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit
-from stages.files.tables import AGAIN, read_json
-from stages.finished import inside, read_exact_fit
-from stages.tables.inferred import infer_classes
-from stages.terminal import CONSOLE, say, table
+from stages.files.tables import read_json
+from stages.finished import inside, read_finished
+from stages.terminal import say, table
 from stages.trials import cells
 from stages.trials.coding import Fault, differs, first
 from stages.trials.design import Design
@@ -139,16 +137,12 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
     if not out.parent.is_dir():
         raise InputError(f"{arguments.out}: there is no folder {out.parent}")
-    with inside(arguments.study), CONSOLE.status("inference of the study"):
+    with inside(arguments.study):
         if not (DATA / "trials.json").exists():
             raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
         coded = validate(Coded, read_json("trials.json"), f"{DATA / 'trials.json'}")
-        fit, p = read_exact_fit()
-        if len(coded.selected) != len(fit.factors):
-            raise InputError(
-                f"{DATA / 'trials.json'} names {len(coded.selected)} of {len(fit.factors)} factors; {AGAIN}"
-            )
-        classes = inferred(fit, infer_classes(fit, p))
+        results, p = read_finished()
+        classes = usable(results)
     new = coded.design.layout.open(trials)
     level, labels = p.interval_level, coded.labels(new)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
@@ -175,17 +169,14 @@ def main() -> None:
         table(headings, ([name, *(f"{mean:.3f}".replace("nan", "-") for mean in both)] for name, both in means))
 
 
-def inferred(fit: Fit, results: list[ClassInference]) -> Classes:
-    """By the classes' names; what is left empty, and why, goes to stderr. Raises InputError if that is everything."""
-    pairs = [*zip(fit.classes, results, strict=True)]
-    if all(result.reason for result in results):
-        raise InputError(f"there is nothing to predict from: {named(fit.classes[0], 'class')}: {results[0].reason}")
-    for name, result in pairs:
+def usable(results: dict[str, ClassInference]) -> Classes:
+    """By the classes' names; what is left empty, and why, goes to stderr."""
+    for name, result in results.items():
         if result.reason:
             print(f"{named(name, 'class')} is left empty: {result.reason}", file=sys.stderr)
         elif not result.theory.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
-    return {name: None if result.reason else result for name, result in pairs}
+    return {name: None if result.reason else result for name, result in results.items()}
 
 
 def header(names: list[Any]) -> list[str]:
