@@ -30,10 +30,10 @@ def read_finished() -> tuple[dict[str, ClassInference], Evaluate]:
     Raises InputError unless the fit is an exact one and of these parameters, and some class has an inference.
     """
     parameters = read_parameters()
-    check_current()
     if parameters.train.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
     results = read_inference()
+    check_current()
     reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
     if len(reasons) == len(results):
         raise InputError(reasons[0])

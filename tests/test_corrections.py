@@ -88,7 +88,7 @@ def test_few_discrete_factors_with_rates_are_fitted_jointly() -> None:
     p = 0.05 + 0.9 * expit(factors @ truth[:-1] + truth[-1])
     responses = rng.random((5000, 20)) < p[:, None]
     classes = inferred(factors, responses, fit(factors, responses), asymptotes="estimate")
-    assert all(c.joint for c in classes)
+    assert all(c.profiles is not None for c in classes)
     assert covered(classes, truth[:, None]).mean() > 0.88
     assert np.mean([c.p_values()[3] < 0.05 for c in classes]) <= 0.2
 

@@ -216,7 +216,7 @@ def test_p_values_of_weights_without_effect_are_uniform_where_the_classical_ones
     assert (null < 0.05).mean() == pytest.approx(0.05, abs=0.02)
     assert (classical < 0.05).mean() > 0.07
     one, y = classes[0], responses[:, 0]
-    assert joint_test(one, [0], factors, y) == pytest.approx((one.z_values()[0] ** 2, one.p_values()[0]))
+    assert joint_test(one, [0], factors, y) == pytest.approx((one.z[0] ** 2, one.p_values()[0]))
 
 
 def test_joint_tests_are_the_textbooks_score_tests_but_for_the_dispersion(small: tuple[Experiment, Array]) -> None:

@@ -45,13 +45,8 @@ def classes(x: Array, y: Yes, **fixed: float) -> list[ClassInference]:
 
 def joint(x: Array, y: Yes, **fixed: float) -> ClassInference:
     [found] = classes(x, y[:, None], **fixed)
-    assert found.joint
+    assert found.profiles is not None
     return found
-
-
-def covariance(found: ClassInference) -> Array:
-    assert found.joint
-    return found.joint.covariance
 
 
 def most_probable(x: Array, y: Yes, found: ClassInference, guess_rate: float | None = None) -> tuple[float, float]:
@@ -132,7 +127,7 @@ def test_intervals_and_tests_follow_the_profile_of_the_posterior() -> None:
 
         best, (low, high) = profile(c.corrected[0]), c.interval(0.9)
         loss = [2 * (profile(weight) - best) for weight in (low[0], high[0], 0.0)]
-        assert loss == pytest.approx([1.645**2, 1.645**2, c.z_values()[0] ** 2], rel=0.05)
+        assert loss == pytest.approx([1.645**2, 1.645**2, c.z[0] ** 2], rel=0.05)
 
 
 def test_weights_that_the_responses_do_not_determine_are_named() -> None:
@@ -149,7 +144,7 @@ def test_few_factors_are_fitted_jointly_whatever_the_link_says() -> None:
     x = rng.normal(size=(500, 3))
     y = rng.random((500, 20)) < 0.05 + 0.9 * expit(x @ truth[:-1])[:, None]
     found = classes(x, y)
-    assert all(c.joint for c in found)
+    assert all(c.profiles is not None for c in found)
     assert covered(found, truth[:, None]).mean() > 0.88
 
 
@@ -161,7 +156,7 @@ def test_many_factors_do_not_bring_a_steeper_curve() -> None:
     truth *= 3 / np.sqrt(truth @ np.cov(x.T) @ truth)
     y = rng.random((2000, 8)) < 0.1 + 0.8 * expit((x - x.mean(axis=0)) @ truth)[:, None]
     found = classes(x, y)
-    assert all(c.joint for c in found)
+    assert all(c.profiles is not None for c in found)
     slopes = [c.corrected[:-1] @ truth / (truth @ truth) for c in found]
     assert np.mean(slopes) == pytest.approx(1, abs=0.1)
     assert np.max(slopes) < 1.4
@@ -203,10 +198,10 @@ def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
         plain.append(coefficients[1] / coefficients[0])
         joint_.append(found.corrected[1] / found.corrected[0])
         estimates = np.append(found.corrected, [found.guess_rate, found.lapse_rate])
-        z.append((estimates - [*truth, 0.0, 0.1]) / np.sqrt(np.diag(covariance(found))))
+        z.append((estimates - [*truth, 0.0, 0.1]) / np.sqrt(np.diag(found.covariance)))
         fresh = and_its_square(1000 + seed)[0]
         p, rates = 0.9 * expit(fresh @ truth[:-1] + truth[-1]), (found.guess_rate, found.lapse_rate)
-        low, high = interval_of_probability(fresh, found.corrected, rates, covariance(found), 0.95)
+        low, high = interval_of_probability(fresh, found.corrected, rates, found.covariance, 0.95)
         covers.append(np.mean((low <= p) & (p <= high)))
     assert np.median(plain) < -0.15  # 0 in truth
     assert np.median(joint_) == pytest.approx(0, abs=0.03)
@@ -224,4 +219,4 @@ def test_with_hardly_any_asymptotes_the_joint_fit_is_the_plain_one() -> None:
     design = np.column_stack([x, np.ones(2000)])
     p = expit(design @ coefficients)
     classical = np.sqrt(np.diag(np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)))
-    assert np.sqrt(np.diag(covariance(found))) == pytest.approx([*classical, 0, 0], rel=0.1)
+    assert np.sqrt(np.diag(found.covariance)) == pytest.approx([*classical, 0, 0], rel=0.1)

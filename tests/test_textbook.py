@@ -158,7 +158,7 @@ def test_a_weight_along_a_separating_level_has_no_upper_bound_and_a_score_test()
     left = x[:, 2] == 0
     [others] = inferred(x[left][:, :2], y[left, None], fit(x[left][:, :2], y[left, None]).coefficients)
     z = x[:, 2] @ residual / np.sqrt((others.null_error[0] / others.classical_error[0]) ** 2 * (curvature @ outside**2))
-    assert found.z_values()[2] == pytest.approx(z, rel=1e-4)
+    assert found.z[2] == pytest.approx(z, rel=1e-4)
     assert 0 < low[2] < 3
     assert np.isfinite(found.predict(x[:5])).all()
 

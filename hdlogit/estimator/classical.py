@@ -73,13 +73,14 @@ class ClassicalInference:
         """The Wald interval (low, high)."""
         return wald_interval(self.estimate, self.classical_error, level)
 
-    def z_values(self) -> Array:
+    @property
+    def z(self) -> Array:
         """Statistics of the Wald test."""
         return self.estimate / self.classical_error
 
     def p_values(self) -> Array:
         """Two-sided p-values of the Wald test."""
-        return two_sided(self.z_values())
+        return two_sided(self.z)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """The fitted logits of new trials."""

@@ -170,7 +170,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         limits = f"[{0.5 - level / 2:.4g}", f"{0.5 + level / 2:.4g}]"
         parts = []
         for inference in self.inference_:
-            columns = [inference.corrected, inference.corrected_error, inference.z_values(), inference.p_values()]
+            columns = [inference.corrected, inference.corrected_error, inference.z, inference.p_values()]
             table = np.column_stack([*columns, *inference.interval(level), inference.estimate])
             parts.append(
                 pd.DataFrame(

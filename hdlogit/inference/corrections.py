@@ -12,7 +12,7 @@ from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.observer import Rates
-from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut
+from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Trials
 from hdlogit.inference.sums import Factors, LeftOut, Minimum, Names, Refused, Units
 
 MOST_DOMINANT = 3  # factors
@@ -64,17 +64,15 @@ class Observed:
         return float(self.noise.mean())
 
 
-class Scale(NamedTuple):
-    """The corrected coefficients, and how they move with the fitted ones; of standardised factors."""
+class Correction(NamedTuple):
+    """What is behind the fitted coefficients, of standardised factors."""
 
     theory: Asymptotics
     link: Link
     corrected: Array  # (p + 1,)
-    moves: Array  # (p + 1, p + 1) ∂corrected/∂fitted
-    spread: Array  # (p + 1,) sd of what else moves them, all together
-    at_least: Array  # (p + 1,) variances, of the bias and of dominant factors, from the link's information; else 0
+    covariance: Array  # (p + 1, p + 1) of it
     stretch: float  # variance of log α, which all weights that are not dominant share
-    shared: Array  # (p + 1,) covariance of ŵ/α, as if α were known, with log α
+    with_stretch: Array  # (p + 1,) covariance of ŵ/α, as if α were known, with log α
     dominant: Array  # (d,) β_D with what the other factors add along x_D
 
 
@@ -92,42 +90,78 @@ def infer_class(
     observed = _observe(minimum, left_out, setting, noise_fraction)
     noise = observed.dispersion * after_ridge  # of the fitted coefficients
     if correct:
-        scale = _scale(minimum, noise, left_out, observed, setting, joint)
+        found = _correct(minimum, noise, left_out, observed, setting, joint)
     else:
-        scale = _as_fitted(minimum, observed, setting)
-    a, omega, axes = scale.theory, setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
-    covariance = scale.moves @ noise @ scale.moves.T + np.outer(scale.spread, scale.spread)
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), scale.at_least))
-    # What to add to fitted logits per unit of x_D, so that one slope is right for all factors: 1/α, or the best one.
-    shift = np.stack([a.alpha * scale.dominant - omega, scale.dominant / max(a.slope_of_truth, 1e-300) - omega])
-    logits = [observed.rest + left_out.dominant @ (omega + s) + fitted[-1] for s in shift]
-    factor, to_bias = np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
-    back = np.diag(1 / factor)  # to the units of the factors
-    back[-1] = to_bias
+        found = _as_fitted(minimum, noise, observed, setting)
+    a, link, slope = found.theory, found.link, found.theory.slope_of_truth
+    estimate, null_error = units.original(fitted), np.sqrt(np.diag(noise)[:-1]) / units.scale
+    if joint:
+        corrected, covariance, z = joint.coefficients, joint.covariance, joint.z
+        predictor = corrected
+    else:
+        corrected, covariance = units.original(found.corrected), _with_rates(found, units)
+        z = np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3]))
+        predictor = np.append(slope * fitted[:-1], a.intercept)
+    # Dominant factors have a slope of their own.
+    omega, axes = setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
+    if slope and not joint:
+        predictor[minimum.dominant] += axes @ (found.dominant - slope * omega)
+    index = observed.rest + left_out.dominant @ (a.alpha * found.dominant)
+    best = observed.rest + left_out.dominant @ (found.dominant / max(slope, 1e-300))
+    b, factor, to_bias = fitted[-1], np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
     return ClassInference(
         theory=a,
-        estimate=units.original(fitted),
+        link=link,
+        estimate=estimate,
+        noise=noise / np.outer(factor, factor),
+        dispersion=observed.dispersion * float(after_ridge[0, 0] / inverse[0, 0]),
         classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
-        corrected=joint.coefficients if joint else units.original(scale.corrected),
-        covariance=joint.covariance[:-2, :-2] if joint else back @ covariance @ back.T,
+        corrected=corrected,
+        covariance=covariance,
+        z=z,
+        stretch=found.stretch,
+        with_stretch=found.with_stretch / factor,
+        along=_variance_along(noise, fitted[:-1], setting),
+        predictor=predictor if joint else units.original(predictor),
+        predictor_sd=0.0 if joint else a.sd_of_truth,
         centre=units.centre,
         scale=units.scale,
         inflation=float(setting.precision.mean()),
-        noise=noise / np.outer(factor, factor),
         certificate=_certificate(minimum, left_out, setting),
-        note=joint.note if joint else _note(a, observed, noise, minimum, left_out, setting),
-        leave_one_out=LeaveOneOut(
-            observed.index + fitted[-1], debiased_logits(a, logits[0]), best_logits(a, logits[1])
-        ),
-        index=Index(logits[0] - fitted[-1], np.sqrt(observed.noise)),
-        link=scale.link,
-        along=_variance_along(noise, fitted[:-1], setting),
-        stretch=scale.stretch,
-        shared=scale.shared / factor,
+        leave_one_out=LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b)),
+        index=Index(index, np.sqrt(observed.noise)),
+        trials=Trials(left_out.residual, left_out.curvature, left_out.leverage),
         dominant=minimum.dominant,
-        shift=shift @ axes.T / units.scale[minimum.dominant],
-        joint=joint,
+        profiles=joint.profiles if joint else None,
+        note=joint.note if joint else _note(a, observed, noise, minimum, left_out, setting),
     )
+
+
+def _with_rates(found: Correction, units: Units) -> Array:
+    """Covariance (p + 3, p + 3) of (corrected, g, l) in the units of the factors.
+
+    A link's error of g or l goes with those of its length and intercept.
+    """
+    of_link, size = found.link.covariance, len(found.corrected)
+    whole = np.zeros((size + 2, size + 2))
+    whole[:-2, :-2] = units.original(units.original(found.covariance).T)
+    whole[-2:, -2:] = of_link[2:, 2:]
+    shared = np.outer(found.corrected, of_link[0, 2:])  # (p + 1, 2)
+    shared[-1] = of_link[1, 2:]
+    whole[:-2, -2:] = units.original(shared)
+    whole[-2:, :-2] = whole[:-2, -2:].T
+    return whole
+
+
+def _propagated(noise: Array, moves: Array, sampled: Array | float, at_least: Array | float) -> Array:
+    """Covariance of corrected coefficients.
+
+    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them, all
+    together; at_least: (p + 1,) variances.
+    """
+    covariance = moves @ noise @ moves.T + np.multiply.outer(sampled, sampled)
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), at_least))
+    return np.asarray(covariance)
 
 
 def beside(minimum: Minimum, correlation: Array, factors: Factors, units: Units) -> Minimum:
@@ -200,39 +234,35 @@ def _rest_variance(minimum: Minimum, setting: Setting) -> tuple[float, Array]:
     return float(rest @ gradient), np.append(gradient, 0.0)
 
 
-def _scale(
+def _correct(
     minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting, joint: JointFit | None
-) -> Scale:
+) -> Correction:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
     if joint:
         link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
         return _by_link(link, minimum, noise, observed, setting)
-    if setting.rates != (0, 0):
-        return _link_scale(minimum, noise, left_out, observed, setting)
-    if setting.shrinkage:
+    if setting.rates != (0, 0) or setting.shrinkage:
         try:
-            return _link_scale(minimum, noise, left_out, observed, setting)
+            return _by_link(_fit_link(left_out, observed, setting), minimum, noise, observed, setting)
         except Refused:
-            pass
-    return _logistic_scale(minimum, noise, left_out, observed, setting)
+            if setting.rates != (0, 0):
+                raise
+    return _by_equations(minimum, noise, left_out, observed, setting)
 
 
-def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
+def _by_equations(
+    minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting
+) -> Correction:
     """By the equations (SLOE), with the errors of their inputs."""
     kappa, fitted, onto, chosen = setting.kappa, minimum.coefficients, setting.onto(minimum), minimum.dominant
     b, n, size = float(fitted[-1]), setting.units.n_trials, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
     if not observed.eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     rough = ROUGH_SLOPE * (1 - setting.shrinkage)
-    near = Asymptotics(
-        kappa,
+    near = replace(
+        _measured(setting, observed, minimum, rough),
         signal=float(np.sqrt(max(observed.eta_squared - observed.s_squared, 1e-3))) / rough,
         intercept=b / rough,
-        **size,
-        alpha=rough,
-        s=float(np.sqrt(observed.s_squared)),
-        lambda_=kappa / (observed.curvature + setting.ridge),
-        b=b,
     )
     law = _law(left_out.dominant, onto @ fitted)
     try:
@@ -240,9 +270,8 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     except NoSignal:
         a = without_signal(kappa, b, **size)
         link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]), 0.0)
-        moves = np.eye(len(fitted)) / a.alpha
-        corrected, nothing = np.append(fitted[:-1] / a.alpha, a.intercept), np.zeros(len(fitted))
-        return Scale(a, link, corrected, moves, nothing, nothing, 0.0, nothing, onto @ fitted / a.alpha)
+        corrected = np.append(fitted[:-1] / a.alpha, a.intercept)
+        return Correction(a, link, corrected, noise / a.alpha**2, 0.0, np.zeros(len(fitted)), onto @ fitted / a.alpha)
     a, change = found.theory, found.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([2 / observed.eta_squared * _rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])
@@ -250,24 +279,22 @@ def _logistic_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed:
     corrected, moves = fitted / a.alpha, np.eye(len(fitted)) / a.alpha
     log_alpha = change[1] @ data
     moves -= np.outer(corrected, log_alpha)
-    spread = -corrected * change[1, 0]
-    corrected[-1], moves[-1], spread[-1] = a.intercept, change[2] @ data, change[2, 0]
+    with_data = -corrected * change[1, 0]
+    corrected[-1], moves[-1], with_data[-1] = a.intercept, change[2] @ data, change[2, 0]
     # Along x_D weights have a scale of their own: β_D less what the other factors' corrected weights add there.
     others, axes = onto.copy(), minimum.axes[chosen]
     others[:, chosen] = 0.0
     corrected[chosen] = axes @ (found.dominant - others @ corrected)
-    moves[chosen], spread[chosen] = (
-        axes @ (change[3:] @ data - others @ moves),
-        axes @ (change[3:, 0] - others @ spread),
-    )
-    log_gamma, log_alpha_variance = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
-    least = _least_covariance(found, law, observed.rest, n)
+    moves[chosen] = axes @ (change[3:] @ data - others @ moves)
+    with_data[chosen] = axes @ (change[3:, 0] - others @ with_data)
+    log_gamma, stretch = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
+    information = _least_covariance(found, law, observed.rest, n)
     at_least = np.zeros(len(fitted))
-    at_least[chosen] = np.diag(axes @ least[1:, 1:] @ axes.T)
-    at_least[-1] = max(float(least[0, 0]), float(noise[-1, -1]) / a.alpha**2)
+    at_least[chosen] = np.diag(axes @ information[1:, 1:] @ axes.T)
+    at_least[-1] = max(float(information[0, 0]), float(noise[-1, -1]) / a.alpha**2)
+    covariance = _propagated(noise, moves, sampled * with_data, at_least)
     link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]), 0.0)
-    shared = noise @ log_alpha / a.alpha
-    return Scale(a, link, corrected, moves, sampled * spread, at_least, log_alpha_variance, shared, found.dominant)
+    return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, found.dominant)
 
 
 def _law(t: Array, omega: Array) -> Dominant:
@@ -304,60 +331,68 @@ def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int
     return np.asarray(np.linalg.pinv(information, hermitian=True)[1:, 1:])
 
 
-def _link_scale(minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting) -> Scale:
-    """By the link between the leave-one-out logits and the responses: an error of ŵ along itself changes nothing, as
-    the link takes it out again; the link's own error stretches all weights together.
-    """
+def _fit_link(left_out: LeftOut, observed: Observed, setting: Setting) -> Link:
+    """The link between the leave-one-out logits and the responses."""
     if not observed.eta_squared > observed.s_squared:
         raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
     guess_rate, lapse_rate = setting.rates
-    link = fit_link(
-        observed.index, np.sqrt(observed.noise), left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate
-    )
+    noise = np.sqrt(observed.noise)
+    link = fit_link(observed.index, noise, left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
         raise Refused(link.reason)
-    return _by_link(link, minimum, noise, observed, setting)
+    return link
 
 
-def _by_link(link: Link, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Scale:
+def _by_link(link: Link, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Correction:
+    """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error stretches all
+    weights together.
+    """
     fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
-    a = Asymptotics(
-        kappa=setting.kappa,
+    spread /= max(float(fitted @ spread), 1e-300)
+    alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
+    a = replace(
+        _measured(setting, observed, minimum, alpha),
         signal=link.gain,
         intercept=link.intercept,
-        ridge=setting.ridge,
-        shrinkage=setting.shrinkage,
-        alpha=link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0,
-        s=float(np.sqrt(observed.s_squared)),
-        lambda_=setting.kappa / (observed.curvature + setting.ridge),
-        b=float(fitted[-1]),
         guess_rate=link.guess_rate,
         lapse_rate=link.lapse_rate,
     )
     corrected = fitted / a.alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, spread) / max(float(fitted @ spread), 1e-300)) / a.alpha
-    stretch = corrected * link.errors[0]
-    corrected[-1], stretch[-1] = link.intercept, 0.0
+    moves = (np.eye(len(fitted)) - np.outer(fitted, spread)) / a.alpha
+    stretched = corrected * link.errors[0]
+    corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
     at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / a.alpha**2)
     # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
     along, of_gain = _variance_along(noise, fitted[:-1], setting), float(link.covariance[0, 0])
     unshared = max(of_gain - along, 0.0)
-    shared = (
-        noise @ spread / max(float(fitted @ spread), 1e-300) / a.alpha - corrected * (along + of_gain - unshared) / 2
-    )
-    return Scale(a, link, corrected, moves, stretch, at_least, unshared, shared, np.zeros(0))
+    with_stretch = noise @ spread / a.alpha - corrected * (along + of_gain - unshared) / 2
+    covariance = _propagated(noise, moves, stretched, at_least)
+    return Correction(a, link, corrected, covariance, unshared, with_stretch, np.zeros(0))
 
 
-def _as_fitted(minimum: Minimum, observed: Observed, setting: Setting) -> Scale:
+def _as_fitted(minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Correction:
     """Where nothing tells how large the true weights are: the fitted ones."""
-    fitted, nothing = minimum.coefficients, np.zeros(len(minimum.coefficients))
-    signal, b = float(np.sqrt(max(observed.eta_squared, INVISIBLE**2))), float(fitted[-1])
-    size = {"kappa": setting.kappa, "ridge": setting.ridge, "shrinkage": setting.shrinkage}
-    lambda_ = setting.kappa / (observed.curvature + setting.ridge)
-    a = Asymptotics(**size, signal=signal, intercept=b, alpha=1.0, s=NOISELESS * signal, lambda_=lambda_, b=b)
-    link = Link(signal, b, 0.0, 0.0, np.zeros((4, 4)), 0.0)
-    return Scale(a, link, fitted.copy(), np.eye(len(fitted)), nothing, nothing, 0.0, nothing, np.zeros(0))
+    fitted, signal = minimum.coefficients, float(np.sqrt(max(observed.eta_squared, INVISIBLE**2)))
+    a = replace(_measured(setting, observed, minimum, 1.0), signal=signal, s=NOISELESS * signal)
+    link = Link(signal, a.intercept, 0.0, 0.0, np.zeros((4, 4)), 0.0)
+    return Correction(a, link, fitted, noise, 0.0, np.zeros(len(fitted)), np.zeros(0))
+
+
+def _measured(setting: Setting, observed: Observed, minimum: Minimum, alpha: float) -> Asymptotics:
+    """What the data tell without equations, with this α; signal and intercept are those of the fit."""
+    b = float(minimum.coefficients[-1])
+    return Asymptotics(
+        kappa=setting.kappa,
+        signal=float(np.sqrt(max(observed.eta_squared, 0.0))),
+        intercept=b,
+        ridge=setting.ridge,
+        shrinkage=setting.shrinkage,
+        alpha=alpha,
+        s=float(np.sqrt(observed.s_squared)),
+        lambda_=setting.kappa / (observed.curvature + setting.ridge),
+        b=b,
+    )
 
 
 def _note(

@@ -162,9 +162,9 @@ def _shrunken(
         if reason := limit.reasons[0] or others.reason:
             raise Refused(f"without the {n - len(y)} trials that are separated by {which}: {reason}")
     separated = Separated(factors, responses, separation, others, found)
-    covariance = np.diag(separated.whole(np.zeros(len(others.corrected)), np.inf))
-    places = np.setdiff1d(np.append(separation.kept, len(covariance) - 1), separated.infinite)
-    chosen = np.searchsorted(np.append(separation.kept, len(covariance) - 1), places)
+    covariance = np.diag(np.append(separated.whole(np.zeros(len(others.corrected)), np.inf), [0, 0]))
+    places = np.setdiff1d(np.append(separation.kept, len(found.corrected) - 1), separated.infinite)
+    chosen = np.searchsorted(np.append(separation.kept, len(found.corrected) - 1), places)
     covariance[np.ix_(places, places)] = others.covariance[np.ix_(chosen, chosen)]
     sides = np.where(separation.above & separation.below, np.nan, np.where(separation.above, np.inf, -np.inf))
     corrected = separated.whole(others.corrected, sides[separated.infinite])
@@ -173,8 +173,20 @@ def _shrunken(
         f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
         "the other coefficients are what the trials that are left tell"
     )
-    known = {} if isinstance(others, Constant) else {key: getattr(others, key) for key in ("theory", "link", "stretch")}
-    return replace(found, corrected=corrected, covariance=covariance, separated=separated, note=note, **known)
+    known = found if isinstance(others, Constant) else others
+    return replace(
+        found,
+        theory=known.theory,
+        link=known.link,
+        stretch=known.stretch,
+        corrected=corrected,
+        covariance=covariance,
+        z=separated.z_values(),
+        predictor=found.estimate,
+        predictor_sd=0.0,
+        separated=separated,
+        note=note,
+    )
 
 
 def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:

@@ -56,6 +56,11 @@ class JointFit:
     note: str | None  # a line on coefficients that are not determined
 
 
+def values_at(profiles: Array, root: float) -> Array:
+    """(p + 1,) the values that have this signed root."""
+    return np.asarray(make_interp_spline(ROOTS, profiles, k=1, axis=1)(root))
+
+
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
     """Whether a joint fit is more trustworthy than the link."""
     return n_factors <= min(LARGEST_KAPPA * n_trials, MOST_FACTORS)

@@ -29,7 +29,6 @@ UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep th
 NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
-COARSE = 1e-3  # nats
 MOST_TRIALS = 100_000
 
 
@@ -76,10 +75,11 @@ def fit_link(
     cells, law = _cells(index, noise, responses)
     posterior = _posterior(cells, guess_rate, lapse_rate)
     theta, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
-    free, covariance = np.ix_(posterior.free, posterior.free), np.zeros((4, 4))
-    covariance[free] = np.linalg.pinv(found.squares[free], hermitian=True)
     gain, b, guess, lapse = (float(x) for x in theta)
-    to_log = np.array([1 / gain, 1.0, 1.0, 1.0])
+    unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))  # so that a flat direction is no rounding error
+    to_log, free = unit / [gain, 1, 1, 1], np.ix_(posterior.free, posterior.free)
+    covariance = np.zeros((4, 4))
+    covariance[free] = np.linalg.pinv((found.squares * np.outer(unit, unit))[free], hermitian=True)
     link = Link(gain, b, guess, lapse, covariance * np.outer(to_log, to_log), law.sd)
     return replace(link, reason=_reason(link))
 
@@ -106,8 +106,8 @@ def logistic_test(
     def gain(yes: Array, start: Array) -> tuple[float, Array]:
         """Twice the gain of these responses, and what it is over."""
         drawn = cells._replace(yes=yes)
-        null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start, COARSE)
-        _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2], COARSE)
+        null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start)
+        _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2])
         return 2 * max(free.value - logistic.value, 0.0), null[:-2]
 
     known = _posterior(cells, guess_rate, lapse_rate)

@@ -113,9 +113,7 @@ class Posterior:
         return Evaluation(value, gradient, hessian, squares)
 
 
-def maximise(
-    posterior: Posterior, theta: Array, fixed: Array | None = None, enough: float = ENOUGH
-) -> tuple[Array, Evaluation]:
+def maximise(posterior: Posterior, theta: Array, fixed: Array | None = None) -> tuple[Array, Evaluation]:
     """A maximum near θ. A parameter at its bound stays there while the gradient points outward.
 
     fixed: (d + 3,), fixed·θ keeps its value.
@@ -139,11 +137,11 @@ def maximise(
             step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
         gain, tried = now.gradient @ step, np.clip(theta + step, lowest, highest)
         new = posterior.evaluate(tried)
-        if new.value > now.value or gain < enough:  # the last gain is less than rounding of the value shows
+        if new.value > now.value or gain < ENOUGH:  # the last gain is less than rounding of the value shows
             theta, now, damping = tried, new, damping / 10
         else:
             damping *= 10
-        if gain < enough:
+        if gain < ENOUGH:
             break
     return theta, now
 
@@ -155,12 +153,12 @@ def flat(posterior: Posterior, base_rate: float) -> Array:
     return np.append(np.zeros(len(posterior.precision) - 1), logit(rate))
 
 
-def highest(posterior: Posterior, start: Array, enough: float = ENOUGH) -> tuple[Array, Evaluation]:
+def highest(posterior: Posterior, start: Array) -> tuple[Array, Evaluation]:
     """The highest of the maxima that are reached from STARTS. start: (d + 1,) w and b."""
     found = list[tuple[Array, Evaluation]]()
     for steeper, rate in STARTS[: None if posterior.free[-2:].any() else 1]:
         rates = [rate * posterior.room if known is None else known for known in posterior.known]
         theta = np.clip(np.append(steeper * start, rates), *posterior.bounds)
-        found.append(maximise(posterior, theta, enough=enough))
+        found.append(maximise(posterior, theta))
         start = found[-1][0][:-2]
     return max(found, key=lambda each: each[1].value)

@@ -119,7 +119,7 @@ def _covariance(c: ClassInference) -> Array:
     knowing the signal takes away.
     """
     p = len(c.centre)
-    return c.joint.covariance[:p, :p] if c.joint else c.noise[:p, :p] / c.theory.alpha**2
+    return c.covariance[:p, :p] if c.profiles is not None else c.noise[:p, :p] / c.theory.alpha**2
 
 
 def _slope(one: Array, others: Array, noise: Array, others_noise: Array) -> Slope | None:

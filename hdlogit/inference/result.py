@@ -1,4 +1,4 @@
-"""The inference of one class."""
+"""The inference of one class: plain numbers, and what follows from them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 from scipy.special import expit, ndtr, ndtri
 
-from hdlogit.asymptotics import predictions
 from hdlogit.asymptotics.equations import Asymptotics
-from hdlogit.inference.joint import ROOTS, JointFit
+from hdlogit.asymptotics.logistic_normal import logit_of_probability
+from hdlogit.inference.joint import values_at
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
 from hdlogit.inference.separation import Separated
@@ -51,7 +50,7 @@ class LeaveOneOut(NamedTuple):
     """
 
     plain: Array  # V, of the fit
-    debiased: Array  # of the debiased weights
+    debiased: Array  # of the corrected weights
     best: Array  # logit of π(V) = P(y = 1 | V)
 
 
@@ -64,59 +63,73 @@ class Index(NamedTuple):
     noise: Array  # (m,) s
 
 
+class Trials(NamedTuple):
+    """What each trial adds to the fit, for the trials of `LeaveOneOut`; (m,) each."""
+
+    residual: Array  # ψ
+    curvature: Array  # D
+    leverage: Array  # w
+
+
 @dataclass(frozen=True)
 class ClassInference:
-    """One class. Arrays are (n_factors + 1,), the bias last, in the units of the coefficients, unless noted."""
+    """One class. Of coefficients (p + 1,), the bias last; in the units of the factors, unless noted."""
 
     theory: Asymptotics  # γ̂, β̂0 (at the mean of the factors), α̂, s, λ, b̂
-    estimate: Array
-    classical_error: Array  # √[H⁻¹]_jj
-    corrected: Array  # debiased
-    covariance: Array  # (n_factors + 1, n_factors + 1) of the corrected coefficients
-    centre: Array  # (n_factors,) x̄
-    scale: Array  # (n_factors,) standard deviations of the factors
-    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
-    noise: Array  # (n_factors + 1, n_factors + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
-    certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
-    note: str | None  # a line where the factors are not of the theory's kind
-    leave_one_out: LeaveOneOut
-    index: Index
     link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
     # unless asked for
-    along: float  # variance of log |ŵ|, by its noise
+    estimate: Array  # (p + 1,) as fitted
+    noise: Array  # (p + 1, p + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
+    dispersion: float  # f
+    classical_error: Array  # (p + 1,) √[H⁻¹]_jj
+    corrected: Array  # (p + 1,)
+    covariance: Array  # (p + 3, p + 3) of the corrected coefficients, guess and lapse rate
+    z: Array  # (p + 1,) statistics of tests that a coefficient is 0; of the bias, the corrected one over its error
     stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
-    shared: Array  # covariance of the corrected weights, as if α were known, with log α̂
+    with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
+    along: float  # variance of log |ŵ|, by its noise
+    predictor: Array  # (p + 1,) coefficients of the logit of the best prediction, before the noise is averaged over
+    predictor_sd: float  # sd of the true logit about it, typical; 0 where nothing is averaged over
+    centre: Array  # (p,) x̄
+    scale: Array  # (p,) standard deviations of the factors
+    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
+    certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
+    leave_one_out: LeaveOneOut
+    index: Index
+    trials: Trials
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
-    shift: Array  # (2, d) what each adds to fitted logits per unit, for α, or the best slope, to be right for all
+    profiles: Array | None = None  # of few factors with rates, fitted jointly: `hdlogit.inference.joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
-    joint: JointFit | None = None  # for few factors with rates: `corrected`, its error and p-values are then from it
+    note: str | None = None  # a line on what is unusual
     reason: str | None = None  # why this class has no inference: everything else is then NaN
 
     @classmethod
     def refused(cls, reason: str, n_factors: int) -> ClassInference:
         """Of a class that has no inference."""
-        nan, of_factors, none = np.full(n_factors + 1, np.nan), np.full(n_factors, np.nan), np.zeros(0)
-        matrix = np.full((n_factors + 1, n_factors + 1), np.nan)
+        none, nan = np.zeros(0), np.full(n_factors + 3, np.nan)
         return cls(
-            theory=Asymptotics(*[np.nan] * 9),
-            estimate=nan,
-            classical_error=nan,
-            corrected=nan,
-            covariance=matrix,
-            centre=of_factors,
-            scale=of_factors,
+            theory=Asymptotics(*nan[[0] * 9].tolist()),
+            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan), np.nan),
+            estimate=nan[2:],
+            noise=np.full((n_factors + 1, n_factors + 1), np.nan),
+            dispersion=np.nan,
+            classical_error=nan[2:],
+            corrected=nan[2:],
+            covariance=np.full((n_factors + 3, n_factors + 3), np.nan),
+            z=nan[2:],
+            stretch=np.nan,
+            with_stretch=nan[2:],
+            along=np.nan,
+            predictor=nan[2:],
+            predictor_sd=np.nan,
+            centre=nan[3:],
+            scale=nan[3:],
             inflation=np.nan,
-            noise=matrix,
             certificate=np.nan,
-            note=None,
             leave_one_out=LeaveOneOut(none, none, none),
             index=Index(none, none),
-            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan), np.nan),
-            along=np.nan,
-            stretch=np.nan,
-            shared=nan,
+            trials=Trials(none, none, none),
             dominant=np.zeros(0, np.intp),
-            shift=np.zeros((2, 0)),
             reason=reason,
         )
 
@@ -129,18 +142,13 @@ class ClassInference:
         return self.link.lapse_rate
 
     @property
-    def dispersion(self) -> float:
-        """f."""
-        return float((self.null_error[0] / self.classical_error[0]) ** 2)
-
-    @property
     def corrected_error(self) -> Array:
         """Standard errors of the corrected coefficients."""
-        return np.sqrt(np.diag(self.covariance))
+        return np.sqrt(np.diag(self.covariance)[:-2])
 
     @property
     def null_error(self) -> Array:
-        """(n_factors,) sd of the fitted weight of a factor that has no effect."""
+        """(p,) sd of the fitted weight of a factor that has no effect."""
         return np.sqrt(np.diag(self.noise)[:-1])
 
     @property
@@ -179,15 +187,16 @@ class ClassInference:
         it is the test of `p_values`, so interval and p-value agree. Without end on one side, or both, where α̂ is hardly
         known (z²B ≥ 1). For the bias ŵ ± z error; for dominant factors, too, as far as it agrees with the p-value.
         """
-        if self.joint:
-            z = float(ndtri(0.5 + level / 2))
-            ends = make_interp_spline(ROOTS, self.joint.profiles, k=1, axis=1)([-z, z])
-            return ends[:, 0], ends[:, 1]
+        z = float(ndtri(0.5 + level / 2))
+        if self.profiles is not None:
+            return values_at(self.profiles, -z), values_at(self.profiles, z)
         if self.separated:
             return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
-        z2, w, rejected = float(ndtri(0.5 + level / 2)) ** 2, self.corrected[:-1], self.p_values()[:-1] < 1 - level
-        ends = fieller(w, (self.null_error / self.theory.alpha) ** 2, self.shared[:-1], self.stretch, z2, rejected)
+        w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
+        ends = fieller(
+            w, (self.null_error / self.theory.alpha) ** 2, self.with_stretch[:-1], self.stretch, z * z, rejected
+        )
         usual = np.setdiff1d(np.arange(len(w)), self.dominant)
         low[usual], high[usual] = (end[usual] for end in ends)
         for j in self.dominant.tolist():
@@ -202,65 +211,36 @@ class ClassInference:
         """The textbook's Wald interval (low, high)."""
         return wald_interval(self.estimate, self.classical_error, level)
 
-    def z_values(self) -> Array:
-        """Statistics of tests that each coefficient is zero; for the bias, debiased bias over its corrected error."""
-        if self.joint:
-            return self.joint.z
-        if self.separated:
-            return self.separated.z_values()
-        return np.append(self.estimate[:-1] / self.null_error, self.corrected[-1] / self.corrected_error[-1])
-
     def p_values(self) -> Array:
-        """Two-sided p-values of these tests."""
-        return two_sided(self.z_values())
+        """Two-sided p-values of the tests that a coefficient is 0."""
+        return two_sided(self.z)
 
     def classical_p_values(self) -> Array:
         """The textbook's two-sided Wald test."""
         return two_sided(self.estimate / self.classical_error)
 
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
-        """P(y = 1) of new trials (n, n_factors), with an interval of the true probability."""
+        """P(y = 1) of new trials (n, p), with an interval of the true probability."""
         if self.separated:  # their limits would be 0 and 1
             _, low, high = self.separated.shrunken.predict(factors, level)
             return Prediction(np.clip(expit(self.log_odds(factors)), low, high), low, high)
-        rates, coefficients = (self.guess_rate, self.lapse_rate), self.corrected
-        covariance = self.joint.covariance if self.joint else self._with_rates()
-        low, high = interval_of_probability(factors, coefficients, rates, covariance, level)
+        rates = self.guess_rate, self.lapse_rate
+        low, high = interval_of_probability(factors, self.corrected, rates, self.covariance, level)
         return Prediction(expit(self.log_odds(factors)), low, high)
 
-    def _with_rates(self) -> Array:
-        """Covariance of (corrected, g, l): a link's error of g or l goes with those of its length and intercept."""
-        whole = np.zeros((len(self.corrected) + 2,) * 2)
-        whole[:-2, :-2], whole[-2:, -2:] = self.covariance, self.link.covariance[2:, 2:]
-        shared = np.outer(self.corrected, self.link.covariance[0, 2:])  # (p + 1, 2)
-        shared[-1] = self.link.covariance[1, 2:] - self.centre @ shared[:-1]
-        whole[:-2, -2:], whole[-2:, :-2] = shared, shared.T
-        return whole
-
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
-        """log P(y = 1) / P(y = 0) of new trials, best prediction, to full precision."""
-        if self.joint:
-            logit = factors @ self.corrected[:-1] + self.corrected[-1]
-            return log_odds(logit, self.guess_rate, self.lapse_rate).astype(np.float64)
-        if self.separated:  # of the shrunken fit: the noise along what separates would draw all others to 1/2
-            return np.asarray(factors @ self.estimate[:-1] + self.estimate[-1])
-        a, centred = self.theory, np.column_stack([factors - self.centre, np.ones(len(factors))])
-        fitted = centred[:, :-1] @ self.estimate[:-1] + self._beside(factors) @ self.shift[1]
+        """log P(y = 1) / P(y = 0) of new trials (n, p), best prediction, to full precision."""
+        mean, rates = np.asarray(factors @ self.predictor[:-1] + self.predictor[-1]), (self.guess_rate, self.lapse_rate)
+        if not self.predictor_sd:
+            return np.asarray(log_odds(mean, *rates), np.float64)
+        centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
-        mean, sd = a.intercept + a.slope_of_truth * fitted, a.signal / a.eta * noise
-        return average_log_odds(mean, sd, (self.guess_rate, self.lapse_rate))
+        return average_log_odds(mean, self.predictor_sd / self.theory.s * noise, rates)
 
-    def corrected_logits(self, factors: NDArray[np.floating], logits: NDArray[np.floating]) -> tuple[Array, Array]:
-        """Of new trials with these fitted logits (n,): those of the debiased weights, and the best ones; log-odds."""
-        if self.joint:
-            joint = self.log_odds(factors)
-            return joint, joint
-        if self.separated:
-            fitted = np.asarray(logits, np.float64)
-            return fitted, fitted
-        debiased, best = (logits + self._beside(factors) @ shift for shift in self.shift)
-        return predictions.debiased_logits(self.theory, debiased), predictions.best_logits(self.theory, best)
-
-    def _beside(self, factors: NDArray[np.floating]) -> Array:
-        """Dominant factors (n, d), centred."""
-        return np.asarray(factors[:, self.dominant] - self.centre[self.dominant], np.float64)
+    def corrected_logits(self, factors: NDArray[np.floating]) -> tuple[Array, Array]:
+        """Of new trials (n, p): log-odds by the corrected coefficients, and the best ones for a typical noise."""
+        coefficients = self.predictor if self.separated else self.corrected
+        debiased, best = (factors @ w[:-1] + w[-1] for w in (coefficients, self.predictor))
+        best = logit_of_probability(best, self.predictor_sd)
+        debiased, best = (log_odds(logits, self.guess_rate, self.lapse_rate) for logits in (debiased, best))
+        return np.asarray(debiased, np.float64), np.asarray(best, np.float64)

@@ -105,11 +105,12 @@ class Constant(NamedTuple):
         yes, no = responses.mean(), 1 - responses.mean()
         return cls(np.log([yes / no]), np.array([[1 / (len(responses) * yes * no)]]))
 
-    def z_values(self) -> Array:
-        return np.asarray(self.corrected / np.sqrt(self.covariance[0]))
+    @property
+    def z(self) -> Array:
+        return np.asarray(self.corrected / np.sqrt(self.covariance[0, :1]))
 
     def interval(self, level: float) -> tuple[Array, Array]:
-        half = ndtri(0.5 + level / 2) * np.sqrt(self.covariance[0])
+        half = ndtri(0.5 + level / 2) * np.sqrt(self.covariance[0, :1])
         return self.corrected - half, self.corrected + half
 
 
@@ -146,7 +147,7 @@ class Separated:
 
     def z_values(self) -> Array:
         """Of tests that each coefficient is zero."""
-        return self.whole(self.others.z_values(), [self._z_value(j) for j in self.infinite.tolist()])
+        return self.whole(self.others.z, [self._z_value(j) for j in self.infinite.tolist()])
 
     def interval(self, level: float) -> tuple[Array, Array]:
         """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""

@@ -29,9 +29,9 @@ def joint_test(c: ClassInference, term: Sequence[int], factors: Factors, respons
     Of one weight its own z² and p; else by the fit without them: `score_test`, or the likelihood ratio of a joint fit.
     """
     if len(term) == 1:
-        return float(c.z_values()[term[0]] ** 2), float(c.p_values()[term[0]])
+        return float(c.z[term[0]] ** 2), float(c.p_values()[term[0]])
     chosen = np.asarray(term, np.intp)
-    if c.joint:
+    if c.profiles is not None:
         return likelihood_ratio(c.corrected, c.link, factors, responses, chosen)
     ridge = c.theory.ridge * float(np.mean(c.scale**2))  # in the theory factors have variance 1
     return score_test(factors, responses, chosen, ridge, c.theory.shrinkage)

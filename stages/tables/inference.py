@@ -59,7 +59,9 @@ def _raw(c: ClassInference, interval: tuple[Array, Array], description: Descript
     """
     units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
-    bias, variance = (math.nan, math.nan) if c.separated else (to_bias @ c.corrected, to_bias @ c.covariance @ to_bias)
+    bias, variance = (
+        (math.nan, math.nan) if c.separated else (to_bias @ c.corrected, to_bias @ c.covariance[:-2, :-2] @ to_bias)
+    )
     ends = wald_interval(np.array(bias), np.sqrt(variance), level)
     columns = {"corrected": (c.corrected, bias), "low": (interval[0], ends[0]), "high": (interval[1], ends[1])}
     raw = {f"raw_{name}": np.append(w[:-1] / units.scale, b) for name, (w, b) in columns.items()}

@@ -8,7 +8,7 @@ what needs them: intervals and tests of coefficients that separated trials make 
 from __future__ import annotations
 
 import json
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,10 @@ def _pack(value: Any, name: str, arrays: Arrays) -> Any:
         step = CENTRE_STEP * 2.0 ** np.floor(np.log2(scale))
         centre = np.round(value.centre / step) * step
         value = _moved(replace(value, centre=centre, scale=scale), centre, scale)
-    if is_dataclass(value) or hasattr(value, "_fields"):
-        keys = value._fields if isinstance(value, tuple) else [field.name for field in fields(value)]
-        parts = {key: _pack(getattr(value, key), f"{name}.{key}", arrays) for key in keys}
-        return {"kind": type(value).__name__, **parts}
+    parts = vars(value) if is_dataclass(value) else getattr(value, "_asdict", dict)()
+    if parts:
+        packed = {key: _pack(part, f"{name}.{key}", arrays) for key, part in parts.items()}
+        return {"kind": type(value).__name__, **packed}
     if isinstance(value, np.ndarray):
         real = value.dtype == np.float64 and not name.endswith(".centre")
         kept = value[:0] if OF_TRIALS.intersection(name.split(".")) else value
