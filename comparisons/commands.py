@@ -49,12 +49,12 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
 def enter(folder: str) -> None:
     """Go to the folder of a pipeline, given by --folder. Raises InputError if it is not one."""
     if not Path(folder, "dvc.yaml").is_file():
-        raise InputError(f"{folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat")
+        raise InputError(f"{folder} holds no dvc.yaml; name the folder of a pipeline, as in: studies/rat")
     os.chdir(folder)
 
 
 def finish(main: Callable[[], int]) -> None:
-    """Exit with the status that `main` returns: 0 good, 1 bad; or with 2, and one line, if it could not decide."""
+    """Exit with the status that `main` returns: 0 good, 1 bad; or with 2, and one line, if it cannot decide."""
     try:
         heed_interruption()
         sys.exit(main())

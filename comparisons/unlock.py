@@ -1,6 +1,6 @@
 """Make DVC ready to work, before `make` calls it: `python -m comparisons.unlock`.
 
-A killed DVC can leave a lock half-written, after which every DVC command fails; and without git DVC needs a setting.
+A killed DVC can leave a lock half-written, after which every DVC command fails; without git it needs a setting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def unlock(guard: str, files: Iterable[Path], read: Callable[[Path], object]) -> None:
-    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds when it writes them."""
+    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds as it writes them."""
     with (TMP / guard).open("a") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from hdlogit.inference.check import Check, Coverage, check
 from hdlogit.inference.result import ClassInference
-from stages.figures import inference as figures
-from stages.figures import style
-from stages.figures.fits import forest_size
+from stages.figures.coefficients import factor_coverage
+from stages.figures.style import saved
 from stages.files.account import named
 from stages.files.documents import nearest
 from stages.files.errors import InputError, run
@@ -122,16 +121,22 @@ def percent(fraction: float) -> str:
 def write(folder: Path, checks: dict[str, Check], factors: Any, level: float) -> None:
     """A table of all factors, and a figure for each class."""
     folder.mkdir(parents=True)
-    coverages = {name: (found.classical.by_factor, found.corrected.by_factor) for name, found in checks.items()}
-    columns = ("factor", "classical", "corrected")
-    tables = [pd.DataFrame(dict(zip(columns, (factors, *pair), strict=True))) for pair in coverages.values()]
-    whole = pd.concat(tables, keys=[*checks], names=["class"]).reset_index(level=0)
-    whole.to_csv(folder / "coverage.csv", index=False, float_format="%.6g")
-    for k, found in enumerate(checks.values()):
-        path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png")
-        with style.figure(path, 150, size=forest_size(len(factors))) as [ax]:
-            by_factor = (found.classical.by_factor.tolist(), found.corrected.by_factor.tolist())
-            figures.factor_coverage(ax, factors, *by_factor, found.by_chance.tolist(), level, found.repetitions)
+    tables = {
+        name: pd.DataFrame(
+            {
+                "factor": factors,
+                "classical": found.classical.by_factor,
+                "corrected": found.corrected.by_factor,
+                "chance": found.by_chance,
+            }
+        )
+        for name, found in checks.items()
+    }
+    whole = pd.concat(tables, names=["class"]).reset_index(level=0).drop(columns="chance")  # which is not by factor
+    whole.to_csv(folder / "coverage.csv", index=False, float_format="%.6g", lineterminator="\n")
+    for k, (name, found) in enumerate(checks.items()):
+        with saved(folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png"), dpi=150) as figure:
+            factor_coverage(figure, tables[name], level, found.repetitions)
 
 
 def parse() -> argparse.Namespace:

@@ -6,31 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from stages.files import DATA
-from stages.files.documents import read_yaml, validate
+from stages.files.documents import read_yaml
 from stages.files.errors import InputError
 from stages.files.parameters import FILE
+from stages.files.tables import reading
 
 LOCK = Path("dvc.lock")
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
-BEFORE = ("train", "model.safetensors")  # outputs, in data/, from which the results are made
-
-
-class _Stage(BaseModel):
-    params: dict[str, dict[str, Any]] = {}  # file -> key -> value
-
-
-class _Lock(BaseModel):
-    stages: dict[str, _Stage] = {}
+EARLIER = "all numbers are from an earlier run; `dvc repro` renews them"
 
 
 def check_current() -> None:
-    """Raise InputError where a stage before the results has no outputs, as DVC removes them before it runs a stage."""
-    for path in (DATA / name for name in BEFORE):
-        if not path.exists():
-            raise InputError(f"{path} is missing: all numbers are from an earlier run; `dvc repro` renews them")
+    """Raise InputError where there is no model, as DVC removes the outputs of a stage before it runs it."""
+    if not (DATA / "model.safetensors").exists():
+        raise InputError(f"{DATA / 'model.safetensors'} is missing: {EARLIER}")
     check_parameters()
 
 
@@ -41,15 +31,13 @@ def check_parameters() -> None:
     """
     if not LOCK.exists():
         return
-    parameters = read_yaml(Path(FILE))
-    stages = validate(_Lock, read_yaml(LOCK), str(LOCK)).stages
-    for name, stage in ((name, stages[name]) for name in STAGES if name in stages):
-        for key, value in stage.params.get(str(FILE), {}).items():
-            if at(parameters, key) != value:
-                raise InputError(
-                    f"{FILE}: {key} is not what {name} last ran with: all numbers are from an earlier run; "
-                    "`dvc repro` renews them"
-                )
+    parameters, lock = read_yaml(FILE), read_yaml(LOCK)
+    with reading(LOCK):
+        recorded = {name: stage.get("params", {}).get(str(FILE), {}) for name, stage in lock["stages"].items()}
+        used = [(name, key, value) for name in STAGES for key, value in recorded.get(name, {}).items()]
+    for name, key, value in used:
+        if at(parameters, key) != value:
+            raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")
 
 
 def at(tree: Any, name: str) -> Any:

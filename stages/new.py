@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +23,19 @@ from stages.files.errors import InputError, run
 from stages.files.parameters import Prepare, read_study
 from stages.observers import OBSERVERS
 from stages.repository import allow_no_git
-from stages.trials import cells, where
-from stages.trials.design import learn
-from stages.trials.files import open_table
+from stages.trials import values, where
+from stages.trials.design import learn, prepared
+from stages.trials.read import read
 
 ROOT = Path(__file__).resolve().parent.parent
 
 COMMENTS = {  # the section `prepare` of a study's params.yaml: every key, in order, with what it may hold
-    "trials": "the file, from this folder: .csv .tsv .txt .parquet .feather .arrow .npy .npz",
+    "trials": "the file, from this folder: text, Excel, JSON, Parquet, MATLAB, R, SPSS, …",
     "response": "column, or column=value that is a yes; a list for several classes",
     "formula": "null (every column of numbers or few words) | as in: ~ contrast * side + C(rule) + lag(choice, 1)",
+    "factors": "null | columns that are factors, by name or a shell's pattern, as in: [contrast, frame*]",
+    "count": "null | a column that says how many trials each row stands for",
+    "missing_words": "null | words or numbers that mean a missing value, as in: [timeout, -99]",
     "group": "null | the column of sessions or observers, or a list; lags do not run across groups",
     "where": 'null | which rows to take, as in: block == 2 and rule in ("a", "b")',
     "missing": "drop | refuse; trials that lack a value",
@@ -126,37 +128,33 @@ def section(arguments: argparse.Namespace, trials: Path) -> Prepare:
 
 def observers_of(prepare: Prepare, trials: Path, by: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
     """By the names of their folders, the values of the column `by` and their rows; and which rows are nobody's."""
-    table = open_table(trials)
-    table.check([by])
-    take = where.parse(prepare.where).among(table.columns)
-    values: Counter[str] = Counter()
-    n_rows = n_taken = n_missing = first = 0
-    for batch in table.batches([by, *take.columns]):
-        taken, missing = take(batch), np.asarray(batch.column(by).is_null(), bool)
-        first = first if n_missing else n_rows + int(np.argmax(taken & missing))
-        n_rows, n_taken = n_rows + len(taken), n_taken + int(taken.sum())
-        n_missing += int((taken & missing).sum())
-        values.update(cells.words(batch.filter(taken).column(by)).drop_null().to_pylist())
-        if len(values) > 1000:
-            raise InputError(f"{table.name}: {by} holds more than 1000 values; --by makes a study for each")
+    table = prepared(read(trials), prepare)
+    column = table.column(by)
+    taken = where.parse(prepare.where).among(table.frame.columns)(table)
+    missing = taken & column.isna().to_numpy()
+    n_rows, n_taken, n_missing = len(taken), int(taken.sum()), int(missing.sum())
+    first = int(column.index[np.argmax(missing)])
+    counts = values.words(column[taken]).value_counts()
+    if len(counts) > 1000:
+        raise InputError(f"{table.name}: {by} holds more than 1000 values; --by makes a study for each")
     lines = []
     if n_taken < n_rows:
         lines.append(f"{n_rows - n_taken} of {counted(n_rows, 'row')}: excluded by where")
     if n_missing:
         why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
         lines.append(f"{n_missing} of {counted(n_rows, 'row')}: {why}; the first: {table.place(first)}")
-    if not values:
+    if not len(counts):
         raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")
-    names = {re.sub(r"[^\w.-]+", "-", f"{by}-{value}"): value for value in sorted(values, key=cells.order)}
-    if len(names) < len(values):
+    names = {re.sub(r"[^\w.-]+", "-", f"{by}-{value}"): value for value in sorted(counts.index, key=values.order)}
+    if len(names) < len(counts):
         raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
-    return names, {name: values[value] for name, value in names.items()}, lines
+    return names, {name: int(counts[value]) for name, value in names.items()}, lines
 
 
 def split(prepare: Prepare, by: str, observers: dict[str, str]) -> dict[str, Prepare]:
     """One section for each observer, who is fitted alone."""
     rest = f" and ({prepare.where})" if prepare.where else ""
-    is_number = all(re.match(cells.NUMBER, value) for value in observers.values())
+    is_number = all(re.fullmatch(values.NUMBER, value) for value in observers.values())
     column = by if by.isidentifier() and by.isascii() and not keyword.iskeyword(by) else f"`{by}`"
     form = str if is_number else repr
     groups = [*dict.fromkeys([by, *prepare.groups])]  # no lag from one to another
@@ -170,10 +168,10 @@ def split(prepare: Prepare, by: str, observers: dict[str, str]) -> dict[str, Pre
 def findings(prepare: Prepare, trials: Path) -> list[str]:
     """What the file holds, a line each; raises InputError where it cannot be a study."""
     found = learn(prepare, trials)
-    names = found.design.names
+    names = found.names
     lines = [f"{counted(found.n_taken, 'trial')}, {counted(len(names), 'factor')}: {some(names)}"]
     lines += found.table.notes
-    for response in found.design.responses:
+    for response in found.responses:
         lines.append(f"{response.column} is a yes where it is {' or '.join(response.yes)}")
     return lines + [f"{name} is no factor: {why}" for name, why in found.left_out.items()]
 

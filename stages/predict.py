@@ -7,130 +7,37 @@ cannot be coded as the study's: a new word, say, a number beyond a spline, or an
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel
 from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
 from stages.files import DATA
-from stages.files.account import counted, named
-from stages.files.documents import validate
+from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.tables import read_json
+from stages.files.parameters import read_study
+from stages.files.tables import AGAIN
 from stages.finished import inside, read_finished
 from stages.terminal import say, table
-from stages.trials import cells
-from stages.trials.coding import Fault, differs, first
-from stages.trials.design import Design
-from stages.trials.table import Table
+from stages.trials.design import Study
+from stages.trials.prepared import prepare, sha256
+from stages.trials.values import Table, words
 
-Floats = NDArray[np.float64]
-LARGEST_FACTOR = 1e100  # its square and sums of such squares are finite
+BATCH = 2048  # rows
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
 
+Floats = NDArray[np.float64]
 Classes = dict[str, ClassInference | None]  # None: it has no inference
 
 
-class Dependent(BaseModel):
-    """A factor that was not fitted, as in every trial of the study it followed from those that were."""
-
-    index: int  # among the design's factors
-    mean: float
-    sd: float
-    slopes: dict[int, float]  # on fitted factors, by their place among these
-
-    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
-    def differs(self, name: str, why: str, factors: Floats, fitted: Floats) -> Fault:
-        """Rows of factors, less the means of those that were fitted, where it does not follow from them."""
-        moved = fitted[:, [*self.slopes]] * [*self.slopes.values()]
-        given = factors[:, self.index]
-        tolerance = 1e-3 * (self.sd + np.abs(moved).sum(axis=1)) + 1e-9 * abs(self.mean)  # checks.TOLERANCE is 3e-5 sd
-        rows = np.abs(given - self.mean - moved.sum(axis=1)) > tolerance
-        return Fault(rows, lambda row: f"{name} is {given[row]:g}, but in the study {why}")
-
-
-class Coded(BaseModel):
-    """What `prepare` wrote of how the study's trials were coded."""
-
-    design: Design
-    selected: list[int]  # of the design's factors, those that were fitted
-    standardise: bool
-    mean: list[float]  # of these
-    sd: list[float]
-    dependent: list[Dependent]
-    left_out: dict[str, str]  # name -> why
-
-    def labels(self, table: Table) -> list[str]:
-        """Columns that name the trials of a long file, where they may stand in any order."""
-        long = self.design.layout.long
-        return [name for name in dict.fromkeys([long.trial, *long.groups]) if name in table.columns] if long else []
-
-    def factors(self, table: Table, counts: Counts) -> Iterator[tuple[pa.RecordBatch, Floats]]:
-        """Labels and factors (n_rows, n_factors) of trials, batch by batch, NaN where they cannot be predicted."""
-        labels, constants = self.labels(table), self.design.constants
-        names = self.design.names
-        for block in self.design.blocks(table, [*labels, *(name for name in constants if name in table.columns)]):
-            rows = np.flatnonzero(block.complete)
-            coded, faults = block.encode(block.complete)
-            chosen = coded[:, self.selected]
-            faults.append(too_large(chosen, [names[j] for j in self.selected]))
-            for d in self.dependent:
-                faults.append(d.differs(names[d.index], self.left_out[names[d.index]], coded, chosen - self.mean))
-            also = block.also.take(rows)
-            faults += [differs(name, also[name], constants[name]) for name in also.schema.names if name in constants]
-            found = first(faults)
-            if found and not counts.why:
-                counts.why = f"{table.place(counts.rows + int(rows[found[0]]))}: {found[1]}"
-            chosen[np.logical_or.reduce([fault.rows for fault in faults])] = np.nan
-            factors = np.full((len(block.complete), len(self.selected)), np.nan)
-            factors[rows] = (chosen - self.mean) / self.sd if self.standardise else chosen
-            counts.rows += len(factors)
-            counts.lacking += len(factors) - len(rows)
-            counts.predicted += int(np.isfinite(factors).all(axis=1).sum())
-            yield block.also.select(labels), factors
-
-
-@dataclass
-class Counts:
-    """Of the rows of a file."""
-
-    rows: int = 0
-    lacking: int = 0  # a value
-    predicted: int = 0
-    why: str = ""  # the first row that lacks nothing is not predicted, with its line
-
-    def __str__(self) -> str:
-        lines = [counted(self.rows, "trial")]
-        if self.lacking:
-            lines.append(f"lines left empty because a value is missing: {self.lacking}")
-        if self.why:
-            n = self.rows - self.lacking - self.predicted
-            lines.append(f"lines left empty because a value cannot be coded: {n}, the first: {self.why}")
-        return "; ".join(lines)
-
-
-def too_large(factors: Floats, names: list[str]) -> Fault:
-    """Where a factor (n_rows, n_factors) is beyond LARGEST_FACTOR."""
-
-    def why(row: int) -> str:
-        j = int(np.argmax(np.abs(factors[row])))
-        return f"{names[j]} is {factors[row, j]:g}; it must be within ±{LARGEST_FACTOR:g}"
-
-    return Fault(np.asarray((np.abs(factors) > LARGEST_FACTOR).any(axis=1)), why)
-
-
 def main() -> None:
-    """Code the trials as the study's, predict them batch by batch, and name the file at its end."""
+    """Code the trials as the study's, predict them, and name the file at its end."""
     arguments = parse()
     trials, out = Path(arguments.trials).expanduser().absolute(), Path(arguments.out).expanduser().absolute()
     if out.exists():
@@ -138,35 +45,45 @@ def main() -> None:
     if not out.parent.is_dir():
         raise InputError(f"{arguments.out}: there is no folder {out.parent}")
     with inside(arguments.study):
-        if not (DATA / "trials.json").exists():
+        if (account := read_account()) is None:
             raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
-        coded = validate(Coded, read_json("trials.json"), f"{DATA / 'trials.json'}")
         results, p = read_finished()
+        asked = read_study().prepare
+        if sha256(Path(asked.trials)) != account["file"]["sha256"]:
+            raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
+        study = prepare(asked, Path(asked.trials))
+        if study.names != account["factors"]:
+            raise InputError(
+                f"{DATA / 'trials.json'} names {some(account['factors'])}, but the trials give others; {AGAIN}"
+            )
         classes = usable(results)
-    new = coded.design.layout.open(trials)
-    level, labels = p.interval_level, coded.labels(new)
+    new = study.study.open(trials)
+    factors, lacking, why = study.code(new)
+    batches = np.split(factors, range(BATCH, len(factors), BATCH))
+    with tqdm(batches, unit="batch", disable=None, leave=False) as progress:
+        found = [predicted([*classes.values()], batch, p.interval_level) for batch in progress]
+    numbers = np.concatenate(found, axis=2)  # (3, n_classes, n_rows)
+    whole = np.asarray(np.isfinite(factors).all(axis=1))
+    if why and not whole.any():
+        raise InputError(why)
+    keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
+    labels = new.frame[[name for name in keys if name in new.frame]].reset_index(drop=True)
+    labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
+    cells = pd.DataFrame(numbers.transpose(2, 1, 0).reshape(len(factors), -1), columns=header([*classes]))
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        with unfinished.open("x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*labels, *header([*classes])])
-            counts = Counts()
-            total = np.zeros((2, len(classes)))  # of the probabilities and of the widths of their intervals
-            for which, factors in tqdm(coded.factors(new, counts), unit="batch", disable=None, leave=False):
-                probability, low, high = found = predicted([*classes.values()], factors, level)
-                writer.writerows(lines(which, found))
-                whole = np.isfinite(factors).all(axis=1)
-                total += np.sum([probability, high - low], axis=2, where=whole)  # NaN of a class that has none
-        if counts.why and not counts.predicted:
-            raise InputError(counts.why)
+        pd.concat([labels, cells], axis=1).to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
         unfinished.rename(out)
     finally:
         unfinished.unlink(missing_ok=True)
-    say(f"{arguments.out}: {counts}")
-    if counts.predicted:
-        headings = ("class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals")
-        means = zip(classes, (total / counts.predicted).T, strict=True)
-        table(headings, ([name, *(f"{mean:.3f}".replace("nan", "-") for mean in both)] for name, both in means))
+    say(*new.notes)
+    empty = [f"lines left empty because a value is missing: {int(lacking.sum())}"] if lacking.any() else []
+    if why:
+        n = len(factors) - int(lacking.sum()) - int(whole.sum())
+        empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
+    say(f"{arguments.out}: {'; '.join([counted(len(factors), 'trial'), *empty])}")
+    if whole.any():
+        report(study.study, new, [*classes], numbers[:, :, whole], whole, p.interval_level)
 
 
 def usable(results: dict[str, ClassInference]) -> Classes:
@@ -187,7 +104,7 @@ def header(names: list[Any]) -> list[str]:
 
 def predicted(classes: list[ClassInference | None], factors: Floats, level: float) -> Floats:
     """Probability, low and high (3, n_classes, n_trials) of trials (n_trials, n_factors); NaN for incomplete ones."""
-    whole = np.isfinite(factors).all(axis=1)
+    whole = np.asarray(np.isfinite(factors).all(axis=1))
     found = np.full((3, len(classes), len(factors)), np.nan)
     for k, c in enumerate(classes):
         if c is not None and whole.any():
@@ -195,13 +112,32 @@ def predicted(classes: list[ClassInference | None], factors: Floats, level: floa
     return found
 
 
-def lines(labels: pa.RecordBatch, found: Floats) -> Iterator[list[str]]:
-    """Cells of the file, a list per trial: its labels, and the three numbers of each class."""
-    texts = (column if pa.types.is_string(column.type) else cells.words(column) for column in labels.columns)
-    named = [column.fill_null("").to_pylist() for column in texts]
-    for i, trial in enumerate(found.T.reshape(found.shape[2], -1).tolist()):
-        numbers = ("" if value != value else f"{value:.6g}" for value in trial)  # NaN
-        yield [*(column[i] for column in named), *numbers]
+def report(study: Study, new: Table, names: list[str], numbers: Floats, rows: NDArray[np.bool_], level: float) -> None:
+    """Means over the predicted trials, and where the file has responses, how well they were predicted.
+
+    numbers: probability, low, high (3, n_classes, n); rows (n_rows,): which of the file's are these n.
+    """
+    probability, low, high = numbers
+    headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
+    lines = [
+        [name, *map(shown, (p.mean(), w.mean()))] for name, p, w in zip(names, probability, high - low, strict=True)
+    ]
+    given = [each.code(new)[rows] if each.column in new.frame else None for each in study.responses]
+    scored = {each.name: yes for each, yes in zip(study.responses, given, strict=True) if yes is not None}
+    if scored:
+        headings += ["cross-entropy\n(nats)", "predicted\nright (%)"]
+        for line, p in zip(lines, probability, strict=True):
+            yes = scored.get(line[0], np.full(len(p), np.nan))
+            known = ~np.isnan(yes)
+            with np.errstate(divide="ignore"):
+                entropy = -np.log(np.where(yes == 1, p, 1 - p))[known]
+            right = 100 * ((p > 0.5) == (yes == 1))[known]
+            line += [shown(entropy.mean()), shown(right.mean(), 1)] if known.any() else ["-", "-"]
+    table(headings, lines)
+
+
+def shown(value: float, decimals: int = 3) -> str:
+    return f"{value:.{decimals}f}".replace("nan", "-")
 
 
 def parse() -> argparse.Namespace:

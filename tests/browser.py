@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -77,9 +76,9 @@ class Browser:
         message: dict[str, Any] = json.loads(text)
         return message
 
-    def open(self, page: Path, width: int, height: int = 800, dark: bool = False, scale: float = 1) -> None:
+    def open(self, page: Path, width: int, height: int = 800, dark: bool = False) -> None:
         """Show a page in a window of this size, and wait until it is loaded."""
-        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -106,12 +105,3 @@ class Browser:
         """What the console holds since the page was opened."""
         self.run("0")  # after which everything earlier has come
         return [event for event in self._events if event.get("method") in TROUBLE]
-
-    def screenshot(self, to: Path, whole: bool = True) -> None:
-        """A picture of the page."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        to.write_bytes(base64.b64decode(data))
-
-    def pdf(self, to: Path) -> None:
-        """The page on paper."""
-        to.write_bytes(base64.b64decode(self.call("Page.printToPDF", preferCSSPageSize=True)["data"]))

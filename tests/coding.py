@@ -12,7 +12,7 @@ import pytest
 
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.design import learn, usable
+from stages.trials.design import learn
 
 DEFAULTS: dict[str, Any] = {
     "trials": "t.csv",
@@ -32,14 +32,8 @@ def asked(**keys: Any) -> Prepare:
 
 def coded(path: Path, **keys: Any) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names, factors and responses of the usable trials."""
-    found = learn(asked(**keys), path)
-    factors, responses, n_before = [], [], 0
-    for block in found.design.blocks(found.table, found.also):
-        rows, _ = usable(found, block.missing, block.also)
-        factors.append(found.encode(block, rows, n_before))
-        n_before += len(rows)
-        responses.append(np.column_stack([r.code(block.also) == 1 for r in found.design.responses])[rows])
-    return found.design.names, np.concatenate(factors), np.concatenate(responses)
+    study = learn(asked(**keys), path)
+    return study.names, study.factors, study.yes
 
 
 def refused(path: Path, **keys: Any) -> str:

@@ -15,21 +15,21 @@ def test_a_factor_whose_squares_overflow_is_refused_by_name() -> None:
     factors = np.random.default_rng(0).normal(size=(50, 2))
     factors[3, 1] = 1e200
     with pytest.raises(InputError, match=r"mine\.csv: b holds numbers so large that their squares are not finite"):
-        undetermined(moments([factors], 2), ["a", "b"], "mine.csv")
+        undetermined(moments(factors), ["a", "b"], "mine.csv")
 
 
 def test_factors_that_determine_no_weight_are_named() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal([0, 1e6, 0], size=(200, 3))
     factors = np.column_stack([x, np.full(200, 7.0), x[:, 1], x[:, 0] + 2 * x[:, 2], rng.normal(size=200)])
-    found = undetermined(moments(np.array_split(factors, 7), 7), list("abcdefg"), "mine.csv")
+    found = undetermined(moments(factors), list("abcdefg"), "mine.csv")
     assert found == {
         3: "it is 7 in every trial",
         4: "it equals b in every trial",
         5: "it follows from a, c (a linear combination)",
     }
-    np.testing.assert_allclose(moments([factors], 7).mean, factors.mean(axis=0))
-    np.testing.assert_allclose(moments(np.array_split(factors, 7), 7).sd, factors.std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(moments(factors).mean, factors.mean(axis=0))
+    np.testing.assert_allclose(moments(factors).sd, factors.std(axis=0), rtol=1e-9)
 
 
 @given(
@@ -40,7 +40,7 @@ def test_factors_that_determine_no_weight_are_named() -> None:
 )
 def test_what_is_held_out_is_whole(hashes: list[int], fraction: float, by: str, seed: int) -> None:
     groups = np.arange(len(hashes)) // 4
-    same, n_repeated = repeats(np.array(hashes))
+    same, n_repeated = repeats(np.array(hashes, float)[:, None], np.zeros((len(hashes), 1), bool))
     assert n_repeated == len(hashes) - len(set(hashes))
     test = hold_out(fraction, by, same, groups, seed)
     np.testing.assert_array_equal(test, hold_out(fraction, by, same, groups, seed))

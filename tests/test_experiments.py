@@ -200,7 +200,7 @@ def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
     [
         ("a: [", "not valid YAML"),
         ("a: {vary: {train.learning_rat: [1]}}", "the nearest is train.learning_rate"),
-        ("a: {vary: {train.amsgrad: true}}", "vary.train.amsgrad = True, but it must be a list"),
+        ("a: {vary: {train.amsgrad: true}}", "vary.train.amsgrad = True, but it must be a valid list"),
         ("a: {vary: {train.amsgrad: []}}", "vary.train.amsgrad = []"),
         ("a: {very: {}}", "very is unknown; the nearest is vary"),
     ],

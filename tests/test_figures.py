@@ -10,223 +10,209 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from scipy.special import expit, logit
+from scipy.stats import linregress
 
-from stages import evaluate, plot, simulate, train
-from stages.figures import fits, inference, predictions, style
-from stages.figures.style import Estimates
-from tests.conftest import ROOT
+from stages import plot
+from stages.figures import FIGURES, coefficients, history, predictions, style, theory
+from tests.conftest import Project, run_here
 
-SHARES = {"predicted": [0.001, 0.4, 0.9], "observed": [0.0, 0.5, 0.8], "low": [0, 0.4, 0.7], "high": [0.01, 0.6, 0.9]}
+SHARES = pd.DataFrame(
+    {"predicted": [0.001, 0.4, 0.9], "observed": [0.0, 0.5, 0.8], "low": [0, 0.4, 0.7], "high": [0.01, 0.6, 0.9]}
+)
 
 
 @pytest.fixture
-def ax() -> Axes:
-    return Figure(layout="constrained").add_subplot()
+def figure() -> Figure:
+    return Figure(layout="constrained")
 
 
 def drawn(ax: Axes, label: str) -> list[tuple[float, float]]:
-    """The points of the line, or of the estimates, with this label."""
+    """The points of the line, or of the estimates, whose label starts so."""
     lines = {str(line.get_label()): line for line in ax.get_lines()}
     lines |= {str(bars.get_label()): bars.lines[0] for bars in ax.containers if isinstance(bars, ErrorbarContainer)}
-    line = lines.get(label) or next(line for name, line in lines.items() if name.startswith(label))
-    x, y = (np.asarray(data).tolist() for data in (line.get_xdata(), line.get_ydata()))
-    return list(zip(x, y, strict=True))
+    line = next(line for name, line in lines.items() if name.startswith(label))
+    return [*zip(*(np.asarray(data).tolist() for data in (line.get_xdata(), line.get_ydata())), strict=True)]
 
 
 def bars(ax: Axes, label: str) -> list[list[float]]:
     """The ends of the intervals with this label, each [low, high]."""
-    found = [each for each in ax.containers if isinstance(each, ErrorbarContainer) and each.get_label() == label]
-    lines = found[0].lines[2][0].get_segments()
+    [found] = [each for each in ax.containers if isinstance(each, ErrorbarContainer) and each.get_label() == label]
+    lines = found.lines[2][0].get_segments()
     across = 0 if lines[0][0][1] == lines[0][1][1] else 1
     return [[line[0][across], line[1][across]] for line in lines]
 
 
-def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
-    for name in ("$$", "price_$_and_$", "US$ vs A$"):
-        with style.figure(tmp_path / "f.svg", 40, ("svg",)) as [ax]:
-            fits.weights(ax, "choice", [name, "bias"], Estimates([1.0, 0.0]), None, None)
-        assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
-
-
-def legend(figure: Any) -> list[str]:
-    return [text.get_text() for one in figure.legends for text in one.get_texts()]
+def words(figure: Figure) -> set[str]:
+    """Every text of a figure, without those of its axes' ticks."""
+    legends = [*figure.legends, *(legend for ax in figure.axes if (legend := ax.get_legend()))]
+    of_axes = [text for ax in figure.axes for text in (*ax.texts, ax.title, ax._left_title)]  # type: ignore[attr-defined]
+    return {text.get_text() for text in [*of_axes, *(text for one in legends for text in one.get_texts())]}
 
 
 def rows(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.get_yticklabels()]
 
 
-def test_weights_are_sorted_by_the_truth_and_named_where_they_are_few(ax: Axes) -> None:
-    fits.weights(ax, "class 4", ["a", "b", "c"], Estimates([1.0, 2.0, 3.0]), None, [2.5, 3.5, 1.5])
-    assert drawn(ax, "plain fit") == [(0, 3), (1, 1), (2, 2)]
+def fitted(factors: list[str], middle: Any, **more: Any) -> pd.DataFrame:
+    """Weights of class 4: classical ones twice as large as corrected, all ± 1."""
+    middle = np.asarray(middle, float)
+    ends = {"classical_low": 2 * middle - 1, "classical_high": 2 * middle + 1, "low": middle - 1, "high": middle + 1}
+    return pd.DataFrame({"class": "4", "factor": factors, "estimate": 2 * middle, "corrected": middle, **ends, **more})
+
+
+def test_weights_are_sorted_by_the_truth_and_named_where_they_are_few(figure: Figure) -> None:
+    coefficients.weights(figure, fitted(["a", "b", "$c$"], [1, 2, 3], true=[2.5, 3.5, 1.5]), {})
+    [ax] = figure.axes
+    assert drawn(ax, "classical") == [(0, 6), (1, 2), (2, 4)]
     assert drawn(ax, "true") == [(0, 1.5), (1, 2.5), (2, 3.5)]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["c", "a", "b"]
-    assert "class 4" in ax.get_title(loc="left")
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["$c$", "a", "b"]
+    assert "Weights of class 4" in words(figure)
 
 
-def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(ax: Axes) -> None:
-    plain = Estimates([2.0, -3.0], [1.0, -4.0], [3.0, -2.0])
-    corrected = Estimates([1.5, -2.0], [0.5, -3.0], [2.5, -1.0])
-    fits.forest(ax, "choice", ["contrast", "7"], plain, corrected)
+def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(figure: Figure) -> None:
+    coefficients.forest(figure, fitted(["contrast", "7"], [1.5, -2]), {})
+    [ax] = figure.axes
     assert rows(ax) == ["factor 7", "contrast"]
     assert drawn(ax, "corrected") == [(-2, 0), (1.5, 1)]
     assert bars(ax, "corrected") == [[-3, -1], [0.5, 2.5]]
-    assert bars(ax, "plain fit") == [[-4, -2], [1, 3]]
+    assert bars(ax, "classical") == [[-5, -3], [2, 4]]
 
 
-def test_of_many_factors_a_forest_plot_shows_the_largest_and_says_where_the_rest_is(ax: Axes) -> None:
-    values = [i - 50.5 for i in range(101)]
-    many = Estimates(values, values, values)
-    fits.forest(ax, "choice", [f"x{i}" for i in range(101)], many, many)
-    assert len(rows(ax)) == fits.ROWS
-    assert rows(ax)[0] == "x0"
-    assert rows(ax)[-1] == "x100"
-    assert "the other 41 are from -20 to 20" in ax.texts[0].get_text()
-    assert fits.forest_size(101) == fits.forest_size(1000)
+def test_of_many_factors_a_forest_plot_shows_the_largest_and_says_where_the_rest_is(figure: Figure) -> None:
+    coefficients.forest(figure, fitted([f"x{i}" for i in range(101)], np.arange(101) - 50.5), {})
+    shown = rows(figure.axes[0])
+    assert (len(shown), shown[0], shown[-1]) == (coefficients.ROWS, "x0", "x100")
+    assert "the 60 largest; the other 41 are from -20 to 20" in words(figure)
 
 
-def test_recovery_tells_weights_from_biases_on_equal_axes(ax: Axes) -> None:
-    fits.recovery(ax, [1.0, 2.0, 3.0], [1.1, 2.2, 3.3], [False, True, False], slope=1.1)
+def test_recovery_tells_weights_from_biases_on_equal_axes(figure: Figure) -> None:
+    table = pd.DataFrame({"factor": ["0", "bias", "2"], "true": [1.0, 2, 3], "fitted": [1.1, 2.2, 3.3]})
+    coefficients.recovery(figure, table, {"recovery": {"weight_slope": 1.1}})
+    [ax] = figure.axes
     assert drawn(ax, "weights") == [(1, 1.1), (3, 3.3)]
     assert drawn(ax, "biases") == [(2, 2.2)]
-    assert drawn(ax, "slope 1.100")
+    assert "slope 1.100" in words(figure)
     assert ax.get_xlim() == ax.get_ylim()
 
 
-def test_the_trajectory_marks_the_best_epoch_and_ends_near_the_overfitting(ax: Axes) -> None:
-    fits.trajectory(ax, [0, 1, 3, 7], [9.0, 0.5, 0.3, 0.2], [9.0, 0.7, 0.6, 0.8], bayes=0.4)
+def test_intervals_that_miss_the_truth_are_counted(figure: Figure) -> None:
+    coefficients.intervals(figure, fitted([*"abc"], [1, 2, 3], true=[1, 2, 3]), {"inference": {"level": 0.95}})
+    assert {"holds the truth: 1 of 3", "misses it: 2 of 3", "holds the truth: 3 of 3"} <= words(figure)
+    assert drawn(figure.axes[0], "misses it") == [(2, 4), (3, 6)]
+
+
+def test_the_trajectory_marks_the_best_epoch_and_ends_near_the_overfitting(figure: Figure) -> None:
+    columns = {"train_cross_entropy": [9.0, 0.5, 0.3, 0.2], "test_cross_entropy": [9.0, 0.7, 0.6, 0.8]}
+    table = pd.DataFrame({"epoch": [0, 1, 3, 7], **columns, "weight_slope": 1.0})
+    history.trajectory(figure, table, {"test": {"bayes_cross_entropy": 0.4}})
+    ax, below = figure.axes
     assert np.allclose(drawn(ax, "best: epoch 4"), [(4, 0.2)])
     assert np.allclose(drawn(ax, "training trials")[-1], (8, -0.2))
     assert ax.get_ylim()[1] < 1
-    assert "Overfitting" in ax.get_title(loc="left")
+    assert any("Overfitting" in each for each in words(figure))
+    assert below.get_lines()[0].get_ydata()[-1] == 1  # type: ignore[index]
 
 
-def test_without_the_truth_or_overfitting_the_trajectory_claims_neither(ax: Axes) -> None:
-    fits.trajectory(ax, [0, 1], [0.6, 0.5], [0.7, 0.6], bayes=None)
-    assert drawn(ax, "held-out trials") == [(1, 0.7), (2, 0.6)]
-    assert "Overfitting" not in ax.get_title(loc="left")
-    assert not [line for line in ax.get_lines() if "true observer" in str(line.get_label())]
+def test_without_the_truth_or_overfitting_the_trajectory_claims_neither(figure: Figure) -> None:
+    table = {"epoch": [0, 1], "train_cross_entropy": [0.6, 0.5], "test_cross_entropy": [0.7, 0.6]}
+    history.trajectory(figure, pd.DataFrame(table), {})
+    assert drawn(figure.axes[0], "held-out trials") == [(1, 0.7), (2, 0.6)]
+    assert not [each for each in words(figure) if "Overfitting" in each or "true observer" in each]
 
 
-def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_edge(ax: Axes) -> None:
-    predictions.calibration(ax, SHARES, line=(0.5, 0.8))
-    low = ax.get_xlim()[0]
-    assert drawn(ax, "observed") == [(0.001, low), (0.4, 0.5), (0.9, 0.8)]
-    for p, fraction in drawn(ax, "slope 0.800"):
-        assert math.log(fraction / (1 - fraction)) == pytest.approx(0.5 + 0.8 * math.log(p / (1 - p)))
+def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_edge(figure: Figure) -> None:
+    lines = {"classical": (0.5, 0.8), "corrected weights": (0.0, 0.9), "best prediction": (-0.1, 1.0)}
+    first, second, third = ({"calibration_intercept": a, "calibration_slope": b} for a, b in lines.values())
+    scores = {"test": {**first, "debiased": second, "best": third}}
+    predictions.predictions(figure, SHARES, SHARES, SHARES, scores)
+    [ax] = figure.axes
+    assert drawn(ax, "classical") == [(0.001, ax.get_xlim()[0]), (0.4, 0.5), (0.9, 0.8)]
+    drawn_lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]  # type: ignore[arg-type]
+    for line, wanted in zip(drawn_lines, lines.values(), strict=True):
+        found = linregress(*map(logit, line.get_data()))
+        assert (found.intercept, found.slope) == pytest.approx(wanted)
     assert ax.get_xscale() == ax.get_yscale() == "logit"
+    assert "best prediction, slope 1.000" in words(figure)
 
 
-def test_three_predictions_have_three_lines_of_the_slopes_that_are_told(ax: Axes) -> None:
-    lines = {"fitted": (0.5, 0.8), "debiased": (0.0, 0.9), "best": (-0.1, 1.0)}
-    predictions.predictions(ax, dict.fromkeys(lines, SHARES), lines)
-    found = []
-    for line in ax.get_lines():
-        x, y = (np.asarray(data) for data in (line.get_xdata(), line.get_ydata()))
-        if len(x) == 2 and line.get_linestyle() == "-":
-            a, b = np.log(x / (1 - x)), np.log(y / (1 - y))
-            slope = (b[1] - b[0]) / (a[1] - a[0])
-            found.append((b[0] - slope * a[0], slope))
-    assert np.allclose(found, [*lines.values()])
-    assert "best prediction, slope 1.000" in [text.get_text() for text in ax.get_legend().get_texts()]  # type: ignore[union-attr]
+def test_no_line_is_drawn_where_the_data_define_none(figure: Figure) -> None:
+    predictions.calibration(figure, SHARES, {"loo": {"calibration_intercept": None, "calibration_slope": None}})
+    assert "Calibration of leave-one-out predictions" in words(figure)
+    assert "observed" in words(figure)  # without a slope
 
 
-def test_no_line_is_drawn_where_the_data_define_none(ax: Axes) -> None:
-    predictions.calibration(ax, SHARES, line=None)
-    predictions.predictions(ax, {"fitted": SHARES, "best": SHARES}, {"fitted": None, "best": None})
-    assert not [line for line in ax.get_lines() if "slope" in str(line.get_label())]
+def psychometric(figure: Figure, at: list[float], grid: Any, g: float, lapse: float) -> Axes:
+    grid = np.asarray(grid, float)
+    curve = {"class": "choice", "grid": grid, "fitted": g + (1 - g - lapse) * expit(grid), "logistic": expit(grid)}
+    bins = {"index": at, "observed": 0.5, "low": 0.4, "high": 0.6}
+    rates = {"class": ["other", "choice"], "guess_rate": [0.3, g], "lapse_rate": [0.3, lapse]}
+    predictions.psychometric(figure, pd.DataFrame(bins), pd.DataFrame(curve), pd.DataFrame(rates), {})
+    return figure.axes[0]
 
 
-def test_a_psychometric_curve_shows_bins_and_asymptotes(ax: Axes) -> None:
-    curves = {"index": [-1.0, 1.0], "fitted": [0.2, 0.8], "logistic": [0.1, 0.9]}
-    predictions.psychometric(ax, "choice", [0.0], Estimates([0.5], [0.4], [0.6]), curves, 0.05, 0.1)
-    assert drawn(ax, "with guess and lapse rates") == [(-1, 0.2), (1, 0.8)]
+def test_a_psychometric_curve_shows_bins_and_asymptotes(figure: Figure) -> None:
+    ax = psychometric(figure, [0.0], [-9, 9], 0.05, 0.1)
+    assert np.allclose(drawn(ax, "with guess and lapse rates"), [(-9, 0.05), (9, 0.9)], atol=1e-3)
     assert bars(ax, "responses") == [[0.4, 0.6]]
-    assert {"guess rate 0.05", "lapse rate 0.1"} <= {text.get_text() for text in ax.texts}
-    assert "true" not in legend(ax.figure)
+    assert {"guess rate 0.05", "lapse rate 0.1", "logistic, without these rates"} <= words(figure)
+    assert "true" not in words(figure)
 
 
-def test_a_psychometric_curve_is_drawn_where_it_rises(ax: Axes) -> None:
-    x = [float(i) for i in range(-60, 61)]
-    logistic = [1 / (1 + math.exp(-z)) for z in x]
-    curves = {"index": x, "fitted": logistic, "logistic": logistic}
-    predictions.psychometric(ax, "choice", [-40.0, 0.0, 40.0], Estimates([0.0, 0.5, 1.0]), curves)
+def test_a_psychometric_curve_is_drawn_where_it_rises(figure: Figure) -> None:
+    ax = psychometric(figure, [-40.0, 0.0, 40.0], range(-60, 61), 0, 0)
     assert -20 < ax.get_xlim()[0] < -5
     assert drawn(ax, "responses") == [(0, 0.5)]
-    assert "2 of 3 bins lie beyond" in ax.texts[0].get_text()
-    assert "logistic" not in " ".join(legend(ax.figure))  # it is the fitted one
+    assert any("2 of 3 bins lie beyond" in each for each in words(figure))
+    assert not any("logistic" in each for each in words(figure))  # it is the fitted one
 
 
-def test_the_legend_of_a_psychometric_curve_is_whole(tmp_path: Path) -> None:
-    curves = {"index": [-1.0, 1.0], "fitted": [0.2, 0.8], "logistic": [0.1, 0.9], "true": [0.2, 0.8]}
-    with style.figure(tmp_path / "figure.png", 100, size=(5.2, 4.4)) as [ax]:
-        predictions.psychometric(ax, "choice", [0.0], Estimates([0.5], [0.4], [0.6]), curves, 0.05, 0.1)
-        figure = ax.figure
-    assert len(legend(figure)) == 4
-    [drawn_legend] = figure.legends
-    box, page = drawn_legend.get_window_extent(), figure.bbox
-    assert page.x0 <= box.x0 < box.x1 <= page.x1
-
-
-def test_the_map_reaches_down_to_its_edge(ax: Axes) -> None:
-    inference.existence_map(ax, [0, 0, 2, 2], [0.1, 0.4, 0.05, 0.2], [1.1, 3, 1.1, 3], (1.0, 0.0006))
+def test_the_map_reaches_down_to_its_edge(figure: Figure) -> None:
+    table = {"signal": [0, 0, 2, 2], "kappa": [0.1, 0.4, 0.05, 0.2], "alpha": [1.1, 3, 1.1, 3]}
+    theory.existence_map(figure, pd.DataFrame(table), {"theory": {"signal": 1.0, "kappa": 0.0006}})
+    ax = figure.axes[0]
     vertices = [np.asarray(path.vertices) for each in ax.collections for path in each.get_paths()]
-    lowest = min(corners[:, 1].min() for corners in vertices if len(corners))
-    assert lowest <= ax.get_ylim()[0]
+    assert min(corners[:, 1].min() for corners in vertices if len(corners)) <= ax.get_ylim()[0]
 
 
-def test_the_check_on_the_own_factors_starts_with_the_worst(ax: Axes) -> None:
-    inference.factor_coverage(ax, ["a", "b"], [0.8, 0.9], [0.95, 0.93], [0.94, 0.96], 0.95, 1000)
+def test_the_check_on_the_own_factors_starts_with_the_worst(figure: Figure) -> None:
+    table = {"factor": ["a", "b"], "classical": [0.8, 0.9], "corrected": [0.95, 0.93], "chance": [0.94, 0.96]}
+    coefficients.factor_coverage(figure, pd.DataFrame(table), 0.95, 1000)
+    [ax] = figure.axes
     assert rows(ax) == ["b", "a"]
     assert drawn(ax, "corrected intervals") == [(0.93, 0), (0.95, 1)]
     assert drawn(ax, "perfect intervals") == [(0.94, 0), (0.96, 1)]
     assert ax.yaxis_inverted()
 
 
-def test_replication_marks_groups_without_an_estimate(ax: Axes) -> None:
-    plain, corrected = (Estimates([a, math.nan], [0.5, math.nan], [2.0, math.nan]) for a in (1.3, 1.1))
-    inference.replication(ax, ["monday", "tuesday"], plain, corrected, {"plain": (1.3, 0.1), "corrected": (1.1, 0.05)})
+def test_replication_marks_groups_without_an_estimate(figure: Figure) -> None:
+    slopes = {"plain": [1.3, math.nan], "corrected": [1.1, math.nan]}
+    table = pd.DataFrame({"group": ["monday", "tuesday"], **slopes, "plain_error": 0.1, "corrected_error": 0.05})
+    means = {"plain_slope": 1.3, "plain_slope_error": 0.1, "corrected_slope": 1.1, "corrected_slope_error": None}
+    coefficients.replication(figure, table, {"replication": means})
+    [ax] = figure.axes
     assert drawn(ax, "no estimate exists")[0][0] == 1
-    assert drawn(ax, "corrected")[0] == (0, 1.1)
-    assert "plain fit, mean: 1.30 ± 0.10" in legend(ax.figure)
+    assert drawn(ax, "corrected") == [(0, 1.1)]
+    assert np.allclose(bars(ax, "classical"), [[1.3 - 0.196, 1.3 + 0.196]])
+    assert "classical, mean: 1.30 ± 0.10" in words(figure)
 
 
 @pytest.mark.parametrize("dodge", [0, 3])
-def test_the_axes_hold_whole_intervals(ax: Axes, dodge: float) -> None:
-    style.points(ax, [0, 1], Estimates([1.0, 2.0], [-5.0, 1.0], [3.0, 9.0]), dodge=dodge, fmt="o")
+def test_the_axes_hold_whole_intervals(figure: Figure, dodge: float) -> None:
+    [ax] = style.panels(figure, 4, 3)
+    style.points(ax, [0, 1], [[1.0, -5.0, 3.0], [2.0, 1.0, 9.0]], dodge=dodge, fmt="o")
     low, high = ax.get_ylim()
     assert low < -5
     assert high > 9
 
 
-@pytest.fixture(scope="module")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The figures of small fits, by solver."""
-    folders = {}
-    for solver, formats in FORMATS.items():
-        folder = tmp_path_factory.mktemp(solver)
-        params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        params["simulate"] |= {
-            "n_factors": 4,
-            "n_classes": 2,
-            "n_trials": 300,
-            "n_test_trials": 200,
-            "weight_scale": 0.8,
-        }
-        params["train"] |= {"solver": solver, "num_epochs": 5, "device": "cpu"}
-        params["plot"] |= {"class_index": 1, "dpi": 40, "formats": [*formats]}
-        (folder / "params.yaml").write_text(yaml.safe_dump(params))
-        with contextlib.chdir(folder):
-            for stage in (simulate, train, evaluate, plot):
-                stage.main()
-        folders[solver] = folder
-    return folders
+# --- the stage
 
 
 FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
@@ -237,6 +223,19 @@ EACH = {
 }
 
 
+@pytest.fixture(scope="module")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The figures of small fits, by solver."""
+    folders = {}
+    for solver, formats in FORMATS.items():
+        project = Project.small(tmp_path_factory.mktemp(solver) / "project")
+        project.set(train={"solver": solver}, plot={"class_index": 1, "formats": [*formats]})
+        with contextlib.chdir(project.folder):
+            run_here("simulate", "train", "evaluate", "plot")
+        folders[solver] = project.folder
+    return folders
+
+
 def test_every_figure_is_drawn_in_the_formats_and_the_size_that_were_asked(drawings: dict[str, Path]) -> None:
     for solver, formats in FORMATS.items():
         found = {path.name for path in (drawings[solver] / "data/figures").iterdir()}
@@ -244,12 +243,24 @@ def test_every_figure_is_drawn_in_the_formats_and_the_size_that_were_asked(drawi
     assert imread(drawings["adam"] / "data/figures/recovery.png").shape[:2] == (round(4.4 * 40), round(4.4 * 40))
 
 
+def test_a_figure_that_lacks_a_table_a_column_or_a_row_is_skipped() -> None:
+    for each in FIGURES:
+        whole = {name: pd.DataFrame(columns=text.split(), index=range(2)) for name, text in each.needs.items()}
+        assert each.tables(whole) is not None
+        for name, text in each.needs.items():
+            assert each.tables({key: table for key, table in whole.items() if key != name}) is None
+            assert each.tables(whole | {name: whole[name].drop(columns=text.split()[-1])}) is None
+        first = next(iter(each.needs))
+        assert each.tables(whole | {first: whole[first][:0]}) is None
+
+
 def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
-    values = np.linspace(-1, 1, style.MANY + 1).tolist()  # so many that a part is drawn as a picture
+    values = np.linspace(-1, 1, style.MANY + 1)  # so many that a part is drawn as a picture
+    table = pd.DataFrame({"factor": "a", "true": values, "fitted": values})
 
     def draw() -> dict[str, bytes]:
-        with style.figure(tmp_path / "figure.png", 40, ("png", "svg", "pdf")) as [ax]:
-            fits.recovery(ax, values, values, [False] * len(values), slope=1)
+        with style.saved(tmp_path / "figure.png", 40, ("png", "svg", "pdf")) as figure:
+            coefficients.recovery(figure, table, {"recovery": {"weight_slope": 1}})
         return {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
 
     before = draw()
@@ -264,6 +275,13 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
         labels = re.findall("<!-- (.*) -->", path.read_text())  # what each text says
         assert labels, path
         assert not [label for label in labels if "_" in label and "$" not in label], path
+
+
+def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
+    with style.saved(tmp_path / "f.svg", 40, ("svg",)) as figure:
+        coefficients.weights(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
+    for name in ("$$", "price_$_and_$", "US$ vs A$"):
+        assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
 
 
 def test_where_the_chosen_class_is_left_out_another_is_drawn(

@@ -8,24 +8,24 @@ from typing import Any
 import formulaic
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.trials import formula
-from stages.trials.design import Block, Design, learn
-from stages.trials.table import in_memory
+from stages.trials.design import Study, learn
+from stages.trials.values import Table
 from tests.coding import asked, coded, one_line, refused
 
 
-def factors_of(block: Block) -> np.ndarray:
-    """(n_rows, n_factors), NaN where a row lacks a value."""
-    coded, faults = block.encode(block.complete)
-    assert not any(fault.rows.any() for fault in faults)
-    factors = np.full((len(block.complete), coded.shape[1]), np.nan)
-    factors[block.complete] = coded
-    return factors
+def factors_of(study: Study, path: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    """Of another file: (n_rows, n_factors), NaN where a row lacks a value; and what its factors are made from."""
+    frame = study.coding.frame(study.open(path))
+    complete = frame.notna().all(axis=1)
+    factors = np.full((len(frame), len(study.names)), np.nan)
+    factors[complete], faults = study.coding.encode(frame[complete])
+    assert not faults.rows.any()
+    return factors, frame
 
 
 @pytest.fixture
@@ -114,25 +114,21 @@ def test_a_lag_reaches_back_over_rows_that_are_not_taken(trials: Path) -> None:
     "text", ["poly(contrast, 2) + bs(contrast, df=4) + scale(rule) + C(rule)*side", "contrast:side + lag(choice, 1)"]
 )
 def test_other_trials_are_coded_alike_and_rows_that_lack_a_value_stay_empty(text: str, trials: Path) -> None:
-    learned = learn(asked(response="choice", formula=text, group="day"), trials).design
-    design = Design.model_validate_json(learned.model_dump_json())  # as data/trials.json holds it
-    (whole,) = map(factors_of, design.blocks(design.layout.open(trials), []))
+    study = learn(asked(response="choice", formula=text, group="day"), trials)
+    whole, _ = factors_of(study, trials)
     table = pd.read_csv(trials).iloc[10:35].drop(columns="choice" if "choice" not in text else [])
     table.loc[12, "contrast"] = np.nan
     table.to_csv(trials.with_name("new.csv"), index=False)
-    new = design.layout.open(trials.with_name("new.csv"))
-    (block,) = design.blocks(new, [])
-    factors = factors_of(block)
+    factors, frame = factors_of(study, trials.with_name("new.csv"))
     assert len(factors) == 25
     is_missing = np.isnan(factors[:, 0])
-    np.testing.assert_array_equal(is_missing, block.missing["contrast"] | block.missing.get("lag(choice, 1)", False))
+    np.testing.assert_array_equal(is_missing, frame.isna().any(axis=1))
     assert is_missing[2]
     np.testing.assert_allclose(factors[~is_missing], whole[10:35][~is_missing], rtol=1e-12)
 
 
 def test_what_the_study_has_not_seen_is_not_coded_and_its_neighbours_are(trials: Path) -> None:
-    design = learn(asked(response="choice", formula="C(rule) + side + bs(contrast, df=4)"), trials).design
-    design = Design.model_validate_json(design.model_dump_json())
+    study = learn(asked(response="choice", formula="C(rule) + side + bs(contrast, df=4)"), trials)
     for column, value, why in (
         ("rule", 7, "rule is '7', which it is in no trial of the study"),
         ("side", "up", "side is 'up', which it is in no trial of the study"),
@@ -143,40 +139,32 @@ def test_what_the_study_has_not_seen_is_not_coded_and_its_neighbours_are(trials:
         table = pd.read_csv(trials).astype({column: object})
         table.loc[3, column] = value
         table.to_csv(trials.with_name("new.csv"), index=False)
-        (block,) = design.blocks(design.layout.open(trials.with_name("new.csv")), [])
-        factors, faults = block.encode(block.complete)
+        factors, faults = study.coding.encode(study.coding.frame(study.open(trials.with_name("new.csv"))))
         assert np.flatnonzero(np.isnan(factors).any(axis=1)).tolist() == [3]
-        reasons = [fault.why(3) for fault in faults if fault.rows[3]]
-        assert reasons[0].startswith(why)
+        assert faults.first is not None
+        assert faults.first[1].startswith(why)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "{contrast}",
         "{__import__('os').system('touch /tmp/pwned')}",
         "contrast + `contrast`.__class__",
         "log(contrast).mean()",
-        "np.log(contrast)",
         "exp(__import__('os'))",
-        "I(contrast.values)",
         "I([c for c in contrast])",
         "I(lambda: 1)",
-        "log(contrast if 1 else 2)",
         "eval('1')",
         "open(contrast)",
-        "C(side, contr.treatment)",
         "C(side, open('x'))",
         "poly(contrast, degree=__import__('os'))",
         "poly(*contrast)",
-        "bs(contrast, **{'df': 3})",
         "hashed(side)",
         "Q('side')",
         "I(9**9**9)",
         "I(f'{contrast}')",
         "contrast | side",
         "[contrast ~ side]",
-        "contrast %in% side",
         "'side'",
         "(contrast + side) ** 1000000000",
         "lag(contrast, 0)",
@@ -208,8 +196,8 @@ def test_whatever_is_no_formula_is_refused_in_one_line(text: str, trials: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("~ contrast + 0", "the intercept stays, as the fit's bias"),
-        ("~ 0 + contrast", "the intercept stays, as the fit's bias"),
+        ("~ contrast + 0", "it removes the intercept"),
+        ("~ 0 + contrast", "it removes the intercept"),
         ("~ contrast - 1", "it removes the intercept"),
         ("~ 1", "it names no factor; it must name columns"),
         ("~", "it names no factor; it must name columns"),
@@ -228,7 +216,7 @@ def test_the_point_stands_for_every_column(trials: Path) -> None:
 
 @given(st.text("abxy~+-*:/^()[]{}`'\"., 0123456789lagIC\\\n", max_size=25))
 def test_any_text_is_a_formula_or_refused_in_one_line(text: str) -> None:
-    table = in_memory("t.csv", pa.table({name: [1.0] for name in ("x", "y", "a b")}), place=str)
+    table = Table("t.csv", pd.DataFrame({name: [1.0] for name in ("x", "y", "a b")}), str)
 
     def parse() -> None:
         assert set(formula.parse(text, table, ["x", "a b"], ["y"]).columns) <= {"x", "a b"}

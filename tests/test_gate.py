@@ -77,7 +77,7 @@ def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository,
     text = " ".join(printed().split())
     assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
-    assert "Not good: test.loss. If that is intended, change the rule in rules.yaml" in text
+    assert "Not good: test.loss. If that is intended, change rules.yaml" in text
     (repository.data / "metrics.json").unlink()
     assert gate.main(["HEAD"]) == 1
     assert "7 missing." in printed()
@@ -156,7 +156,7 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
     with pytest.raises(InputError, match="HEAD has no parent"):
         base(None)
     for unknown in ("nowhere", "", "--help", "HEAD:dvc.yaml"):
-        with pytest.raises(InputError, match="is no commit here"):
+        with pytest.raises(InputError, match="is not a branch, tag or commit here"):
             base(unknown)
     repository.git("checkout", "--quiet", "--orphan", "stranger")
     repository.git("commit", "--quiet", "-m", "another beginning")
@@ -178,16 +178,16 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
         ("1: {better: lower, absolute: x}", "absolute = 'x'"),
         ("a: {better: lower, relativ: 1}", "relativ is unknown; the nearest is relative"),
         ("a: {}", "must have either better: lower | higher | neither, or target"),
-        ("a: {better: up}", "better = 'up', but it must be lower or higher or neither"),
+        ("a: {better: up}", "better = 'up', but it must be 'lower', 'higher' or 'neither'"),
         ("a: {better: lower, target: 1}", "must have either better: lower | higher | neither, or target"),
-        ("a: {target: .nan}", "target = nan, but it must be a number"),
-        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a number"),
-        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a number"),
-        ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be a number"),
-        ("a: {better: lower, required: 1}", "required = 1, but it must be true or false"),
+        ("a: {target: .nan}", "target = nan, but it must be a finite number"),
+        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a valid number"),
+        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a finite number"),
+        ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be greater than or equal to 0"),
+        ("a: {better: lower, required: 1}", "required = 1, but it must be a valid boolean"),
         ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
         ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
-        ("a: {better: lower}\na: {better: higher}", "occurs twice"),
+        ("a: {better: lower}\na: {better: higher}", "found duplicate key"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -292,11 +292,11 @@ def test_the_command_ends_with_2_where_nothing_was_decided(
     for folder in ("nope", "docs"):
         status, line = ends(lambda folder=folder: gate.main(["HEAD", "--folder", folder]), capsys)  # type: ignore[misc]
         assert status == 2
-        assert line == f"error: {folder} holds no dvc.yaml; it must be the folder of a pipeline, as in: studies/rat\n"
+        assert line == f"error: {folder} holds no dvc.yaml; name the folder of a pipeline, as in: studies/rat\n"
     status, line = ends(lambda: gate.main(["nowhere"]), capsys)
     assert (status, line) == (
         2,
-        "error: BASE = 'nowhere' is no commit here; a branch, tag or commit would be: git fetch it\n",
+        "error: BASE = 'nowhere' is not a branch, tag or commit here: git fetch it\n",
     )
 
 

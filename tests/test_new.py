@@ -192,7 +192,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
     assert list(found.values()) == ["anna", "bert"]
     for name, part in new.split(prepare, "who", found).items():
         learned = learn(part, path)
-        assert learned.design.names == names[found[name]]
+        assert learned.names == names[found[name]]
         assert learned.n_taken == (taken & (who == found[name])).sum()
 
 
@@ -213,8 +213,8 @@ REFUSALS = [  # study, response, options, and what must be in the line
     ("studies/rat", "choice", [], "exists already; `dvc repro studies/rat/dvc.yaml` goes on with it"),
     ("studies/mine", "choise", [], "the nearest is choice"),
     ("studies/mine", "choice", ["--group", "whom"], "the nearest is who"),
-    ("studies/mine", "choice", ["--formula", "{1}"], "is not allowed"),
-    ("studies/mine", "choice", ["--held-out", "2"], "held_out = 2.0, but it must be"),
+    ("studies/mine", "choice", ["--formula", "{1}"], "it names no factor"),
+    ("studies/mine", "choice", ["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
     ("studies/mine", "choice", ["--by", "contrast"], "error: -3.1"),
     ("studies/mine", "choice", ["--intervals", "_1"], "--intervals _1: it must be two endings of column names"),
     ("studies/mine", "choice", ["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from stages import plot
-from stages.page import tables
+from stages.page.render import MOST, fixed, largest, number
 from stages.page.words import sentences
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS
@@ -73,6 +73,7 @@ class Elements(HTMLParser):
         self.found: list[tuple[str, dict[str, str]]] = []
         self.text = ""
         self.feed(page.read_text(encoding="utf-8"))
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, {key: value or "" for key, value in attrs}))
@@ -113,14 +114,12 @@ def keys(metrics: dict[str, Any], path: str = "") -> Iterator[str]:
         yield from keys(value, f"{path}{key}.") if isinstance(value, dict) else [f"{path}{key}"]
 
 
-def test_every_metric_has_a_meaning(run: Path) -> None:
-    metrics = json.loads((run / "data/metrics.json").read_text())
-    shown = {key for section in tables.metric_sections(metrics) for key, *_ in section.rows}
-    beside = [f".{name}." for name in ("debiased", "best", "corrected")]  # columns of the same rows
-    for key in keys(metrics):
-        for name in beside:
-            key = key.replace(name, ".")
-        assert key in shown
+def test_every_metric_is_shown_and_has_a_meaning(run: Path) -> None:
+    text = Elements(report(run)).text
+    for key in keys(json.loads((run / "data/metrics.json").read_text())):
+        section, *fit, name = key.split(".")
+        assert f"{section}.{name}" in text
+        assert {"debiased": "corrected weights", "best": "best prediction"}.get("".join(fit), "") in text
 
 
 def test_every_parameter_is_shown(run: Path) -> None:
@@ -147,50 +146,39 @@ def test_it_names_the_trials_and_the_model_by_their_bytes(run: Path) -> None:
 
 
 def test_of_very_many_coefficients_the_largest_are_shown() -> None:
-    values = [float(i) for i in range(tables.MOST + 3)]
-    table: dict[str, list[Any]] = {
-        "class": ["0"] * len(values),
-        "factor": [f"{v:g}" for v in values],
-        "fitted": [-v for v in values],
-    }
-    shown = tables.coefficients(table, 0.95)
-    assert shown.n_rows == tables.MOST + 3
-    assert [shown.rows[0][1], len(shown.rows)] == ["3", tables.MOST]
+    values = [float(i) for i in range(MOST + 3)]
+    table = pd.DataFrame({"class": "0", "factor": [f"{v:g}" for v in values], "fitted": [-v for v in values]})
+    shown = largest(table, ["fitted"])
+    assert [shown[0], len(shown)] == [{"class": "0", "factor": "3", "fitted": "−3"}, MOST]
 
 
 def test_small_numbers_do_not_vanish() -> None:
-    assert [tables.fixed(value, 3) for value in (-1.23456, 0.0001234, 0.0)] == ["−1.235", "1.2e−04", "0.000"]
-    assert [tables.number(value) for value in (None, True, 10000, 0.0994625)] == [
-        "not defined",
-        "yes",
-        "10\N{NARROW NO-BREAK SPACE}000",
-        "0.09946",
-    ]
+    assert [fixed(value, 3) for value in (-1.23456, 0.0001234, 0.0)] == ["−1.235", "1.2e−04", "0.000"]
+    found = [number(value) for value in (None, True, 10000, 0.0994625)]
+    assert found == ["not defined", "yes", "10\N{NARROW NO-BREAK SPACE}000", "0.09946"]
 
 
 # --- in words
 
 
-def test_weights_of_the_right_size_are_not_called_too_large() -> None:
-    recovery = {"weight_slope": 1.0001, "weight_correlation": 0.9}
-    [first, *_] = sentences([], {"recovery": recovery}, {})
-    assert "of the right size" in first
-    [first, *_] = sentences([], {"recovery": {**recovery, "weight_slope": 1.122}}, {})
-    assert "12 % too large" in first
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({"recovery": {"weight_slope": 1.0001, "weight_correlation": 0.9}}, "of the right size"),
+        ({"recovery": {"weight_slope": 1.122, "weight_correlation": 0.9}}, "12 % too large"),
+        ({"loo": {"calibration_slope": 0.75, "cross_entropy": 0.5}}, "overconfident"),
+        ({"loo": {"calibration_slope": 1.3, "cross_entropy": 0.5}}, "too cautious"),
+        ({"loo": {"calibration_slope": 1.01, "cross_entropy": 0.5}}, "are calibrated"),
+    ],
+)
+def test_numbers_in_words(metrics: dict[str, Any], words: str) -> None:
+    assert words in " ".join(sentences([], metrics, pd.DataFrame()))
 
 
-@pytest.mark.parametrize(("slope", "word"), [(0.75, "overconfident"), (1.3, "too cautious"), (1.01, "are calibrated")])
-def test_calibration_is_told_in_words(slope: float, word: str) -> None:
-    told = sentences([], {"loo": {"calibration_slope": slope, "cross_entropy": 0.5}}, {})
-    assert word in told[0]
-
-
-def test_overfitting_is_told_where_it_happened() -> None:
-    metrics = {"test": {"calibration_slope": 1.0, "cross_entropy": 0.6}}
-    told = sentences([], metrics, {"epoch": [0, 1, 7], "test_cross_entropy": [0.7, 0.5, 0.6]})
-    assert "After epoch 2 of 8" in " ".join(told)
-    told = sentences([], metrics, {"epoch": [0, 1, 7], "test_cross_entropy": [0.7, 0.6, 0.6]})
-    assert "overfitting" not in " ".join(told)
+@pytest.mark.parametrize(("best", "said"), [(0.5, True), (0.6, False)])
+def test_overfitting_is_told_where_it_happened(best: float, said: bool) -> None:
+    trajectory = pd.DataFrame({"epoch": [0, 1, 7], "test_cross_entropy": [0.7, best, 0.6]})
+    assert ("After epoch 2 of 8" in " ".join(sentences([], {}, trajectory))) is said
 
 
 # --- in a browser

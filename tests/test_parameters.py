@@ -141,16 +141,16 @@ def test_a_number_is_the_number_that_was_written(key: str, text: str, number: fl
 def test_a_bad_value_is_named_with_what_is_allowed(key: str, value: object) -> None:
     reported = complaint(Train, {**GOOD, key: value})
     assert reported.startswith(f"{key} = ")
-    assert ", but it must be " in reported
+    assert ", but it must " in reported
 
 
 def test_an_unknown_key_comes_with_the_nearest_known_one() -> None:
     assert complaint(Train, {**GOOD, "learning_rat": 1}) == "learning_rat is unknown; the nearest is learning_rate"
 
 
-def test_a_missing_key_comes_with_what_it_must_be() -> None:
+def test_a_missing_key_is_named() -> None:
     values = {key: value for key, value in GOOD.items() if key != "beta2"}
-    assert complaint(Train, values) == "beta2 is missing; it must be a number in [0, 1)"
+    assert complaint(Train, values) == "beta2 is missing"
 
 
 def test_the_old_name_of_the_exact_solver_is_refused_with_the_new_one(project: Project, refuses: Refuses) -> None:

@@ -19,8 +19,8 @@ import yaml
 
 from stages import prepare
 from stages.files.errors import InputError
-from stages.trials.design import Design
-from tests.coding import DEFAULTS
+from stages.trials import prepared
+from tests.coding import DEFAULTS, asked
 from tests.conftest import ROOT
 
 SHIPPED = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -101,7 +101,6 @@ def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixtur
     ):
         assert line in printed
     assert set(written["left_out"]) == {"copy", "same", "note", "none"}
-    assert written["selected"] == [0, 1, 2]
 
 
 def test_of_many_columns_that_lack_values_eight_are_listed(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,12 +214,14 @@ def test_more_factors_than_trials_is_said(study: Study, capsys: pytest.CaptureFi
     assert "without a ridge there is no estimate" in capsys.readouterr().out
 
 
-def test_the_design_codes_other_trials_as_the_study_s(study: Study) -> None:
+def test_other_trials_are_coded_as_the_study_s(study: Study) -> None:
     written = study.prepare()
-    design = Design.model_validate(written["design"])
     study.table.drop(columns="choice").to_parquet("new.parquet")
-    (block,) = design.blocks(design.layout.open(Path("new.parquet")), [])
-    np.testing.assert_array_equal(block.encode(block.complete)[0][:, written["selected"]], written["train/factors"])
+    again = prepared.prepare(asked(group="day"), Path("t.csv"))
+    factors, lacking, why = again.code(again.study.open(Path("new.parquet")))
+    np.testing.assert_array_equal(factors, written["train/factors"])
+    assert not lacking.any()
+    assert not why
 
 
 def test_a_killed_run_leaves_the_trials_and_no_half_outputs(study: Study) -> None:

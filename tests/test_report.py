@@ -35,7 +35,6 @@ def test_a_change_and_what_it_does(
     assert "The gate fails: 1 worse than allowed, 6 unchanged." in page(repository)
     assert "| test.loss | 0.5 | 0.7 | ↑ +0.2 | +0.05 | **worse than allowed** |" in page(repository)
     assert "| train.epochs | 10 | 3 |\n| train.learning_rate | - | 0.1 |" in page(repository)
-    assert "| evaluate | train.epochs, train.learning_rate, picture, source.json |" in page(repository)
     assert "what another step printed\n# What this change does\n" in summary.read_text()
     pictures = sorted(path.read_text() for path in (repository.folder / "report").rglob("*recovery.png"))
     assert pictures == ["first picture", "second picture"]
@@ -45,12 +44,11 @@ def test_a_change_and_what_it_does(
 
 def test_without_a_change_there_is_nothing_to_say(repository: Repository) -> None:
     assert report.main(["HEAD"]) == 0
-    assert "## Metrics\n\nThe gate passes: 7 unchanged.\n\n## Parameters\n\nNone changed.\n" in page(repository)
-    assert page(repository).endswith("## Stages that ran\n\nNone.")
+    assert page(repository).endswith("## Metrics\n\nThe gate passes: 7 unchanged.\n\n## Parameters\n\nNone changed.")
 
 
 def test_a_study_is_reported_by_itself(repository: Repository) -> None:
-    """Its own metrics, parameters and stages beside those it had, not beside the simulation's."""
+    """Its own metrics and parameters beside those it had, not beside the simulation's."""
     study = Repository(repository.folder / "studies" / "mine")
     study.write("dvc.yaml", PIPELINE)
     study.write("data/.gitignore", "/figures\n")
@@ -63,7 +61,6 @@ def test_a_study_is_reported_by_itself(repository: Repository) -> None:
     assert report.main(["HEAD^", "--folder", "studies/mine"]) == 0
     assert "The gate passes: 1 better." in page(study)
     assert "| train.ridge | 0.5 | 0.4 |" in page(study)
-    assert "| evaluate | train.ridge, source.json |" in page(study)
 
 
 def test_an_unknown_base_leaves_the_last_report(repository: Repository) -> None:
@@ -72,12 +69,3 @@ def test_an_unknown_base_leaves_the_last_report(repository: Repository) -> None:
         finish(lambda: report.main(["nowhere"]))
     assert stop.value.code == 2
     assert page(repository) == "the last"
-
-
-def test_why_a_stage_ran(repository: Repository) -> None:
-    lock = (repository.folder / "dvc.lock").read_text()
-    repository.write("dvc.lock", lock.replace("  evaluate:", "  score:").replace("mkdir -p", "mkdir"))
-    assert "| evaluate | it is no longer a stage |" in " ".join(report.stages("HEAD").split())
-    assert "| score | it is new |" in " ".join(report.stages("HEAD").split())
-    repository.write("dvc.lock", lock.replace("mkdir -p", "mkdir"))
-    assert "| evaluate | its command |" in " ".join(report.stages("HEAD").split())

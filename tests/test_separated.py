@@ -18,8 +18,7 @@ from scipy.special import expit
 
 from hdlogit import LogisticRegression
 from stages import check, plan, predict, summary
-from stages.figures.fits import forest
-from stages.figures.style import Estimates
+from stages.figures.coefficients import forest
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS
 from tests.conftest import Project, run_here
@@ -139,20 +138,22 @@ def test_commands_say_nothing_that_is_no_word(
 
 
 def test_weights_without_end_are_arrows_that_leave_the_axis_as_it_is() -> None:
-    plain = Estimates([6.0, 1.0, -6.0, 0.5], [2.0, 0.5, -9.0, 0.0], [9.0, 1.5, -3.0, 1.0])
-    corrected = Estimates([np.inf, 1.0, -np.inf, np.nan], [1.5, 0.5, -np.inf, -np.inf], [np.inf, 1.5, -1.0, np.inf])
-    ax, alone = Figure().subplots(1, 2)
-    forest(ax, "choice", ["up", "one", "down", "none"], plain, corrected)
+    ends = {"classical_low": [2, 0.5, -9, 0], "classical_high": [9, 1.5, -3, 1]}
+    ends |= {"low": [1.5, 0.5, -np.inf, -np.inf], "high": [np.inf, 1.5, -1, np.inf]}
+    middle = {"estimate": [6, 1, -6, 0.5], "corrected": [np.inf, 1, -np.inf, np.nan]}
+    table = pd.DataFrame({"class": "choice", "factor": ["up", "one", "down", "none"], **middle, **ends})
+    forest(several := Figure(), table, {})
+    [ax] = several.axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["down", "none", "one", "up"]
     arrows = [one for one in ax.texts if isinstance(one, Annotation) and one.arrow_patch]
     assert sorted((arrow.xy[1], arrow.xyann[0], arrow.xy[0]) for arrow in arrows) == [
-        (0, -1, 0),
+        (0, 0, -1),  # from the left edge to -1
         (1, 0, 1),
         (3, 1.5, 1),
     ]
     assert -11 < ax.get_xlim()[0] < ax.get_xlim()[1] < 11
-    forest(alone, "choice", ["up"], plain.at([0]), corrected.at([0]))  # no weight is finite
-    assert -1 < alone.get_xlim()[0] < alone.get_xlim()[1] < 11
+    forest(alone := Figure(), table[:1], {})  # no weight is finite
+    assert -1 < alone.axes[0].get_xlim()[0] < alone.axes[0].get_xlim()[1] < 11
 
 
 def test_a_class_without_any_finite_weight_is_drawn_and_is_no_other_function(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.files.errors import InputError
 from stages.trials.design import learn
-from stages.trials.gather import gather
 from tests.coding import asked, coded, frame, one_line, refused
 
 
@@ -418,7 +415,7 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     _, from_wide, chosen = coded(tmp_path / "wide.csv", response="second", intervals=["_1", "_2"])
     found = learn(asked(response="chosen", **keys), tmp_path / "long.parquet")
     names, from_long, responses = coded(tmp_path / "long.parquet", response="chosen", **keys)
-    order = [found.table.whole(["t"]).column(0).to_pylist().index(t) for t in range(12)]
+    order = [found.table.frame["t"].tolist().index(t) for t in range(12)]
     assert names == ["v[p0]", "v[p1]", "v[p2]"]
     np.testing.assert_allclose(from_wide, values[:, 1] - values[:, 0])
     np.testing.assert_array_equal(from_long[order], values[:, 1] - values[:, 0])
@@ -480,25 +477,13 @@ def test_what_a_trial_has_no_row_for_is_missing(tmp_path: Path) -> None:
     table[~((table.t == 3) & (table.p == 1) & (table.i == 2) | (table.t == 5) & (table.i == 1))].to_csv(
         tmp_path / "t.csv", index=False
     )
-    found = learn(asked(**LONG), tmp_path / "t.csv")
-    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(12, 2))
-    trials = gather(found, scratch, refuse_missing=False)
+    trials = learn(asked(**LONG), tmp_path / "t.csv")
     rest = np.delete(np.arange(12), [3, 5])
-    np.testing.assert_array_equal(np.concatenate([*trials.blocks(np.ones(10, bool))]), differences[rest])
-    np.testing.assert_array_equal(trials.responses[:, 0], second[rest])
+    np.testing.assert_array_equal(trials.factors, differences[rest])
+    np.testing.assert_array_equal(trials.yes[:, 0], second[rest])
     assert trials.lacking == {"v[0]": (1, "t.csv, trial 5"), "v[1]": (2, "t.csv, trial 3")}
-    with pytest.raises(InputError, match=r"^t\.csv, trial 5: v\[0\] is missing; with missing: drop"):
-        gather(found, scratch, refuse_missing=True)
-
-
-def test_taken_rows_may_all_stand_far_down(tmp_path: Path) -> None:
-    n = 6000
-    table = pd.DataFrame({"x": np.arange(n) + 0.5, "choice": np.arange(n) % 2})
-    table.to_csv(tmp_path / "t.csv", index=False)
-    found = learn(asked(response="choice", where="x > 5000"), tmp_path / "t.csv")
-    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(1000, 1))
-    trials = gather(found, scratch, refuse_missing=True)
-    np.testing.assert_array_equal(np.concatenate([*trials.blocks(np.ones(1000, bool))])[:, 0], table["x"][5000:])
+    message = refused(tmp_path / "t.csv", **LONG, missing="refuse")
+    assert message.startswith("t.csv, trial 5: v[0] is missing; with missing: drop")
 
 
 def test_other_observers_may_have_other_positions_and_faults(tmp_path: Path) -> None:
@@ -616,27 +601,6 @@ def test_a_column_may_not_be_named_as_a_factor(tmp_path: Path) -> None:
     assert "t.csv: a factor is named v[1], as a column is" in refused(tmp_path / "t.csv", **LONG)
 
 
-def test_many_short_trials_that_are_not_taken_take_no_memory(tmp_path: Path) -> None:
-    """All cells of trials and positions would be 80 MB."""
-    n, rng = 60, np.random.default_rng(0)
-    main = pd.DataFrame(
-        {"t": np.repeat(np.arange(n), 1000), "p": np.tile(np.arange(1000), n), "v": rng.random(n * 1000)}
-    )
-    main = main.assign(kind="main", choice=main.t % 2)
-    catch = pd.DataFrame({"t": np.arange(n, 10_000), "p": 0, "v": 0, "kind": "catch", "choice": 0})
-    pd.concat([main, catch]).to_parquet(tmp_path / "t.parquet")
-    keys = {"response": "choice", "trial": "t", "position": "p", "value": "v", "where": "kind == 'main'"}
-    before = pa.total_allocated_bytes()
-    tracemalloc.start()
-    try:
-        found = learn(asked(**keys, formula="~ `v[7]` + `v[999]`"), tmp_path / "t.parquet")
-        assert tracemalloc.get_traced_memory()[1] < 5e7
-    finally:
-        tracemalloc.stop()
-    assert found.n_taken == n
-    assert pa.total_allocated_bytes() - before < 5e7
-
-
 def test_a_trial_none_of_whose_rows_is_taken_is_not_taken(tmp_path: Path) -> None:
     table, differences, _ = long_trials()
     table = table.assign(a=1, chosen=table.chosen.replace(0, 2))
@@ -666,7 +630,7 @@ def test_conditions_that_mix_rows_and_factors_choose_trials(tmp_path: Path) -> N
         names, factors, _ = coded(tmp_path / "t.csv", **LONG, where=condition, formula="~ `v[0]` + `v[1]`")
         assert names == ["v[0]", "v[1]"]
         np.testing.assert_array_equal(factors, even[taken])
-        assert learn(asked(**LONG, where=condition), tmp_path / "t.csv").design.names == names
+        assert learn(asked(**LONG, where=condition), tmp_path / "t.csv").names == names
 
 
 def test_intervals_and_positions_are_in_the_order_of_numbers(tmp_path: Path) -> None:
@@ -703,7 +667,7 @@ def test_a_column_that_differs_within_a_trial_is_no_factor_and_that_is_told(tmp_
     table, _, _ = long_trials()
     table.assign(contrast=(table.t % 5).where(table.index != 9)).to_csv(tmp_path / "t.csv", index=False)
     found = learn(asked(**LONG), tmp_path / "t.csv")
-    assert found.design.names == ["v[0]", "v[1]"]
+    assert found.names == ["v[0]", "v[1]"]
     assert found.left_out == {"contrast": "it differs within trial 2; it must have one value a trial"}
 
 
@@ -711,7 +675,7 @@ def test_only_a_response_may_differ_between_intervals(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(chos=np.where(table.t == 3, 1, table.i)).to_csv(tmp_path / "t.csv", index=False)
     found = learn(asked(**LONG), tmp_path / "t.csv")
-    assert found.design.names == ["v[0]", "v[1]"]
+    assert found.names == ["v[0]", "v[1]"]
     assert found.left_out == {"chos": "it differs within trial 0; it must have one value a trial"}
 
 
@@ -751,9 +715,7 @@ def test_large_whole_numbers_stay_what_they_are(ending: str, tmp_path: Path) -> 
     who[4000:4500], who[4500:], who[3] = 2**53, 2**53 + 1, 2**53
     table, path = frame(5000).assign(who=who), tmp_path / f"t.{ending}"
     table.to_parquet(path) if ending == "parquet" else table.to_csv(path, index=False)
-    found = learn(asked(group="who"), path)
-    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(5000, 3))
-    trials = gather(found, scratch, refuse_missing=True)
+    trials = learn(asked(group="who"), path)
     assert trials.labels == ["7", str(2**53), str(2**53 + 1)]
     assert trials.groups is not None
     assert np.bincount(trials.groups).tolist() == [3999, 501, 500]
@@ -766,10 +728,8 @@ def test_groups_are_told_apart_or_refused_where_their_names_are_alike(tmp_path: 
     table = frame().assign(one="a", two="b c")
     table.loc[:10, ["one", "two"]] = ["a b", "c"]
     table.to_csv(tmp_path / "t.csv", index=False)
-    found = learn(asked(group=["one", "two"]), tmp_path / "t.csv")
-    scratch = np.lib.format.open_memmap(tmp_path / "scratch.npy", "w+", np.float64, shape=(40, 3))
-    with pytest.raises(InputError, match=r"t\.csv: two groups are both named 'a b c'; rename one"):
-        gather(found, scratch, refuse_missing=True)
+    assert "t.csv: two groups are both named 'a b c'; rename one" in refused(tmp_path / "t.csv", group=["one", "two"])
+    table.assign(one=table.one.str.replace(" ", "_")).to_csv(tmp_path / "t.csv", index=False)
     assert len(coded(tmp_path / "t.csv", formula="lag(contrast, 1)", group=["one", "two"])[1]) == 38
 
 

@@ -1,8 +1,8 @@
 """Is a change good for the metrics? `python -m comparisons.ci.gate [BASE]`, exit status 0 if so.
 
-Compares the workspace's data/metrics.json with that of the merge base of BASE and HEAD, by the rules in rules.yaml.
+Compares the workspace's data/metrics.json with that of the merge base of BASE and HEAD, by rules.yaml.
 (`dvc metrics diff` does not decide: it exits 0 whatever happened to a metric, and leaves out null.)
-Exit status 1: a metric is worse than its rule allows, is missing, or is not a number. 2: it could not be compared.
+Exit status 1: a metric is worse than its rule allows, missing, or not a number. 2: it could not be compared.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ Tolerance = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class Rule(BaseModel):
-    """What is good for a metric: lower or higher values, or those near a target, or neither: for information only.
+    """What is good for a metric: lower or higher values, those near a target, or neither: information only.
 
-    It may become worse by the larger of `absolute`, in the metric's unit, and `relative` times the old value's size.
+    It may become worse by the larger of `absolute`, in its unit, and `relative` times the old value's size.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ Rules = Mapping[str, Rule]  # by name; a name may be a pattern such as `theory.*
 
 
 class Comparison(NamedTuple):
-    """A metric at the base and in the workspace; None if it is null or missing. The verdict is one of VERDICTS."""
+    """A metric at the base and in the workspace; None if it is null or missing; and one of VERDICTS."""
 
     metric: str
     old: object
@@ -86,7 +86,8 @@ class Comparison(NamedTuple):
             difference = float(self.new) - float(self.old)
             change = f"{'↑' if difference > 0 else '↓' if difference < 0 else '='} {difference:+.3g}"
         if is_number(self.old) and self.rule is not None and self.rule.better != "neither":
-            allowed = f"{'-' if self.rule.better == 'higher' else '+'}{self.rule.allowed(float(self.old)):.3g}"
+            sign = "-" if self.rule.better == "higher" else "+"
+            allowed = f"{sign}{self.rule.allowed(float(self.old)):.3g}"
             allowed += f" off {self.rule.target:g}" if self.rule.target is not None else ""
         verdict = f"**{self.verdict}**" if self.verdict in FAILURES else self.verdict
         return [self.metric, shown(self.old), shown(self.new), change, allowed, verdict]
@@ -112,7 +113,7 @@ def read_rules(path: Path) -> Rules:
     rules = {name: validate(Rule, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
     for name, rule in rules.items():
         if rule.required and set(name) & set("*?["):
-            raise InputError(f"{path}: {name} is required, but only a metric named in full can be, not a pattern")
+            raise InputError(f"{path}: {name} is required, but only a metric named in full can be")
     return rules
 
 
@@ -122,12 +123,14 @@ def rule_of(metric: str, rules: Rules) -> Rule | None:
 
 
 def compare(rules: Rules, now: Mapping[str, object], before: Mapping[str, object]) -> list[Comparison]:
-    """All metrics of the workspace and of the base, by name; the failed ones first. An empty `now`: all are missing."""
+    """All metrics of the workspace and of the base, the failed ones first. An empty `now`: all are missing."""
     compared = []
     for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
-        absent = "missing" if not now or (rule and rule.required) else "gone"
-        compared.append(Comparison(metric, old, new, rule, judge(rule, old, new) if metric in now else absent))
+        verdict = "missing" if not now or (rule and rule.required) else "gone"
+        if metric in now:
+            verdict = judge(rule, old, new)
+        compared.append(Comparison(metric, old, new, rule, verdict))
     return sorted(compared, key=lambda comparison: comparison.verdict not in FAILURES)
 
 
@@ -164,7 +167,7 @@ def measure(base: str) -> list[Comparison]:
 
 
 def metrics(text: bytes | None, where: str) -> dict[str, object]:
-    """The metrics in a file's text by name, empty if there is no file. Raises InputError, naming its origin."""
+    """The metrics in a file's text by name, none if there is no file. Raises InputError, naming its origin."""
     try:
         return dict(flatten(dict(json.loads("{}" if text is None else text))))
     except (ValueError, TypeError) as error:
@@ -180,7 +183,7 @@ def as_table(compared: Sequence[Comparison]) -> str:
 def summary(compared: Sequence[Comparison]) -> str:
     """The number of metrics with each verdict, in one line."""
     counts = Counter(comparison.verdict for comparison in compared)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict]) or "no metrics"
+    return ", ".join(f"{counts[each]} {each}" for each in VERDICTS if counts[each]) or "no metrics"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -191,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{changed}\n")
     failed = [comparison.metric for comparison in compared if comparison.verdict in FAILURES]
     if failed:
-        print(f"Not good: {', '.join(failed)}. If that is intended, change the rule in {rules_file()} and say why.")
+        print(f"Not good: {', '.join(failed)}. If that is intended, change {rules_file()} and say why.")
     return 1 if failed else 0
 
 

@@ -1,7 +1,7 @@
 """Fail unless dvc.lock, data/metrics.json and the pictures in docs/ are those of the committed code.
 
-1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is merely
-   absent from this machine. (`dvc repro --dry --allow-missing` fails if an input of a stale stage is absent.)
+1. No stage is out of date. DVC has no exit status for that: `dvc status` lists what is modified, and what is
+   merely absent from this machine. (`dvc repro --dry --allow-missing` fails if an input of a stale stage is.)
 2. `dvc repro` gives the committed lock and metrics.
 3. The pictures in docs/ that are figures of the pipeline are its figures.
 
@@ -30,7 +30,7 @@ def stale() -> list[str]:
 
 
 def states(reasons: Any) -> Iterator[str]:
-    """The leaves of one stage's part of `dvc status --json`: "modified", "deleted", "changed command" and the like."""
+    """The leaves of one stage's part of `dvc status --json`: "modified", "deleted", "changed command", …"""
     if isinstance(reasons, str):
         yield reasons
     else:
@@ -41,7 +41,8 @@ def states(reasons: Any) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     enter(parser("ci.lock", __doc__).parse_args(arguments).folder)
     if would_run := stale():
-        print(f"dvc.lock is stale: `dvc repro` would run {', '.join(would_run)}. Run it and commit dvc.lock and data/.")
+        names = ", ".join(would_run)
+        print(f"dvc.lock is stale: `dvc repro` would run {names}. Run it and commit dvc.lock and data/.")
         return 1
     if subprocess.run([*DVC, "repro"], check=False).returncode != 0:
         raise InputError("`dvc repro` failed, as it says above")
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     changed = output("git", "diff", "--relative", "--name-only", "HEAD", "--", *FILES).splitlines()
     if wrong := [*changed, *pictures.outdated()]:
         subprocess.run(["git", "--no-pager", "diff", "HEAD", "--", *FILES], check=False)
-        print(f"not what the committed code gives: {', '.join(wrong)}. Run `make repro docs` and commit them.")
+        names = ", ".join(wrong)
+        print(f"not what the committed code gives: {names}. Run `make repro docs` and commit them.")
         return 1
     names = ", ".join(path.stem for path in pictures.copies()) or "none"
     print(f"{', '.join(FILES)} and the pictures in docs/ ({names}) are those of the committed code.")

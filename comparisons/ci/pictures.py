@@ -1,7 +1,8 @@
 """Renew the pictures that docs/ shows, after `dvc repro`: `python -m comparisons.ci.pictures` (`make docs`).
 
-Each file in docs/ with the name of a figure is replaced: by the pipeline's own figure or, if it has none of that name,
-by that of a run with the other solver, in a folder of its own. The metrics of the exact fit are copied, too.
+Each file in docs/ with the name of a figure is replaced: by the pipeline's own figure or, if it has none of
+that name, by that of a run with the other solver, in a folder of its own. The metrics of the exact fit are
+copied, too.
 """
 
 from __future__ import annotations

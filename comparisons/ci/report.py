@@ -1,7 +1,8 @@
 """What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
 
-Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and report/plots/index.html,
-DVC's page of figures and plots, old beside new. Exit status 0 once they are there; 2 if no comparison is possible.
+Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and
+report/plots/index.html, DVC's page of figures and plots, old beside new. Exit status 0 once they are there;
+2 if no comparison is possible.
 """
 
 from __future__ import annotations
@@ -11,10 +12,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
-from dvc.utils.flatten import flatten
 
 from comparisons.ci import gate
 from comparisons.ci.base import base_of_arguments, described, file_at
@@ -34,32 +31,10 @@ def metrics(base: str) -> str:
 
 
 def parameters(base: str) -> str:
-    """The parameters that changed."""
+    """The parameters that changed. (With `--targets params.yaml` DVC would miss a study's.)"""
     changes = json.loads(output(*DVC, "params", "diff", "--json", base)).get("params.yaml", {})
-    lines = [[name, gate.shown(values["old"]), gate.shown(values["new"])] for name, values in sorted(changes.items())]
+    lines = [[name, gate.shown(each["old"]), gate.shown(each["new"])] for name, each in sorted(changes.items())]
     return markdown(["parameter", "old", "new"], lines) if lines else "None changed."
-
-
-def stages(base: str) -> str:
-    """The stages that ran since the base, according to the locks, each with what changed."""
-    before, after = inputs(file_at(base, "dvc.lock")), inputs(Path("dvc.lock").read_bytes())
-    lines = []
-    for name, new in after.items():
-        old = before.get(name, {})
-        if changed := [key for key in {**new, **old} if old.get(key) != new.get(key)]:
-            lines.append([name, ", ".join(changed) if old else "it is new"])
-    lines += [[name, "it is no longer a stage"] for name in before if name not in after]
-    return markdown(["stage", "because of"], lines) if lines else "None."
-
-
-def inputs(lock: bytes | None) -> dict[str, dict[str, Any]]:
-    """Everything that determines whether a stage runs, by stage and name."""
-    found = {}
-    for name, stage in yaml.safe_load(lock or b"stages: {}")["stages"].items():
-        params = flatten(stage.get("params", {}).get("params.yaml", {}))
-        files = {file["path"]: file["md5"] for file in stage.get("deps", [])}
-        found[name] = {"its command": stage["cmd"], **params, **files}
-    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = f"""\
 # What this change does
 
-Compared with {described(base)}. The figures are in plots/index.html of this report's folder, which is stored with the
-run: old beside new, where DVC's cache holds the old ones.
+Compared with {described(base)}. The figures are in plots/index.html of this report's folder, which is stored
+with the run: old beside new, where DVC's cache holds the old ones.
 
 ## Metrics
 
@@ -78,14 +53,10 @@ run: old beside new, where DVC's cache holds the old ones.
 ## Parameters
 
 {parameters(base)}
-
-## Stages that ran
-
-{stages(base)}
 """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    output(*DVC, "plots", "diff", base, "--out", str(FOLDER / "plots"))
+    output(*DVC, "plots", "diff", base[:10], "--out", str(FOLDER / "plots"))
     (FOLDER / "report.md").write_text(page, encoding="utf-8")
     if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(of_the_run).open("a", encoding="utf-8") as file:

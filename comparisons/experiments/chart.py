@@ -22,12 +22,12 @@ from comparisons.commands import enter, parser
 from comparisons.experiments import expected, results
 from comparisons.experiments.grid import Value, written
 from comparisons.experiments.results import Row
-from stages.figures.style import CORRECTED, FAINT, PLAIN, TRUTH, figure, legend_below, logarithmic
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, legend_below, logarithmic, panels, saved
 from stages.files.errors import run
 
 TRIALS = "simulate.n_trials"
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
-COLORS = (PLAIN, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
+COLORS = (CLASSICAL, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 THEORY = "#009E73"
 MARKERS = "so^DvP"
 NAMES = {
@@ -60,13 +60,14 @@ def main() -> None:
 
 
 def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: str, out: Path) -> list[Path]:
-    """Draw the panels and write the table: <out>.png, .md, .csv. Raises InputError before anything is written."""
+    """Draw the panels and write the table: <out>.png, .md, .csv. Raises InputError before it writes."""
     chosen = results.choose(rows, pattern, parameter)
     points, params = results.points(chosen, metrics, parameter), chosen[0].params
     with_theory = parameter == TRIALS and all(expected.applies(row.params) for row in chosen)
     paths, tables = [Path(f"{out}.{kind}") for kind in ("png", "md", "csv")], []
     out.parent.mkdir(parents=True, exist_ok=True)
-    with figure(paths[0], dpi=150, size=(5.6, 1 + 2.5 * len(metrics)), rows=len(metrics)) as axes:
+    with saved(paths[0], dpi=150) as figure:
+        axes = panels(figure, 5.6, 1 + 2.5 * len(metrics), rows=len(metrics))
         for ax, metric in zip(axes, metrics, strict=True):
             found = points[points["metric"] == metric]
             table = results.summary(found)
@@ -90,9 +91,10 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
 def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
     """Every seed, and per series the mean over seeds; below the axis a cross where a seed has no estimate.
 
-    With `theory`, which has a line of its own, seeds are points and means have bars of one standard deviation each way.
-    Without it, the points of a seed are joined: it has one observer and one set of trials throughout, so differences
-    along its line are due to the parameter. Points of a single seed are joined only if the axis is logarithmic.
+    With `theory`, which has a line of its own, seeds are points and means have bars of one standard deviation
+    each way. Without it, the points of a seed are joined: it has one observer and one set of trials throughout,
+    so differences along its line are due to the parameter. Points of a single seed are joined only if the axis
+    is logarithmic.
     """
     points = points.assign(at=points["value"].map(positions(ax, points["value"])))
     if wide(points["y"].dropna()):
@@ -125,7 +127,7 @@ def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
 
 
 def positions(ax: Axes, values: Iterable[Value]) -> dict[Value, float]:
-    """Positions of the parameter's values on x: numbers at their value, linear or logarithmic; words side by side."""
+    """Positions on x: numbers at their value, on a linear or logarithmic axis; words side by side."""
     ordered = sorted(set(values), key=results.order)
     numbers = [float(value) for value in ordered if is_number(value)]
     if len(numbers) < len(ordered) or (wide([n for n in numbers if n > 0]) and min(numbers) <= 0):
@@ -149,10 +151,11 @@ def draw_theory(ax: Axes, metric: str, params: Mapping[str, Value]) -> None:
     """What theory expects of a fit, and from how many trials on there is one."""
     (low, high), (bottom, top), first = ax.get_xlim(), ax.get_ylim(), expected.threshold(params)
     ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: by theory none exists")
-    x = (first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))).tolist()  # denser where it is steep
+    beyond = np.geomspace(0.005, max(high / first - 1, 0.1), 80)  # denser where it is steep
+    x = (first * (1 + beyond)).tolist()
     if values := expected.expected(metric, params, x):
         ax.plot(x, [math.nan if y is None else y for y in values], color=THEORY, label="theory")
-        ax.set(xlim=(low, high), ylim=(bottom, top))  # theory goes to infinity at the threshold; the points decide
+        ax.set(xlim=(low, high), ylim=(bottom, top))  # the points decide: theory goes to infinity
 
 
 def draw_floor(ax: Axes, chosen: Sequence[Row]) -> None:

@@ -1,4 +1,4 @@
-"""What the theory expects of metrics at a number of trials, before any data exist (`hdlogit.asymptotics.planning`)."""
+"""What the theory expects of metrics at a number of trials, before any data exist."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ EXPECTED = {
 
 
 def applies(params: Mapping[str, Value]) -> bool:
-    """Whether what follows covers these parameters: maximum likelihood, and an observer who never guesses or lapses."""
+    """Whether theory covers these parameters: maximum likelihood, of an observer who never guesses or lapses."""
     likelihood = params["train.solver"] == "exact" and params["train.ridge"] == 0
     rates = params["simulate.guess_rate"], params["simulate.lapse_rate"]
     return likelihood and params["train.shrinkage"] != "always" and rates == (0, 0)
 
 
 def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]) -> list[float | None] | None:
-    """The metric at each number of trials, None where no estimate exists; None if the theory does not cover the metric.
+    """The metric at each number of trials, None where no estimate exists; None if theory has no such metric.
 
-    The observer is simulate's: sd γ of the logits = weight_scale √n_factors, and a yes in every second trial.
+    The observer is simulate's: sd γ of the logits = weight_scale √n_factors; a yes in every second trial.
     """
     name = EXPECTED.get(metric)
     if name is None or (name == "classical_coverage" and params["evaluate.interval_level"] != 0.95):
@@ -39,7 +39,7 @@ def expected(metric: str, params: Mapping[str, Value], n_trials: Sequence[float]
     except OutsideTheory:
         return None
     values = [getattr(line, name) for line in lines]
-    unit = float(params["simulate.weight_scale"]) if name == "weight_error" else 1.0  # the unit is the rms true weight
+    unit = float(params["simulate.weight_scale"]) if name == "weight_error" else 1.0  # rms true weight
     return [None if value is None else unit * value for value in values]
 
 

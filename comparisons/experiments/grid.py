@@ -32,7 +32,7 @@ class Group(BaseModel):
     draw: list[str] = []
 
     def experiments(self, name: str) -> list[Experiment]:
-        """Named after the group, the first value, and the others with their keys: sample-size-5000-seed-1974."""
+        """Named after the group, the first value, the others with their keys: sample-size-5000-seed-1974."""
         made = []
         for values in itertools.product(*self.vary.values()):
             varied = dict(zip(self.vary, values, strict=True))
@@ -43,7 +43,7 @@ class Group(BaseModel):
 
 
 def written(value: object) -> str:
-    """A parameter's value as a person writes it in params.yaml; 1e-5 and 1e-05, 0 and 0.0 are written alike."""
+    """A parameter's value as a person writes it in params.yaml; 0 and 0.0 are written alike."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

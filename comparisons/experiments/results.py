@@ -1,4 +1,4 @@
-"""Results of the experiments: `dvc exp show --json` as rows, and rows as points to draw and a table over seeds."""
+"""Results of experiments: `dvc exp show --json` as rows, and rows as points to draw and a table over seeds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NO_ESTIMATE = Path(".dvc/tmp/no-estimate")  # <commit>/<name>.json: settings wit
 
 
 class Row(NamedTuple):
-    """One experiment: flat parameters and metrics; no_estimate: no class has an estimate, which is its result."""
+    """One experiment: flat parameters and metrics; no_estimate: that no class has an estimate is its result."""
 
     name: str
     params: Mapping[str, Value]
@@ -38,19 +38,20 @@ class Row(NamedTuple):
 
 
 def load(revision: str = "HEAD", *, workspace: bool = False) -> list[Row]:
-    """The commit itself, as `baseline`, then its experiments, as far as they are about this folder's dvc.yaml.
+    """The commit itself, as `baseline`, then its experiments, as far as they are of this folder's dvc.yaml.
 
     With `workspace`, the current workspace comes before them. Raises InputError.
     """
     sha = commit(revision)
     if sha is None:
-        raise InputError(f"{revision} is no commit of a git repository here; run this in the project, with a commit")
+        raise InputError(f"{revision} is no commit of a git repository here; run this in the project")
     prefix = output("git", "rev-parse", "--show-prefix")  # "" or "studies/rat/"
     shown = json.loads(output(*DVC, "exp", "show", "--json", "--rev", sha))
     base, *found = rows(shown, sha, prefix)
-    recorded = {path.stem: json.loads(path.read_text()) for path in sorted((NO_ESTIMATE / sha).glob("*.json"))}
     names = {row.name for row in found}
-    found += [Row(k, {**base.params, **v}, {}, no_estimate=True) for k, v in recorded.items() if k not in names]
+    for path in sorted((NO_ESTIMATE / sha).glob("*.json")):
+        if path.stem not in names:
+            found.append(Row(path.stem, {**base.params, **json.loads(path.read_text())}, {}, no_estimate=True))
     now = [rows(shown, "workspace", prefix)[0]._replace(name="workspace")] if workspace else []
     return [*now, base, *found]
 
@@ -73,16 +74,16 @@ def rows(shown: Sequence[Mapping[str, Any]], revision: str, prefix: str = "") ->
     found = [base]
     for experiment in entry.get("experiments") or []:
         data = experiment["revs"][0].get("data")  # None: queued or unreadable
-        executor = experiment.get("executor") or {"state": "success"}  # else running, killed as it ran, or failed
+        executor = experiment.get("executor") or {"state": "success"}  # else running, killed as it ran, failed
         if data and experiment.get("name") and executor["state"] == "success":
             new = row(experiment["name"], data)
-            if new.params != base.params or data["params"] == entry["data"]["params"]:  # else of another folder
-                found.append(new)
+            elsewhere = new.params == base.params and data["params"] != entry["data"]["params"]
+            found += [] if elsewhere else [new]
     return found
 
 
 def record_no_estimate(experiment: Experiment) -> None:
-    """Record, beside DVC's own temporary files, that no estimate exists with these settings, so as not to try again."""
+    """Record, beside DVC's own temporary files, that no estimate exists with these settings."""
     path = NO_ESTIMATE / str(commit("HEAD")) / f"{experiment.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".partial").write_text(json.dumps(experiment.settings))
@@ -90,23 +91,26 @@ def record_no_estimate(experiment: Experiment) -> None:
 
 
 def choose(everything: Sequence[Row], pattern: str, parameter: str) -> list[Row]:
-    """The rows whose names match; of experiments with equal parameters the first counts. Raises InputError."""
+    """The rows whose names match; of those with equal parameters the first. Raises InputError."""
     known, others = everything[0].params, everything[1:]
     if parameter not in known:
         raise InputError(f"{parameter} is not a parameter; {nearest(parameter, known)}")
     if not others:
-        raise InputError("this commit has no experiments; `make experiments` runs the grid, `dvc exp run` one")
+        raise InputError("this commit has no experiments; `make experiments` runs the grid")
     chosen = [row for row in others if fnmatch.fnmatchcase(row.name, pattern)]
     if not chosen:
         raise InputError(f"no experiment is called {pattern}; {nearest(pattern, [row.name for row in others])}")
-    return [*{tuple(written(row.params.get(key)) for key in known): row for row in reversed(chosen)}.values()][::-1]
+    distinct = dict[tuple[str, ...], Row]()
+    for row in chosen:
+        distinct.setdefault(tuple(written(row.params.get(key)) for key in known), row)
+    return [*distinct.values()]
 
 
 def points(chosen: Sequence[Row], metrics: Sequence[str], parameter: str) -> pd.DataFrame:
     """One line per experiment and metric: series, value, metric, seeds, y; NaN where no estimate exists.
 
-    Series are the values of other parameters that differ. Experiments whose metric is null are left out. Raises
-    InputError if all are.
+    Series are the values of other parameters that differ. Experiments whose metric is null are left out.
+    Raises InputError if all are.
     """
     keys = [key for key in chosen[0].params if key not in (parameter, *SEEDS)]
     varied = [key for key in keys if len({written(row.params.get(key)) for row in chosen}) > 1]
@@ -141,11 +145,16 @@ def summary(found: pd.DataFrame) -> pd.DataFrame:
     The seeds that happen to have one are not representative.
     """
     y = found.groupby(["series", "value", "metric"], sort=False)["y"]
-    complete = y.count() == y.size()
-    table = pd.DataFrame({"seeds": y.size(), "no estimate": (y.size() - y.count()).mask(complete).astype("Int64")})
-    table["mean"], table["sd"] = y.mean().where(complete), y.std().where(complete)
-    table["lowest"], table["highest"] = y.min(), y.max()
-    return table.reset_index()
+    without = y.size() - y.count()
+    columns = {
+        "seeds": y.size(),
+        "no estimate": without.astype("Int64").mask(without == 0),
+        "mean": y.mean().where(without == 0),
+        "sd": y.std().where(without == 0),
+        "lowest": y.min(),
+        "highest": y.max(),
+    }
+    return pd.DataFrame(columns).reset_index()
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -162,4 +171,5 @@ def to_markdown(table: pd.DataFrame) -> str:
     def cell(value: Any) -> str:
         return "-" if pd.isna(value) else f"{value:.4g}" if isinstance(value, float) else str(value)
 
-    return markdown([*shown], [[*map(cell, line)] for line in shown.itertuples(index=False)], align="right") + "\n"
+    lines = [[*map(cell, line)] for line in shown.itertuples(index=False)]
+    return markdown([*shown], lines, align="right") + "\n"

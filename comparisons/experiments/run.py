@@ -1,7 +1,7 @@
 """Run the grid of experiments (grid.yaml) with DVC, and draw the results: `make experiments`.
 
-Each runs in a temporary folder of DVC's (`dvc exp run --temp`), so the workspace is never touched, whatever happens.
-Experiments that this commit already has are skipped: stop at any time, and go on with the same command.
+Each runs in a temporary folder of DVC's (`dvc exp run --temp`), so the workspace is never touched, whatever
+happens. Experiments that this commit already has are skipped: stop at any time, and go on with the same command.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DRAWINGS = Path("docs/experiments")
 def main() -> None:
     """Run what is missing, then draw; exit status 1 if an experiment failed, after all the others."""
     options = parser("experiments.run", __doc__)
-    options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this module)")
+    options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this)")
     arguments = options.parse_args()
     enter(arguments.folder)
     base, *rows = results.load()
@@ -47,7 +47,8 @@ def main() -> None:
             outcome = "no estimate exists"
         elif status:
             failed.append(experiment.name)
-        print(f"[{number}/{len(todo)}] {experiment.name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+        seconds = time.monotonic() - started
+        print(f"[{number}/{len(todo)}] {experiment.name}: {outcome} ({seconds:.0f} s)", flush=True)
     failed += draw(groups)
     if failed:
         names = ", ".join(failed)
@@ -62,7 +63,8 @@ def draw(groups: Mapping[str, Group]) -> list[str]:
         members = [row for row in rows if row.name in names]
         if group.draw:
             try:
-                paths = chart.make([baseline, *members], group.draw, next(iter(group.vary)), "*", DRAWINGS / name)
+                parameter = next(iter(group.vary))
+                paths = chart.make([baseline, *members], group.draw, parameter, "*", DRAWINGS / name)
                 print(f"{name}: {', '.join(map(str, paths))}")
             except InputError as error:
                 print(f"{name}: not drawn: {error}")
@@ -81,14 +83,15 @@ def check_clean() -> None:
     changed = output("git", "diff", "--name-only", "HEAD", "--", ".", f":(exclude){DRAWINGS}").splitlines()
     if changed:
         names = ", ".join(changed[:5])
-        raise InputError(f"the workspace has changes ({names}): commit them, or `git checkout . && dvc checkout` first")
+        undo = "`git checkout . && dvc checkout`"
+        raise InputError(f"the workspace has changes ({names}): commit them, or {undo} first")
 
 
 def perform(experiment: Experiment) -> tuple[int, str]:
     """Run one: the exit status of the stage that failed, or of DVC, or 0; and one line with the reason.
 
-    Even when interrupted it runs to the end: DVC then stops its stage, removes its folder and releases its locks. It
-    gets a session of its own, so that a Ctrl-C reaches it only once, from here.
+    Even when interrupted it runs to the end: DVC then stops its stage, removes its folder and releases its
+    locks. It gets a session of its own, so that a Ctrl-C reaches it only once, from here.
     """
     command = [*DVC, "exp", "run", "--temp", "--name", experiment.name]
     for key, value in experiment.settings.items():

@@ -1,7 +1,7 @@
 """The experiments of a commit on 100 columns: `python -m comparisons.experiments.show` (`make show`).
 
-`dvc exp show` has a column for every metric, parameter and file, of all folders. Here are the few metrics that matter,
-then the name, then the parameters that differ from the commit's.
+`dvc exp show` has a column for every metric, parameter and file, of all folders. Here are the few metrics that
+matter, then the name, then the parameters that differ from the commit's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ intervals."""
 
 def overview(rows: Sequence[Row], base: Row) -> Table:
     """One line per row, or more if it has many changes; metrics that no row has are left out."""
-    unused = ("loo.", "replication.") if any("test.cross_entropy" in row.metrics for row in rows) else ("test.",)
+    held_out = any("test.cross_entropy" in row.metrics for row in rows)
+    unused = ("loo.", "replication.") if held_out else ("test.",)
     there = {metric for row in rows for metric, value in row.metrics.items() if value is not None}
     columns = [metric for metric in METRICS if metric in there and not metric.startswith(unused)]
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
@@ -50,8 +51,9 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
     for row in rows:
         values = [row.metrics.get(metric) for metric in columns]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
-        changed = [key for key, value in row.params.items() if written(value) != written(base.params.get(key))]
-        words = [f"{key}={written(row.params[key])}" for key in changed if base.params]  # none: a study not committed
+        pairs = {key: (written(value), written(base.params.get(key))) for key, value in row.params.items()}
+        changed = [f"{key}={new}" for key, (new, old) in pairs.items() if new != old]
+        words = changed if base.params else []  # that has none, as for a study that is not in it
         made.add_row(*numbers, row.name, " ".join([*words, *["(no estimate)"] * row.no_estimate]))
     return made
 

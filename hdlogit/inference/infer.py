@@ -33,12 +33,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Setting, beside, infer_class
-from hdlogit.inference.joint import fit_joint, is_for_joint_fit
+from hdlogit.inference.corrections import Correction, as_fitted, correct
+from hdlogit.inference.joint import JointFit, fit_joint, is_for_joint_fit
+from hdlogit.inference.observed import Observed, Setting, observe, variance_along, with_dominant
 from hdlogit.inference.observer import Rates
-from hdlogit.inference.result import ClassInference
+from hdlogit.inference.result import ClassInference, Index, LeaveOneOut, Trials
 from hdlogit.inference.separation import MANY, Constant, Separated, separation_of
 from hdlogit.inference.sums import (
     NUMBERS,
@@ -61,6 +64,8 @@ from hdlogit.inference.sums import (
 __all__ = ["ClassInference", "infer"]
 
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
+NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
+INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
@@ -116,7 +121,7 @@ def _infer(
                 raise Refused("it has no estimate")
             minima[c] = _newton(coefficients[:, c], sums, c, penalty)
             if rates == (0, 0) and not (ridge or shrinkage):  # else nothing is known of how they matter
-                minima[c] = beside(minima[c], sums.correlation, factors, units)
+                minima[c] = with_dominant(minima[c], sums.correlation, factors, units)
         except Refused as reason:
             results[c] = ClassInference.refused(str(reason), p)
     few = rates != (0, 0) and is_for_joint_fit(n, p)
@@ -129,7 +134,7 @@ def _infer(
                 results[c] = _shrunken(minimum, left, setting, factors, y)
             else:
                 joint = fit_joint(factors, y, units, rates, names) if few else None
-                results[c] = infer_class(minimum, left, setting, joint)
+                results[c] = _infer_class(minimum, left, setting, joint)
         except (OutsideTheory, Refused) as reason:
             results[c] = ClassInference.refused(str(reason), p)
     return [results[c] for c in sorted(results)]
@@ -147,11 +152,11 @@ def _shrunken(
     separation, names, (n, p) = separation_of(factors, responses), setting.names, factors.shape
     by_chance = separation is not None and not separation.left.any() and p + 1 > MANY * n
     if separation is None or by_chance:
-        found = infer_class(minimum, left_out, setting)
+        found = _infer_class(minimum, left_out, setting)
         if by_chance and not found.link.length:
             raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
         return found
-    found = infer_class(minimum, left_out, setting, correct=False)
+    found = _infer_class(minimum, left_out, setting, correctable=False)
     moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
     which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
@@ -186,6 +191,129 @@ def _shrunken(
         predictor_sd=0.0,
         separated=separated,
         note=note,
+    )
+
+
+def _infer_class(
+    minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None, correctable: bool = True
+) -> ClassInference:
+    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates;
+    correctable: whether anything tells how large the true weights are.
+    """
+    units, fitted, root = setting.units, minimum.coefficients, minimum.root
+    inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
+    after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
+    noise_fraction = float(np.vdot(after_ridge[:-1, :-1], setting.correlation))
+    noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
+    observed = observe(minimum, left_out, setting, noise_fraction)
+    noise = observed.dispersion * after_ridge  # of the fitted coefficients
+    if correctable:
+        found = correct(minimum, noise, left_out, observed, setting, joint)
+    else:
+        found = as_fitted(minimum, noise, observed, setting)
+    a, link, slope = found.theory, found.link, found.theory.slope_of_truth
+    estimate, null_error = units.original(fitted), np.sqrt(np.diag(noise)[:-1]) / units.scale
+    if joint:
+        corrected, covariance, z = joint.coefficients, joint.covariance, joint.z
+        predictor = corrected
+    else:
+        corrected, covariance = units.original(found.corrected), _with_rates(found, units)
+        z = np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3]))
+        predictor = np.append(slope * fitted[:-1], a.intercept)
+    # Dominant factors have a slope of their own.
+    omega, axes = setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
+    if slope and not joint:
+        predictor[minimum.dominant] += axes @ (found.dominant - slope * omega)
+    index = observed.rest + left_out.dominant @ (a.alpha * found.dominant)
+    best = observed.rest + left_out.dominant @ (found.dominant / max(slope, 1e-300))
+    b, factor, to_bias = fitted[-1], np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
+    return ClassInference(
+        theory=a,
+        link=link,
+        estimate=estimate,
+        noise=noise / np.outer(factor, factor),
+        dispersion=observed.dispersion * float(after_ridge[0, 0] / inverse[0, 0]),
+        classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
+        corrected=corrected,
+        covariance=covariance,
+        z=z,
+        stretch=found.stretch,
+        with_stretch=found.with_stretch / factor,
+        along=variance_along(noise, fitted[:-1], setting),
+        predictor=predictor if joint else units.original(predictor),
+        predictor_sd=0.0 if joint else a.sd_of_truth,
+        centre=units.centre,
+        scale=units.scale,
+        inflation=float(setting.precision.mean()),
+        certificate=_certificate(minimum, left_out, setting),
+        leave_one_out=LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b)),
+        index=Index(index, np.sqrt(observed.noise)),
+        trials=Trials(left_out.residual, left_out.curvature, left_out.leverage),
+        dominant=minimum.dominant,
+        profiles=joint.profiles if joint else None,
+        note=joint.note if joint else _note(a, observed, noise, minimum, left_out, setting),
+    )
+
+
+def _with_rates(found: Correction, units: Units) -> Array:
+    """Covariance (p + 3, p + 3) of (corrected, g, l) in the units of the factors.
+
+    A link's error of g or l goes with those of its length and intercept.
+    """
+    of_link, size = found.link.covariance, len(found.corrected)
+    whole = np.zeros((size + 2, size + 2))
+    whole[:-2, :-2] = units.original(units.original(found.covariance).T)
+    whole[-2:, -2:] = of_link[2:, 2:]
+    shared = np.outer(found.corrected, of_link[0, 2:])  # (p + 1, 2)
+    shared[-1] = of_link[1, 2:]
+    whole[:-2, -2:] = units.original(shared)
+    whole[-2:, :-2] = whole[:-2, -2:].T
+    return whole
+
+
+def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
+    """(Newton decrement) · max √w_i; if only some trials were left out, a bound on it.
+
+    Below 1 it proves that these data have a finite estimate, as |σ''| ≤ σ'. Where the responses are separable it tends
+    to exactly 1, so 1/2 is required. A theorem about the data at hand, not about their distribution.
+    """
+    if setting.ridge or setting.shrinkage:
+        return 0.0
+    everyone = len(left_out.leverage) == setting.units.n_trials
+    largest = left_out.leverage.max() if everyone else minimum.reach * np.square(minimum.root).sum()
+    return minimum.decrement * float(np.sqrt(largest))
+
+
+def _note(
+    a: Asymptotics, observed: Observed, noise: Array, minimum: Minimum, left_out: LeftOut, setting: Setting
+) -> str | None:
+    """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
+
+    H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest differs by
+    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the effective trials.
+    """
+    weights, d = minimum.coefficients[:-1], left_out.curvature
+    p, size = len(weights), float(weights @ setting.correlation @ weights)
+    if setting.ridge or size < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
+        return None
+    solved = setting.rates == (0, 0) and not setting.shrinkage
+    expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
+    along = variance_along(noise, weights, setting) - expected / size
+    share = weights * (setting.correlation @ weights)
+    # What a factor that carries most of the index adds across it is a difference of two estimates of the same.
+    usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), minimum.dominant)
+    if not len(usual):
+        return None
+    ratio = (np.diag(noise)[usual] - along * weights[usual] ** 2) / (expected * setting.precision[usual])
+    counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
+    by_chance = np.sqrt(2 / max(counting - p, 1.0))
+    if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
+        return None
+    worst = int(np.abs(np.log(np.maximum(ratio, 0.01))).argmax())
+    return (
+        "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
+        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals "
+        "and tests use the noise measured on these factors, but other predictions of the theory are approximate"
     )
 
 

@@ -1,1 +1,69 @@
-"""The figures: statistics are computed elsewhere and only drawn here."""
+"""The figures: statistics are computed elsewhere and only drawn here.
+
+A figure is one function `draw(figure, *tables, metrics)` and one line of FIGURES. It is drawn if the tables that
+it needs are there with these columns: not where the truth is unknown, say, or after Adam, without corrections.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from stages.figures import coefficients, history, predictions, theory
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure, which is saved under this name. Its caption on the page is the docstring of `draw`."""
+
+    name: str
+    draw: Callable[..., None]
+    needs: Mapping[str, str]  # table -> its columns
+    rows: int = 1  # of the first table, at least
+
+    def tables(self, given: Mapping[str, pd.DataFrame]) -> list[pd.DataFrame] | None:
+        """The tables it needs; None if one of them, a column or a row is missing."""
+        if not all({*columns.split()} <= {*given.get(name, ())} for name, columns in self.needs.items()):
+            return None
+        found = [given[name] for name in self.needs]
+        return found if len(found[0]) >= self.rows else None
+
+    def caption(self) -> tuple[str, str]:
+        """What it shows, and how to read it."""
+        what, _, how = (inspect.getdoc(self.draw) or "").partition("\n\n")
+        return what, how
+
+
+BOTH = "estimate classical_low classical_high corrected low high"
+BINS = "predicted observed low high"
+CURVE = {
+    "inference/curve_bins": "index observed low high",
+    "inference/curve": "grid fitted logistic",
+    "inference/classes": "guess_rate lapse_rate",
+}
+COVERAGE = {"inference/classes": "classical_coverage coverage", "weights": "true"}
+CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calibration_best"
+ERRORS = "weight_rmse debiased_weight_rmse"
+CROSS_ENTROPIES = "test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
+SLOPES = "plain plain_error corrected corrected_error"
+
+FIGURES = (  # in the page's order
+    Drawing("intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
+    Drawing("trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
+    Drawing("forest", coefficients.forest, {"weights": BOTH}),
+    Drawing("recovery", coefficients.recovery, {"coefficients": "true fitted"}),
+    Drawing("coverage", coefficients.coverage, COVERAGE),
+    Drawing("calibration", predictions.calibration, {"calibration": BINS}),
+    Drawing("predictions", predictions.predictions, dict.fromkeys(CALIBRATIONS, BINS)),
+    Drawing("psychometric", predictions.psychometric, CURVE),
+    Drawing("planning", theory.planning, {"inference/planning": f"n_trials {ERRORS} {CROSS_ENTROPIES}"}),
+    Drawing("map", theory.existence_map, {"inference/map": "signal kappa alpha"}),
+    Drawing("biases", coefficients.biases, {"biases": "class"}, rows=2),
+    Drawing("probabilities", predictions.probabilities, {"histogram": "low high fitted"}),
+    Drawing("loss", history.loss, {"loss": "epoch loss"}, rows=2),
+    Drawing("replication", coefficients.replication, {"inference/replication": SLOPES}),
+    Drawing("weights", coefficients.weights, {"weights": "factor"}),
+)

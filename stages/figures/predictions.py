@@ -1,131 +1,126 @@
-"""Predicted probabilities and their calibration. Each function draws given numbers onto given axes."""
+"""Predicted probabilities of yes, and whether they are right."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.axes import Axes
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
+from stages.figures import style
+from stages.figures.coefficients import class_of
 from stages.figures.style import (
+    CLASSICAL,
+    CLASSICAL_POINTS,
     CORRECTED,
     CORRECTED_POINTS,
     DATA,
     FAINT,
-    PLAIN,
-    PLAIN_POINTS,
     TRUTH,
-    Estimates,
-    Numbers,
     heading,
-    legend_below,
-    logarithmic,
-    logit_axes,
-    points,
+    panels,
 )
 
-Line = tuple[float, float] | None  # (intercept, slope) of logit(observed) on logit(predicted), where it is defined
-
-BARS = "bars: 95 % interval of each bin; slope below 1: overconfident"
+SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions, the best first
 
 
-def probabilities(
-    ax: Axes, low: Numbers, high: Numbers, fitted: Numbers, true: Numbers | None, source: str = "held-out"
-) -> None:
-    """Histogram of the probability of "yes" over all `source` predictions, by bin."""
-    edges = [*low, high[-1]]
-    if true is not None:
-        ax.stairs(_positive(true), edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
-    ax.stairs(_positive(fitted), edges, baseline=0.5, color=PLAIN, label="plain fit", lw=1.6, clip_on=False)
-    ax.set(xlabel="probability of yes", ylabel=f"{source} predictions per bin", xlim=(-0.02, 1.02))
-    logarithmic(ax.yaxis)
-    ax.set_ylim(0.5, 4 * max(*fitted, *(true or fitted)))  # with room for the legend
-    heading(ax, "Probability of yes" if true is None else "Probability of yes, true and fitted")
+def source(metrics: Any) -> str:
+    """The section of the metrics whose predictions are drawn."""
+    return next(name for name in SOURCES if name in metrics)
+
+
+def probabilities(figure: Figure, histogram: pd.DataFrame, metrics: Any) -> None:
+    """Histogram of the probability of yes.
+
+    How many responses were all but certain (left and right) and how many were open (middle).
+    """
+    [ax] = panels(figure, 5.2, 3.4)
+    edges = [*histogram.low, histogram.high.iloc[-1]]
+    counts = histogram.drop(columns=["low", "high"]).clip(lower=0.5)  # where the logarithmic axis starts
+    if "true" in counts:
+        ax.stairs(counts.true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
+    ax.stairs(counts.fitted, edges, baseline=0.5, color=CLASSICAL, label="fitted", lw=1.6, clip_on=False)
+    ax.set(xlabel="probability of yes", ylabel=f"{SOURCES[source(metrics)]} predictions per bin", xlim=(-0.02, 1.02))
+    style.logarithmic(ax.yaxis)
+    ax.set_ylim(0.5, 4 * counts.to_numpy().max())  # with room for the legend
+    heading(ax, "Probability of yes, true and fitted" if "true" in counts else "Probability of yes")
     ax.legend(loc="upper center", ncols=2)
 
 
-def _positive(counts: Numbers) -> list[float]:
-    """Counts for a logarithmic axis that starts at one half."""
-    return [max(count, 0.5) for count in counts]
+def calibration(figure: Figure, curve: pd.DataFrame, metrics: Any) -> None:
+    """Observed against predicted probability of yes.
 
-
-def calibration(ax: Axes, curve: Mapping[str, Numbers], line: Line, source: str = "held-out") -> None:
-    """Observed fraction of "yes" against the predicted probability, on logit axes, where recalibration is a line.
-
-    curve: columns predicted, observed, low, high, of `source` predictions.
+    On the dashed line, predictions mean what they say. A flatter line: they are too sure of themselves.
     """
-    edge = logit_axes(ax, curve["predicted"], curve["observed"])
-    _curve(ax, edge, curve, label="observed, by bins", **PLAIN_POINTS)
-    if line is not None:
-        _recalibration(ax, edge, *line, color=PLAIN, label=f"slope {line[1]:.3f}")
-    _labels(ax, f"Calibration of {source} predictions")
+    name = source(metrics)
+    drawn = ("observed", curve, metrics[name], 0, CLASSICAL_POINTS)
+    calibration_curves(figure, f"Calibration of {SOURCES[name]} predictions", drawn)
 
 
-def predictions(ax: Axes, curves: Mapping[str, Mapping[str, Numbers]], lines: Mapping[str, Line]) -> None:
-    """Calibration of the plain fit (`fitted`), the debiased fit (`debiased`) and the best prediction (`best`)."""
-    edge = logit_axes(ax, *(curve[key] for curve in curves.values() for key in ("predicted", "observed")))
-    looks: dict[str, tuple[str, float, Mapping[str, Any]]] = {
-        "fitted": ("plain fit", -3, PLAIN_POINTS),
-        "debiased": ("debiased fit", 0, {"color": DATA, "fmt": "^", "mfc": "white", "ms": 4}),
-        "best": ("best prediction", 3, CORRECTED_POINTS),
-    }
-    for name, curve in curves.items():
-        words, dodge, look = looks[name]
-        line = lines[name]
-        label = words if line is None else f"{words}, slope {line[1]:.3f}"
-        _curve(ax, edge, curve, label=label, dodge=dodge, **look)
-        if line is not None:
-            _recalibration(ax, edge, *line, color=look["color"])
-    _labels(ax, "Calibration of three predictions")
+def predictions(
+    figure: Figure, fitted: pd.DataFrame, corrected: pd.DataFrame, best: pd.DataFrame, metrics: Any
+) -> None:
+    """Calibration of the classical fit, of corrected weights and of the best prediction.
+
+    Weights of the right size still predict too boldly where each of them has an error; the best prediction shrinks
+    them further.
+    """
+    scores, triangles = metrics[source(metrics)], {"color": DATA, "fmt": "^", "mfc": "white", "ms": 4}
+    calibration_curves(
+        figure,
+        "Calibration of three predictions",
+        ("classical", fitted, scores, -3, CLASSICAL_POINTS),
+        ("corrected weights", corrected, scores["debiased"], 0, triangles),
+        ("best prediction", best, scores["best"], 3, CORRECTED_POINTS),
+    )
 
 
-def _recalibration(ax: Axes, edge: float, intercept: float, slope: float, **look: Any) -> None:
-    """The line that would recalibrate predictions, from edge to edge of logit axes."""
-    ends = [edge, 1 - edge]
-    fitted = [0.5 + 0.5 * math.tanh(0.5 * (intercept + slope * math.log(p / (1 - p)))) for p in ends]  # cannot overflow
-    ax.plot(ends, fitted, lw=1, **look)
+def calibration_curves(
+    figure: Figure, title: str, *curves: tuple[str, pd.DataFrame, Any, float, Mapping[str, Any]]
+) -> None:
+    """Each curve (words, bins, scores, dodge, look), on logit axes, with the line that would recalibrate it.
 
-
-def _curve(ax: Axes, edge: float, curve: Mapping[str, Numbers], **look: Any) -> None:
-    """The bins of a curve; bins with only yes or only no are drawn at the edge of the axes."""
-    inside = {key: [min(max(v, edge), 1 - edge) for v in values] for key, values in curve.items() if key != "responses"}
-    observed = Estimates(inside["observed"], inside["low"], inside["high"])
-    points(ax, inside["predicted"], observed, clip_on=False, **look)
-
-
-def _labels(ax: Axes, title: str) -> None:
+    Bins with only yes or only no stand at the edge of the axes.
+    """
+    [ax] = panels(figure, 4.6, 4.8)
+    edge = style.logit_axes(ax, pd.concat([curve[["predicted", "observed"]] for _, curve, *_ in curves]))
+    for words, curve, scores, dodge, look in curves:
+        slope = scores.get("calibration_slope")  # None where the data define none
+        label = words if slope is None else f"{words}, slope {slope:.3f}"
+        bins = curve[["predicted", "observed", "low", "high"]].clip(edge, 1 - edge)
+        estimates = bins[["observed", "low", "high"]]
+        style.points(ax, bins.predicted, estimates, dodge=dodge, label=label, clip_on=False, **look)
+        if slope is not None:
+            ends = np.array([edge, 1 - edge])
+            logits = scores["calibration_intercept"] + slope * np.log(ends / (1 - ends))
+            ax.plot(ends, 0.5 + 0.5 * np.tanh(logits / 2), lw=1, color=look["color"])  # cannot overflow
     ax.set(xlabel="predicted probability of yes", ylabel="observed fraction of yes")
-    heading(ax, title, BARS)
+    heading(ax, title, "bars: 95 % interval of each bin; slope below 1: overconfident")
     ax.legend(loc="upper left")
 
 
-def psychometric(
-    ax: Axes,
-    name: str,
-    index: Numbers,
-    observed: Estimates,
-    curves: Mapping[str, Numbers],
-    guess_rate: float = 0,
-    lapse_rate: float = 0,
-) -> None:
-    """Responses of one class along its fitted index, in bins, and the curves that were fitted to them.
+def psychometric(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classes: pd.DataFrame, metrics: Any) -> None:
+    """Psychometric curve of one class: fraction of yes over the fitted index.
 
-    index: mean expected logit of each bin's trials; observed: their fraction of yes with its interval. curves: by
-    column, `index` and on it `fitted` (with guess and lapse rates), `logistic` (without) and `true`, if known.
+    Points off the curve show what a logistic function misses: guesses, lapses, another shape.
     """
+    [ax] = panels(figure, 5.2, 4.4)
+    rates = classes[classes["class"] == curve["class"].iloc[0]].iloc[0]
+    guess_rate, lapse_rate = rates.guess_rate, rates.lapse_rate
     has_rates = guess_rate > 0 or lapse_rate > 0
-    low, high = _rise(curves["index"], curves["fitted"], guess_rate, lapse_rate)
-    rows = [i for i, x in enumerate(index) if low <= x <= high]
-    at = [index[i] for i in rows]
-    points(ax, at, observed.at(rows), label="responses", clip_on=False, color=DATA, fmt="o", ms=4, zorder=2)
-    for key, label, color, style, width in (
-        ("logistic", "logistic, without these rates", PLAIN, "-.", 1.2),
+    low, high = rising_part(curve.grid, (curve.fitted - guess_rate) / (1 - guess_rate - lapse_rate))
+    inside = bins[bins["index"].between(low, high)]
+    look: dict[str, Any] = {"clip_on": False, "color": DATA, "fmt": "o", "ms": 4, "zorder": 2}
+    style.points(ax, inside["index"], inside[["observed", "low", "high"]], label="responses", **look)
+    for key, label, color, line, width in (
+        ("logistic", "logistic, without these rates", CLASSICAL, "-.", 1.2),
         ("fitted", "with guess and lapse rates" if has_rates else "fitted", CORRECTED, "-", 1.6),
         ("true", "true", TRUTH, "--", 1.2),
     ):
-        if key in curves and (has_rates or key != "logistic"):  # else the fitted curve is the logistic one
-            ax.plot(curves["index"], curves[key], ls=style, lw=width, color=color, label=label, zorder=3)
+        if key in curve and (has_rates or key != "logistic"):  # else the fitted curve is the logistic one
+            ax.plot(curve.grid, curve[key], ls=line, lw=width, color=color, label=label, zorder=3)
     for height, words, edge, side in (  # each label where the curve is at its other end
         (guess_rate, f"guess rate {guess_rate:.3g}", 0.98, "right"),
         (1 - lapse_rate, f"lapse rate {lapse_rate:.3g}", 0.02, "left"),
@@ -136,16 +131,16 @@ def psychometric(
             ax.text(edge, height, words, transform=across, ha=side, va="bottom", fontsize=8, color=DATA)
     ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02), xlim=(low, high))
     note = "bars: 95 % intervals of the fraction of yes in a bin of equally many trials"
-    beyond = len(index) - len(rows)
-    note += f"\n{beyond} of {len(index)} bins lie beyond the edges, where the curve is flat" if beyond else ""
-    heading(ax, f"Psychometric curve of {name}", note)
-    legend_below(ax)
+    if beyond := len(bins) - len(inside):
+        note += f"\n{beyond} of {len(bins)} bins lie beyond the edges, where the curve is flat"
+    heading(ax, f"Psychometric curve of {class_of(curve)}", note)
+    style.legend_below(ax)
 
 
-def _rise(index: Numbers, fitted: Numbers, guess_rate: float, lapse_rate: float) -> tuple[float, float]:
-    """The part of the index where the curve rises, with some of the flat parts on both sides."""
-    span = 1 - guess_rate - lapse_rate
-    rising = [x for x, p in zip(index, fitted, strict=True) if 0.005 < (p - guess_rate) / span < 0.995]
-    low, high = (rising[0], rising[-1]) if len(rising) > 1 else (index[0], index[-1])
-    low, high = max(low - 0.4 * (high - low), index[0]), min(high + 0.4 * (high - low), index[-1])
+def rising_part(grid: pd.Series, risen: pd.Series) -> tuple[float, float]:
+    """The part of the index where the curve rises from 0 to 1, with some of the flat parts on both sides."""
+    rising = grid[risen.between(0.005, 0.995)]
+    whole = rising if len(rising) > 1 else grid
+    low, high = whole.iloc[0], whole.iloc[-1]
+    low, high = max(low - 0.4 * (high - low), grid.iloc[0]), min(high + 0.4 * (high - low), grid.iloc[-1])
     return (low, high) if low < high else (low - 1, high + 1)  # for fits without any signal

@@ -1,7 +1,7 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ. Truth
-is black, the plain fit vermilion with open squares, corrected values are blue with filled circles.
+Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ.
+Truth is black, the classical fit vermilion with open squares, corrected values are blue with filled circles.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
+from numpy.typing import ArrayLike
 
-TRUTH, PLAIN, CORRECTED, FAINT, DATA = "black", "#D55E00", "#0072B2", "#999999", "#555555"
+TRUTH, CLASSICAL, CORRECTED, FAINT, DATA = "black", "#D55E00", "#0072B2", "#999999", "#555555"
 
-PLAIN_POINTS: Mapping[str, Any] = {"color": PLAIN, "fmt": "s", "mfc": "white", "ms": 4}
+CLASSICAL_POINTS: Mapping[str, Any] = {"color": CLASSICAL, "fmt": "s", "mfc": "white", "ms": 4}
 CORRECTED_POINTS: Mapping[str, Any] = {"color": CORRECTED, "fmt": "o", "ms": 4}
 
 STYLE = {
@@ -38,94 +40,63 @@ STYLE = {
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-SIZE = (5.2, 3.4)  # of a figure, in inches
 MANY = 2000  # points above which SVG and PDF hold them as one picture
 CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
 PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
-Numbers = Sequence[float]
-Names = Sequence[str]
-
-
-class Estimates(NamedTuple):
-    """Numbers, with the ends of their intervals where there are any."""
-
-    middle: Numbers
-    low: Numbers | None = None
-    high: Numbers | None = None
-
-    def ends(self) -> tuple[Numbers, Numbers]:
-        """Ends of the intervals; where there are none, the estimates themselves."""
-        return self.low or self.middle, self.high or self.middle
-
-    def places(self) -> Numbers:
-        """To sort by: one that is not determined (NaN) may be anywhere, and stands at 0."""
-        return [0.0 if math.isnan(value) else value for value in self.middle]
-
-    def at(self, rows: Sequence[int]) -> Estimates:
-        """These rows, in this order."""
-        return Estimates(*(None if column is None else [column[i] for i in rows] for column in self))  # type: ignore[arg-type]
-
 
 @contextmanager
-def figure(
-    path: Path,
-    dpi: int,
-    formats: Sequence[str] = ("png",),
-    size: tuple[float, float] = SIZE,
-    rows: int = 1,
-    columns: int = 1,
-    heights: Sequence[float] | None = None,
-) -> Iterator[list[Axes]]:
-    """One figure of panels with common axes, in rows of relative `heights`, saved when the `with` block succeeds.
-
-    Each format (png, svg, pdf) is saved under the path with its suffix; the same numbers give the same bytes.
-
-    with figure(path, dpi=150) as [ax]:
-        loss(ax, ...)
-    """
+def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",)) -> Iterator[Figure]:
+    """A figure, saved with each format's suffix when the `with` block succeeds: same numbers, same bytes."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
-        drawn = Figure(figsize=size, dpi=dpi, layout="constrained")
-        panels = drawn.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, height_ratios=heights)
-        yield list(panels.flat)
-        engine = drawn.get_layout_engine()
+        figure = Figure(dpi=dpi, layout="constrained")
+        yield figure
+        engine = figure.get_layout_engine()
         assert engine is not None
-        engine.execute(drawn)
-        drawn.set_layout_engine(None)  # else each save would draw everything twice, to lay it out again
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # else each save would draw everything twice, to lay it out again
         for kind in formats:
-            drawn.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+            figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+
+
+def panels(figure: Figure, width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> list[Axes]:
+    """Panels with common axes, row by row, in a figure of this size in inches."""
+    figure.set_size_inches(width, height)
+    return [*figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, **more).flat]
 
 
 def points(
-    ax: Axes, at: Numbers, estimates: Estimates, *, dodge: float = 0, horizontal: bool = False, **look: Any
+    ax: Axes, at: ArrayLike, estimates: ArrayLike, *, dodge: float = 0, horizontal: bool = False, **look: Any
 ) -> None:
-    """Estimates at positions `at` of the x axis (`horizontal`: of the y axis), with bars for their intervals.
+    """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (or of the y axis).
 
-    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis, so
-    that two at the same position can be told apart.
+    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis,
+    so that two at the same position can be told apart.
     """
-    rows = [*zip(at, estimates.middle, *estimates.ends(), strict=True)]
-    bounded = [row for row in rows if all(map(math.isfinite, row))]
-    places, middle, low, high = zip(*bounded, strict=True) if bounded else ((),) * 4
-    below = [max(m - a, 0) for m, a in zip(middle, low, strict=True)]
-    bars = None if estimates.low is None else [below, [max(b - m, 0) for m, b in zip(middle, high, strict=True)]]
-    x, y, error = (middle, places, "xerr") if horizontal else (places, middle, "yerr")
-    style: dict[str, Any] = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
+    at, values = np.asarray(at, float), np.asarray(estimates, float)
+    middle, low, high = np.broadcast_to(values.T, (3, len(at)))
+    bounded = np.isfinite([middle, low, high]).all(axis=0)
+    m, a, b = middle[bounded], low[bounded], high[bounded]
+    bars = np.maximum([m - a, b - m], 0) if values.ndim == 2 else None
     assert isinstance(ax.figure, Figure)
     right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
     moved = ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
+    style = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
     if dodge:
         style["transform"] = ax.transData + moved
-    ends = [(i, end) for i, _, *both in rows for end in both if math.isfinite(end)]
-    ax.update_datalim([(v, i) if horizontal else (i, v) for i, v in ends])  # matplotlib counts neither moved points
-    ax.errorbar(x, y, **{**style, error: bars})
-    for i, _, *both in rows:
-        if not all(map(math.isfinite, both)):
-            _arrow(ax, i, both, moved, horizontal, look["color"])  # nor arrows
+    ends = np.column_stack([np.tile(at, 2), np.concatenate([low, high])])
+    ends = ends[np.isfinite(ends[:, 1])]
+    ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # matplotlib counts neither moved points
+    if horizontal:
+        ax.errorbar(m, at[bounded], xerr=bars, **style)
+    else:
+        ax.errorbar(at[bounded], m, yerr=bars, **style)
+    for i in np.flatnonzero(~bounded):
+        _arrow(ax, at[i], low[i], high[i], moved, horizontal, look["color"])  # nor arrows
 
 
-def _arrow(ax: Axes, at: float, ends: Numbers, moved: Transform, horizontal: bool, color: str) -> None:
-    """From the end that is finite to the edge of the axes, or from edge to edge."""
+def _arrow(ax: Axes, at: float, low: float, high: float, moved: Transform, horizontal: bool, color: str) -> None:
+    """From low to high, with a head at the edge of the axes in the place of an end that is not finite."""
     along = (ax.transAxes, ax.transData) if horizontal else (ax.transData, ax.transAxes)
     edge, data = blended_transform_factory(*along) + moved, ax.transData + moved
 
@@ -133,27 +104,35 @@ def _arrow(ax: Axes, at: float, ends: Numbers, moved: Transform, horizontal: boo
         place, transform = (value, data) if math.isfinite(value) else (fraction, edge)
         return ((place, at) if horizontal else (at, place)), transform
 
-    (start, from_), (tip, to) = sorted(map(end, ends, (0, 1)), key=lambda one: one[1] is edge)
-    look = {"arrowstyle": "->" if from_ is data else "<->", "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
+    (start, from_), (tip, to) = end(low, 0), end(high, 1)
+    heads = f"{'' if from_ is data else '<'}-{'' if to is data else '>'}"
+    look = {"arrowstyle": heads, "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", tip, start, to, from_, arrowprops=look, zorder=3)
+
+
+def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, *, dodge: float, **more: Any) -> None:
+    """Classical and corrected estimates side by side; `more` is for both, `label` for what they are."""
+    what = more.pop("label", "")
+    points(ax, at, classical, dodge=-dodge, **{**CLASSICAL_POINTS, **more, "label": f"classical{what}"})
+    points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **more, "label": f"corrected{what}"})
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:
     """A title, and below it a note in smaller letters."""
     ax.set_title(title, loc="left", pad=8 + 11 * (note.count("\n") + 1 if note else 0))
     if note:
-        ax.annotate(
-            note, (0, 1), (0, 5), "axes fraction", "offset points", fontsize=8, color=DATA, annotation_clip=False
-        )
+        look: dict[str, Any] = {"fontsize": 8, "color": DATA, "annotation_clip": False}
+        ax.annotate(note, (0, 1), (0, 5), "axes fraction", "offset points", **look)
 
 
 def legend_below(ax: Axes, *others: Axes, columns: int = 2) -> None:
     """One legend below the figure, of all panels, each label once."""
-    found = {
-        label: handle for one in (ax, *others) for handle, label in zip(*one.get_legend_handles_labels(), strict=True)
-    }
+    entries: dict[Any, Any] = {}
+    for one in (ax, *others):
+        handles, labels = one.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
     assert isinstance(ax.figure, Figure)
-    ax.figure.legend([*found.values()], [*found], loc="outside lower center", ncols=columns)
+    ax.figure.legend([*entries.values()], [*entries], loc="outside lower center", ncols=columns)
 
 
 def logarithmic(*axes: XAxis | YAxis) -> None:
@@ -170,27 +149,38 @@ def logarithmic(*axes: XAxis | YAxis) -> None:
         axis.set_minor_formatter(between)
 
 
-def logit_axes(ax: Axes, *columns: Numbers) -> float:
-    """Logit scales for probabilities, as wide as the columns need, and the diagonal; returns the lower end of both."""
-    smallest = min([min(p, 1 - p) for column in columns for p in column if 0 < p < 1] + [0.2])
-    edge = max(smallest, CLAMP) / 2
+def logit_axes(ax: Axes, probabilities: ArrayLike) -> float:
+    """Logit scales as wide as these probabilities need, and the diagonal; returns the lower end of both."""
+    p = np.asarray(probabilities, float)
+    p = p[(p > 0) & (p < 1)]
+    edge = float(np.clip(np.minimum(p, 1 - p).min(initial=0.2), CLAMP, None)) / 2
     ticks = [p for p in PROBABILITIES if edge <= p <= 1 - edge]
     for axis, scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
         scale("logit")
         axis.set_ticks(ticks, [f"{p:.5f}".rstrip("0") for p in ticks])
         axis.set_ticks([], minor=True)
-    ax.set(xlim=(edge, 1 - edge), ylim=(edge, 1 - edge), box_aspect=1)
-    ax.plot([edge, 1 - edge], [edge, 1 - edge], color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
+    ends = edge, 1 - edge
+    ax.set(xlim=ends, ylim=ends, box_aspect=1)
+    ax.plot(ends, ends, color=TRUTH, ls="--", lw=1, label="perfectly calibrated")
     return edge
 
 
-def name_ticks(ax: Axes, names: Names, what: str, most: int) -> None:
+def name_ticks(ax: Axes, names: Sequence[str], what: str, most: int) -> None:
     """Names at the positions 0, 1, … of the x axis, at most `most` of them; the axis is labelled `what`."""
     every = max(1, math.ceil(len(names) / most))
     labels = names[::every]
     long = sum(map(len, labels)) + len(labels) > 80
     ax.set_xticks(range(0, len(names), every), labels, rotation=90 if long else 0)
     ax.set(xlim=(-0.6, len(names) - 0.4), xlabel=what)
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names at the positions 0, 1, … of the y axis, with faint lines that lead the eye to them."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(-0.8, len(names) - 0.2)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", color=FAINT, lw=0.3, alpha=0.5)
+    ax.spines["left"].set_visible(False)
 
 
 def number(x: float, _: object = None) -> str:

@@ -31,18 +31,10 @@ def run(main: Callable[[], None]) -> None:
     try:
         heed_interruption()
         main()
-        sys.stdout.flush()
     except InputError as error:
         _fail(str(error), error.status)
     except MemoryError as error:
         _fail(f"not enough memory for parameters or data of this size: {error}")
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except RuntimeError as error:
-        if "allocate memory" not in str(error):  # torch's words for it
-            raise
-        _fail("not enough memory for parameters or data of this size")
     except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
         _fail(str(error))
     except KeyboardInterrupt:
@@ -74,12 +66,9 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a stage. Its parameters are in params.yaml and its files below data/, so it takes no arguments."""
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
-    name = f"python -m stages.{stage}"
     notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
-    parser = argparse.ArgumentParser(prog=name, description=f"{module.__doc__} {notice}", usage="%(prog)s [--help]")
-    _, others = parser.parse_known_args()
-    if others:
-        _fail(f"{name} takes no arguments, got {' '.join(others)}; its parameters are in params.yaml")
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
+    parser.parse_args()
 
     def alone() -> None:
         if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's

@@ -15,9 +15,8 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -49,30 +48,22 @@ class Outputs:
         (self._scratch / "outputs").mkdir()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
+            if not self._scratch.exists():
+                raise InputError(f"another run of {self._stage} was started meanwhile; this one has written nothing")
             if kind is None:
                 self._commit()
-            elif kind is not None and issubclass(kind, FileNotFoundError) and not self._scratch.exists():
-                raise self._taken_over() from None
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _commit(self) -> None:
-        try:
-            whole = sorted((self._scratch / "outputs").iterdir())
-            for new in whole:  # first move all old ones, so that a run killed here leaves some missing, not a mixture
-                if (DATA / new.name).exists():
-                    (DATA / new.name).rename(self._scratch / f"old-{new.name}")
-            for new in whole:
-                new.rename(DATA / new.name)
-        except FileNotFoundError:
-            raise self._taken_over() from None
-
-    def _taken_over(self) -> InputError:
-        return InputError(f"another run of {self._stage} was started meanwhile; this one has written nothing")
+        whole = sorted((self._scratch / "outputs").iterdir())
+        for new in whole:  # first move all old ones, so that a run killed here leaves some missing, not a mixture
+            if (DATA / new.name).exists():
+                (DATA / new.name).rename(self._scratch / f"old-{new.name}")
+        for new in whole:
+            new.rename(DATA / new.name)
 
     def path(self, name: str) -> Path:
         """Where to write the output `name`, relative to data/."""
@@ -114,20 +105,18 @@ class Outputs:
         # One metadata entry: with several, their order, and so the file's hash, would change from run to run.
         metadata = {"evidence": json.dumps(_rounded(evidence), sort_keys=True)} if evidence else None
         written = save({"weight": np.ascontiguousarray(weights.T), "bias": bias}, metadata)
-        try:
-            self.path(name).write_bytes(written)  # safetensors itself would let only the owner read it
-        except OSError as error:  # a full disk, say
-            raise InputError(f"{DATA / name} cannot be written: {error.strerror}") from None
+        self.path(name).write_bytes(written)  # safetensors' save_file would let only the owner read it
 
     def table(self, name: str, columns: Mapping[str, ArrayLike]) -> None:
         """A CSV file of equally long columns, numbers with SIGNIFICANT_DIGITS digits."""
         with self.path(name).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows(zip(*(_cells(column) for column in columns.values()), strict=True))
+            cells = ([_cell(value) for value in np.asarray(column, dtype=object)] for column in columns.values())
+            writer.writerows(zip(*cells, strict=True))
 
     def text(self, name: str, text: str) -> None:
-        """A file of lines for a person."""
+        """A text file, with a line break added at its end."""
         self.path(name).write_text(text + "\n", encoding="utf-8")
 
     def json(self, name: str, numbers: Mapping[str, Any]) -> None:
@@ -135,9 +124,8 @@ class Outputs:
         self.path(name).write_text(json.dumps(_rounded(numbers), indent=2) + "\n", encoding="utf-8")
 
 
-def _cells(column: ArrayLike) -> Iterator[str]:
-    for value in np.asarray(column, dtype=object).tolist():
-        yield f"{value:.{SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else str(value)
+def _cell(value: object) -> str:
+    return f"{value:.{SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else str(value)
 
 
 def _rounded(value: Any) -> Any:

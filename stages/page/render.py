@@ -4,110 +4,150 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.files.tables import Table
-from stages.page import tables
-from stages.page.meanings import FIGURES
+from stages.files.account import lacking
+from stages.files.tables import reading
+from stages.page.meanings import COLUMNS, SECTIONS
 from stages.page.words import sentences
 
 STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have parameters
+MOST = 5000  # rows of coefficients; if there are more, the largest are shown
 WIDE = 6.0  # inches; a wider figure takes both columns
-
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a page is made of."""
+class Picture:
+    """A drawn figure: its file, its width and height in inches, what it shows, and how to read it."""
 
-    parameters: Mapping[str, Mapping[str, Any]]  # by section
-    metrics: dict[str, Any]
-    coefficients: Table
-    trajectory: Table
-    drawn: str  # the class whose weights the figures show
-    answer: Sequence[str]  # lines
-    notices: Sequence[str]  # lines: what was left out, and why
-    description: Mapping[str, Any] | None  # of own trials
-    figures: Mapping[str, tuple[Path, tuple[float, float]]]  # by name: the file, and its size in inches
-    hashed: Sequence[Path]
+    path: Path
+    size: tuple[float, float]
+    what: str
+    how: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether it takes both columns."""
+        return self.size[0] > WIDE
+
+    @property
+    def source(self) -> str:
+        """The file itself, as an address; empty if browsers cannot show its format."""
+        media = MEDIA.get(self.path.suffix.removeprefix("."))
+        return f"data:{media};base64,{base64.b64encode(self.path.read_bytes()).decode()}" if media else ""
 
 
-def render(run: Run) -> str:
-    """The page: the same bytes for the same run."""
-    here = Path(__file__).parent
+def render(
+    *,
+    parameters: Mapping[str, Mapping[str, Any]],
+    metrics: Mapping[str, Any],
+    account: Mapping[str, Any] | None,
+    tables: Mapping[str, pd.DataFrame],
+    answer: Sequence[str],
+    left_out: Sequence[str],
+    pictures: Sequence[Picture],
+    hashed: Sequence[Path],
+) -> str:
+    """The page of a run: the same bytes for the same run.
+
+    parameters: by section; account: of own trials, None where they are simulated; tables: of stage plot, with `shown`
+    (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines; hashed: files.
+    """
     templates = Environment(
-        loader=FileSystemLoader(here), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
-    found = tables.coefficients(run.coefficients, run.parameters["evaluate"]["interval_level"])
-    classes = [*dict.fromkeys(run.coefficients["class"])]
+    templates.filters |= {"number": number, "parameter": parameter}
+    coefficients = tables["shown"]
+    groups = column_groups(coefficients, metrics)
     return templates.get_template("page.html").render(
-        title=title(run),
-        facts=facts(run, len(classes)),
-        sentences=sentences(run.answer, run.metrics, run.trajectory),
-        sections=[*tables.metric_sections(run.metrics)],
-        coefficients=found,
-        inferred="inference" in run.metrics,
-        unit=unit(run),
-        classes=classes,
-        drawn=run.drawn,
-        figures=[embedded(name, *run.figures[name]) for name in FIGURES if name in run.figures],
-        notices=run.notices,
-        description=run.description,
-        trial_counts=tables.trial_counts(run.description) if run.description else [],
-        missing=tables.missing(run.description) if run.description else [],
-        parameters={key: tables.flat(run.parameters[key]) for key in STAGES if key in run.parameters},
-        hashes=hashes(run),
+        parameters={name: parameters[name] for name in STAGES if name in parameters},
+        metrics=metrics,
+        account=account,
+        sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
+        sections=SECTIONS,
+        other_fits=COLUMNS,
+        n_factors=int((coefficients["class"] == coefficients["class"].iloc[0]).sum()) - 1,
+        classes=[*coefficients["class"].unique()],
+        drawn=tables["weights"]["class"].iloc[0],
+        groups=groups,
+        rows=largest(coefficients, [column for _, _, columns in groups for column in columns]),
+        n_rows=len(coefficients),
+        pictures=pictures,
+        missing=lacking(account) if account else [],
+        left_out=left_out,
+        hashes={path.as_posix(): sha256(path) for path in hashed},
     )
 
 
-def title(run: Run) -> str:
-    """What was fitted to which trials."""
-    if run.description is None:
-        return "simulated trials"
-    return f"{', '.join(run.description['classes'][:3])} in {run.description['file']['name']}"
+def sha256(path: Path) -> str:
+    with reading(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unit(run: Run) -> str:
-    """The unit of a factor, to which weights refer."""
-    standardised = run.description is not None and run.parameters["prepare"]["standardise"]
-    return "standard deviation of a factor" if standardised else "unit of a factor"
+def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:
+    """Columns of the coefficients below common headings: (heading, its colour's name, {column: what it is})."""
+    interval = f", with {100 * metrics['inference']['level']:g} % interval" if "inference" in metrics else ""
+    classical = {"estimate": "weight", "classical_low": "from", "classical_high": "to", "classical_p": "p"}
+    groups = [
+        ("true", "truth", {"true": "weight"}),
+        ("fitted", "classical", {"fitted": "weight"}),
+        (f"classical{interval}", "classical", classical),
+        (f"corrected{interval}", "corrected", {"corrected": "weight", "low": "from", "high": "to", "p": "p"}),
+    ]
+    return [group for group in groups if {*group[2]} <= {*table}]
 
 
-def facts(run: Run, n_classes: int) -> list[tuple[str, str]]:
-    """What kind of run this is, in numbers."""
-    train = run.parameters["train"]
-    if run.description:
-        n_train, n_test = (run.description["trials"][split] for split in ("train", "test"))
-    else:
-        n_train, n_test = (run.parameters["simulate"][key] for key in ("n_trials", "n_test_trials"))
-    n_factors = run.coefficients["factor"].index("bias")
-    fit = f"Adam, {train['num_epochs']} epochs" if train["solver"] == "adam" else "exact"
-    counts = {"training trials": n_train, "held-out trials": n_test, "factors": n_factors, "classes": n_classes}
-    return [*((what, tables.number(count)) for what, count in counts.items()), ("fit", fit)]
+def largest(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows with class, factor and these numbers as text; the MOST that are largest in size, in the table's order."""
+    sizes = table["corrected" if "corrected" in table else "fitted"].abs().fillna(0)
+    most = sizes[np.isfinite(sizes)].max()
+    decimals = max(0, 3 - math.floor(math.log10(most))) if most > 0 else 3
+    shown = table.loc[sizes.nlargest(MOST).index.sort_values(), ["class", "factor", *columns]]
+    for column in columns:
+        is_p = column in ("p", "classical_p")
+        shown[column] = [p_value(x) if is_p else fixed(x, decimals) for x in shown[column]]
+    rows: list[dict[str, str]] = shown.to_dict("records")
+    return rows
 
 
-def embedded(name: str, path: Path, size: tuple[float, float]) -> dict[str, Any]:
-    """A figure, embedded in the page; if browsers cannot show its format, its name."""
-    what, how = FIGURES[name]
-    width, height = (round(96 * inches) for inches in size)
-    media = MEDIA.get(path.suffix.removeprefix("."))
-    source = f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}" if media else ""
-    shape = {"width": width, "height": height, "wide": size[0] > WIDE}
-    return {"file": path.name, "source": source, "what": what, "how": how, **shape}
+def parameter(value: object) -> str:
+    """A value as params.yaml would have it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def hashes(run: Run) -> list[tuple[str, str]]:
-    """SHA-256 of files, by name."""
-    found = []
-    if run.description:
-        found.append((run.description["file"]["name"], run.description["file"]["sha256"]))
-    for path in run.hashed:
-        with path.open("rb") as file:
-            found.append((path.as_posix(), hashlib.file_digest(file, "sha256").hexdigest()))
-    return found
+def number(value: float | bool | None) -> str:
+    """A number with four significant digits, whole ones with all: 0.09946, 10 000."""
+    if value is None:
+        return "not defined"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    return text.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "−")
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with this many decimals, or two significant digits where they would show 0."""
+    if not math.isfinite(value):
+        return "not determined" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    text = f"{value:.{decimals}f}"
+    return (f"{value:.1e}" if value and float(text) == 0 else text).replace("-", "−")
+
+
+def p_value(p: float) -> str:
+    """A p-value; "0" if it is too small for floating-point numbers."""
+    return (f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−") if p else "0"

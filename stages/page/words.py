@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.files.tables import Table
+import pandas as pd
 
 OVERFITTED = 0.01  # held-out predictions are worse than at their best by this fraction
 CALIBRATED = 0.02  # distance of the calibration slope from 1 that is not worth mentioning
 
+Metrics = Mapping[str, Any]
 
-def sentences(answer: Sequence[str], metrics: dict[str, Any], trajectory: Table) -> list[str]:
+
+def sentences(answer: Sequence[str], metrics: Metrics, trajectory: pd.DataFrame) -> Iterator[str]:
     """The answer of an exact fit, then what the truth, held-out trials and groups say of this run."""
-    found = [f"{line[0].upper()}{line[1:]}." for line in answer if line]
-    found += truth(metrics) if "recovery" in metrics else []
-    found += predictions(metrics)
-    found += overfitting(trajectory) if "test_cross_entropy" in trajectory else []
-    found += replication(metrics.get("replication", {}))
+    yield from (f"{line[0].upper()}{line[1:]}." for line in answer if line)
+    yield from truth(metrics)
+    yield from predictions(metrics)
+    yield from overfitting(trajectory)
+    yield from replication(metrics.get("replication", {}))
     if "inference" not in metrics and not answer:  # after Adam; after an exact fit the answer says why
-        found.append("This fit comes without corrections and intervals: they need an exact one, train.solver: exact.")
-    return found
+        yield "This fit comes without corrections and intervals: they need an exact one, train.solver: exact."
 
 
-def truth(metrics: dict[str, Any]) -> list[str]:
+def truth(metrics: Metrics) -> Iterator[str]:
     """How the weights and their intervals compare with the true ones."""
-    recovery, inference = metrics["recovery"], metrics.get("inference", {})
-    slope, correlation, corrected = (recovery.get(key) for key in ("weight_slope", "weight_correlation", "corrected"))
-    if slope is None:
-        return []
-    found = f"Against the truth, weights are {size(slope)}"
-    found += "" if correlation is None else f", although they correlate with it at {correlation:.3f}"
-    if corrected is None:
-        return [f"{found}."]
-    lines = [f"{found}. Corrected, they are {size(corrected['weight_slope'])}."]
+    recovery, inference = metrics.get("recovery", {}), metrics.get("inference", {})
+    if recovery.get("weight_slope") is None:
+        return
+    text = f"Against the truth, weights are {size(recovery['weight_slope'])}"
+    if recovery.get("weight_correlation") is not None:
+        text += f", although they correlate with it at {recovery['weight_correlation']:.3f}"
+    if "corrected" in recovery:
+        text += f". Corrected, they are {size(recovery['corrected']['weight_slope'])}"
+    yield f"{text}."
     if "coverage" in inference:
-        classical, ours = (f"{100 * inference[key]:.0f} %" for key in ("classical_coverage", "coverage"))
-        lines.append(
-            f"Of the true weights {classical} lie inside their classical intervals, {ours} inside corrected ones."
-        )
-    return lines
+        classical, corrected = (f"{100 * inference[key]:.0f} %" for key in ("classical_coverage", "coverage"))
+        inside = f"{classical} lie inside their classical intervals, {corrected} inside corrected ones"
+        yield f"Of the true weights {inside}."
 
 
 def size(slope: float) -> str:
@@ -48,40 +47,43 @@ def size(slope: float) -> str:
     return f"{off:.2g} % too {'large' if slope > 1 else 'small'}" if off >= 0.05 else "of the right size"
 
 
-def predictions(metrics: dict[str, Any]) -> list[str]:
+def predictions(metrics: Metrics) -> Iterator[str]:
     """How good the predictions of trials are that the fit has not seen."""
-    scored, of = metrics.get("test"), "Predictions of held-out trials"
-    if scored is None:
-        scored, of = metrics.get("loo"), "Predictions of each trial by the fit to all others"
-    if scored is None:
-        return []
-    slope, best, floor = scored["calibration_slope"], scored.get("best"), scored.get("bayes_cross_entropy")
-    how = ""
+    of = {"test": "held-out trials", "loo": "each trial by the fit to all others"}
+    name = next((name for name in of if name in metrics), None)
+    if name is None:
+        return
+    scores = metrics[name]
+    slope, best, floor = scores["calibration_slope"], scores.get("best"), scores.get("bayes_cross_entropy")
+    text = f"Predictions of {of[name]}"
     if slope is not None:
         how = "calibrated" if abs(slope - 1) <= CALIBRATED else "overconfident" if slope < 1 else "too cautious"
-        how = f" are {how} (calibration slope {slope:.2f}, where 1 is right) and"
-    text = f"{of}{how} cost {scored['cross_entropy']:.4f} nats per response"
-    if best and scored["cross_entropy"] - best["cross_entropy"] > 0.00005:
+        text += f" are {how} (calibration slope {slope:.2f}, where 1 is right) and"
+    text += f" cost {scores['cross_entropy']:.4f} nats (mean −ln P) per response"
+    if best and scores["cross_entropy"] - best["cross_entropy"] > 0.00005:
         text += f"; the best correction of them costs {best['cross_entropy']:.4f}"
-    text += f"; the true observer's, which no prediction can beat, cost {floor:.4f}" if floor is not None else ""
-    return [f"{text}."]
+    if floor is not None:
+        text += f"; the true observer's, which no prediction can beat, cost {floor:.4f}"
+    yield f"{text}."
 
 
-def overfitting(trajectory: Table) -> list[str]:
+def overfitting(trajectory: pd.DataFrame) -> Iterator[str]:
     """Whether training went on for too long."""
-    test, epochs = trajectory["test_cross_entropy"], [f"{epoch + 1:g}" for epoch in trajectory["epoch"]]
-    best = min(range(len(test)), key=test.__getitem__)
-    worse = test[-1] - test[best]
-    if worse <= OVERFITTED * test[best]:
-        return []
-    after = f"After epoch {epochs[best]} of {epochs[-1]} held-out trials were predicted ever worse, at the end by"
-    return [f"{after} {worse:.4f} nats, while training trials were fitted ever better: overfitting."]
+    if "test_cross_entropy" not in trajectory:
+        return
+    test, epochs = trajectory.test_cross_entropy, trajectory.epoch + 1
+    best, last = test.idxmin(), test.index[-1]
+    worse = test[last] - test[best]
+    if worse > OVERFITTED * test[best]:
+        yield (
+            f"After epoch {epochs[best]:g} of {epochs[last]:g} held-out trials were predicted ever worse, at the end "
+            f"by {worse:.4f} nats, while training trials were fitted ever better: overfitting."
+        )
 
 
-def replication(found: dict[str, Any]) -> list[str]:
+def replication(metrics: Metrics) -> Iterator[str]:
     """Whether groups of trials have the same weights."""
-    slopes = [(found.get(f"{key}_slope"), found.get(f"{key}_slope_error")) for key in ("plain", "corrected")]
-    if None in [value for pair in slopes for value in pair]:
-        return []
-    plain, corrected = (f"{slope:.2f} ± {error:.2f}" for slope, error in slopes)
-    return [f"Weights of one group alone are {plain} times those of all others; corrected, {corrected} times."]
+    slopes = [(metrics.get(f"{key}_slope"), metrics.get(f"{key}_slope_error")) for key in ("plain", "corrected")]
+    if not any(value is None for pair in slopes for value in pair):
+        classical, corrected = (f"{slope:.2f} ± {error:.2f}" for slope, error in slopes)
+        yield f"Weights of one group alone are {classical} times those of all others; corrected, {corrected} times."

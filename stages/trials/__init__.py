@@ -1,16 +1,13 @@
 """A person's own trials: from a file of any kind to arrays of factors and responses.
 
-table.py              `Table`: batches of columns that hold numbers or words
-read.py               a file as a data frame: text.py, nested.py (arrays and records); values.py: numbers and words
-files.py              that frame as a `Table`
-long.py               a long file as one row per trial
-layouts.py            two intervals as their difference; the signal that an outcome implies
-cells.py              numbers in text; whether columns hold numbers, words (and which) or text
+read.py               a file as a data frame: text.py; nested.py (arrays and records)
+values.py             numbers, words and text in columns; which words are a missing value
+programs.py           which rows of an experiment program's file are trials
+long.py               a long file as one row per trial; two intervals as their difference
 where.py              which rows are taken
-responses.py          which value is a yes
-coding.py             factors without a formula
-formula.py            which formulas are allowed; parsed.py: a formula as data; materialise.py: its factors
-design.py             the factors of any trials, coded as those of the study: `Design`
-gather.py             the trials without missing values
-checks.py             constant, duplicated and dependent factors; trials to hold out
+responses.py          which value is a yes; rows that stand for several trials
+formula.py            factors by formula, and lags
+design.py             columns as factors, learned from a study's trials and applied to others
+checks.py             constant, copied and dependent factors; trials to hold out
+prepared.py           all of it: trials ready to be fitted
 """

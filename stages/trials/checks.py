@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from stages.files.errors import InputError
 
 MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
+BLOCK = 4096  # rows
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
 Floats = NDArray[np.floating]
@@ -28,26 +28,25 @@ class Moments:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name in `undetermined`
-def moments(blocks: Iterable[Floats], n_factors: int) -> Moments:
-    """Summed over blocks (rows, p), centred at the first block's means: a large offset costs no digits."""
-    n, centre = 0, np.zeros(n_factors)
-    total, squares = np.zeros(n_factors), np.zeros(n_factors)
-    products = np.zeros((n_factors, n_factors)) if n_factors <= MOST_CHECKED else None
-    for block in blocks:
-        if n == 0 and len(block):
-            centre = block.mean(axis=0)
-        centred = block - centre
-        n, total = n + len(block), total + centred.sum(axis=0)
+def moments(factors: Floats) -> Moments:
+    """Of (n_trials, p), over blocks of rows, centred at the first trial: a large offset costs no digits."""
+    n, width = factors.shape
+    centre = factors[0]
+    total, squares = np.zeros(width), np.zeros(width)
+    products = np.zeros((width, width)) if width <= MOST_CHECKED else None
+    for start in range(0, n, BLOCK):
+        centred = factors[start : start + BLOCK] - centre
+        total += centred.sum(axis=0)
         squares += (centred * centred).sum(axis=0)
         if products is not None:
             products += centred.T @ centred
-    shift = total / max(n, 1)
-    variance = np.maximum(squares / max(n, 1) - shift**2, 0)
+    shift = total / n
+    variance = np.maximum(squares / n - shift**2, 0)
     is_constant = variance <= 1e-24 * np.maximum(centre**2, 1e-300)
     sd = np.where(is_constant, 0, np.sqrt(variance))
     if products is not None:
         scale = np.where(sd > 0, sd, 1)
-        products = (products / max(n, 1) - np.outer(shift, shift)) / np.outer(scale, scale)
+        products = (products / n - np.outer(shift, shift)) / np.outer(scale, scale)
     return Moments(n, centre + shift, sd, products)
 
 
@@ -86,36 +85,43 @@ def _because(found: Moments, j: int, sources: list[int], names: list[str]) -> st
     return f"it follows from {listed} (a linear combination)"
 
 
-def dependence(found: Moments, selected: list[int], others: list[int]) -> list[dict[str, Any]]:
-    """How undetermined factors follow from the selected ones: x_j = mean_j + Σ slope_i (x_i − mean_i) in every trial.
+@dataclass(frozen=True)
+class Dependent:
+    """A factor that was not fitted, as it follows from those that were: x = mean + Σ slope_i (x_i − mean_i)."""
 
-    Slopes, keyed by places in `selected`, have few digits: the last ones differ between processors.
-    """
+    index: int  # among all factors
+    mean: float
+    sd: float
+    slopes: Floats  # (n_selected,)
+
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
+    def differs(self, factors: Floats, centred: Floats) -> NDArray[np.bool_]:
+        """Rows where it does not follow; `centred` are the fitted factors less their means, (n_rows, n_selected)."""
+        moved = centred * self.slopes
+        tolerance = 1e-3 * (self.sd + np.abs(moved).sum(axis=1)) + 1e-9 * abs(self.mean)  # TOLERANCE is 3e-5 sd
+        return np.asarray(np.abs(factors[:, self.index] - self.mean - moved.sum(axis=1)) > tolerance)
+
+
+def dependence(found: Moments, selected: list[int], others: list[int]) -> list[Dependent]:
+    """How the factors that are not selected follow from those that are."""
     slopes: Floats = np.zeros((len(selected), len(others)))
-    if found.correlations is not None:  # else only constant factors were looked for
+    if found.correlations is not None and others:  # else only constant factors were looked for
         at, on = found.correlations[np.ix_(selected, selected)], found.correlations[np.ix_(selected, others)]
         slopes = np.linalg.solve(at, on)
     slopes[np.abs(slopes) < 1e-6] = 0
     slopes *= found.sd[others] / found.sd[selected][:, None]
-    return [
-        {
-            "index": j,
-            "mean": float(f"{found.mean[j]:.12g}"),
-            "sd": float(f"{found.sd[j]:.12g}"),
-            "slopes": {int(i): float(f"{column[i]:.6g}") for i in np.flatnonzero(column)},
-        }
-        for j, column in zip(others, slopes.T, strict=True)
-    ]
+    pairs = zip(others, slopes.T, strict=True)
+    return [Dependent(j, float(found.mean[j]), float(found.sd[j]), column) for j, column in pairs]
 
 
-def repeats(hashes: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
-    """Which trials are the same, as codes (n,), and how many repeat an earlier one.
+def repeats(factors: Floats, responses: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
+    """Which trials are the same, as codes (n_trials,) in order of appearance, and how many repeat an earlier one.
 
     If more than half do, the stimuli come from a small set: repetition is by design, and each trial counts by itself.
     """
-    _, first, codes = np.unique(hashes, return_index=True, return_inverse=True)
-    codes = np.argsort(np.argsort(first))[codes]  # in order of appearance: hashes differ from run to run
-    n_repeated = len(codes) - len(first)
+    whole = pd.DataFrame(np.column_stack([factors, responses]), copy=False)
+    codes, distinct = pd.factorize(pd.util.hash_pandas_object(whole, index=False))
+    n_repeated = len(codes) - len(distinct)
     return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
 
 

@@ -1,240 +1,326 @@
-"""The factors of trials: learned from a study's trials, then coded in the same way for any others."""
+"""The trials of a study: how its columns become factors and responses, and the same coding for any other trials."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
+from stages.files.account import some
+from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials import cells, coding, layouts, responses, where
-from stages.trials.files import open_table
-from stages.trials.long import pivot
-from stages.trials.parsed import Parsed, State
-from stages.trials.rows import Long
-from stages.trials.table import BATCH, Table
-
-if TYPE_CHECKING:
-    import pandas as pd
+from stages.trials import formula, long, programs, responses, where
+from stages.trials.read import read
+from stages.trials.values import FEW, Table, canonical, check_numbers, key, kind, levels, merged, numbers, words
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
-class Layout(BaseModel):
-    """How a file holds its trials."""
+@dataclass
+class Faults:
+    """Rows that cannot be coded, and why the first of them cannot."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    rows: Bools
+    first: tuple[int, str] | None = None
 
-    long: Long | None
-    endings: list[str] | None  # of a wide file's columns of two intervals
-    signal: tuple[str, list[str]] | None = None  # an outcome's column and words, which determine the signal
-
-    def open(self, path: Path) -> Table:
-        """The file as a table of one row per trial."""
-        return self.learn(path)[1]
-
-    def learn(
-        self, path: Path, responses: Collection[str] = (), take: where.Where = where.EVERY
-    ) -> tuple[Layout, Table]:
-        """The layout with the positions and intervals of a long file, and the file as a table of one row per trial.
-
-        The columns `responses` are checked for what they mark. In a long file, rows that are not taken make no factor
-        and raise no error.
-        """
-        table, long = open_table(path), self.long
-        if long:
-            long, table = pivot(table, long, responses, take)
-        elif self.endings:
-            table = layouts.differences(table, self.endings)
-        table = layouts.with_signal(table, *self.signal) if self.signal else table
-        return self.model_copy(update={"long": long}), table
+    def add(self, rows: Any, why: Callable[[int], str]) -> None:
+        rows = np.asarray(rows, bool)
+        if rows.any() and (self.first is None or int(np.argmax(rows)) < self.first[0]):
+            self.first = int(np.argmax(rows)), why(int(np.argmax(rows)))
+        self.rows |= rows
 
 
-class Design(BaseModel):
-    """How rows of a table become all factors and responses."""
+@dataclass
+class Coding:
+    """Columns as factors: numbers as they are, words by treatment coding; or by a formula."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    columns: dict[str, list[str] | None]  # that factors are made from: levels, or None for numbers
+    groups: list[str]  # lags do not run across them
+    parsed: formula.Parsed | None = None
+    spec: Any = None  # what the formula has learned
+    names: list[str] = field(default_factory=list)  # of the factors
+    terms: dict[str, list[int]] = field(default_factory=dict)  # name -> indices of its factors
 
-    layout: Layout
-    columns: dict[str, list[str] | None]  # those that factors are made from: levels, or None for numbers
-    constants: dict[str, str]  # columns that would be factors, but have this one value in the study
-    responses: list[responses.Response]
-    groups: list[str]  # columns whose values together define a trial's group; lags do not run across groups
-    formula: Parsed | None
-    state: State | None  # what the formula learned
-    names: list[str]  # names of all factors
-    terms: dict[str, list[int]]  # name -> indices of its factors
+    def frame(self, table: Table) -> pd.DataFrame:
+        """The columns that factors are made from, with lags, as the file holds them."""
+        held = {name: table.column(name) for name in self.columns}
+        if self.parsed is None:
+            return pd.DataFrame(held, table.frame.index)
+        codes = np.zeros(len(table.frame), np.int64)
+        if self.parsed.lags and self.groups:
+            by = pd.DataFrame({j: words(table.column(name)) for j, name in enumerate(self.groups)})
+            codes = by.groupby([*by.columns], dropna=False).ngroup().to_numpy()
+        lags = {name: held[x].groupby(codes).shift(k) for name, (x, k) in self.parsed.lags.items()}
+        return pd.DataFrame({name: held[name] for name in self.parsed.columns} | lags, table.frame.index)
 
-    def blocks(self, table: Table, also: list[str]) -> Iterator[Block]:
-        """All rows, in order."""
-        if self.formula is None or self.state is None:
-            for batch in table.batches([*self.columns, *also]):
-                lacking = {name: np.asarray(pc.is_null(batch.column(name)), bool) for name in self.columns}
-                yield Block(lacking, batch.select(also), partial(self._encode, batch))
+    def learn(self, complete: pd.DataFrame) -> None:
+        """Names and terms, and what a formula needs to know; of rows without missing values."""
+        if self.parsed is None:
+            for name, known in self.columns.items():
+                new = [name] if known is None else [f"{name}[T.{level}]" for level in known[1:]]
+                self.terms[name] = [*range(len(self.names), len(self.names) + len(new))]
+                self.names += new
             return
-        from stages.trials import materialise  # imports pandas, which only a formula needs
+        for name in complete:
+            if self._levels(str(name)) is not None or name in self.parsed.categorical:
+                self.columns[str(name)] = levels(complete[name])  # those of a lag, too
+        values, _ = self._values(complete)
+        self.spec = formula.learn(self.parsed, values)
+        self.names, self.terms = formula.names_of(self.spec)
 
-        frame, others = materialise.read(self.formula, self.columns, self.groups, table, also)
-        for start in range(0, len(frame), BATCH):
-            part = frame.iloc[start : start + BATCH]
-            yield Block(materialise.missing(part), others.slice(start, BATCH), partial(self._materialise, part))
+    def encode(self, complete: pd.DataFrame) -> tuple[Floats, Faults]:
+        """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
+        values, faults = self._values(complete)
+        factors = np.full((len(complete), len(self.names)), np.nan)
+        fit = ~faults.rows
+        if self.parsed is None:
+            for name, known in self.columns.items():
+                for j, level in zip(self.terms[name], known[1:] if known else [None], strict=True):
+                    factors[:, j] = values[name] if level is None else values[name] == level
+            factors[~fit] = np.nan
+        elif fit.any():
+            factors[fit] = formula.factors(self.parsed, self.spec, values[fit])
+        factors += 0.0  # no −0, which equals 0 but has other bytes
 
-    def _encode(self, batch: pa.RecordBatch, rows: NDArray[np.bool_]) -> tuple[Floats, list[coding.Fault]]:
-        return coding.encode(batch.filter(pa.array(rows)), self.columns)
+        def why(row: int) -> str:
+            if self.parsed and (unseen := formula.why_unseen(self.parsed, self.spec, values.iloc[row : row + 1])):
+                return unseen
+            j = int(np.argmin(np.isfinite(factors[row])))
+            if np.isnan(factors[row, j]) and "bs(" in self.names[j]:
+                return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
+            return f"{self.names[j]} is {factors[row, j]}; it must be finite"
 
-    def _materialise(self, frame: pd.DataFrame, rows: NDArray[np.bool_]) -> tuple[Floats, list[coding.Fault]]:
-        from stages.trials import materialise
+        faults.add(~np.isfinite(factors).all(axis=1) & fit, why)
+        return factors, faults
 
-        assert self.formula is not None
-        assert self.state is not None
-        return materialise.encode(self.formula, self.state, self.columns, frame[rows])
+    def _levels(self, name: str) -> list[str] | None:
+        if name not in self.columns and self.parsed and name in self.parsed.lags:
+            name = self.parsed.lags[name][0]
+        return self.columns[name]
+
+    def _values(self, complete: pd.DataFrame) -> tuple[pd.DataFrame, Faults]:
+        """Numbers as float64, words as the study spells them; and rows where a column is neither."""
+        faults, found = Faults(np.zeros(len(complete), bool)), dict[str, Any]()
+        for name, given in complete.items():
+            known = self._levels(str(name))
+            if known is None or given.dtype.kind == "f":
+                values = numbers(given)
+
+                def why(row: int, name: Any = name, given: Any = given, values: Any = values) -> str:
+                    if np.isnan(values.iloc[row]):
+                        return f"{name} is {show(str(given.iloc[row]))}; it must be a number"
+                    return f"{name} is {values.iloc[row]}; it must be finite"
+
+                faults.add(~np.isfinite(values), why)
+                found[str(name)] = values
+            if known is not None:
+                spelling = {key(level): level for level in known}
+                written = words(given)
+                values = written.map(key, na_action="ignore").map(spelling).astype(object)
+
+                def unknown(row: int, name: Any = name, written: Any = written, known: Any = known) -> str:
+                    word = written.iloc[row]
+                    return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
+
+                faults.add(values.isna(), unknown)
+                found.setdefault(str(name), values)
+        return pd.DataFrame(found, complete.index), faults
 
 
-Missing = dict[str, NDArray[np.bool_]]
+@dataclass
+class Study:
+    """A study's trials, coded."""
 
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows; their factors are coded only on request."""
-
-    missing: Missing  # column or lag -> in which rows it is missing, (n_rows,)
-    also: pa.RecordBatch  # other columns of the same rows
-    encode: Callable[[NDArray[np.bool_]], tuple[Floats, list[coding.Fault]]]
-    """Factors (n, n_factors) of n chosen rows (n_rows,) without missing values; and which of the n cannot be coded."""
-
-    @property
-    def complete(self) -> NDArray[np.bool_]:
-        """Which rows have no missing value, (n_rows,)."""
-        return np.asarray(~np.logical_or.reduce(list(self.missing.values())), bool)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A study's trials, and what was found in their file."""
-
+    p: Prepare
     table: Table
-    design: Design
-    take: where.Where
+    places: long.Places | None  # of a long file
+    coding: Coding
+    responses: list[responses.Response]
+    constants: dict[str, str]  # columns that would be factors, but have this one value in all trials
+    left_out: dict[str, str]  # column -> why it is no factor
     n_rows: int
     n_taken: int
-    left_out: dict[str, str]  # column -> why it is no factor
+    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> trials without a value, first place
+    factors: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (n_trials, n_factors)
+    yes: Bools = field(default_factory=lambda: np.empty((0, 0), bool))  # (n_trials, n_classes)
+    groups: NDArray[np.int32] | None = None  # (n_trials,) codes, indices of labels
+    labels: list[str] = field(default_factory=list)  # of the groups, in order of appearance
 
     @property
-    def also(self) -> list[str]:
-        """Columns that are needed in addition to those of the factors."""
-        responses = [response.column for response in self.design.responses]
-        return [*dict.fromkeys([*self.take.columns, *responses, *self.design.groups])]
+    def names(self) -> list[str]:
+        """Of all factors."""
+        return self.coding.names
 
-    def encode(self, block: Block, rows: NDArray[np.bool_], n_before: int) -> Floats:
-        """Factors of these rows of a block, which begins at the table's row `n_before`.
-
-        Raises InputError, with the line, for a value that cannot be coded.
-        """
-        factors, faults = block.encode(rows)
-        coding.refuse(faults, lambda row: self.table.place(n_before + int(np.flatnonzero(rows)[row])))
-        return factors
-
-
-def layout_of(p: Prepare) -> Layout:
-    """How a study's file holds its trials, before it is read."""
-    if not (p.trial and p.position and p.value):
-        return Layout(long=None, endings=p.intervals if isinstance(p.intervals, list) else None)
-    interval = p.intervals if isinstance(p.intervals, str) else None
-    keys = Long(trial=p.trial, position=p.position, value=p.value, interval=interval, groups=p.groups)
-    return Layout(long=keys, endings=None)
+    def open(self, path: Path) -> Table:
+        """Other trials, in the study's layout."""
+        table = prepared(read(path), self.p)
+        if self.places:
+            _, table = long.pivot(table, self.p, where.Where(), [], self.places)
+        elif self.p.intervals:
+            table = long.differences(table, *self.p.intervals)
+        return _with_signal(table, [response.column for response in self.responses if response.column in table.frame])
 
 
-def learn(p: Prepare, path: Path) -> Found:
-    """Find out what the columns of a study's trials hold. Raises InputError, in one line, for what cannot be used."""
-    take = where.parse(p.where)
-    layout, table = layout_of(p).learn(path, p.responses, take)
-    wanted = [responses.column_of(table, response) for response in p.responses]
-    table.check([*p.groups, *take.columns])
-    found, n_rows, n_taken = cells.scan(table, take, [*dict.fromkeys([*wanted, *p.groups])])
-    if not n_taken:
-        raise InputError(
-            f"{table.name}: {'no row fulfils where' if n_rows else 'it holds no trials'}; there is nothing to fit"
-        )
-    coded = [responses.resolve(table, response, found) for response in p.responses]
-    factors = {name: column for name, column in found.items() if name not in (*wanted, *p.groups, p.trial)}
-    for name in wanted:
-        if responses.are_outcomes(found[name].levels) and layout.signal is None and "signal" not in table.columns:
-            layout = layout.model_copy(update={"signal": (name, found[name].levels)})
-            table = layouts.with_signal(table, name, found[name].levels)
-            factors["signal"] = cells.Column(n_numbers=n_taken, values={"0": 0, "1": 0})
-    columns, left_out = coding.usable(factors)
-    keys = layout.long.keys if layout.long else []
-    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in keys}
-    constants = {name: column.levels[0] for name, column in factors.items() if len(column.values) == 1}
+def prepared(table: Table, p: Prepare) -> Table:
+    """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one."""
+    frame = table.frame.copy(deep=False)
+    missing = {key(canonical(word)) for word in map(str, p.missing_words or ())}
+    alike: dict[str, str] = {}
+    for name in frame.columns:
+        if missing:
+            if frame[name].dtype == "str":
+                frame[name] = frame[name].mask(frame[name].map(key, na_action="ignore").isin(missing))
+            else:
+                frame[name] = frame[name].mask(frame[name].isin([float(m) for m in missing if _is_number(m)]))
+        frame[name], same = merged(frame[name])
+        alike |= {name: same} if same else {}
+    return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return bool(np.isfinite(float(word)))
+    except ValueError:
+        return False
+
+
+def learn(p: Prepare, path: Path) -> Study:
+    """Read a study's trials and code them. Raises InputError, in one line, for what cannot be used."""
+    table, take = prepared(read(path), p), where.parse(p.where)
+    places = None
+    if p.trial:
+        places, table = long.pivot(table, p, take, [responses.parts(table, each)[0] for each in p.responses])
+    elif p.intervals:
+        table = long.differences(table, *p.intervals)
+    table = responses.expanded(table, p.responses, p.count)
+    wanted = [responses.parts(table, response)[0] for response in p.responses]
+    for name in p.groups:
+        table.column(name)
+    taken, n_rows = take(table), len(table.frame)
+    if not taken.any():
+        raise InputError(f"{table.name}: {'no row fulfils where' if n_rows else 'it holds no trials'}; nothing to fit")
+    coded = [
+        responses.resolve(table, each, table.frame[name][taken]) for each, name in zip(p.responses, wanted, strict=True)
+    ]
+    table = _with_signal(table, wanted)
+    needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
+    whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()
+    columns, left_out, constants = _factors(table, p, wanted, whole)
     parsed = None
     if p.formula:
-        from stages.trials import formula
-
         parsed = formula.parse(p.formula, table, columns, wanted)
-        named = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
-        found |= factors
-        columns = {name: None if found[name].kind == "numbers" else found[name].levels for name in named}
-        if not parsed.every:  # other columns are no factors by choice
-            left_out, constants = {}, {}
-    cells.check_numbers(table, {name: found[name] for name in columns if name in found})
+        used = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
+        columns = {name: _levels_of(table, name, whole) for name in used}
+        left_out, constants = (left_out, constants) if parsed.every else ({}, {})
+    for name in columns:
+        if columns[name] is None:
+            check_numbers(table, name, table.frame[name][whole])
     if not columns:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
-    names, terms = coding.names(columns)
-    design = Design(
-        layout=layout,
-        columns=columns,
-        constants=constants,
-        responses=coded,
-        groups=p.groups,
-        formula=parsed,
-        state=None,
-        names=names,
-        terms=terms,
-    )
-    result = Found(table, design, take, n_rows, n_taken, left_out)
-    result = _with_state(result, parsed) if parsed else result
-    twice = [name for name, n in Counter(result.design.names).items() if n > 1]
-    if twice:
-        raise InputError(f"{table.name}: two factors are named {twice[0]}; rename one of their columns")
-    if "bias" in result.design.names:
-        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
-    return result
+    coding = Coding(columns, p.groups, parsed)
+    study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
+    _code(study, taken, needed)
+    for name, n in Counter(study.names).items():
+        if n > 1 or name == "bias":
+            raise InputError(
+                f"{table.name}: two factors are named {name}; rename one of their columns"
+                if n > 1
+                else f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column"
+            )
+    names = dict.fromkeys([*wanted, *p.groups, *columns])
+    notes = [f"{name}: {table.merged[name]}" for name in names if name in table.merged]
+    study.table = dataclasses.replace(table, notes=(*table.notes, *notes))
+    return study
 
 
-def usable(found: Found, missing: Missing, also: pa.RecordBatch) -> tuple[NDArray[np.bool_], Missing]:
-    """Which rows are taken and have no missing value, (n_rows,); and what taken rows lack, the response included."""
-    taken = found.take(also)
-    lacks = {name: rows & taken for name, rows in missing.items()}
-    for response in found.design.responses:
-        lacks[response.column] = np.isnan(response.code(also)) & taken
-    for group in found.design.groups:
-        lacks[group] = np.asarray(pc.is_null(also.column(group)), bool) & taken
-    return taken & ~np.logical_or.reduce(list(lacks.values())), lacks
-
-
-def _with_state(found: Found, parsed: Parsed) -> Found:
-    """Let the formula learn from the complete trials."""
-    from stages.trials import materialise
-
-    design = found.design
-    frame, also = materialise.read(parsed, design.columns, design.groups, found.table, found.also)
-    complete, _ = usable(found, materialise.missing(frame), also)
+def _code(study: Study, taken: Bools, needed: Floats) -> None:
+    """Fill in factors, responses and groups of the trials that lack nothing."""
+    p, table = study.p, study.table
+    frame = study.coding.frame(table)
+    lacks = {str(name): frame[name].isna().to_numpy() & taken for name in frame}
+    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(study.responses)}
+    lacks |= {name: table.frame[name].isna().to_numpy() & taken for name in p.groups}
+    for name, rows in lacks.items():
+        if rows.any():
+            study.lacking[name] = int(rows.sum()), table.place(int(frame.index[np.argmax(rows)]))
+            if p.missing == "refuse":
+                raise InputError(
+                    f"{study.lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
+                )
+    complete = taken & ~np.logical_or.reduce([*lacks.values()])
     if not complete.any():
-        raise InputError(f"{found.table.name}: every trial lacks a value of the formula's columns or of the response")
-    chosen, faults = materialise.finite(parsed, design.columns, frame[complete])
-    coding.refuse(faults, lambda row: found.table.place(int(np.flatnonzero(complete)[row])))
-    state = materialise.learn(parsed, chosen)
-    update = {"state": state, "names": state.names, "terms": state.terms}
-    return Found(found.table, design.model_copy(update=update), found.take, found.n_rows, found.n_taken, found.left_out)
+        raise InputError(
+            f"{table.name}: every trial lacks a value (of {some([*study.lacking])}), so none is left; correct the file"
+        )
+    study.coding.learn(frame[complete])
+    study.factors, faults = study.coding.encode(frame[complete])
+    if faults.first:
+        row, why = faults.first
+        raise InputError(f"{table.place(int(frame.index[complete][row]))}: {why}")
+    study.yes = needed[complete] == 1
+    if p.groups:
+        by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(p.groups)})
+        study.groups = by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32)
+        study.labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
+        for label, n in Counter(study.labels).items():
+            if n > 1:
+                raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+
+
+def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
+    column = table.frame[name][whole]
+    return None if name in table.numeric or kind(column) == "numbers" else levels(column)
+
+
+def _factors(
+    table: Table, p: Prepare, responses_: list[str], whole: Bools
+) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
+    """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
+    others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
+    named = [name for pattern in p.factors or () for name in _matching(table, pattern, others)]
+    columns: dict[str, list[str] | None] = {}
+    left_out, constants = dict[str, str](), dict[str, str]()
+    for name in dict.fromkeys(named) if p.factors else others:
+        column = table.frame[name][whole]
+        what = "numbers" if name in table.numeric else kind(column)
+        if what in ("empty", "text"):
+            left_out[name] = "it is empty" if what == "empty" else f"it is text, of more than {FEW} values"
+        elif column.nunique() == 1:
+            constants[name] = canonical(column.dropna().iloc[0])
+            value = constants[name] if what == "numbers" else show(constants[name])
+            left_out[name] = f"it is {value} in every trial"
+        else:
+            columns[name] = None if what == "numbers" else levels(column)
+    keys = () if p.factors else (p.value, p.position, p.intervals)
+    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
+    return columns, left_out, constants
+
+
+def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
+    found = [pattern] if pattern in others else [name for name in others if fnmatchcase(name, pattern)]
+    if not found:
+        table.column(pattern)
+        raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
+    return found
+
+
+def _with_signal(table: Table, wanted: list[str]) -> Table:
+    """With a column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection)."""
+    for name in wanted:
+        held = levels(table.frame[name]) if table.frame[name].dtype == "str" else []
+        if held and responses.are_outcomes(held) and "signal" not in table.frame:
+            found = responses.signal(table.frame[name])
+            return dataclasses.replace(table, frame=table.frame.assign(signal=found))
+    return table

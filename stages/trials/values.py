@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -38,9 +38,14 @@ class Table:
     frame: pd.DataFrame
     place: Callable[[int], str]  # where a row is: "trials.csv, line 18"
     notes: tuple[str, ...] = ()  # on what was made of the file
+    numeric: frozenset[str] = frozenset()  # columns that must hold numbers
+    unusable: Mapping[str, str] = field(default_factory=dict)  # columns of the file that do not describe a trial -> why
+    merged: Mapping[str, str] = field(default_factory=dict)  # column -> which words of it are one value
 
     def column(self, name: str) -> pd.Series[Any]:
         """Raises InputError, with the nearest name, for a column that is not there."""
+        if name in self.unusable:
+            raise InputError(f"{self.name}: {name} {self.unusable[name]}")
         if name not in self.frame:
             raise InputError(f"{self.name} has no column {name!r}; {nearby(name, self.frame.columns)}")
         return self.frame[name]
@@ -88,6 +93,8 @@ def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     is_number = column.str.fullmatch(NUMBER).fillna(False).astype(bool)
     found = pd.Series(np.nan, column.index)
     found[is_number] = pa.array(column[is_number], pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    for row in column.index[column.str.fullmatch("(?i)[-+]?inf(inity)?").fillna(False)]:
+        found[row] = float(column[row])
     return found
 
 
@@ -145,8 +152,8 @@ def check_numbers(table: Table, name: str, column: pd.Series[Any]) -> pd.Series[
             f"{how}, leave it empty if it is missing, or take other rows (where) or columns (formula)"
         )
     if np.isinf(found).any():
-        row = int(np.isinf(found).idxmax())
-        raise InputError(f"{table.place(row)}: {name} is {found[row]}; it must be finite")
+        at = int(np.isinf(found).argmax())
+        raise InputError(f"{table.place(int(found.index[at]))}: {name} is {found.iloc[at]}; it must be finite")
     return found
 
 
@@ -170,6 +177,11 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
 def bare(word: str) -> str:
     """`['f']`, `"f"` and `'f'` as f."""
     return re.sub(r"""^\[?(["'])(.*)\1\]?$""", r"\2", word)
+
+
+def key(word: str) -> str:
+    """The same for words that differ only in case, quotes or brackets."""
+    return bare(word).casefold()
 
 
 def nearby(name: str, known: Collection[str]) -> str:

@@ -1,0 +1,222 @@
+"""Coefficients with their intervals, beside the truth where it is known, and over groups of trials.
+
+`weights` and `biases` are tables of coefficients: of one class without its bias, and the biases of all classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.figures import style
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, both, heading, panels, points
+from stages.files.account import named
+
+ROWS = 60  # rows of a figure that names each, at most
+UNIT = "weight (logits per unit)"
+CLASSICAL_COLUMNS = ["estimate", "classical_low", "classical_high"]
+CORRECTED_COLUMNS = ["corrected", "low", "high"]
+
+
+def forest(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
+    """Forest plot of the weights of one class.
+
+    A row per factor, the largest at both ends. Bars are intervals; one that crosses zero leaves the sign open. An
+    arrow has no end.
+    """
+    places = weights.corrected.fillna(0)  # one that is not determined may be anywhere
+    by_size = places.abs().sort_values(ascending=False, kind="stable").index
+    shown = weights.loc[places[by_size[:ROWS]].sort_index().sort_values(kind="stable").index]
+    rest, rows = places[by_size[ROWS:]], range(len(shown))
+    ax = named_rows(figure, shown)
+    if "true" in shown:
+        ax.plot(shown.true, rows, "|", ms=9, mew=1.6, color=TRUTH, zorder=2, label="true")
+    fits = shown[CLASSICAL_COLUMNS], shown[CORRECTED_COLUMNS]
+    both(ax, rows, *fits, dodge=-2.2, horizontal=True, ms=3)
+    ax.axvline(0, color=FAINT, lw=0.6)
+    ax.set_xlabel(UNIT)
+    note = f"the {ROWS} largest; the other {len(rest)} are from {rest.min():.2g} to {rest.max():.2g}"
+    heading(ax, f"Weights of {class_of(weights)}", note if len(rest) else "")
+    style.legend_below(ax, columns=3)
+
+
+def weights(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
+    """All weights of one class, sorted.
+
+    Where the truth is known, it is black: weights that are too large lie beyond it at both ends.
+    """
+    [ax] = panels(figure, 8, 3.8)
+    known, few = "true" in weights, len(weights) <= ROWS
+    key = "true" if known else "corrected" if "corrected" in weights else "fitted"
+    shown = weights.loc[weights[key].fillna(0).sort_values(kind="stable").index]
+    ranks = range(len(shown))
+    if known:  # a line, as very many sorted marks would hide one another
+        line: dict[str, Any] = {"lw": 1, "zorder": 4}
+        marks = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6}
+        ax.plot(ranks, shown.true, **(marks if few else line), color=TRUTH, label="true")
+    fitted_and_corrected(ax, shown, ["estimate"], dodge=2 if few else 0, ms=4 if few else 2.5)
+    ax.axhline(0, color=FAINT, lw=0.6)
+    ax.set(ylabel=UNIT, xlabel=f"factors, sorted by {'true' if known else 'their'} weight")
+    if few:
+        style.name_ticks(ax, [*shown.factor], ax.get_xlabel(), most=ROWS)
+    heading(ax, f"Weights of {class_of(weights)}")
+    ax.legend(loc="upper left")
+
+
+def biases(figure: Figure, biases: pd.DataFrame, metrics: Any) -> None:
+    """Bias of every class.
+
+    Where weights come out too large, biases do by about the same factor.
+    """
+    [ax] = panels(figure, 5.2, 3.4)
+    shown = biases[:ROWS]
+    if "true" in shown:
+        size = min(24, 140 / len(shown) ** 0.7)
+        ax.plot(range(len(shown)), shown.true, "_", ms=size, mew=1.6, color=TRUTH, label="true")
+    fitted_and_corrected(ax, shown, CLASSICAL_COLUMNS, dodge=2, ms=4)
+    ax.axhline(0, color=FAINT, lw=0.6)
+    note = f"the first {ROWS} of {len(biases)} classes" if len(biases) > ROWS else ""
+    heading(ax, "Bias of each class", note)
+    ax.set_ylabel("bias (logits)")
+    style.name_ticks(ax, [*shown["class"]], "class", most=20)
+    style.legend_below(ax, columns=3)
+
+
+def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
+    """Fitted against true coefficients.
+
+    Points along a line steeper than the dashed one mean that all weights are too large by the same factor.
+    """
+    [ax] = panels(figure, 4.4, 4.4)
+    is_bias, slope = coefficients.factor == "bias", metrics["recovery"]["weight_slope"]
+    alpha = 0.35 if len(coefficients) > 200 else 0.9
+    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0, "alpha": alpha, "label": "weights"}
+    of_biases: dict[str, Any] = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3, "label": "biases"}
+    for table, look in ((coefficients[~is_bias], of_weights), (coefficients[is_bias], of_biases)):
+        ax.plot(table.true, table.fitted, ls="none", ms=4.5, rasterized=len(table) > style.MANY, **look)
+    end = 1.05 * coefficients[["true", "fitted"]].abs().to_numpy().max()
+    ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
+    ax.axline((0, 0), slope=slope, color=CLASSICAL, lw=1, label=f"slope {slope:.3f}")
+    ax.set(xlim=(-end, end), ylim=(-end, end), aspect="equal")
+    ax.set(xlabel="true coefficient", ylabel="fitted coefficient", title="Recovered against true coefficients")
+    ax.legend(loc="upper left")
+
+
+def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
+    """Classical and corrected intervals of the weights of one class against the true weights.
+
+    An interval holds the truth if it crosses the dashed line. Classical ones are centred on weights that are too
+    large, and too short.
+    """
+    kinds = {"Classical": CLASSICAL_COLUMNS, "Corrected": CORRECTED_COLUMNS}
+    for ax, (kind, columns) in zip(panels(figure, 8, 4.2, columns=2), kinds.items(), strict=True):
+        low, high = weights[columns[1]], weights[columns[2]]
+        hit = (low <= weights.true) & (weights.true <= high)
+        for words, rows, look in (
+            ("holds the truth", weights[hit], style.CORRECTED_POINTS),
+            ("misses it", weights[~hit], style.CLASSICAL_POINTS),
+        ):
+            if len(rows):
+                label = f"{words}: {len(rows)} of {len(weights)}"
+                points(ax, rows.true, rows[columns], **{**look, "ms": 2.5, "label": label})
+        ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
+        ax.set(xlabel="true weight", ylabel=UNIT)
+        heading(ax, f"{kind} {100 * metrics['inference']['level']:g} % intervals, {class_of(weights)}")
+        ax.legend(loc="upper left")
+
+
+def coverage(figure: Figure, classes: pd.DataFrame, weights: pd.DataFrame, metrics: Any) -> None:
+    """Fraction of the true weights inside their intervals, by class.
+
+    Intervals that keep their promise lie about the dashed line.
+    """
+    [ax] = panels(figure, 5.8, 4.2)
+    level = metrics["inference"]["level"]
+    half = 1.96 * (level * (1 - level) / len(weights)) ** 0.5
+    band = "19 of 20 classes, if each weight missed by itself"
+    ax.axhspan(level - half, min(level + half, 1), color=FAINT, alpha=0.3, lw=0, label=band)
+    ax.axhline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
+    at = range(len(classes))
+    both(ax, at, classes.classical_coverage, classes.coverage, dodge=2, label=" intervals")
+    ax.set(ylabel="true weights inside (fraction)", ylim=(0, 1.03))
+    style.name_ticks(ax, [*classes["class"]], "class", most=20)
+    note = "The weights of a class share the error of its scale: they miss the truth together,\n"
+    note += "so classes scatter more than the grey band."
+    heading(ax, "How many intervals hold the truth", note)
+    style.legend_below(ax)
+
+
+def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repetitions: int) -> None:
+    """Coverage of each factor's intervals over repeated experiments, worst first (`python -m stages.check`).
+
+    factors: columns factor, classical, corrected (coverages), and chance: the coverages to expect from perfect
+    intervals, from the worst to the best, to be compared with the corrected ones rank by rank.
+    """
+    shown = factors.sort_values("corrected", kind="stable")[:ROWS]
+    rows, chance = range(len(shown)), factors.chance[:ROWS]
+    ax = named_rows(figure, shown)
+    look: dict[str, Any] = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
+    both(ax, rows, shown.classical, shown.corrected, **look)
+    ax.plot(chance, rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
+    ax.axvline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
+    ax.invert_yaxis()
+    repetitions = style.number(n_repetitions)
+    ax.set_xlabel(f"fraction of {repetitions} repetitions in which the interval holds the truth")
+    note = f"the {ROWS} worst of {len(factors)} factors" if len(factors) > ROWS else ""
+    heading(ax, "Check on the own factors, worst first", note)
+    style.legend_below(ax)
+
+
+def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
+    """Slope of each group's weights on those of all other groups.
+
+    About 1, the groups replicate one another; above, weights of one group alone are too large.
+    """
+    [ax] = panels(figure, 8, 4.2)
+    ax.axhline(1, color=TRUTH, ls="--", lw=1, label="equal weights")
+    exists = groups.plain.notna()
+    at = np.arange(len(groups))
+    slopes = [
+        np.column_stack([groups[key] + z * groups[f"{key}_error"] for z in (0, -1.96, 1.96)])[exists]
+        for key in ("plain", "corrected")
+    ]
+    both(ax, at[exists], *slopes, dodge=2, ms=4 if len(groups) <= 40 else 2.5)
+    for key, words, color, line in (
+        ("plain", "classical", CLASSICAL, "-."),
+        ("corrected", "corrected", CORRECTED, "-"),
+    ):
+        mean, error = (metrics["replication"][f"{key}_{what}"] for what in ("slope", "slope_error"))
+        if error is not None:  # None: fewer than two groups have an estimate
+            ax.axhline(mean, color=color, ls=line, lw=1, label=f"{words}, mean: {mean:.2f} ± {error:.2f}")
+    if not exists.all():
+        edge: Any = {"transform": ax.get_xaxis_transform(), "label": "no estimate exists"}
+        ax.plot(at[~exists], np.full(sum(~exists), 0.03), "x", ms=6, color=TRUTH, **edge)
+    ax.set_ylabel("slope on the weights of the other groups")
+    style.name_ticks(ax, [*groups.group], "group", most=40)
+    heading(ax, "Does each group replicate the others?", "above 1: its weights are larger than theirs")
+    style.legend_below(ax, columns=3)
+
+
+def fitted_and_corrected(ax: Axes, table: pd.DataFrame, classical: list[str], dodge: float, ms: float) -> None:
+    """Coefficients as fitted by Adam; or, after an exact fit, by these columns and corrected."""
+    if "corrected" in table:
+        columns = table[classical].squeeze(axis=1), table[CORRECTED_COLUMNS]
+        both(ax, range(len(table)), *columns, dodge=dodge, ms=ms)
+    else:
+        points(ax, range(len(table)), table.fitted, **{**style.CLASSICAL_POINTS, "ms": ms, "label": "fitted"})
+
+
+def named_rows(figure: Figure, table: pd.DataFrame) -> Axes:
+    """Axes with a row for each factor of the table."""
+    [ax] = panels(figure, 5.6, 1.5 + 0.17 * len(table))
+    style.name_rows(ax, [named(name, "factor") for name in table.factor])
+    return ax
+
+
+def class_of(table: pd.DataFrame) -> str:
+    """The class whose rows these are."""
+    return named(table["class"].iloc[0], "class")

@@ -1,0 +1,75 @@
+"""How a fit by Adam got where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from stages.figures.style import CLASSICAL, DATA, TRUTH, heading, legend_below, logarithmic, panels
+
+NATS = "cross-entropy (nats)"
+
+
+def loss(figure: Figure, loss: pd.DataFrame, metrics: Any) -> None:
+    """Training loss over the epochs.
+
+    Where it falls below the true observer's cross-entropy, the fit follows the noise.
+    """
+    [ax] = panels(figure, 5.2, 3.4)
+    at_end, bayes = metrics["train"]["cross_entropy"], metrics.get("test", {}).get("bayes_cross_entropy")
+    ax.plot(loss.epoch + 1, loss.loss, color=CLASSICAL, label="mean over the epoch's batches")
+    ax.axhline(at_end, color=CLASSICAL, ls=":", label=f"all training trials, at the end: {at_end:.4f}")
+    if bayes is not None:
+        ax.axhline(bayes, color=TRUTH, ls="--", label=f"true observer, held-out trials: {bayes:.4f}")
+    ax.set(xlabel="epoch, counted from 1", ylabel=NATS, title="Training loss")
+    logarithmic(ax.xaxis, ax.yaxis)
+    ax.legend()
+
+
+def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
+    """Cross-entropy of training and held-out trials over the epochs.
+
+    While training goes on, training trials are fitted ever better. Where the other curve rises again, the fit learns
+    noise; the star marks the epoch at which one should have stopped.
+    """
+    x, bayes = trajectory.epoch + 1, metrics.get("test", {}).get("bayes_cross_entropy")
+    size_known = "weight_slope" in trajectory
+    if size_known:
+        ax, below = panels(figure, 5.8, 5.6, rows=2, height_ratios=(1.7, 1))
+        below.plot(x, trajectory.weight_slope, "s-", ms=3, mfc="white", color=CLASSICAL)
+        below.axhline(1, color=TRUTH, ls="--", lw=1)
+        below.set(ylabel="size of the weights\n(1: right size)", ylim=(0, None))
+    else:
+        [ax] = panels(figure, 5.8, 4)
+    above_train = trajectory.train_cross_entropy - (bayes or 0)
+    if "test_cross_entropy" in trajectory:
+        test = trajectory.test_cross_entropy
+        above_test, best = test - (bayes or 0), test.idxmin()
+        star: dict[str, Any] = {"color": CLASSICAL, "mec": TRUTH, "label": f"best: epoch {x[best]:g}", "zorder": 4}
+        ax.plot(x, above_test, "s-", ms=3.5, mfc="white", color=CLASSICAL, label="held-out trials")
+        ax.plot(x[best], above_test[best], "*", ms=12, **star)
+        # The axis ends a little above the best: the large losses of the first epochs would hide overfitting.
+        worse = test.iloc[-1] - test[best]
+        low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
+        high += max(0.8 * (high - low), 2 * worse)
+        if high > low:
+            ax.set_ylim(low - 0.05 * (high - low), high)
+        if worse > 0.01 * test[best]:
+            title = "Overfitting: training trials fit ever better, held-out trials do not"
+            note = f"after the last epoch, held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
+            heading(ax, title, note)
+        else:
+            heading(ax, f"Held-out trials are fitted best after epoch {x[best]:g} of {x.iloc[-1]:g}")
+    else:
+        heading(ax, "Training trials fit ever better", "whether others do, only held-out trials could tell")
+        logarithmic(ax.yaxis)
+    ax.plot(x, above_train, "^--", ms=3.5, color=DATA, label="training trials")
+    ax.set_ylabel(NATS)
+    if bayes is not None:
+        ax.axhline(0, color=TRUTH, ls="--", lw=1, label="true observer: no prediction can be better")
+        ax.set_ylabel("cross-entropy above\nthe true observer's (nats)")
+    logarithmic(ax.xaxis)
+    figure.axes[-1].set_xlabel("epoch, counted from 1")
+    legend_below(ax)

@@ -1,0 +1,124 @@
+"""A study's trials, ready to be fitted: coded, split, and without factors that determine no weight."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.files.documents import show
+from stages.files.errors import InputError
+from stages.files.parameters import Prepare
+from stages.trials import design
+from stages.trials.checks import Dependent, Moments, dependence, hold_out, moments, repeats, undetermined
+from stages.trials.values import Table, words
+
+LARGEST_FACTOR = 1e100
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Trials, and which of their factors are fitted."""
+
+    study: design.Study
+    test: NDArray[np.bool_]  # (n_trials,)
+    n_repeated: int
+    stats: Moments  # of all factors, over the trials to train on
+    left_out: dict[int, str]  # factors that are constant or follow from others, and why
+    selected: list[int]  # the others
+    dependent: list[Dependent]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the factors that are fitted."""
+        return [self.study.names[j] for j in self.selected]
+
+    @property
+    def mean(self) -> list[float]:
+        return [stable(self.stats.mean[j]) for j in self.selected]
+
+    @property
+    def sd(self) -> list[float]:
+        return [stable(self.stats.sd[j]) for j in self.selected]
+
+    def fitted(self, factors: Floats) -> Floats:
+        """The factors that are fitted, of all (n_rows, n_factors); standardised if the study is."""
+        chosen = factors if len(self.selected) == factors.shape[1] else factors[:, self.selected]
+        return (chosen - self.mean) / self.sd if self.study.p.standardise else chosen
+
+    def code(self, table: Table) -> tuple[Floats, NDArray[np.bool_], str]:
+        """Other trials: factors (n_rows, n_selected), NaN where they cannot be predicted; which rows lack a value; and
+        the first row that lacks none and cannot be coded, with its line.
+        """
+        study, frame = self.study, self.study.coding.frame(table)
+        lacking = frame.isna().any(axis=1).to_numpy()
+        coded, faults = study.coding.encode(frame[~lacking])
+        chosen, names = coded[:, self.selected], study.names
+        large = np.abs(np.nan_to_num(chosen)) > LARGEST_FACTOR
+        limit = f"it must be within ±{LARGEST_FACTOR:g}"
+        faults.add(
+            large.any(axis=1), lambda i: f"{self.names[large[i].argmax()]} is {chosen[i][large[i]][0]:g}; {limit}"
+        )
+        for d in self.dependent:
+            wrong = d.differs(coded, chosen - self.stats.mean[self.selected]) & ~faults.rows
+            faults.add(wrong, _is(names[d.index], [*coded[:, d.index]], "but in the study " + self.left_out[d.index]))
+        for name, value in study.constants.items():
+            if name in table.frame:
+                given = words(table.frame[name])[~lacking]
+                wrong = (given.notna() & (given != value)).to_numpy()
+                faults.add(wrong, _is(name, [*given], f"but {show(value)} in every trial of the study"))
+        factors = np.full((len(frame), len(self.selected)), np.nan)
+        factors[~lacking] = np.where(faults.rows[:, None], np.nan, self.fitted(coded))
+        first = f"{table.place(int(frame.index[~lacking][faults.first[0]]))}: {faults.first[1]}" if faults.first else ""
+        return factors, lacking, first
+
+
+def _is(name: str, given: list[Any], why: str) -> Callable[[int], str]:
+    return lambda row: f"{name} is {show(given[row]) if isinstance(given[row], str) else f'{given[row]:g}'}, {why}"
+
+
+def prepare(p: Prepare, path: Path) -> Prepared:
+    """Read, code and split the trials. Raises InputError, in one line, for what cannot be fitted."""
+    study = design.learn(p, path)
+    same, n_repeated = repeats(study.factors, study.yes)
+    test = hold_out(p.held_out, p.held_out_by, same, study.groups, p.seed)
+    if p.held_out and not test.any():
+        units = f"{len(study.labels)} groups" if p.held_out_by == "group" else f"{len(test)} trials"
+        raise InputError(
+            f"params.yaml: prepare.held_out = {p.held_out}, which holds out none of {units}; it must be 0 or larger "
+            "than that"
+        )
+    if test.all():
+        raise InputError(f"params.yaml: prepare.held_out = {p.held_out}, which leaves no trial to train on")
+    for response, yes in zip(study.responses, study.yes[~test].mean(axis=0), strict=True):
+        if yes in (0, 1):
+            raise InputError(
+                f"{study.table.name}: {response.name} is {'always' if yes else 'never'} a yes in the "
+                f"{int((~test).sum())} trials to train on; there is nothing to fit"
+            )
+    stats = moments(study.factors[~test] if test.any() else study.factors)
+    left_out = undetermined(stats, study.names, study.table.name)
+    selected = [j for j in range(len(study.names)) if j not in left_out]
+    if not selected:
+        raise InputError(f"{study.table.name}: no factor varies, so there is no weight to fit")
+    return Prepared(study, test, n_repeated, stats, left_out, selected, dependence(stats, selected, [*left_out]))
+
+
+def stable(value: float) -> float:
+    """Without the last digits, which differ between processors."""
+    return float(f"{value:.12g}")
+
+
+def sha256(path: Path) -> str:
+    """Of a folder: that of its files, joined in the order of their names."""
+    digest = hashlib.sha256()
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""Experiment programs, recognised by the columns that they write: which of their rows are trials."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from stages.files.parameters import Prepare
+from stages.trials.values import Table, numbers
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program's columns, as regular expressions of whole names, and what its rows are."""
+
+    name: str
+    columns: tuple[str, ...]  # each is a column's
+    filled: str = ""  # trials have a value in one of these columns
+    equal: dict[str, str] = field(default_factory=dict)  # trials have such a value in this column
+    most: str = ""  # trials have the most frequent value of this column, of rows with a response
+    none: dict[str, float] = field(default_factory=dict)  # a number that means that there was no response
+    sides: tuple[str, str] | None = (
+        None  # of two columns, each is missing where the other holds the value: then it is 0
+    )
+
+
+PROGRAMS = (
+    Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
+    Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
+    Program(
+        "OpenSesame", ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title")
+    ),
+    Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
+    Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
+    Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
+    Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP")),
+    Program(
+        "IBL", ("choice", "contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")
+    ),
+    Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
+)
+NAMES_OF_PRACTICE = (
+    r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
+)
+PRACTICE = r"(?i).*(practi[cs]|\bprac|train(?!ed)|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
+
+
+def recognised(table: Table, p: Prepare) -> Table:
+    """The trials among a program's rows, with a note. Which of them are practice is told by words such as that.
+
+    Nothing is left out by a column that `where` names: then the person has decided.
+    """
+    frame = table.frame
+    for program in PROGRAMS:
+        if not all(_like(frame, pattern) for pattern in program.columns):
+            continue
+        kept = pd.Series(True, frame.index)
+        named = p.where or ""
+        filled = [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name)]
+        if filled:
+            kept &= frame[filled].notna().any(axis=1)
+        for name, pattern in program.equal.items():
+            if name not in named:
+                kept &= frame[name].astype("str").str.fullmatch(pattern, case=False).fillna(False).astype(bool)
+        for name in _like(frame, NAMES_OF_PRACTICE):
+            if name not in named and frame[name].dtype == "str":
+                is_flag = re.match(PRACTICE, name) is not None
+                pattern = r"(?i)yes|y|true|1" if is_flag else PRACTICE
+                kept &= ~frame[name].str.fullmatch(f"{pattern}|{PRACTICE}").fillna(False).astype(bool)
+            elif name not in named and re.match(PRACTICE, name):
+                kept &= frame[name] != 1
+        if program.most and program.most not in named:
+            answered = kept & frame[[name for name in map(_column, p.responses) if name in frame]].notna().all(axis=1)
+            most = frame[program.most][answered].mode()
+            kept &= frame[program.most].isin(most[:1]) if len(most) else True
+        frame = frame[kept] if kept.any() else frame
+        said = [f"{len(table.frame) - len(frame)} rows that are no trials (practice, instructions) left out"]
+        said = said if len(frame) < len(table.frame) else []
+        for name, value in program.none.items():
+            said.append(f"{name} {value:g} is no response")
+            frame = frame.assign(**{name: numbers(frame[name]).replace(value, np.nan)})
+        if program.sides:
+            left, right = (numbers(frame[name]) for name in program.sides)
+            frame = frame.assign(**{program.sides[0]: left.where(left.notna() | right.isna(), 0.0)})
+            frame = frame.assign(**{program.sides[1]: right.where(right.notna() | left.isna(), 0.0)})
+            said.append("a contrast that is missing on one side is 0")
+        note = f"looks like {program.name}{': ' if said else ''}{', '.join(said)}"
+        return dataclasses.replace(table, frame=frame, notes=(*table.notes, note))
+    return table
+
+
+def _like(frame: pd.DataFrame, pattern: str) -> list[str]:
+    return [name for name in frame.columns if pattern and re.fullmatch(pattern, name)]
+
+
+def _column(response: str) -> str:
+    return response.partition("=")[0]
