@@ -273,7 +273,7 @@ def test_predictions_of_grouped_trials_name_trial_and_group_as_the_file_does(
     predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbered = as_long(3000, 0).assign(who=lambda table: np.where(table.t % 2, "07", "b"))
-    run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group=["who", "t"], **LONG)
+    run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group="who", **LONG)
     new = as_long(6, 1)
     whole = predicted(new.assign(t="0" + new.t.astype(str)), "whole.csv")
     assert list(whole) == ["t", "probability", "low", "high"]
