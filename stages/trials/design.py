@@ -194,9 +194,10 @@ def _is_number(word: str) -> bool:
         return False
 
 
-def learn(p: Prepare, path: Path) -> Study:
-    """Read a study's trials and code them. Raises InputError, in one line, for what cannot be used."""
-    table, take = prepared(read(path), p), where.parse(p.where)
+def learn(p: Prepare, trials: Path | Table) -> Study:
+    """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
+    table = prepared(read(trials) if isinstance(trials, Path) else trials, p)
+    take = where.parse(p.where)
     places = None
     if p.trial:
         places, table = long.pivot(table, p, take, [responses.parts(table, each)[0] for each in p.responses])
@@ -289,7 +290,8 @@ def _factors(
 ) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
     """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
-    named = [name for pattern in p.factors or () for name in _matching(table, pattern, others)]
+    patterns = [p.factors] if isinstance(p.factors, str) else p.factors or []
+    named = [name for pattern in patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
     left_out, constants = dict[str, str](), dict[str, str]()
     for name in dict.fromkeys(named) if p.factors else others:

@@ -36,11 +36,13 @@ Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said
 
 
 def read(paths: Path | Sequence[Path]) -> Table:
-    """Files of trials below one another. Of several, a column `file` has the names without endings.
+    """Files of trials, or all in a folder, below one another. Of several, a column `file` has the names, no endings.
 
     Raises InputError, in one line, for what is not a table.
     """
-    tables = [read_one(path) for path in ([paths] if isinstance(paths, Path) else paths)]
+    if isinstance(paths, Path):
+        paths = sorted(path for path in paths.iterdir() if path.name[0] != ".") if paths.is_dir() else [paths]
+    tables = [read_one(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
     names = [table.name.partition(".")[0] for table in tables]
