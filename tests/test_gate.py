@@ -91,7 +91,7 @@ def test_metrics_of_other_parameters_are_not_judged(repository: Repository, caps
     assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are from ")
     done = repository.run("python", "-m", "comparisons.experiments.show", PYTHONPATH=str(ROOT))
     assert "Workspace: params.yaml: train is not what" in done.stdout
-    assert "workspace train.epochs=11" in " ".join(done.stdout.split())
+    assert "workspace epochs=11" in " ".join(done.stdout.split())
     assert "0.123" not in done.stdout
 
 
@@ -175,19 +175,14 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
     ("text", "message"),
     [
         ("a: lower", "a"),
-        ("1: {better: lower, absolute: x}", "absolute = 'x'"),
         ("a: {better: lower, relativ: 1}", "relativ is unknown; the nearest is relative"),
         ("a: {}", "must have either better: lower | higher | neither, or target"),
-        ("a: {better: up}", "better = 'up', but it must be 'lower', 'higher' or 'neither'"),
         ("a: {better: lower, target: 1}", "must have either better: lower | higher | neither, or target"),
+        ("a: {better: up}", "better = 'up', but it must be 'lower', 'higher' or 'neither'"),
         ("a: {target: .nan}", "target = nan, but it must be a finite number"),
-        ("a: {better: lower, absolute: true}", "absolute = True, but it must be a valid number"),
-        ("a: {better: lower, absolute: .inf}", "absolute = inf, but it must be a finite number"),
         ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be greater than or equal to 0"),
-        ("a: {better: lower, required: 1}", "required = 1, but it must be a valid boolean"),
         ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
         ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
-        ("a: {better: lower}\na: {better: higher}", "found duplicate key"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -217,18 +212,12 @@ SIMULATED = ["data/metrics.json", "docs/exact_metrics.json"]
 OURS = [*SIMULATED, "studies/rat/data/metrics.json"]
 
 
-@pytest.mark.parametrize("file", OURS)
-def test_every_metric_of_ours_has_a_rule(file: str) -> None:
-    assert {c.verdict for c in compare(read_rules(rules_file()), ours(file), ours(file))} == {"unchanged"}
-
-
-@pytest.mark.parametrize("file", SIMULATED)
-def test_what_our_rules_require_is_there(file: str) -> None:
-    assert {name for name, rule in read_rules(rules_file()).items() if rule.required} <= ours(file).keys()
-
-
-def test_no_rule_of_ours_is_for_nothing() -> None:
+def test_every_metric_of_ours_has_a_rule_and_no_rule_is_for_nothing() -> None:
     rules = read_rules(rules_file())
+    for file in OURS:
+        assert {comparison.verdict for comparison in compare(rules, ours(file), ours(file))} == {"unchanged"}
+    for file in SIMULATED:
+        assert {name for name, rule in rules.items() if rule.required} <= ours(file).keys()
     names = {name for file in OURS for name in ours(file)}
     assert {id(rule_of(name, rules)) for name in names} == {id(rule) for rule in rules.values()}
 

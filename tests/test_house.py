@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "exact": {"compute"},
     "inference": {"asymptotics", "compute", "exact", "psychometric", "scores"},
     "psychometric": set(),
-    "scores": {"compute", "psychometric"},
+    "scores": {"compute", "exact", "psychometric"},
 }
 PACKAGES = {"numpy", "scipy", "torch", "threadpoolctl", "tqdm"}  # that hdlogit may import
 ALSO = {"estimator": {"pandas", "sklearn"}}  # in one room, which needs them

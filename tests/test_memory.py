@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hdlogit.compute.threads import BLOCK
 from hdlogit.inference.infer import infer
 from hdlogit.psychometric.function import Floats
 from hdlogit.psychometric.simulation import TRAIN, draw_observer, draw_trials
 from hdlogit.scores import calibration, predictions
-from hdlogit.scores.blocks import BLOCK_ELEMENTS
 from stages.files.reading import Trials, read_trials
 from stages.files.writing import Outputs
 from tests.problems import fit
@@ -55,15 +55,15 @@ def test_logits_and_cross_entropies_read_block_by_block(drawn: tuple[Trials, Flo
     trials, observer, _ = drawn
     logits: NDArray[np.float64] = np.empty(trials.responses.shape)
     models = np.stack([observer, 2 * observer])
-    limit = 1.5 * 8 * BLOCK_ELEMENTS  # single precision takes one block of factors in double
+    limit = 1.5 * 8 * BLOCK  # single precision takes one block of factors in double
     assert peak(lambda: predictions.write_logits(trials.factors, observer, out=logits)) < limit
     assert peak(lambda: predictions.cross_entropies(trials.factors, trials.responses, models)) < limit
 
 
 def test_scores_read_block_by_block(tmp_path: Path) -> None:
-    logits = np.memmap(tmp_path / "logits", np.float64, "w+", shape=(10 * BLOCK_ELEMENTS, 1))  # all 0
+    logits = np.memmap(tmp_path / "logits", np.float64, "w+", shape=(10 * BLOCK, 1))  # all 0
     responses = np.memmap(tmp_path / "responses", np.bool_, "w+", shape=logits.shape)
-    limit = 8 * 8 * BLOCK_ELEMENTS  # some temporaries of a block each
+    limit = 8 * 8 * BLOCK  # some temporaries of a block each
     assert peak(lambda: predictions.scores(logits, responses)) < limit
     assert peak(lambda: calibration.calibration_curve(logits, responses, 20)) < limit
     assert peak(lambda: calibration.histogram(logits, 10)) < limit

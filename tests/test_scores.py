@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hdlogit.compute.threads import BLOCK
 from hdlogit.psychometric.function import probability
 from hdlogit.scores import calibration, predictions, recovery
-from hdlogit.scores.blocks import BLOCK_ELEMENTS
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -37,7 +37,7 @@ def test_scores_are_plain_means(seed: int) -> None:
 
 
 def test_sums_over_several_blocks_are_the_sums_over_all() -> None:
-    z, y = drawn(3, n=BLOCK_ELEMENTS + 17, k=2)
+    z, y = drawn(3, n=BLOCK + 17, k=2)
     p, q = 1 / (1 + np.exp(-z)), 1 / (1 + np.exp(-z - 0.3))
     scores = predictions.scores(z, y)
     assert scores["cross_entropy"] == pytest.approx(-np.log(np.where(y, p, 1 - p)).mean(), rel=1e-11)
@@ -52,7 +52,7 @@ def test_sums_over_several_blocks_are_the_sums_over_all() -> None:
 
 def test_logits_and_cross_entropies_are_written_and_summed_over_all_blocks() -> None:
     stream = np.random.default_rng(1)
-    factors, models = stream.standard_normal((BLOCK_ELEMENTS // 128 + 17, 256)), stream.standard_normal((3, 257, 2))
+    factors, models = stream.standard_normal((BLOCK // 128 + 17, 256)), stream.standard_normal((3, 257, 2))
     y = stream.random((len(factors), 2)) < 0.5
     z = np.empty((len(factors), 2))
     expected = []

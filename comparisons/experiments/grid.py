@@ -36,7 +36,7 @@ class Group(BaseModel):
         made = []
         for values in itertools.product(*self.vary.values()):
             varied = dict(zip(self.vary, values, strict=True))
-            words = [f"{key.rpartition('.')[2]}-{written(value)}" for key, value in varied.items()]
+            words = [f"{last(key)}-{written(value)}" for key, value in varied.items()]
             parts = [name, written(values[0]), *words[1:]]
             made.append(Experiment("-".join(parts).replace("_", "-"), {**self.fix, **varied}))
         return made
@@ -47,6 +47,11 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def last(key: str) -> str:
+    """A parameter without its section."""
+    return key.rpartition(".")[2]
 
 
 def read_grid(path: Path, parameters: Iterable[str]) -> dict[str, Group]:

@@ -13,7 +13,7 @@ import pandas as pd
 from dvc.utils.flatten import flatten
 
 from comparisons.commands import DVC, commit, output
-from comparisons.experiments.grid import Experiment, Value, written
+from comparisons.experiments.grid import Experiment, Value, last, written
 from comparisons.tables import markdown
 from stages.files.documents import nearest
 from stages.files.errors import InputError
@@ -116,7 +116,7 @@ def points(chosen: Sequence[Row], metrics: Sequence[str], parameter: str) -> pd.
     varied = [key for key in keys if len({written(row.params.get(key)) for row in chosen}) > 1]
     lines = []
     for row in chosen:
-        series = ", ".join(f"{key.rpartition('.')[2]} {written(row.params.get(key))}" for key in varied)
+        series = ", ".join(f"{last(key)} {written(row.params.get(key))}" for key in varied)
         seeds = tuple(row.params.get(key) for key in SEEDS if key != parameter)
         for metric in metrics:
             y = math.nan if row.lacks_estimates else row.metrics.get(metric)

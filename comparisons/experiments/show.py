@@ -6,6 +6,7 @@ matter, then the name, then the parameters that differ from the commit's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from comparisons.commands import enter, parser
 from comparisons.experiments import results
-from comparisons.experiments.grid import written
+from comparisons.experiments.grid import last, written
 from comparisons.experiments.results import Row
 from stages.current import check_parameters
 from stages.files.errors import InputError, run
@@ -51,9 +52,12 @@ def overview(rows: Sequence[Row], base: Row) -> Table:
     for row in rows:
         values = [row.metrics.get(metric) for metric in columns]
         numbers = [f"{value:.4g}" if isinstance(value, int | float) else "-" for value in values]
-        pairs = {key: (written(value), written(base.params.get(key))) for key, value in row.params.items()}
-        changed = [f"{key}={new}" for key, (new, old) in pairs.items() if new != old]
-        words = changed if base.params else []  # that has none, as for a study that is not in it
+        names = Counter(map(last, row.params))
+        words = [
+            f"{key if names[last(key)] > 1 else last(key)}={written(value)}"
+            for key, value in row.params.items()
+            if base.params and written(value) != written(base.params.get(key))  # none: a study not committed
+        ]
         made.add_row(*numbers, row.name, " ".join([*words, *["(no estimate)"] * row.no_estimate]))
     return made
 

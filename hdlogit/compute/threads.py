@@ -1,9 +1,11 @@
 """Sums over trials on all cores, in threads that sleep while they wait.
 
+    total(of_block, cut(n_trials, n_factors))        # of_block(rows: slice) -> arrays, which are added up
+
 BLAS and OpenMP have threads of their own, which spin while they wait: with other work on the same cores, a product of
 half a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into
-parts, and our own threads take part after part. The cuts depend on the trials alone, and results are summed in order,
-so the sum is the same to the last bit on one core or many.
+blocks of rows, and our own threads take block after block. The cuts depend on the trials alone, and results are summed
+in order, so the sum is the same to the last bit on one core or many; memory does not grow with the number of trials.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import cache
-from typing import TypeVar
+from operator import add
+from typing import Any, TypeVar
 
 import numpy  # noqa: F401  # the BLAS that is asked
 from threadpoolctl import ThreadpoolController, threadpool_info
@@ -27,10 +30,11 @@ Result = TypeVar("Result")
 _BLAS = (library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
 CORES = max(_BLAS, default=os.cpu_count() or 1)
 
+BLOCK = 2**18  # numbers in a block: small enough for the cache, large enough for BLAS
 WAITING = 64  # results that may wait to be summed
 
 
-def cut(n: int, width: int, most: int) -> list[slice]:
+def cut(n: int, width: int, most: int = BLOCK) -> list[slice]:
     """Slices of n rows of this width, of about equal length, each of at most `most` numbers where possible."""
     if n == 0:
         return []
@@ -47,6 +51,17 @@ def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | N
     window = max(waiting or WAITING, CORES)
     for start in range(0, len(parts), window):
         yield from _each(work, parts[start : start + window])
+
+
+def total(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Result:
+    """The sum of the results of `work` on the parts (one or more): numbers, arrays, or tuples of them, term by term."""
+    results: Iterator[Any] = each(work, parts, waiting)
+    found = next(results)
+    if not isinstance(found, tuple):
+        return sum(results, found)  # type: ignore[no-any-return]  # a sum of results is one
+    for result in results:
+        found = tuple(map(add, found, result))
+    return found  # type: ignore[return-value]
 
 
 def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from hdlogit.compute.threads import cut, each
+from hdlogit.compute.threads import cut, total
 from hdlogit.exact.objective import Array, Floats, Trials
 
 PART = 2**20  # numbers of which a core computes the moments at once
@@ -76,7 +76,7 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         np.divide(x, np.where(units > 0, deviation, np.inf), out=z[:, :-1], casting="same_kind")
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
     n, p = x.shape
-    moments = sum(each(lambda rows: z[rows].T @ z[rows], cut(n, p, PART)), np.zeros((p + 1, p + 1))) / n
+    moments = total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(n, p, PART)) / n
     z, covariance = z[:, :-1], moments[:-1, :-1]
     distance = np.square(covariance - np.eye(p)).sum()
     noise = (np.square(np.einsum("ij,ij->i", z, z), dtype=np.float64).sum() / n - np.square(covariance).sum()) / n

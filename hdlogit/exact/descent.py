@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hdlogit.compute.threads import each
-from hdlogit.exact.objective import Array, Floats, Mask
+from hdlogit.compute.threads import each, total
+from hdlogit.exact.objective import Array, Floats, Mask, misfits
 from hdlogit.exact.sample import Sample
 
 STILL = np.array([[0.0, 1, 0], [0, 0, 0]])  # changes of logits (see `_moved`) for a step of length 0
@@ -36,7 +36,7 @@ class State:
     step: Array  # (n, n_factors + 1), the last one
     shift: Array  # (n, n_factors + 1): the objective is the sample's, and shift·v
     gradient: Array  # (n, n_factors + 1), in v
-    worst: Array  # (n,), largest |residual|
+    separates: Mask  # (n,), whether every residual is below 1/2
     parts: list[Floats]  # for each of the sample's (n, 4, rows): see `_moved`. Updated in place
     responses: list[Floats]  # (n, rows)
 
@@ -57,7 +57,7 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
     """These n classes at v (n, n_factors + 1)."""
     responses, still = [y[classes] for y in sample.responses], np.zeros_like(v)
     parts = [np.zeros((len(v), 4, y.shape[1]), y.dtype) for y in responses]
-    state = State(np.arange(len(v)), v, still, still, still, still[:, 0], parts, responses)
+    state = State(np.arange(len(v)), v, still, still, still, still[:, 0] > 0, parts, responses)
     list(each(lambda k: sample.logits(v, k, out=parts[k][:, 0]), range(len(parts))))
     return _moved(sample, state, v, still, np.tile([[1.0, 0, 0], [0, 0, 0]], (len(v), 1, 1)))  # their direction is v
 
@@ -97,13 +97,12 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
     """Step to the minimum of the quadratic model in the span; if the slope changed sign, go back by the secant."""
     axes = np.array([direction, state.v, state.step]).transpose(1, 0, 2)  # (n, 3, n_factors + 1)
 
-    def curvature(k: int) -> Floats:
+    def curvature(k: int) -> Array:
         part = state.parts[k]
         sample.logits(direction, k, out=part[:, 0])
-        return _products(part[:, :3], part[:, 3:])
+        return _products(part[:, :3], part[:, 3:]).astype(np.float64)
 
-    hessian = sum(each(curvature, range(len(state.parts))), np.zeros((len(axes), 3, 3)))
-    hessian = hessian / sample.n_trials
+    hessian = total(curvature, range(len(state.parts))) / sample.n_trials
     if sample.ridge.any():
         hessian += _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
@@ -129,20 +128,17 @@ def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) 
     logits of v and of step from these three.
     """
 
-    def move(k: int) -> tuple[Floats, Floats]:
+    def move(k: int) -> tuple[Array, NDArray[np.intp]]:
         part = state.parts[k]
         part[:, 1:3] = changes.astype(part.dtype) @ part[:, :3]
         p = torch.sigmoid(torch.from_numpy(part[:, 1])).numpy()
         np.multiply(p, 1 - p, out=part[:, 3])
         residuals = np.subtract(p, state.responses[k], out=p)
-        return residuals @ sample.factors[k], np.abs(residuals).max(1)
+        return (residuals @ sample.factors[k]).astype(np.float64), misfits(residuals)
 
-    gradient, worst = np.zeros_like(v), np.zeros(len(v))
-    for total, largest in each(move, range(len(state.parts))):
-        gradient += total
-        worst = np.maximum(worst, largest)
+    gradient, n_misfits = total(move, range(len(state.parts)))
     gradient = gradient / sample.n_trials + sample.ridge * v + state.shift
-    return replace(state, v=v, step=step, gradient=gradient, worst=worst)
+    return replace(state, v=v, step=step, gradient=gradient, separates=n_misfits == 0)
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
-from hdlogit.compute.threads import each
-from hdlogit.exact.objective import Array
+from hdlogit.compute.threads import each, total
+from hdlogit.exact.objective import Array, misfits
 from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
@@ -41,8 +42,8 @@ def newton(
     """
     one, before = _Class(sample, k), np.inf
     for _ in range(STEPS):
-        hessian, gradient, sizes, worst = one.derivatives(v)
-        if worst < 0.5 and sample.trials.hard[k] and not sample.ridge.any():
+        hessian, gradient, sizes, separated = one.derivatives(v)
+        if separated and sample.trials.hard[k] and not sample.ridge.any():
             return False, v
         mean = gradient[None] / len(sample.trials.factors)
         largest = float(sample.coordinates.largest(mean)[0])
@@ -101,20 +102,17 @@ class _Class:
         y = self.sample.trials.responses[rows, self.k].astype(np.float64)
         return (1 - y) * p - y * q, p * q
 
-    def derivatives(self, v: Array) -> tuple[Array, Array, Array, float]:
-        """Hessian, gradient, the sum of the sizes of its terms, and the largest |residual|."""
+    def derivatives(self, v: Array) -> tuple[Array, Array, Array, bool]:
+        """Hessian, gradient, the sum of the sizes of its terms, and whether every residual is below 1/2."""
 
-        def of_block(rows: slice) -> tuple[Array, float]:
+        def of_block(rows: slice) -> tuple[Array, Array, Array, NDArray[np.intp]]:
             x = self.factors(rows)
             r, curvature = self.residuals(x @ v, rows)
             weighted = x * np.sqrt(curvature)[:, None]
-            return np.vstack([weighted.T @ weighted, r @ x, np.abs(r) @ np.abs(x)]), float(np.abs(r).max())
+            return weighted.T @ weighted, r @ x, np.abs(r) @ np.abs(x), misfits(r[None])
 
-        total, worst = np.zeros((len(v) + 2, len(v))), 0.0
-        for part, largest in each(of_block, self.sample.trials.blocks, waiting=2):
-            total += part
-            worst = max(worst, largest)
-        return total[:-2] + np.diag(self.penalty), total[-2] + self.penalty * v, total[-1], worst
+        hessian, gradient, sizes, n_misfits = total(of_block, self.sample.trials.blocks, waiting=2)
+        return hessian + np.diag(self.penalty), gradient + self.penalty * v, sizes, not n_misfits.any()
 
     def inverse_root(self, hessian: Array, singular: float) -> Array:
         """R with R Rᵀ the inverse of H in the directions in which factors vary; NaN where H is singular."""

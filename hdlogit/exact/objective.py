@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut, single_threaded_blas, total
 
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
-
-BLOCK = 2**19  # factors and logits in a block: 4 MB in float64
 
 
 @dataclass(frozen=True)
@@ -46,32 +44,29 @@ class Trials:
     @property
     def blocks(self) -> list[slice]:
         """The rows, block by block."""
-        return cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1], BLOCK)
+        return cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1])
 
-    def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array]:
-        """Without the penalty: loss (n,), gradient (n, n_factors + 1) and largest |r_i| (n,) of these n classes."""
+    def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Mask]:
+        """Without the penalty: loss (n,) and gradient (n, n_factors + 1) of these n classes, and whether every trial's
+        residual is below 1/2, (n,).
+        """
         weights, bias = coefficients[:, :-1], coefficients[:, -1:]
 
-        def of_block(rows: slice) -> tuple[Array, Array, Array, Array]:
+        def of_block(rows: slice) -> tuple[Array, Array, NDArray[np.intp]]:
             x = self.factors[rows].astype(np.float64, copy=False)
             y = self.responses[rows][:, classes].T.astype(np.float64)  # (n, block)
             logits = weights @ x.T + bias
             z = torch.from_numpy(logits)
             loss = -logsigmoid(-z).sum(1).numpy() - np.vecdot(y, logits)  # from logits: probabilities round to 0 and 1
             residuals = torch.sigmoid_(z).numpy() - y
-            return loss, residuals @ x, residuals.sum(1), np.abs(residuals).max(1)
+            return loss, np.column_stack([residuals @ x, residuals.sum(axis=1)]), misfits(residuals)
 
-        loss, worst, gradient = np.zeros(len(bias)), np.zeros(len(bias)), np.zeros_like(coefficients)
-        for loss_here, by_weights, by_bias, worst_here in each(of_block, self.blocks):
-            loss += loss_here
-            gradient[:, :-1] += by_weights
-            gradient[:, -1] += by_bias
-            worst = np.maximum(worst, worst_here)
-        return loss / len(self.factors), gradient / len(self.factors), worst
+        loss, gradient, n_misfits = total(of_block, self.blocks)
+        return loss / len(self.factors), gradient / len(self.factors), n_misfits == 0
 
     def refuse(self) -> NoReturn:
         """Raise ValueError naming a factor that is not finite."""
-        for block in cut(len(self.factors), self.factors.shape[1], BLOCK):
+        for block in cut(*self.factors.shape):
             wrong = np.argwhere(~np.isfinite(self.factors[block]))
             if len(wrong):
                 row, column = block.start + wrong[0, 0], wrong[0, 1]
@@ -81,8 +76,8 @@ class Trials:
 
     def deviations(self, center: Array) -> Array:
         """Root mean square deviation (n_factors,) of each factor from a centre (n_factors,), over all trials."""
-        total = sum(each(lambda rows: np.square(self.factors[rows] - center).sum(0), self.blocks))
-        return np.asarray(np.sqrt(total / len(self.factors)))
+        squares = total(lambda rows: np.square(self.factors[rows] - center).sum(axis=0), self.blocks)
+        return np.asarray(np.sqrt(squares / len(self.factors)))
 
     def moments(self, center: Array, units: Array, longest: float) -> Array:
         """Mean of x xᵀ over all trials, (n_factors, n_factors), x = (factors − center) · units, but at most so long."""
@@ -92,7 +87,12 @@ class Trials:
             x *= np.minimum(1, longest / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
             return np.asarray(x.T @ x)
 
-        return np.asarray(sum(each(products, self.blocks, waiting=2)) / len(self.factors))
+        return np.asarray(total(products, self.blocks, waiting=2) / len(self.factors))
+
+
+def misfits(residuals: Floats) -> NDArray[np.intp]:
+    """How many trials of each class (n, n_trials) have a residual of 1/2 or more: with none, their logits separate."""
+    return np.asarray(np.count_nonzero(np.abs(residuals) >= 0.5, axis=1))
 
 
 def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:

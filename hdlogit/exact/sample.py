@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdlogit.compute.threads import cut, each
 from hdlogit.exact.coordinates import Coordinates, coordinates_of, independent_coordinates
-from hdlogit.exact.objective import Array, Floats, Trials
+from hdlogit.exact.objective import Array, Floats, Mask, Trials
 
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
 LOGITS = 2**22  # logits (n_classes · n_trials) of the copy
@@ -70,13 +70,13 @@ class Sample:
         else:  # for a few classes torch's product is up to twice as fast
             torch.mm(torch.from_numpy(v), torch.from_numpy(x).T, out=torch.from_numpy(out))
 
-    def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Array]:
+    def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Mask]:
         """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there, loss
-        (n,) without the penalty, the objective's gradient in v, and largest |residual| (n,).
+        (n,) without the penalty, the objective's gradient in v, and whether all residuals are below 1/2 (n,).
         """
         coefficients = self.coordinates.coefficients(v)
-        loss, gradient, worst = self.trials.evaluate(coefficients, classes)
-        return coefficients, loss, self.coordinates.standardised_gradient(gradient) + self.ridge * v, worst
+        loss, gradient, fitted = self.trials.evaluate(coefficients, classes)
+        return coefficients, loss, self.coordinates.standardised_gradient(gradient) + self.ridge * v, fitted
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:

@@ -81,7 +81,7 @@ class Class:
     loss: float = np.nan
     gradient: Array | None = None  # (n_factors + 1,), the objective's
     max_gradient: float = np.inf
-    worst: float = np.inf  # largest |residual|
+    separated: bool = False  # every residual is below 1/2
     improved: bool = True  # this gradient is less than half of the one before
 
 
@@ -173,7 +173,7 @@ def minimise(sample: Sample, going: list[Class], aim: Aim) -> None:
 
     def arrived(now: State) -> Mask:
         small = sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * aim.tolerance
-        return np.asarray(small | (may_be_separated[now.rows] & (now.worst < 0.5)))
+        return np.asarray(small | (may_be_separated[now.rows] & now.separates))
 
     steps = np.array([min(STEPS, aim.max_iterations - c.iterations) for c in going])
     v, _, iterations = descend(sample, state, arrived, steps, aim.report)
@@ -185,14 +185,14 @@ def minimise(sample: Sample, going: list[Class], aim: Aim) -> None:
 def evaluate(sample: Sample, classes: list[Class]) -> None:
     """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
     rows, v = np.array([c.k for c in classes]), np.array([c.v for c in classes])
-    coefficients, loss, gradient, worst = sample.evaluate(v, rows)
+    coefficients, loss, gradient, separated = sample.evaluate(v, rows)
     if not np.isfinite(gradient).all():
         sample.trials.refuse()
     largest = sample.coordinates.largest(gradient)
     for i, c in enumerate(classes):
         c.improved = bool(largest[i] < c.max_gradient / 2)
         c.coefficients, c.gradient = coefficients[i], gradient[i]
-        c.loss, c.max_gradient, c.worst = float(loss[i]), float(largest[i]), float(worst[i])
+        c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
         c.evaluations += 1
 
 
@@ -209,7 +209,7 @@ def prove(sample: Sample, at_minimum: list[Class], aim: Aim) -> None:
 
 def judge(sample: Sample, c: Class, aim: Aim) -> None:
     """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
-    if not c.proven and c.worst < 0.5 and sample.trials.hard[c.k]:
+    if not c.proven and c.separated and sample.trials.hard[c.k]:
         c.status, c.separating = SEPARATED, existence.factors_that_separate(sample, c.k, c.v)
         return
     if c.max_gradient > aim.tolerance and c.iterations >= aim.max_iterations:

@@ -41,7 +41,7 @@ def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.boo
     s = np.sqrt(np.mean(np.square(noise)))
     logistic = fit_link(index, noise, responses, guess_rate=0.0, lapse_rate=0.0)
     law = law_of_index(group(index, np.broadcast_to(noise, index.shape), responses))
-    bins = _bins(index, s)
+    bins = bins_of(index, s)
     centre, trials, observed = np.array([(index[k].mean(), len(k), responses[k].mean()) for k in bins]).T
     low, high = wilson(observed, trials)
     grid = np.linspace(index.min(), index.max(), POINTS)
@@ -58,7 +58,7 @@ def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.boo
     return Curve(at_centre, trials, observed, low, high, at_grid, fitted(link), fitted(logistic), function)
 
 
-def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:
+def bins_of(v: Array, noise: float, most: int = BINS) -> list[NDArray[np.intp]]:
     """Trials of each bin, in the order of V, equally many, but for few stimuli: then one or several to a bin.
 
     A trial's own response is not in V, so at one and the same stimulus V is a little lower after a yes than after a no:
@@ -66,7 +66,7 @@ def _bins(v: Array, noise: float) -> list[NDArray[np.intp]]:
     """
     order, n = np.argsort(v), len(v)
     gaps, limits = np.diff(v[order]), []
-    for place in np.linspace(0, n, min(BINS, n) + 1)[1:-1].astype(int):
+    for place in np.linspace(0, n, min(most, n) + 1)[1:-1].astype(int):
         low, high = np.searchsorted(v[order], v[order[place]] + np.array([-0.5, 0.5]) * noise)
         near = slice(max(low - 1, 0), max(high, low))
         few = (gaps[near] > 1e-9 * noise).mean() < 0.25

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.special import chdtrc
 
+from hdlogit.compute.threads import cut
 from hdlogit.inference.link import Link
 from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
-from hdlogit.inference.sums import BLOCK, Array, Factors, Names, Responses, Units, measure
+from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
@@ -117,10 +118,9 @@ def likelihood_ratio(
 
 
 def _blocks(factors: Factors, responses: Responses, units: Units) -> Iterator[Block]:
-    size = max(1, BLOCK // (factors.shape[1] + 3))
-    for k in range(0, len(factors), size):
-        y = responses[k : k + size]
-        yield Block(units.standardise(factors[k : k + size]), y.astype(np.float64), np.ones(len(y)))
+    for rows in cut(len(factors), factors.shape[1] + 3):
+        y = responses[rows]
+        yield Block(units.standardise(factors[rows]), y.astype(np.float64), np.ones(len(y)))
 
 
 def _prior(factors: Factors, units: Units) -> Array:

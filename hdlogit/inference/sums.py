@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.special import expit
 
-from hdlogit.compute.threads import cut, each
+from hdlogit.compute.threads import cut, each, total
 
 Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
-# For a block: t̃ and √D, rounded as the products are, the gradient, Σψ² and ΣD, and max |t̃|²
-Prepared = tuple[NDArray[np.floating], NDArray[np.floating], Array, Array, float]
 
-BLOCK = 2**18  # numbers in a block of factors: small enough for the cache, large enough for BLAS
-GROUP = 4  # blocks that are prepared in parallel
 TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double;
 NEGLIGIBLE = 1e-4  # then trials with a smaller √D are left out of a Hessian: they are about a millionth of it
@@ -100,7 +96,7 @@ class LeftOut(NamedTuple):
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
     n, p = factors.shape
-    parts = cut(n, p, BLOCK)
+    parts = cut(n, p)
     shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
 
     def moments(rows: slice) -> Array:
@@ -108,7 +104,7 @@ def measure(factors: Factors, names: Names = NUMBERS) -> Units:
         return np.stack([block.sum(axis=0), np.einsum("ij,ij->j", block, block)])
 
     with np.errstate(invalid="ignore", over="ignore"):
-        first, second = sum(each(moments, parts)) / n
+        first, second = total(moments, parts) / n
         variance = second - first**2
     if not np.isfinite(variance).all():
         _find_not_finite(factors, parts, names)
@@ -139,39 +135,29 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
     With many trials the products of factors are in single precision: their rounding errors average out. Trials whose
     response is all but certain add nothing to a Hessian, and are left out of it.
     """
-    size, k = coefficients.shape
-    single = len(factors) >= SINGLE_FROM
-    least = NEGLIGIBLE if single else 0.0
-    squares, gradients, means, reach = np.zeros((k + 1, size, size)), np.zeros((size, k)), np.zeros((2, k)), 0.0
+    (n, p), k = factors.shape, coefficients.shape[1]
+    precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
+    least = NEGLIGIBLE if n >= SINGLE_FROM else 0.0
+    reach: list[float] = []  # of each block, in any order
 
-    def prepare(rows: slice) -> Prepared:
+    def of_block(rows: slice) -> tuple[Array, Array, Array]:
         t = units.standardise(factors[rows])
-        p = expit(t @ coefficients)
-        residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - p
-        curvature = p * (1 - p)
-        roots = np.sqrt(curvature).T
-        rounded = (t.astype(np.float32), roots.astype(np.float32)) if single else (t, roots)
-        added = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)])
-        return *rounded, t.T @ residual, added, float(np.vecdot(t, t).max())
+        probability = expit(t @ coefficients)
+        residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
+        curvature = probability * (1 - probability)
+        reach.append(float(np.vecdot(t, t).max()))
+        rounded: Factors = t.astype(precision)
+        roots: Factors = np.sqrt(curvature).astype(precision)
+        squares = np.empty((k + 1, p + 1, p + 1))  # the last of all trials, with weights of 1
+        squares[k] = rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
+        for c in range(k):
+            some = np.flatnonzero(roots[:, c] > least)
+            weighted = rounded[some] * roots[some, c, None]
+            squares[c] = weighted.T @ weighted
+        return squares, residual.T @ t, np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
 
-    parts = cut(len(factors), size, BLOCK)
-    for start in range(0, len(parts), GROUP):
-        group = list(each(prepare, parts[start : start + GROUP]))
-
-        def square(c: int, group: list[Prepared] = group) -> None:
-            for rounded, roots, *_ in group:
-                if c < k:
-                    rows = np.flatnonzero(roots[c] > least)
-                    rounded = rounded[rows]  # a copy
-                    rounded *= roots[c][rows, None]
-                squares[c] += rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
-
-        list(each(square, range(k, -1, -1)))  # the one of all trials first: it takes longest
-        for *_, gradient, added, longest in group:
-            gradients -= gradient
-            means += added / len(factors)
-            reach = max(reach, longest)
-    return Sums(squares[:k], gradients.T, means.T, squares[k, :-1, :-1] / len(factors), reach)
+    squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
+    return Sums(squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach))
 
 
 def leave_out(
@@ -196,7 +182,7 @@ def leave_out(
         dominant, influence = [t[:, :-1] @ m.axes for m in minima], [t @ d for d in directions]
         return [*z], [*residual], [*(p * expit(-z))], leverage, dominant, influence
 
-    blocks = zip(*each(one, cut(len(x), len(coefficients), BLOCK)), strict=True)  # for each quantity, all blocks
+    blocks = zip(*each(one, cut(len(x), len(coefficients))), strict=True)  # for each quantity, all blocks
     columns = [[np.concatenate(parts) for parts in zip(*quantity, strict=True)] for quantity in blocks]
     return [LeftOut(*fields) for fields in zip([*np.ascontiguousarray(y.T)], *columns, strict=True)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.compute.threads import each, single_threaded_blas
+from hdlogit.compute.threads import cut, single_threaded_blas, total
 from hdlogit.psychometric.function import Floats, cross_entropy, divergence, logits, probability
-from hdlogit.scores.blocks import blocks, mean
 
 Booleans = NDArray[np.bool_]
 
@@ -15,7 +17,7 @@ Booleans = NDArray[np.bool_]
 def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
     """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes), finite or not."""
     with np.errstate(invalid="ignore", over="ignore"):  # whether that warns depends on the processor
-        for rows in blocks(*factors.shape):
+        for rows in cut(*factors.shape):
             out[rows] = logits(factors[rows], coefficients)
 
 
@@ -24,14 +26,19 @@ def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Flo
     n_models, _, n_classes = models.shape
     stacked = np.concatenate(models, axis=1)  # (n_factors + 1, n_models * n_classes): one matrix product per block
 
-    def part(rows: slice) -> Floats:
+    def of_block(rows: slice) -> Floats:
         z = logits(factors[rows], stacked).reshape(-1, n_models, n_classes)
         y = np.broadcast_to(responses[rows, None, :], z.shape)
         return np.asarray(cross_entropy(z, y).sum((0, 2)))
 
     with single_threaded_blas():
-        sums = sum(each(part, [*blocks(len(factors), max(stacked.shape))]), np.zeros(n_models))
-    return sums / responses.size
+        return total(of_block, cut(len(factors), max(stacked.shape))) / responses.size
+
+
+def mean(function: Callable[..., Floats], *arrays: NDArray[Any]) -> float:
+    """Mean of an element-wise `function` over all entries of `arrays` (n, width)."""
+    sums = total(lambda rows: function(*(a[rows] for a in arrays)).sum(axis=0), cut(*arrays[0].shape))
+    return float(sums.sum() / arrays[0].size)
 
 
 def scores(fitted: Floats, responses: Booleans) -> dict[str, float]:

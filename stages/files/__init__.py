@@ -15,6 +15,9 @@ import shutil
 from pathlib import Path
 
 DATA = Path("data")
+OBSERVERS = (
+    "observers"  # in a study with prepare.by: a folder for each observer, who is fitted alone, with its own data/
+)
 RESULTS = {  # what people read: stage -> its outputs, in the order of the stages
     "evaluate": (
         "calibration.csv",

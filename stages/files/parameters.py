@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from stages.files import OBSERVERS
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError
 
 FILE = Path("params.yaml")
-
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
-
-
-Rate = Annotated[Number, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Bins = Annotated[int, Field(ge=1, le=1000)]
+Trials = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[list[Text], Field(min_length=1)]
 
 
 class Section(BaseModel):
     """Keys with types: no other keys, no text for a number, no conversion of true to 1."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -33,15 +35,11 @@ class Section(BaseModel):
         return int(value) if whole and cls.model_fields[str(key.field_name)].annotation is int else value
 
 
-Checked = TypeVar("Checked", bound=Section)
-
-
-def _check_rates(section: Checked, guess_rate: float, lapse_rate: float) -> Checked:
+def _check_rates(guess_rate: float, lapse_rate: float) -> None:
     if guess_rate + lapse_rate >= 1:
         raise ValueError(
             f"lapse_rate = {lapse_rate:g}, but with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
         )
-    return section
 
 
 class Simulate(Section):
@@ -50,9 +48,9 @@ class Simulate(Section):
     seed: Seed
     n_factors: Annotated[int, Field(ge=1, le=100_000)]
     n_classes: Annotated[int, Field(ge=1, le=10_000)]
-    n_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    n_test_trials: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    weight_scale: Annotated[Number, Field(ge=1e-6, le=1e6)]
+    n_trials: Trials
+    n_test_trials: Trials
+    weight_scale: Annotated[float, Field(ge=1e-6, le=1e6)]
     guess_rate: Rate
     lapse_rate: Rate
     dtype: Literal["float64", "float32"]
@@ -60,10 +58,8 @@ class Simulate(Section):
 
     @model_validator(mode="after")
     def _rates_leave_room(self) -> Simulate:
-        return _check_rates(self, self.guess_rate, self.lapse_rate)
-
-
-Text = Annotated[str, Field(min_length=1)]
+        _check_rates(self.guess_rate, self.lapse_rate)
+        return self
 
 
 class Prepare(Section):
@@ -72,14 +68,15 @@ class Prepare(Section):
     trials: Text
     response: Text | Annotated[list[Text], Field(min_length=1, max_length=10_000)]
     formula: Text | None
-    factors: Text | Annotated[list[Text], Field(min_length=1)] | None = None
+    factors: Text | Texts | None = None
     count: Text | None = None
-    missing_words: list[Text | int | Number] | None = None
-    group: Text | Annotated[list[Text], Field(min_length=1)] | None
+    missing_words: list[Text | int | float] | None = None
+    group: Text | Texts | None
+    by: Text | None = None
     where: Text | None
     missing: Literal["drop", "refuse"]
     standardise: bool
-    held_out: Annotated[Number, Field(ge=0, lt=1)]
+    held_out: Rate
     held_out_by: Literal["trial", "group", "last"]
     seed: Seed
     trial: Text | None
@@ -140,16 +137,16 @@ class Train(Section):
 
     solver: Literal["adam", "exact"]
     seed: Seed
-    learning_rate: Annotated[Number, Field(gt=0, le=1e6)]
-    beta1: Annotated[Number, Field(ge=0, lt=1)]
-    beta2: Annotated[Number, Field(ge=0, lt=1)]
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)]
+    beta1: Rate
+    beta2: Rate
     amsgrad: bool
-    num_epochs: Annotated[int, Field(ge=1, le=1_000_000)]
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
-    ridge: Annotated[Number, Field(ge=0, le=1e6)] | Literal["auto"]
+    num_epochs: Count
+    batch_size: Count
+    ridge: Annotated[float, Field(ge=0, le=1e6)] | Literal["auto"]
     shrinkage: Literal[0, "auto", "always"]
-    tolerance: Annotated[Number, Field(gt=0, le=1)]
-    max_iterations: Annotated[int, Field(ge=1, le=1_000_000)]
+    tolerance: Annotated[float, Field(gt=0, le=1)]
+    max_iterations: Count
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
@@ -175,9 +172,9 @@ class Train(Section):
 class Evaluate(Section):
     """How the metrics are binned, and what is inferred."""
 
-    calibration_bins: Annotated[int, Field(ge=1, le=1000)]
-    histogram_bins: Annotated[int, Field(ge=1, le=1000)]
-    interval_level: Annotated[Number, Field(ge=0.01, le=0.9999)]
+    calibration_bins: Bins
+    histogram_bins: Bins
+    interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
     asymptotes: Literal["none", "estimate"]
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
@@ -185,7 +182,8 @@ class Evaluate(Section):
     @model_validator(mode="after")
     def _rates_leave_room(self) -> Evaluate:
         guess_rate, lapse_rate = (0 if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
-        return _check_rates(self, guess_rate, lapse_rate)
+        _check_rates(guess_rate, lapse_rate)
+        return self
 
 
 class Plot(Section):
@@ -203,9 +201,17 @@ class Parameters(Section):
     evaluate: Evaluate
     plot: Plot
 
-    def _check_class(self, n_classes: int, what: str) -> None:
-        if self.plot.class_index >= n_classes:
-            raise ValueError(f"plot.class_index = {self.plot.class_index}, but it must be below {what} = {n_classes}")
+    @property
+    def n_classes(self) -> int:
+        """The number of responses to each trial."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _class_exists(self) -> Parameters:
+        index, n = self.plot.class_index, self.n_classes
+        if index >= n:
+            raise ValueError(f"plot.class_index = {index}, but it must be below the number of classes, {n}")
+        return self
 
 
 class Simulation(Parameters):
@@ -213,21 +219,42 @@ class Simulation(Parameters):
 
     simulate: Simulate
 
-    @model_validator(mode="after")
-    def _class_exists(self) -> Simulation:
-        self._check_class(self.simulate.n_classes, "simulate.n_classes")
-        return self
+    @property
+    def n_classes(self) -> int:
+        """The number of responses to each trial."""
+        return self.simulate.n_classes
 
 
 class Study(Parameters):
     """The whole of `params.yaml` where the trials are a person's own."""
 
     prepare: Prepare
+    observers: dict[Text, Text | int | float] | None = None  # folder -> value of the column prepare.by
+    left_out: list[Text] = []  # observers and rows that are not among them, and why
+
+    def alone(self, folder: str) -> Study:
+        """The study of one observer, as it is seen from the observer's folder."""
+        if self.prepare.by is None or folder not in (self.observers or {}):
+            raise InputError(f"{FILE}: observers holds no {folder}; it must name the folder of each observer")
+        by, value, rest = self.prepare.by, (self.observers or {})[folder], self.prepare.where
+        column = by if by.isidentifier() and by.isascii() and not iskeyword(by) else f"`{by}`"
+        update = {
+            "trials": str(Path("../..", self.prepare.trials)),
+            "where": f"{column} == {value!r}" + (f" and ({rest})" if rest else ""),
+            "group": [*dict.fromkeys([by, *self.prepare.groups])],  # no lag from one to another
+        }
+        return self.model_copy(update={"prepare": self.prepare.model_copy(update=update)})
 
     @model_validator(mode="after")
-    def _class_exists(self) -> Study:
-        self._check_class(len(self.prepare.responses), "the number of prepare.response")
+    def _observers_are_told_apart(self) -> Study:
+        if (self.prepare.by is None) != (self.observers is None):
+            raise ValueError("observers must be given where prepare.by is, and not otherwise")
         return self
+
+    @property
+    def n_classes(self) -> int:
+        """The number of responses to each trial."""
+        return len(self.prepare.responses)
 
     @model_validator(mode="after")
     def _differences_know_no_guessing(self) -> Study:
@@ -240,14 +267,23 @@ class Study(Parameters):
         return self
 
 
-def read_parameters(path: Path = FILE) -> Parameters:
+def observer() -> str | None:
+    """The name of this folder if it is an observer's, whose params.yaml is that of the study two above."""
+    here = Path.cwd()
+    return here.name if here.parent.name == OBSERVERS and not FILE.exists() else None
+
+
+def file_of_parameters() -> Path:
+    return Path("../..", FILE) if observer() else FILE
+
+
+def read_parameters(path: Path | None = None) -> Parameters:
     """All sections, checked. Raises InputError naming the file, the key, the value and what is allowed."""
+    path = path or file_of_parameters()
     document = read_yaml(path)
-    if "prepare" not in document:
-        return validate(Simulation, document, str(path))
-    if "simulate" in document:
-        raise InputError(f"{path}: it holds both prepare and simulate, but trials come from one or the other")
-    return validate(Study, document, str(path))
+    parameters = validate(Study if "prepare" in document else Simulation, document, str(path))
+    folder = observer()
+    return parameters.alone(folder) if isinstance(parameters, Study) and folder else parameters
 
 
 def read_simulation() -> Simulation:
@@ -255,6 +291,9 @@ def read_simulation() -> Simulation:
     return validate(Simulation, read_yaml(FILE), str(FILE))
 
 
-def read_study(path: Path = FILE) -> Study:
+def read_study(path: Path | None = None) -> Study:
     """The same, where the trials must be a person's own."""
-    return validate(Study, read_yaml(path), str(path))
+    study = read_parameters(path)
+    if not isinstance(study, Study):
+        raise InputError(f"{path or FILE}: prepare is missing; it must be a section of `key: value` lines")
+    return study

@@ -8,8 +8,7 @@ import numpy as np
 
 from hdlogit.psychometric.function import Floats, cross_entropy, log_odds
 from hdlogit.scores import calibration, predictions, recovery
-from hdlogit.scores.blocks import mean
-from hdlogit.scores.predictions import Booleans
+from hdlogit.scores.predictions import Booleans, mean
 from stages.files.fit import Fit
 from stages.files.reading import Trials
 from stages.tables import Table

@@ -1,0 +1,184 @@
+"""What is missing from the model? Tests from one fit, none of which fits again.
+
+Columns that the model lacks are tested by what the fit leaves of the responses (`hdlogit.inference.terms`): squares of
+the factors, their products with factors of two values, what was before, trends, differences between groups. With S the
+statistic and J its degrees of freedom, a model with these columns would gain about (S − J)/2n nats per trial in
+leave-one-out cross-entropy.
+
+Where guess and lapse rates g, l are estimated, what is left is that of the response with these rates: with P the
+probability that the fit without trial i gives, and P' its slope by the logit, ψ = (y − P) P'/(P(1 − P)) and
+D = P'²/(P(1 − P)); columns for errors of g and l stand beside the factors, so that such errors explain nothing.
+
+Two more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), and whether P(y = 1) rises all along
+the index, as it must for every link: free means of P in BINS parts of the index against means that rise.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+from scipy.special import expit, xlogy
+
+from hdlogit.compute.threads import single_threaded_blas
+from hdlogit.inference.curve import bins_of
+from hdlogit.inference.link import logistic_test
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
+from hdlogit.inference.terms import Columns, Residuals
+
+LAGS = 3  # previous responses
+RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others
+MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
+BINS = 15  # of the index, for whether P(y = 1) rises
+SAMPLES, SEED = 999, 0  # sets of responses that are drawn
+FEW = 50  # trials per factor, from which on a trial hardly moves the fit
+EDGE = 1e-3  # of P between its ends, where the weights of trials end
+
+LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
+
+
+class Question(NamedTuple):
+    """One thing that the model may lack."""
+
+    family: str
+    df: int
+    statistic: float  # nearly χ² of df where n is large
+    p_value: float
+    gain: float  # nats per trial, about, that a model with it would gain in leave-one-out cross-entropy
+
+
+def questions(
+    result: ClassInference,
+    factors: Factors,
+    responses: Responses,
+    names: Names,
+    groups: NDArray[np.generic] | None = None,
+) -> list[Question]:
+    """What the model of one class may lack, the largest gain first; [] with ridge or shrinkage, or without inference.
+
+    factors: (n, p), trials in the order in which they were run; responses: (n,) bool; names: of the factors; groups:
+    (n,) labels of sessions or observers, across which nothing is remembered. Seen together, the smallest p-value times
+    the number of questions is the p-value of "nothing is missing" (Bonferroni).
+    """
+    if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
+        return []
+    step = -(-len(factors) // len(result.leave_one_out.best))  # with many trials, leave-one-out logits are of some
+    y, best = np.asarray(responses[::step], bool), result.leave_one_out.best
+    free = [k for k in (2, 3) if result.link.covariance[k, k] > 0]  # of the guess (2) and the lapse rate (3)
+    with single_threaded_blas():
+        left = _with_rates(result, factors, y, step, free) if free else _as_fitted(result, factors, responses)
+        asked = []
+        for family, (added, known) in families(factors, responses, names, groups).items():
+            rows = slice(None, None, step if free else 1)
+            s, df, p = left.test(_every(added, step) if free else added, None if known is None else known[rows])
+            asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
+    index, noise = result.index
+    if not free:
+        test = logistic_test(index, noise, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
+        asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y))))
+    if len(factors) >= FEW * len(result.scale):  # trials with the same factors must stay together
+        index = np.asarray(factors[::step] @ result.estimate[:-1])
+        noise = np.full(1, 1e-6 * np.ptp(index))
+    asked.append(rising(best, y, bins_of(index, float(np.sqrt(np.mean(noise**2))), BINS)))
+    return sorted(asked, key=lambda question: -question.gain)
+
+
+def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
+    units = Units(len(factors), result.centre, result.scale)
+    return Residuals.of_fit(factors, np.asarray(responses, np.float64), units, result.estimate)
+
+
+def _with_rates(result: ClassInference, factors: Factors, y: Responses, step: int, free: list[int]) -> Residuals:
+    """P' is that of the corrected logit; what it lacks for the noise of the fit costs power, but no size."""
+    units = Units(len(factors), result.centre, result.scale)
+    p, ends = expit(result.leave_one_out.best), 1 - result.guess_rate - result.lapse_rate
+    inside = np.clip((p - result.guess_rate) / ends, EDGE, 1 - EDGE)
+    slope, variance = ends * inside * (1 - inside), p * (1 - p)
+    rates = np.stack([[(1 - inside) / slope, -inside / slope][k - 2] for k in free], axis=1)
+
+    def design(rows: slice) -> Array:
+        return np.hstack([units.standardise(factors[::step][rows]), rates[rows]])
+
+    return Residuals(design, (y - p) * slope / variance, slope**2 / variance)
+
+
+def _every(columns: Columns, step: int) -> Columns:
+    """Of every step-th trial."""
+    return lambda rows: columns(slice(rows.start * step, rows.stop * step))[::step]
+
+
+def families(
+    factors: Factors, responses: Responses, names: Names, groups: NDArray[np.generic] | None = None
+) -> dict[str, tuple[Columns, NDArray[np.bool_] | None]]:
+    """Columns that a model of these factors may lack, and in which trials they are known (None: all), by name."""
+    n, p = factors.shape
+    some = np.asarray(factors[:: max(n // 10_000, 1)], np.float64)
+    centre, scale = some.mean(axis=0), np.maximum(some.std(axis=0), 1e-300)
+    rarer = {j: _rarer(some[:, j]) for j in range(p)}
+    two = [j for j in range(p) if rarer[j] is not None and np.isin(factors[:, j], np.unique(some[:, j])).all()]
+    more = np.setdiff1d(np.arange(p), two)
+
+    def standardised(rows: slice | NDArray[np.intp]) -> Array:
+        return np.asarray((factors[rows] - centre) / scale)
+
+    def products(j: int) -> Columns:
+        return lambda rows: standardised(rows)[:, [j]] * np.delete(standardised(rows), j, axis=1)
+
+    found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
+    if len(more):
+        found["squares of the factors"] = lambda rows: standardised(rows)[:, more] ** 2, None
+    for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:MOST_PRODUCTS] if p > 1 else []:
+        if (rarer[j] or 0.0) >= RARE:
+            found[f"products with {names[j]}"] = products(j), None
+    time = np.linspace(-0.5, 0.5, n)
+    found["a trend over trials"] = lambda rows: time[rows, None], None
+    _, group = np.unique(np.zeros(n, int) if groups is None else groups, return_inverse=True)
+    if group.max() > 0:
+        codes = np.arange(group.max() + 1)
+        middle = np.bincount(group, time) / np.bincount(group)
+
+        def member(rows: slice) -> Array:
+            return np.asarray(group[rows, None] == codes, np.float64)
+
+        found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
+        found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None
+    earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
+    same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
+    y = np.asarray(responses, np.float64)
+    found["previous responses"] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
+    found["factors of the previous trial"] = lambda rows: standardised(earlier[0][rows]), same[0]
+    return found
+
+
+def _rarer(column: Array) -> float | None:
+    """Frequency of the rarer value; None where there are more than two."""
+    values, counts = np.unique(column, return_counts=True)
+    return float(counts.min() / counts.sum()) if len(values) == 2 else None
+
+
+def rising(best: Array, y: Responses, bins: list[NDArray[np.intp]]) -> Question:
+    """Does P(y = 1) rise all along the index? Twice the log-likelihood ratio of free means to means that rise.
+
+    best: (n,) leave-one-out log-odds, from which responses are drawn to see what chance alone gives; bins: the trials
+    of each part of the index, lowest first.
+    """
+    trials, order = np.array([len(some) for some in bins], np.float64), np.concatenate(bins)
+    first = np.append(0, np.cumsum(trials)[:-1]).astype(int)
+
+    def likelihood(yes: Array, p: Array) -> Array:
+        return np.asarray((xlogy(yes, p) + xlogy(trials - yes, 1 - p)).sum(axis=-1))
+
+    def statistic(drawn: NDArray[np.bool_]) -> Array:
+        yes = np.add.reduceat(drawn.astype(np.float64), first, axis=1)
+        risen = np.stack([isotonic_regression(row / trials, weights=trials).x for row in yes])
+        return 2 * (likelihood(yes, yes / trials) - likelihood(yes, np.clip(risen, 0.0, 1.0)))
+
+    rng, p, s = np.random.default_rng(SEED), expit(best[order]), float(statistic(y[None, order])[0])
+    at_once = max(2**24 // len(p), 1)
+    sizes = [min(at_once, SAMPLES - start) for start in range(0, SAMPLES, at_once)]
+    drawn = np.concatenate([statistic(rng.random((size, len(p))) < p) for size in sizes])
+    p_value = float((1 + (drawn >= s * (1 - 1e-9)).sum()) / (SAMPLES + 1))
+    return Question(RISING, 0, s, p_value, s / (2 * len(y)))

@@ -1,0 +1,142 @@
+"""What the model lacks is found from one fit, and nothing is found where nothing is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import kstest
+
+from hdlogit.exact import fit
+from hdlogit.inference import infer
+from hdlogit.inference.questions import LINK, RISING, Question, families, questions
+from hdlogit.inference.terms import score_test
+
+Array = NDArray[np.float64]
+NAMES = ["signal", *(f"frame{j}" for j in range(1, 12))]
+
+
+def trials(rng: np.random.Generator, n: int = 1200) -> tuple[Array, Array]:
+    """(Factors: a signal that is there or not, and noise frames; the logit of an observer who adds them up.)"""
+    x = np.column_stack([rng.random(n) < 0.5, rng.normal(size=(n, 11))]).astype(float)
+    return x, 1.2 * (x[:, 0] - 0.5) + x[:, 1:] @ np.linspace(-0.8, 0.8, 11)
+
+
+def asked(x: Array, y: NDArray[np.bool_], groups: Array | None = None, **rates: str) -> list[Question]:
+    [result] = infer(x, y[:, None], fit(x, y[:, None]).coefficients, **rates)  # type: ignore[arg-type]
+    assert result.reason is None
+    return questions(result, x, y, NAMES, groups)
+
+
+def drawn(p: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return np.asarray(rng.random(len(p)) < p, np.bool_)
+
+
+def squared(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return drawn(expit(logit + 0.5 * (x[:, 1:] ** 2 - 1).sum(axis=1) / np.sqrt(11)), rng)
+
+
+def interacting(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return drawn(expit(logit + 1.5 * (x[:, 0] - 0.5) * x[:, 3]), rng)
+
+
+def drifting(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return drawn(expit(logit + np.linspace(-1, 1, len(x))), rng)
+
+
+def remembering(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    y = np.zeros(len(x), bool)
+    for t, u in enumerate(rng.random(len(x))):
+        y[t] = u < expit(logit[t] + (0.8 if y[t - 1] else -0.8) * (t > 0))
+    return y
+
+
+def guessing(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return drawn(0.12 + 0.76 * expit(3 * logit), rng)
+
+
+@pytest.mark.parametrize(
+    ("observer", "family"),
+    [
+        (squared, "squares of the factors"),
+        (interacting, "products with signal"),
+        (drifting, "a trend over trials"),
+        (remembering, "previous responses"),
+        (guessing, LINK),
+    ],
+)
+def test_what_gains_most_is_what_is_missing(
+    observer: Callable[[Array, Array, np.random.Generator], NDArray[np.bool_]], family: str
+) -> None:
+    rng = np.random.default_rng(3)
+    x, logit = trials(rng)
+    found = asked(x, observer(x, logit, rng))
+    assert found[0].family == family
+    assert found[0].p_value < 0.001
+    assert all(first.gain >= second.gain for first, second in pairwise(found))
+
+
+def test_nothing_is_missing_where_nothing_is() -> None:
+    """p-values of the score tests are uniform, with many factors per trial."""
+    rng, seen = np.random.default_rng(4), list[float]()
+    for _ in range(20):
+        x, logit = trials(rng, 240)
+        found = asked(x, rng.random(240) < expit(logit), np.repeat(np.arange(4.0), 60))
+        seen += [question.p_value for question in found if question.family not in (LINK, RISING)]
+        assert min(question.p_value for question in found) > 1e-4
+    assert kstest(seen, "uniform").pvalue > 0.01
+
+
+def test_a_score_test_with_many_trials_is_the_textbook_s() -> None:
+    """Rao's, for statsmodels' fit without the columns."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(20_000, 4)) * [1, 10, 0.1, 1] + [0, 3, 0, 1]
+    y = rng.random(20_000) < expit(0.4 * x[:, 0] + 0.02 * x[:, 3])
+    model = sm.GLM(y.astype(float), sm.add_constant(x[:, :2]), family=sm.families.Binomial()).fit()
+    p, t, z = model.predict(), model.model.exog, x[:, 2:]
+    weighted = t.T * (p * (1 - p))
+    left = z - t @ np.linalg.solve(weighted @ t, weighted @ z)
+    u = left.T @ (y - p)
+    s, df, _ = score_test(x, y, np.array([2, 3]))
+    assert s == pytest.approx(float(u @ np.linalg.solve((left.T * (p * (1 - p))) @ left, u)), rel=2e-3)
+    assert df == 2
+
+
+def test_after_a_wrong_fit_with_rates_what_is_missing_is_still_found() -> None:
+    """Squares look like guesses, and a fit with rates finds some: the squares are still missing from it."""
+    rng = np.random.default_rng(6)
+    x, logit = trials(rng, 3000)
+    found = asked(x, squared(x, logit, rng), asymptotes="estimate")
+    assert found[0].family == "squares of the factors"
+    assert found[0].p_value < 1e-6
+    x, logit = trials(rng, 3000)
+    right = asked(x, guessing(x, logit, rng), asymptotes="estimate")
+    assert min(question.p_value for question in right) > 0.05 / len(right)
+
+
+def test_a_yes_that_becomes_rarer_again_is_seen() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(3000, 3))
+    index = x @ [1.0, 1.0, 0.5]
+    y = rng.random(3000) < expit(np.where(index > -1.5, 1.5 * index, -1.5 * (index + 3)))
+    assert {question.family: question.p_value for question in asked(x, y)}[RISING] < 0.01
+
+
+def test_units_do_not_matter_and_groups_have_a_memory_of_their_own() -> None:
+    rng = np.random.default_rng(8)
+    x, logit = trials(rng, 600)
+    y, groups = rng.random(600) < expit(logit), np.repeat(np.arange(3.0), 200)
+    first = asked(x, y, groups)
+    second = asked(x * 10.0 ** np.linspace(-3, 3, 12) + 5, y, groups)
+    assert [question.family for question in first] == [question.family for question in second]
+    for one, other in zip(first, second, strict=True):
+        assert one.p_value == pytest.approx(other.p_value, rel=1e-5)
+    added, known = families(x, y, NAMES, groups)["previous responses"]
+    assert known is not None
+    assert np.flatnonzero(~known).tolist() == [0, 1, 2, 200, 201, 202, 400, 401, 402]
+    np.testing.assert_array_equal(added(slice(3, 6)), np.stack([y[2:5], y[1:4], y[:3]], axis=1))
