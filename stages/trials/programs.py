@@ -46,7 +46,7 @@ PROGRAMS = (
 NAMES_OF_PRACTICE = (
     r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
 )
-PRACTICE = r"(?i).*(practi[cs]|\bprac|train(?!ed)|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
+PRACTICE = r"(?i).*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 
 def recognised(table: Table, p: Prepare) -> Table:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import show
 from stages.files.errors import InputError
-from stages.trials.values import PERHAPS, Table, canonical, check_numbers, key, levels, nearby, words
+from stages.trials.values import PERHAPS, Table, canonical, check_numbers, key, keys, levels, nearby, words
 
 TRUTH = {"1": True, "true": True, "0": False, "false": False}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -35,7 +35,7 @@ class Response:
 
     def code(self, table: Table) -> NDArray[np.float64]:
         """1 for yes, 0 for no, NaN where it is missing; (n_rows,)."""
-        given = words(table.column(self.column)).map(key, na_action="ignore")
+        given = keys(table.column(self.column))
         yes, no = (given.isin([*map(key, which)]).to_numpy() for which in (self.yes, self.no))
         coded = np.full(len(given), np.nan)
         coded[yes], coded[no] = 1, 0

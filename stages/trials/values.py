@@ -98,10 +98,15 @@ def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     return found
 
 
-def words(column: pd.Series[Any]) -> pd.Series[Any]:
+def words(column: pd.Series[Any], write: Callable[[Any], str] | None = None) -> pd.Series[Any]:
     """Text; equal numbers are written alike."""
     distinct = pd.Series(column.unique()).dropna()
-    return column.map(dict(zip(distinct, map(canonical, distinct), strict=True))).astype("str")
+    return column.map({value: (write or canonical)(value) for value in distinct}).astype("str")
+
+
+def keys(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Text; words that differ only in case, quotes or brackets are alike."""
+    return words(column, lambda value: key(canonical(value)))
 
 
 def canonical(value: object) -> str:
