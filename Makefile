@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip
 INSTALL := $(PIP) install --quiet --disable-pip-version-check --require-hashes --no-deps
 
 # What a person gives reaches the shell as it is, in the environment, so that nobody runs what looks like a command in a
-# name. (OPTIONS are words as in the shell.)
+# name. (OPTIONS are words as in the shell, which stages.study tells apart.)
 GIVEN := PYTHON FOLDER BASE TRIALS RESPONSE OPTIONS
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
@@ -96,15 +96,5 @@ PyPI's build follows, with CUDA, 3 GB that nothing here uses (how to avoid them:
 	touch $@
 
 study: $(VENV)/installed          ## fit your own trials: make study TRIALS=~/mine.csv RESPONSE=choice=right OPTIONS="--group day"
-	@$(foreach name,TRIALS RESPONSE,$(if $($(name)),,$(error $(name) is missing, as in: make study \
-	    TRIALS=~/mine.csv RESPONSE=choice=right)))
 	@$(RUN) python -m comparisons.unlock
-	@here="$$PWD"; study="studies/$$(basename -- "$${TRIALS%.*}")"; \
-	$(RUN) python -m stages.new --response="$$RESPONSE" $(OPTIONS) -- "$$study" "$$TRIALS" || exit; \
-	if test -f "$$study/data/observers.csv"; then \
-	    $(RUN) python -m dvc repro --recursive --keep-going "$$study"; status=$$?; \
-	    $(RUN) python -m stages.observers "$$study" && exit $$status; \
-	else \
-	    $(RUN) python -m dvc repro "$$study/dvc.yaml" && cd "$$study" && \
-	    PYTHONPATH="$$here" "$$here/$(VENV)/bin/python" -m stages.summary; \
-	fi
+	@STUDY_OPTIONS="$$OPTIONS" $(RUN) python -m stages.study $${RESPONSE:+--response="$$RESPONSE"} -- $${TRIALS:+"$$TRIALS"}

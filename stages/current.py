@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from stages.files import DATA
 from stages.files.documents import read_yaml
 from stages.files.errors import InputError
-from stages.files.parameters import FILE
+from stages.files.parameters import FILE, file_of_parameters, observer
 from stages.files.tables import reading
 
-LOCK = Path("dvc.lock")
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
 EARLIER = "all numbers are from an earlier run; `dvc repro` renews them"
 
@@ -29,12 +27,15 @@ def check_parameters() -> None:
 
     The parameters of a run are in dvc.lock; without DVC there is none, and nothing to compare with.
     """
-    if not LOCK.exists():
+    file, alone = file_of_parameters(), observer()
+    lock = file.with_name("dvc.lock")
+    if not lock.exists():
         return
-    parameters, lock = read_yaml(FILE), read_yaml(LOCK)
-    with reading(LOCK):
-        recorded = {name: stage.get("params", {}).get(str(FILE), {}) for name, stage in lock["stages"].items()}
-        used = [(name, key, value) for name in STAGES for key, value in recorded.get(name, {}).items()]
+    parameters, stages = read_yaml(file), read_yaml(lock)
+    with reading(lock):
+        recorded = {name: stage.get("params", {}).get(str(file), {}) for name, stage in stages["stages"].items()}
+        names = {f"{name}@{alone}" if alone else name: name for name in STAGES}
+        used = [(stage, *item) for name, stage in names.items() for item in recorded.get(name, {}).items()]
     for name, key, value in used:
         if at(parameters, key) != value:
             raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")

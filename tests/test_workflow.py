@@ -198,21 +198,22 @@ def test_a_python_that_no_torch_is_locked_for_is_refused_in_one_line(python: str
     assert not any("pip" in command for command in checkout.asked())
 
 
-def test_names_of_files_and_folders_run_no_command(checkout: Checkout) -> None:
+def test_what_a_person_gives_runs_no_command(checkout: Checkout) -> None:
     (checkout.folder / ".venv/installed").touch()
     name = "my $(shell touch ran) `touch ran` $(touch ran).csv"
-    checkout.make("study", f"TRIALS={name}", "RESPONSE=a=$(shell touch ran)")
+    options = "--where '`touch.ran` > $(touch ran)'"
+    checkout.make("study", f"TRIALS={name}", "RESPONSE=a=$(shell touch ran)", f"OPTIONS={options}")
     checkout.make("gate", "FOLDER=$(touch ran)$(shell touch ran)", "BASE=$(shell touch ran)")
     checkout.make("ci", "BASE=$(shell touch ran)")
     checkout.make("page", "FOLDER=.venv/$(shell touch ran)")
     assert [*checkout.folder.rglob("ran")] == []
-    new, *_, gate, _ = (command for command in checkout.asked() if {"stages.new", "comparisons.ci.gate"} & {*command})
-    assert new[-2:] == [f"studies/{name.removesuffix('.csv')}", name]
+    study, *_, gate, _ = (c for c in checkout.asked() if {"stages.study", "comparisons.ci.gate"} & {*c})
+    assert study[2:] == ["--response=a=$(shell touch ran)", "--", name]
     assert gate[2:] == ["--folder", "$(touch ran)$(shell touch ran)", "$(shell touch ran)"]
 
 
 def test_a_name_that_looks_like_an_option_is_a_name(checkout: Checkout) -> None:
     (checkout.folder / ".venv/installed").touch()
-    checkout.make("study", "TRIALS=-rf.csv", "RESPONSE=-a", "OPTIONS=--group 'my day'")
-    [new] = (command for command in checkout.asked() if "stages.new" in command)
-    assert new[2:] == ["--response=-a", "--group", "my day", "--", "studies/-rf", "-rf.csv"]
+    checkout.make("study", "TRIALS=-rf.csv", "RESPONSE=-a")
+    [study] = (command for command in checkout.asked() if "stages.study" in command)
+    assert study[2:] == ["--response=-a", "--", "-rf.csv"]

@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.files import remove_results_after
+from stages.files import OBSERVERS, remove_results_after
+
+SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed, as DVC hides whose failure its own was
 
 
 class InputError(Exception):
@@ -79,11 +81,15 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str, status: int = 1) -> None:
-    print(f"error: {message}", file=sys.stderr)
     here = Path.cwd()
+    study = here.parents[1] if here.parent.name == OBSERVERS else here
+    message = message if study == here else f"{here.name}: {message}"
+    if SAID in os.environ:
+        Path(os.environ[SAID]).touch()
+    print(f"error: {message}", file=sys.stderr)
     if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
         print(
-            f"to go back: cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml",
+            f"to go back: cd {shlex.quote(str(study))} && git checkout params.yaml && dvc repro dvc.yaml",
             file=sys.stderr,
         )
     sys.exit(status)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from stages.files import OBSERVERS
 from stages.files.documents import read_yaml, validate
+from stages.files.errors import InputError
 
 FILE = Path("params.yaml")
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
@@ -69,6 +72,7 @@ class Prepare(Section):
     count: Text | None = None
     missing_words: list[Text | int | float] | None = None
     group: Text | Texts | None
+    by: Text | None = None
     where: Text | None
     missing: Literal["drop", "refuse"]
     standardise: bool
@@ -96,13 +100,11 @@ class Prepare(Section):
         return [self.factors] if isinstance(self.factors, str) else self.factors or []
 
     @model_validator(mode="after")
-    def _factors(self) -> Prepare:
+    def _fits_together(self) -> Prepare:
         if self.formula and self.factors:
             raise ValueError(f"factors = {self.factors!r}, but formula is not null; only one of them names the factors")
-        return self
-
-    @model_validator(mode="after")
-    def _layout(self) -> Prepare:
+        if self.held_out_by == "group" and self.group is None:
+            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
         long = {"trial": self.trial, "position": self.position, "value": self.value}
         for key, column in long.items():
             if (column is None) != (self.trial is None):
@@ -119,12 +121,6 @@ class Prepare(Section):
             raise ValueError(
                 f"trial, position, value and intervals = {', '.join(columns)}, but they must be different columns"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _groups(self) -> Prepare:
-        if self.held_out_by == "group" and self.group is None:
-            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
         return self
 
 
@@ -225,6 +221,27 @@ class Study(Parameters):
     """The whole of `params.yaml` where the trials are a person's own."""
 
     prepare: Prepare
+    observers: dict[Text, Text | int | float] | None = None  # folder -> value of the column prepare.by
+    left_out: list[Text] = []  # observers and rows that are not among them, and why
+
+    def alone(self, folder: str) -> Study:
+        """The study of one observer, as it is seen from the observer's folder."""
+        if self.prepare.by is None or folder not in (self.observers or {}):
+            raise InputError(f"{FILE}: observers holds no {folder}; it must name the folder of each observer")
+        by, value, rest = self.prepare.by, (self.observers or {})[folder], self.prepare.where
+        column = by if by.isidentifier() and by.isascii() and not iskeyword(by) else f"`{by}`"
+        update = {
+            "trials": str(Path("../..", self.prepare.trials)),
+            "where": f"{column} == {value!r}" + (f" and ({rest})" if rest else ""),
+            "group": [*dict.fromkeys([by, *self.prepare.groups])],  # no lag from one to another
+        }
+        return self.model_copy(update={"prepare": self.prepare.model_copy(update=update)})
+
+    @model_validator(mode="after")
+    def _observers_are_told_apart(self) -> Study:
+        if (self.prepare.by is None) != (self.observers is None):
+            raise ValueError("observers must be given where prepare.by is, and not otherwise")
+        return self
 
     @property
     def n_classes(self) -> int:
@@ -242,10 +259,23 @@ class Study(Parameters):
         return self
 
 
-def read_parameters(path: Path = FILE) -> Parameters:
+def observer() -> str | None:
+    """The name of this folder if it is an observer's, whose params.yaml is that of the study two above."""
+    here = Path.cwd()
+    return here.name if here.parent.name == OBSERVERS and not FILE.exists() else None
+
+
+def file_of_parameters() -> Path:
+    return Path("../..", FILE) if observer() else FILE
+
+
+def read_parameters(path: Path | None = None) -> Parameters:
     """All sections, checked. Raises InputError naming the file, the key, the value and what is allowed."""
+    path = path or file_of_parameters()
     document = read_yaml(path)
-    return validate(Study if "prepare" in document else Simulation, document, str(path))
+    parameters = validate(Study if "prepare" in document else Simulation, document, str(path))
+    folder = observer()
+    return parameters.alone(folder) if isinstance(parameters, Study) and folder else parameters
 
 
 def read_simulation() -> Simulation:
@@ -253,6 +283,9 @@ def read_simulation() -> Simulation:
     return validate(Simulation, read_yaml(FILE), str(FILE))
 
 
-def read_study(path: Path = FILE) -> Study:
+def read_study(path: Path | None = None) -> Study:
     """The same, where the trials must be a person's own."""
-    return validate(Study, read_yaml(path), str(path))
+    study = read_parameters(path)
+    if not isinstance(study, Study):
+        raise InputError(f"{path or FILE}: prepare is missing; it must be a section of `key: value` lines")
+    return study

@@ -10,4 +10,5 @@ formula.py            factors by formula, and lags
 design.py             columns as factors, learned from a study's trials and applied to others
 checks.py             constant, copied and dependent factors; trials to hold out
 prepared.py           all of it: trials ready to be fitted
+observers.py          who is in a file whose observers are fitted each alone
 """

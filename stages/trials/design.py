@@ -20,7 +20,20 @@ from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, canonical, check_numbers, key, kind, levels, merged, numbers, words
+from stages.trials.values import (
+    FEW,
+    Table,
+    canonical,
+    check_numbers,
+    is_number,
+    key,
+    keys,
+    kind,
+    levels,
+    merged,
+    numbers,
+    words,
+)
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -124,12 +137,10 @@ class Coding:
                 faults.add(~np.isfinite(values), why)
                 found[str(name)] = values
             if known is not None:
-                spelling = {key(level): level for level in known}
-                written = words(given)
-                values = written.map(key, na_action="ignore").map(spelling).astype(object)
+                values = keys(given).map({key(level): level for level in known}).astype(object)
 
-                def unknown(row: int, name: Any = name, written: Any = written, known: Any = known) -> str:
-                    word = written.iloc[row]
+                def unknown(row: int, name: Any = name, given: Any = given, known: Any = known) -> str:
+                    word = canonical(given.iloc[row])
                     return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
 
                 faults.add(values.isna(), unknown)
@@ -179,24 +190,18 @@ def prepared(table: Table, p: Prepare) -> Table:
     for name in frame.columns:
         if missing:
             if frame[name].dtype == "str":
-                frame[name] = frame[name].mask(frame[name].map(key, na_action="ignore").isin(missing))
+                frame[name] = frame[name].mask(keys(frame[name]).isin(missing))
             else:
-                frame[name] = frame[name].mask(frame[name].isin([float(m) for m in missing if _is_number(m)]))
+                frame[name] = frame[name].mask(frame[name].isin([float(word) for word in missing if is_number(word)]))
         frame[name], same = merged(frame[name])
         alike |= {name: same} if same else {}
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
 
 
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
-
-
-def learn(p: Prepare, path: Path) -> Study:
-    """Read a study's trials and code them. Raises InputError, in one line, for what cannot be used."""
-    table, take = prepared(read(path), p), where.parse(p.where)
+def learn(p: Prepare, trials: Path | Table) -> Study:
+    """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
+    table = prepared(read(trials) if isinstance(trials, Path) else trials, p)
+    take = where.parse(p.where)
     places = None
     if p.trial:
         places, table = long.pivot(table, p, take, [responses.parts(table, each)[0] for each in p.responses])
@@ -289,7 +294,7 @@ def _factors(
 ) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
     """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
-    named = [name for pattern in p.factors or () for name in _matching(table, pattern, others)]
+    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
     left_out, constants = dict[str, str](), dict[str, str]()
     for name in dict.fromkeys(named) if p.factors else others:
@@ -297,7 +302,7 @@ def _factors(
         what = "numbers" if name in table.numeric else kind(column)
         if what in ("empty", "text"):
             left_out[name] = "it is empty" if what == "empty" else f"it is text, of more than {FEW} values"
-        elif column.nunique() == 1:
+        elif column.nunique() == 1 if what == "words" else column.max() == column.min():
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"

@@ -84,9 +84,9 @@ def _is(name: str, given: list[Any], why: str) -> Callable[[int], str]:
     return lambda row: f"{name} is {show(given[row]) if isinstance(given[row], str) else f'{given[row]:g}'}, {why}"
 
 
-def prepare(p: Prepare, path: Path) -> Prepared:
-    """Read, code and split the trials. Raises InputError, in one line, for what cannot be fitted."""
-    study = design.learn(p, path)
+def prepare(p: Prepare, trials: Path | Table) -> Prepared:
+    """Code and split the trials. Raises InputError, in one line, for what cannot be fitted."""
+    study = design.learn(p, trials)
     same, n_repeated = repeats(study.factors, study.yes)
     test = hold_out(p.held_out, p.held_out_by, same, study.groups, p.seed)
     if p.held_out and not test.any():

@@ -54,22 +54,9 @@ def study(project: Project, *before: str) -> None:
     trials = project.folder / "mine.csv"
     trials.write_text("".join((ROOT / "studies/rat/trials.csv").read_text().splitlines(keepends=True)[:600]))
     formula = "~ tone_a + tone_b"
-    made = run(
-        project,
-        *before,
-        "python",
-        "-m",
-        "stages.new",
-        STUDY,
-        "mine.csv",
-        "--response",
-        "choice=right",
-        "--formula",
-        formula,
-    )
+    options = ["--name", Path(STUDY).name, "--response", "choice=right", "--formula", formula]
+    made = run(project, *before, "python", "-m", "stages.study", "mine.csv", *options)
     assert made.returncode == 0, made.stdout + made.stderr
-    ran = run(project, *before, "dvc", "repro", f"{STUDY}/dvc.yaml")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
     assert (project.folder / STUDY / "data/report.html").exists()
     assert (project.folder / STUDY / "mine.csv").read_bytes() == trials.read_bytes()
 

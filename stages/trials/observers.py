@@ -1,0 +1,47 @@
+"""The observers in a file of trials, of whom each is fitted alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from stages.files.account import counted
+from stages.files.errors import InputError
+from stages.files.parameters import Prepare
+from stages.trials import values, where
+from stages.trials.design import prepared
+from stages.trials.values import Table
+
+MOST = 1000
+
+
+def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[Any, int]], list[str]]:
+    """By the names of their folders, the values of the column `by` and their rows; and which rows are nobody's."""
+    by, table = str(p.by), prepared(table, p)
+    column = table.column(by)
+    taken = where.parse(p.where).among(table.frame.columns)(table)
+    missing = taken & column.isna().to_numpy()
+    lines = []
+    if not taken.all():
+        lines.append(f"{int((~taken).sum())} of {counted(len(taken), 'row')}: excluded by where")
+    if missing.any():
+        why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
+        place = table.place(int(column.index[np.argmax(missing)]))
+        lines.append(f"{int(missing.sum())} of {counted(len(taken), 'row')}: {why}; the first: {place}")
+    counts = values.words(column[taken]).value_counts()
+    if counts.empty:
+        raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")
+    if len(counts) > MOST:
+        raise InputError(f"{table.name}: {by} holds more than {MOST} values; each would be fitted alone")
+    words = sorted(map(str, counts.index), key=values.order)
+    names = {re.sub(r"[^\w-]+", "-", f"{by}-{word}"): word for word in words}
+    if len(names) < len(words):
+        raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
+    is_number = all(re.fullmatch(values.NUMBER, word) for word in words)
+    return {name: (_number(word) if is_number else word, int(counts[word])) for name, word in names.items()}, lines
+
+
+def _number(word: str) -> int | float:
+    return int(word) if word.isdigit() else float(word)

@@ -1,0 +1,291 @@
+"""`python -m stages.study`: files become a study that has been run, at once or not at all; named again, it changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from stages import study
+from stages.files.parameters import Prepare, read_study
+from stages.trials.design import learn
+from stages.trials.observers import observers_of
+from stages.trials.read import read
+from tests.coding import asked
+from tests.conftest import ROOT, Project, copy_code
+
+RAT = ROOT / "studies" / "rat"
+TRIALS = "trials of mine.csv"
+STUDY = "studies/trials of mine"
+
+
+@pytest.fixture(scope="module")
+def pristine_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study") / "project"
+    copy_code(folder)
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"contrast": rng.normal(size=300), "who": rng.choice(["anna b", "bert"], 300)})
+    table["choice"] = (rng.logistic(size=300) < table.contrast).astype(int)
+    table.to_csv(folder.parent / TRIALS, index=False)
+    return folder
+
+
+@pytest.fixture
+def project(pristine_project: Path, tmp_path: Path) -> Project:
+    shutil.copy(pristine_project.parent / TRIALS, tmp_path)
+    return Project(Path(shutil.copytree(pristine_project, tmp_path / "project")))
+
+
+def run(project: Project, *options: str, **environment: str) -> list[str]:
+    """The lines that a command prints, which must succeed."""
+    ran = project.run("python", "-m", "stages.study", *options, **environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_a_study_is_made_run_and_changed_where_it_is_told_to(project: Project) -> None:
+    original = project.folder.parent / TRIALS
+    content = original.read_bytes()
+    options = "--group who --where '`contrast` > -9' --formula '~ contrast + lag(choice, 1)'"  # as `make study` does
+    lines = run(project, str(original), "--response", "choice", STUDY_OPTIONS=options)
+    folder = project.folder / STUDY
+    answer = (folder / "data/inference/answer.txt").read_text().splitlines()
+    assert [lines.count(line) for line in answer] == [1] * len(answer)
+    assert f"Page:    {folder / 'data/report.html'}" in lines
+    assert not any("stage" in line or "dvc" in line.lower() for line in lines)  # DVC's lines
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [".gitignore", "data", "dvc.lock", "dvc.yaml", "params.yaml", TRIALS, f"{TRIALS}.dvc"]
+    )
+    assert json.loads((folder / "data/trials.json").read_text())["factors"] == ["contrast", "lag(choice, 1)"]
+
+    before = (folder / "params.yaml").read_text()
+    run(project, "--name", folder.name, "--rates", "0.1,0", "--set", "prepare.group=null")
+    after = (folder / "params.yaml").read_text()
+    changed = [
+        new.split("#")[0].split()
+        for old, new in zip(before.splitlines(), after.splitlines(), strict=True)
+        if old != new
+    ]
+    assert changed == [["group:", "null"], ["guess_rate:", "0.1"], ["lapse_rate:", "0.0"]]
+    assert json.loads((folder / "data/trials.json").read_text())["groups"] == []
+
+    refused = project.run("python", "-m", "stages.study", "--name", folder.name, "--where", "contrast > 99")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert (folder / "params.yaml").read_text() == after
+    assert (folder / TRIALS).read_bytes() == original.read_bytes() == content
+
+    (folder / TRIALS).unlink()
+    (folder / TRIALS).write_text("mine\n")
+    refused = project.run("python", "-m", "stages.study", str(original))
+    assert "was changed by hand" in refused.stderr
+    assert (folder / TRIALS).read_text() == "mine\n"
+
+
+def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Project) -> None:
+    files = [project.folder.parent / name / "a.csv" for name in ("day1", "day2")]
+    for file in files:
+        file.parent.mkdir()
+        shutil.copy(project.folder.parent / TRIALS, file)
+    run(project, *map(str, files), "--name", "mine", "--response", "choice", "--group", "file")
+    project.commit()
+    folder = Project(project.folder / "studies/mine")
+    changes = "-S", "studies/mine/params.yaml:prepare.held_out=0.2"
+    for here, command in (
+        (project, ["studies/mine/dvc.yaml:prepare", *changes]),
+        (folder, ["prepare", "-S", "prepare.standardise=true"]),
+    ):
+        ran = here.run("dvc", "exp", "run", *command, PYTHONPATH="")
+        assert ran.returncode == 0, ran.stderr
+    found = json.loads((folder.folder / "data/trials.json").read_text())
+    assert found["standardise"] is True
+    assert found["trials"]["test"] == 120
+    assert found["groups"] == ["day1-a", "day2-a"]
+    assert len(folder.run("dvc", "exp", "list", "--name-only").stdout.split()) == 2
+
+
+def test_after_kills_the_trials_are_unchanged_and_the_same_command_goes_on(project: Project) -> None:
+    original = project.folder.parent / TRIALS
+    content = original.read_bytes()
+    command = ["python", "-m", "stages.study", str(original), "--name", "mine", "--response", "choice"]
+    for delay in (0.5, 3, 5):
+        kill_after(delay, project, *command)
+        assert original.read_bytes() == content
+        assert project.run("python", "-m", "comparisons.unlock").returncode == 0  # as `make study` does
+    run(project, *command[3:])
+    assert sorted(path.name for path in (project.folder / "studies").iterdir()) == ["mine", "rat"]
+    assert (project.folder / "studies/mine" / TRIALS).read_bytes() == content
+
+
+def kill_after(seconds: float, project: Project, *command: str) -> None:
+    """SIGKILL for a command and all that it has started."""
+    with subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        time.sleep(seconds)
+        os.killpg(running.pid, signal.SIGKILL)
+
+
+def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
+    with (project.folder.parent / TRIALS).open("a") as trials:
+        trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
+    shown = run(project, str(project.folder.parent / TRIALS), "--name", "mine", "--response", "choice", "--by", "who")
+    folder = project.folder / "studies/mine"
+    anna, bert, carl, nobody = shown[:4]
+    n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
+    assert anna.startswith(f"anna b: {n['anna b']} trials, 1 factor, signal ")
+    assert bert.startswith(f"bert: {n['bert'] - 1} trials, 1 factor, signal ")
+    assert bert.endswith(f"; 1 of {n['bert']} trials left out because a value is missing: contrast")
+    assert carl.startswith(f"left out: carl: {TRIALS}: ")
+    assert carl.endswith("(2 rows)")
+    assert nobody.startswith("left out: 3 of 306 rows: who is missing")
+    assert nobody.endswith(f"; the first: {TRIALS}, line 305")
+    table = pd.read_csv(folder / "data/coefficients.csv")
+    assert table.observer.tolist() == ["anna b"] * 2 + ["bert"] * 2
+    own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
+    pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
+
+    project.commit()
+    changed = Project(folder).run("dvc", "exp", "run", "-S", "evaluate.interval_level=0.99")
+    assert changed.returncode == 0, changed.stderr
+    for name in ("anna-b", "bert"):
+        wide = pd.read_csv(folder / f"observers/who-{name}/data/inference/coefficients.csv")
+        before = table[table.observer == name.replace("-", " ")]
+        assert ((wide.high - wide.low).to_numpy() > (before.high - before.low).to_numpy()).all()
+    assert Project(folder).run("dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
+
+
+def alone(prepare: Prepare, found: dict[str, tuple[str | float, int]], folder: str) -> Prepare:
+    """What an observer's folder would read."""
+    observers = {name: value for name, (value, _) in found.items()}
+    whole = read_study(RAT / "params.yaml").model_copy(update={"prepare": prepare, "observers": observers})
+    return whole.alone(folder).prepare
+
+
+@pytest.mark.parametrize("layout", ["long", "wide"])
+def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, tmp_path: Path) -> None:
+    """Each has positions of their own in the long file, and trial numbers that restart."""
+    rng = np.random.default_rng(0)
+    keys: dict[str, Any]
+    values, who, path = rng.normal(size=(40, 2)), np.repeat(["anna", "bert"], 20), tmp_path / "t.csv"
+    wide = pd.DataFrame(
+        {"c_1": values[:, 0], "c_2": values[:, 1], "who": who, "y": np.arange(40) % 2, "t": np.arange(40) % 20}
+    )
+    if layout == "wide":
+        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["t", "c"], "bert": ["t", "c"]}
+        condition, taken = "c > 0 and t >= 0", values[:, 1] > values[:, 0]
+    else:
+        table = wide.rename(columns={"c_1": "a", "c_2": "b"}).melt(["who", "y", "t"], ["a", "b"], "p", "v")
+        table["p"] += table.who.str[0].where(table.p == "b", "")
+        keys = {"trial": "t", "position": "p", "value": "v"}
+        names = {"anna": ["v[a]", "v[ba]"], "bert": ["v[a]", "v[bb]"]}
+        condition, taken = "`v[a]` > 0", values[:, 0] > 0
+    table.to_csv(path, index=False)
+    prepare = asked(response="y", where=condition, by="who", **keys)
+    found = observers_of(prepare, read(path))[0]
+    assert [value for value, _ in found.values()] == ["anna", "bert"]
+    for folder, (value, _) in found.items():
+        learned = learn(alone(prepare, found, folder), path)
+        assert learned.names == names[str(value)]
+        assert learned.n_taken == (taken & (who == value)).sum()
+
+
+@pytest.mark.parametrize("by", ["class", "µ", "a name"])
+def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_made(by: str, tmp_path: Path) -> None:
+    values = ["anna", "x`y`z", "carl"] * 10
+    table = pd.DataFrame({by: values, "c": np.arange(30.0), "y": np.arange(30) // 3 % 2, "block": 1})
+    table.loc[table[by] == "carl", "block"] = 2
+    table.to_csv(tmp_path / "t.csv", index=False)
+    prepare = asked(response="y", where="block == 1", by=by)
+    found = observers_of(prepare, read(tmp_path / "t.csv"))[0]
+    assert sorted(found.values()) == [("anna", 10), ("x`y`z", 10)]
+    assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
+
+
+REFUSALS = [  # options besides file and response, and what must be in the line
+    (["--name", "a/b"], "without /"),
+    (["--response", "choise"], "the nearest is choice"),
+    (["--group", "whom"], "the nearest is who"),
+    (["--formula", "{1}"], "it names no factor"),
+    (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
+    (["--by", "contrast"], "error: -"),
+    (["--rates", "half"], "guess and lapse rate as in 0.5,0.02"),
+    (["--set", "train.rigde=auto"], "the nearest is ridge"),
+    (["--intervals", "_1"], "two endings of column names"),
+    (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
+    (["--correct", "--intervals", "_1", "_2"], "which of them was chosen"),
+    (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
+    (["nothing.csv"], "nothing.csv is missing"),
+]
+REFUSE = """
+import contextlib, io, json, sys
+from stages import study
+from stages.files.errors import run
+
+found = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    with contextlib.redirect_stderr(io.StringIO()) as printed, contextlib.redirect_stdout(sys.stderr):
+        try:
+            found.append([run(study.main), ""])
+        except SystemExit as stop:
+            found.append([stop.code, printed.getvalue()])
+print(json.dumps(found))
+"""
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(project: Project) -> None:
+    trials = str(project.folder.parent / TRIALS)
+    commands = [[trials, *([] if "--response" in more else ["--response=choice"]), *more] for more, _ in REFUSALS]
+    before = sorted(project.folder.rglob("studies/*"))
+    refused = project.run("python", "-c", REFUSE, json.dumps(commands))  # in one process: imports are slow
+    assert refused.returncode == 0, refused.stderr
+    for (status, line), (_, message) in zip(json.loads(refused.stdout), REFUSALS, strict=True):
+        assert status == 1, message
+        assert line.startswith("error: ")
+        assert message in line
+        assert line.count("\n") == 1
+    assert sorted(project.folder.rglob("studies/*")) == before
+
+
+def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: Project) -> None:
+    assert project.run("python", "-m", "comparisons.unlock").stdout == ""
+    shutil.rmtree(project.folder / ".git")
+    assert project.run("dvc", "status", "dvc.yaml:simulate").returncode != 0
+    config = project.folder / ".dvc" / "config.local"
+    config.write_text("[core]\n    autostage = true\n")
+    assert "core.no_scm" in project.run("python", "-m", "comparisons.unlock").stdout
+    assert project.run("dvc", "status", "dvc.yaml:simulate").returncode == 0
+    assert "autostage = true" in config.read_text()
+    assert project.run("python", "-m", "comparisons.unlock").stdout == ""
+
+
+def forms(params: str) -> list[tuple[str, ...]]:
+    """Each line's key and comment, without its value."""
+    return [re.findall(r"^( *\w+:|)[^#]*(#.*|)$", line)[0] for line in params.splitlines()]
+
+
+def test_the_example_and_every_new_study_have_the_same_keys_and_comments_as_the_simulation() -> None:
+    made, simulation = study.PARAMETERS.read_text(), (ROOT / "params.yaml").read_text()
+    assert forms((RAT / "params.yaml").read_text()) == forms(made)
+    shared = [forms(text[text.index("\ntrain:") :]) for text in (made, simulation)]
+    assert shared[0] == shared[1]
+    assert (RAT / "dvc.yaml").read_text() == study.PIPELINE.read_text()
+    assert list(yaml.safe_load(made)["prepare"]) == list(read_study(RAT / "params.yaml").prepare.model_dump())
+    assert all("#" in line for line in made.splitlines() if line.startswith("  "))
