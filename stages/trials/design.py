@@ -20,7 +20,20 @@ from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, canonical, check_numbers, key, keys, kind, levels, merged, numbers, words
+from stages.trials.values import (
+    FEW,
+    Table,
+    canonical,
+    check_numbers,
+    is_number,
+    key,
+    keys,
+    kind,
+    levels,
+    merged,
+    numbers,
+    words,
+)
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -53,7 +66,8 @@ class Coding:
 
     def frame(self, table: Table) -> pd.DataFrame:
         """The columns that factors are made from, with lags, as the file holds them."""
-        held = {name: table.column(name) for name in self.columns}
+        lagged = self.parsed.lags if self.parsed else {}  # of which `columns` has the levels, too, once they are learnt
+        held = {name: table.column(name) for name in self.columns if name not in lagged}
         if self.parsed is None:
             return pd.DataFrame(held, table.frame.index)
         codes = np.zeros(len(table.frame), np.int64)
@@ -179,17 +193,10 @@ def prepared(table: Table, p: Prepare) -> Table:
             if frame[name].dtype == "str":
                 frame[name] = frame[name].mask(keys(frame[name]).isin(missing))
             else:
-                frame[name] = frame[name].mask(frame[name].isin([float(m) for m in missing if _is_number(m)]))
+                frame[name] = frame[name].mask(frame[name].isin([float(word) for word in missing if is_number(word)]))
         frame[name], same = merged(frame[name])
         alike |= {name: same} if same else {}
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
 
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
