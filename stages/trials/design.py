@@ -51,7 +51,8 @@ class Coding:
 
     def frame(self, table: Table) -> pd.DataFrame:
         """The columns that factors are made from, with lags, as the file holds them."""
-        held = {name: table.column(name) for name in self.columns}
+        lagged = self.parsed.lags if self.parsed else {}  # of which `columns` has the levels, too, once they are learnt
+        held = {name: table.column(name) for name in self.columns if name not in lagged}
         if self.parsed is None:
             return pd.DataFrame(held, table.frame.index)
         codes = np.zeros(len(table.frame), np.int64)
