@@ -1,8 +1,7 @@
 """What was inferred, class by class, as a file: nothing that comes after `evaluate` infers again.
 
 Last bits depend on the processor, and the hash of the file in dvc.lock must not. So numbers are in single precision, of
-factors about their means in units of their standard deviations. Arrays over the trials are left out, so the tables have
-what needs them: intervals and tests of coefficients that separated trials make infinite.
+factors about their means in units of their standard deviations. Arrays over the trials are left out.
 """
 
 from __future__ import annotations
@@ -18,17 +17,13 @@ from safetensors.numpy import save
 
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.inference.link import Link
-from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Trials
-from hdlogit.inference.separation import Constant, Separated, Separation
+from hdlogit.inference.result import Array, ClassInference, Index, LeaveOneOut, Separated, Trials
 from stages.files import DATA
 from stages.files.tables import reading
 
 FILE = "inference/inference.safetensors"
-KINDS = {
-    kind.__name__: kind
-    for kind in (Asymptotics, ClassInference, Constant, Index, LeaveOneOut, Link, Separated, Separation, Trials)
-}
-OF_TRIALS = {"leave_one_out", "index", "trials", "factors", "responses", "left"}
+KINDS = {kind.__name__: kind for kind in (Asymptotics, ClassInference, Index, LeaveOneOut, Link, Separated, Trials)}
+OF_TRIALS = {"leave_one_out", "index", "trials", "left"}
 CENTRE_STEP = 2.0**-20  # of a standard deviation
 
 Arrays = dict[str, NDArray[Any]]
