@@ -208,11 +208,13 @@ def excel_file(path: Path, table: pd.DataFrame) -> None:
     """A title above the names, as SpreadsheetML that needs no writer's package."""
 
     def cell(value: Any) -> str:
+        if value is None:
+            return "<c/>"
         if isinstance(value, float | int):
             return f'<c t="n"><v>{value!r}</v></c>'
         return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
-    rows = [["Experiment 1"], [*table], *table.to_numpy(object).tolist()]
+    rows = [["Experiment 1"], [*table, "note"], *([*row, None] for row in table.to_numpy(object).tolist())]
     data = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
     main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
