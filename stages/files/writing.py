@@ -72,7 +72,7 @@ class Outputs:
         return path
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """A new memory-mapped .npy file, to be filled in place."""
+        """A new memory-mapped .npy file, to be filled in place; refused where the disk has no room for it."""
         needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(self._scratch).free
         if needed > free:
             raise InputError(
