@@ -1,7 +1,7 @@
 """Can the coefficients be trusted? The answer in a few sentences.
 
-In this order: do the factors tell anything, does the model hold, how large are the weights, what do intervals cover.
-The verdict follows from the numbers as they are printed (`matters`), and there is one only of classes whose factors
+In this order: is there an estimate, do the factors tell anything, does the model hold, how large are the weights, what
+do intervals cover. The verdict follows from the numbers as they are printed (`matters`), and there is one only of classes whose factors
 predict better than a constant (`Situation.useless`) and whose model holds (`Situation.lacks`).
 """
 
@@ -112,10 +112,11 @@ def trustworthy(
     valid = [c for c in classes if c not in lacking]
     shown = valid or lacking
     sized, unbounded = [c for c in shown if not c.unbounded], [c for c in shown if c.unbounded]
-    lines = [*_use(classes), *_lack(lacking, len(classes))]
-    lines += [_size(level, sized, holds=bool(valid))] if sized else []
+    lines = []
     if unbounded and valid:
-        lines.append(f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column")
+        lines = [f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column"]
+    lines += [*_use(classes), *_lack(lacking, len(classes))]
+    lines += [_size(level, sized, holds=bool(valid))] if sized else []
     if estimated:
         lines += _rates([c for c in classes if c.logistic_p < UNLIKELY / len(classes)], len(classes))
     head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"

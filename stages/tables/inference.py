@@ -80,7 +80,8 @@ def ask(found: Inferred, groups: NDArray[np.generic] | None) -> list[tuple[Usefu
 
     def of_class(k: int) -> tuple[Usefulness, list[Question]]:
         c = found.classes[k]
-        return usefulness(c, x, y[:, k]), questions(c, x, y[:, k], fit.factors, group)
+        some = [_logistic(found, k)] if c.separated else questions(c, x, y[:, k], fit.factors, group)
+        return usefulness(c, x, y[:, k]), some
 
     return [*each(of_class, range(len(found.classes)))]
 
@@ -125,17 +126,21 @@ def class_table(found: Inferred, coefficients: Table, asked: Asked) -> Table:
 
 
 def _logistic_p(found: Inferred, k: int, asked: Sequence[Question]) -> float:
-    for one in asked:
-        if one.family == LINK:
-            return one.p_value
+    of_link = [one for one in asked if one.family == LINK] or [_logistic(found, k)]
+    return of_link[0].p_value
+
+
+def _logistic(found: Inferred, k: int) -> Question:
+    """Is the psychometric function logistic, with known rates only? Separated trials follow any function."""
     c, y = found.classes[k], found.responses[:, k]
-    if c.separated:  # separated trials follow any function
+    if c.separated:
         y, c = found.fit.train.responses[c.separated.left, k], c.separated.others
         if not len(c.scale):  # no factor is left
-            return 1.0
+            return Question(LINK, 2, 0.0, 1.0, 0.0)
         y = thinned(y, c)
     guess_rate, lapse_rate = (rate or 0.0 for rate in known_rates(found.p))
-    return logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate).p_value
+    test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
 
 
 def _bound(certificate: float) -> float:
