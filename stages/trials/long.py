@@ -94,7 +94,10 @@ def pivot(
     matrix = cube[1] - cube[0] if interval and len(cube) == 2 else cube[0]
     factors_of = pd.DataFrame(matrix, columns=factors)
     wide = pd.concat([pd.DataFrame(found, index=factors_of.index), factors_of], axis=1)
-    notes = (*table.notes, *([order_note(interval, *map(show, places.intervals))] if places.intervals else []))
+    notes = (
+        *table.notes,
+        *([order_note(interval, *map(show, places.intervals))] if places.intervals else []),
+    )
     place = lambda row: f"{table.name}, trial {rows.names[row]}"  # noqa: E731
     numeric = frozenset(factors)
     return places, Table(table.name, wide, place, notes, numeric, {**table.unusable, **unusable}, table.merged)
@@ -172,10 +175,17 @@ def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bo
     )
     positions = _codes(frame[keys[1]], places.positions)
     intervals = _codes(frame[keys[2]], places.intervals) if keys[2:] else np.zeros_like(positions)
-    strange = taken & (intervals < 0), taken & bool((positions[taken] < 0).all())  # a few unknown positions are ignored
+    strange = (
+        taken & (intervals < 0),
+        taken & bool((positions[taken] < 0).all()),
+    )  # a few unknown positions are ignored
     for wrong, name, known in zip(strange, reversed(keys[1:]), (places.intervals, places.positions), strict=False):
         listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
-        _refuse(table, wrong, lambda row: f"{name} is {_shown(frame[name], row)}; it must be {listed}, as in the study")  # noqa: B023
+        _refuse(
+            table,
+            wrong,
+            lambda row: f"{name} is {_shown(frame[name], row)}; it must be {listed}, as in the study",
+        )  # noqa: B023
     rows = Rows(taken, trials, intervals, positions, names)
     again = pd.DataFrame({0: trials, 1: intervals, 2: positions})[taken & (positions >= 0)].duplicated()
     if again.any():
