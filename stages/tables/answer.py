@@ -1,8 +1,8 @@
 """Can the coefficients be trusted? The answer in a few sentences.
 
 In this order: is there an estimate, do the factors tell anything, does the model hold, how large are the weights, what
-do intervals cover. The verdict follows from the numbers as they are printed (`matters`), and there is one only of classes whose factors
-predict better than a constant (`Situation.useless`) and whose model holds (`Situation.lacks`).
+do intervals cover. The verdict follows from the numbers as they are printed (`matters`), and there is one only of
+classes whose factors predict better than a constant (`Situation.useless`) and whose model holds (`Situation.lacks`).
 """
 
 from __future__ import annotations
