@@ -19,6 +19,7 @@ from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
+from stages.trials.choose import choose
 from stages.trials.read import read
 from stages.trials.values import FEW, Table, canonical, check_numbers, key, kind, levels, merged, numbers, words
 
@@ -216,13 +217,15 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     table = _with_signal(table, wanted)
     needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
     whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()
-    columns, left_out, constants = _factors(table, p, wanted, whole)
+    columns, left_out, constants, doubt = _factors(table, p, wanted, whole, needed[whole])
     parsed = None
     if p.formula:
         parsed = formula.parse(p.formula, table, columns, wanted)
         used = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         columns = {name: _levels_of(table, name, whole) for name in used}
         left_out, constants = (left_out, constants) if parsed.every else ({}, {})
+    if doubt and (parsed is None or parsed.every):
+        raise InputError(f"{table.name}: {doubt}")
     for name in columns:
         if columns[name] is None:
             check_numbers(table, name, table.frame[name][whole])
@@ -286,9 +289,12 @@ def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
 
 
 def _factors(
-    table: Table, p: Prepare, responses_: list[str], whole: Bools
-) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
-    """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
+    table: Table, p: Prepare, responses_: list[str], whole: Bools, yes: Floats
+) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str], str]:
+    """Columns that become factors without a formula, with their levels; why others do not; constant ones; and doubts.
+
+    `yes` (n_trials, n_classes) are the responses of the trials that are `whole`.
+    """
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
     patterns = [p.factors] if isinstance(p.factors, str) else p.factors or []
     named = [name for pattern in patterns for name in _matching(table, pattern, others)]
@@ -307,7 +313,12 @@ def _factors(
             columns[name] = None if what == "numbers" else levels(column)
     keys = () if p.factors else (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
-    return columns, left_out, constants
+    if p.factors or not columns:
+        return columns, left_out, constants, ""
+    rows = table.frame[[*columns]]
+    rows = rows.assign(**{name: numbers(rows[name]) for name, known in columns.items() if known is None})
+    aside, doubt = choose(rows[whole], rows, yes, table.numeric | {"signal"})
+    return {name: columns[name] for name in columns if name not in aside}, left_out | aside, constants, doubt
 
 
 def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
