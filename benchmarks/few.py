@@ -31,10 +31,16 @@ def of_file(n: int, slope: float, rng: np.random.Generator) -> list[str]:
     weight, bias = ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean(axis=0)
     new = [c.predict(LEVELS[:, None]) for c in found]
     predicted = np.mean([(each.low <= p) & (p <= each.high) for each in new], axis=0)
-    rejected, plain = (np.mean([p[0] < 0.05 for p in column]) for column in zip(*map(p_values, found), strict=True))
+    rejected, classical = (np.mean([p[0] < 0.05 for p in column]) for column in zip(*map(p_values, found), strict=True))
     named = np.mean([c.note is not None for c in found])
     covered = f"{weight:.3f}, {bias:.3f}", f"{predicted.mean():.3f} ({predicted.min():.2f})"
-    return [f"{n}, {slope:g}", f"{len(found)} of {FILES}", *covered, f"{rejected:.2f} ({plain:.2f})", f"{named:.2f}"]
+    return [
+        f"{n}, {slope:g}",
+        f"{len(found)} of {FILES}",
+        *covered,
+        f"{rejected:.2f} ({classical:.2f})",
+        f"{named:.2f}",
+    ]
 
 
 def p_values(c: ClassInference) -> tuple[Array, Array]:
@@ -61,7 +67,14 @@ def of_term(n: int, p: int, size: int, rng: np.random.Generator) -> list[str]:
 if __name__ == "__main__":
     rng = np.random.default_rng(2028)
     rows = [of_file(n, slope, rng) for n in (60, 200, 800) for slope in (0, 0.5, 1, 2, 4)]
-    heads = ["trials, slope", "answered", "weight, bias covered", "p at a level (worst)", "p < .05 (plain)", "noted"]
+    heads = [
+        "trials, slope",
+        "answered",
+        "weight, bias covered",
+        "p at a level (worst)",
+        "p < .05 (classical)",
+        "noted",
+    ]
     print(markdown(heads, rows), end="\n\n")
     terms = [of_term(*shape, rng) for shape in ((1000, 60, 4), (600, 80, 20), (300, 100, 30))]
     print(markdown(["n × p, factors tested", "no effect: S/J, rejected", "with effect"], terms))

@@ -1,4 +1,4 @@
-"""A plain logistic fit to observers who guess and lapse: what the theory says, and what simulations give.
+"""A classical fit to observers who guess and lapse: what the theory says, and what simulations give.
 
     python -m benchmarks.rates          the table of docs/theory.md
 

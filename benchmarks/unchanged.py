@@ -69,7 +69,7 @@ def main() -> None:
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
-    print(markdown(["drawn with", "slope, plain", "corrected", "coverage", "days left out"], lines))
+    print(markdown(["drawn with", "slope, classical", "corrected", "coverage", "days left out"], lines))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from hdlogit.inference.check import Check, Coverage, check
+from hdlogit.inference.result import ClassInference
 from stages.figures.coefficients import factor_coverage
 from stages.figures.style import saved
 from stages.files.account import named
+from stages.files.documents import nearest
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit
+from stages.files.fit import Fit, read_fit
 from stages.files.parameters import Evaluate
-from stages.finished import inside, place_of, read_exact_fit
-from stages.tables.inferred import infer_classes, known_rates
-from stages.terminal import CONSOLE, say, table
+from stages.finished import inside, read_finished
+from stages.tables.inferred import known_rates
+from stages.terminal import say, table
 
 HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")
 NOTES = """\
@@ -39,42 +39,40 @@ def main() -> None:
     if out and out.exists():
         raise InputError(f"{arguments.out} exists already; --out must name a new folder")
     with inside(arguments.study):
-        fit, p = read_exact_fit()
-        places = [place_of(fit, arguments.only)] if arguments.only else [*range(len(fit.classes))]
-        part = fit.part(places)
-        checks = run_checks(part, p, arguments.repetitions, arguments.seed)
-    say(*(sentence(name, found, part.factors) for name, found in checks.items()))
+        results, p = read_finished()
+        say(*(f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason))
+        names = [name for name, c in results.items() if not c.reason]
+        if arguments.only and arguments.only not in names:
+            near = nearest(arguments.only, names)
+            raise InputError(f"--class {arguments.only}: no such class has an inference; {near}")
+        chosen = {name: results[name] for name in names if arguments.only in (None, name)}
+        fit = read_fit()
+        checks = run_checks(fit, chosen, p, arguments.repetitions, arguments.seed)
+    say(*(sentence(name, found, fit.factors) for name, found in checks.items()))
     table(HEADINGS, (row for name, found in checks.items() for row in lines(name, found)))
     say(NOTES)
     if out:
-        write(out, checks, part.factors, p.interval_level)
+        write(out, checks, fit.factors, p.interval_level)
+        say(f"Table and figure: {arguments.out}")
 
 
-def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, Check]:
-    """Check each class that has an inference; print why the others have none. Raises InputError if none has."""
-    with CONSOLE.status("inference of these data"):
-        results = infer_classes(fit, p)
-    pairs = zip(fit.classes, results, strict=True)
-    reasons = [f"{named(name, 'class')}: {result.reason}" for name, result in pairs if result.reason]
-    if len(reasons) == len(results):
-        raise InputError(f"there is no inference to check: {reasons[0]}")
-    say(*reasons)
+def run_checks(
+    fit: Fit, classes: dict[str, ClassInference], p: Evaluate, repetitions: int, seed: int
+) -> dict[str, Check]:
+    """Repeat the experiment of each class."""
+    checks: dict[str, Check] = {}
     guess_rate, lapse_rate = known_rates(p)
-    found: dict[str, Check] = {}
-    total = repetitions * (len(results) - len(reasons))
-    with tqdm(total=total, unit="repetition", disable=None, leave=False) as progress:
-        for name, result, shrinkage in zip(fit.classes, results, fit.evidence.shrinkage, strict=True):
-            if result.reason:
-                continue
-            before = progress.n
+    with tqdm(total=repetitions * len(classes), unit="repetition", disable=None, leave=False) as progress:
+        for name, c in classes.items():
+            before = repetitions * len(checks)
             try:
-                found[name] = check(
+                checks[name] = check(
                     fit.train.factors,
-                    result,
+                    c,
                     repetitions=repetitions,
                     level=p.interval_level,
                     ridge=fit.evidence.ridge,
-                    shrinkage=shrinkage,
+                    shrinkage=fit.evidence.shrinkage[fit.classes.index(name)],
                     asymptotes=p.asymptotes,
                     guess_rate=guess_rate,
                     lapse_rate=lapse_rate,
@@ -83,7 +81,7 @@ def run_checks(fit: Fit, p: Evaluate, repetitions: int, seed: int) -> dict[str, 
                 )
             except ValueError as error:
                 raise InputError(f"{named(name, 'class')}: {error}") from None
-    return found
+    return checks
 
 
 def sentence(name: str, found: Check, factors: Any) -> str:
@@ -101,10 +99,8 @@ def sentence(name: str, found: Check, factors: Any) -> str:
 
 def lines(name: str, found: Check) -> list[list[str]]:
     """Two lines of the table, readable at 80 columns."""
-    return [
-        cells(name, "classical", found.classical, found.worst_by_chance),
-        cells("", "corrected", found.corrected, found.worst_by_chance),
-    ]
+    chance = found.worst_by_chance
+    return [cells(name, "classical", found.classical, chance), cells("", "corrected", found.corrected, chance)]
 
 
 def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
@@ -125,21 +121,22 @@ def percent(fraction: float) -> str:
 def write(folder: Path, checks: dict[str, Check], factors: Any, level: float) -> None:
     """A table of all factors, and a figure for each class."""
     folder.mkdir(parents=True)
-    with (folder / "coverage.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["class", "factor", "classical", "corrected"])
-        for name, found in checks.items():
-            pairs = zip(factors, found.classical.by_factor, found.corrected.by_factor, strict=True)
-            writer.writerows([name, factor, f"{a:.6g}", f"{b:.6g}"] for factor, a, b in pairs)
-    for k, found in enumerate(checks.values()):
-        path = folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png")
-        classical, corrected = found.classical.by_factor, found.corrected.by_factor
-        columns = {"factor": factors, "classical": classical, "corrected": corrected, "chance": found.by_chance}
-        with saved(path, dpi=150) as figure:
-            factor_coverage(figure, pd.DataFrame(columns), level, found.repetitions)
-    with contextlib.suppress(ValueError):  # it is elsewhere
-        folder = folder.relative_to(Path.cwd())
-    say(f"Table and figure: {folder}")
+    tables = {
+        name: pd.DataFrame(
+            {
+                "factor": factors,
+                "classical": found.classical.by_factor,
+                "corrected": found.corrected.by_factor,
+                "chance": found.by_chance,
+            }
+        )
+        for name, found in checks.items()
+    }
+    whole = pd.concat(tables, names=["class"]).reset_index(level=0).drop(columns="chance")  # which is not by factor
+    whole.to_csv(folder / "coverage.csv", index=False, float_format="%.6g", lineterminator="\n")
+    for k, (name, found) in enumerate(checks.items()):
+        with saved(folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png"), dpi=150) as figure:
+            factor_coverage(figure, tables[name], level, found.repetitions)
 
 
 def parse() -> argparse.Namespace:

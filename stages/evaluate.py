@@ -24,6 +24,7 @@ from stages.tables import inferred, scores
 from stages.tables.answer import trustworthy, without_estimate
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
+from stages.tables.stored import FILE, to_bytes
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
@@ -57,6 +58,9 @@ def main() -> None:
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         notices, answer = inferred.class_notices(fit.classes, results), []
+        if results:
+            stored = to_bytes(dict(zip(fit.classes, results, strict=True)))
+            outputs.path(FILE).write_bytes(stored)
         if found:
             answer = write_inference(outputs, found, shown, metrics)
             notices += write_replication(outputs, found, metrics)

@@ -1,4 +1,4 @@
-"""A study that has been run, or the simulation: its folder, its exact fit, and its classes."""
+"""A study that has been run, or the simulation: its folder, and what was inferred there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hdlogit.inference.result import ClassInference
 from stages.current import check_current
-from stages.files.documents import nearest
+from stages.files.account import named
 from stages.files.errors import InputError
-from stages.files.fit import Fit, read_fit
 from stages.files.parameters import FILE, Evaluate, read_parameters
+from stages.tables.stored import read_inference
 
 
 @contextmanager
@@ -23,21 +24,17 @@ def inside(folder: str) -> Iterator[None]:
         yield
 
 
-def read_exact_fit() -> tuple[Fit, Evaluate]:
-    """The classes that have an estimate, and how to infer from it.
+def read_finished() -> tuple[dict[str, ClassInference], Evaluate]:
+    """What was inferred of each class that has an estimate, by its name, and how.
 
-    Raises InputError unless the fit is an exact one, and of these parameters.
+    Raises InputError unless the fit is an exact one and of these parameters, and some class has an inference.
     """
-    parameters, whole = read_parameters(), read_fit()
-    check_current()
-    if whole.evidence.solver != "exact":
+    parameters = read_parameters()
+    if parameters.train.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
-    return whole.part(whole.evidence.classes), parameters.evaluate
-
-
-def place_of(fit: Fit, name: str) -> int:
-    """The index of a class, given by name or number, among those that have an estimate."""
-    names = [str(each) for each in fit.classes]
-    if name not in names:
-        raise InputError(f"--class {name}: no such class has an estimate; {nearest(name, names)}")
-    return names.index(name)
+    results = read_inference()
+    check_current()
+    reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
+    if len(reasons) == len(results):
+        raise InputError(reasons[0])
+    return results, parameters.evaluate

@@ -20,12 +20,9 @@ from hdlogit.asymptotics.planning import (
     signal_for,
     smallest_n_trials,
 )
-from stages.current import check_current
-from stages.files import DATA
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.files.tables import read_json, read_table
-from stages.finished import inside
+from stages.finished import inside, read_finished
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -96,19 +93,15 @@ def main() -> None:
 
 def read_study() -> tuple[int, int, list[Observer]]:
     """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
-    theory = read_json("metrics.json").get("theory")
-    check_current()
-    if theory is None:
-        raise InputError(f"{DATA / 'metrics.json'} has no section theory; params.yaml: train.solver must be exact")
-    keys = ("class", "signal", "intercept", "guess_rate", "lapse_rate", "inflation")
-    table = read_table("inference/classes.csv", *keys)
-    coefficients = read_table("inference/coefficients.csv", "class", "factor")
-    n_factors = [*coefficients["factor"]].index("bias")
-    observers = [
-        (named(name, "class"), signal, base_rate_for(b, signal, g, lapse), (g, lapse), inflation)
-        for name, signal, b, g, lapse, inflation in zip(*(table[key] for key in keys), strict=True)
-    ]
-    return theory["n_trials"], n_factors, observers
+    results, _ = read_finished()
+    classes = {name: c for name, c in results.items() if not c.reason}
+    observers = []
+    for name, c in classes.items():
+        rates = c.guess_rate, c.lapse_rate
+        base_rate = base_rate_for(float(c.theory.intercept), c.theory.signal, *rates)
+        observers.append((named(name, "class"), c.theory.signal, base_rate, rates, c.inflation))
+    n_factors, kappa = len(c.centre), c.theory.kappa
+    return round(n_factors / kappa), n_factors, observers
 
 
 def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:

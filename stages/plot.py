@@ -14,7 +14,7 @@ from stages.files.errors import run_stage
 from stages.files.parameters import read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
-from stages.page.render import MEDIA, Picture, render
+from stages.page.render import MEDIA, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
 OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
@@ -33,8 +33,8 @@ def main() -> None:
                 path = outputs.path(f"figures/{each.name}.png")
                 with saved(path, p.dpi, p.formats) as figure:
                     each.draw(figure, *needed, metrics)
-                size = figure.get_size_inches()
-                pictures.append(Picture(path.with_suffix(f".{kind}"), (size[0], size[1]), *each.caption()))
+                width, height = figure.get_size_inches()
+                pictures.append((path.with_suffix(f".{kind}"), (width, height), each.caption()))
         page = render(
             parameters=parameters.model_dump(mode="json"),
             metrics=metrics,
@@ -49,11 +49,11 @@ def main() -> None:
 
 
 def read_tables(class_index: int, classes: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """The tables that figures need, by their paths in data/ without .csv: those OF_ONE_CLASS of the chosen class.
+    """The tables that figures need, by their paths in data/ without .csv; some only of the chosen class.
 
-    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias, and
-    `biases`, of all classes. The chosen class is the one of this index (classes: names, if they have any), or the
-    first one where that has no estimate.
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its
+    bias, and `biases`, of all classes. The chosen class is the one of this index (classes: names, if they have
+    any), or the first one where that has no estimate.
     """
     names = {"coefficients", "inference/coefficients", *(name for each in FIGURES for name in each.needs)}
     tables = {

@@ -21,12 +21,10 @@ from hdlogit.inference import ClassInference
 from stages.files import DATA
 from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit
 from stages.files.parameters import read_study
 from stages.files.tables import AGAIN
-from stages.finished import inside, read_exact_fit
-from stages.tables.inferred import infer_classes
-from stages.terminal import CONSOLE, say, table
+from stages.finished import inside, read_finished
+from stages.terminal import say, table
 from stages.trials.design import Study
 from stages.trials.prepared import prepare, sha256
 from stages.trials.values import Table, words
@@ -46,19 +44,19 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
     if not out.parent.is_dir():
         raise InputError(f"{arguments.out}: there is no folder {out.parent}")
-    with inside(arguments.study), CONSOLE.status("inference of the study"):
+    with inside(arguments.study):
         if (account := read_account()) is None:
             raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
-        fit, p = read_exact_fit()
+        results, p = read_finished()
         asked = read_study().prepare
         if sha256(Path(asked.trials)) != account["file"]["sha256"]:
             raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
         study = prepare(asked, Path(asked.trials))
-        if study.names != list(fit.factors):
+        if study.names != account["factors"]:
             raise InputError(
-                f"{DATA / 'trials.json'} names {some([*fit.factors])}, but the trials give others; {AGAIN}"
+                f"{DATA / 'trials.json'} names {some(account['factors'])}, but the trials give others; {AGAIN}"
             )
-        classes = inferred(fit, infer_classes(fit, p))
+        classes = usable(results)
     new = study.study.open(trials)
     factors, lacking, why = study.code(new)
     batches = np.split(factors, range(BATCH, len(factors), BATCH))
@@ -88,17 +86,14 @@ def main() -> None:
         report(study.study, new, [*classes], numbers[:, :, whole], whole, p.interval_level)
 
 
-def inferred(fit: Fit, results: list[ClassInference]) -> Classes:
-    """By the classes' names; what is left empty, and why, goes to stderr. Raises InputError if that is everything."""
-    pairs = [*zip(fit.classes, results, strict=True)]
-    if all(result.reason for result in results):
-        raise InputError(f"there is nothing to predict from: {named(fit.classes[0], 'class')}: {results[0].reason}")
-    for name, result in pairs:
+def usable(results: dict[str, ClassInference]) -> Classes:
+    """By the classes' names; what is left empty, and why, goes to stderr."""
+    for name, result in results.items():
         if result.reason:
             print(f"{named(name, 'class')} is left empty: {result.reason}", file=sys.stderr)
         elif not result.theory.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
-    return {name: None if result.reason else result for name, result in pairs}
+    return {name: None if result.reason else result for name, result in results.items()}
 
 
 def header(names: list[Any]) -> list[str]:

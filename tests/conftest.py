@@ -76,10 +76,6 @@ class Project:
         everything = self.environment(**environment)
         return subprocess.run(command, cwd=self.folder, env=everything, capture_output=True, text=True, check=False)
 
-    def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run one stage without DVC, in a process of its own."""
-        return self.run("python", "-m", f"stages.{name}", **environment)
-
     def repro(self) -> list[str]:
         """`dvc repro`; the stages that were run, not those restored or skipped."""
         result = self.run("dvc", "repro")

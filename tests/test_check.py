@@ -25,7 +25,7 @@ def fitted(project: Project) -> Project:
         simulate={"n_factors": 30, "n_trials": 400, "weight_scale": 0.35},
         train={"solver": "exact", "shrinkage": "auto"},
     )
-    run_here("simulate", "train")
+    run_here("simulate", "train", "evaluate")
     return project
 
 
@@ -69,14 +69,14 @@ def test_what_cannot_be_checked_is_one_line(fitted: Project, monkeypatch: pytest
     Path("there").mkdir()
     for arguments, message in {
         "--out there": "there exists already",
-        "--class 7": "no such class has an estimate",
+        "--class 7": "no such class has an inference",
         "nowhere": "holds no params.yaml",
         "--repetitions 1": "it must be at least 2",
     }.items():
         monkeypatch.setattr(sys, "argv", ["check", *arguments.split()])
         assert message in refuses(check.main)
     fitted.set(train={"solver": "adam", "shrinkage": 0})
-    run_here("train")
+    run_here("train", "evaluate")
     assert "train.solver must be exact" in refuses(lambda: call(monkeypatch))
 
 

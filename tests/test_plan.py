@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -17,8 +17,10 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, intercept_for, n_trials_until, signal_for
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
+from hdlogit.inference import ClassInference
 from stages import plan
-from tests.conftest import ROOT, Project
+from stages.tables.stored import FILE, to_bytes
+from tests.conftest import Project
 from tests.inferred import inferred
 
 
@@ -61,17 +63,19 @@ def test_the_number_of_trials_found_is_the_one_at_which_the_goal_is_reached() ->
         n_trials_until(10, 1.0, 0.5, lambda line: False)
 
 
-def write_study(project: Project, classes: str) -> None:
-    """500 trials of 40 factors, as `evaluate` leaves them."""
-    inference = project.data / "inference"
-    inference.mkdir(parents=True)
-    metrics = json.loads((ROOT / "docs/exact_metrics.json").read_text())
-    metrics["theory"]["n_trials"] = 500
-    (project.data / "metrics.json").write_text(json.dumps(metrics))
-    (inference / "classes.csv").write_text(f"class,signal,intercept,guess_rate,lapse_rate,inflation\n{classes}")
-    (inference / "coefficients.csv").write_text("class,factor\n" + "weak,x\n" * 40 + "weak,bias\n")
+def write_study(project: Project, **classes: tuple[float, float, float, float, float]) -> None:
+    """500 trials of 40 factors, as `evaluate` leaves them; of each class signal, intercept, rates, inflation."""
+    results = {}
+    for name, (signal, intercept, guess_rate, lapse_rate, inflation) in classes.items():
+        nothing = ClassInference.refused("", 40)
+        theory = replace(nothing.theory, kappa=40 / 500, signal=signal, intercept=intercept)
+        link = replace(nothing.link, guess_rate=guess_rate, lapse_rate=lapse_rate)
+        results[name] = replace(nothing, theory=theory, link=link, inflation=inflation)
+    (project.data / "inference").mkdir(parents=True)
+    (project.data / FILE).write_bytes(to_bytes(results))
     (project.data / "train").mkdir()
     (project.data / "model.safetensors").touch()
+    project.set(train={"solver": "exact"})
 
 
 def of_study(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -84,7 +88,7 @@ def of_study(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_study_tells_how_many_more_trials_it_needs(
     project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "weak,0.5,0,0,0,1\nstrong,4,1,0,0,4\n")
+    write_study(project, weak=(0.5, 0, 0, 0, 1), strong=(4, 1, 0, 0, 4))
     monkeypatch.setattr(sys, "argv", ["plan", "--study", str(project.folder)])
     monkeypatch.chdir(project.folder.parent)
     (project.data / "model.safetensors").unlink()
@@ -109,7 +113,7 @@ def test_a_study_tells_how_many_more_trials_it_needs(
 def test_with_guesses_and_lapses_only_corrected_weights_become_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "correct,2,0,0.5,0.02,1\n")
+    write_study(project, correct=(2, 0, 0.5, 0.02, 1))
     printed = of_study(project, monkeypatch, capsys)
     assert "no number of trials is enough for weights that are right to 5 %, as the observer guesses" in printed
     base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
@@ -120,7 +124,7 @@ def test_with_guesses_and_lapses_only_corrected_weights_become_right(
 def test_without_a_signal_no_number_of_trials_makes_weights_right(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_study(project, "none,0,0,0,0,1\n")
+    write_study(project, none=(0, 0, 0, 0, 1))
     printed = of_study(project, monkeypatch, capsys)
     assert "number of trials is enough for corrected weights whose error is 10 %" in printed
 
@@ -190,8 +194,9 @@ def test_a_study_or_a_number_of_factors_is_named(arguments: str, monkeypatch: py
 def test_a_study_that_was_not_run_is_refused(
     project: Project, refuses: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    project.set(train={"solver": "exact"})
     monkeypatch.setattr(sys, "argv", ["plan", "--study", "."])
-    assert "metrics.json is missing" in refuses(plan.main)
+    assert "inference.safetensors is missing; `dvc repro`" in refuses(plan.main)
 
 
 @pytest.mark.parametrize(("guess_rate", "lapse_rate"), [(0.0, 0.0), (0.5, 0.0), (0.1, 0.05)])

@@ -40,7 +40,7 @@ def trials(n: int, seed: int) -> pd.DataFrame:
 
 
 def run_study(folder: Path, solver: str = "exact", table: pd.DataFrame | None = None, **keys: Any) -> None:
-    """Prepare and train in a folder that the current one holds."""
+    """Prepare, train and evaluate in a folder that the current one holds."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as here:
         here.chdir(folder)
@@ -48,7 +48,7 @@ def run_study(folder: Path, solver: str = "exact", table: pd.DataFrame | None = 
         study = DEFAULTS | {"trials": "t.csv", "response": "choice=right", "formula": "~ contrast + rule"} | keys
         parameters = {"prepare": study, **OTHERS, "train": OTHERS["train"] | {"solver": solver, "num_epochs": 1}}
         Path("params.yaml").write_text(yaml.safe_dump(parameters))
-        run_here("prepare", "train")
+        run_here("prepare", "train", "evaluate")
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_of_a_class_without_signal_it_is_said_and_predicted_that_nothing_is_know
     responses[:, 1] = np.arange(3000) % 2  # of all factors as good as independent
     np.save(path, responses)
     with contextlib.chdir(tmp_path / "study"):
-        run_here("train")
+        run_here("train", "evaluate")
     found = predicted(trials(5, 1))
     assert found["probability[sure]"].between(0.4, 0.6).all()
     assert (found["low[sure]"] < 0.5).all()
@@ -273,7 +273,7 @@ def test_predictions_of_grouped_trials_name_trial_and_group_as_the_file_does(
     predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbered = as_long(3000, 0).assign(who=lambda table: np.where(table.t % 2, "07", "b"))
-    run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group=["who", "t"], **LONG)
+    run_study(tmp_path / "study", table=numbered.assign(t=numbered.t // 2), group="who", **LONG)
     new = as_long(6, 1)
     whole = predicted(new.assign(t="0" + new.t.astype(str)), "whole.csv")
     assert list(whole) == ["t", "probability", "low", "high"]

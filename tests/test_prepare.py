@@ -186,7 +186,7 @@ def test_two_runs_write_the_same_bytes(study: Study) -> None:
         ({"held_out_by": "group", "group": None}, "prepare.held_out_by = 'group', but group is null"),
         ({"trial": "day"}, "prepare.position = None, but a long file needs trial, position and value"),
         ({"intervals": "day"}, "it must be the intervals' column in a long file"),
-        ({"intervals": ["_1"]}, "it must be text or a list of 2 or null"),
+        ({"intervals": ["_1"]}, "have at least 2 items"),
         ({"held_out": 0.04, "held_out_by": "group"}, "prepare.held_out = 0.04, which holds out none of 10 groups"),
         ({"held_out": 0.001}, "prepare.held_out = 0.001, which holds out none of 199 trials"),
         ({"response": []}, "prepare.response = []"),

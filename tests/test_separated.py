@@ -62,7 +62,7 @@ def coefficients() -> pd.DataFrame:
 
 def test_the_answer_tells_each_thing_once(answer: str) -> None:
     first, verdict, separated = answer.splitlines()
-    assert first.startswith("400 trials, 5 factors, 1 of 2 classes, signal")
+    assert first.startswith("400 trials, 5 factors, 1 of 2 classes (yes/no responses), signal")
     assert first.endswith("good enough")  # of the other class
     assert verdict == "without shrinkage there is no estimate of choice=right; use the corrected column"
     assert separated == (

@@ -67,7 +67,7 @@ def make(rows: Sequence[Row], metrics: Sequence[str], parameter: str, pattern: s
     paths, tables = [Path(f"{out}.{kind}") for kind in ("png", "md", "csv")], []
     out.parent.mkdir(parents=True, exist_ok=True)
     with saved(paths[0], dpi=150) as figure:
-        axes = panels(figure, 5.6, 1 + 2.5 * len(metrics), rows=len(metrics))
+        axes = panels(figure, 5.6, 1 + 2.5 * len(metrics), nrows=len(metrics))
         for ax, metric in zip(axes, metrics, strict=True):
             found = points[points["metric"] == metric]
             table = results.summary(found)

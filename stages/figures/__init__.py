@@ -1,7 +1,7 @@
 """The figures: statistics are computed elsewhere and only drawn here.
 
-A figure is one function `draw(figure, *tables, metrics)` and one line of FIGURES. It is drawn if the tables that
-it needs are there with these columns: not where the truth is unknown, say, or after Adam, without corrections.
+A figure is one function `draw(figure, *tables, metrics)` and one line of FIGURES. It is drawn if the tables
+that it needs are there with these columns: not where the truth is unknown, say, or after Adam.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Coefficients with their intervals, beside the truth where it is known, and over groups of trials.
 
-`weights` and `biases` are tables of coefficients: of one class without its bias, and the biases of all classes.
+`weights` and `biases` are tables of coefficients: of one class without its bias, and of the biases of all.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CORRECTED_COLUMNS = ["corrected", "low", "high"]
 def forest(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
     """Forest plot of the weights of one class.
 
-    A row per factor, the largest at both ends. Bars are intervals; one that crosses zero leaves the sign open. An
-    arrow has no end.
+    A row per factor, the largest at both ends. Bars are intervals: one that crosses zero leaves the sign
+    open, and an arrow has no end.
     """
     places = weights.corrected.fillna(0)  # one that is not determined may be anywhere
     by_size = places.abs().sort_values(ascending=False, kind="stable").index
@@ -93,27 +93,29 @@ def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
     """
     [ax] = panels(figure, 4.4, 4.4)
     is_bias, slope = coefficients.factor == "bias", metrics["recovery"]["weight_slope"]
-    alpha = 0.35 if len(coefficients) > 200 else 0.9
-    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0, "alpha": alpha, "label": "weights"}
-    of_biases: dict[str, Any] = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3, "label": "biases"}
-    for table, look in ((coefficients[~is_bias], of_weights), (coefficients[is_bias], of_biases)):
-        ax.plot(table.true, table.fitted, ls="none", ms=4.5, rasterized=len(table) > style.MANY, **look)
+    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0}
+    of_weights["alpha"] = 0.35 if len(coefficients) > 200 else 0.9
+    of_biases = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3}
+    for name, part, look in (("weights", ~is_bias, of_weights), ("biases", is_bias, of_biases)):
+        x, y = coefficients.true[part], coefficients.fitted[part]
+        ax.plot(x, y, ls="none", ms=4.5, label=name, rasterized=len(x) > style.MANY, **look)
     end = 1.05 * coefficients[["true", "fitted"]].abs().to_numpy().max()
     ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
     ax.axline((0, 0), slope=slope, color=CLASSICAL, lw=1, label=f"slope {slope:.3f}")
     ax.set(xlim=(-end, end), ylim=(-end, end), aspect="equal")
-    ax.set(xlabel="true coefficient", ylabel="fitted coefficient", title="Recovered against true coefficients")
+    ax.set(xlabel="true coefficient", ylabel="fitted coefficient")
+    heading(ax, "Recovered against true coefficients")
     ax.legend(loc="upper left")
 
 
 def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
     """Classical and corrected intervals of the weights of one class against the true weights.
 
-    An interval holds the truth if it crosses the dashed line. Classical ones are centred on weights that are too
-    large, and too short.
+    An interval holds the truth if it crosses the dashed line. Classical ones are centred on weights that are
+    too large, and too short.
     """
     kinds = {"Classical": CLASSICAL_COLUMNS, "Corrected": CORRECTED_COLUMNS}
-    for ax, (kind, columns) in zip(panels(figure, 8, 4.2, columns=2), kinds.items(), strict=True):
+    for ax, (kind, columns) in zip(panels(figure, 8, 4.2, ncols=2), kinds.items(), strict=True):
         low, high = weights[columns[1]], weights[columns[2]]
         hit = (low <= weights.true) & (weights.true <= high)
         for words, rows, look in (
@@ -153,7 +155,7 @@ def coverage(figure: Figure, classes: pd.DataFrame, weights: pd.DataFrame, metri
 def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repetitions: int) -> None:
     """Coverage of each factor's intervals over repeated experiments, worst first (`python -m stages.check`).
 
-    factors: columns factor, classical, corrected (coverages), and chance: the coverages to expect from perfect
+    factors: columns factor, classical, corrected (coverages), and chance: coverages to expect from perfect
     intervals, from the worst to the best, to be compared with the corrected ones rank by rank.
     """
     shown = factors.sort_values("corrected", kind="stable")[:ROWS]
@@ -201,13 +203,14 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     style.legend_below(ax, columns=3)
 
 
-def fitted_and_corrected(ax: Axes, table: pd.DataFrame, classical: list[str], dodge: float, ms: float) -> None:
+def fitted_and_corrected(ax: Axes, table: pd.DataFrame, classical: list[str], **look: Any) -> None:
     """Coefficients as fitted by Adam; or, after an exact fit, by these columns and corrected."""
     if "corrected" in table:
         columns = table[classical].squeeze(axis=1), table[CORRECTED_COLUMNS]
-        both(ax, range(len(table)), *columns, dodge=dodge, ms=ms)
+        both(ax, range(len(table)), *columns, **look)
     else:
-        points(ax, range(len(table)), table.fitted, **{**style.CLASSICAL_POINTS, "ms": ms, "label": "fitted"})
+        alone = {"dodge": 0, "label": "fitted"}
+        points(ax, range(len(table)), table.fitted, **{**style.CLASSICAL_POINTS, **look, **alone})
 
 
 def named_rows(figure: Figure, table: pd.DataFrame) -> Axes:

@@ -31,13 +31,13 @@ def loss(figure: Figure, loss: pd.DataFrame, metrics: Any) -> None:
 def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     """Cross-entropy of training and held-out trials over the epochs.
 
-    While training goes on, training trials are fitted ever better. Where the other curve rises again, the fit learns
-    noise; the star marks the epoch at which one should have stopped.
+    While training goes on, training trials are fitted ever better. Where the other curve rises again, the fit
+    learns noise; the star marks the epoch at which one should have stopped.
     """
     x, bayes = trajectory.epoch + 1, metrics.get("test", {}).get("bayes_cross_entropy")
     size_known = "weight_slope" in trajectory
     if size_known:
-        ax, below = panels(figure, 5.8, 5.6, rows=2, height_ratios=(1.7, 1))
+        ax, below = panels(figure, 5.8, 5.6, nrows=2, height_ratios=(1.7, 1))
         below.plot(x, trajectory.weight_slope, "s-", ms=3, mfc="white", color=CLASSICAL)
         below.axhline(1, color=TRUTH, ls="--", lw=1)
         below.set(ylabel="size of the weights\n(1: right size)", ylim=(0, None))
@@ -47,9 +47,9 @@ def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     if "test_cross_entropy" in trajectory:
         test = trajectory.test_cross_entropy
         above_test, best = test - (bayes or 0), test.idxmin()
-        star: dict[str, Any] = {"color": CLASSICAL, "mec": TRUTH, "label": f"best: epoch {x[best]:g}", "zorder": 4}
         ax.plot(x, above_test, "s-", ms=3.5, mfc="white", color=CLASSICAL, label="held-out trials")
-        ax.plot(x[best], above_test[best], "*", ms=12, **star)
+        label = f"best: epoch {x[best]:g}"
+        ax.plot(x[best], above_test[best], "*", ms=12, color=CLASSICAL, mec=TRUTH, label=label, zorder=4)
         # The axis ends a little above the best: the large losses of the first epochs would hide overfitting.
         worse = test.iloc[-1] - test[best]
         low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
@@ -58,8 +58,8 @@ def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
             ax.set_ylim(low - 0.05 * (high - low), high)
         if worse > 0.01 * test[best]:
             title = "Overfitting: training trials fit ever better, held-out trials do not"
-            note = f"after the last epoch, held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
-            heading(ax, title, note)
+            what = f"held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
+            heading(ax, title, f"after the last epoch, {what}")
         else:
             heading(ax, f"Held-out trials are fitted best after epoch {x[best]:g} of {x.iloc[-1]:g}")
     else:

@@ -42,7 +42,8 @@ def probabilities(figure: Figure, histogram: pd.DataFrame, metrics: Any) -> None
     if "true" in counts:
         ax.stairs(counts.true, edges, baseline=0.5, color=FAINT, fill=True, alpha=0.5, label="true")
     ax.stairs(counts.fitted, edges, baseline=0.5, color=CLASSICAL, label="fitted", lw=1.6, clip_on=False)
-    ax.set(xlabel="probability of yes", ylabel=f"{SOURCES[source(metrics)]} predictions per bin", xlim=(-0.02, 1.02))
+    ylabel = f"{SOURCES[source(metrics)]} predictions per bin"
+    ax.set(xlabel="probability of yes", ylabel=ylabel, xlim=(-0.02, 1.02))
     style.logarithmic(ax.yaxis)
     ax.set_ylim(0.5, 4 * counts.to_numpy().max())  # with room for the legend
     heading(ax, "Probability of yes, true and fitted" if "true" in counts else "Probability of yes")
@@ -64,8 +65,8 @@ def predictions(
 ) -> None:
     """Calibration of the classical fit, of corrected weights and of the best prediction.
 
-    Weights of the right size still predict too boldly where each of them has an error; the best prediction shrinks
-    them further.
+    Weights of the right size still predict too boldly where each of them has an error; the best prediction
+    shrinks them further.
     """
     scores, triangles = metrics[source(metrics)], {"color": DATA, "fmt": "^", "mfc": "white", "ms": 4}
     calibration_curves(
@@ -101,7 +102,9 @@ def calibration_curves(
     ax.legend(loc="upper left")
 
 
-def psychometric(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classes: pd.DataFrame, metrics: Any) -> None:
+def psychometric(
+    figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classes: pd.DataFrame, metrics: Any, /
+) -> None:
     """Psychometric curve of one class: fraction of yes over the fitted index.
 
     Points off the curve show what a logistic function misses: guesses, lapses, another shape.
@@ -129,7 +132,8 @@ def psychometric(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classe
             ax.axhline(height, color=CORRECTED, lw=0.8, ls=":")
             across = ax.get_yaxis_transform()
             ax.text(edge, height, words, transform=across, ha=side, va="bottom", fontsize=8, color=DATA)
-    ax.set(xlabel="fitted index (expected logit)", ylabel="probability of yes", ylim=(-0.02, 1.02), xlim=(low, high))
+    ax.set(xlabel="fitted index (expected logit)", xlim=(low, high))
+    ax.set(ylabel="probability of yes", ylim=(-0.02, 1.02))
     note = "bars: 95 % intervals of the fraction of yes in a bin of equally many trials"
     if beyond := len(bins) - len(inside):
         note += f"\n{beyond} of {len(bins)} bins lie beyond the edges, where the curve is flat"

@@ -1,6 +1,6 @@
 """One style for all figures.
 
-Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines differ.
+Colours are Okabe & Ito's (2008), which colour-blind readers can tell apart; in grey, markers and lines do.
 Truth is black, the classical fit vermilion with open squares, corrected values are blue with filled circles.
 """
 
@@ -59,10 +59,10 @@ def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",)) -> Iterator[F
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
 
 
-def panels(figure: Figure, width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> list[Axes]:
-    """Panels with common axes, row by row, in a figure of this size in inches."""
+def panels(figure: Figure, width: float, height: float, **layout: Any) -> list[Axes]:
+    """Panels with common axes in a figure of this size in inches; layout: nrows, ncols, height_ratios."""
     figure.set_size_inches(width, height)
-    return [*figure.subplots(rows, columns, sharex="col", sharey="row", squeeze=False, **more).flat]
+    return [*figure.subplots(sharex="col", sharey="row", squeeze=False, **layout).flat]
 
 
 def points(
@@ -70,8 +70,8 @@ def points(
 ) -> None:
     """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (or of the y axis).
 
-    An interval without end is an arrow to the edge of the axes. They are moved by `dodge` points along that axis,
-    so that two at the same position can be told apart.
+    An interval without end is an arrow to the edge of the axes. All are moved by `dodge` points along that
+    axis, so that two at the same position can be told apart.
     """
     at, values = np.asarray(at, float), np.asarray(estimates, float)
     middle, low, high = np.broadcast_to(values.T, (3, len(at)))
@@ -92,11 +92,12 @@ def points(
     else:
         ax.errorbar(at[bounded], m, yerr=bars, **style)
     for i in np.flatnonzero(~bounded):
-        _arrow(ax, at[i], low[i], high[i], moved, horizontal, look["color"])  # nor arrows
+        _arrow(ax, (at[i], low[i], high[i]), moved, horizontal, look["color"])  # nor arrows
 
 
-def _arrow(ax: Axes, at: float, low: float, high: float, moved: Transform, horizontal: bool, color: str) -> None:
+def _arrow(ax: Axes, row: Sequence[float], moved: Transform, horizontal: bool, color: str) -> None:
     """From low to high, with a head at the edge of the axes in the place of an end that is not finite."""
+    at, low, high = row
     along = (ax.transAxes, ax.transData) if horizontal else (ax.transData, ax.transAxes)
     edge, data = blended_transform_factory(*along) + moved, ax.transData + moved
 
@@ -110,11 +111,11 @@ def _arrow(ax: Axes, at: float, low: float, high: float, moved: Transform, horiz
     ax.annotate("", tip, start, to, from_, arrowprops=look, zorder=3)
 
 
-def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, *, dodge: float, **more: Any) -> None:
-    """Classical and corrected estimates side by side; `more` is for both, `label` for what they are."""
-    what = more.pop("label", "")
-    points(ax, at, classical, dodge=-dodge, **{**CLASSICAL_POINTS, **more, "label": f"classical{what}"})
-    points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **more, "label": f"corrected{what}"})
+def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, **look: Any) -> None:
+    """Classical and corrected estimates side by side, each moved by `dodge`; label: what they are."""
+    dodge, what = look.pop("dodge", 0), look.pop("label", "")
+    points(ax, at, classical, dodge=-dodge, **{**CLASSICAL_POINTS, **look, "label": f"classical{what}"})
+    points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **look, "label": f"corrected{what}"})
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:

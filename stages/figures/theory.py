@@ -18,14 +18,15 @@ LEVELS = [1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 5, 10]  # of alpha
 def existence_map(figure: Figure, grid: pd.DataFrame, metrics: Any) -> None:
     """How much too large weights come out, over signal and factors per trial.
 
-    The star is this experiment. Upwards, with fewer trials per factor, weights come out larger, until no estimate
-    exists.
+    The star is this experiment. Upwards, with fewer trials per factor, weights come out larger, until no
+    estimate exists.
     """
     [ax] = panels(figure, 5.6, 4)
     here = metrics["theory"]["signal"], metrics["theory"]["kappa"]
     lowest = min(1e-3, here[1] / 3)
     table = grid[["signal", "kappa", "alpha"]].to_numpy()
-    signal, kappa, alpha = table.reshape(grid.signal.nunique(), -1, 3).transpose(2, 0, 1)  # (n_signals, n_kappas)
+    by_signal = table.reshape(grid.signal.nunique(), -1, 3)
+    signal, kappa, alpha = by_signal.transpose(2, 0, 1)  # each (n_signals, n_kappas)
     few = np.full((len(signal), 1), 1.0)  # factors per trial with which weights have the right size
     filled = ax.contourf(
         np.hstack([signal[:, :1], signal]),
@@ -40,7 +41,8 @@ def existence_map(figure: Figure, grid: pd.DataFrame, metrics: Any) -> None:
     bar = figure.colorbar(filled, ax=ax, ticks=LEVELS, label="weights too large by the factor α*")
     bar.ax.set_yticklabels([f"{level:g}" for level in LEVELS])
     ax.plot(signal[:, -1], kappa[:, -1], color=CLASSICAL, lw=2, label="beyond: no estimate exists")
-    ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label="this experiment, by its estimated signal", ls="none")
+    star = "this experiment, by its estimated signal"
+    ax.plot(*here, "*", ms=13, color="white", mec=TRUTH, label=star, ls="none")
     style.logarithmic(ax.yaxis)
     ax.set(ylim=(lowest, 0.6), xlabel="signal γ: sd of the true logits", ylabel="factors per trial, κ")
     style.legend_below(ax)
@@ -51,7 +53,7 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
 
     How much more trials would help, and how much a correction does without them.
     """
-    above, below = panels(figure, 5.6, 5.6, rows=2)
+    above, below = panels(figure, 5.6, 5.6, nrows=2)
     here, first, floor = measured(metrics), plan.n_trials.iloc[0], plan.bayes_cross_entropy
     for ax, classical, corrected in (
         (above, "weight_rmse", "debiased_weight_rmse"),
@@ -65,7 +67,8 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
             if (value := here.get(key)) is not None:
                 style.points(ax, [metrics["theory"]["n_trials"]], [value], **{**look, "ms": 6})
         ax.axvline(first, color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
-    below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label="true observer: no prediction can be better")
+    best = "true observer: no prediction can be better"
+    below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label=best)
     style.logarithmic(above.yaxis, below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
     errors = plan.debiased_weight_rmse
@@ -79,7 +82,7 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
 
 
 def measured(metrics: Any) -> dict[str, float | None]:
-    """What was measured of this experiment, by the plan's columns; nothing with ridge: the plan is for fits without."""
+    """What was measured here, by the plan's columns; nothing with ridge: the plan is for fits without."""
     if metrics["fit"]["ridge"] > 0:
         return {}
     recovery, scores = metrics.get("recovery", {}), metrics.get("test") or metrics["loo"]

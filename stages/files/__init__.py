@@ -15,18 +15,10 @@ import shutil
 from pathlib import Path
 
 DATA = Path("data")
-OBSERVERS = (
-    "observers"  # in a study with prepare.by: a folder for each observer, who is fitted alone, with its own data/
-)
+OBSERVERS = "observers"  # of a study with prepare.by: a folder for each observer, with its own data/
+TABLES = ("calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv")
 RESULTS = {  # what people read: stage -> its outputs, in the order of the stages
-    "evaluate": (
-        "calibration.csv",
-        "coefficients.csv",
-        "histogram.csv",
-        "inference",
-        "metrics.json",
-        "trajectory.csv",
-    ),
+    "evaluate": (*TABLES, "inference", "metrics.json"),
     "plot": ("figures", "report.html"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stages.files import checkpoint_name
 from stages.files.errors import InputError
 from stages.files.reading import (
     Description,
@@ -12,7 +13,7 @@ from stages.files.reading import (
     Floats,
     Observer,
     Trials,
-    read_checkpoints,
+    read_coefficients,
     read_description,
     read_model,
     read_observer,
@@ -63,10 +64,10 @@ class Fit:
 def read_fit() -> Fit:
     """The fit of all classes. Raises InputError where trials, truth and fits have other factors and classes."""
     train, test = read_trials("train"), read_trials("test")
-    observer, model, description = read_observer(), read_model(), read_description(train)
-    checkpoints = read_checkpoints(model)
+    (coefficients, evidence), observer, description = read_model(), read_observer(), read_description(train)
+    checkpoints = {epoch: read_coefficients(checkpoint_name(epoch))[0] for epoch in evidence.checkpoints}
     n_factors, n_classes = train.factors.shape[1], train.responses.shape[1]
-    arrays = {"model.safetensors": model.coefficients}
+    arrays = {"model.safetensors": coefficients}
     arrays |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
     arrays |= {"observer.npy": observer.coefficients} if observer else {}
     shapes = {name: (len(w) - 1, w.shape[1]) for name, w in arrays.items()}
@@ -81,9 +82,9 @@ def read_fit() -> Fit:
         description.factors if description else [*map(str, range(n_factors))],
         train,
         test,
-        model.coefficients,
+        coefficients,
         checkpoints,
         observer,
-        model.evidence,
+        evidence,
         description,
     )

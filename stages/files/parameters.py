@@ -100,13 +100,11 @@ class Prepare(Section):
         return [self.factors] if isinstance(self.factors, str) else self.factors or []
 
     @model_validator(mode="after")
-    def _factors(self) -> Prepare:
+    def _fits_together(self) -> Prepare:
         if self.formula and self.factors:
             raise ValueError(f"factors = {self.factors!r}, but formula is not null; only one of them names the factors")
-        return self
-
-    @model_validator(mode="after")
-    def _layout(self) -> Prepare:
+        if self.held_out_by == "group" and self.group is None:
+            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
         long = {"trial": self.trial, "position": self.position, "value": self.value}
         for key, column in long.items():
             if (column is None) != (self.trial is None):
@@ -123,12 +121,6 @@ class Prepare(Section):
             raise ValueError(
                 f"trial, position, value and intervals = {', '.join(columns)}, but they must be different columns"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _groups(self) -> Prepare:
-        if self.held_out_by == "group" and self.group is None:
-            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
         return self
 
 

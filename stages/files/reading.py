@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from stages.files import DATA, checkpoint_name
+from stages.files import DATA
 from stages.files.errors import InputError
 from stages.files.tables import AGAIN, read_json, reading
 
@@ -73,9 +72,8 @@ class Evidence:
         )
 
 
-@dataclass(frozen=True)
-class Model:
-    """Fitted coefficients in the observer's layout, and the evidence for them."""
+class Model(NamedTuple):
+    """Fitted coefficients, and the evidence for them."""
 
     coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
     evidence: Evidence
@@ -134,14 +132,9 @@ def read_observer() -> Observer | None:
 
 def read_model() -> Model:
     """The fitted model."""
-    coefficients, evidence = _read_coefficients("model.safetensors")
+    coefficients, evidence = read_coefficients("model.safetensors")
     with reading(DATA / "model.safetensors"):
         return Model(coefficients, Evidence(**json.loads(evidence)))
-
-
-def read_checkpoints(model: Model) -> dict[int, Floats]:
-    """Coefficients (n_factors + 1, n_classes) of the model's checkpoints, by epoch."""
-    return {epoch: _read_coefficients(checkpoint_name(epoch))[0] for epoch in model.evidence.checkpoints}
 
 
 def read_array(name: str, n_dimensions: int) -> NDArray[Any]:
@@ -154,9 +147,9 @@ def read_array(name: str, n_dimensions: int) -> NDArray[Any]:
     return array
 
 
-def _read_coefficients(name: str) -> tuple[Floats, str]:
-    """Coefficients (n_factors + 1, n_classes) in float64, and the evidence stored with them, as JSON."""
-    path: Path = DATA / name
+def read_coefficients(name: str) -> tuple[Floats, str]:
+    """Coefficients (n_factors + 1, n_classes), last row = bias, and the evidence stored with them, as JSON."""
+    path = DATA / name
     with reading(path), safe_open(path, framework="numpy") as file:
         weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
         return np.vstack([weight.T.astype(np.float64), bias]), (file.metadata() or {}).get("evidence", "")

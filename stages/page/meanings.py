@@ -6,6 +6,18 @@ from collections.abc import Mapping
 
 Meanings = Mapping[str, tuple[str, str]]  # key -> what it is, and how to read it
 
+RECOVERY: Meanings = {
+    "weight_slope": ("Weight slope", "fitted on true weights: 1 if of the right size"),
+    "weight_correlation": ("Weight correlation", "of fitted with true weights; blind to their size"),
+    "weight_rmse": ("Weight error", "root mean square, in logits per unit of a factor"),
+    "bias_rmse": ("Bias error", "root mean square, in logits"),
+    "residual_sd": ("Residual of the weights", "root mean square about their slope on the true ones"),
+}
+INTERVALS: Meanings = {
+    "level": ("Nominal coverage", "what the intervals promise"),
+    "classical_coverage": ("Coverage of classical intervals", "fraction of the true weights inside"),
+    "coverage": ("Coverage of corrected intervals", "fraction of the true weights inside"),
+}
 PREDICTIONS: Meanings = {
     "cross_entropy": ("Cross-entropy", "mean −ln P(response), in nats; the lower, the better"),
     "bayes_cross_entropy": ("Cross-entropy of the true observer", "the floor: no prediction can do better"),
@@ -16,82 +28,53 @@ PREDICTIONS: Meanings = {
     "calibration_intercept": ("Calibration intercept", "0 if calibrated"),
     "calibration_error": ("Calibration error", "mean distance of observed from predicted fractions, by bins"),
 }
-
-SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json
-    "recovery": (
-        "Coefficients against the truth",
-        {
-            "weight_slope": ("Weight slope", "fitted on true weights: 1 if of the right size"),
-            "weight_correlation": ("Weight correlation", "of fitted with true weights; blind to their size"),
-            "weight_rmse": ("Weight error", "root mean square, in logits per unit of a factor"),
-            "bias_rmse": ("Bias error", "root mean square, in logits"),
-            "residual_sd": ("Residual of the weights", "root mean square about their slope on the true ones"),
-        },
-    ),
-    "inference": (
-        "Intervals",
-        {
-            "level": ("Nominal coverage", "what the intervals promise"),
-            "classical_coverage": ("Coverage of classical intervals", "fraction of the true weights inside"),
-            "coverage": ("Coverage of corrected intervals", "fraction of the true weights inside"),
-        },
-    ),
-    "test": ("Predictions of held-out trials", PREDICTIONS),
-    "loo": ("Predictions of each training trial by the fit to all others", PREDICTIONS),
-    "train": (
-        "Training trials",
-        {"cross_entropy": ("Cross-entropy", "in nats; flatters the fit, which has seen these trials")},
-    ),
-    "replication": (
-        "Groups against one another",
-        {
-            "plain_slope": ("Slope of classical weights", "one group's on those of all others: 1 if they replicate"),
-            "plain_slope_error": ("Its standard error", "over the groups"),
-            "corrected_slope": ("Slope of corrected weights", "likewise"),
-            "corrected_slope_error": ("Its standard error", "over the groups"),
-            "coverage": ("Coverage", "fraction of a group's weights whose interval holds the others'"),
-            "groups_without_estimate": ("Groups without an estimate", "their trials alone are too few"),
-            "groups_undetermined": ("Groups left out of the slopes", "the slope's standard error is above 1"),
-        },
-    ),
-    "theory": (
-        "What to expect, from the data alone",
-        {
-            "n_trials": ("Training trials", ""),
-            "kappa": ("Factors per trial, κ", ""),
-            "signal": ("Signal, γ", "estimated standard deviation of the true logits"),
-            "existence_threshold": ("Existence threshold", "κ must be smaller for an estimate to exist"),
-            "smallest_n_trials": ("Fewest trials", "below which no estimate exists"),
-            "certificate": (
-                "Certificate",
-                "below 1/2 it proves that an estimate exists; 0 with ridge or shrinkage",
-            ),
-            "weight_slope": ("Weight slope", "of classical weights on the true ones"),
-            "residual_sd": ("Residual of the weights", "root mean square about that slope"),
-            "train_cross_entropy": ("Cross-entropy of training trials", "in nats"),
-            "test_cross_entropy": ("Cross-entropy of new trials, classical fit", "in nats"),
-            "test_debiased_cross_entropy": ("Cross-entropy of new trials, corrected weights", "in nats"),
-            "test_best_cross_entropy": ("Cross-entropy of new trials, best prediction", "in nats"),
-            "bayes_cross_entropy": ("Cross-entropy of the true observer", "in nats"),
-            "classical_coverage": ("Coverage of classical intervals", "fraction of the true weights inside"),
-        },
-    ),
-    "fit": (
-        "The solver",
-        {
-            "converged": ("Converged", "whether it reached train.tolerance"),
-            "max_gradient": (
-                "Largest gradient",
-                "of a class's loss, by standardised factors (after Adam: by the factors as they are)",
-            ),
-            "ridge": ("Ridge", "its strength"),
-            "classes_without_estimate": ("Classes without an estimate", "left out"),
-        },
-    ),
+TRAINING: Meanings = {
+    "cross_entropy": ("Cross-entropy", "in nats; flatters the fit, which has seen these trials"),
+}
+REPLICATION: Meanings = {
+    "plain_slope": ("Slope of classical weights", "one group's on those of all others: 1 if alike"),
+    "plain_slope_error": ("Its standard error", "over the groups"),
+    "corrected_slope": ("Slope of corrected weights", "likewise"),
+    "corrected_slope_error": ("Its standard error", "over the groups"),
+    "coverage": ("Coverage", "fraction of a group's weights whose interval holds the others'"),
+    "groups_without_estimate": ("Groups without an estimate", "their trials alone are too few"),
+    "groups_undetermined": ("Groups left out of the slopes", "the slope's standard error is above 1"),
+}
+THEORY: Meanings = {
+    "n_trials": ("Training trials", ""),
+    "kappa": ("Factors per trial, κ", ""),
+    "signal": ("Signal, γ", "estimated standard deviation of the true logits"),
+    "existence_threshold": ("Existence threshold", "κ must be smaller for an estimate to exist"),
+    "smallest_n_trials": ("Fewest trials", "below which no estimate exists"),
+    "certificate": ("Certificate", "below 1/2 it proves that an estimate exists; 0 with ridge or shrinkage"),
+    "weight_slope": ("Weight slope", "of classical weights on the true ones"),
+    "residual_sd": ("Residual of the weights", "root mean square about that slope"),
+    "train_cross_entropy": ("Cross-entropy of training trials", "in nats"),
+    "test_cross_entropy": ("Cross-entropy of new trials, classical fit", "in nats"),
+    "test_debiased_cross_entropy": ("Cross-entropy of new trials, corrected weights", "in nats"),
+    "test_best_cross_entropy": ("Cross-entropy of new trials, best prediction", "in nats"),
+    "bayes_cross_entropy": ("Cross-entropy of the true observer", "in nats"),
+    "classical_coverage": ("Coverage of classical intervals", "fraction of the true weights inside"),
+}
+SOLVER: Meanings = {
+    "converged": ("Converged", "whether it reached train.tolerance"),
+    "max_gradient": ("Largest gradient", "of a class's loss, by standardised factors; of Adam as they are"),
+    "ridge": ("Ridge", "its strength"),
+    "classes_without_estimate": ("Classes without an estimate", "left out"),
 }
 
-COLUMNS = {
+SECTIONS: Mapping[str, tuple[str, Meanings]] = {  # of metrics.json, in the page's order
+    "recovery": ("Coefficients against the truth", RECOVERY),
+    "inference": ("Intervals", INTERVALS),
+    "test": ("Predictions of held-out trials", PREDICTIONS),
+    "loo": ("Predictions of each training trial by the fit to all others", PREDICTIONS),
+    "train": ("Training trials", TRAINING),
+    "replication": ("Groups against one another", REPLICATION),
+    "theory": ("What to expect, from the data alone", THEORY),
+    "fit": ("The solver", SOLVER),
+}
+COLUMNS = {  # scores of other fits, beside those of the classical one
     "debiased": "corrected weights",
     "best": "best prediction",
     "corrected": "corrected weights",
-}  # of other fits
+}

@@ -22,7 +22,8 @@ function sort(header) {
 
 function select() {
   const one = form.elements.class?.value, part = form.elements.factor.value.toLowerCase();
-  for (const row of rows) row.hidden = (one && text(row, 1) !== one) || !text(row, 0).toLowerCase().includes(part);
+  for (const row of rows)
+    row.hidden = (one && text(row, 1) !== one) || !text(row, 0).toLowerCase().includes(part);
   form.querySelector("output").value = `${rows.filter(row => !row.hidden).length} of ${rows.length} rows`;
 }
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,7 @@ from stages.page.words import sentences
 
 STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have parameters
 MOST = 5000  # rows of coefficients; if there are more, the largest are shown
-WIDE = 6.0  # inches; a wider figure takes both columns
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A drawn figure: its file, its width and height in inches, what it shows, and how to read it."""
-
-    path: Path
-    size: tuple[float, float]
-    what: str
-    how: str
-
-    @property
-    def wide(self) -> bool:
-        """Whether it takes both columns."""
-        return self.size[0] > WIDE
-
-    @property
-    def source(self) -> str:
-        """The file itself, as an address; empty if browsers cannot show its format."""
-        media = MEDIA.get(self.path.suffix.removeprefix("."))
-        return f"data:{media};base64,{base64.b64encode(self.path.read_bytes()).decode()}" if media else ""
 
 
 def render(
@@ -54,13 +31,14 @@ def render(
     tables: Mapping[str, pd.DataFrame],
     answer: Sequence[str],
     left_out: Sequence[str],
-    pictures: Sequence[Picture],
+    pictures: Sequence[tuple[Path, tuple[float, float], tuple[str, str]]],
     hashed: Sequence[Path],
 ) -> str:
     """The page of a run: the same bytes for the same run.
 
-    parameters: by section; account: of own trials, None where they are simulated; tables: of stage plot, with `shown`
-    (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines; hashed: files.
+    parameters: by section; account: of own trials, None where they are simulated; tables: of stage plot, with
+    `shown` (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines;
+    pictures: of each figure its file, its size in inches, what it shows and how to read it; hashed: files.
     """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -69,7 +47,7 @@ def render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    templates.filters |= {"number": number, "parameter": parameter}
+    templates.filters |= {"number": number, "parameter": parameter, "address": address}
     coefficients = tables["shown"]
     groups = column_groups(coefficients, metrics)
     return templates.get_template("page.html").render(
@@ -79,7 +57,6 @@ def render(
         sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
         sections=SECTIONS,
         other_fits=COLUMNS,
-        n_factors=int((coefficients["class"] == coefficients["class"].iloc[0]).sum()) - 1,
         classes=[*coefficients["class"].unique()],
         drawn=tables["weights"]["class"].iloc[0],
         groups=groups,
@@ -92,13 +69,19 @@ def render(
     )
 
 
+def address(path: Path) -> str:
+    """A picture as an address that holds all of it; empty if browsers cannot show its format."""
+    media = MEDIA.get(path.suffix.removeprefix("."))
+    return f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}" if media else ""
+
+
 def sha256(path: Path) -> str:
     with reading(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:
-    """Columns of the coefficients below common headings: (heading, its colour's name, {column: what it is})."""
+    """Columns of the coefficients below common headings: (heading, name of its colour, {column: words})."""
     interval = f", with {100 * metrics['inference']['level']:g} % interval" if "inference" in metrics else ""
     classical = {"estimate": "weight", "classical_low": "from", "classical_high": "to", "classical_p": "p"}
     groups = [
@@ -111,7 +94,7 @@ def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple
 
 
 def largest(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows with class, factor and these numbers as text; the MOST that are largest in size, in the table's order."""
+    """Class, factor and these numbers as text: of the MOST that are largest in size, in the table's order."""
     sizes = table["corrected" if "corrected" in table else "fitted"].abs().fillna(0)
     most = sizes[np.isfinite(sizes)].max()
     decimals = max(0, 3 - math.floor(math.log10(most))) if most > 0 else 3

@@ -57,7 +57,8 @@ def predictions(metrics: Metrics) -> Iterator[str]:
     slope, best, floor = scores["calibration_slope"], scores.get("best"), scores.get("bayes_cross_entropy")
     text = f"Predictions of {of[name]}"
     if slope is not None:
-        how = "calibrated" if abs(slope - 1) <= CALIBRATED else "overconfident" if slope < 1 else "too cautious"
+        wrong = "overconfident" if slope < 1 else "too cautious"
+        how = "calibrated" if abs(slope - 1) <= CALIBRATED else wrong
         text += f" are {how} (calibration slope {slope:.2f}, where 1 is right) and"
     text += f" cost {scores['cross_entropy']:.4f} nats (mean −ln P) per response"
     if best and scores["cross_entropy"] - best["cross_entropy"] > 0.00005:
@@ -75,15 +76,15 @@ def overfitting(trajectory: pd.DataFrame) -> Iterator[str]:
     best, last = test.idxmin(), test.index[-1]
     worse = test[last] - test[best]
     if worse > OVERFITTED * test[best]:
-        yield (
-            f"After epoch {epochs[best]:g} of {epochs[last]:g} held-out trials were predicted ever worse, at the end "
-            f"by {worse:.4f} nats, while training trials were fitted ever better: overfitting."
-        )
+        when = f"After epoch {epochs[best]:g} of {epochs[last]:g}"
+        how = f"held-out trials were predicted ever worse, at the end by {worse:.4f} nats"
+        yield f"{when} {how}, while training trials were fitted ever better: overfitting."
 
 
 def replication(metrics: Metrics) -> Iterator[str]:
     """Whether groups of trials have the same weights."""
-    slopes = [(metrics.get(f"{key}_slope"), metrics.get(f"{key}_slope_error")) for key in ("plain", "corrected")]
-    if not any(value is None for pair in slopes for value in pair):
-        classical, corrected = (f"{slope:.2f} ± {error:.2f}" for slope, error in slopes)
-        yield f"Weights of one group alone are {classical} times those of all others; corrected, {corrected} times."
+    if metrics.get("plain_slope_error") is None or metrics.get("corrected_slope_error") is None:
+        return
+    slopes = [(metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")]
+    classical, corrected = (f"{slope:.2f} ± {error:.2f} times" for slope, error in slopes)
+    yield f"Weights of one group alone are {classical} those of all others; corrected, {corrected}."

@@ -19,7 +19,6 @@ from hdlogit.inference import ClassInference
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.result import Array, wald_interval
-from hdlogit.inference.separation import Constant
 from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
@@ -97,10 +96,10 @@ def class_table(found: Inferred, coefficients: Table) -> Table:
 def _logistic_p(found: Inferred, k: int) -> float:
     c, y = found.classes[k], found.responses[:, k]
     if c.separated:  # separated trials follow any function
-        others, left = c.separated.others, c.separated.responses[c.separated.separation.left]
-        if isinstance(others, Constant):
+        y, c = found.fit.train.responses[c.separated.left, k], c.separated.others
+        if not len(c.scale):  # no factor is left
             return 1.0
-        c, y = others, thinned(left, others)
+        y = thinned(y, c)
     guess_rate, lapse_rate = (rate or 0.0 for rate in known_rates(found.p))
     return logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate).p_value
 

@@ -86,12 +86,11 @@ def left_out_predictions(found: Inferred) -> Predictions:
 
 def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInference]) -> Predictions:
     """Also held-out trials by the corrected fit; of a class without an inference, the fitted logits stand for it."""
-    logits = predicted.logits | {name: predicted.logits["fitted"].copy() for name in CORRECTED}
+    x, logits = fit.test.factors, predicted.logits | {name: predicted.logits["fitted"].copy() for name in CORRECTED}
 
     def correct(k: int) -> None:
-        for rows in cut(len(fit.test.factors), 1):
-            corrected = results[k].corrected_logits(fit.test.factors[rows])
-            logits["debiased"][rows, k], logits["best"][rows, k] = corrected
+        for rows in cut(*x.shape):
+            logits["debiased"][rows, k], logits["best"][rows, k] = results[k].corrected_logits(x[rows])
 
     with single_threaded_blas():
         list(each(correct, [k for k, result in enumerate(results) if not result.reason]))

@@ -21,7 +21,20 @@ from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
 from stages.trials.choose import choose
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, canonical, check_numbers, key, kind, levels, merged, numbers, words
+from stages.trials.values import (
+    FEW,
+    Table,
+    canonical,
+    check_numbers,
+    is_number,
+    key,
+    keys,
+    kind,
+    levels,
+    merged,
+    numbers,
+    words,
+)
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -54,7 +67,8 @@ class Coding:
 
     def frame(self, table: Table) -> pd.DataFrame:
         """The columns that factors are made from, with lags, as the file holds them."""
-        held = {name: table.column(name) for name in self.columns}
+        lagged = self.parsed.lags if self.parsed else {}  # of which `columns` has the levels, too, once they are learnt
+        held = {name: table.column(name) for name in self.columns if name not in lagged}
         if self.parsed is None:
             return pd.DataFrame(held, table.frame.index)
         codes = np.zeros(len(table.frame), np.int64)
@@ -125,12 +139,10 @@ class Coding:
                 faults.add(~np.isfinite(values), why)
                 found[str(name)] = values
             if known is not None:
-                spelling = {key(level): level for level in known}
-                written = words(given)
-                values = written.map(key, na_action="ignore").map(spelling).astype(object)
+                values = keys(given).map({key(level): level for level in known}).astype(object)
 
-                def unknown(row: int, name: Any = name, written: Any = written, known: Any = known) -> str:
-                    word = written.iloc[row]
+                def unknown(row: int, name: Any = name, given: Any = given, known: Any = known) -> str:
+                    word = canonical(given.iloc[row])
                     return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
 
                 faults.add(values.isna(), unknown)
@@ -180,19 +192,12 @@ def prepared(table: Table, p: Prepare) -> Table:
     for name in frame.columns:
         if missing:
             if frame[name].dtype == "str":
-                frame[name] = frame[name].mask(frame[name].map(key, na_action="ignore").isin(missing))
+                frame[name] = frame[name].mask(keys(frame[name]).isin(missing))
             else:
-                frame[name] = frame[name].mask(frame[name].isin([float(m) for m in missing if _is_number(m)]))
+                frame[name] = frame[name].mask(frame[name].isin([float(word) for word in missing if is_number(word)]))
         frame[name], same = merged(frame[name])
         alike |= {name: same} if same else {}
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
 
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
@@ -296,8 +301,7 @@ def _factors(
     `yes` (n_trials, n_classes) are the responses of the trials that are `whole`.
     """
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
-    patterns = [p.factors] if isinstance(p.factors, str) else p.factors or []
-    named = [name for pattern in patterns for name in _matching(table, pattern, others)]
+    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
     left_out, constants = dict[str, str](), dict[str, str]()
     for name in dict.fromkeys(named) if p.factors else others:
@@ -305,7 +309,7 @@ def _factors(
         what = "numbers" if name in table.numeric else kind(column)
         if what in ("empty", "text"):
             left_out[name] = "it is empty" if what == "empty" else f"it is text, of more than {FEW} values"
-        elif column.nunique() == 1:
+        elif column.nunique() == 1 if what == "words" else column.max() == column.min():
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"

@@ -12,6 +12,8 @@ import pandas as pd
 from stages.files.account import some
 from stages.files.errors import InputError
 
+MOST_VALUES = 1000  # of a trial in one field
+
 
 def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
     """The columns of a tree, with dotted names; and what is left out, because it has another length than most have.
@@ -53,10 +55,9 @@ def _leaves(tree: Any, name: str) -> list[tuple[str, np.ndarray[Any, Any]]]:
             items = [record for item in items for record in item]  # a list for each subject, say
         if items and all(isinstance(item, dict) for item in items):
             return _leaves(_fields(items), name)
-        sizes = {np.size(item) for item in items if isinstance(item, list | np.ndarray)}
-        if sizes and max(sizes) > 1:  # several values for each trial
-            matrix = [np.ravel(item) for item in items if np.size(item) == max(sizes)]
-            return [(name, np.array(matrix))] if len(matrix) == len(items) and max(sizes) <= 1000 else []
+        rows = [np.ravel(np.asarray(item, object)) for item in items]
+        if (width := max(map(len, rows), default=0)) > 1:  # several values for each trial
+            return [(name, np.stack(rows))] if all(len(row) == width <= MOST_VALUES for row in rows) else []
         return [(name, _column(items))]
     if isinstance(tree, np.ndarray) and tree.dtype.names:
         return _leaves({field: tree[field] for field in tree.dtype.names}, name)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from stages.files.account import counted
 from stages.files.parameters import Prepare
 from stages.trials.values import Table, numbers
 
@@ -37,7 +38,7 @@ PROGRAMS = (
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
-    Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP")),
+    Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="Level"),
     Program(
         "IBL", ("choice", "contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")
     ),
@@ -46,7 +47,7 @@ PROGRAMS = (
 NAMES_OF_PRACTICE = (
     r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
 )
-PRACTICE = r"(?i).*(practi[cs]|\bprac|train(?!ed)|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
+PRACTICE = r"(?i).*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 
 def recognised(table: Table, p: Prepare) -> Table:
@@ -73,13 +74,16 @@ def recognised(table: Table, p: Prepare) -> Table:
                 kept &= ~frame[name].str.fullmatch(f"{pattern}|{PRACTICE}").fillna(False).astype(bool)
             elif name not in named and re.match(PRACTICE, name):
                 kept &= frame[name] != 1
-        if program.most and program.most not in named:
-            answered = kept & frame[[name for name in map(_column, p.responses) if name in frame]].notna().all(axis=1)
+        asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
+        if program.most in frame and program.most not in named:
+            answered = kept & frame[asked].notna().all(axis=1)
             most = frame[program.most][answered].mode()
             kept &= frame[program.most].isin(most[:1]) if len(most) else True
         frame = frame[kept] if kept.any() else frame
-        said = [f"{len(table.frame) - len(frame)} rows that are no trials (practice, instructions) left out"]
-        said = said if len(frame) < len(table.frame) else []
+        n = len(table.frame) - len(frame)
+        said = [f"left out {counted(n, 'row')} that {'is' if n == 1 else 'are'} no trial (practice, instructions, …)"][
+            :n
+        ]
         for name, value in program.none.items():
             said.append(f"{name} {value:g} is no response")
             frame = frame.assign(**{name: numbers(frame[name]).replace(value, np.nan)})
@@ -95,7 +99,3 @@ def recognised(table: Table, p: Prepare) -> Table:
 
 def _like(frame: pd.DataFrame, pattern: str) -> list[str]:
     return [name for name in frame.columns if pattern and re.fullmatch(pattern, name)]
-
-
-def _column(response: str) -> str:
-    return response.partition("=")[0]

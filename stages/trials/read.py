@@ -29,7 +29,7 @@ from stages.trials.text import Read, read_text, tabulate
 from stages.trials.values import Table, plain
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_BYTE = {".parquet": 12, ".pq": 12, ".pqt": 12}  # bytes of memory for one of the file; of others 8
+PER_CELL, PER_BYTE = 40, 8  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 
 Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said
@@ -67,7 +67,9 @@ def read_one(path: Path) -> Table:
     packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
     inner = Path(path.stem if packed else path.name)
     try:
-        size = path.stat().st_size * PER_BYTE.get(inner.suffix.lower(), 8) * (5 if packed else 1)
+        size = path.stat().st_size * PER_BYTE * (5 if packed else 1)
+        if READERS.get(inner.suffix.lower()) is _parquet and not packed:
+            size = (shape := pq.read_metadata(path)).num_rows * shape.num_columns * PER_CELL
         check_memory(size, f"{path}, read as a whole,", "save a part of its columns or rows")
         if size > MUCH:
             print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
@@ -174,7 +176,7 @@ def _numpy(source: Any, name: str) -> Columns:
 
 
 def _matlab(source: Any, name: str) -> Columns:
-    if _bytes(source)[:4] == b"\x89HDF":
+    if _bytes(source)[:10] == b"MATLAB 7.3":  # HDF5
         return _hdf(source, name)
     from scipy.io import loadmat
 

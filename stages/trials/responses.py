@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import show
 from stages.files.errors import InputError
-from stages.trials.values import PERHAPS, Table, canonical, check_numbers, key, levels, nearby, words
+from stages.trials.values import PERHAPS, Table, canonical, check_numbers, is_number, key, keys, levels, nearby
 
 TRUTH = {"1": True, "true": True, "0": False, "false": False}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -35,7 +35,7 @@ class Response:
 
     def code(self, table: Table) -> NDArray[np.float64]:
         """1 for yes, 0 for no, NaN where it is missing; (n_rows,)."""
-        given = words(table.column(self.column)).map(key, na_action="ignore")
+        given = keys(table.column(self.column))
         yes, no = (given.isin([*map(key, which)]).to_numpy() for which in (self.yes, self.no))
         coded = np.full(len(given), np.nan)
         coded[yes], coded[no] = 1, 0
@@ -129,7 +129,7 @@ def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
         raise InputError(
             f"{table.name}: the response {name} holds more than two values: {listed}{', …' if held[6:] else ''}; "
             f"if {show(others[0])} is no response, leave it out by --missing {others[0]} (missing_words), or take "
-            f"rows, as in where: {name} in ({', '.join(map(show, kept))})"
+            f"rows, as in where: {name} in ({', '.join(kept if all(map(is_number, kept)) else map(show, kept))})"
         )
     if not yes:
         choices = " or ".join(f"{name}={level}" for level in held)
@@ -150,4 +150,4 @@ def outcome(level: str) -> str:
 def signal(column: pd.Series[Any]) -> pd.Series[Any]:
     """Whether there was a signal, by the outcome: 1 or 0."""
     present = {level: float(OUTCOMES[outcome(level)][0]) for level in levels(column) if outcome(level) in OUTCOMES}
-    return words(column).map(present).astype(np.float64)
+    return column.map(canonical, na_action="ignore").map(present).astype(np.float64)

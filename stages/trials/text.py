@@ -202,24 +202,19 @@ def decimal_commas(frame: pd.DataFrame) -> list[bool]:
 
 
 def read_log_frames(text: str) -> Read:
-    """E-Prime's own log: a frame of `name: value` lines is a row; of frames within one another, the frequent ones."""
+    """E-Prime's own log: a frame of `name: value` lines is a row. The column Level tells trials, blocks, … apart."""
     head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
-    frames, level, here = list[tuple[int, str, dict[str, str]]](), "", dict[str, str]()
+    rows, lines, level, here = list[dict[str, str]](), list[int](), "", dict[str, str]()
     for line, content in enumerate(map(str.strip, text.splitlines()), start=1):
-        key, _, value = content.partition(":")
-        if key == "Level":
-            level = value
+        name, _, value = content.partition(":")
+        if name == "Level":
+            level = value.strip()
         elif content == "*** LogFrame Start ***":
-            here = {}
-            frames.append((line, level, here))
+            here = head | {"Level": level}
+            rows.append(here)
+            lines.append(line)
         elif content == "*** LogFrame End ***":
             here = {}
-        elif key and not key.startswith("***"):
-            here[key] = value.strip()
-    levels = Counter(level for _, level, _ in frames)
-    most = max(levels, key=lambda level: levels[level])
-    taken = [(line, head | cells) for line, level, cells in frames if level == most]
-    found = pd.DataFrame([cells for _, cells in taken]).astype("str").apply(plain)
-    others = levels.total() - len(taken)
-    notes = [f"{others} frames of other levels than{most} are left out"] if others else []
-    return found, np.array([line for line, _ in taken]), notes
+        elif name and not name.startswith("***"):
+            here[name] = value
+    return pd.DataFrame(rows).astype("str"), np.array(lines), []

@@ -72,8 +72,8 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
     few = given.unique()
     if 0 < len(few) <= 6 and set(pd.Series(few).str.lower()) <= {"true", "false"}:
         return (column.str.lower() == "true").astype(np.float64).where(column.notna())
-    is_number = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
-    if len(given) and is_number.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
+    fits = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
+    if len(given) and fits.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
         found = numbers(column)
         if found.notna().any() and not (found.abs() >= EXACT).any() | np.isinf(found).any():
             return found
@@ -90,18 +90,23 @@ def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     """float64; NaN where a value is missing or not a number."""
     if column.dtype.kind == "f":
         return column
-    is_number = column.str.fullmatch(NUMBER).fillna(False).astype(bool)
+    fits = column.str.fullmatch(NUMBER).fillna(False).astype(bool)
     found = pd.Series(np.nan, column.index)
-    found[is_number] = pa.array(column[is_number], pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    found[fits] = pa.array(column[fits], pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
     for row in column.index[column.str.fullmatch("(?i)[-+]?inf(inity)?").fillna(False)]:
         found[row] = float(column[row])
     return found
 
 
-def words(column: pd.Series[Any]) -> pd.Series[Any]:
+def words(column: pd.Series[Any], write: Callable[[Any], str] | None = None) -> pd.Series[Any]:
     """Text; equal numbers are written alike."""
     distinct = pd.Series(column.unique()).dropna()
-    return column.map(dict(zip(distinct, map(canonical, distinct), strict=True))).astype("str")
+    return column.map({value: (write or canonical)(value) for value in distinct}).astype("str")
+
+
+def keys(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Text; words that differ only in case, quotes or brackets are alike."""
+    return words(column, lambda value: key(canonical(value)))
 
 
 def canonical(value: object) -> str:
@@ -112,10 +117,13 @@ def canonical(value: object) -> str:
     return str(value) if abs(number) >= EXACT else repr(number).removesuffix(".0")
 
 
+def is_number(word: str) -> bool:
+    return re.fullmatch(NUMBER, word) is not None
+
+
 def order(value: str) -> tuple[bool, float, str]:
     """Sort key: numbers by value, then words by letters."""
-    is_number = re.fullmatch(NUMBER, value)
-    return not is_number, float(value) if is_number else 0.0, value
+    return not is_number(value), float(value) if is_number(value) else 0.0, value
 
 
 def levels(column: pd.Series[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import show
 from stages.files.errors import InputError
-from stages.trials.values import EXACT, Table, key, numbers, words
+from stages.trials.values import EXACT, Table, keys, numbers
 
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -93,7 +93,7 @@ class Where:
         if is_of_numbers or (len(texts) == 1 and numbers(texts[0]).notna().any()):
             a, b = (numbers(each) if each.dtype == "str" else each for each in (a, b))
         elif texts:
-            a, b = (words(each).map(key, na_action="ignore") for each in (a, b))
+            a, b = (keys(each) for each in (a, b))
         missing = a.isna() | b.isna()
         return pd.Series(COMPARE[type(op)](a, b), frame.index).astype("boolean").mask(missing)
 

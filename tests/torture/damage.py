@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,7 +132,8 @@ def outcome(stage: str) -> tuple[str, object]:
     quiet = contextlib.redirect_stdout(io.StringIO()), mock.patch.object(terminal.CONSOLE, "quiet", True)
     with contextlib.redirect_stderr(io.StringIO()) as errors, arguments, quiet[0], quiet[1]:
         try:
-            run(main)
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # NumPy's, of NaN among factors
+                run(main)
         except SystemExit as end:
             return errors.getvalue(), end.code
         except Exception as error:

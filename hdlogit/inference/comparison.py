@@ -1,0 +1,148 @@
+"""Is a model any use, and which of several predicts better? By what each says of trials that it has not seen.
+
+Leave-one-out logits score a model on its own trials: with l_i the cross-entropy of trial i, predicted without it, the
+mean of l is compared with that of other models trial by trial, d_i = l_i − l'_i, mean d ± sd(d)/√n. The constant that
+a model must beat is the fraction of yes among the other trials. What adds to a nested model is tested, as terms are, by
+the score (`hdlogit.inference.terms`), which holds with many factors per trial, where the likelihood ratio does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import log_expit, xlogy
+
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array, Factors, Responses, Units, measure
+from hdlogit.inference.terms import Residuals, score_test
+from hdlogit.psychometric.function import log_odds
+
+NESTED = 1e-6  # part of a factor's variance that another model's factors may leave unexplained, in a nested model
+ROWS = 20_000  # trials from which it is told
+
+
+class Usefulness(NamedTuple):
+    """Of one class: leave-one-out cross-entropies, nats per trial, and what the factors together tell."""
+
+    constant: float  # the fraction of yes
+    classical: float  # the fit as it is
+    best: float  # the best prediction
+    gain: float  # of the best prediction over the constant,
+    gain_error: float  # with its standard error, trial by trial
+    statistic: float  # of the test that no factor has an effect,
+    df: int  # its degrees of freedom,
+    p_value: float  # and its p-value
+
+    @property
+    def r_squared(self) -> float:
+        """McFadden's, leave-one-out: 1 − best/constant; below 0 the constant predicts better."""
+        return 1 - self.best / self.constant
+
+
+class Model(NamedTuple):
+    """One class of a model, and the trials that it is of."""
+
+    name: str
+    result: ClassInference
+    factors: Factors  # (n, p)
+    responses: Responses  # (n,)
+
+
+class Comparison(NamedTuple):
+    """A model beside the first one."""
+
+    name: str
+    leave_one_out: float  # cross-entropy, nats per trial, of its best prediction
+    gain: float  # over the first model's,
+    gain_error: float  # with its standard error, trial by trial
+    n_parameters: int
+    aic: float
+    bic: float  # both of the maximum of the likelihood; NaN where rates are not of a joint fit
+    df: int  # by how many columns the larger of two nested models exceeds the other; 0 where they are not nested
+    p_value: float  # of the test that these have no effect
+
+
+def losses(logits: Array, responses: Responses) -> Array:
+    """Cross-entropy of each trial, nats."""
+    return np.asarray(-log_expit(np.where(responses, logits, -logits)))
+
+
+def constant_losses(responses: Responses) -> Array:
+    """Of the fraction of yes among the other trials, to which half a yes and half a no are added (Krichevsky &
+    Trofimov 1981): else a single yes would cost infinitely much."""
+    y = np.asarray(responses, np.float64)
+    p = (y.sum() - y + 0.5) / len(y)
+    return np.asarray(-(xlogy(y, p) + xlogy(1 - y, 1 - p)))
+
+
+def usefulness(result: ClassInference, factors: Factors, responses: Responses) -> Usefulness:
+    """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
+    out, y = result.leave_one_out, responses[:: -(-len(responses) // len(result.leave_one_out.best))]
+    constant, best = constant_losses(y), losses(out.best, y)
+    gain, error = _paired(constant, best)
+    test = score_test(factors, responses, np.arange(factors.shape[1]))
+    return Usefulness(
+        float(constant.mean()), float(losses(out.plain, y).mean()), float(best.mean()), gain, error, *test
+    )
+
+
+def compare(models: Sequence[Model]) -> list[Comparison]:
+    """Each model beside the first. Raises ValueError where they are not of the same trials, or one has no inference."""
+    first = models[0]
+    for model in models:
+        if model.result.reason:
+            raise ValueError(f"{model.name} has no inference: {model.result.reason}")
+        if not np.array_equal(model.responses, first.responses):
+            raise ValueError(f"{model.name} and {first.name} are not of the same trials: their responses differ")
+    return [_beside(first, model) for model in models]
+
+
+def _beside(first: Model, model: Model) -> Comparison:
+    y, result = model.responses, model.result
+    some = y[:: -(-len(y) // len(result.leave_one_out.best))]
+    mine, other = losses(result.leave_one_out.best, some), losses(first.result.leave_one_out.best, some)
+    gain, error = _paired(other, mine)
+    likelihood, k = _log_likelihood(model), len(result.estimate) + int((np.diag(result.link.covariance)[2:] > 0).sum())
+    df, p_value = _nested(first, model)
+    aic, bic = 2 * k - 2 * likelihood, k * np.log(len(y)) - 2 * likelihood
+    return Comparison(model.name, float(mine.mean()), gain, error, k, aic, float(bic), df, p_value)
+
+
+def _paired(first: Array, second: Array) -> tuple[float, float]:
+    """Mean of the differences, and its standard error."""
+    d = first - second
+    return float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d)))
+
+
+def _log_likelihood(model: Model) -> float:
+    """The maximum, nats; NaN where rates are estimated, but not together with the weights."""
+    c, y = model.result, model.responses
+    joint = c.profiles is not None
+    if c.guess_rate + c.lapse_rate > 0 and not joint:
+        return np.nan
+    w = c.corrected if joint else c.estimate
+    z = np.asarray(model.factors @ w[:-1] + w[-1], np.float64)
+    return -float(losses(np.asarray(log_odds(z, c.guess_rate, c.lapse_rate), np.float64), y).sum())
+
+
+def _nested(first: Model, second: Model) -> tuple[int, float]:
+    """(Degrees of freedom, p-value) of what the larger of two nested models adds; (0, NaN) of others."""
+    small, large = sorted((first, second), key=lambda model: model.factors.shape[1])
+    c = small.result
+    if c.guess_rate + c.lapse_rate > 0 or c.theory.ridge or not _within(small.factors, large.factors):
+        return 0, np.nan
+    y, own, units = np.asarray(small.responses, np.float64), Units(0, c.centre, c.scale), measure(large.factors)
+    left = Residuals.of_fit(small.factors, y, own, c.estimate)
+    _, df, p_value = left.test(lambda rows: units.standardise(large.factors[rows])[:, :-1])
+    return df, p_value
+
+
+def _within(small: Factors, large: Factors) -> bool:
+    """Whether every factor of one model is a linear combination of the other's."""
+    rows = slice(None, None, max(len(small) // ROWS, 1))
+    x, z = (np.asarray(factors[rows], np.float64) for factors in (large, small))
+    x, z = ((a - a.mean(axis=0)) / np.maximum(a.std(axis=0), 1e-300) for a in (x, z))
+    rest = z - x @ np.linalg.lstsq(x, z, rcond=None)[0]
+    return bool((np.square(rest).mean(axis=0) < NESTED).all())
