@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Container, Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
@@ -23,7 +24,6 @@ LEAST = 20  # trials from which on content tells anything
 LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for, before all trials decide
 MOSTLY = 0.99  # of the trials that a column must tell to be suspicious, where it does not tell all
 FEW = 5  # trials that either of two columns must fail to tell, for both together to be suspicious
-FILLED = 0.5  # of the trials in which a factor must have a value
 
 ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier trial, or what would be correct
     ("a reaction time", r"rts?|reaction_?times?|resp(onse)?_times?|latency"),
@@ -32,18 +32,21 @@ ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier tr
     ("feedback", r"feedback|feedback_type|reward|rewarded|points|score|payoff|bonus"),
     ("given after the response", r"confidence|conf|rating|certainty"),
 )
-COUNTS = r"(trials?|blocks?|runs?|sessions?|rows?|rep(etition)?s?|lines?)(_?(n|no|nr|num|number|index|idx|id|count))?"
-ASIDE_NUMBERS = (  # likewise, among numbers
-    ("an index", rf".*\b({COUNTS})|index|idx|id|no|nr|num|n|number|count(er)?|order|(this_)(\w+_)?n|this_index"),
-    ("a time", r"(.*_)?(times?|timestamp|date|clock|onset|offset|started|stopped|elapsed|start|end|time_run)"),
-    ("about the observer", r"(subject|participant|observer|subj|sub)(_?(n|no|nr|num|number|id|parity))?|age|seed"),
+NUMBER = "n|no|nr|num|number|index|idx|id|count"
+COUNTED = "trials?|blocks?|runs?|sessions?|rows?|reps?|repetitions?|lines?|cycle|sample|list"
+ASIDE_NUMBERS = (  # likewise, among numbers; the whole name, or its end
+    ("an index", rf"(.*_)?(({COUNTED})(_?({NUMBER}))?|this_n)|({NUMBER})|counter|order"),
+    ("a time", r"(.*_)?(times?|timestamp|date|clock|onset|offset|started|stopped|elapsed|start|end)"),
+    ("about the observer", rf"(subject|participant|observer|subj|sub)(_?({NUMBER}|parity))?|age|seed"),
 )
 EARLIER = {"prev", "previous", "last", "past", "lag", "lagged", "back", "history", "prior", "minus"}
 WANTED = r"(.*_)?(corr(ect)?_?(ans(wer)?|resp(onse)?|key|choice|button|side)|cresp|target|expected)"
 
 
-def choose(columns: pd.DataFrame, rows: pd.DataFrame, yes: Floats, named: frozenset[str]) -> tuple[dict[str, str], str]:
-    """Why some of `columns` (n_trials, n_columns) are left out; and what a person must decide, or "".
+def choose(
+    columns: pd.DataFrame, rows: pd.DataFrame, yes: Floats, named: Container[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Why some of `columns` (n_trials, n_columns) are left out, and why a person must decide about others, by name.
 
     Numbers are float64, all else words. `rows` are the same columns in all rows of the file, `yes` (n_trials,
     n_classes) the responses; `named` columns were said to be factors, and only content counts.
@@ -52,8 +55,6 @@ def choose(columns: pd.DataFrame, rows: pd.DataFrame, yes: Floats, named: frozen
     for name in columns:
         if name not in named and (why := by_name(name, is_number(columns[name])) or by_order(rows[name])):
             left_out[name] = why
-        elif columns[name].notna().mean() < FILLED:
-            left_out[name] = f"it is missing in {columns[name].isna().mean():.0%} of the trials"
     wanted = int(np.clip(2e6 / max(len(columns.columns), 1), *LOOKED_AT))
     some = np.unique(np.linspace(0, len(yes) - 1, wanted).astype(int))
     for y in yes.T if len(yes) >= LEAST else ():
@@ -64,12 +65,18 @@ def choose(columns: pd.DataFrame, rows: pd.DataFrame, yes: Floats, named: frozen
             doubts |= {b: f"{a} and {b} together determine the response" for a, b in together(left[[*pair]], y)}
         for a in nearly(left.iloc[some], y[some]):
             doubts |= dict.fromkeys(nearly(left[[a]], y), f"{a} determines the response in nearly all trials")
-    if not doubts and len(left_out) < len(columns.columns):
-        return left_out, ""
-    proposed = [name for name in columns if name not in left_out | doubts] or [*columns]
-    listed = [*doubts.values()] or [f"{name} is left out: {why}" for name, why in left_out.items()]
+    return left_out, doubts
+
+
+def question(columns: Iterable[str], left_out: Mapping[str, str], doubts: Mapping[str, str]) -> str:
+    """What to ask a person where there are doubts or no columns are left, or ""."""
+    proposed = [name for name in columns if name not in {**left_out, **doubts}]
+    if proposed and not doubts:
+        return ""
+    listed = [*doubts.values()] or [f"{name} is left out: {left_out[name]}" for name in columns]
     more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return left_out, f"{'; '.join(listed[:3])}{more}; name what is a factor, as in: --factors {shlex.join(proposed)}"
+    command = f"--factors {shlex.join(proposed or columns)}"
+    return f"{'; '.join(listed[:3])}{more}; name what is a factor, as in: {command}"
 
 
 def is_number(column: pd.Series[Any]) -> bool:
@@ -84,10 +91,10 @@ def by_name(name: str, number: bool) -> str:
         return ""
     for why, pattern in ASIDE:
         if re.search(rf"(^|_)({pattern})($|_)", words):
-            return f"by its name {why}"
+            return f"it is by its name {why}"
     for why, pattern in ASIDE_NUMBERS if number else ():
         if re.fullmatch(pattern, words):
-            return f"by its name {why}"
+            return f"it is by its name {why}"
     return ""
 
 

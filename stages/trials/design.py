@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,7 +19,7 @@ from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
-from stages.trials.choose import choose
+from stages.trials.choose import choose, question
 from stages.trials.read import read
 from stages.trials.values import (
     FEW,
@@ -35,6 +35,8 @@ from stages.trials.values import (
     numbers,
     words,
 )
+
+FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -238,6 +240,9 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
+    aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
+    table = dataclasses.replace(table, notes=(*table.notes, *(f"{name}: {why}" for name, why in aside.items())))
+    table = dataclasses.replace(table, notes=(*table.notes, *doubts.values()))
     coding = Coding(columns, p.groups, parsed)
     study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
     _code(study, taken, needed)
@@ -313,16 +318,25 @@ def _factors(
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"
+        elif column.notna().mean() < FILLED and not (p.factors or p.formula or name in table.numeric):
+            left_out[name] = f"it is missing in {column.isna().mean():.0%} of the trials"
         else:
             columns[name] = None if what == "numbers" else levels(column)
     keys = () if p.factors else (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
     if p.factors or not columns:
         return columns, left_out, constants, ""
+    aside, doubts = _chosen(table, columns, whole, yes, table.numeric | {"signal"})
+    chosen = {name: columns[name] for name in columns if name not in aside}
+    return chosen, left_out | aside, constants, question([*columns], aside, doubts)
+
+
+def _chosen(
+    table: Table, columns: dict[str, list[str] | None], whole: Bools, yes: Floats, named: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
     rows = table.frame[[*columns]]
     rows = rows.assign(**{name: numbers(rows[name]) for name, known in columns.items() if known is None})
-    aside, doubt = choose(rows[whole], rows, yes, table.numeric | {"signal"})
-    return {name: columns[name] for name in columns if name not in aside}, left_out | aside, constants, doubt
+    return choose(rows[whole], rows, yes, named)
 
 
 def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
