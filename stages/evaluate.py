@@ -51,17 +51,17 @@ def main() -> None:
         outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
         outputs.table("coefficients.csv", scores.fitted_table(fit))
         outputs.table("trajectory.csv", scores.trajectory_table(fit))
-        metrics = {name: scores.prediction_metrics(of) for name, of in predictions.items() if name != "train"}
+        metrics: dict[str, Any] = {}
         if source == "test":
-            metrics["test"]["calibration_error"] = curve.error
-        metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
+            metrics["test"] = scores.prediction_metrics(shown, curve.error)
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
+        metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
         notices, answer = inferred.class_notices(fit.classes, results), []
         if results:
-            stored = to_bytes(dict(zip(fit.classes, results, strict=True)))
-            outputs.path(FILE).write_bytes(stored)
+            outputs.path(FILE).write_bytes(to_bytes(dict(zip(fit.classes, results, strict=True))))
         if found:
+            metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             answer = write_inference(outputs, found, shown, metrics)
             notices += write_replication(outputs, found, metrics)
         metrics["fit"] = scores.solver_metrics(whole)
@@ -125,7 +125,7 @@ def write_replication(outputs: Outputs, found: Inferred, metrics: dict[str, Any]
     groups = read_groups(fit.train, len(labels))
     if (groups == groups[0]).all():
         return ["replication is left out: there is one group only"]
-    total = len(labels) * len({(c.guess_rate, c.lapse_rate) for c in found.classes})
+    total = len(labels) * len(found.classes)
     with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
         classes = replication.replications(found, groups, progress.update)
     outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, labels))

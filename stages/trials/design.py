@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -43,20 +43,6 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass
-class Faults:
-    """Rows that cannot be coded, and why the first of them cannot."""
-
-    rows: Bools
-    first: tuple[int, str] | None = None
-
-    def add(self, rows: Any, why: Callable[[int], str]) -> None:
-        rows = np.asarray(rows, bool)
-        if rows.any() and (self.first is None or int(np.argmax(rows)) < self.first[0]):
-            self.first = int(np.argmax(rows)), why(int(np.argmax(rows)))
-        self.rows |= rows
-
-
-@dataclass
 class Coding:
     """Columns as factors: numbers as they are, words by treatment coding; or by a formula."""
 
@@ -91,65 +77,61 @@ class Coding:
         for name in complete:
             if self._levels(str(name)) is not None or name in self.parsed.categorical:
                 self.columns[str(name)] = levels(complete[name])  # those of a lag, too
-        values, _ = self._values(complete)
-        self.spec = formula.learn(self.parsed, values)
+        self.spec = formula.learn(self.parsed, self._values(complete))
         self.names, self.terms = formula.names_of(self.spec)
 
-    def encode(self, complete: pd.DataFrame) -> tuple[Floats, Faults]:
+    def encode(self, complete: pd.DataFrame) -> Floats:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
-        values, faults = self._values(complete)
-        factors = np.full((len(complete), len(self.names)), np.nan)
-        fit = ~faults.rows
+        values = self._values(complete)
+        factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
         if self.parsed is None:
             for name, known in self.columns.items():
                 for j, level in zip(self.terms[name], known[1:] if known else [None], strict=True):
                     factors[:, j] = values[name] if level is None else values[name] == level
-            factors[~fit] = np.nan
         elif fit.any():
             factors[fit] = formula.factors(self.parsed, self.spec, values[fit])
-        factors += 0.0  # no −0, which equals 0 but has other bytes
+        factors[~fit | ~np.isfinite(factors).all(axis=1)] = np.nan
+        return factors + 0.0  # no −0, which equals 0 but has other bytes
 
-        def why(row: int) -> str:
-            if self.parsed and (unseen := formula.why_unseen(self.parsed, self.spec, values.iloc[row : row + 1])):
-                return unseen
-            j = int(np.argmin(np.isfinite(factors[row])))
-            if np.isnan(factors[row, j]) and "bs(" in self.names[j]:
-                return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
-            return f"{self.names[j]} is {factors[row, j]}; it must be finite"
-
-        faults.add(~np.isfinite(factors).all(axis=1) & fit, why)
-        return factors, faults
+    def why_not(self, row: pd.DataFrame) -> str:
+        """Why this row, a frame of one, cannot be coded."""
+        for name, value in row.iloc[0].items():
+            number, known = numbers(row[name]).iloc[0], self._levels(str(name))
+            if known is None and not np.isfinite(number):
+                what = f"{show(value)}; it must be a number" if np.isnan(number) else f"{number}; it must be finite"
+                return f"{name} is {what}"
+            if known is not None and key(canonical(value)) not in map(key, known):
+                word = canonical(value)
+                return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
+        if self.parsed is None:
+            return ""
+        if unseen := formula.why_unseen(self.parsed, self.spec, self._values(row)):
+            return unseen
+        factors = formula.factors(self.parsed, self.spec, self._values(row))[0]
+        j = int(np.argmin(np.isfinite(factors)))
+        if np.isnan(factors[j]) and "bs(" in self.names[j]:
+            return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
+        return f"{self.names[j]} is {factors[j]}; it must be finite"
 
     def _levels(self, name: str) -> list[str] | None:
         if name not in self.columns and self.parsed and name in self.parsed.lags:
             name = self.parsed.lags[name][0]
         return self.columns[name]
 
-    def _values(self, complete: pd.DataFrame) -> tuple[pd.DataFrame, Faults]:
-        """Numbers as float64, words as the study spells them; and rows where a column is neither."""
-        faults, found = Faults(np.zeros(len(complete), bool)), dict[str, Any]()
+    def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
+        """Numbers as float64, words as the study spells them; NaN where a column is neither, or not finite."""
+        found: dict[str, Any] = {}
         for name, given in complete.items():
             known = self._levels(str(name))
-            if known is None or given.dtype.kind == "f":
-                values = numbers(given)
-
-                def why(row: int, name: Any = name, given: Any = given, values: Any = values) -> str:
-                    if np.isnan(values.iloc[row]):
-                        return f"{name} is {show(str(given.iloc[row]))}; it must be a number"
-                    return f"{name} is {values.iloc[row]}; it must be finite"
-
-                faults.add(~np.isfinite(values), why)
-                found[str(name)] = values
             if known is not None:
-                values = keys(given).map({key(level): level for level in known}).astype(object)
-
-                def unknown(row: int, name: Any = name, given: Any = given, known: Any = known) -> str:
-                    word = canonical(given.iloc[row])
-                    return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
-
-                faults.add(values.isna(), unknown)
-                found.setdefault(str(name), values)
-        return pd.DataFrame(found, complete.index), faults
+                spelling = keys(given).map({key(level): level for level in known})
+                if not all(map(is_number, known)):
+                    found[str(name)] = spelling.astype(object)
+                    continue
+                given = given.where(spelling.notna())  # numbers in C(…)
+            values = numbers(given)
+            found[str(name)] = values.where(np.isfinite(values))
+        return pd.DataFrame(found, complete.index)
 
 
 @dataclass
@@ -279,10 +261,10 @@ def _code(study: Study, taken: Bools, needed: Floats) -> None:
             f"{table.name}: every trial lacks a value (of {some([*study.lacking])}), so none is left; correct the file"
         )
     study.coding.learn(frame[complete])
-    study.factors, faults = study.coding.encode(frame[complete])
-    if faults.first:
-        row, why = faults.first
-        raise InputError(f"{table.place(int(frame.index[complete][row]))}: {why}")
+    study.factors = study.coding.encode(frame[complete])
+    if (wrong := np.isnan(study.factors).any(axis=1)).any():
+        row = frame[complete].iloc[[np.argmax(wrong)]]
+        raise InputError(f"{table.place(int(row.index[0]))}: {study.coding.why_not(row)}")
     study.yes = needed[complete] == 1
     if p.groups:
         by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(p.groups)})

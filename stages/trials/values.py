@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", 
 MISSING += ["NaT", "undefined", "#NULL!", ".", ".."]  # of pandas, JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere they may be a condition
 
-Column = "pd.Series[Any]"
 Kind = Literal["numbers", "words", "text", "empty"]
 
 
@@ -64,13 +64,10 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
         column = column.map(_written, na_action="ignore").astype("str")
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
-    given = column.dropna()
     if decimal_comma:
-        marked = given.str.fullmatch(COMMA)
-        given = column = column.where(~marked.reindex(column.index, fill_value=False), column.str.replace(",", "."))
-        given = given.dropna()
-    few = given.unique()
-    if 0 < len(few) <= 6 and set(pd.Series(few).str.lower()) <= {"true", "false"}:
+        column = column.mask(column.str.fullmatch(COMMA), column.str.replace(",", "."))
+    given = column.dropna()
+    if len(given) and set(map(str.lower, given.unique()[:7])) <= {"true", "false"}:  # of seven one is another word
         return (column.str.lower() == "true").astype(np.float64).where(column.notna())
     fits = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
     if len(given) and fits.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
@@ -174,7 +171,7 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
         return column, ""
     alike: dict[str, list[str]] = {}
     for word in counts.index:
-        alike.setdefault(bare(word).casefold(), []).append(word)
+        alike.setdefault(key(word), []).append(word)
     spelling = {word: bare(spellings[0]) for spellings in alike.values() for word in spellings}
     changed = [" = ".join(map(show, spellings)) for spellings in alike.values() if len(spellings) > 1]
     if all(word == new for word, new in spelling.items()):
@@ -194,8 +191,6 @@ def key(word: str) -> str:
 
 def nearby(name: str, known: Collection[str]) -> str:
     """`the nearest is …` where one is near, else what there is."""
-    import difflib
-
     close = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=1, cutoff=0.6)
     if close:
         closest = next(each for each in known if each.lower() == close[0])
