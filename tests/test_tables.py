@@ -149,7 +149,7 @@ def test_commas_that_may_mark_thousands_are_not_decimal(tmp_path: Path) -> None:
     """Where another column has decimal points."""
     (tmp_path / "t.csv").write_text("rt;dots;choice\n0.12;900;left\n0.34;1,201;right\n" + "0.5;800;left\n" * 30)
     assert "line 3: dots is '1,201'" in refused(tmp_path / "t.csv", formula="choice ~ rt + dots")
-    (tmp_path / "t.csv").write_text("rt;dots;choice\n12;900;left\n34;1,201;right\n")
+    (tmp_path / "t.csv").write_text("size;dots;choice\n12;900;left\n34;1,201;right\n")
     np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1], [[12, 900], [34, 1.201]])
 
 
@@ -166,7 +166,7 @@ def test_commas_that_may_mark_thousands_are_not_decimal(tmp_path: Path) -> None:
 def test_a_column_of_numbers_holds_no_words(
     words: list[str], message: str, formula: str | None, tmp_path: Path
 ) -> None:
-    values = [*words, *(f"{i}.{i}" for i in range(40 - len(words)))]
+    values = [*words, *(f"{i * 7 % 40}.{i}" for i in range(40 - len(words)))]
     marked = [f"{i}.{i:03},{i}" for i in range(len(words))]  # so that there are more than a few
     values[1 : len(words)] = marked[1:] if "1.234,5" in words else values[1 : len(words)]
     frame().assign(x=values).to_csv(tmp_path / "t.csv", sep=";", index=False)
@@ -601,23 +601,23 @@ def test_intervals_and_positions_are_in_the_order_of_numbers(tmp_path: Path) -> 
 
 def test_numbers_that_are_equal_are_one_however_they_are_written(tmp_path: Path) -> None:
     table, differences, second = long_trials()
-    table = table.assign(block=table.t % 2, p=-table.p.astype(float))  # −0.0 and −1.0
+    table = table.assign(rule=table.t % 2, p=-table.p.astype(float))  # −0.0 and −1.0
     table.loc[table.index % 8 == 0, "p"] = 0.0
-    table = table.assign(chosen=table.chosen.astype(float), block=table.block.astype(float))
-    table.loc[table.index % 8 < 3, "block"] *= -1  # −0.0
-    table["block"] = table.block.abs().where(table.block != 0, table.block)
+    table = table.assign(chosen=table.chosen.astype(float), rule=table.rule.astype(float))
+    table.loc[table.index % 8 < 3, "rule"] *= -1  # −0.0
+    table["rule"] = table.rule.abs().where(table.rule != 0, table.rule)
     table["chosen"] = table.chosen.where(table.chosen != 0, -0.0 * (table.index % 2))
     table.to_parquet(tmp_path / "t.parquet")
-    table = table.assign(chosen=table.chosen.astype(int), block=table.block.astype(int))
+    table = table.assign(chosen=table.chosen.astype(int), rule=table.rule.astype(int))
     expected = np.column_stack([differences[:, ::-1], np.arange(12) % 2])
     names, factors, _ = coded(tmp_path / "t.parquet", **LONG)
-    assert sorted(names) == ["block", "v[-1]", "v[0]"]
-    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "block")]], expected)
+    assert sorted(names) == ["rule", "v[-1]", "v[0]"]
+    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "rule")]], expected)
     table["chosen"] = [f"{mark}.0" if k % 3 == 0 else str(mark) for k, mark in enumerate(table.chosen)]
-    table["block"] = [f"{block}.0" if k % 3 == 0 else f"{block}" for k, block in enumerate(table.block)]
+    table["rule"] = [f"{rule}.0" if k % 3 == 0 else f"{rule}" for k, rule in enumerate(table.rule)]
     table.to_csv(tmp_path / "t.csv", index=False)
     names, factors, responses = coded(tmp_path / "t.csv", **LONG)
-    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "block")]], expected)
+    np.testing.assert_array_equal(factors[:, [names.index(name) for name in ("v[-1]", "v[0]", "rule")]], expected)
     np.testing.assert_array_equal(responses[:, 0], second)
 
 
