@@ -678,7 +678,7 @@ LONG_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], 
     (
         lambda t: t.assign(rt=np.arange(len(t))),
         {"where": "rt >= 32"},
-        "rt differs within trial 0; it must have one value",
+        "rt differs within trial 8; it must have one value",
     ),
     (
         one_interval,
