@@ -92,11 +92,16 @@ def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metri
 
     fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
     coefficients = inference.coefficient_table(found)
-    classes = inference.class_table(found, coefficients)
+    labels = fit.description.groups if fit.description else []
+    asked = inference.ask(found, read_groups(fit.train, len(labels)) if labels else None)
+    classes = inference.class_table(found, coefficients, asked)
     expected = theory.theory_metrics(found.classes, classes, p.interval_level)
     bins, curve = inference.curve_tables(found)
     outputs.table("inference/classes.csv", classes)
     outputs.table("inference/coefficients.csv", coefficients)
+    if lacking := inference.question_table(found, asked):
+        outputs.table("inference/questions.csv", lacking)
+    outputs.table("inference/usefulness.csv", inference.usefulness_table(found, asked))
     outputs.table("inference/curve_bins.csv", bins)
     outputs.table("inference/curve.csv", curve)
     outputs.table("inference/map.csv", theory.map_table(max(1.25 * expected["signal"], 1)))
@@ -109,7 +114,7 @@ def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metri
     metrics["inference"], metrics["theory"] = inference.coverage_metrics(found, classes), expected
     if fit.observer is not None:
         metrics["recovery"] |= inference.corrected_recovery(found)
-    situations = inference.situations(found, classes, coefficients)
+    situations = inference.situations(found, classes, coefficients, asked)
     return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
 
 

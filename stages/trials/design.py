@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +19,7 @@ from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
+from stages.trials.choose import choose, question
 from stages.trials.read import read
 from stages.trials.values import (
     FEW,
@@ -33,6 +35,8 @@ from stages.trials.values import (
     numbers,
     words,
 )
+
+FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -202,13 +206,15 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     table = _with_signal(table, wanted)
     needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
     whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()
-    columns, left_out, constants = _factors(table, p, wanted, whole)
+    columns, left_out, constants, doubt = _factors(table, p, wanted, whole, needed[whole])
     parsed = None
     if p.formula:
         parsed = formula.parse(p.formula, table, columns, wanted)
         used = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         columns = {name: _levels_of(table, name, whole) for name in used}
         left_out, constants = (left_out, constants) if parsed.every else ({}, {})
+    if doubt and (parsed is None or parsed.every):
+        raise InputError(f"{table.name}: {doubt}")
     for name in columns:
         if columns[name] is None:
             check_numbers(table, name, table.frame[name][whole])
@@ -216,6 +222,9 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
+    aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
+    table = dataclasses.replace(table, notes=(*table.notes, *(f"{name}: {why}" for name, why in aside.items())))
+    table = dataclasses.replace(table, notes=(*table.notes, *doubts.values()))
     coding = Coding(columns, p.groups, parsed)
     study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
     _code(study, taken, needed)
@@ -272,9 +281,12 @@ def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
 
 
 def _factors(
-    table: Table, p: Prepare, responses_: list[str], whole: Bools
-) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
-    """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
+    table: Table, p: Prepare, responses_: list[str], whole: Bools, yes: Floats
+) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str], str]:
+    """Columns that become factors without a formula, with their levels; why others do not; constant ones; and doubts.
+
+    `yes` (n_trials, n_classes) are the responses of the trials that are `whole`.
+    """
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
     named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
@@ -288,11 +300,25 @@ def _factors(
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"
+        elif column.notna().mean() < FILLED and not (p.factors or p.formula or name in table.numeric):
+            left_out[name] = f"it is missing in {column.isna().mean():.0%} of the trials"
         else:
             columns[name] = None if what == "numbers" else levels(column)
     keys = () if p.factors else (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
-    return columns, left_out, constants
+    if p.factors or not columns:
+        return columns, left_out, constants, ""
+    aside, doubts = _chosen(table, columns, whole, yes, table.numeric | {"signal"})
+    chosen = {name: columns[name] for name in columns if name not in aside}
+    return chosen, left_out | aside, constants, question([*columns], aside, doubts)
+
+
+def _chosen(
+    table: Table, columns: dict[str, list[str] | None], whole: Bools, yes: Floats, named: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    rows = table.frame[[*columns]]
+    rows = rows.assign(**{name: numbers(rows[name]) for name, known in columns.items() if known is None})
+    return choose(rows[whole], rows, yes, named)
 
 
 def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
