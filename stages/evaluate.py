@@ -42,7 +42,8 @@ def main() -> None:
         if predictions:
             refuse_large(predictions["test"].logits["fitted"], fit.classes)
         if found:
-            predictions = {name: inferred.with_corrected(of, fit, results) for name, of in predictions.items()}
+            if predictions:
+                predictions["test"] = inferred.with_corrected(predictions["test"], fit, results)
             predictions["loo"] = inferred.left_out_predictions(found)
         predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
@@ -142,7 +143,7 @@ def general_notices(whole: Fit, source: str) -> list[str]:
     """Lines on what is left out of all classes, or of those that have no estimate."""
     lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in whole.missing.items()]
     if whole.evidence.solver != "exact":
-        lines = ["intervals and corrections are left out: they are for exact fits, train.solver: exact", *lines]
+        lines.insert(0, "intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")
