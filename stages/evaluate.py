@@ -20,7 +20,7 @@ from stages.files.fit import Fit, read_fit
 from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
-from stages.tables import inferred, scores
+from stages.tables import inference, inferred, scores, theory
 from stages.tables.answer import trustworthy, without_estimate
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
@@ -89,8 +89,6 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
 
 def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metrics: dict[str, Any]) -> list[str]:
     """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
-    from stages.tables import inference, theory  # bring torch, which nothing else here needs
-
     fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
     coefficients = inference.coefficient_table(found)
     labels = fit.description.groups if fit.description else []
