@@ -161,6 +161,12 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
     pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
+    predict = "python", "-m", "stages.predict", "studies/mine", str(project.folder.parent / TRIALS), "--out", "p.csv"
+    predicted = project.run(*predict)
+    assert predicted.returncode == 0, predicted.stderr
+    whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])
+    assert pd.read_csv(project.folder / "p.csv", skip_blank_lines=False).probability.count() == whose.sum()
+
     project.commit()
     changed = Project(folder).run("dvc", "exp", "run", "-S", "evaluate.interval_level=0.99")
     assert changed.returncode == 0, changed.stderr
