@@ -45,7 +45,9 @@ def main() -> None:
 def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> None:
     with inside(folder):
         results, p = read_finished()
-        say(*(f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason))
+        for name, c in results.items():
+            if c.reason:
+                say(f"{named(name, 'class')} has no inference: {c.reason}")
         names = [name for name, c in results.items() if not c.reason]
         if arguments.only and arguments.only not in names:
             near = nearest(arguments.only, names)

@@ -134,7 +134,7 @@ class Coding:
         return pd.DataFrame(found, complete.index)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Study:
     """A study's trials, coded."""
 
@@ -147,11 +147,11 @@ class Study:
     left_out: dict[str, str]  # column -> why it is no factor
     n_rows: int
     n_taken: int
-    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> trials without a value, first place
-    factors: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (n_trials, n_factors)
-    yes: Bools = field(default_factory=lambda: np.empty((0, 0), bool))  # (n_trials, n_classes)
-    groups: NDArray[np.int32] | None = None  # (n_trials,) codes, indices of labels
-    labels: list[str] = field(default_factory=list)  # of the groups, in order of appearance
+    lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
+    factors: Floats  # (n_trials, n_factors)
+    yes: Bools  # (n_trials, n_classes)
+    groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
+    labels: list[str]  # of the groups, in order of appearance
 
     @property
     def names(self) -> list[str]:
@@ -223,56 +223,78 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
     aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
-    table = dataclasses.replace(table, notes=(*table.notes, *(f"{name}: {why}" for name, why in aside.items())))
-    table = dataclasses.replace(table, notes=(*table.notes, *doubts.values()))
+    names = [name for name in dict.fromkeys([*wanted, *p.groups, *columns]) if name in table.merged]
+    notes = [f"{name}: {why}" for name, why in aside.items()] + [*doubts.values()]
+    notes += [f"{name}: {table.merged[name]}" for name in names]
+    table = dataclasses.replace(table, notes=(*table.notes, *notes))
+
     coding = Coding(columns, p.groups, parsed)
-    study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
-    _code(study, taken, needed)
-    for name, n in Counter(study.names).items():
-        if n > 1 or name == "bias":
-            raise InputError(
-                f"{table.name}: two factors are named {name}; rename one of their columns"
-                if n > 1
-                else f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column"
-            )
-    names = dict.fromkeys([*wanted, *p.groups, *columns])
-    notes = [f"{name}: {table.merged[name]}" for name in names if name in table.merged]
-    study.table = dataclasses.replace(table, notes=(*table.notes, *notes))
-    return study
-
-
-def _code(study: Study, taken: Bools, needed: Floats) -> None:
-    """Fill in factors, responses and groups of the trials that lack nothing."""
-    p, table = study.p, study.table
-    frame = study.coding.frame(table)
+    frame = coding.frame(table)
     lacks = {str(name): frame[name].isna().to_numpy() & taken for name in frame}
-    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(study.responses)}
+    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(coded)}
     lacks |= {name: table.frame[name].isna().to_numpy() & taken for name in p.groups}
-    for name, rows in lacks.items():
-        if rows.any():
-            study.lacking[name] = int(rows.sum()), table.place(int(frame.index[np.argmax(rows)]))
-            if p.missing == "refuse":
-                raise InputError(
-                    f"{study.lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
-                )
+    complete, lacking = _complete(table, taken, lacks, p.missing == "refuse")
+    frame = frame[complete]
+    coding.learn(frame)
+    _check_names(table, coding.names)
+    factors = coding.encode(frame)
+    if (wrong := np.isnan(factors).any(axis=1)).any():
+        row = frame.iloc[[np.argmax(wrong)]]
+        raise InputError(f"{table.place(int(row.index[0]))}: {coding.why_not(row)}")
+    groups, labels = _grouped(table, p.groups, complete) if p.groups else (None, [])
+    return Study(
+        p=p,
+        table=table,
+        places=places,
+        coding=coding,
+        responses=coded,
+        constants=constants,
+        left_out=left_out,
+        n_rows=n_rows,
+        n_taken=int(taken.sum()),
+        lacking=lacking,
+        factors=factors,
+        yes=needed[complete] == 1,
+        groups=groups,
+        labels=labels,
+    )
+
+
+def _complete(
+    table: Table, taken: Bools, lacks: dict[str, Bools], refuse: bool
+) -> tuple[Bools, dict[str, tuple[int, str]]]:
+    """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
+    index = table.frame.index
+    lacking = {
+        name: (int(rows.sum()), table.place(int(index[np.argmax(rows)]))) for name, rows in lacks.items() if rows.any()
+    }
+    if refuse and lacking:
+        name, (_, place) = next(iter(lacking.items()))
+        raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = taken & ~np.logical_or.reduce([*lacks.values()])
     if not complete.any():
         raise InputError(
-            f"{table.name}: every trial lacks a value (of {some([*study.lacking])}), so none is left; correct the file"
+            f"{table.name}: every trial lacks a value (of {some([*lacking])}), so none is left; correct the file"
         )
-    study.coding.learn(frame[complete])
-    study.factors = study.coding.encode(frame[complete])
-    if (wrong := np.isnan(study.factors).any(axis=1)).any():
-        row = frame[complete].iloc[[np.argmax(wrong)]]
-        raise InputError(f"{table.place(int(row.index[0]))}: {study.coding.why_not(row)}")
-    study.yes = needed[complete] == 1
-    if p.groups:
-        by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(p.groups)})
-        study.groups = by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32)
-        study.labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-        for label, n in Counter(study.labels).items():
-            if n > 1:
-                raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return np.asarray(complete), lacking
+
+
+def _check_names(table: Table, names: list[str]) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
+    if "bias" in names:
+        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
+
+
+def _grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of the trials' groups, and the groups' labels, in order of appearance."""
+    by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
+    labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
+    for label, n in Counter(labels).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels
 
 
 def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
