@@ -194,7 +194,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
         {"c_1": values[:, 0], "c_2": values[:, 1], "who": who, "y": np.arange(40) % 2, "t": np.arange(40) % 20}
     )
     if layout == "wide":
-        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["t", "c"], "bert": ["t", "c"]}
+        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["c"], "bert": ["c"]}
         condition, taken = "c > 0 and t >= 0", values[:, 1] > values[:, 0]
     else:
         table = wide.rename(columns={"c_1": "a", "c_2": "b"}).melt(["who", "y", "t"], ["a", "b"], "p", "v")
