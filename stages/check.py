@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -40,70 +40,70 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new folder")
     with inside(arguments.study):
         results, p = read_finished()
-        say(*(f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason))
+        for name, c in results.items():
+            if c.reason:
+                say(f"{named(name, 'class')} has no inference: {c.reason}")
         names = [name for name, c in results.items() if not c.reason]
         if arguments.only and arguments.only not in names:
             near = nearest(arguments.only, names)
             raise InputError(f"--class {arguments.only}: no such class has an inference; {near}")
-        chosen = {name: results[name] for name in names if arguments.only in (None, name)}
+        chosen = [arguments.only] if arguments.only else names
         fit = read_fit()
-        checks = run_checks(fit, chosen, p, arguments.repetitions, arguments.seed)
-    say(*(sentence(name, found, fit.factors) for name, found in checks.items()))
-    table(HEADINGS, (row for name, found in checks.items() for row in lines(name, found)))
+        checks = {name: repeat(fit, name, results[name], p, arguments) for name in chosen}
+    for name, found in checks.items():
+        say(sentence(named(name, "class"), found, fit.factors))
+    rows = [
+        row(name if kind == "classical" else "", kind, getattr(found, kind), found.worst_by_chance)
+        for name, found in checks.items()
+        for kind in ("classical", "corrected")
+    ]
+    table(HEADINGS, rows)
     say(NOTES)
     if out:
         write(out, checks, fit.factors, p.interval_level)
         say(f"Table and figure: {arguments.out}")
 
 
-def run_checks(
-    fit: Fit, classes: dict[str, ClassInference], p: Evaluate, repetitions: int, seed: int
-) -> dict[str, Check]:
-    """Repeat the experiment of each class."""
-    checks: dict[str, Check] = {}
+def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argparse.Namespace) -> Check:
+    """The experiment of one class, over and over."""
     guess_rate, lapse_rate = known_rates(p)
-    with tqdm(total=repetitions * len(classes), unit="repetition", disable=None, leave=False) as progress:
-        for name, c in classes.items():
-            before = repetitions * len(checks)
-            try:
-                checks[name] = check(
-                    fit.train.factors,
-                    c,
-                    repetitions=repetitions,
-                    level=p.interval_level,
-                    ridge=fit.evidence.ridge,
-                    shrinkage=fit.evidence.shrinkage[fit.classes.index(name)],
-                    asymptotes=p.asymptotes,
-                    guess_rate=guess_rate,
-                    lapse_rate=lapse_rate,
-                    seed=seed,
-                    progress=lambda done, before=before: progress.update(before + done - progress.n),  # type: ignore[misc]  # mypy infers no type for `before`
-                )
-            except ValueError as error:
-                raise InputError(f"{named(name, 'class')}: {error}") from None
-    return checks
+    with tqdm(total=arguments.repetitions, desc=name, unit="repetition", disable=None, leave=False) as progress:
+        try:
+            return check(
+                fit.train.factors,
+                c,
+                repetitions=arguments.repetitions,
+                level=p.interval_level,
+                ridge=fit.evidence.ridge,
+                shrinkage=fit.evidence.shrinkage[fit.classes.index(name)],
+                asymptotes=p.asymptotes,
+                guess_rate=guess_rate,
+                lapse_rate=lapse_rate,
+                seed=arguments.seed,
+                progress=lambda done: progress.update(done - progress.n),
+            )
+        except ValueError as error:
+            raise InputError(f"{named(name, 'class')}: {error}") from None
 
 
-def sentence(name: str, found: Check, factors: Any) -> str:
+def sentence(name: str, found: Check, factors: Sequence[str]) -> str:
     """The result in words."""
-    corrected, classical = found.corrected, found.classical
+
+    def covered(one: Coverage) -> tuple[str, str]:
+        return f"{100 * one.all_factors:.1f} %", f"({factors[one.worst_factor]}) {100 * one.worst:.1f} %"
+
+    (corrected, worst), (classical, worst_classical) = covered(found.corrected), covered(found.classical)
+    chance = f"chance alone: {100 * found.worst_by_chance:.1f} %"
     without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
     return (
-        f"{named(name, 'class')}: in {found.repetitions} repetitions of your experiment, "
-        f"{percent(corrected.all_factors)} of the corrected intervals covered; the worst factor's "
-        f"({factors[corrected.worst_factor]}) {percent(corrected.worst)} (chance alone: "
-        f"{percent(found.worst_by_chance)}). Classical ones: {percent(classical.all_factors)}; the worst factor's "
-        f"({factors[classical.worst_factor]}) {percent(classical.worst)}{without}"
+        f"{name}: in {found.repetitions} repetitions of your experiment, {corrected} of the corrected intervals "
+        f"covered; the worst factor's {worst} ({chance}). Classical ones: {classical}; the worst factor's "
+        f"{worst_classical}{without}"
     )
 
 
-def lines(name: str, found: Check) -> list[list[str]]:
-    """Two lines of the table, readable at 80 columns."""
-    chance = found.worst_by_chance
-    return [cells(name, "classical", found.classical, chance), cells("", "corrected", found.corrected, chance)]
-
-
-def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
+def row(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
+    """A line of the table, readable at 80 columns."""
     return [
         name,
         kind,
@@ -114,29 +114,18 @@ def cells(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
     ]
 
 
-def percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"
-
-
-def write(folder: Path, checks: dict[str, Check], factors: Any, level: float) -> None:
+def write(folder: Path, checks: dict[str, Check], factors: Sequence[str], level: float) -> None:
     """A table of all factors, and a figure for each class."""
     folder.mkdir(parents=True)
     tables = {
-        name: pd.DataFrame(
-            {
-                "factor": factors,
-                "classical": found.classical.by_factor,
-                "corrected": found.corrected.by_factor,
-                "chance": found.by_chance,
-            }
-        )
-        for name, found in checks.items()
+        name: pd.DataFrame({"factor": factors, "classical": c.classical.by_factor, "corrected": c.corrected.by_factor})
+        for name, c in checks.items()
     }
-    whole = pd.concat(tables, names=["class"]).reset_index(level=0).drop(columns="chance")  # which is not by factor
+    whole = pd.concat(tables, names=["class"]).reset_index(level=0)
     whole.to_csv(folder / "coverage.csv", index=False, float_format="%.6g", lineterminator="\n")
     for k, (name, found) in enumerate(checks.items()):
         with saved(folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png"), dpi=150) as figure:
-            factor_coverage(figure, tables[name], level, found.repetitions)
+            factor_coverage(figure, tables[name].assign(chance=found.by_chance), level, found.repetitions)
 
 
 def parse() -> argparse.Namespace:

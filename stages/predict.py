@@ -10,10 +10,8 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -25,15 +23,15 @@ from stages.files.parameters import read_study
 from stages.files.tables import AGAIN
 from stages.finished import inside, read_finished
 from stages.terminal import say, table
-from stages.trials.design import Study
 from stages.trials.prepared import prepare, sha256
-from stages.trials.values import Table, words
+from stages.trials.values import words
 
-BATCH = 2048  # rows
+BATCH = 2048  # trials
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
 
-Floats = NDArray[np.float64]
-Classes = dict[str, ClassInference | None]  # None: it has no inference
+KEYS = ("probability", "low", "high")
+
+Array = NDArray[np.float64]
 
 
 def main() -> None:
@@ -53,26 +51,28 @@ def main() -> None:
             raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
         study = prepare(asked, Path(asked.trials))
         if study.names != account["factors"]:
-            raise InputError(
-                f"{DATA / 'trials.json'} names {some(account['factors'])}, but the trials give others; {AGAIN}"
-            )
-        classes = usable(results)
+            names = some(account["factors"])
+            raise InputError(f"{DATA / 'trials.json'} names {names}, but the trials give others; {AGAIN}")
+    for name, c in results.items():
+        if c.reason:
+            print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
+        elif not c.theory.signal > 0:
+            print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
     factors, lacking, why = study.code(new)
-    batches = np.split(factors, range(BATCH, len(factors), BATCH))
-    with tqdm(batches, unit="batch", disable=None, leave=False) as progress:
-        found = [predicted([*classes.values()], batch, p.interval_level) for batch in progress]
-    numbers = np.concatenate(found, axis=2)  # (3, n_classes, n_rows)
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
+    numbers = {name: predicted(c, factors, whole, p.interval_level) for name, c in results.items()}
     keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
     labels = new.frame[[name for name in keys if name in new.frame]].reset_index(drop=True)
     labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
-    cells = pd.DataFrame(numbers.transpose(2, 1, 0).reshape(len(factors), -1), columns=header([*classes]))
+    for name, columns in numbers.items():
+        of = f"[{name}]" if len(numbers) > 1 else ""
+        labels = labels.assign(**{f"{key}{of}": values for key, values in zip(KEYS, columns, strict=True)})
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        pd.concat([labels, cells], axis=1).to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
+        labels.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
         unfinished.rename(out)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -83,61 +83,44 @@ def main() -> None:
         empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
     say(f"{arguments.out}: {'; '.join([counted(len(factors), 'trial'), *empty])}")
     if whole.any():
-        report(study.study, new, [*classes], numbers[:, :, whole], whole, p.interval_level)
+        given = {each.name: each.code(new) for each in study.study.responses if each.column in new.frame}
+        report(numbers, given, p.interval_level)
 
 
-def usable(results: dict[str, ClassInference]) -> Classes:
-    """By the classes' names; what is left empty, and why, goes to stderr."""
-    for name, result in results.items():
-        if result.reason:
-            print(f"{named(name, 'class')} is left empty: {result.reason}", file=sys.stderr)
-        elif not result.theory.signal > 0:
-            print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
-    return {name: None if result.reason else result for name, result in results.items()}
+def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level: float) -> Array:
+    """Probability, low and high (3, n_trials); NaN where the factors (n_trials, n_factors) are not `whole`."""
+    numbers = np.full((3, len(factors)), np.nan)
+    rows = np.flatnonzero(whole)
+    if not c.reason:
+        batches = np.split(rows, range(BATCH, len(rows), BATCH))
+        for batch in tqdm(batches, unit="batch", disable=None, leave=False):
+            numbers[:, batch] = c.predict(factors[batch], level)
+    return numbers
 
 
-def header(names: list[Any]) -> list[str]:
-    """probability, low, high; of several classes each with its name."""
-    keys = ("probability", "low", "high")
-    return [*keys] if len(names) == 1 else [f"{key}[{name}]" for name in names for key in keys]
+def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> None:
+    """Means over the predicted trials, and of classes whose responses are `given` how well they were predicted.
 
-
-def predicted(classes: list[ClassInference | None], factors: Floats, level: float) -> Floats:
-    """Probability, low and high (3, n_classes, n_trials) of trials (n_trials, n_factors); NaN for incomplete ones."""
-    whole = np.asarray(np.isfinite(factors).all(axis=1))
-    found = np.full((3, len(classes), len(factors)), np.nan)
-    for k, c in enumerate(classes):
-        if c is not None and whole.any():
-            found[:, k, whole] = c.predict(factors[whole], level)
-    return found
-
-
-def report(study: Study, new: Table, names: list[str], numbers: Floats, rows: NDArray[np.bool_], level: float) -> None:
-    """Means over the predicted trials, and where the file has responses, how well they were predicted.
-
-    numbers: probability, low, high (3, n_classes, n); rows (n_rows,): which of the file's are these n.
+    By class: numbers: probability, low, high (3, n_trials); given: 1 for yes, 0 for no, NaN (n_trials,).
     """
-    probability, low, high = numbers
-    headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
-    lines = [
-        [name, *map(shown, (p.mean(), w.mean()))] for name, p, w in zip(names, probability, high - low, strict=True)
-    ]
-    given = [each.code(new)[rows] if each.column in new.frame else None for each in study.responses]
-    scored = {each.name: yes for each, yes in zip(study.responses, given, strict=True) if yes is not None}
-    if scored:
-        headings += ["cross-entropy\n(nats)", "predicted\nright (%)"]
-        for line, p in zip(lines, probability, strict=True):
-            yes = scored.get(line[0], np.full(len(p), np.nan))
-            known = ~np.isnan(yes)
+    rows = []
+    for name, (p, low, high) in numbers.items():
+        row = [name, "-", "-"]
+        if np.isfinite(p).any():
+            row = [name, shown(np.nanmean(p)), shown(np.nanmean(high - low))]
+        known = np.isfinite(p) & np.isfinite(given.get(name, np.nan))
+        if known.any():
+            yes = given[name][known] == 1
             with np.errstate(divide="ignore"):
-                entropy = -np.log(np.where(yes == 1, p, 1 - p))[known]
-            right = 100 * ((p > 0.5) == (yes == 1))[known]
-            line += [shown(entropy.mean()), shown(right.mean(), 1)] if known.any() else ["-", "-"]
-    table(headings, lines)
+                row.append(shown(-np.log(np.where(yes, p[known], 1 - p[known])).mean()))
+            row.append(f"{100 * np.mean((p[known] > 0.5) == yes):.1f}")
+        rows.append([*row, *["-"] * (5 - len(row))] if given else row)
+    headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
+    table([*headings, "cross-entropy\n(nats)", "predicted\nright (%)"] if given else headings, rows)
 
 
-def shown(value: float, decimals: int = 3) -> str:
-    return f"{value:.{decimals}f}".replace("nan", "-")
+def shown(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def parse() -> argparse.Namespace:

@@ -21,6 +21,7 @@ from scipy.stats import linregress
 
 from stages import plot
 from stages.figures import FIGURES, coefficients, history, predictions, style, theory
+from stages.files.errors import InputError
 from tests.conftest import Project, run_here
 
 SHARES = pd.DataFrame(
@@ -175,7 +176,10 @@ def test_a_psychometric_curve_is_drawn_where_it_rises(figure: Figure) -> None:
 
 def test_the_map_reaches_down_to_its_edge(figure: Figure) -> None:
     table = {"signal": [0, 0, 2, 2], "kappa": [0.1, 0.4, 0.05, 0.2], "alpha": [1.1, 3, 1.1, 3]}
-    theory.existence_map(figure, pd.DataFrame(table), {"theory": {"signal": 1.0, "kappa": 0.0006}})
+    metrics = {"theory": {"signal": 1.0, "kappa": 0.0006}}
+    with pytest.raises(InputError, match="cut off"):
+        theory.existence_map(figure, pd.DataFrame(table)[:3], metrics)
+    theory.existence_map(figure := Figure(layout="constrained"), pd.DataFrame(table), metrics)
     ax = figure.axes[0]
     vertices = [np.asarray(path.vertices) for each in ax.collections for path in each.get_paths()]
     assert min(corners[:, 1].min() for corners in vertices if len(corners)) <= ax.get_ylim()[0]

@@ -23,8 +23,8 @@ def factors_of(study: Study, path: Path) -> tuple[np.ndarray, pd.DataFrame]:
     frame = study.coding.frame(study.open(path))
     complete = frame.notna().all(axis=1)
     factors = np.full((len(frame), len(study.names)), np.nan)
-    factors[complete], faults = study.coding.encode(frame[complete])
-    assert not faults.rows.any()
+    factors[complete] = study.coding.encode(frame[complete])
+    assert np.isfinite(factors[complete]).all()
     return factors, frame
 
 
@@ -139,10 +139,9 @@ def test_what_the_study_has_not_seen_is_not_coded_and_its_neighbours_are(trials:
         table = pd.read_csv(trials).astype({column: object})
         table.loc[3, column] = value
         table.to_csv(trials.with_name("new.csv"), index=False)
-        factors, faults = study.coding.encode(study.coding.frame(study.open(trials.with_name("new.csv"))))
-        assert np.flatnonzero(np.isnan(factors).any(axis=1)).tolist() == [3]
-        assert faults.first is not None
-        assert faults.first[1].startswith(why)
+        frame = study.coding.frame(study.open(trials.with_name("new.csv")))
+        assert np.flatnonzero(np.isnan(study.coding.encode(frame)).any(axis=1)).tolist() == [3]
+        assert study.coding.why_not(frame.iloc[[3]]).startswith(why)
 
 
 @pytest.mark.parametrize(

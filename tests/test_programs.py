@@ -43,7 +43,13 @@ def psychopy(path: Path) -> None:
         for i, row in enumerate(table.itertuples()):
             key = "None" if loop == "trials" and i == 3 else row.key
             rows.append(
-                {f"{loop}.thisN": i, "contrast": row.contrast, "key_resp.keys": key, "key_resp.rt": 0.4, **always}
+                {
+                    f"{loop}.thisN": i,
+                    "contrast": row.contrast,
+                    "key_resp.keys": key,
+                    "key_resp.rt": 0.4,
+                    **always,
+                }
             )
     pd.DataFrame(rows).assign(**{"": ""}).to_csv(path, index=False, encoding="utf-8-sig")
 
@@ -106,7 +112,12 @@ def e_prime_log(path: Path) -> None:
     """Frames of lines; the block's comes after those of its trials."""
     lines = ["*** Header Start ***", "Subject: 7", "Experiment: x", "*** Header End ***"]
     for row in trials().itertuples():
-        pairs = {"Procedure": "TrialProc", "contrast": row.contrast, "Stimulus.RESP": row.key, "Stimulus.CRESP": ""}
+        pairs = {
+            "Procedure": "TrialProc",
+            "contrast": row.contrast,
+            "Stimulus.RESP": row.key,
+            "Stimulus.CRESP": "",
+        }
         cells = [f"\t{name}: {value}" for name, value in pairs.items()]
         lines += ["Level: 3", "*** LogFrame Start ***", *cells, "*** LogFrame End ***"]
     lines += ["Level: 2", "*** LogFrame Start ***", "\tProcedure: BlockProc", "*** LogFrame End ***"]
@@ -188,7 +199,12 @@ def matlab_73(path: Path, table: pd.DataFrame) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         trials = file.create_group("data").create_group("trials")
         for name in table:
-            hdf(file, trials, name, table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float))
+            hdf(
+                file,
+                trials,
+                name,
+                table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float),
+            )
         hdf(file, file["data"], "subject", "s1")
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(128))
@@ -208,11 +224,13 @@ def excel_file(path: Path, table: pd.DataFrame) -> None:
     """A title above the names, as SpreadsheetML that needs no writer's package."""
 
     def cell(value: Any) -> str:
+        if value is None:
+            return "<c/>"
         if isinstance(value, float | int):
             return f'<c t="n"><v>{value!r}</v></c>'
         return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
 
-    rows = [["Experiment 1"], [*table], *table.to_numpy(object).tolist()]
+    rows = [["Experiment 1"], [*table, "note"], *([*row, None] for row in table.to_numpy(object).tolist())]
     data = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
     main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
@@ -267,7 +285,11 @@ FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
     (lambda path, table: table.to_json(path, orient="records"), "t.json", ""),
     (lambda path, table: table.to_json(path), "t.json", ""),
     (lambda path, table: table.to_json(path, orient="split"), "t.json", ""),
-    (lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})), "t.json", "trials."),
+    (
+        lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})),
+        "t.json",
+        "trials.",
+    ),
     (lambda path, table: table.to_json(path, orient="records", lines=True), "t.jsonl", ""),
     (lambda path, table: table.to_parquet(path, index=False), "t.pqt", ""),
     (packed(gzip.compress), "t.csv.gz", ""),
@@ -434,6 +456,5 @@ def test_truth_is_the_same_in_every_spelling(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "t.csv", index=False)
     study = learn(asked(factors=["contrast", "cued"]), tmp_path / "t.csv")
     table.assign(cued=table.cued.map({True: "TRUE", False: "FALSE"})).to_csv(tmp_path / "new.csv", index=False)
-    factors, faults = study.coding.encode(study.coding.frame(study.open(tmp_path / "new.csv")))
+    factors = study.coding.encode(study.coding.frame(study.open(tmp_path / "new.csv")))
     np.testing.assert_array_equal(factors, study.factors)
-    assert not faults.rows.any()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -22,7 +21,7 @@ except ImportError:
     ) from None
 
 from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
-from hdlogit.estimator.classical import ClassicalInference
+from hdlogit.estimator.classical import classical_inference
 from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
 from hdlogit.inference import ClassInference, infer
@@ -53,8 +52,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     intercept_, intercept_error_:  (n_responses,)
     classical_coef_, classical_intercept_:  the fit before it was corrected
     guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
-    inference_:  `hdlogit.inference.ClassInference` of each response. Where that is not possible, a warning gives
-                 the reason, and it is a `ClassicalInference` with the classical coefficients.
+    inference_:  `hdlogit.inference.ClassInference` of each response. Where nothing can be corrected, a warning gives
+                 its `reason`, and it is the classical answer.
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
@@ -227,9 +226,9 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _infer(
         self, X: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array
-    ) -> list[ClassInference | ClassicalInference]:
+    ) -> list[ClassInference]:
         """Inference of every response; classes with and without shrinkage are separate problems."""
-        found: dict[int, ClassInference | ClassicalInference] = {}
+        found: dict[int, ClassInference] = {}
         for shrinkage in np.unique(self.shrinkage_):
             chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
             rates = self.asymptotes, self.guess_rate, self.lapse_rate
@@ -241,13 +240,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     if self.guess_rate or self.lapse_rate:  # the classical answer knows no rates
                         line = f"no answer with the guess and lapse rates given: {result.reason}"
                         raise ValueError(self._line(k, line))
-                    note = f"not corrected: {result.reason}"
-                    classical = ClassicalInference.of(X, coefficients[:, k], self.ridge, note)
-                    if shrinkage:  # of a shrunken fit the textbook knows no errors
-                        classical = replace(classical, unknown=np.eye(X.shape[1] + 1))
-                    found[k] = classical
-                else:
-                    found[k] = result
+                    result = classical_inference(X, coefficients[:, k], self.ridge, bool(shrinkage), result.reason)
+                found[k] = result
         return [found[k] for k in sorted(found)]
 
     def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
@@ -278,12 +272,15 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                     f"no maximum-likelihood estimate exists{by}; fitted with shrinkage {shrinkage:.3g} of its responses"
                 )
                 yield self._line(k, line)
-            if isinstance(inference, ClassicalInference):
-                yield self._line(k, f"{inference.note}; coefficients, intervals and tests are the classical ones")
+            if inference.reason:
+                line = f"not corrected: {inference.reason}; coefficients, intervals and tests are the classical ones"
+                yield self._line(k, line)
 
-    def _notes(self, k: int, inference: ClassInference | ClassicalInference) -> list[str]:
+    def _notes(self, k: int, inference: ClassInference) -> list[str]:
         rates = {"guess rate": inference.guess_rate, "lapse rate": inference.lapse_rate}
         lines = [f"{name} {rate:.3g}" for name, rate in rates.items() if rate]
         if self.shrinkage_[k]:
             lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
+        if inference.reason:
+            lines.append(f"not corrected: {inference.reason}")
         return [*lines, inference.note] if inference.note else lines

@@ -11,7 +11,6 @@ import torch
 from hdlogit.compute.threads import cut, total
 from hdlogit.exact.objective import Array, Floats, Trials
 
-PART = 2**20  # numbers of which a core computes the moments at once
 DEPENDENT, NEARLY_DEPENDENT = 0.01, 0.1  # least pivot of the correlation matrix; nearly: rounding of gradients shows
 HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
 FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an outlier is drawn in
@@ -29,16 +28,6 @@ class Coordinates:
     dependent: bool = False  # these are not all directions, or nearly so
     needs_double: bool = False  # single precision is not enough
 
-    @cached_property
-    def gradient_units(self) -> Array:
-        """(n_factors + 1,): converts a gradient in v to factors in units of the power of two nearest to deviations.
-
-        So it is the gradient in the coefficients for factors of a standard deviation near 1 and a mean near 0, and for
-        others it does not depend on their units and offsets.
-        """
-        units = np.where(self.units > 0, self.units, 1)
-        return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
-
     def coefficients(self, v: Array) -> Array:
         """(n_classes, n_factors + 1), for the factors as they are."""
         weights = v[:, :-1] * self.units
@@ -48,8 +37,18 @@ class Coordinates:
         """The gradient in v, from the gradient in the coefficients."""
         return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
 
+    @cached_property
+    def gradient_units(self) -> Array:
+        """(n_factors + 1,) powers of two over deviations, the nearest ones."""
+        units = np.where(self.units > 0, self.units, 1)
+        return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
+
     def largest(self, gradient: Array) -> Array:
-        """Largest |component|, (n_classes,), of a gradient in v, in `gradient_units`."""
+        """Largest |component|, (n_classes,), of a gradient in v, in units of the power of two nearest to deviations.
+
+        For factors of a standard deviation near 1 and a mean near 0 it is that in the coefficients; for others it does
+        not depend on their units and offsets.
+        """
         return np.asarray(np.abs(gradient * self.gradient_units).max(axis=1))
 
 
@@ -76,7 +75,7 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         np.divide(x, np.where(units > 0, deviation, np.inf), out=z[:, :-1], casting="same_kind")
     needs_double = bool((heavy | (units > 1e15) | (units < 1e-15) & (units > 0)).any())
     n, p = x.shape
-    moments = total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(n, p, PART)) / n
+    moments = total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(n, p)) / n
     z, covariance = z[:, :-1], moments[:-1, :-1]
     distance = np.square(covariance - np.eye(p)).sum()
     noise = (np.square(np.einsum("ij,ij->i", z, z), dtype=np.float64).sum() / n - np.square(covariance).sum()) / n
@@ -102,14 +101,21 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
     in numpy's matrix_rank, and that of the factors as they are stored) are left out. No logit needs them, and of all
     equal optima the fit is then the one with the smallest standardised weights.
     """
-    deviations = trials.deviations(c.center)
-    if not np.isfinite(deviations).all():
+    n, p = trials.factors.shape
+    squares = total(lambda rows: np.square(trials.factors[rows] - c.center).sum(axis=0), trials.blocks)
+    if not np.isfinite(squares).all():
         trials.refuse()
-    units = np.where(c.units > 0, c.units, _inverse(deviations, c.center))  # 0 if constant in the sample
-    moments = trials.moments(c.center, units, longest=FAR_OUT * np.sqrt(len(units)))
-    values, vectors = np.linalg.eigh(moments / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
+    units = np.where(c.units > 0, c.units, _inverse(np.sqrt(squares / n), c.center))  # 0 if constant in the sample
+
+    def moments(rows: slice) -> Array:
+        x = (trials.factors[rows] - c.center) * units
+        x *= np.minimum(1, FAR_OUT * np.sqrt(p) / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
+        return np.asarray(x.T @ x)
+
+    covariance = total(moments, trials.blocks, waiting=2) / n
+    values, vectors = np.linalg.eigh(covariance / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
     rounding = np.finfo(trials.factors.dtype).eps * np.abs(c.center * units).max(initial=1)  # of standardised factors
-    varies = values > len(values) * max(np.finfo(np.float64).eps * values.max(), rounding**2)
+    varies = values > p * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
     return replace(c, units=units, inverse=_with_bias(inverse), projector=projector, dependent=True, needs_double=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from hdlogit.compute.threads import each, total
+from hdlogit.compute.threads import total
 from hdlogit.exact.objective import Array, misfits
 from hdlogit.exact.sample import Sample
 
@@ -54,10 +54,9 @@ def newton(
         if arrived or not np.isfinite(step).all():
             break
         in_doubt = np.abs(root) @ (np.abs(root).T @ (ROUNDING * sizes))  # of the step
-        length, farthest = one.search(v, step, in_doubt)
-        if farthest < 0.5:
+        if one.is_shorter(step, in_doubt, than=0.5):
             exists, before = True, largest
-        v = v + length * step
+        v = v + one.length(v, step) * step
     return exists, v
 
 
@@ -130,22 +129,21 @@ class _Class:
         root[:-1] = projector @ root[:-1]
         return np.asarray(root)
 
-    def search(self, v: Array, step: Array, in_doubt: Array) -> tuple[float, float]:
-        """What fraction of the step to take, and max_i |x_i·step|, with what is in doubt of it."""
+    def is_shorter(self, step: Array, in_doubt: Array, than: float) -> bool:
+        """Whether |x_i·step|, with what is in doubt of it, is less than that for every trial."""
 
-        def of_block(rows: slice) -> tuple[Array, Array, float]:
+        def longer(rows: slice) -> int:
             x = self.factors(rows)
-            change = x @ step
-            return x @ v, change, float((np.abs(change) + np.abs(x) @ in_doubt).max())
+            return int(np.count_nonzero(np.abs(x @ step) + np.abs(x) @ in_doubt >= than))
 
-        blocks = self.sample.trials.blocks
-        lines = list(each(of_block, blocks))
+        return total(longer, self.sample.trials.blocks) == 0
+
+    def length(self, v: Array, step: Array) -> float:
+        """What fraction of the step to take: all, or to where the slope along it is at most half of that at v."""
 
         def slope(length: float) -> float:
-            total = 0.0
-            for rows, (logits, change, _) in zip(blocks, lines, strict=True):
-                total += float(self.residuals(logits + length * change, rows)[0] @ change)
-            return total + float(self.penalty * (v + length * step) @ step)
+            gradient = self.sample.evaluate((v + length * step)[None], np.array([self.k]))[2]
+            return float(gradient[0] @ step)
 
         first, low, high, length = slope(0.0), 0.0, 1.0, 1.0
         for _ in range(BISECTIONS if first < 0 else 0):  # else it is rounding
@@ -154,4 +152,4 @@ class _Class:
                 break
             low, high = (length, high) if here < 0 else (low, length)
             length = (low + high) / 2
-        return length, max(farthest for *_, farthest in lines)
+        return length

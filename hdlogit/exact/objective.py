@@ -74,21 +74,6 @@ class Trials:
                 raise ValueError(f"factors must be finite numbers, but that of trial {row}, factor {column} is {value}")
         raise ValueError("factors must be finite numbers, and not so large or small that their squares are not")
 
-    def deviations(self, center: Array) -> Array:
-        """Root mean square deviation (n_factors,) of each factor from a centre (n_factors,), over all trials."""
-        squares = total(lambda rows: np.square(self.factors[rows] - center).sum(axis=0), self.blocks)
-        return np.asarray(np.sqrt(squares / len(self.factors)))
-
-    def moments(self, center: Array, units: Array, longest: float) -> Array:
-        """Mean of x xᵀ over all trials, (n_factors, n_factors), x = (factors − center) · units, but at most so long."""
-
-        def products(rows: slice) -> Array:
-            x = (self.factors[rows] - center) * units
-            x *= np.minimum(1, longest / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
-            return np.asarray(x.T @ x)
-
-        return np.asarray(total(products, self.blocks, waiting=2) / len(self.factors))
-
 
 def misfits(residuals: Floats) -> NDArray[np.intp]:
     """How many trials of each class (n, n_trials) have a residual of 1/2 or more: with none, their logits separate."""
@@ -97,23 +82,18 @@ def misfits(residuals: Floats) -> NDArray[np.intp]:
 
 def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: float) -> None:
     """Raise ValueError for what cannot be fitted: see `hdlogit.exact.fit`."""
-    if (
-        factors.ndim != 2
-        or responses.ndim != 2
-        or len(factors) != len(responses)
-        or 0 in (*factors.shape, *responses.shape)
-    ):
+    shapes = factors.shape, responses.shape
+    if [len(shape) for shape in shapes] != [2, 2] or len(factors) != len(responses) or 0 in sum(shapes, ()):
         raise ValueError(
             "factors must be (n_trials, n_factors) and responses (n_trials, n_classes), "
-            f"none of these 0, got {factors.shape} and {responses.shape}"
+            f"none of these 0, got {shapes[0]} and {shapes[1]}"
         )
     if factors.dtype not in (np.float64, np.float32):
         raise ValueError(f"factors must be float64 or float32, got {factors.dtype}")
-    soft = responses.dtype.kind == "f"
-    if responses.dtype != np.bool_ and not (soft and responses.min() >= 0 and responses.max() <= 1):
+    low, high = responses.min(), responses.max()
+    if responses.dtype != np.bool_ and not (responses.dtype.kind == "f" and low >= 0 and high <= 1):
         raise ValueError(
-            f"responses must be bool, or floating numbers in [0, 1]; these are {responses.dtype}"
-            + (f" from {responses.min()} to {responses.max()}" if soft else "")
+            f"responses must be bool, or floating numbers in [0, 1]; these are {responses.dtype} from {low} to {high}"
         )
     if not 0 <= ridge < np.inf or not tolerance > 0:
         raise ValueError(f"ridge must be >= 0 and tolerance > 0, got {ridge} and {tolerance}")

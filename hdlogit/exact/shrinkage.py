@@ -8,7 +8,7 @@ arXiv:2311.07419).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,30 +29,20 @@ def with_shrinkage(
     the factors that made shrinkage necessary.
     """
     n_trials, n_classes = responses.shape
-    found, used = None, np.zeros(n_classes)
-    if shrinkage != "always":
-        found = fit(responses)
-    missing = np.array([found is None or found.reasons[k] is not None for k in range(n_classes)])
-    if shrinkage != 0 and missing.any():
-        used[missing] = n_factors / (n_trials + n_factors)
-        soft = responses[:, missing] * (1 - used[missing]) + used[missing] / 2
-        found = _with(found, missing, fit(soft))
-    assert found is not None
-    return found, used
-
-
-def _with(found: Fit | None, missing: NDArray[np.bool_], others: Fit) -> Fit:
-    """The fit with `others` in place of the classes that are `missing` in it."""
-    if found is None:
-        return others
-    places, changed = np.flatnonzero(missing), {}
-    for field in fields(ExactFit):
-        old, new = getattr(found, field.name), getattr(others, field.name)
-        whole = old.copy()
-        for k, place in enumerate(places):
-            if isinstance(whole, np.ndarray):
-                whole[..., place] = new[..., k]
-            elif field.name == "reasons":
-                whole[place] = new[k]
-        changed[field.name] = whole
-    return replace(found, **changed)
+    softness = n_factors / (n_trials + n_factors)  # 1 − δ
+    if shrinkage == "always":
+        return fit(responses * (1 - softness) + softness / 2), np.full(n_classes, softness)
+    found = fit(responses)
+    missing = [k for k, reason in enumerate(found.reasons) if reason and shrinkage]
+    used = np.zeros(n_classes)
+    if not missing:
+        return found, used
+    used[missing] = softness
+    others = fit(responses[:, missing] * (1 - softness) + softness / 2)
+    reasons = dict(enumerate(found.reasons)) | dict(zip(missing, others.reasons, strict=True))
+    changed: dict[str, Any] = {"reasons": [*reasons.values()]}
+    for name, array in vars(found).items():
+        if isinstance(array, np.ndarray):
+            changed[name] = array.copy()
+            changed[name][..., missing] = getattr(others, name)
+    return replace(found, **changed), used

@@ -62,7 +62,6 @@ class ExactFit(Generic[Kind]):
     max_gradient: Kind  # (n_classes,), largest |component| of the objective's gradient: see `fit`
     converged: Kind  # (n_classes,) bool
     iterations: Kind  # (n_classes,), steps of the descent
-    evaluations: Kind  # (n_classes,), gradients over all trials in double precision, one in each round
 
 
 @dataclass
@@ -75,7 +74,6 @@ class Class:
     status: int = UNDER_WAY
     separating: list[int] | None = None
     iterations: int = 0
-    evaluations: int = 0
     # Of all trials, at v, once they have been evaluated there:
     coefficients: Array | None = None  # (n_factors + 1,)
     loss: float = np.nan
@@ -114,8 +112,8 @@ def fit(
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of whatever
-                follows are the same on any processor; about as much work again. Not done where the trials are so many
-                that a sample stands for them (`hdlogit.exact.sample`).
+                follows are the same on any processor; up to three times as much work again. Not done where the trials
+                are so many that a sample stands for them (`hdlogit.exact.sample`).
 
     Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
     for an impossible ridge or tolerance.
@@ -193,7 +191,6 @@ def evaluate(sample: Sample, classes: list[Class]) -> None:
         c.improved = bool(largest[i] < c.max_gradient / 2)
         c.coefficients, c.gradient = coefficients[i], gradient[i]
         c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
-        c.evaluations += 1
 
 
 def prove(sample: Sample, at_minimum: list[Class], aim: Aim) -> None:
@@ -253,5 +250,4 @@ def result(classes: list[Class], aim: Aim) -> ExactFit[NDArray[Any]]:
         max_gradient=np.array([c.max_gradient for c in classes]),
         converged=converged,
         iterations=np.array([c.iterations for c in classes]),
-        evaluations=np.array([c.evaluations for c in classes]),
     )

@@ -27,7 +27,6 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -41,8 +40,8 @@ from hdlogit.inference.corrections import Correction, as_fitted, correct
 from hdlogit.inference.joint import JointFit, fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed, Setting, observe, variance_along, with_dominant
 from hdlogit.inference.observer import Rates
-from hdlogit.inference.result import ClassInference, Index, LeaveOneOut, Trials
-from hdlogit.inference.separation import MANY, Constant, Separated, separation_of
+from hdlogit.inference.result import ClassInference, Index, LeaveOneOut, Trials, constant
+from hdlogit.inference.separation import MANY, separation_of, which, with_separation
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
@@ -156,42 +155,15 @@ def _shrunken(
         if by_chance and not found.link.length:
             raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
         return found
-    found = _infer_class(minimum, left_out, setting, correctable=False)
-    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
-    which = f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:5])}{f' and {len(moved) - 5} more' if moved[5:] else ''}"
+    shrunken = _infer_class(minimum, left_out, setting, correctable=False)
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    others: ClassInference | Constant = Constant.of(y)
-    if x.size:
-        limit = fit(x, y[:, None])
-        [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
-        if reason := limit.reasons[0] or others.reason:
-            raise Refused(f"without the {n - len(y)} trials that are separated by {which}: {reason}")
-    separated = Separated(factors, responses, separation, others, found)
-    covariance = np.diag(np.append(separated.whole(np.zeros(len(others.corrected)), np.inf), [0, 0]))
-    places = np.setdiff1d(np.append(separation.kept, len(found.corrected) - 1), separated.infinite)
-    chosen = np.searchsorted(np.append(separation.kept, len(found.corrected) - 1), places)
-    covariance[np.ix_(places, places)] = others.covariance[np.ix_(chosen, chosen)]
-    sides = np.where(separation.above & separation.below, np.nan, np.where(separation.above, np.inf, -np.inf))
-    corrected = separated.whole(others.corrected, sides[separated.infinite])
-    whose = "the interval of its weight has no end" if len(moved) == 1 else "the intervals of their weights have no end"
-    note = (
-        f"{which} separate{'s' * (len(moved) == 1)} {len(responses) - len(y)} of {len(responses)} trials: {whose}, and "
-        "the other coefficients are what the trials that are left tell"
-    )
-    known = found if isinstance(others, Constant) else others
-    return replace(
-        found,
-        theory=known.theory,
-        link=known.link,
-        stretch=known.stretch,
-        corrected=corrected,
-        covariance=covariance,
-        z=separated.z_values(),
-        predictor=found.estimate,
-        predictor_sd=0.0,
-        separated=separated,
-        note=note,
-    )
+    if not x.size:
+        return with_separation(shrunken, constant(y), separation, factors, responses, names)
+    limit = fit(x, y[:, None])
+    [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
+    if reason := limit.reasons[0] or others.reason:
+        raise Refused(f"without the {n - len(y)} trials that are separated by {which(separation, names)}: {reason}")
+    return with_separation(shrunken, others, separation, factors, responses, names)
 
 
 def _infer_class(

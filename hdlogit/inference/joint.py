@@ -59,7 +59,10 @@ class JointFit:
 
 def values_at(profiles: Array, root: float) -> Array:
     """(p + 1,) the values that have this signed root."""
-    return np.asarray(make_interp_spline(ROOTS, profiles, k=1, axis=1)(root))
+    k = int(np.clip(np.searchsorted(ROOTS, root), 1, len(ROOTS) - 1))
+    part, (low, high) = (root - ROOTS[k - 1]) / (ROOTS[k] - ROOTS[k - 1]), profiles[:, k - 1 : k + 1].T
+    with np.errstate(invalid="ignore"):  # both may be infinite
+        return np.asarray(np.where(low == high, low, low + part * (high - low)))
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:

@@ -15,10 +15,11 @@ from hdlogit.asymptotics.logistic_normal import logit_of_probability
 from hdlogit.inference.joint import values_at
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
-from hdlogit.inference.separation import Separated
 from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
+
+NONE: Array = np.zeros(0)
 
 
 def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, Array]:
@@ -41,6 +42,11 @@ def fieller(w: Array, a: Array, c: Array, b: float, z2: float, rejected: NDArray
         return np.minimum(near, far / first), np.maximum(near, far / first)
     low = np.where(rejected & (middle > 0), near, -np.inf)
     return low, np.where(rejected & (middle < 0), near, np.inf)
+
+
+def _seen(rows: Array, directions: Array) -> NDArray[np.bool_]:
+    """Whether linear combinations (m, p + 1) of coefficients vary along some of these directions (p + 1, d)."""
+    return np.asarray((np.abs(rows @ directions) > 1e-6 * (np.abs(rows) @ np.abs(directions))).any(axis=1))
 
 
 class LeaveOneOut(NamedTuple):
@@ -71,6 +77,40 @@ class Trials(NamedTuple):
     leverage: Array  # w
 
 
+NO_LOGITS, NO_INDEX, NO_TRIALS = LeaveOneOut(NONE, NONE, NONE), Index(NONE, NONE), Trials(NONE, NONE, NONE)
+
+
+def constant(responses: NDArray[np.bool_]) -> ClassInference:
+    """Of trials (n,) for which no factor is left: logit of the rate, with the classical error; NaN of no trials."""
+    yes = responses.mean() if len(responses) else np.nan
+    logit, variance = np.log(yes / (1 - yes)), 1 / (len(responses) * yes * (1 - yes))
+    return ClassInference.classical(np.array([logit]), np.array([[variance]]), NONE, NONE, None, np.zeros((1, 0)))
+
+
+@dataclass(frozen=True)
+class Separated:
+    """Where a direction of the factors separates some of the trials: `hdlogit.inference.separation`."""
+
+    left: NDArray[np.bool_]  # (n,) the trials that are not separated
+    places: NDArray[np.intp]  # among all coefficients, of those of `others`
+    infinite: NDArray[np.intp]  # (m,) the coefficients that have no estimate
+    profiles: Array  # (m, 161) the values of these that have the signed roots `hdlogit.inference.joint.ROOTS`
+    others: ClassInference  # from the trials that are left
+    shrunken: ClassInference  # of all trials, for predictions
+
+    @property
+    def n_separated(self) -> int:
+        """How many trials."""
+        return int((~self.left).sum())
+
+    def interval(self, level: float) -> tuple[Array, Array]:
+        """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""
+        z, ends = float(ndtri(0.5 + level / 2)), np.empty((2, len(self.shrunken.corrected)))
+        ends[:, self.places] = self.others.interval(level)
+        ends[:, self.infinite] = values_at(self.profiles, -z), values_at(self.profiles, z)
+        return ends[0], ends[1]
+
+
 @dataclass(frozen=True)
 class ClassInference:
     """One class. Of coefficients (p + 1,), the bias last; in the units of the factors, unless noted."""
@@ -85,53 +125,65 @@ class ClassInference:
     corrected: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of the corrected coefficients, guess and lapse rate
     z: Array  # (p + 1,) statistics of tests that a coefficient is 0; of the bias, the corrected one over its error
-    stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
-    with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
-    along: float  # variance of log |ŵ|, by its noise
     predictor: Array  # (p + 1,) coefficients of the logit of the best prediction, before the noise is averaged over
-    predictor_sd: float  # sd of the true logit about it, typical; 0 where nothing is averaged over
     centre: Array  # (p,) x̄
     scale: Array  # (p,) standard deviations of the factors
-    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
-    certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
-    leave_one_out: LeaveOneOut
-    index: Index
-    trials: Trials
+    with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
+    predictor_sd: float = 0.0  # sd of the true logit about it, typical; 0 where nothing is averaged over
+    stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
+    along: float = np.nan  # variance of log |ŵ|, by its noise
+    inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
+    certificate: float = (
+        np.nan
+    )  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage: it always does
+    leave_one_out: LeaveOneOut = NO_LOGITS
+    index: Index = NO_INDEX
+    trials: Trials = NO_TRIALS
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `hdlogit.inference.joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
+    unknown: Array | None = None  # (p + 1, m) directions of the weights and the logit at x̄ that the data do not
+    # determine, in a classical answer
     note: str | None = None  # a line on what is unusual
-    reason: str | None = None  # why this class has no inference: everything else is then NaN
+    reason: str | None = None  # why this class has no inference: everything else is then NaN, or the classical answer
+
+    @classmethod
+    def classical(
+        cls, estimate: Array, noise: Array, centre: Array, scale: Array, reason: str | None, unknown: Array
+    ) -> ClassInference:
+        """The textbook's answer: nothing is corrected, and rates are 0. noise: H⁻¹; unknown: as below."""
+        to_bias, p = np.append(-centre, 1.0), len(centre)
+        with_bias = np.vstack([np.eye(p, p + 1), to_bias])
+        covariance = np.zeros((p + 3, p + 3))
+        covariance[:-2, :-2] = with_bias @ noise @ with_bias.T
+        error = np.sqrt(np.diag(covariance)[:-2])
+        error[_seen(with_bias, unknown)] = np.inf
+        intercept = float(estimate[-1] + centre @ estimate[:-1])
+        nan = dict.fromkeys(("kappa", "signal", "ridge", "shrinkage", "s", "lambda_"), np.nan)
+        return cls(
+            theory=Asymptotics(**nan, intercept=intercept, alpha=1.0, b=intercept),
+            link=Link(np.nan, intercept, 0.0, 0.0, np.zeros((4, 4)), np.nan),
+            estimate=estimate,
+            noise=noise,
+            dispersion=1.0,
+            classical_error=error,
+            corrected=estimate,
+            covariance=covariance,
+            z=estimate / error,
+            predictor=estimate,
+            centre=centre,
+            scale=scale,
+            with_stretch=np.zeros(p + 1),
+            dominant=np.zeros(0, np.intp),
+            unknown=unknown,
+            reason=reason,
+        )
 
     @classmethod
     def refused(cls, reason: str, n_factors: int) -> ClassInference:
-        """Of a class that has no inference."""
-        none, nan = np.zeros(0), np.full(n_factors + 3, np.nan)
-        return cls(
-            theory=Asymptotics(*nan[[0] * 9].tolist()),
-            link=Link(np.nan, np.nan, np.nan, np.nan, np.full((4, 4), np.nan), np.nan),
-            estimate=nan[2:],
-            noise=np.full((n_factors + 1, n_factors + 1), np.nan),
-            dispersion=np.nan,
-            classical_error=nan[2:],
-            corrected=nan[2:],
-            covariance=np.full((n_factors + 3, n_factors + 3), np.nan),
-            z=nan[2:],
-            stretch=np.nan,
-            with_stretch=nan[2:],
-            along=np.nan,
-            predictor=nan[2:],
-            predictor_sd=np.nan,
-            centre=nan[3:],
-            scale=nan[3:],
-            inflation=np.nan,
-            certificate=np.nan,
-            leave_one_out=LeaveOneOut(none, none, none),
-            index=Index(none, none),
-            trials=Trials(none, none, none),
-            dominant=np.zeros(0, np.intp),
-            reason=reason,
-        )
+        """Of a class that has no inference, and no answer either."""
+        nan = np.full((n_factors + 1, n_factors + 1), np.nan)
+        return cls.classical(nan[0], nan, nan[0, 1:], nan[0, 1:], reason, np.zeros((n_factors + 1, 0)))
 
     @property
     def guess_rate(self) -> float:
@@ -144,7 +196,8 @@ class ClassInference:
     @property
     def corrected_error(self) -> Array:
         """Standard errors of the corrected coefficients."""
-        return np.sqrt(np.diag(self.covariance)[:-2])
+        error = np.sqrt(np.diag(self.covariance)[:-2])
+        return error if self.unknown is None else self.classical_error
 
     @property
     def null_error(self) -> Array:
@@ -165,11 +218,11 @@ class ClassInference:
         to 1 by its own error would change.
         """
         if self.separated:
-            return self.separated.expected_classical_coverage(level)
+            return self.separated.others.expected_classical_coverage(level)
         known = np.isfinite(self.corrected[:-1])
         fitted, corrected, unit = self.estimate[:-1][known], self.corrected[:-1][known], self.null_error[known]
         if not known.any():
-            return math.nan, math.nan
+            return level, 0.0
         half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
         k = np.clip(1 - np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0), -0.999, 0.999)
 
@@ -192,6 +245,8 @@ class ClassInference:
             return values_at(self.profiles, -z), values_at(self.profiles, z)
         if self.separated:
             return self.separated.interval(level)
+        if self.unknown is not None:
+            return self.classical_interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
         w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
         ends = fieller(
@@ -226,6 +281,9 @@ class ClassInference:
             return Prediction(np.clip(expit(self.log_odds(factors)), low, high), low, high)
         rates = self.guess_rate, self.lapse_rate
         low, high = interval_of_probability(factors, self.corrected, rates, self.covariance, level)
+        if self.unknown is not None:
+            undetermined = _seen(np.column_stack([factors - self.centre, np.ones(len(factors))]), self.unknown)
+            low, high = np.where(undetermined, 0.0, low), np.where(undetermined, 1.0, high)
         return Prediction(expit(self.log_odds(factors)), low, high)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:

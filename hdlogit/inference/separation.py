@@ -13,26 +13,28 @@ The linear programme of `hdlogit.exact.separation` finds them all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 from scipy.linalg import qr
-from scipy.optimize import brentq, linprog, minimize
-from scipy.special import expit, ndtri
+from scipy.optimize import linprog, minimize
+from scipy.special import expit
 
-if TYPE_CHECKING:
-    from hdlogit.inference.result import ClassInference
-
-Array = NDArray[np.float64]
+from hdlogit.inference.joint import FAR, NAMED, ROOTS
+from hdlogit.inference.result import ClassInference, Separated
+from hdlogit.inference.sums import Array, Names
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
 MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
 SEEN = 1e-7  # of a direction: what is left of it in trials that do not see it
 TINY = 1e-8  # ridge of the fits for the score test, without which they may have no minimum
 NOTHING = 1e-6  # information, of what trials of probability 1/2 would have four times
-FARTHEST = 7  # doublings of a step from 1 logit per sd, after which a bound is taken for infinite
+FARTHEST = 127.0  # logits per sd from which on a bound is taken for infinite
+NEAR = 0.3  # signed root up to which a profile is followed
+GAP, NARROW = 0.3, 1e-3  # of its nodes: largest in signed roots, smallest in logits per sd
 
 
 @dataclass(frozen=True)
@@ -90,113 +92,113 @@ def _reaches(cone: Array, row: Array) -> bool:
     return bool(found.status == 0 and -found.fun > SEEN)
 
 
-class Constant(NamedTuple):
-    """The inference of trials for which no factor is left: what `Separated` needs of it. (1,), the bias."""
+def with_separation(
+    shrunken: ClassInference,
+    others: ClassInference,
+    separation: Separation,
+    factors: NDArray[np.floating],
+    responses: NDArray[np.bool_],
+    names: Names,
+) -> ClassInference:
+    """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others.
 
-    corrected: Array
-    covariance: Array
-    dispersion: float = 1.0
+    shrunken: of all trials, for predictions; others: from the trials that are left, of the factors that are kept.
+    """
+    moved = separation.above | separation.below
+    infinite, places = np.flatnonzero(moved), np.append(separation.kept, len(moved) - 1)
+    ends = [(bool(separation.above[j]), bool(separation.below[j])) for j in infinite]
+    tests = [_score_statistic(factors, responses, j, others.dispersion) for j in infinite.tolist()]
+    profiles = [_profile(test, *end) / sd for (test, sd), end in zip(tests, ends, strict=True)]
+    sides = [np.nan if above and below else np.inf if above else -np.inf for above, below in ends]
+    corrected, z = np.empty((2, len(moved)))
+    corrected[places], z[places] = others.corrected, others.z
+    corrected[infinite], z[infinite] = sides, [test(0.0) for test, _ in tests]
+    finite = np.flatnonzero(~moved)
+    covariance = np.diag(np.append(np.where(moved, np.inf, 0.0), [0.0, 0.0]))
+    covariance[np.ix_(finite, finite)] = others.covariance[np.ix_(*[np.searchsorted(places, finite)] * 2)]
+    known = others if len(separation.kept) else shrunken
+    whose = (
+        "the interval of its weight has no end" if len(infinite) == 1 else "the intervals of their weights have no end"
+    )
+    note = (
+        f"{which(separation, names)} separate{'s' * (len(infinite) == 1)} {int((~separation.left).sum())} of "
+        f"{len(responses)} trials: {whose}, and the other coefficients are what the trials that are left tell"
+    )
+    return replace(
+        shrunken,
+        theory=known.theory,
+        link=known.link,
+        stretch=known.stretch,
+        corrected=corrected,
+        covariance=covariance,
+        z=z,
+        predictor=shrunken.estimate,
+        predictor_sd=0.0,
+        separated=Separated(
+            separation.left, places, infinite, np.reshape(profiles, (-1, len(ROOTS))), others, shrunken
+        ),
+        note=note,
+    )
 
-    @classmethod
-    def of(cls, responses: NDArray[np.bool_]) -> Constant:
-        """logit of the rate, with the textbook's error; of no trials, nothing."""
-        if not len(responses):
-            return cls(np.array([np.nan]), np.array([[np.nan]]))
-        yes, no = responses.mean(), 1 - responses.mean()
-        return cls(np.log([yes / no]), np.array([[1 / (len(responses) * yes * no)]]))
 
-    @property
-    def z(self) -> Array:
-        return np.asarray(self.corrected / np.sqrt(self.covariance[0, :1]))
-
-    def interval(self, level: float) -> tuple[Array, Array]:
-        half = ndtri(0.5 + level / 2) * np.sqrt(self.covariance[0, :1])
-        return self.corrected - half, self.corrected + half
+def which(separation: Separation, names: Names) -> str:
+    """The factors that separate trials."""
+    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
+    more = f" and {len(moved) - NAMED} more" if moved[NAMED:] else ""
+    return f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:NAMED])}{more}"
 
 
-@dataclass(frozen=True)
-class Separated:
-    """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others."""
+def _score_statistic(
+    factors: NDArray[np.floating], responses: NDArray[np.bool_], j: int, dispersion: float
+) -> tuple[Callable[[float], float], float]:
+    """z(c) of coefficient j, the others fitted with it at c, per sd of the factor; that sd."""
+    scale, is_weight = factors.std(axis=0, dtype=np.float64), j < factors.shape[1]
+    centre = factors.mean(axis=0, dtype=np.float64) if is_weight else 0.0  # the bias is at x = 0
+    x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
+    fixed, others, start = x[:, j], np.delete(x, j, axis=1), np.zeros(x.shape[1] - 1)
 
-    factors: NDArray[np.floating]
-    responses: NDArray[np.bool_]
-    separation: Separation
-    others: ClassInference | Constant  # from the trials that are left, of the factors that are kept
-    shrunken: ClassInference  # of all trials, for predictions
-
-    @property
-    def n_separated(self) -> int:
-        """How many trials."""
-        return int((~self.separation.left).sum())
-
-    @property
-    def infinite(self) -> NDArray[np.intp]:
-        """The coefficients that have no estimate."""
-        return np.flatnonzero(self.separation.above | self.separation.below)
-
-    def whole(self, values: Array, infinite: ArrayLike) -> Array:
-        """(p + 1,) from values of the factors that are kept, and the bias, and of those that are `infinite`."""
-        result = np.empty(self.factors.shape[1] + 1)
-        result[[*self.separation.kept, -1]] = values
-        result[self.infinite] = infinite
-        return result
-
-    def expected_classical_coverage(self, level: float) -> tuple[float, float]:
-        """Of the factors that have an estimate, and its error; the level where there are none."""
-        return (level, 0.0) if isinstance(self.others, Constant) else self.others.expected_classical_coverage(level)
-
-    def z_values(self) -> Array:
-        """Of tests that each coefficient is zero."""
-        return self.whole(self.others.z, [self._z_value(j) for j in self.infinite.tolist()])
-
-    def interval(self, level: float) -> tuple[Array, Array]:
-        """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""
-        z, (low, high) = float(ndtri(0.5 + level / 2)), self.others.interval(level)
-        above, below = self.separation.above, self.separation.below
-        lows = [-np.inf if below[j] else self._bound(j, z) for j in self.infinite.tolist()]
-        highs = [np.inf if above[j] else self._bound(j, -z) for j in self.infinite.tolist()]
-        return self.whole(low, lows), self.whole(high, highs)
-
-    def _bound(self, j: int, z: float) -> float:
-        """Where the score of coefficient j, which falls as it rises, is z: sought from 0 outwards."""
-        x, unit = self._columns(j)
-        start = np.zeros(x.shape[1] - 1)
-
-        def above(value: float) -> float:
-            found, start[:] = self._score(x, j, value, start)
-            return found - z
-
-        here, side = 0.0, 1.0 if above(0.0) > 0 else -1.0
-        for step in 2.0 ** np.arange(FARTHEST):
-            there = here + side * float(step)
-            if side * above(there) < 0:
-                return float(brentq(above, *sorted((here, there)), xtol=1e-4)) / unit
-            here = there
-        return side * np.inf
-
-    def _z_value(self, j: int) -> float:
-        x, _ = self._columns(j)
-        return self._score(x, j, 0.0, np.zeros(x.shape[1] - 1))[0]
-
-    def _columns(self, j: int) -> tuple[Array, float]:
-        """Factors (n, p + 1) in units in which coefficient j is what it is but for its unit; that unit."""
-        scale = self.factors.std(axis=0, dtype=np.float64)
-        centre = self.factors.mean(axis=0, dtype=np.float64) if j < len(scale) else 0.0  # the bias is at x = 0
-        x = np.column_stack([(self.factors - centre) / scale, np.ones(len(self.factors))])
-        return x, float(scale[j]) if j < len(scale) else 1.0
-
-    def _score(self, x: Array, j: int, value: float, start: Array) -> tuple[float, Array]:
-        """Score of coefficient j, in standard errors, and the others fitted with it at this value, from `start`."""
-        fixed, others = x[:, j], np.delete(x, j, axis=1)
-        arguments = others, self.responses, fixed * value
-        fitted = minimize(_loss, start, arguments, "trust-exact", jac=_gradient, hess=_hessian).x
-        p = expit(others @ fitted + fixed * value)
-        residual, curvature = self.responses - p, p * (1 - p)
+    def statistic(c: float) -> float:
+        arguments = others, responses, fixed * c
+        start[:] = minimize(_loss, start, arguments, "trust-exact", jac=_gradient, hess=_hessian).x
+        p = expit(others @ start + fixed * c)
+        residual, curvature = responses - p, p * (1 - p)
         cross = others.T @ (curvature * fixed)
-        information = fixed @ (curvature * fixed) - cross @ np.linalg.solve(_hessian(fitted, *arguments), cross)
+        information = fixed @ (curvature * fixed) - cross @ np.linalg.solve(_hessian(start, *arguments), cross)
         if information < NOTHING * (fixed @ fixed):  # the others separate the trials, whatever this coefficient is
-            return 0.0, fitted
-        return float(fixed @ residual / np.sqrt(float(self.others.dispersion) * information)), fitted
+            return 0.0
+        return float(fixed @ residual / np.sqrt(dispersion * information))
+
+    return statistic, float(scale[j]) if is_weight else 1.0
+
+
+def _profile(statistic: Callable[[float], float], above: bool, below: bool) -> Array:
+    """The values that have the signed roots ROOTS: −z(c), but infinite on the side where the coefficient may be."""
+    unknown, nodes, sign = np.where(ROOTS > 0, np.inf, -np.inf), dict[float, float](), 1.0 if above else -1.0
+
+    def root(value: float) -> float:  # negative, and rises to 0
+        nodes[value] = -sign * statistic(sign * value)
+        return nodes[value]
+
+    if above and below:
+        return unknown
+    for side in (1.0, -1.0):
+        value, last = 0.0, root(0.0)
+        while abs(value) < FARTHEST and (last < -NEAR if side > 0 else last > -FAR):
+            value = 2 * value + side
+            last = root(value)
+    while True:  # halve the widest gap
+        values, roots = np.array(sorted(nodes.items())).T
+        gaps = np.where(np.diff(values) > NARROW, np.diff(np.clip(roots, -FAR, 0.0)), 0.0)
+        widest = int(gaps.argmax())
+        if gaps[widest] <= GAP:
+            break
+        root(float(values[widest] + values[widest + 1]) / 2)
+    rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
+    if rising.sum() > 1:
+        values, roots = values[rising], roots[rising]
+        told = (roots[0] <= ROOTS) & (ROOTS < 0)
+        unknown[told] = PchipInterpolator(roots, values)(np.minimum(ROOTS[told], roots[-1]))
+    return sign * unknown[:: int(sign)]
 
 
 def _loss(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> float:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from stages.figures import style
 from stages.figures.style import CLASSICAL, CLASSICAL_POINTS, CORRECTED_POINTS, FAINT, TRUTH, heading, panels
+from stages.files.errors import InputError
+from stages.files.tables import AGAIN
 
 LEVELS = [1, 1.05, 1.1, 1.2, 1.4, 1.7, 2, 3, 5, 10]  # of alpha
 
@@ -24,8 +26,10 @@ def existence_map(figure: Figure, grid: pd.DataFrame, metrics: Any) -> None:
     [ax] = panels(figure, 5.6, 4)
     here = metrics["theory"]["signal"], metrics["theory"]["kappa"]
     lowest = min(1e-3, here[1] / 3)
-    table = grid[["signal", "kappa", "alpha"]].to_numpy()
-    by_signal = table.reshape(grid.signal.nunique(), -1, 3)
+    n_kappas = grid.groupby("signal").size()
+    if len(n_kappas) < 2 or n_kappas.nunique() > 1:
+        raise InputError(f"data/inference/map.csv is cut off; {AGAIN}")
+    by_signal = grid[["signal", "kappa", "alpha"]].to_numpy().reshape(len(n_kappas), -1, 3)
     signal, kappa, alpha = by_signal.transpose(2, 0, 1)  # each (n_signals, n_kappas)
     few = np.full((len(signal), 1), 1.0)  # factors per trial with which weights have the right size
     filled = ax.contourf(
@@ -69,10 +73,11 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
         ax.axvline(first, color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     best = "true observer: no prediction can be better"
     below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label=best)
-    style.logarithmic(above.yaxis, below.xaxis, below.yaxis)
+    style.logarithmic(below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
     errors = plan.debiased_weight_rmse
-    if errors.min() > 0:
+    if errors.min() > 0:  # without signal there is no error to compare
+        style.logarithmic(above.yaxis)
         above.set_ylim(0.8 * errors.min(), 20 * errors.iloc[0])
     below.set(ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
     if floor.iloc[0] > 0:

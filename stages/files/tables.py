@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 AGAIN = "`dvc repro` makes it again"
 TEXT = {"class", "factor", "group", "term", "reason"}  # columns of text, even if it looks like a number
-Table = dict[str, list[Any]]
 
 
 @contextmanager

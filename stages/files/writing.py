@@ -72,21 +72,14 @@ class Outputs:
         return path
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """A new memory-mapped .npy file, to be filled in place."""
-        return self._new_array(self.path(name), shape, dtype)
-
-    def scratch_array(self, shape: tuple[int, ...]) -> NDArray[np.floating]:
-        """A float64 array on disk, removed after the run, so that memory does not grow with the trials."""
-        return self._new_array(Path(tempfile.mkstemp(suffix=".npy", dir=self._scratch)[1]), shape, "float64")
-
-    def _new_array(self, path: Path, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        """A new memory-mapped .npy file, to be filled in place; refused where the disk has no room for it."""
         needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(self._scratch).free
         if needed > free:
             raise InputError(
                 f"{DATA}: an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free; "
                 "free some disk, or take fewer trials or factors"
             )
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        return np.lib.format.open_memmap(self.path(name), mode="w+", dtype=np.dtype(dtype), shape=shape)
 
     def model(
         self, name: str, coefficients: NDArray[np.floating], means: NDArray[np.floating], **evidence: object

@@ -14,7 +14,7 @@ from stages.tables.inferred import Inferred
 
 MOST_ERROR = 1.0  # largest standard error of a slope, which should be 1
 
-Groups = Sequence[GroupReplication]  # of one class
+Groups = list[GroupReplication]  # of one class
 
 
 def replications(
@@ -22,24 +22,17 @@ def replications(
 ) -> list[Groups]:
     """For each class, each group alone against the others pooled, by maximum likelihood with the rates of the class.
 
-    groups: (n_trials,); progress is called after each comparison, as many as groups, for each pair of rates.
+    groups: (n_trials,); progress is called after each group of each class.
     """
-    trials, rates = found.fit.train, [(c.guess_rate, c.lapse_rate) for c in found.classes]
-    results: dict[int, Groups] = {}
-    for guess_rate, lapse_rate in sorted(set(rates)):
-        places = [k for k, pair in enumerate(rates) if pair == (guess_rate, lapse_rate)]
-        of_places = replicate(
-            trials.factors,
-            np.asarray(trials.responses[:, places]),
-            groups,
-            level=found.p.interval_level,
-            guess_rate=guess_rate,
-            lapse_rate=lapse_rate,
-            names=found.fit.factors,
-            progress=lambda done: progress(),
+    trials, names, level = found.fit.train, found.fit.factors, found.p.interval_level
+    results = []
+    for k, c in enumerate(found.classes):
+        y = np.asarray(trials.responses[:, [k]])
+        rates = {"guess_rate": c.guess_rate, "lapse_rate": c.lapse_rate}
+        results += replicate(
+            trials.factors, y, groups, level=level, **rates, names=names, progress=lambda done: progress()
         )
-        results |= dict(zip(places, of_places, strict=True))
-    return [results[k] for k in range(len(rates))]
+    return results
 
 
 def replication_table(names: Sequence[str], classes: Sequence[Groups], labels: Sequence[str]) -> Table:

@@ -38,10 +38,12 @@ def _logits(factors: Floats, coefficients: Floats) -> Floats:
     return logits
 
 
-def prediction_metrics(predicted: Predictions) -> dict[str, Any]:
+def prediction_metrics(predicted: Predictions, calibration_error: float | None = None) -> dict[str, Any]:
     """Scores of the fitted logits, what is lost to the true observer, and scores of the corrected logits."""
     responses, logits = predicted
     metrics = _scores(logits["fitted"], responses)
+    if calibration_error is not None:
+        metrics["calibration_error"] = calibration_error
     if "true" in logits:
         metrics["bayes_cross_entropy"] = mean(cross_entropy, logits["true"], responses)
         metrics["excess_cross_entropy"] = predictions.excess(logits["true"], logits["fitted"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +19,7 @@ from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
+from stages.trials.choose import choose, question
 from stages.trials.read import read
 from stages.trials.values import (
     FEW,
@@ -35,22 +36,10 @@ from stages.trials.values import (
     words,
 )
 
+FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass
-class Faults:
-    """Rows that cannot be coded, and why the first of them cannot."""
-
-    rows: Bools
-    first: tuple[int, str] | None = None
-
-    def add(self, rows: Any, why: Callable[[int], str]) -> None:
-        rows = np.asarray(rows, bool)
-        if rows.any() and (self.first is None or int(np.argmax(rows)) < self.first[0]):
-            self.first = int(np.argmax(rows)), why(int(np.argmax(rows)))
-        self.rows |= rows
 
 
 @dataclass
@@ -88,68 +77,64 @@ class Coding:
         for name in complete:
             if self._levels(str(name)) is not None or name in self.parsed.categorical:
                 self.columns[str(name)] = levels(complete[name])  # those of a lag, too
-        values, _ = self._values(complete)
-        self.spec = formula.learn(self.parsed, values)
+        self.spec = formula.learn(self.parsed, self._values(complete))
         self.names, self.terms = formula.names_of(self.spec)
 
-    def encode(self, complete: pd.DataFrame) -> tuple[Floats, Faults]:
+    def encode(self, complete: pd.DataFrame) -> Floats:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
-        values, faults = self._values(complete)
-        factors = np.full((len(complete), len(self.names)), np.nan)
-        fit = ~faults.rows
+        values = self._values(complete)
+        factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
         if self.parsed is None:
             for name, known in self.columns.items():
                 for j, level in zip(self.terms[name], known[1:] if known else [None], strict=True):
                     factors[:, j] = values[name] if level is None else values[name] == level
-            factors[~fit] = np.nan
         elif fit.any():
             factors[fit] = formula.factors(self.parsed, self.spec, values[fit])
-        factors += 0.0  # no −0, which equals 0 but has other bytes
+        factors[~fit | ~np.isfinite(factors).all(axis=1)] = np.nan
+        return factors + 0.0  # no −0, which equals 0 but has other bytes
 
-        def why(row: int) -> str:
-            if self.parsed and (unseen := formula.why_unseen(self.parsed, self.spec, values.iloc[row : row + 1])):
-                return unseen
-            j = int(np.argmin(np.isfinite(factors[row])))
-            if np.isnan(factors[row, j]) and "bs(" in self.names[j]:
-                return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
-            return f"{self.names[j]} is {factors[row, j]}; it must be finite"
-
-        faults.add(~np.isfinite(factors).all(axis=1) & fit, why)
-        return factors, faults
+    def why_not(self, row: pd.DataFrame) -> str:
+        """Why this row, a frame of one, cannot be coded."""
+        for name, value in row.iloc[0].items():
+            number, known = numbers(row[name]).iloc[0], self._levels(str(name))
+            if known is None and not np.isfinite(number):
+                what = f"{show(value)}; it must be a number" if np.isnan(number) else f"{number}; it must be finite"
+                return f"{name} is {what}"
+            if known is not None and key(canonical(value)) not in map(key, known):
+                word = canonical(value)
+                return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
+        if self.parsed is None:
+            return ""
+        if unseen := formula.why_unseen(self.parsed, self.spec, self._values(row)):
+            return unseen
+        factors = formula.factors(self.parsed, self.spec, self._values(row))[0]
+        j = int(np.argmin(np.isfinite(factors)))
+        if np.isnan(factors[j]) and "bs(" in self.names[j]:
+            return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
+        return f"{self.names[j]} is {factors[j]}; it must be finite"
 
     def _levels(self, name: str) -> list[str] | None:
         if name not in self.columns and self.parsed and name in self.parsed.lags:
             name = self.parsed.lags[name][0]
         return self.columns[name]
 
-    def _values(self, complete: pd.DataFrame) -> tuple[pd.DataFrame, Faults]:
-        """Numbers as float64, words as the study spells them; and rows where a column is neither."""
-        faults, found = Faults(np.zeros(len(complete), bool)), dict[str, Any]()
+    def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
+        """Numbers as float64, words as the study spells them; NaN where a column is neither, or not finite."""
+        found: dict[str, Any] = {}
         for name, given in complete.items():
             known = self._levels(str(name))
-            if known is None or given.dtype.kind == "f":
-                values = numbers(given)
-
-                def why(row: int, name: Any = name, given: Any = given, values: Any = values) -> str:
-                    if np.isnan(values.iloc[row]):
-                        return f"{name} is {show(str(given.iloc[row]))}; it must be a number"
-                    return f"{name} is {values.iloc[row]}; it must be finite"
-
-                faults.add(~np.isfinite(values), why)
-                found[str(name)] = values
             if known is not None:
-                values = keys(given).map({key(level): level for level in known}).astype(object)
+                spelling = keys(given).map({key(level): level for level in known})
+                if not all(map(is_number, known)):
+                    found[str(name)] = spelling.astype(object)
+                    continue
+                given = given.where(spelling.notna())  # numbers in C(…)
+            values = numbers(given)
+            found[str(name)] = values.where(np.isfinite(values))
+        return pd.DataFrame(found, complete.index)
 
-                def unknown(row: int, name: Any = name, given: Any = given, known: Any = known) -> str:
-                    word = canonical(given.iloc[row])
-                    return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
 
-                faults.add(values.isna(), unknown)
-                found.setdefault(str(name), values)
-        return pd.DataFrame(found, complete.index), faults
-
-
-@dataclass
+@dataclass(frozen=True)
 class Study:
     """A study's trials, coded."""
 
@@ -162,11 +147,11 @@ class Study:
     left_out: dict[str, str]  # column -> why it is no factor
     n_rows: int
     n_taken: int
-    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> trials without a value, first place
-    factors: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (n_trials, n_factors)
-    yes: Bools = field(default_factory=lambda: np.empty((0, 0), bool))  # (n_trials, n_classes)
-    groups: NDArray[np.int32] | None = None  # (n_trials,) codes, indices of labels
-    labels: list[str] = field(default_factory=list)  # of the groups, in order of appearance
+    lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
+    factors: Floats  # (n_trials, n_factors)
+    yes: Bools  # (n_trials, n_classes)
+    groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
+    labels: list[str]  # of the groups, in order of appearance
 
     @property
     def names(self) -> list[str]:
@@ -221,13 +206,15 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     table = _with_signal(table, wanted)
     needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
     whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()
-    columns, left_out, constants = _factors(table, p, wanted, whole)
+    columns, left_out, constants, doubt = _factors(table, p, wanted, whole, needed[whole])
     parsed = None
     if p.formula:
         parsed = formula.parse(p.formula, table, columns, wanted)
         used = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         columns = {name: _levels_of(table, name, whole) for name in used}
         left_out, constants = (left_out, constants) if parsed.every else ({}, {})
+    if doubt and (parsed is None or parsed.every):
+        raise InputError(f"{table.name}: {doubt}")
     for name in columns:
         if columns[name] is None:
             check_numbers(table, name, table.frame[name][whole])
@@ -235,54 +222,79 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
+    aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
+    names = [name for name in dict.fromkeys([*wanted, *p.groups, *columns]) if name in table.merged]
+    notes = [f"{name}: {why}" for name, why in aside.items()] + [*doubts.values()]
+    notes += [f"{name}: {table.merged[name]}" for name in names]
+    table = dataclasses.replace(table, notes=(*table.notes, *notes))
+
     coding = Coding(columns, p.groups, parsed)
-    study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
-    _code(study, taken, needed)
-    for name, n in Counter(study.names).items():
-        if n > 1 or name == "bias":
-            raise InputError(
-                f"{table.name}: two factors are named {name}; rename one of their columns"
-                if n > 1
-                else f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column"
-            )
-    names = dict.fromkeys([*wanted, *p.groups, *columns])
-    notes = [f"{name}: {table.merged[name]}" for name in names if name in table.merged]
-    study.table = dataclasses.replace(table, notes=(*table.notes, *notes))
-    return study
-
-
-def _code(study: Study, taken: Bools, needed: Floats) -> None:
-    """Fill in factors, responses and groups of the trials that lack nothing."""
-    p, table = study.p, study.table
-    frame = study.coding.frame(table)
+    frame = coding.frame(table)
     lacks = {str(name): frame[name].isna().to_numpy() & taken for name in frame}
-    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(study.responses)}
+    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(coded)}
     lacks |= {name: table.frame[name].isna().to_numpy() & taken for name in p.groups}
-    for name, rows in lacks.items():
-        if rows.any():
-            study.lacking[name] = int(rows.sum()), table.place(int(frame.index[np.argmax(rows)]))
-            if p.missing == "refuse":
-                raise InputError(
-                    f"{study.lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
-                )
+    complete, lacking = _complete(table, taken, lacks, p.missing == "refuse")
+    frame = frame[complete]
+    coding.learn(frame)
+    _check_names(table, coding.names)
+    factors = coding.encode(frame)
+    if (wrong := np.isnan(factors).any(axis=1)).any():
+        row = frame.iloc[[np.argmax(wrong)]]
+        raise InputError(f"{table.place(int(row.index[0]))}: {coding.why_not(row)}")
+    groups, labels = _grouped(table, p.groups, complete) if p.groups else (None, [])
+    return Study(
+        p=p,
+        table=table,
+        places=places,
+        coding=coding,
+        responses=coded,
+        constants=constants,
+        left_out=left_out,
+        n_rows=n_rows,
+        n_taken=int(taken.sum()),
+        lacking=lacking,
+        factors=factors,
+        yes=needed[complete] == 1,
+        groups=groups,
+        labels=labels,
+    )
+
+
+def _complete(
+    table: Table, taken: Bools, lacks: dict[str, Bools], refuse: bool
+) -> tuple[Bools, dict[str, tuple[int, str]]]:
+    """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
+    index = table.frame.index
+    lacking = {
+        name: (int(rows.sum()), table.place(int(index[np.argmax(rows)]))) for name, rows in lacks.items() if rows.any()
+    }
+    if refuse and lacking:
+        name, (_, place) = next(iter(lacking.items()))
+        raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = taken & ~np.logical_or.reduce([*lacks.values()])
     if not complete.any():
         raise InputError(
-            f"{table.name}: every trial lacks a value (of {some([*study.lacking])}), so none is left; correct the file"
+            f"{table.name}: every trial lacks a value (of {some([*lacking])}), so none is left; correct the file"
         )
-    study.coding.learn(frame[complete])
-    study.factors, faults = study.coding.encode(frame[complete])
-    if faults.first:
-        row, why = faults.first
-        raise InputError(f"{table.place(int(frame.index[complete][row]))}: {why}")
-    study.yes = needed[complete] == 1
-    if p.groups:
-        by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(p.groups)})
-        study.groups = by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32)
-        study.labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-        for label, n in Counter(study.labels).items():
-            if n > 1:
-                raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return np.asarray(complete), lacking
+
+
+def _check_names(table: Table, names: list[str]) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
+    if "bias" in names:
+        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
+
+
+def _grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of the trials' groups, and the groups' labels, in order of appearance."""
+    by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
+    labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
+    for label, n in Counter(labels).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels
 
 
 def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
@@ -291,9 +303,12 @@ def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
 
 
 def _factors(
-    table: Table, p: Prepare, responses_: list[str], whole: Bools
-) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
-    """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
+    table: Table, p: Prepare, responses_: list[str], whole: Bools, yes: Floats
+) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str], str]:
+    """Columns that become factors without a formula, with their levels; why others do not; constant ones; and doubts.
+
+    `yes` (n_trials, n_classes) are the responses of the trials that are `whole`.
+    """
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
     named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
@@ -307,11 +322,25 @@ def _factors(
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"
+        elif column.notna().mean() < FILLED and not (p.factors or p.formula or name in table.numeric):
+            left_out[name] = f"it is missing in {column.isna().mean():.0%} of the trials"
         else:
             columns[name] = None if what == "numbers" else levels(column)
     keys = () if p.factors else (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
-    return columns, left_out, constants
+    if p.factors or not columns:
+        return columns, left_out, constants, ""
+    aside, doubts = _chosen(table, columns, whole, yes, table.numeric | {"signal"})
+    chosen = {name: columns[name] for name in columns if name not in aside}
+    return chosen, left_out | aside, constants, question([*columns], aside, doubts)
+
+
+def _chosen(
+    table: Table, columns: dict[str, list[str] | None], whole: Bools, yes: Floats, named: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    rows = table.frame[[*columns]]
+    rows = rows.assign(**{name: numbers(rows[name]) for name, known in columns.items() if known is None})
+    return choose(rows[whole], rows, yes, named)
 
 
 def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -27,7 +28,7 @@ def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
     if not lengths:
         raise InputError(f"{name} holds no column of trials: it must be arrays of a value for each trial, or records")
     n = max(lengths, key=lambda length: (lengths[length], length))
-    columns: dict[str, Any] = {}
+    columns, others = dict[str, Any](), list[str]()
     for key, value in arrays.items():
         if value.ndim == 1 and len(value) == n:
             columns[key] = list(value) if value.dtype == object else value
@@ -35,8 +36,8 @@ def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
             label = f"{key}[{{}}]" if key else "{}"
             matrix = value if len(value) == n else value.T
             columns |= {label.format(j): matrix[:, j] for j in range(matrix.shape[1])}
-    others = [key or "the array" for key in arrays if not any(each.partition("[")[0] == key for each in columns)]
-    others = [key for key in others if key in arrays and key not in columns]
+        else:
+            others.append(key)
     notes = [f"of another length than {n}, and left out: {some(others)}"] if others else []
     return pd.DataFrame(columns), notes
 
@@ -45,10 +46,8 @@ def _leaves(tree: Any, name: str) -> list[tuple[str, np.ndarray[Any, Any]]]:
     """Arrays of a tree by their dotted names; a list of records is an array for each field."""
     if isinstance(tree, dict):
         prefix = f"{name}." if name else ""
-        inner = [
-            _leaves(value, f"{prefix}{key}") for key, value in tree.items() if str(key)[:2] not in ("__", "#r", "#s")
-        ]
-        return [leaf for leaves in inner for leaf in leaves]
+        own = {key: value for key, value in tree.items() if not re.match("__|#refs#|#subsystem#", str(key))}
+        return [leaf for key, value in own.items() for leaf in _leaves(value, f"{prefix}{key}")]
     if isinstance(tree, list | tuple) or (isinstance(tree, np.ndarray) and tree.dtype == object):
         items = list(tree)
         if items and all(isinstance(item, list) and item and isinstance(item[0], dict) for item in items):
@@ -125,11 +124,8 @@ def _value(item: Any, file: h5py.File) -> Any:
     if isinstance(values, np.ndarray) and values.dtype == h5py.ref_dtype:  # cells, or the fields of an array of structs
         return [_value(file[reference], file) for reference in values.T.ravel()]
     if _text(item.attrs.get("MATLAB_class", "")) == "char":
-        return (
-            ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]
-            if values.size > len(values)
-            else "".join(map(chr, np.ravel(values)))
-        )
+        texts = ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]
+        return texts if len(texts) > 1 else texts[0]
     return values.T if isinstance(values, np.ndarray) and not values.dtype.names else values
 
 

@@ -59,28 +59,32 @@ class Prepared:
         """
         study, frame = self.study, self.study.coding.frame(table)
         lacking = frame.isna().any(axis=1).to_numpy()
-        coded, faults = study.coding.encode(frame[~lacking])
-        chosen, names = coded[:, self.selected], study.names
-        large = np.abs(np.nan_to_num(chosen)) > LARGEST_FACTOR
-        limit = f"it must be within ±{LARGEST_FACTOR:g}"
-        faults.add(
-            large.any(axis=1), lambda i: f"{self.names[large[i].argmax()]} is {chosen[i][large[i]][0]:g}; {limit}"
-        )
+        complete = frame[~lacking]
+        coded = study.coding.encode(complete)
+        centred = coded[:, self.selected] - self.stats.mean[self.selected]
+        large = np.where(np.abs(coded) > LARGEST_FACTOR, coded, 0.0)[:, self.selected]
+        limit, j = f"it must be within ±{LARGEST_FACTOR:g}", np.abs(large).argmax(axis=1)
+        faults: list[tuple[NDArray[np.bool_], Callable[[int], str]]] = [  # which rows, and why one of them
+            (np.asarray(np.isnan(coded).any(axis=1)), lambda i: study.coding.why_not(complete.iloc[[i]])),
+            (np.asarray(large.any(axis=1)), lambda i: f"{self.names[j[i]]} is {large[i, j[i]]:g}; {limit}"),
+        ]
         for d in self.dependent:
-            wrong = d.differs(coded, chosen - self.stats.mean[self.selected]) & ~faults.rows
-            faults.add(wrong, _is(names[d.index], [*coded[:, d.index]], "but in the study " + self.left_out[d.index]))
+            why = f"but in the study {self.left_out[d.index]}"
+            faults.append((d.differs(coded, centred), _is(study.names[d.index], coded[:, d.index], why)))
         for name, value in study.constants.items():
             if name in table.frame:
                 given = words(table.frame[name])[~lacking]
-                wrong = (given.notna() & (given != value)).to_numpy()
-                faults.add(wrong, _is(name, [*given], f"but {show(value)} in every trial of the study"))
+                why = f"but {show(value)} in every trial of the study"
+                faults.append(((given.notna() & (given != value)).to_numpy(), _is(name, [*given], why)))
+        wrong = np.logical_or.reduce([rows for rows, _ in faults])
+        first = int(np.argmax(wrong)) if wrong.any() else None
+        told = next((why(first) for rows, why in faults if rows[first]), "") if first is not None else ""
         factors = np.full((len(frame), len(self.selected)), np.nan)
-        factors[~lacking] = np.where(faults.rows[:, None], np.nan, self.fitted(coded))
-        first = f"{table.place(int(frame.index[~lacking][faults.first[0]]))}: {faults.first[1]}" if faults.first else ""
-        return factors, lacking, first
+        factors[~lacking] = np.where(wrong[:, None], np.nan, self.fitted(coded))
+        return factors, lacking, f"{table.place(int(complete.index[first]))}: {told}" if told else ""
 
 
-def _is(name: str, given: list[Any], why: str) -> Callable[[int], str]:
+def _is(name: str, given: Any, why: str) -> Callable[[int], str]:
     return lambda row: f"{name} is {show(given[row]) if isinstance(given[row], str) else f'{given[row]:g}'}, {why}"
 
 

@@ -29,7 +29,10 @@ from stages.trials.text import Read, read_text, tabulate
 from stages.trials.values import Table, plain
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_CELL, PER_BYTE = 40, 8  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
+PER_CELL, PER_BYTE = (
+    40,
+    8,
+)  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 
 Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said
@@ -79,7 +82,8 @@ def read_one(path: Path) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
             reader: Callable[[Any, str], Any] = READERS.get(inner.suffix.lower(), _text)
-            frame, lines, notes = _as_read(reader(source, str(path)))
+            frame, *lines, notes = reader(source, str(path))
+            frame = frame.reset_index(drop=True)
             names = [" ".join(str(name).split()) for name in frame.columns]
             frame.columns = range(len(names))
             columns = [plain(frame.pop(j)) for j in range(len(names))]
@@ -100,16 +104,8 @@ def read_one(path: Path) -> Table:
     if not len(frame):
         raise InputError(f"{path} holds no trials")
     frame = pd.DataFrame({name: columns[j] for j, name in named.items()}, index=frame.index, copy=False)
-    what = "row" if lines is None else "line"
-    numbers = np.arange(1, len(frame) + 1) if lines is None else lines
+    what, numbers = ("line", lines[0]) if lines else ("row", np.arange(1, len(frame) + 1))
     return Table(path.name, frame, lambda row: f"{path.name}, {what} {numbers[row]}", tuple(notes))
-
-
-def _as_read(read: Read | Columns) -> tuple[pd.DataFrame, np.ndarray[Any, Any] | None, list[str]]:
-    if len(read) == 3:
-        return read
-    frame, notes = read
-    return frame.reset_index(drop=True), None, notes
 
 
 def unreadable(path: Path, error: BaseException) -> InputError:
@@ -140,14 +136,10 @@ def _sheets(source: Any, name: str) -> Read:
         raise InputError(f"{name} holds no trials")
     title, sheet = next(iter(held.items()))
     cells = sheet.where(sheet.notna(), "").astype(str).to_numpy().tolist()
-    # A sheet is as wide as its widest row: empty cells at the end are none.
-    rows = ((line, _until_last(row)) for line, row in enumerate(cells, start=1) if any(row))
+    start = int(np.argmax(sheet.notna().sum(axis=1)))  # the first of the fullest rows has the column names
+    rows = ((line, row) for line, row in enumerate(cells[start:], start=start + 1) if any(row))
     frame, lines, notes = tabulate(rows, name)
     return frame, lines, notes + ([f"of its sheets the first, {title}"] if len(held) > 1 else [])
-
-
-def _until_last(row: list[str]) -> list[str]:
-    return row[: max(j for j, cell in enumerate(row) if cell) + 1]
 
 
 def _parquet(source: Any, name: str) -> Columns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -22,11 +23,31 @@ THOUSANDS = r"[-+]?\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?"  # 1.234.567 or 1,234.5
 CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command a terminal
 EXACT = 2**53  # whole numbers from which on float64 would make others of some
 
-MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None"]
+MISSING = [
+    "",
+    "NA",
+    "<NA>",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "NAN",
+    "-nan",
+    "-NaN",
+    "null",
+    "NULL",
+    "None",
+]
 MISSING += ["NaT", "undefined", "#NULL!", ".", ".."]  # of pandas, JavaScript, SPSS, SAS and Stata
-PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere they may be a condition
+PERHAPS = [
+    "none",
+    "-",
+    "--",
+    "?",
+    "na",
+]  # missing in a response and among numbers; elsewhere they may be a condition
 
-Column = "pd.Series[Any]"
 Kind = Literal["numbers", "words", "text", "empty"]
 
 
@@ -58,19 +79,23 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
     kind = column.dtype.kind
     if kind in "biuf" and not (kind in "iu" and len(column) and column.abs().max() >= EXACT):
         return column.astype(np.float64)
-    if column.dtype == object and pd.api.types.infer_dtype(column) in ("boolean", "floating", "mixed-integer-float"):
+    if column.dtype == object and pd.api.types.infer_dtype(column) in (
+        "boolean",
+        "floating",
+        "mixed-integer-float",
+    ):
         return column.astype(np.float64)
     if column.dtype != "str":
         column = column.map(_written, na_action="ignore").astype("str")
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
-    given = column.dropna()
     if decimal_comma:
-        marked = given.str.fullmatch(COMMA)
-        given = column = column.where(~marked.reindex(column.index, fill_value=False), column.str.replace(",", "."))
-        given = given.dropna()
-    few = given.unique()
-    if 0 < len(few) <= 6 and set(pd.Series(few).str.lower()) <= {"true", "false"}:
+        column = column.mask(column.str.fullmatch(COMMA), column.str.replace(",", "."))
+    given = column.dropna()
+    if len(given) and set(map(str.lower, given.unique()[:7])) <= {
+        "true",
+        "false",
+    }:  # of seven one is another word
         return (column.str.lower() == "true").astype(np.float64).where(column.notna())
     fits = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
     if len(given) and fits.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
@@ -174,7 +199,7 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
         return column, ""
     alike: dict[str, list[str]] = {}
     for word in counts.index:
-        alike.setdefault(bare(word).casefold(), []).append(word)
+        alike.setdefault(key(word), []).append(word)
     spelling = {word: bare(spellings[0]) for spellings in alike.values() for word in spellings}
     changed = [" = ".join(map(show, spellings)) for spellings in alike.values() if len(spellings) > 1]
     if all(word == new for word, new in spelling.items()):
@@ -194,8 +219,6 @@ def key(word: str) -> str:
 
 def nearby(name: str, known: Collection[str]) -> str:
     """`the nearest is …` where one is near, else what there is."""
-    import difflib
-
     close = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=1, cutoff=0.6)
     if close:
         closest = next(each for each in known if each.lower() == close[0])
