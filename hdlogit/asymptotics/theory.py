@@ -92,8 +92,9 @@ def _at(problem: Asymptotics, unknowns: Array) -> Asymptotics:
 
 
 def root(equations: Callable[[Array], Array], start: Array) -> tuple[Array, float]:
-    """A root by Powell's hybrid method (MINPACK's hybrd), and max |equations| there: the caller decides whether that
-    is small enough.
+    """A root by Powell's hybrid method (MINPACK's hybrd), and max |equations| there.
+
+    The caller decides whether that is small enough.
     """
 
     def bounded(x: Array) -> Array:
@@ -112,7 +113,7 @@ def _start(problem: Asymptotics) -> Asymptotics:
 
 
 def _from_easy_to(problem: Asymptotics) -> list[Asymptotics]:
-    """Problems to be solved one from the other: from strong ridge, where all logits are small, or from fewer factors."""
+    """Problems, each to be solved from the one before: the first has strong ridge, or fewer factors."""
     if problem.ridge > 0:
         strong = max(problem.ridge, 0.5, 0.5 * problem.kappa)
         count = int(np.ceil(np.log(strong / problem.ridge) / np.log(3))) + 1
