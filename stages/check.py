@@ -40,7 +40,9 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new folder")
     with inside(arguments.study):
         results, p = read_finished()
-        say(*(f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason))
+        for name, c in results.items():
+            if c.reason:
+                say(f"{named(name, 'class')} has no inference: {c.reason}")
         names = [name for name, c in results.items() if not c.reason]
         if arguments.only and arguments.only not in names:
             near = nearest(arguments.only, names)

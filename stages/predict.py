@@ -92,7 +92,8 @@ def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level
     numbers = np.full((3, len(factors)), np.nan)
     rows = np.flatnonzero(whole)
     if not c.reason:
-        for batch in tqdm(np.split(rows, range(BATCH, len(rows), BATCH)), unit="batch", disable=None, leave=False):
+        batches = np.split(rows, range(BATCH, len(rows), BATCH))
+        for batch in tqdm(batches, unit="batch", disable=None, leave=False):
             numbers[:, batch] = c.predict(factors[batch], level)
     return numbers
 
@@ -104,7 +105,9 @@ def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> 
     """
     rows = []
     for name, (p, low, high) in numbers.items():
-        row = [name, shown(np.nanmean(p)), shown(np.nanmean(high - low))] if np.isfinite(p).any() else [name, "-", "-"]
+        row = [name, "-", "-"]
+        if np.isfinite(p).any():
+            row = [name, shown(np.nanmean(p)), shown(np.nanmean(high - low))]
         known = np.isfinite(p) & np.isfinite(given.get(name, np.nan))
         if known.any():
             yes = given[name][known] == 1

@@ -77,7 +77,7 @@ READERS: dict[str, Callable[[], object]] = {
 
 
 @given(st.sampled_from([*READERS]), st.data())
-@settings(here, max_examples=300)
+@settings(here, max_examples=100)
 def test_a_file_that_is_cut_off_or_has_a_wrong_bit_is_read_or_named(
     simulated: Project, name: str, data: st.DataObject
 ) -> None:

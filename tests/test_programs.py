@@ -43,7 +43,13 @@ def psychopy(path: Path) -> None:
         for i, row in enumerate(table.itertuples()):
             key = "None" if loop == "trials" and i == 3 else row.key
             rows.append(
-                {f"{loop}.thisN": i, "contrast": row.contrast, "key_resp.keys": key, "key_resp.rt": 0.4, **always}
+                {
+                    f"{loop}.thisN": i,
+                    "contrast": row.contrast,
+                    "key_resp.keys": key,
+                    "key_resp.rt": 0.4,
+                    **always,
+                }
             )
     pd.DataFrame(rows).assign(**{"": ""}).to_csv(path, index=False, encoding="utf-8-sig")
 
@@ -106,7 +112,12 @@ def e_prime_log(path: Path) -> None:
     """Frames of lines; the block's comes after those of its trials."""
     lines = ["*** Header Start ***", "Subject: 7", "Experiment: x", "*** Header End ***"]
     for row in trials().itertuples():
-        pairs = {"Procedure": "TrialProc", "contrast": row.contrast, "Stimulus.RESP": row.key, "Stimulus.CRESP": ""}
+        pairs = {
+            "Procedure": "TrialProc",
+            "contrast": row.contrast,
+            "Stimulus.RESP": row.key,
+            "Stimulus.CRESP": "",
+        }
         cells = [f"\t{name}: {value}" for name, value in pairs.items()]
         lines += ["Level: 3", "*** LogFrame Start ***", *cells, "*** LogFrame End ***"]
     lines += ["Level: 2", "*** LogFrame Start ***", "\tProcedure: BlockProc", "*** LogFrame End ***"]
@@ -188,7 +199,12 @@ def matlab_73(path: Path, table: pd.DataFrame) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         trials = file.create_group("data").create_group("trials")
         for name in table:
-            hdf(file, trials, name, table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float))
+            hdf(
+                file,
+                trials,
+                name,
+                table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float),
+            )
         hdf(file, file["data"], "subject", "s1")
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(128))
@@ -269,7 +285,11 @@ FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
     (lambda path, table: table.to_json(path, orient="records"), "t.json", ""),
     (lambda path, table: table.to_json(path), "t.json", ""),
     (lambda path, table: table.to_json(path, orient="split"), "t.json", ""),
-    (lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})), "t.json", "trials."),
+    (
+        lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})),
+        "t.json",
+        "trials.",
+    ),
     (lambda path, table: table.to_json(path, orient="records", lines=True), "t.jsonl", ""),
     (lambda path, table: table.to_parquet(path, index=False), "t.pqt", ""),
     (packed(gzip.compress), "t.csv.gz", ""),

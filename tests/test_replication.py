@@ -68,14 +68,6 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
     assert both[0][0].plain == pytest.approx(both[1][0].plain, rel=1e-4)
 
 
-def test_one_group_and_shapes_that_do_not_fit_are_refused() -> None:
-    x, y, groups = days(2, 50, 3, 1.0)
-    with pytest.raises(ValueError, match="one group"):
-        replicate(x, y, np.zeros_like(groups))
-    with pytest.raises(ValueError, match=r"\(n,\)"):
-        replicate(x, y, groups[1:])
-
-
 def test_the_table_names_classes_and_groups_and_the_metrics_are_its_means() -> None:
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True

@@ -16,14 +16,18 @@ from stages.tables.stored import FILE, read_inference, to_bytes
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, dict[str, ClassInference]]:
-    """Factors far from 0 in very different units; a class with responses all alike has no inference."""
+    """Factors far from 0 in very different units. No inference of c, whose responses are all alike; d is separated."""
     rng = np.random.default_rng(0)
     unit = 10.0 ** np.arange(-4, 5, 2)
     t = rng.standard_normal((800, 5))
     y = rng.random((800, 3)) < 1 / (1 + np.exp(-t @ rng.standard_normal((5, 3))))
     y[:, 2] = True
     x = unit * (t + 100)
-    return x, dict(zip("abc", infer(x, y, fit(x, y).coefficients), strict=True))
+    results = dict(zip("abc", infer(x, y, fit(x, y).coefficients), strict=True))
+    x[:, 4] = unit[4] * (t[:, 4] > 1)
+    separated = y[:, :1] | (x[:, 4:] > 0)
+    [results["d"]] = infer(x, separated, fit(x, 0.99 * separated + 0.005).coefficients, shrinkage=0.01)
+    return x, results
 
 
 def test_what_is_read_predicts_as_what_was_written(
@@ -34,9 +38,10 @@ def test_what_is_read_predicts_as_what_was_written(
     (DATA / FILE).parent.mkdir(parents=True)
     (DATA / FILE).write_bytes(to_bytes(results))
     found = read_inference()
-    assert list(found) == ["a", "b", "c"]
+    assert list(found) == ["a", "b", "c", "d"]
+    assert found["d"].separated
     assert found["c"].reason == results["c"].reason is not None
-    for name in "ab":
+    for name in "abd":
         for ours, theirs in zip(found[name].predict(x), results[name].predict(x), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-5)
         np.testing.assert_allclose(found[name].corrected[:-1], results[name].corrected[:-1], rtol=1e-6)
@@ -52,3 +57,17 @@ def test_its_bytes_do_not_depend_on_last_bits(drawn: tuple[np.ndarray, dict[str,
         return replace(c, **{key: getattr(c, key) * (1 + 1e-15 * rng.choice([-1, 1])) for key in arrays})
 
     assert to_bytes({name: elsewhere(c) for name, c in results.items()}) == to_bytes(results)
+
+
+def test_weights_without_end_keep_their_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (DATA / FILE).parent.mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    x = np.column_stack([rng.normal(size=300), np.arange(300) < 12])
+    y = (rng.random(300) < 1 / (1 + np.exp(-x[:, 0]))) | (x[:, 1] == 1)  # the second factor separates
+    [c] = infer(x, y[:, None], fit(x, 0.99 * y[:, None] + 0.005).coefficients, shrinkage=0.01)
+    (DATA / FILE).write_bytes(to_bytes({"a": c}))
+    found = read_inference()["a"]
+    for ours, theirs in zip((*found.interval(), found.p_values()), (*c.interval(), c.p_values()), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert found.interval()[1][1] == np.inf > found.interval()[0][1]

@@ -88,8 +88,7 @@ def check(
         fitted = fit(factors, soft, ridge=ridge).coefficients
         results += infer(factors, y, fitted, ridge, shrinkage, asymptotes, guess_rate, lapse_rate)
         progress(len(results))
-    found = [result for result in results if not result.reason]
-    reasons = [result.reason for result in results if result.reason]
+    found, reasons = [c for c in results if not c.reason], [c.reason for c in results if c.reason]
     if not found:
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
     centred = factors - factors.mean(axis=0, dtype=np.float64)
@@ -110,16 +109,16 @@ def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> A
 
 def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, spread: Array) -> Coverage:
     low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
-    covered = (low < truth) & (truth < high)
-    weights = covered[:, :-1]
-    fitted = np.array(estimates)[:, :-1]
-    slopes = fitted @ spread / (truth[:-1] @ spread) if np.isfinite(fitted).all() else None  # (repetitions,)
-    by_factor, by_repetition, root = weights.mean(axis=0), weights.mean(axis=1), np.sqrt(len(covered))
+    covered, weights = (low < truth) & (truth < high), np.array(estimates)[:, :-1]
+    slopes = np.full(len(weights), np.inf)
+    if np.isfinite(weights).all():
+        slopes = weights @ spread / (truth[:-1] @ spread)
+    root, by_repetition = np.sqrt(len(covered)), covered[:, :-1].mean(axis=1)
     return Coverage(
-        slope=np.inf if slopes is None else float(slopes.mean()),
-        slope_error=np.inf if slopes is None else float(slopes.std() / root),
-        by_factor=by_factor,
-        all_factors=float(by_factor.mean()),
+        slope=float(slopes.mean()),
+        slope_error=float(slopes.std() / root) if np.isfinite(slopes).all() else np.inf,
+        by_factor=covered[:, :-1].mean(axis=0),
+        all_factors=float(by_repetition.mean()),
         all_factors_error=float(by_repetition.std() / root),
         bias=float(covered[:, -1].mean()),
     )

@@ -12,7 +12,7 @@ from hdlogit.scores.calibration import wilson
 
 Array = NDArray[np.float64]
 
-BINS = 20
+BINS = 20  # of trials
 POINTS = 200  # of the smooth curves
 
 

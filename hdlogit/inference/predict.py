@@ -15,7 +15,6 @@ from scipy.special import expit, ndtri
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
 Array = NDArray[np.float64]
-Rates = tuple[float, float]  # guess and lapse rate
 
 BLOCK = 4096  # trials at a time
 
@@ -29,7 +28,7 @@ class Prediction(NamedTuple):
 
 
 def interval_of_probability(
-    factors: NDArray[np.floating], coefficients: Array, rates: Rates, covariance: Array, level: float
+    factors: NDArray[np.floating], coefficients: Array, rates: tuple[float, float], covariance: Array, level: float
 ) -> tuple[Array, Array]:
     """(low, high) of p of new trials (n, p), by e = z √(jᵀCj), j = ∂p/∂(weights, bias, g, l).
 
@@ -56,7 +55,7 @@ def interval_of_probability(
     return guess + low, guess + high
 
 
-def average_log_odds(mean: Array, sd: Array, rates: Rates) -> Array:
+def average_log_odds(mean: Array, sd: Array, rates: tuple[float, float]) -> Array:
     """log π / (1 − π), (n,), to full precision, where ζ ~ N(mean, sd²)."""
     guess, lapse = rates
     yes, no = (floor + (1 - guess - lapse) * _average(side * mean, sd) for side, floor in ((1, guess), (-1, lapse)))

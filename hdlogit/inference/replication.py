@@ -62,28 +62,19 @@ def replicate(
     """Compare each group with all others, by maximum likelihood; per class, a result for each group.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
-    ones, and names, as of `infer`; progress is called with the number of groups done. Raises ValueError for shapes that
-    do not fit together, and for a single group.
+    ones, and names, as of `infer`; progress is called with the number of groups done.
     """
-    if responses.shape[:1] != factors.shape[:1] or groups.shape != factors.shape[:1]:
-        raise ValueError(
-            f"factors {factors.shape}, responses {responses.shape}, groups {groups.shape}: "
-            "they must be (n, p), (n, k), (n,)"
-        )
-    numbers, counts = np.unique(groups, return_counts=True)
-    if len(numbers) < 2:
-        raise ValueError("there is one group only: at least two can be compared")
-    scale = measure(factors).scale
-    z = float(ndtri(0.5 + level / 2))
+    numbers, p = np.unique(groups), factors.shape[1]
+    scale, z = measure(factors).scale, float(ndtri(0.5 + level / 2))
     results: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
-    for done, (number, n) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True), start=1):
+    for done, number in enumerate(numbers.tolist(), start=1):
         inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
-        outside = outside[:: -(-len(outside) * factors.shape[1] // MOST)]
+        outside = outside[:: -(-len(outside) * p // MOST)]
         one, others = (
             _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
         )
-        for found, pair in zip(results, zip(one, others, strict=True), strict=True):
-            found.append(_compare(number, n, *pair, scale, z))
+        for of_class, c, pooled in zip(results, one, others, strict=True):
+            of_class.append(_compare(number, len(inside), c, pooled, scale, z))
         progress(done)
     return results
 
@@ -105,28 +96,27 @@ def _compare(
     if one.reason or others.reason:
         reason = one.reason or f"the others: {others.reason}"
         return GroupReplication(number, n_trials, None, None, None, reason)
-    noise, others_noise = (c.noise[:-1, :-1] * np.outer(scale, scale) for c in (one, others))
-    plain = _slope(one.estimate[:-1] * scale, others.estimate[:-1] * scale, noise, others_noise)
-    noise, others_noise = (_covariance(c) * np.outer(scale, scale) for c in (one, others))
-    corrected = _slope(one.corrected[:-1] * scale, others.corrected[:-1] * scale, noise, others_noise)
+    plain = _slope(one.estimate, others.estimate, one.noise, others.noise, scale)
+    corrected = _slope(one.corrected, others.corrected, _given_scale(one), _given_scale(others), scale)
     difference = one.corrected[:-1] - others.corrected[:-1]
     covered = np.abs(difference) <= z * np.hypot(one.corrected_error[:-1], others.corrected_error[:-1])
     return GroupReplication(number, n_trials, plain, corrected, float(covered.mean()), None)
 
 
-def _covariance(c: ClassInference) -> Array:
-    """Of the corrected weights, as if their scale were known: what its error adds along the weights is about what
-    knowing the signal takes away.
+def _given_scale(c: ClassInference) -> Array:
+    """Covariance of the corrected weights, as if their scale were known: what its error adds along the weights is about
+    what knowing the signal takes away.
     """
-    p = len(c.centre)
-    return c.covariance[:p, :p] if c.profiles is not None else c.noise[:p, :p] / c.theory.alpha**2
+    return c.noise / c.theory.alpha**2 if c.profiles is None else c.covariance
 
 
-def _slope(one: Array, others: Array, noise: Array, others_noise: Array) -> Slope | None:
+def _slope(one: Array, others: Array, noise: Array, others_noise: Array, scale: Array) -> Slope | None:
     """None where the others' weights are no larger than their noise."""
-    size = float(others @ others - np.trace(others_noise))
+    w, v = one[:-1] * scale, others[:-1] * scale
+    of_w, of_v = (covariance[: len(w), : len(w)] * np.outer(scale, scale) for covariance in (noise, others_noise))
+    size = float(v @ v - np.trace(of_v))
     if not size > 0:
         return None
-    value = float(one @ others) / size
-    variance = (others @ noise @ others + (one - value * others) @ others_noise @ (one - value * others)) / size**2
-    return Slope(value, float(np.sqrt(variance)))
+    value = float(w @ v) / size
+    rest = w - value * v
+    return Slope(value, float(np.sqrt(v @ of_w @ v + rest @ of_v @ rest)) / size)

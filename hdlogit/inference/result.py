@@ -19,6 +19,8 @@ from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
 
+NONE: Array = np.zeros(0)
+
 
 def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, Array]:
     """(low, high), estimate ± z error."""
@@ -75,12 +77,14 @@ class Trials(NamedTuple):
     leverage: Array  # w
 
 
+NO_LOGITS, NO_INDEX, NO_TRIALS = LeaveOneOut(NONE, NONE, NONE), Index(NONE, NONE), Trials(NONE, NONE, NONE)
+
+
 def constant(responses: NDArray[np.bool_]) -> ClassInference:
     """Of trials (n,) for which no factor is left: logit of the rate, with the classical error; NaN of no trials."""
     yes = responses.mean() if len(responses) else np.nan
     logit, variance = np.log(yes / (1 - yes)), 1 / (len(responses) * yes * (1 - yes))
-    none = np.zeros(0)
-    return ClassInference.classical(np.array([logit]), np.array([[variance]]), none, none, None, np.zeros((1, 0)))
+    return ClassInference.classical(np.array([logit]), np.array([[variance]]), NONE, NONE, None, np.zeros((1, 0)))
 
 
 @dataclass(frozen=True)
@@ -121,19 +125,21 @@ class ClassInference:
     corrected: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of the corrected coefficients, guess and lapse rate
     z: Array  # (p + 1,) statistics of tests that a coefficient is 0; of the bias, the corrected one over its error
-    stretch: float  # variance of log α, the error that all weights share, but those of dominant factors
-    with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
-    along: float  # variance of log |ŵ|, by its noise
     predictor: Array  # (p + 1,) coefficients of the logit of the best prediction, before the noise is averaged over
-    predictor_sd: float  # sd of the true logit about it, typical; 0 where nothing is averaged over
     centre: Array  # (p,) x̄
     scale: Array  # (p,) standard deviations of the factors
-    inflation: float  # mean of 1/(1 − R²), R the correlation of a factor with all others: 1 where they are uncorrelated
-    certificate: float  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage, where it always does
-    leave_one_out: LeaveOneOut
-    index: Index
-    trials: Trials
+    with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
+    predictor_sd: float = 0.0  # sd of the true logit about it, typical; 0 where nothing is averaged over
+    stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
+    along: float = np.nan  # variance of log |ŵ|, by its noise
+    inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
+    certificate: float = (
+        np.nan
+    )  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage: it always does
+    leave_one_out: LeaveOneOut = NO_LOGITS
+    index: Index = NO_INDEX
+    trials: Trials = NO_TRIALS
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `hdlogit.inference.joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
     unknown: Array | None = None  # (p + 1, m) directions of the weights and the logit at x̄ that the data do not
@@ -146,7 +152,7 @@ class ClassInference:
         cls, estimate: Array, noise: Array, centre: Array, scale: Array, reason: str | None, unknown: Array
     ) -> ClassInference:
         """The textbook's answer: nothing is corrected, and rates are 0. noise: H⁻¹; unknown: as below."""
-        to_bias, p, none = np.append(-centre, 1.0), len(centre), np.zeros(0)
+        to_bias, p = np.append(-centre, 1.0), len(centre)
         with_bias = np.vstack([np.eye(p, p + 1), to_bias])
         covariance = np.zeros((p + 3, p + 3))
         covariance[:-2, :-2] = with_bias @ noise @ with_bias.T
@@ -164,18 +170,10 @@ class ClassInference:
             corrected=estimate,
             covariance=covariance,
             z=estimate / error,
-            stretch=0.0,
-            with_stretch=np.zeros(p + 1),
-            along=np.nan,
             predictor=estimate,
-            predictor_sd=0.0,
             centre=centre,
             scale=scale,
-            inflation=np.nan,
-            certificate=np.nan,
-            leave_one_out=LeaveOneOut(none, none, none),
-            index=Index(none, none),
-            trials=Trials(none, none, none),
+            with_stretch=np.zeros(p + 1),
             dominant=np.zeros(0, np.intp),
             unknown=unknown,
             reason=reason,

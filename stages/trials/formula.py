@@ -27,7 +27,15 @@ from stages.trials.values import EXACT, Table, nearby
 QUOTED = r"`[^`]*`|'[^']*'|\"[^\"]*\""
 LAG = r"\b(lags?)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 IN_C = r"\bC\(\s*(`[^`]+`|[\w.]+)\s*[,)]"
-CONTRASTS = ("Treatment", "Sum", "Helmert", "Diff", "Poly", "contr", "np")  # names in C(…) that are no columns
+CONTRASTS = (
+    "Treatment",
+    "Sum",
+    "Helmert",
+    "Diff",
+    "Poly",
+    "contr",
+    "np",
+)  # names in C(…) that are no columns
 MOST_LAGS = 1000
 
 
@@ -102,7 +110,12 @@ def parse(text: str, table: Table, every: Iterable[str], responses: Collection[s
     categorical = [match[1].strip("`") for match in re.finditer(IN_C, plain)]
     columns = [name for name in table.frame.columns if name in names]
     return Parsed(
-        text, plain, columns, {name: lag for name, lag in lags.items() if name in names}, categorical, has_point
+        text,
+        plain,
+        columns,
+        {name: lag for name, lag in lags.items() if name in names},
+        categorical,
+        has_point,
     )
 
 

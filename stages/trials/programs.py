@@ -33,14 +33,18 @@ PROGRAMS = (
     Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
     Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
     Program(
-        "OpenSesame", ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title")
+        "OpenSesame",
+        ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title"),
     ),
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="Level"),
     Program(
-        "IBL", ("choice", "contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")
+        "IBL",
+        ("choice", "contrastLeft", "contrastRight"),
+        none={"choice": 0},
+        sides=("contrastLeft", "contrastRight"),
     ),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )

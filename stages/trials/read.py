@@ -29,7 +29,10 @@ from stages.trials.text import Read, read_text, tabulate
 from stages.trials.values import Table, plain
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_CELL, PER_BYTE = 40, 8  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
+PER_CELL, PER_BYTE = (
+    40,
+    8,
+)  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 
 Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said

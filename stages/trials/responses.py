@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from stages.files.documents import show
 from stages.files.errors import InputError
-from stages.trials.values import PERHAPS, Table, canonical, check_numbers, is_number, key, keys, levels, nearby
+from stages.trials.values import (
+    PERHAPS,
+    Table,
+    canonical,
+    check_numbers,
+    is_number,
+    key,
+    keys,
+    levels,
+    nearby,
+)
 
 TRUTH = {"1": True, "true": True, "0": False, "false": False}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes

@@ -64,7 +64,8 @@ def split(text: str, delimiter: str, name: str = "") -> Iterator[Row]:
 
     Cells with line breaks are fine, but none may hold as many delimiters in each line as lines of the table do.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    file = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline="")  # StringIO: 4 bytes for each sign
+    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
     most, before = 0, 0
     stray = "a quote begins a cell that takes in the lines below; remove or close it"
     try:
@@ -72,7 +73,10 @@ def split(text: str, delimiter: str, name: str = "") -> Iterator[Row]:
             for at, cell in enumerate(cells if reader.line_num > before + 1 else ()):
                 counts = [line.count(delimiter) for line in re.split("\r\n|\r|\n", cell.rstrip("\r\n"))]
                 width = most or max(counts)
-                whole = [width - at, *[width] * (len(counts) - 2)]  # of the cell's own line, and of those below it
+                whole = [
+                    width - at,
+                    *[width] * (len(counts) - 2),
+                ]  # of the cell's own line, and of those below it
                 if len(counts) > 1 and width and counts in ([*whole, at], [*whole, width]):
                     raise InputError(f"{name}, line {before + 1}: {stray}")
             most, before = most or len(cells) - 1, reader.line_num

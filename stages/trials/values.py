@@ -23,9 +23,30 @@ THOUSANDS = r"[-+]?\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?"  # 1.234.567 or 1,234.5
 CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command a terminal
 EXACT = 2**53  # whole numbers from which on float64 would make others of some
 
-MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None"]
+MISSING = [
+    "",
+    "NA",
+    "<NA>",
+    "N/A",
+    "n/a",
+    "#N/A",
+    "NaN",
+    "nan",
+    "NAN",
+    "-nan",
+    "-NaN",
+    "null",
+    "NULL",
+    "None",
+]
 MISSING += ["NaT", "undefined", "#NULL!", ".", ".."]  # of pandas, JavaScript, SPSS, SAS and Stata
-PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere they may be a condition
+PERHAPS = [
+    "none",
+    "-",
+    "--",
+    "?",
+    "na",
+]  # missing in a response and among numbers; elsewhere they may be a condition
 
 Kind = Literal["numbers", "words", "text", "empty"]
 
@@ -58,7 +79,11 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
     kind = column.dtype.kind
     if kind in "biuf" and not (kind in "iu" and len(column) and column.abs().max() >= EXACT):
         return column.astype(np.float64)
-    if column.dtype == object and pd.api.types.infer_dtype(column) in ("boolean", "floating", "mixed-integer-float"):
+    if column.dtype == object and pd.api.types.infer_dtype(column) in (
+        "boolean",
+        "floating",
+        "mixed-integer-float",
+    ):
         return column.astype(np.float64)
     if column.dtype != "str":
         column = column.map(_written, na_action="ignore").astype("str")
@@ -67,7 +92,10 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
     if decimal_comma:
         column = column.mask(column.str.fullmatch(COMMA), column.str.replace(",", "."))
     given = column.dropna()
-    if len(given) and set(map(str.lower, given.unique()[:7])) <= {"true", "false"}:  # of seven one is another word
+    if len(given) and set(map(str.lower, given.unique()[:7])) <= {
+        "true",
+        "false",
+    }:  # of seven one is another word
         return (column.str.lower() == "true").astype(np.float64).where(column.notna())
     fits = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
     if len(given) and fits.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name

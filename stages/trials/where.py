@@ -46,7 +46,9 @@ class Where:
     def among(self, columns: Collection[str]) -> Where:
         """Those of the conditions that these columns decide."""
         return Where(
-            self.text, tuple(part for part in self.conditions if {*self._names(part)} <= {*columns}), self.quoted
+            self.text,
+            tuple(part for part in self.conditions if {*self._names(part)} <= {*columns}),
+            self.quoted,
         )
 
     def __call__(self, table: Table) -> NDArray[np.bool_]:
