@@ -79,14 +79,14 @@ def population(
     families: Mapping[str, Sequence[int | str]] | None = None,
     pooled: bool | None = None,
 ) -> Population:
-    """The population mean of each weight, with an interval between observers.
+    """The population mean of each weight (not of the biases), with an interval between observers.
 
     results: of k observers who had the same p factors, in the same units; those with a `reason` tell nothing, and a
     weight that is infinite or unknown in one observer is estimated from the others. names: (p,) of the factors;
     families: of weights (indices or names) that are tested together, by default all; pooled: whether the weights of a
     family share one variance between observers, per sd of the factors, by default with fewer than 10 observers.
     Weights of no family then share one. Raises ValueError if fewer than two observers have an inference, if their
-    numbers of factors differ, or if a family names a factor that is not there.
+    numbers of factors differ, if no weight is finite in two of them, or if a family names a factor that is not there.
     """
     p = _n_factors(results)
     names = [str(name) for name in names] if names is not None else [str(j) for j in range(p)]
@@ -102,6 +102,8 @@ def population(
     b = np.stack([np.full(p, np.nan) if c.reason else c.corrected[:-1] for c in results]) * sd
     b[np.isinf(b)] = np.nan
     kept = np.flatnonzero(np.isfinite(b).sum(axis=0) >= 2)
+    if not kept.size:
+        raise ValueError("no weight has a finite estimate in two observers, so there is nothing to say of a population")
     b = b[:, kept]
     v = _covariances(results, b, kept, sd)
     group = np.zeros(p, np.intp)
@@ -143,7 +145,7 @@ def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.i
     sizes = np.ones(len(b))
     shapes, units = np.zeros((2, *b.shape, len(kept)))
     for i, c in enumerate(results):
-        if not c.reason:
+        if known[i].any():
             own = c.scale[kept]
             whole = c.covariance[np.ix_(kept, kept)] * np.outer(own, own)
             size = float(np.diag(whole)[known[i]].mean())
