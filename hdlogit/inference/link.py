@@ -106,7 +106,7 @@ def logistic_test(
         drawn = cells._replace(yes=yes)
         null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start)
         _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2])
-        return 2 * max(free.value - logistic.value, 0.0), null[:-2]
+        return round(2 * max(free.value - logistic.value, 0.0), 9), null[:-2]  # what is below is rounding
 
     known = _posterior(cells, guess_rate, lapse_rate)
     statistic, null = gain(cells.yes, flat(known, cells.yes.sum() / cells.n.sum()))
