@@ -24,6 +24,7 @@ from stages.files.tables import reading
 FILE = "inference/inference.safetensors"
 KINDS = Asymptotics, ClassInference, Index, LeaveOneOut, Link, Separated, Trials
 OF_TRIALS = {"leave_one_out", "index", "trials", "left"}
+ROUNDING = (".residual", ".certificate")  # a solver's last step, of which nothing but the size means anything
 CENTRE_STEP = 2.0**-20  # of a standard deviation
 
 Arrays = dict[str, NDArray[Any]]
@@ -62,7 +63,9 @@ def _pack(value: Any, name: str, arrays: Arrays) -> Any:
         kept = value[:0] if OF_TRIALS.intersection(name.split(".")) else value
         arrays[name] = np.ascontiguousarray(kept, np.float32 if real else value.dtype)
         return {"array": name}
-    return float(np.float32(value)) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return np.nan if name.endswith(ROUNDING) else float(np.float32(value))
+    return value
 
 
 def _unpack(document: Any, arrays: Arrays) -> Any:
