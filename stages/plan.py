@@ -23,7 +23,7 @@ from hdlogit.asymptotics.planning import (
 )
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.finished import inside, read_finished
+from stages.finished import for_each, inside, read_finished
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -82,11 +82,18 @@ class Observer:
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
+    if arguments.study is None:
+        tabulate(arguments, None)
+    else:
+        for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+
+
+def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
-        if arguments.study is None:
+        if study is None:
             observer = observer_of(arguments)
         else:
-            with inside(arguments.study):
+            with inside(study):
                 n_trials, observers = read_study()
             name, observer = max(observers.items(), key=lambda item: item[1].smallest_n_trials())
             size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
