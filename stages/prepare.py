@@ -78,7 +78,10 @@ def summary(document: dict[str, Any]) -> list[str]:
         for name, n_trials, first in lacking(document)
     ]
     lines += missing[:MOST] + ([f"  … and {counted(len(missing) - MOST, 'more column')}"] if missing[MOST:] else [])
-    lines += [f"{name} is no factor: {why}" for name, why in document["left_out"].items()]
+    aside: dict[str, list[str]] = {}
+    for name, why in document["left_out"].items():
+        aside.setdefault(why, []).append(name)
+    lines += [f"no factor, as {why}: {some(names)}" for why, names in aside.items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
     if len(factors) >= n["train"]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hdlogit.inference.comparison import Usefulness
+from hdlogit.inference.questions import LINK, Question
 from stages.tables.answer import Situation, Unbounded, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
@@ -78,37 +80,61 @@ def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
     assert "9 ± 0.1 % too large at worst (class 9)" in line
 
 
-ODD = FINE._replace(name="b", logistic_p=1e-6)
+USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
+USEFUL = "predictions are 0.1 ± 0.01 nats per trial better than a constant"
+SQUARES = Question("squares of the factors", 40, 200.0, 1e-9, 0.02)
+ODD = FINE._replace(name="b", use=USE, asked=(SQUARES, Question(LINK, 2, 20.0, 1e-5, 0.003)))
 
 
-def test_where_the_responses_are_not_logistic_nothing_is_good_enough() -> None:
-    shape, size = trustworthy(6000, 1, 0.95, [ODD])
-    assert shape.startswith(
-        f"6 000 trials, 1 factor, {SIGNAL}: the responses do not follow a logistic function, so that weights and"
-    )
-    assert "evaluate.asymptotes: estimate" in shape
-    assert size == "if they did, weights would come out 2.8 ± 0.1 % too large, and classical 95 % intervals cover 95 %"
-    assert "with these rates" in trustworthy(6000, 3, 0.95, [ODD._replace(guess_rate=0.5)])[0]
-    assert len(trustworthy(3000, 40, 0.95, [FINE._replace(logistic_p=0.009)] * 2)) == 1  # one of many tests
-
-
-def test_of_several_classes_those_that_are_not_logistic_are_named_and_decide_nothing() -> None:
-    size, shape = trustworthy(3000, 40, 0.95, [FINE, ODD._replace(alpha=3.0), ODD._replace(name="7")])
-    assert size.startswith(
-        f"3 000 trials, 40 factors, 1 of 3 classes (yes/no responses), {SIGNAL}: weights come out 2.8 ± 0.1 % too"
-    )
+def test_first_it_is_told_whether_the_factors_tell_anything() -> None:
+    use, size = trustworthy(3000, 40, 0.95, [FINE._replace(use=USE)])
+    assert use == f"3 000 trials, 40 factors, {SIGNAL}: {USEFUL}, leave-one-out (R² 0.14)"
     assert size.endswith("good enough")
-    assert shape.startswith("the responses of b, class 7 do not follow a logistic function, so that")
-    shape, size = trustworthy(3000, 40, 0.95, [ODD, ODD._replace(alpha=1.01)])
-    assert f", 2 classes (yes/no responses), {SIGNAL}: the responses of b, b do not follow" in shape
-    assert size.startswith("if they did, weights would come out")
+    noise = FINE._replace(use=USE._replace(constant=0.6302, best=0.6315, gain=-0.0013, p_value=0.3))
+    use, size = trustworthy(3000, 40, 0.95, [noise])
+    assert use.endswith(
+        "the factors tell nothing of the responses (all factors together: p = 0.3; cross-entropy 0.6315 nats per trial "
+        "against 0.6302, leave-one-out)"
+    )
+    assert size.endswith("of what use they are is said above")
+    weak = noise._replace(use=noise.use and noise.use._replace(p_value=1e-4))
+    use, size = trustworthy(3000, 40, 0.95, [FINE._replace(use=USE), weak])
+    assert "the factors matter of choice=right (all factors together: p = 0.0001), but so many weights predict" in use
+    assert size.endswith("of what use they are is said above")
 
 
-def test_estimated_rates_are_told_and_the_answer_is_theirs() -> None:
-    with_rates = ODD._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, coverage=2.9e-9)
-    size, shape = trustworthy(3000, 40, 0.95, [with_rates], estimated=True)
+def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what_to_add() -> None:
+    use, lack, size = trustworthy(6000, 40, 0.95, [ODD])
+    assert USEFUL in use
+    assert lack == (
+        "the model lacks squares of the factors (p = 1e-09; about 0.02 nats per trial would be gained, 20 % of what "
+        "its factors gain); beside it guesses or lapses: weights and intervals, corrected ones too, may be far off. "
+        "To add them: prepare.formula with I(x**2) for each factor x"
+    )
+    assert size.startswith("if the model held, weights would come out 2.8 ± 0.1 % too large, and classical 95 %")
+    chance = ODD._replace(asked=(SQUARES._replace(p_value=0.002), *ODD.asked[1:1]))
+    assert trustworthy(6000, 40, 0.95, [chance])[-1].startswith("if the model held")
+    assert trustworthy(6000, 40, 0.95, [chance] * 10)[-1].endswith("good enough")  # one of many tests
+    small = ODD._replace(asked=(SQUARES._replace(gain=0.001),))
+    assert trustworthy(6000, 40, 0.95, [small])[-1].endswith("good enough")
+
+
+def test_of_several_classes_those_whose_model_does_not_hold_are_named_and_decide_nothing() -> None:
+    fine = FINE._replace(use=USE)
+    use, lack, size = trustworthy(3000, 40, 0.95, [fine, ODD._replace(alpha=3.0), ODD._replace(name="7")])
+    assert use.startswith(f"3 000 trials, 40 factors, 1 of 3 classes (yes/no responses), {SIGNAL}: {USEFUL}")
+    assert lack.startswith("the model of b, class 7 lacks squares of the factors")
+    assert size.startswith("weights come out 2.8 ± 0.1 % too large")
+    assert size.endswith("good enough")
+
+
+def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
+    rates = FINE._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, coverage=2.9e-9, logistic_p=1e-6)
+    size, told = trustworthy(3000, 40, 0.95, [rates], estimated=True)
     assert size.endswith("47 % too small and classical 95 % intervals cover less than 1 %; use the corrected column")
-    assert shape == "the responses do not follow a logistic function: guess 0.05, lapse 0.02"
+    assert told == "the responses do not follow a logistic function without rates: guess 0.05, lapse 0.02"
+    lines = trustworthy(3000, 40, 0.95, [rates._replace(use=USE, asked=ODD.asked[:1])], estimated=True)
+    assert not any("use the corrected column" in line for line in lines)
 
 
 def test_separating_factors_are_named() -> None:
@@ -140,9 +166,9 @@ def test_weights_without_bounds_are_told_with_their_finite_ends() -> None:
         "the bias has no upper bound (90 % interval: from 1.3); b is not determined; "
         "the other coefficients are what the trials that are left tell"
     )
-    alone = FINE._replace(unbounded=Unbounded(1, {"a": (2.0, inf)}), logistic_p=1e-6)
-    shape, line = trustworthy(30, 1, 0.95, [alone])
-    assert "do not follow a logistic function" in shape  # then the corrected column is none to use
+    alone = FINE._replace(unbounded=Unbounded(1, {"a": (2.0, inf)}), asked=ODD.asked[1:])
+    lack, line = trustworthy(30, 1, 0.95, [alone])
+    assert "the model lacks guesses or lapses" in lack  # then the corrected column is none to use
     assert ": its weight has no upper bound (95 % interval: from 2)" in line
 
 
@@ -164,5 +190,6 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
         run_here("summary")
         written = (project.data / "inference" / "answer.txt").read_text()
         assert written.startswith("300 trials, 4 factors, ")
+        assert "nats per trial better than a constant" in written
         assert line in written
         assert capsys.readouterr().out.startswith(written)

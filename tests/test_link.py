@@ -13,6 +13,7 @@ from scipy.stats import norm
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.index import group, law_of_index
 from hdlogit.inference.link import Link, fit_link, logistic_test
+from hdlogit.inference.observer import Block, Posterior
 
 Array = NDArray[np.float64]
 Trials = tuple[Array, Array, NDArray[np.bool_], Array]  # V, s, responses, U
@@ -81,6 +82,24 @@ def test_a_few_trials_that_are_known_badly_hardly_move_the_law() -> None:
     v, s, y, _ = draw(2, 3000, 1.0, 0.0, 0.0, 0.0)
     wild = group(np.append(v, np.full(30, 40.0)), np.append(s, np.full(30, 40.0)), np.append(y, np.ones(30, bool)))
     assert law_of_index(wild).sd == pytest.approx(law_of_index(group(v, s, y)).sd, rel=0.05)
+
+
+# --- the likelihood
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_derivatives_of_the_likelihood_are_its_differences(averaged: bool) -> None:
+    rng = np.random.default_rng(3)
+    t, n = np.column_stack([rng.normal(size=(12, 2)), np.ones(12)]), rng.integers(1, 9, 12).astype(float)
+    average = rng.dirichlet(np.ones(12), 12) if averaged else None
+    blocks = [Block(t[:12], np.floor(n * rng.random(12)), n, average)]
+    posterior = Posterior(lambda: blocks, np.diag([0.3, 0.2, 0.1]), (None, None))
+    theta, step = np.array([0.8, -1.2, 0.3, 0.05, 0.1]), 1e-5 * np.eye(5)
+    here, there, back = posterior.evaluate(theta), *([posterior.evaluate(theta + s * e) for e in step] for s in (1, -1))
+    slopes = [(a.value - b.value) / 2e-5 for a, b in zip(there, back, strict=True)]
+    bends = [(b.gradient - a.gradient) / 2e-5 for a, b in zip(there, back, strict=True)]
+    assert here.gradient == pytest.approx(slopes, rel=1e-6)
+    assert here.hessian == pytest.approx(np.array(bends), rel=1e-5, abs=1e-6)
 
 
 # --- the fit

@@ -8,13 +8,14 @@ import sys
 import time
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut, each, single_threaded_blas, total
 
 
 @given(n=st.integers(1, 10**6), width=st.integers(1, 5000), most=st.integers(1, 2**22))
@@ -35,6 +36,15 @@ def test_results_come_in_the_order_of_the_parts_however_long_each_takes(waiting:
         return k
 
     assert list(each(slow, range(20), waiting)) == list(range(20))
+
+
+def test_a_total_adds_numbers_arrays_and_tuples_of_them() -> None:
+    values = np.arange(20.0).reshape(10, 2)
+    parts = cut(10, 2, 6)
+    assert total(lambda rows: len(values[rows]), parts) == 10
+    squares, count = total(lambda rows: (np.square(values[rows]).sum(axis=0), 1), parts)
+    assert count == len(parts) > 1
+    np.testing.assert_array_equal(squares, np.square(values).sum(axis=0))
 
 
 @pytest.mark.parametrize("count", [1, 4])

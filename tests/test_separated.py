@@ -61,10 +61,11 @@ def coefficients() -> pd.DataFrame:
 
 
 def test_the_answer_tells_each_thing_once(answer: str) -> None:
-    first, verdict, separated = answer.splitlines()
-    assert first.startswith("400 trials, 5 factors, 1 of 2 classes (yes/no responses), signal")
-    assert first.endswith("good enough")  # of the other class
-    assert verdict == "without shrinkage there is no estimate of choice=right; use the corrected column"
+    exists, use, size, separated = answer.splitlines()
+    assert exists.startswith("400 trials, 5 factors, 1 of 2 classes (yes/no responses), signal")
+    assert exists.endswith("without shrinkage there is no estimate of choice=right; use the corrected column")
+    assert "nats per trial better than a constant" in use
+    assert size.endswith("good enough")  # of the other class
     assert separated == (
         f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right: {C} has no upper bound (95 % interval: "
         f"from {coefficients().low[C]:.2g}); {C_CONTRAST} is not determined; "
@@ -172,7 +173,7 @@ def test_a_class_without_any_finite_weight_is_drawn_and_is_no_other_function(
 def test_complete_separation_leaves_one_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table = trials().assign(choice=lambda one: np.where(one.contrast > 0, "right", "left"))
-    verdict, line = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
+    verdict, _, line = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
     assert verdict == "400 trials, 3 factors: without shrinkage there is no estimate; use the corrected column"
     assert "separate 400 of 400 trials of choice=right: contrast has no upper bound (95 % interval: from " in line
     assert line.endswith("); cue[T.b], cue[T.c], the bias are not determined")

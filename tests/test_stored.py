@@ -57,3 +57,17 @@ def test_its_bytes_do_not_depend_on_last_bits(drawn: tuple[np.ndarray, dict[str,
         return replace(c, **{key: getattr(c, key) * (1 + 1e-15 * rng.choice([-1, 1])) for key in arrays})
 
     assert to_bytes({name: elsewhere(c) for name, c in results.items()}) == to_bytes(results)
+
+
+def test_weights_without_end_keep_their_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (DATA / FILE).parent.mkdir(parents=True)
+    rng = np.random.default_rng(2)
+    x = np.column_stack([rng.normal(size=300), np.arange(300) < 12])
+    y = (rng.random(300) < 1 / (1 + np.exp(-x[:, 0]))) | (x[:, 1] == 1)  # the second factor separates
+    [c] = infer(x, y[:, None], fit(x, 0.99 * y[:, None] + 0.005).coefficients, shrinkage=0.01)
+    (DATA / FILE).write_bytes(to_bytes({"a": c}))
+    found = read_inference()["a"]
+    for ours, theirs in zip((*found.interval(), found.p_values()), (*c.interval(), c.p_values()), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    assert found.interval()[1][1] == np.inf > found.interval()[0][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -36,16 +37,19 @@ class Coordinates:
         """The gradient in v, from the gradient in the coefficients."""
         return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
 
+    @cached_property
+    def gradient_units(self) -> Array:
+        """(n_factors + 1,) powers of two over deviations, the nearest ones."""
+        units = np.where(self.units > 0, self.units, 1)
+        return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
+
     def largest(self, gradient: Array) -> Array:
         """Largest |component|, (n_classes,), of a gradient in v, in units of the power of two nearest to deviations.
 
         For factors of a standard deviation near 1 and a mean near 0 it is that in the coefficients; for others it does
         not depend on their units and offsets.
         """
-        varies = self.units > 0
-        units = np.where(varies, self.units, 1)
-        nearest = np.where(varies, 2.0 ** np.round(np.log2(units)) / units, 0)
-        return np.asarray(np.abs(gradient * np.append(nearest, 1)).max(axis=1))
+        return np.asarray(np.abs(gradient * self.gradient_units).max(axis=1))
 
 
 def coordinates_of(factors: Floats, ridge: float) -> Coordinates:

@@ -112,8 +112,8 @@ def fit(
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of whatever
-                follows are the same on any processor; about as much work again. Not done where the trials are so many
-                that a sample stands for them (`hdlogit.exact.sample`).
+                follows are the same on any processor; up to three times as much work again. Not done where the trials
+                are so many that a sample stands for them (`hdlogit.exact.sample`).
 
     Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
     for an impossible ridge or tolerance.

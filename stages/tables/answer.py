@@ -1,6 +1,8 @@
 """Can the coefficients be trusted? The answer in a few sentences.
 
-The verdict follows from the numbers as they are printed: see `matters`.
+In this order: is there an estimate, do the factors tell anything, does the model hold, how large are the weights, what
+do intervals cover. The verdict follows from the numbers as they are printed (`matters`), and there is one only of
+classes whose factors predict better than a constant (`Situation.useless`) and whose model holds (`Situation.lacks`).
 """
 
 from __future__ import annotations
@@ -9,13 +11,29 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from hdlogit.inference.comparison import Usefulness
+from hdlogit.inference.questions import LINK, RISING, Question
 from stages.files.account import counted, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
-UNLIKELY = 0.01  # p-value of the logistic function, over all classes
+UNLIKELY = 0.01  # p-value that the model holds, over all classes and all that was asked
+NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
+NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
 NAMED = 5  # names before "and … more"
+
+REMEDIES = {  # how a study adds what is missing
+    LINK: "evaluate.asymptotes: estimate allows for guesses and lapses; another shape may explain it, too",
+    RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
+    "squares of the factors": "To add them: prepare.formula with I(x**2) for each factor x",
+    "a trend over trials": "To add it: prepare.formula with a column that counts the trials",
+    "differences between groups": "To add them: prepare.formula with C(group), or fit each group alone",
+    "trends within groups": "To add them: prepare.formula with C(group) times a column that counts the trials",
+    "previous responses": "To add them: prepare.formula with lags(response, 3)",
+    "factors of the previous trial": "To add them: prepare.formula with lag(x, 1) for each factor x",
+}
+PRODUCTS = "To add them: prepare.formula with a * in the place of the + between this factor and the others"
 
 
 class Unbounded(NamedTuple):
@@ -37,6 +55,8 @@ class Situation(NamedTuple):
     guess_rate: float
     lapse_rate: float
     logistic_p: float  # of the test that the psychometric function is logistic
+    use: Usefulness | None = None  # None where it is not known
+    asked: tuple[Question, ...] = ()  # what the model may lack, the largest gain first
     exists: bool = True  # whether there is an estimate without shrinkage
     unbounded: Unbounded | None = None  # where some of its coefficients have none with it, either
 
@@ -46,6 +66,17 @@ class Situation(NamedTuple):
         difference = abs(self.alpha - 1)
         digits = 1 if max(difference, self.alpha_error) < 0.1 else None
         return Percent(round(100 * difference, digits), round(100 * self.alpha_error, digits))
+
+    @property
+    def useless(self) -> bool:
+        """Whether its factors tell nothing, or too little for so many weights."""
+        return self.use is not None and not (self.use.p_value < NOTHING and self.use.gain > 0)
+
+    def lacks(self, n_classes: int) -> list[Question]:
+        """What is missing from its model, beyond chance, and notably."""
+        least = NOTABLE * max(self.use.gain, 0.0) if self.use else 0.0
+        chance = UNLIKELY / max(n_classes * len(self.asked), 1)
+        return [one for one in self.asked if one.p_value < chance and one.gain > least]
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
@@ -72,26 +103,28 @@ def trustworthy(
 ) -> list[str]:
     """The answer for the classes that have an inference, with intervals of this level: the range, and the worst.
 
-    estimated: whether guess or lapse rates are. Where they are not, sizes and intervals assume a logistic
-    psychometric function: for classes with another one, nothing follows from them.
+    estimated: whether guess or lapse rates are. Nothing follows from sizes and intervals of classes whose model lacks
+    something.
     """
     if not classes:
         return []
-    not_logistic = [c for c in classes if c.logistic_p < UNLIKELY / len(classes)]
-    valid = [c for c in classes if estimated or c not in not_logistic]
-    shown = valid or not_logistic
+    lacking = [c for c in classes if c.lacks(len(classes))]
+    valid = [c for c in classes if c not in lacking]
+    shown = valid or lacking
     sized, unbounded = [c for c in shown if not c.unbounded], [c for c in shown if c.unbounded]
-    lines = [_size(level, sized, logistic=bool(valid))] if sized else []
+    lines = []
     if unbounded and valid:
-        lines.append(f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column")
-    shape = _shape(not_logistic, len(classes), estimated)
-    first, *others = [*lines, *shape] if valid else [*shape, *lines]
+        lines = [f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column"]
+    lines += [*_use(classes), *_lack(lacking, len(classes))]
+    lines += [_size(level, sized, holds=bool(valid))] if sized else []
+    if estimated:
+        lines += _rates([c for c in classes if c.logistic_p < UNLIKELY / len(classes)], len(classes))
     head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
     if len(classes) > 1:
         part = f"{len(sized or shown)} of " if valid and len(sized or shown) < len(classes) else ""
         head += f", {part}{len(classes)} classes (yes/no responses)"
     unbounded_lines = [_unbounded(n_trials, n_factors, level, c.name, c.unbounded) for c in classes if c.unbounded]
-    return [f"{head}{_signal(sized)}: {first}", *others, *unbounded_lines]
+    return [f"{head}{_signal(sized)}: {lines[0]}", *lines[1:], *unbounded_lines]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
@@ -123,8 +156,48 @@ def _lacking(what: str, reasons: Mapping[str, str], mentioned: Collection[str]) 
     return [f"no {what} of {named(rest[0], 'class')}{more}: {reasons[rest[0]]}"] if rest else []
 
 
-def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
-    """One sentence: size of the weights, coverage, verdict. No verdict if the function is not logistic."""
+def _use(classes: Sequence[Situation]) -> list[str]:
+    """A sentence: do the factors predict better than a constant?"""
+    known = [(c, c.use) for c in classes if c.use]
+    if not known:
+        return []
+    c, worst = min(known, key=lambda one: (not one[0].useless, one[1].gain))
+    of, together = _of([c], len(classes)), f"all factors together: p = {worst.p_value:.2g}"
+    losses = f"{worst.best:.4f} nats per trial against {worst.constant:.4f}, leave-one-out"
+    if worst.p_value >= NOTHING:
+        return [f"the factors tell nothing of the responses{of} ({together}; cross-entropy {losses})"]
+    if worst.gain <= 0:
+        return [
+            f"the factors matter{of} ({together}), but so many weights predict no better than a constant: "
+            f"cross-entropy {losses}"
+        ]
+    at_worst = f" at worst ({named(c.name, 'class')})" if len(classes) > 1 else ""
+    return [
+        f"predictions are {worst.gain:.2g} ± {worst.gain_error:.1g} nats per trial better than a constant{at_worst}, "
+        f"leave-one-out (R² {worst.r_squared:.2g})"
+    ]
+
+
+def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
+    """A sentence: what the model lacks most, and what would be added."""
+    if not classes:
+        return []
+    c = max(classes, key=lambda one: one.lacks(n_classes)[0].gain)
+    first, *others = c.lacks(n_classes)
+    p = f"p = {first.p_value:.1g}" if first.p_value > 1e-12 else "p < 1e-12"
+    if first.family == RISING:
+        text = f"a yes does not become more frequent all along the index{_of(classes, n_classes)} ({p})"
+    else:
+        share = f", {100 * first.gain / c.use.gain:.0f} % of what its factors gain" if c.use and c.use.gain > 0 else ""
+        gain = f"about {first.gain:.2g} nats per trial would be gained{share}"
+        text = f"the model{_of(classes, n_classes)} lacks {first.family} ({p}; {gain})"
+    also = f"; beside it {_some([one.family for one in others if one.family != RISING])}" if others else ""
+    remedy = REMEDIES.get(first.family, PRODUCTS)
+    return [f"{text}{also}: weights and intervals, corrected ones too, may be far off. {remedy}"]
+
+
+def _size(level: float, classes: Sequence[Situation], *, holds: bool) -> str:
+    """One sentence: size of the weights, coverage, verdict. No verdict if the model does not hold."""
     if max(c.signal for c in classes) < NO_SIGNAL:
         return "no factor predicts the responses better than chance would"
     largest = max(classes, key=lambda c: (matters(c.off, GOOD_SIZE), c.off))
@@ -134,8 +207,10 @@ def _size(level: float, classes: Sequence[Situation], *, logistic: bool) -> str:
     size = f"{off} too {'large' if largest.alpha >= 1 else 'small'}{at_worst}" if off.value else "of the right size"
     coverage = Percent(round(100 * shortest.coverage), short.error)
     covered = f"classical {100 * level:g} % intervals cover {coverage if coverage.value else 'less than 1 %'}"
-    if not logistic:
-        return f"if they did, weights would come out {size}, and {covered}"
+    if not holds:
+        return f"if the model held, weights would come out {size}, and {covered}"
+    if any(c.useless for c in classes):
+        return f"weights come out {size} and {covered}; of what use they are is said above"
     wrong = matters(off, GOOD_SIZE) or matters(short, GOOD_COVERAGE) or not all(c.exists for c in classes)
     verdict = "; use the corrected column" if wrong else ": a plain logistic regression is good enough"
     return f"weights come out {size} and {covered}{verdict}"
@@ -148,19 +223,13 @@ def _signal(classes: Sequence[Situation]) -> str:
     return f", signal {low} (sd of the true logit)" if low == high else f", signals {low} to {high} (sd of true logits)"
 
 
-def _shape(not_logistic: Sequence[Situation], n_classes: int, estimated: bool) -> list[str]:
-    """A line on classes whose psychometric function is not logistic, given the known rates."""
-    if not not_logistic:
+def _rates(classes: Sequence[Situation], n_classes: int) -> list[str]:
+    """A line on the rates of classes whose responses do not follow a logistic function without them."""
+    if not classes:
         return []
-    text = f"the responses{_of(not_logistic, n_classes)} do not follow a logistic function"
-    if estimated:
-        rates = _range([c.guess_rate for c in not_logistic]), _range([c.lapse_rate for c in not_logistic])
-        return [f"{text}: guess {rates[0]}, lapse {rates[1]}"]
-    known = any(c.guess_rate or c.lapse_rate for c in not_logistic)
-    return [
-        f"{text}{' with these rates' if known else ''}, so that weights and intervals, corrected ones too, may be far "
-        "off: evaluate.asymptotes: estimate allows for guesses and lapses; another shape may explain it, too"
-    ]
+    rates = _range([c.guess_rate for c in classes]), _range([c.lapse_rate for c in classes])
+    of = _of(classes, n_classes)
+    return [f"the responses{of} do not follow a logistic function without rates: guess {rates[0]}, lapse {rates[1]}"]
 
 
 def _range(values: Sequence[float]) -> str:

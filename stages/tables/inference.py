@@ -7,17 +7,20 @@ their sources and what is proven; here they are put side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference import ClassInference
+from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
+from hdlogit.inference.questions import LINK, Question, questions
 from hdlogit.inference.result import Array, wald_interval
 from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
@@ -28,6 +31,8 @@ from stages.tables import Table
 from stages.tables.answer import Situation, Unbounded
 from stages.tables.inferred import Inferred, known_rates, thinned
 from stages.tables.scores import names_table
+
+Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
 
 def coefficient_table(found: Inferred) -> Table:
@@ -47,27 +52,61 @@ def coefficient_table(found: Inferred) -> Table:
             "high": interval[1],
             "p": c.p_values(),
         }
-        parts.append(part | _raw(c, interval, description, level) if description and description.standardise else part)
-    return names_table(found.fit) | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if description and description.standardise:
+            part |= _raw(c, interval, description, level)
+        parts.append(part)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return names_table(found.fit) | columns
 
 
-def _raw(c: ClassInference, interval: tuple[Array, Array], description: Description, level: float) -> dict[str, Array]:
+def _raw(c: ClassInference, interval: tuple[Array, Array], description: Description, level: float) -> Table:
     """For standardised factors: coefficients per unit of the factors as they were read.
 
     The bias, that of factors which are 0, is NaN where a weight is infinite.
     """
     units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
-    bias, variance = (
-        (math.nan, math.nan) if c.separated else (to_bias @ c.corrected, to_bias @ c.covariance[:-2, :-2] @ to_bias)
-    )
-    ends = wald_interval(np.array(bias), np.sqrt(variance), level)
-    columns = {"corrected": (c.corrected, bias), "low": (interval[0], ends[0]), "high": (interval[1], ends[1])}
-    raw = {f"raw_{name}": np.append(w[:-1] / units.scale, b) for name, (w, b) in columns.items()}
-    return {"raw_estimate": units.original(c.estimate), **raw}
+    bias, variance = math.nan, math.nan
+    if not c.separated:
+        bias = float(to_bias @ c.corrected)
+        variance = float(to_bias @ c.covariance[:-2, :-2] @ to_bias)
+    low, high = wald_interval(np.array(bias), np.sqrt(variance), level)
+    return {
+        "raw_estimate": units.original(c.estimate),
+        "raw_corrected": np.append(c.corrected[:-1] / units.scale, bias),
+        "raw_low": np.append(interval[0][:-1] / units.scale, low),
+        "raw_high": np.append(interval[1][:-1] / units.scale, high),
+    }
 
 
-def class_table(found: Inferred, coefficients: Table) -> Table:
+def ask(found: Inferred, groups: NDArray[np.generic] | None) -> list[tuple[Usefulness, list[Question]]]:
+    """Of each class: is its model any use, and what does it lack? groups: (n,) or (n, k) of the trials."""
+    fit = found.fit
+    group = None if groups is None else np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+    x, y = fit.train.factors, fit.train.responses
+
+    def of_class(k: int) -> tuple[Usefulness, list[Question]]:
+        c = found.classes[k]
+        some = [_logistic(found, k)] if c.separated else questions(c, x, y[:, k], fit.factors, group)
+        return usefulness(c, x, y[:, k]), some
+
+    return [*each(of_class, range(len(found.classes)))]
+
+
+def question_table(found: Inferred, asked: Asked) -> Table:
+    """What the model may lack: per class and family its test, and about what it would gain (nats per trial)."""
+    rows = [(name, *one) for name, (_, some) in zip(found.fit.classes, asked, strict=True) for one in some]
+    return dict(zip(("class", *Question._fields), zip(*rows, strict=True), strict=True)) if rows else {}
+
+
+def usefulness_table(found: Inferred, asked: Asked) -> Table:
+    """Leave-one-out cross-entropies of a constant, of the fit and of the best prediction; the test of all factors."""
+    uses = [use for use, _ in asked]
+    table = dict(zip(Usefulness._fields, zip(*uses, strict=True), strict=True))
+    return {"class": found.fit.classes, **table, "r_squared": [use.r_squared for use in uses]}
+
+
+def class_table(found: Inferred, coefficients: Table, asked: Asked) -> Table:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only; inflation: of
@@ -77,8 +116,11 @@ def class_table(found: Inferred, coefficients: Table) -> Table:
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     table = {
         "class": found.fit.classes,
-        **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), zip(*observers, strict=True), strict=True)),
-        "logistic_p": [*each(lambda k: _logistic_p(found, k), range(len(classes)))],
+        "signal": [c.theory.signal for c in classes],
+        "intercept": [float(c.theory.intercept) for c in classes],
+        "guess_rate": [c.guess_rate for c in classes],
+        "lapse_rate": [c.lapse_rate for c in classes],
+        "logistic_p": [_logistic_p(found, k, some) for k, (_, some) in enumerate(asked)],
         "alpha": [c.theory.alpha for c in classes],
         "inflation": [c.inflation for c in classes],
         "existence_threshold": [existence_threshold(*observer) for observer in observers],
@@ -93,15 +135,22 @@ def class_table(found: Inferred, coefficients: Table) -> Table:
     return table
 
 
-def _logistic_p(found: Inferred, k: int) -> float:
+def _logistic_p(found: Inferred, k: int, asked: Sequence[Question]) -> float:
+    of_link = [one for one in asked if one.family == LINK] or [_logistic(found, k)]
+    return of_link[0].p_value
+
+
+def _logistic(found: Inferred, k: int) -> Question:
+    """Is the psychometric function logistic, with known rates only? Separated trials follow any function."""
     c, y = found.classes[k], found.responses[:, k]
-    if c.separated:  # separated trials follow any function
+    if c.separated:
         y, c = found.fit.train.responses[c.separated.left, k], c.separated.others
         if not len(c.scale):  # no factor is left
-            return 1.0
+            return Question(LINK, 2, 0.0, 1.0, 0.0)
         y = thinned(y, c)
     guess_rate, lapse_rate = (rate or 0.0 for rate in known_rates(found.p))
-    return logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate).p_value
+    test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
 
 
 def _bound(certificate: float) -> float:
@@ -171,10 +220,11 @@ def corrected_recovery(found: Inferred) -> dict[str, Any]:
     return metrics
 
 
-def situations(found: Inferred, by_class: Table, coefficients: Table) -> list[Situation]:
+def situations(found: Inferred, by_class: Table, coefficients: Table, asked: Asked) -> list[Situation]:
     """What the answer in words needs to know about each class; from the tables of classes and of coefficients."""
     names = [*found.fit.factors, "bias"]
-    ends = np.reshape([*zip(coefficients["low"], coefficients["high"], strict=True)], (-1, len(names), 2)).tolist()
+    pairs = [*zip(coefficients["low"], coefficients["high"], strict=True)]
+    ends = np.reshape(pairs, (-1, len(names), 2)).tolist()
     return [
         Situation(
             found.fit.classes[k],
@@ -185,6 +235,8 @@ def situations(found: Inferred, by_class: Table, coefficients: Table) -> list[Si
             c.guess_rate,
             c.lapse_rate,
             by_class["logistic_p"][k],
+            asked[k][0],
+            tuple(asked[k][1]),
             found.fit.classes[k] not in found.fit.separating,
             Unbounded(c.separated.n_separated, {names[j]: ends[k][j] for j in c.separated.infinite})
             if c.separated

@@ -105,7 +105,7 @@ class Dependent:
 def dependence(found: Moments, selected: list[int], others: list[int]) -> list[Dependent]:
     """How the factors that are not selected follow from those that are."""
     slopes: Floats = np.zeros((len(selected), len(others)))
-    if found.correlations is not None and others:  # else only constant factors were looked for
+    if found.correlations is not None and others and len(selected) < found.n_trials:  # else the others are constant
         at, on = found.correlations[np.ix_(selected, selected)], found.correlations[np.ix_(selected, others)]
         slopes = np.linalg.solve(at, on)
     slopes[np.abs(slopes) < 1e-6] = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,6 +19,7 @@ from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import formula, long, programs, responses, where
+from stages.trials.choose import choose, question
 from stages.trials.read import read
 from stages.trials.values import (
     FEW,
@@ -33,6 +35,8 @@ from stages.trials.values import (
     numbers,
     words,
 )
+
+FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -130,7 +134,7 @@ class Coding:
         return pd.DataFrame(found, complete.index)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Study:
     """A study's trials, coded."""
 
@@ -143,11 +147,11 @@ class Study:
     left_out: dict[str, str]  # column -> why it is no factor
     n_rows: int
     n_taken: int
-    lacking: dict[str, tuple[int, str]] = field(default_factory=dict)  # column -> trials without a value, first place
-    factors: Floats = field(default_factory=lambda: np.empty((0, 0)))  # (n_trials, n_factors)
-    yes: Bools = field(default_factory=lambda: np.empty((0, 0), bool))  # (n_trials, n_classes)
-    groups: NDArray[np.int32] | None = None  # (n_trials,) codes, indices of labels
-    labels: list[str] = field(default_factory=list)  # of the groups, in order of appearance
+    lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
+    factors: Floats  # (n_trials, n_factors)
+    yes: Bools  # (n_trials, n_classes)
+    groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
+    labels: list[str]  # of the groups, in order of appearance
 
     @property
     def names(self) -> list[str]:
@@ -202,13 +206,15 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     table = _with_signal(table, wanted)
     needed = np.column_stack([response.code(table) for response in coded])  # (n_rows, n_classes)
     whole = taken & ~np.isnan(needed).any(axis=1) & table.frame[p.groups].notna().all(axis=1).to_numpy()
-    columns, left_out, constants = _factors(table, p, wanted, whole)
+    columns, left_out, constants, doubt = _factors(table, p, wanted, whole, needed[whole])
     parsed = None
     if p.formula:
         parsed = formula.parse(p.formula, table, columns, wanted)
         used = dict.fromkeys([*parsed.columns, *(column for column, _ in parsed.lags.values())])
         columns = {name: _levels_of(table, name, whole) for name in used}
         left_out, constants = (left_out, constants) if parsed.every else ({}, {})
+    if doubt and (parsed is None or parsed.every):
+        raise InputError(f"{table.name}: {doubt}")
     for name in columns:
         if columns[name] is None:
             check_numbers(table, name, table.frame[name][whole])
@@ -216,54 +222,79 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
+    aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
+    names = [name for name in dict.fromkeys([*wanted, *p.groups, *columns]) if name in table.merged]
+    notes = [f"{name}: {why}" for name, why in aside.items()] + [*doubts.values()]
+    notes += [f"{name}: {table.merged[name]}" for name in names]
+    table = dataclasses.replace(table, notes=(*table.notes, *notes))
+
     coding = Coding(columns, p.groups, parsed)
-    study = Study(p, table, places, coding, coded, constants, left_out, n_rows, int(taken.sum()))
-    _code(study, taken, needed)
-    for name, n in Counter(study.names).items():
-        if n > 1 or name == "bias":
-            raise InputError(
-                f"{table.name}: two factors are named {name}; rename one of their columns"
-                if n > 1
-                else f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column"
-            )
-    names = dict.fromkeys([*wanted, *p.groups, *columns])
-    notes = [f"{name}: {table.merged[name]}" for name in names if name in table.merged]
-    study.table = dataclasses.replace(table, notes=(*table.notes, *notes))
-    return study
-
-
-def _code(study: Study, taken: Bools, needed: Floats) -> None:
-    """Fill in factors, responses and groups of the trials that lack nothing."""
-    p, table = study.p, study.table
-    frame = study.coding.frame(table)
+    frame = coding.frame(table)
     lacks = {str(name): frame[name].isna().to_numpy() & taken for name in frame}
-    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(study.responses)}
+    lacks |= {each.column: np.isnan(needed[:, k]) & taken for k, each in enumerate(coded)}
     lacks |= {name: table.frame[name].isna().to_numpy() & taken for name in p.groups}
-    for name, rows in lacks.items():
-        if rows.any():
-            study.lacking[name] = int(rows.sum()), table.place(int(frame.index[np.argmax(rows)]))
-            if p.missing == "refuse":
-                raise InputError(
-                    f"{study.lacking[name][1]}: {name} is missing; with missing: drop such trials are left out"
-                )
+    complete, lacking = _complete(table, taken, lacks, p.missing == "refuse")
+    frame = frame[complete]
+    coding.learn(frame)
+    _check_names(table, coding.names)
+    factors = coding.encode(frame)
+    if (wrong := np.isnan(factors).any(axis=1)).any():
+        row = frame.iloc[[np.argmax(wrong)]]
+        raise InputError(f"{table.place(int(row.index[0]))}: {coding.why_not(row)}")
+    groups, labels = _grouped(table, p.groups, complete) if p.groups else (None, [])
+    return Study(
+        p=p,
+        table=table,
+        places=places,
+        coding=coding,
+        responses=coded,
+        constants=constants,
+        left_out=left_out,
+        n_rows=n_rows,
+        n_taken=int(taken.sum()),
+        lacking=lacking,
+        factors=factors,
+        yes=needed[complete] == 1,
+        groups=groups,
+        labels=labels,
+    )
+
+
+def _complete(
+    table: Table, taken: Bools, lacks: dict[str, Bools], refuse: bool
+) -> tuple[Bools, dict[str, tuple[int, str]]]:
+    """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
+    index = table.frame.index
+    lacking = {
+        name: (int(rows.sum()), table.place(int(index[np.argmax(rows)]))) for name, rows in lacks.items() if rows.any()
+    }
+    if refuse and lacking:
+        name, (_, place) = next(iter(lacking.items()))
+        raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = taken & ~np.logical_or.reduce([*lacks.values()])
     if not complete.any():
         raise InputError(
-            f"{table.name}: every trial lacks a value (of {some([*study.lacking])}), so none is left; correct the file"
+            f"{table.name}: every trial lacks a value (of {some([*lacking])}), so none is left; correct the file"
         )
-    study.coding.learn(frame[complete])
-    study.factors = study.coding.encode(frame[complete])
-    if (wrong := np.isnan(study.factors).any(axis=1)).any():
-        row = frame[complete].iloc[[np.argmax(wrong)]]
-        raise InputError(f"{table.place(int(row.index[0]))}: {study.coding.why_not(row)}")
-    study.yes = needed[complete] == 1
-    if p.groups:
-        by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(p.groups)})
-        study.groups = by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32)
-        study.labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-        for label, n in Counter(study.labels).items():
-            if n > 1:
-                raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return np.asarray(complete), lacking
+
+
+def _check_names(table: Table, names: list[str]) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
+    if "bias" in names:
+        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
+
+
+def _grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of the trials' groups, and the groups' labels, in order of appearance."""
+    by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
+    labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
+    for label, n in Counter(labels).items():
+        if n > 1:
+            raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels
 
 
 def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
@@ -272,9 +303,12 @@ def _levels_of(table: Table, name: str, whole: Bools) -> list[str] | None:
 
 
 def _factors(
-    table: Table, p: Prepare, responses_: list[str], whole: Bools
-) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str]]:
-    """Columns that become factors without a formula, with their levels; why others do not; and constant ones."""
+    table: Table, p: Prepare, responses_: list[str], whole: Bools, yes: Floats
+) -> tuple[dict[str, list[str] | None], dict[str, str], dict[str, str], str]:
+    """Columns that become factors without a formula, with their levels; why others do not; constant ones; and doubts.
+
+    `yes` (n_trials, n_classes) are the responses of the trials that are `whole`.
+    """
     others = [name for name in table.frame if name not in (*responses_, *p.groups, p.trial)]
     named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
     columns: dict[str, list[str] | None] = {}
@@ -288,11 +322,25 @@ def _factors(
             constants[name] = canonical(column.dropna().iloc[0])
             value = constants[name] if what == "numbers" else show(constants[name])
             left_out[name] = f"it is {value} in every trial"
+        elif column.notna().mean() < FILLED and not (p.factors or p.formula or name in table.numeric):
+            left_out[name] = f"it is missing in {column.isna().mean():.0%} of the trials"
         else:
             columns[name] = None if what == "numbers" else levels(column)
     keys = () if p.factors else (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys}
-    return columns, left_out, constants
+    if p.factors or not columns:
+        return columns, left_out, constants, ""
+    aside, doubts = _chosen(table, columns, whole, yes, table.numeric | {"signal"})
+    chosen = {name: columns[name] for name in columns if name not in aside}
+    return chosen, left_out | aside, constants, question([*columns], aside, doubts)
+
+
+def _chosen(
+    table: Table, columns: dict[str, list[str] | None], whole: Bools, yes: Floats, named: Collection[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    rows = table.frame[[*columns]]
+    rows = rows.assign(**{name: numbers(rows[name]) for name, known in columns.items() if known is None})
+    return choose(rows[whole], rows, yes, named)
 
 
 def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:

@@ -165,27 +165,15 @@ def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bo
     ]
     names = [", ".join(parts) for parts in zip(heads[0].astype(object).map(str), *labels, strict=True)]
     cut = np.isin(trials, trials[taken]) & np.isin(trials, trials[~taken])
-    _refuse(
-        table,
-        cut,
-        lambda row: (
-            f"where takes only a part of the rows with {p.trial} {number.iloc[row]}; it must take whole trials, "
-            "and columns in which trial numbers restart must be named as group"
-        ),
-    )
+    whole = "it must take whole trials, and columns in which trial numbers restart must be named as group"
+    part = f"where takes only a part of the rows with {p.trial}"
+    _refuse(table, cut, lambda row: f"{part} {number.iloc[row]}; {whole}")
     positions = _codes(frame[keys[1]], places.positions)
     intervals = _codes(frame[keys[2]], places.intervals) if keys[2:] else np.zeros_like(positions)
-    strange = (
-        taken & (intervals < 0),
-        taken & bool((positions[taken] < 0).all()),
-    )  # a few unknown positions are ignored
-    for wrong, name, known in zip(strange, reversed(keys[1:]), (places.intervals, places.positions), strict=False):
-        listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
-        _refuse(
-            table,
-            wrong,
-            lambda row: f"{name} is {_shown(frame[name], row)}; it must be {listed}, as in the study",
-        )  # noqa: B023
+    if keys[2:]:
+        _check_known(table, keys[2], places.intervals, taken & (intervals < 0))
+    if (positions[taken] < 0).all():  # a few unknown positions are like columns that the study does not have
+        _check_known(table, keys[1], places.positions, taken)
     rows = Rows(taken, trials, intervals, positions, names)
     again = pd.DataFrame({0: trials, 1: intervals, 2: positions})[taken & (positions >= 0)].duplicated()
     if again.any():
@@ -197,6 +185,12 @@ def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bo
             "which trial numbers restart as group"
         )
     return rows
+
+
+def _check_known(table: Table, name: str, known: list[str], wrong: Bools) -> None:
+    listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
+    shown = table.frame[name]
+    _refuse(table, wrong, lambda row: f"{name} is {_shown(shown, row)}; it must be {listed}, as in the study")
 
 
 def _check_shared(table: Table, name: str, places: Places, rows: Rows) -> None:

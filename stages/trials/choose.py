@@ -1,0 +1,199 @@
+"""Which columns can be factors, where nobody has named any: stimuli and history, and nothing that tells the answer.
+
+By content: a column that determines the response, alone or with another one, is the response in other words; one that
+rises from row to row counts trials or tells the time. By name: what programs call reaction times, keys and the like.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Container, Iterable, Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+LEAST = 20  # trials from which on content tells anything
+LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for, before all trials decide
+MOSTLY = 0.99  # of the trials that a column must tell to be suspicious, where it does not tell all
+FEW = 5  # trials that either of two columns must fail to tell, for both together to be suspicious
+
+ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier trial, or what would be correct
+    ("a reaction time", r"rts?|reaction_?times?|resp(onse)?_times?|latency"),
+    ("correctness", r"is_correct|correct|correctness|corr|acc|accuracy|errors?|err|hits?|outcome|success"),
+    ("a key or response", r"resp(onses?)?|keys?|keypress|button|answer|choices?|chosen|press(ed)?|click(ed)?|decision"),
+    ("feedback", r"feedback|feedback_type|reward|rewarded|points|score|payoff|bonus"),
+    ("given after the response", r"confidence|conf|rating|certainty"),
+)
+NUMBER = "n|no|nr|num|number|index|idx|id|count"
+COUNTED = "trials?|blocks?|runs?|sessions?|rows?|reps?|repetitions?|lines?|cycle|sample|list"
+ASIDE_NUMBERS = (  # likewise, among numbers; the whole name, or its end
+    ("an index", rf"(.*_)?(({COUNTED})(_?({NUMBER}))?|this_n)|({NUMBER})|counter|order"),
+    ("a time", r"(.*_)?(times?|timestamp|date|clock|onset|offset|started|stopped|elapsed|start|end)"),
+    ("about the observer", rf"(subject|participant|observer|subj|sub)(_?({NUMBER}|parity))?|age|seed"),
+)
+EARLIER = {"prev", "previous", "last", "past", "lag", "lagged", "back", "history", "prior", "minus"}
+WANTED = r"(.*_)?(corr(ect)?_?(ans(wer)?|resp(onse)?|key|choice|button|side)|cresp|target|expected)"
+
+
+def choose(
+    columns: pd.DataFrame, rows: pd.DataFrame, yes: Floats, named: Container[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Why some of `columns` (n_trials, n_columns) are left out, and why a person must decide about others, by name.
+
+    Numbers are float64, all else words. `rows` are the same columns in all rows of the file, `yes` (n_trials,
+    n_classes) the responses; `named` columns were said to be factors, and only content counts.
+    """
+    left_out, doubts = dict[str, str](), dict[str, str]()  # name -> why
+    for name in columns:
+        if name not in named and (why := by_name(name, is_number(columns[name])) or by_order(rows[name])):
+            left_out[name] = why
+    wanted = int(np.clip(2e6 / max(len(columns.columns), 1), *LOOKED_AT))
+    some = np.unique(np.linspace(0, len(yes) - 1, wanted).astype(int))
+    for y in yes.T if len(yes) >= LEAST else ():
+        for a in alone(columns.drop(columns=[*left_out]).iloc[some], y[some]):
+            left_out |= dict.fromkeys(alone(columns[[a]], y), "it alone determines the response")
+        left = columns.drop(columns=[*left_out])
+        for pair in together(left.iloc[some], y[some]):
+            doubts |= {b: f"{a} and {b} together determine the response" for a, b in together(left[[*pair]], y)}
+        for a in nearly(left.iloc[some], y[some]):
+            doubts |= dict.fromkeys(nearly(left[[a]], y), f"{a} determines the response in nearly all trials")
+    return left_out, doubts
+
+
+def question(columns: Iterable[str], left_out: Mapping[str, str], doubts: Mapping[str, str]) -> str:
+    """What to ask a person where there are doubts or no columns are left, or ""."""
+    proposed = [name for name in columns if name not in {**left_out, **doubts}]
+    if proposed and not doubts:
+        return ""
+    listed = [*doubts.values()] or [f"{name} is left out: {left_out[name]}" for name in columns]
+    more = f"; and {len(listed) - 3} more" if len(listed) > 3 else ""
+    command = f"--factors {shlex.join(proposed or columns)}"
+    return f"{'; '.join(listed[:3])}{more}; name what is a factor, as in: {command}"
+
+
+def is_number(column: pd.Series[Any]) -> bool:
+    return bool(column.dtype.kind == "f")
+
+
+def by_name(name: str, number: bool) -> str:
+    """Why a column of this name is no factor, or ""."""
+    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    words = "_".join(part.lower() for part in parts)
+    if EARLIER & {*words.split("_")} or re.fullmatch(WANTED, words):
+        return ""
+    for why, pattern in ASIDE:
+        if re.search(rf"(^|_)({pattern})($|_)", words):
+            return f"it is by its name {why}"
+    for why, pattern in ASIDE_NUMBERS if number else ():
+        if re.fullmatch(pattern, words):
+            return f"it is by its name {why}"
+    return ""
+
+
+def by_order(column: pd.Series[Any]) -> str:
+    """Why a column, in the order of the file, is no factor, or ""."""
+    if not is_number(column) or len(given := column.dropna().to_numpy()) < LEAST:
+        return ""
+    steps = np.diff(given)
+    if (steps == 1).mean() > 0.9:
+        return "it counts the rows"
+    return "it rises from row to row, as a clock does" if (steps > 0).mean() > 0.97 else ""
+
+
+# --- what gives the response away
+
+
+def alone(columns: pd.DataFrame, yes: Floats) -> list[str]:
+    """Columns of which some threshold, or the set of their few values, tells all responses."""
+    few = coded(columns)
+    by_threshold = separated(columns, np.zeros(len(yes), np.int64), yes)
+    return [name for name in columns if name in by_threshold or (name in few and pure(few[name], yes))]
+
+
+def together(columns: pd.DataFrame, yes: Floats) -> list[tuple[str, str]]:
+    """Pairs that tell all responses where either alone tells fewer; first the one that tells more."""
+    tells = {name: best(columns[name], yes) for name in columns}
+    columns = columns[[name for name, told in tells.items() if (1 - told) * len(yes) >= FEW]]
+    few = coded(columns)
+    pairs = {frozenset(pair) for pair in purely(few, yes)}
+    many = columns.drop(columns=[name for name, codes in few.items() if codes.max() < 3])
+    pairs |= {frozenset((a, b)) for b, codes in few.items() for a in separated(many, codes, yes) if a != b}
+    return sorted((a, b) if tells[a] >= tells[b] else (b, a) for a, b in map(sorted, pairs))
+
+
+def nearly(columns: pd.DataFrame, yes: Floats) -> list[str]:
+    """Columns whose few values tell nearly all responses."""
+    few = {name: codes for name, codes in coded(columns).items() if codes.max() < 6}
+    is_varied = max(yes.mean(), 1 - yes.mean()) < 0.9
+    return [name for name, codes in few.items() if is_varied and told(codes, yes) >= MOSTLY]
+
+
+def coded(columns: pd.DataFrame) -> dict[str, Codes]:
+    """Columns with few values, among many trials, as codes; a missing value is one, too."""
+    found = {name: pd.factorize(columns[name], use_na_sentinel=False)[0] for name in columns}
+    return {name: codes for name, codes in found.items() if len(codes) and codes.max() < min(20, len(codes) / 10)}
+
+
+def told(codes: Codes, yes: Floats) -> float:
+    """The fraction of the trials in which the response is the more frequent one of its code."""
+    n, n_yes = np.bincount(codes), np.bincount(codes, yes)
+    return float(np.maximum(n_yes, n - n_yes).sum() / len(yes))
+
+
+def pure(codes: Codes, yes: Floats) -> bool:
+    """Whether each code, of few among many trials, has one response only."""
+    return len(np.unique(codes)) <= len(codes) / 10 and told(codes, yes) == 1
+
+
+def best(column: pd.Series[Any], yes: Floats) -> float:
+    """The fraction of the responses that a column tells: by a threshold on numbers, or for each word one response."""
+    if not is_number(column):
+        return told(pd.factorize(column, use_na_sentinel=False)[0], yes)
+    given = column.to_numpy()
+    order = np.argsort(given)  # missing values last
+    ends = np.append(np.flatnonzero(np.diff(given[order])), len(order) - 1)  # of runs of the same number
+    right = np.cumsum(2 * yes[order] - 1)[ends]  # yes below the threshold less no, so far
+    return float((max((2 * right - right[-1]).max(), (right[-1] - 2 * right).max(), abs(right[-1])) / len(yes) + 1) / 2)
+
+
+def purely(few: dict[str, Codes], yes: Floats) -> list[tuple[str, str]]:
+    """Pairs of columns whose combinations have one response each."""
+    names = [*few]
+    if len(names) < 2:
+        return []
+    sizes = [int(codes.max()) + 1 for codes in few.values()]
+    starts = np.cumsum([0, *sizes[:-1]])
+    levels = np.zeros((len(yes), sum(sizes)), np.float32)  # one column for each level of each
+    for start, codes in zip(starts, few.values(), strict=True):
+        levels[np.arange(len(yes)), start + codes] = 1
+    n, n_yes = levels.T @ levels, (levels * yes[:, None].astype(np.float32)).T @ levels
+    mixed = ((n_yes > 0) & (n_yes < n)).astype(int)
+    cells = (n > 0).astype(int)
+    for axis in (0, 1):
+        mixed, cells = (np.add.reduceat(each, starts, axis=axis) for each in (mixed, cells))
+    pairs = combinations(range(len(names)), 2)
+    return [(names[i], names[j]) for i, j in pairs if not mixed[i, j] and cells[i, j] <= len(yes) / 10]
+
+
+def separated(columns: pd.DataFrame, codes: Codes, yes: Floats) -> list[str]:
+    """Columns of numbers that tell all responses by a threshold of its own, of any direction, within each code."""
+    numbers = columns.select_dtypes("float64")
+    values, tells = numbers.to_numpy(), np.ones(numbers.shape[1], bool)
+    for code in np.unique(codes) if tells.size else ():
+        ends = []
+        for response in (0, 1):
+            held = values[(codes == code) & (yes == response)]
+            low = np.where(np.isnan(held), np.inf, held).min(axis=0, initial=np.inf)
+            high = np.where(np.isnan(held), -np.inf, held).max(axis=0, initial=-np.inf)
+            ends.append((low, high))
+        (low_no, high_no), (low_yes, high_yes) = ends
+        tells &= (high_no < low_yes) | (high_yes < low_no)
+    return [str(name) for name in numbers.columns[tells]]

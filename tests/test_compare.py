@@ -1,0 +1,57 @@
+"""Studies of the same trials, side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.special import expit
+
+from stages import compare
+from tests.coding import DEFAULTS
+from tests.conftest import run_here
+from tests.test_prepare import OTHERS
+
+
+def study(folder: Path, monkeypatch: pytest.MonkeyPatch, formula: str, seed: int = 1) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(800, 3)).round(3)
+    choice = np.where(rng.random(800) < expit(x[:, 0] + 0.8 * (x[:, 1] ** 2 - 1)), "right", "left")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    pd.DataFrame({**dict(zip("abc", x.T, strict=True)), "choice": choice}).to_csv("t.csv", index=False)
+    asked = DEFAULTS | {"response": "choice=right", "formula": formula}
+    train = OTHERS["train"] | {"solver": "exact"}
+    Path("params.yaml").write_text(yaml.safe_dump({**OTHERS, "prepare": asked, "train": train}))
+    run_here("prepare", "train", "evaluate")
+    monkeypatch.chdir("..")
+
+
+def test_the_better_of_two_models_is_told_with_its_test_and_a_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], refuses: Callable[..., str]
+) -> None:
+    study(tmp_path / "linear", monkeypatch, "~ a + b + c")
+    study(tmp_path / "squared", monkeypatch, "~ a + b + c + I(b**2)")
+    answer = (tmp_path / "linear/data/inference/answer.txt").read_text()
+    assert "the model lacks squares of the factors" in answer
+    assert "may be far off" not in (tmp_path / "squared/data/inference/answer.txt").read_text()
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["compare", "linear", "squared", "--out", "gains.png"])
+    compare.main()
+    said = capsys.readouterr().out
+    assert "choice=right: squared predicts best, by 0.062 ± 0.01 nats per trial better than linear" in said
+    row = next(line.split() for line in said.splitlines() if line.split()[:1] == ["squared"])
+    assert row[-2] == "1"
+    assert float(row[-1]) < 1e-9
+    assert Path("gains.png").read_bytes().startswith(b"\x89PNG")
+    assert "gains.png exists already" in refuses(compare.main)
+    study(tmp_path / "others", monkeypatch, "~ a", seed=2)
+    monkeypatch.setattr(sys, "argv", ["compare", "linear", "others"])
+    assert "others and linear are not of the same trials" in refuses(compare.main)
+    monkeypatch.setattr(sys, "argv", ["compare", "linear"])
+    assert "two studies or more" in refuses(compare.main)
