@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.inverse import NoSignal, signal_from_fit, without_signal
+from hdlogit.asymptotics.inverse import NoSignal, observer_from_fit, without_signal
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.link import fit_link
 from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Refused, Responses, measure
@@ -139,7 +139,7 @@ def _size(x: Array, y: Array, fit: Minimum, penalty: Array) -> _Size:
     b = float(fit.coefficients[-1])
     try:
         try:
-            prior = signal_from_fit(effective / n, float(index.var()), b).alpha
+            prior = observer_from_fit(effective / n, float(index.var()), b).theory.alpha
         except NoSignal:
             prior = without_signal(effective / n, b).alpha
     except OutsideTheory as reason:
