@@ -20,7 +20,7 @@ from stages.files.fit import Fit, read_fit
 from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
-from stages.tables import inferred, scores
+from stages.tables import inference, inferred, scores, theory
 from stages.tables.answer import trustworthy, without_estimate
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
@@ -42,7 +42,8 @@ def main() -> None:
         if predictions:
             refuse_large(predictions["test"].logits["fitted"], fit.classes)
         if found:
-            predictions = {name: inferred.with_corrected(of, fit, results) for name, of in predictions.items()}
+            if predictions:
+                predictions["test"] = inferred.with_corrected(predictions["test"], fit, results)
             predictions["loo"] = inferred.left_out_predictions(found)
         predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
@@ -88,8 +89,6 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
 
 def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metrics: dict[str, Any]) -> list[str]:
     """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
-    from stages.tables import inference, theory  # bring torch, which nothing else here needs
-
     fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
     coefficients = inference.coefficient_table(found)
     labels = fit.description.groups if fit.description else []
@@ -142,7 +141,7 @@ def general_notices(whole: Fit, source: str) -> list[str]:
     """Lines on what is left out of all classes, or of those that have no estimate."""
     lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in whole.missing.items()]
     if whole.evidence.solver != "exact":
-        lines = ["intervals and corrections are left out: they are for exact fits, train.solver: exact", *lines]
+        lines.insert(0, "intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")

@@ -22,7 +22,7 @@ from hdlogit.asymptotics.planning import (
 )
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.finished import inside, read_finished
+from stages.finished import for_each, inside, read_finished
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -64,8 +64,15 @@ fraction of trials the observer's response could be predicted at best, and give 
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
+    if arguments.study is None:
+        tabulate(arguments, None)
+    else:
+        for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+
+
+def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
-        if arguments.study is None:
+        if study is None:
             rates = arguments.guess_rate or 0.0, arguments.lapse_rate or 0.0
             signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy, *rates)
             even = base_rate_for(0, signal, *rates)
@@ -73,7 +80,7 @@ def main() -> None:
             n_factors = arguments.n_factors
             inflation = inflation_for(arguments.correlation or 0.0, n_factors)
         else:
-            with inside(arguments.study):
+            with inside(study):
                 n_trials, n_factors, (name, signal, base_rate, rates, inflation) = hardest(*read_study())
             size = f"{counted(n_trials, 'trial')} of {counted(n_factors, 'factor')}"
             say(f"{size}. {name} needs the most, for its signal of {signal:.3g}:")

@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "estimator": {"exact", "inference"},
     "exact": {"compute"},
     "inference": {"asymptotics", "compute", "exact", "psychometric", "scores"},
+    "observers": {"asymptotics", "inference"},
     "psychometric": set(),
     "scores": {"compute", "exact", "psychometric"},
 }

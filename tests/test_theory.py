@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from hdlogit.asymptotics.equations import STEP, Asymptotics, log_ratios
 from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
-from hdlogit.asymptotics.inverse import Dominant, NoSignal, observer_from_fit, signal_from_fit, without_signal
+from hdlogit.asymptotics.inverse import Dominant, NoSignal, observer_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.asymptotics.predictions import (
     classical_coverage,
@@ -134,12 +134,12 @@ def test_the_published_shrunken_solution_is_reproduced() -> None:
     """brglm2's MDYPL, delta = 0.88."""
     a = solve(0.2, 5.0, shrinkage=0.12)
     assert (a.alpha, a.lambda_, _sigma(a)) == pytest.approx((0.565, 2.59, 2.54), abs=0.005)
-    found = signal_from_fit(0.2, a.eta**2, a.b, shrinkage=0.12)
+    found = observer_from_fit(0.2, a.eta**2, a.b, shrinkage=0.12).theory
     assert (found.signal, found.alpha) == pytest.approx((5.0, a.alpha), rel=1e-6)
 
 
 def test_the_published_inverse_is_reproduced() -> None:
-    a = signal_from_fit(0.1, 8.881028475794636, 0.0)  # the tests of sloe-logistic
+    a = observer_from_fit(0.1, 8.881028475794636, 0.0).theory  # the tests of sloe-logistic
     assert (a.alpha, a.lambda_, a.s) == pytest.approx((1.174, 1.007, 1.086), abs=1e-3)
 
 
@@ -247,7 +247,7 @@ def test_the_observer_is_found_back_from_its_fit(observer: tuple[float, float, f
     signal, tilt, fraction = max(observer[0], 0.1), *observer[1:]
     intercept = tilt * float(np.hypot(1.7, signal)) / 2
     a = solve(fraction * existence_threshold(signal, intercept), signal, intercept)
-    back = signal_from_fit(a.kappa, a.eta**2, a.b)
+    back = observer_from_fit(a.kappa, a.eta**2, a.b).theory
     assert (back.signal, back.intercept) == pytest.approx((signal, intercept), rel=1e-5, abs=1e-6)
     assert (back.alpha, back.s, back.lambda_) == pytest.approx((a.alpha, a.s, a.lambda_), rel=1e-6)
 
@@ -274,12 +274,12 @@ def test_a_fit_without_signal_is_recognised() -> None:
         null = solve(0.1, 0.0, intercept)
         assert without_signal(0.1, null.b).intercept == pytest.approx(intercept, abs=1e-6)
         with pytest.raises(NoSignal, match="no factor matters"):
-            signal_from_fit(0.1, 0.99 * null.s**2, null.b)
-        assert 0 < signal_from_fit(0.1, 1.001 * null.s**2, null.b).signal < 0.2
-    with pytest.raises(OutsideTheory, match="above 100"):
-        signal_from_fit(0.001, 1e6, 0.0)
+            observer_from_fit(0.1, 0.99 * null.s**2, null.b)
+        assert 0 < observer_from_fit(0.1, 1.001 * null.s**2, null.b).theory.signal < 0.2
+    with pytest.raises(OutsideTheory, match="at most 100"):
+        observer_from_fit(0.001, 1e6, 0.0)
     with pytest.raises(OutsideTheory, match="positive"):
-        signal_from_fit(0.1, -1.0, 0.0)
+        observer_from_fit(0.1, -1.0, 0.0)
 
 
 def test_the_rounding_of_a_solution_does_not_show_in_its_sensitivity() -> None:
@@ -293,7 +293,7 @@ def test_the_rounding_of_a_solution_does_not_show_in_its_sensitivity() -> None:
 
 def test_the_inverse_and_its_sensitivity_hold_with_ridge() -> None:
     a = solve(0.5, 4.0, -1.0, ridge=0.02)
-    back = signal_from_fit(0.5, a.eta**2, a.b, ridge=0.02)
+    back = observer_from_fit(0.5, a.eta**2, a.b, ridge=0.02).theory
     assert (back.signal, back.intercept) == pytest.approx((4.0, -1.0), rel=1e-6)
     more = solve(0.5, 4.0 * 1.0001, -1.0, ridge=0.02)  # forwards, against the derivative backwards
     found = observer_from_fit(0.5, a.eta**2, a.b, ridge=0.02)

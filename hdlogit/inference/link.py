@@ -29,7 +29,6 @@ UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep th
 NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
-MOST_TRIALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ def fit_link(
     """The most probable link, from leave-one-out logits.
 
     index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; a number fixes a rate,
-    None estimates it. A link that the trials do not determine is returned with a `reason`. Of more than 100 000
-    trials, 100 000, evenly spaced, are used.
+    None estimates it. A link that the trials do not determine is returned with a `reason`.
     """
     cells, law = _cells(index, noise, responses)
     posterior = _posterior(cells, guess_rate, lapse_rate)
@@ -108,7 +106,7 @@ def logistic_test(
         drawn = cells._replace(yes=yes)
         null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start)
         _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2])
-        return 2 * max(free.value - logistic.value, 0.0), null[:-2]
+        return round(2 * max(free.value - logistic.value, 0.0), 9), null[:-2]  # what is below is rounding
 
     known = _posterior(cells, guess_rate, lapse_rate)
     statistic, null = gain(cells.yes, flat(known, cells.yes.sum() / cells.n.sum()))
@@ -128,9 +126,8 @@ def logistic_test(
 
 def _cells(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Block, Law]:
     """Trials of similar V and s, with the posterior of U/a, and the law of U."""
-    used = slice(None, None, -(-len(index) // MOST_TRIALS))
-    s, y = np.broadcast_to(np.asarray(noise, np.float64), index.shape), np.asarray(responses, bool)
-    cells = group(index[used], s[used], y[used])
+    s = np.broadcast_to(np.asarray(noise, np.float64), index.shape)
+    cells = group(index, s, np.asarray(responses, bool))
     law = law_of_index(cells)
     t = np.column_stack([law.points / law.sd, np.ones(len(law.points))])
     return Block(t, cells.yes, cells.trials, law.posterior(cells.logit, cells.noise)), law

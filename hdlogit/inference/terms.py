@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy.special import expit, fdtrc, logit
 
 from hdlogit.compute.threads import cut, each, single_threaded_blas, total
-from hdlogit.exact import fit
 from hdlogit.inference.joint import likelihood_ratio
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Responses, Units, inverse_root, measure
@@ -137,6 +136,8 @@ def score_test(
 
     factors: (n, p); responses: (n,) bool; ridge, shrinkage: as `hdlogit.inference.infer` has them.
     """
+    from hdlogit.exact import fit  # only here: it brings torch
+
     n, others = len(factors), np.setdiff1d(np.arange(factors.shape[1]), term)
     soft = (1 - shrinkage) * np.asarray(responses, np.float64) + shrinkage / 2
     x = factors[:, others]

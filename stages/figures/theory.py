@@ -73,10 +73,11 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
         ax.axvline(first, color=FAINT, lw=1, ls=":", label="fewer trials: no estimate exists")
     best = "true observer: no prediction can be better"
     below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label=best)
-    style.logarithmic(above.yaxis, below.xaxis, below.yaxis)
+    style.logarithmic(below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
     errors = plan.debiased_weight_rmse
-    if errors.min() > 0:
+    if errors.min() > 0:  # without signal there is no error to compare
+        style.logarithmic(above.yaxis)
         above.set_ylim(0.8 * errors.min(), 20 * errors.iloc[0])
     below.set(ylabel="held-out\ncross-entropy (nats)", xlabel="training trials")
     if floor.iloc[0] > 0:

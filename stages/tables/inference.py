@@ -52,24 +52,31 @@ def coefficient_table(found: Inferred) -> Table:
             "high": interval[1],
             "p": c.p_values(),
         }
-        parts.append(part | _raw(c, interval, description, level) if description and description.standardise else part)
-    return names_table(found.fit) | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if description and description.standardise:
+            part |= _raw(c, interval, description, level)
+        parts.append(part)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return names_table(found.fit) | columns
 
 
-def _raw(c: ClassInference, interval: tuple[Array, Array], description: Description, level: float) -> dict[str, Array]:
+def _raw(c: ClassInference, interval: tuple[Array, Array], description: Description, level: float) -> Table:
     """For standardised factors: coefficients per unit of the factors as they were read.
 
     The bias, that of factors which are 0, is NaN where a weight is infinite.
     """
     units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
-    bias, variance = (
-        (math.nan, math.nan) if c.separated else (to_bias @ c.corrected, to_bias @ c.covariance[:-2, :-2] @ to_bias)
-    )
-    ends = wald_interval(np.array(bias), np.sqrt(variance), level)
-    columns = {"corrected": (c.corrected, bias), "low": (interval[0], ends[0]), "high": (interval[1], ends[1])}
-    raw = {f"raw_{name}": np.append(w[:-1] / units.scale, b) for name, (w, b) in columns.items()}
-    return {"raw_estimate": units.original(c.estimate), **raw}
+    bias, variance = math.nan, math.nan
+    if not c.separated:
+        bias = float(to_bias @ c.corrected)
+        variance = float(to_bias @ c.covariance[:-2, :-2] @ to_bias)
+    low, high = wald_interval(np.array(bias), np.sqrt(variance), level)
+    return {
+        "raw_estimate": units.original(c.estimate),
+        "raw_corrected": np.append(c.corrected[:-1] / units.scale, bias),
+        "raw_low": np.append(interval[0][:-1] / units.scale, low),
+        "raw_high": np.append(interval[1][:-1] / units.scale, high),
+    }
 
 
 def ask(found: Inferred, groups: NDArray[np.generic] | None) -> list[tuple[Usefulness, list[Question]]]:
@@ -109,7 +116,10 @@ def class_table(found: Inferred, coefficients: Table, asked: Asked) -> Table:
     observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     table = {
         "class": found.fit.classes,
-        **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), zip(*observers, strict=True), strict=True)),
+        "signal": [c.theory.signal for c in classes],
+        "intercept": [float(c.theory.intercept) for c in classes],
+        "guess_rate": [c.guess_rate for c in classes],
+        "lapse_rate": [c.lapse_rate for c in classes],
         "logistic_p": [_logistic_p(found, k, some) for k, (_, some) in enumerate(asked)],
         "alpha": [c.theory.alpha for c in classes],
         "inflation": [c.inflation for c in classes],
@@ -213,7 +223,8 @@ def corrected_recovery(found: Inferred) -> dict[str, Any]:
 def situations(found: Inferred, by_class: Table, coefficients: Table, asked: Asked) -> list[Situation]:
     """What the answer in words needs to know about each class; from the tables of classes and of coefficients."""
     names = [*found.fit.factors, "bias"]
-    ends = np.reshape([*zip(coefficients["low"], coefficients["high"], strict=True)], (-1, len(names), 2)).tolist()
+    pairs = [*zip(coefficients["low"], coefficients["high"], strict=True)]
+    ends = np.reshape(pairs, (-1, len(names), 2)).tolist()
     return [
         Situation(
             found.fit.classes[k],

@@ -86,7 +86,8 @@ def left_out_predictions(found: Inferred) -> Predictions:
 
 def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInference]) -> Predictions:
     """Also held-out trials by the corrected fit; of a class without an inference, the fitted logits stand for it."""
-    x, logits = fit.test.factors, predicted.logits | {name: predicted.logits["fitted"].copy() for name in CORRECTED}
+    x, fitted = fit.test.factors, predicted.logits["fitted"]
+    logits = predicted.logits | {name: fitted.copy() for name in CORRECTED}
 
     def correct(k: int) -> None:
         for rows in cut(*x.shape):

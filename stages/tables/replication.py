@@ -27,7 +27,8 @@ def replications(
     trials, names, level = found.fit.train, found.fit.factors, found.p.interval_level
     results = []
     for k, c in enumerate(found.classes):
-        y, rates = np.asarray(trials.responses[:, [k]]), {"guess_rate": c.guess_rate, "lapse_rate": c.lapse_rate}
+        y = np.asarray(trials.responses[:, [k]])
+        rates = {"guess_rate": c.guess_rate, "lapse_rate": c.lapse_rate}
         results += replicate(
             trials.factors, y, groups, level=level, **rates, names=names, progress=lambda done: progress()
         )

@@ -22,8 +22,9 @@ from stages.files import DATA
 from stages.files.tables import reading
 
 FILE = "inference/inference.safetensors"
-KINDS = {kind.__name__: kind for kind in (Asymptotics, ClassInference, Index, LeaveOneOut, Link, Separated, Trials)}
+KINDS = Asymptotics, ClassInference, Index, LeaveOneOut, Link, Separated, Trials
 OF_TRIALS = {"leave_one_out", "index", "trials", "left"}
+ROUNDING = (".residual", ".certificate")  # a solver's last step, of which nothing but the size means anything
 CENTRE_STEP = 2.0**-20  # of a standard deviation
 
 Arrays = dict[str, NDArray[Any]]
@@ -33,7 +34,8 @@ def to_bytes(results: dict[str, ClassInference]) -> bytes:
     """By the classes' names."""
     arrays: Arrays = {}
     document = {name: _pack(c, f"{k}", arrays) for k, (name, c) in enumerate(results.items())}
-    return bytes(save(arrays, {"classes": json.dumps(document)}))  # one entry: the order of several would vary
+    metadata = {"classes": json.dumps(document)}  # one entry: the order of several would vary
+    return bytes(save(arrays, metadata))
 
 
 def read_inference() -> dict[str, ClassInference]:
@@ -61,7 +63,9 @@ def _pack(value: Any, name: str, arrays: Arrays) -> Any:
         kept = value[:0] if OF_TRIALS.intersection(name.split(".")) else value
         arrays[name] = np.ascontiguousarray(kept, np.float32 if real else value.dtype)
         return {"array": name}
-    return float(np.float32(value)) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return np.nan if name.endswith(ROUNDING) else float(np.float32(value))
+    return value
 
 
 def _unpack(document: Any, arrays: Arrays) -> Any:
@@ -70,8 +74,11 @@ def _unpack(document: Any, arrays: Arrays) -> Any:
     if "array" in document:
         array = arrays[document["array"]]
         return array.astype(np.float64) if array.dtype == np.float32 else array
-    value = KINDS[document["kind"]](**{key: _unpack(part, arrays) for key, part in document.items() if key != "kind"})
-    return _moved(value, -value.centre / value.scale, 1 / value.scale) if isinstance(value, ClassInference) else value
+    kind = {kind.__name__: kind for kind in KINDS}[document["kind"]]
+    value = kind(**{key: _unpack(part, arrays) for key, part in document.items() if key != "kind"})
+    if isinstance(value, ClassInference):
+        return _moved(value, -value.centre / value.scale, 1 / value.scale)
+    return value
 
 
 def _moved(c: ClassInference, offset: Array, factor: Array) -> ClassInference:
