@@ -33,7 +33,7 @@ def main() -> None:
             needed = each.tables(tables)
             if needed is not None:
                 path = outputs.path(f"figures/{each.name}.png")
-                with saved(path, p.dpi, p.formats) as figure:
+                with saved(path, p.dpi, p.formats, p.width) as figure:
                     each.draw(figure, *needed, metrics)
                 width, height = figure.get_size_inches()
                 pictures.append((each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()))
@@ -50,9 +50,7 @@ def main() -> None:
         outputs.text("report.html", page)
 
 
-def read_tables(
-    class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None
-) -> dict[str, pd.DataFrame]:
+def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by their paths in data/ without .csv; some only of the chosen class.
 
     And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias:

@@ -123,7 +123,9 @@ def spacing(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"--axis: the spacing is {text}, but it must be a number, as in: --axis 'time (ms)' 20") from None
+        raise InputError(
+            f"--axis: the spacing is {text}, but it must be a number, as in: --axis 'time (ms)' 20"
+        ) from None
 
 
 def rates(text: str) -> dict[str, Any]:

@@ -47,9 +47,7 @@ CURVE = {
 }
 COVERAGE = {"inference/classes": "classical_coverage coverage", "weights": "true"}
 CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calibration_best"
-PLAN = (
-    "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
-)
+PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
 SLOPES = "plain plain_error corrected corrected_error"
 
 FIGURES = (  # in the page's order

@@ -30,11 +30,9 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
     trials; for others times the spacing, where axis is [what positions are, spacing].
     """
     label, spacing = axis or ("number in the name", 1)
-    ways = [
-        {f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names
-    ]
+    ways = [{f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names]
     sizes = Counter(family for way in ways for family in way)
-    rows = []
+    rows: list[tuple[str | None, float, str]] = []
     for way in ways:
         family = max(way, key=lambda one: sizes[one], default=None)
         if family is None or sizes[family] < FEWEST:

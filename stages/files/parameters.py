@@ -185,6 +185,7 @@ class Plot(Section):
     dpi: Annotated[int, Field(ge=30, le=600)]
     formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
     axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
+    width: Annotated[float, Field(ge=1, le=20)] | None = None
 
     @field_validator("axis")
     @classmethod
