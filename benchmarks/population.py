@@ -5,12 +5,11 @@
 Observers' weights are those of the population plus differences of sd `spread` times the root mean square of the
 population's weights, smaller for some factors than for others (0.2 to 1.8 times). Per design: coverage of 95 %
 intervals of the population means, over all factors and of the worst one (beside it what chance makes of the worst),
-rejections of a family without effect (the last fifth of the factors), and the slope of the means on the truth, by
-`hdlogit.observers`, by means of classical weights ± t standard errors, and by one classical fit to all trials.
+rejections of a family without effect (the last fifth of the factors), and the slope of the means on the truth. Then
+slope and coverage of means of classical weights ± t standard errors, and of one classical fit to all trials.
 """
 
 import argparse
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,32 +76,51 @@ def observer(x: Array, y: NDArray[np.bool_]) -> ClassInference:
     return infer(x, y[:, None], found.coefficients, shrinkage=float(shrinkage[0]))[0]
 
 
-def study(design: Design, replicates: int) -> list[str]:
+def of_population(design: Design, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Mean and sd of the observers' weights (p,), the last fifth of mean 0."""
+    p = design.n_factors
+    truth = rng.normal(size=p)
+    truth[p - p // 5 :] = 0
+    truth *= design.signal / (design.draw(4000, p, rng) @ truth).std()
+    return truth, design.spread * np.sqrt(np.mean(truth**2)) * np.linspace(0.2, 1.8, p)[rng.permutation(p)]
+
+
+def glmm(x: Array, y: NDArray[np.bool_], group: NDArray[np.intp]) -> tuple[Array, tuple[Array, Array]]:
+    """Weights that are random over groups, by variational Bayes: means, and their 95 % intervals."""
+    from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
+
+    fixed, k = np.column_stack([x, np.ones(len(x))]), int(group.max()) + 1
+    own = np.hstack([column[:, None] * (group[:, None] == np.arange(k)) for column in x.T])  # (n, p k)
+    found = BinomialBayesMixedGLM(y * 1.0, fixed, own, np.repeat(np.arange(x.shape[1]), k), vcp_p=1, fe_p=10).fit_vb()
+    mean, half = found.fe_mean[:-1], 1.96 * found.fe_sd[:-1]
+    return mean, (mean - half, mean + half)
+
+
+def study(design: Design, replicates: int, with_glmm: bool) -> list[str]:
     rng = np.random.default_rng([31, *str(design).encode()])
     p, nulls = design.n_factors, range(design.n_factors - design.n_factors // 5, design.n_factors)
-    truth = rng.normal(size=p)
-    truth[nulls] = 0
-    truth *= design.signal / (design.draw(4000, p, rng) @ truth).std()
-    spread = design.spread * np.sqrt(np.mean(truth**2)) * np.linspace(0.2, 1.8, p)[rng.permutation(p)]
-    covered, slopes, rejected = np.zeros((3, p)), np.zeros((replicates, 3)), 0
+    truth, spread = of_population(design, rng)
+    methods = 4 if with_glmm else 3
+    covered, slopes, rejected = np.zeros((methods, p)), np.zeros((replicates, methods)), 0
     for replicate in tqdm(range(replicates), str(design), leave=False, disable=None):
         xs = [design.draw(n, p, rng) for n in design.trials]
         ys = [rng.random(len(x)) < expit(x @ (truth + spread * rng.normal(size=p))) for x in xs]
         results = [observer(x, y) for x, y in zip(xs, ys, strict=True)]
         found = population(results, families={"null": nulls})
-        classical = np.stack([c.estimate[:-1] for c in results if not c.reason])
-        k = len(classical)
-        half = stdtrit(k - 1, 0.975) * classical.std(axis=0, ddof=1) / np.sqrt(k)
-        means = classical.mean(axis=0)
-        one = observer(np.vstack(xs), np.concatenate(ys))
-        intervals = found.interval(), (means - half, means + half), tuple(e[:-1] for e in one.classical_interval())
-        covered += [(low < truth) & (truth < high) for low, high in intervals]
-        slopes[replicate] = [w @ truth / (truth @ truth) for w in (found.mean, means, one.estimate[:-1])]
         rejected += found.families["null"].p_value < 0.05
+        classical = np.stack([c.estimate[:-1] for c in results if not c.reason])
+        k, mean, (x, y) = len(classical), classical.mean(axis=0), (np.vstack(xs), np.concatenate(ys))
+        half = stdtrit(k - 1, 0.975) * classical.std(axis=0, ddof=1) / np.sqrt(k)
+        one = observer(x, y)
+        ends = tuple(end[:-1] for end in one.classical_interval())
+        answers = [(found.mean, found.interval()), (mean, (mean - half, mean + half)), (one.estimate[:-1], ends)]
+        answers += [glmm(x, y, np.repeat(np.arange(len(xs)), design.trials))] if with_glmm else []
+        covered += [(low < truth) & (truth < high) for _, (low, high) in answers]
+        slopes[replicate] = [w @ truth / (truth @ truth) for w, _ in answers]
     covered /= replicates
     chance = expected_by_rank(p, replicates)[0]
     cells = [f"{covered[0].mean():.3f}, {covered[0].min():.2f} ({chance:.2f})", f"{rejected / replicates:.2f}"]
-    cells += [f"{s.mean():.3f} ± {s.std(ddof=1) / np.sqrt(replicates):.3f}" for s in slopes.T[:1]]
+    cells += [f"{slopes[:, 0].mean():.3f} ± {slopes[:, 0].std(ddof=1) / np.sqrt(replicates):.3f}"]
     cells += [f"{s.mean():.2f}, {c.mean():.2f}" for s, c in zip(slopes.T[1:], covered[1:], strict=True)]
     return [str(design), *cells]
 
@@ -110,10 +128,10 @@ def study(design: Design, replicates: int) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=100, help="of each design")
-    warnings.simplefilter("error")
+    parser.add_argument("--glmm", action="store_true", help="a mixed model, too, for designs of 5 factors; minutes")
     arguments = parser.parse_args()
-    heads = ("observers × trials × factors, spread", "covered, worst (chance)", "null family", "slope",
-             "classical means: slope, covered", "all trials: slope, covered")  # fmt: skip
+    heads = ["observers × trials × factors, spread", "covered, worst (chance)", "null family", "slope"]
+    heads += ["classical means: slope, covered", "all trials", *["mixed model"] * arguments.glmm]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for design in DESIGNS:
-        print(f"| {' | '.join(study(design, arguments.replicates))} |", flush=True)
+    for design in [d for d in DESIGNS if d.n_factors == 5 or not arguments.glmm]:
+        print(f"| {' | '.join(study(design, arguments.replicates, arguments.glmm))} |", flush=True)

@@ -60,6 +60,8 @@ def main() -> None:
     with scratch_beside(folder) as scratch:
         trials = copied(files, scratch) if files else None
         change(document, given(arguments, trials))
+        if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
+            raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
         if trials and not is_new:
             replace(folder / trials.name, trials)

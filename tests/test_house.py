@@ -32,6 +32,7 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "observers": {"asymptotics", "inference"},
     "psychometric": set(),
     "scores": {"compute", "exact", "psychometric"},
+    "smooth": {"asymptotics", "compute", "inference"},
 }
 PACKAGES = {"numpy", "scipy", "torch", "threadpoolctl", "tqdm"}  # that hdlogit may import
 ALSO = {"estimator": {"pandas", "sklearn"}}  # in one room, which needs them

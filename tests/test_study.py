@@ -215,7 +215,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
 @pytest.mark.parametrize("by", ["class", "µ", "a name"])
 def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_made(by: str, tmp_path: Path) -> None:
     values = ["anna", "x`y`z", "carl"] * 10
-    table = pd.DataFrame({by: values, "c": np.arange(30.0), "y": np.arange(30) // 3 % 2, "block": 1})
+    table = pd.DataFrame({by: values, "c": np.arange(30.0) * 7 % 30, "y": np.arange(30) // 3 % 2, "block": 1})
     table.loc[table[by] == "carl", "block"] = 2
     table.to_csv(tmp_path / "t.csv", index=False)
     prepare = asked(response="y", where="block == 1", by=by)
@@ -236,6 +236,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--intervals", "_1"], "two endings of column names"),
     (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
     (["--correct", "--intervals", "_1", "_2"], "which of them was chosen"),
+    (["--name", "rat", "--by", "day"], "it is another study, which needs another --name"),
     (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]

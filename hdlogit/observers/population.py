@@ -22,7 +22,7 @@ from scipy.special import chdtrc, fdtrc, stdtr, stdtrit
 
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.inference.result import ClassInference
-from hdlogit.observers.random_effects import RandomEffects, random_effects
+from hdlogit.observers.random_effects import RandomEffects, cochran, random_effects
 
 Array = NDArray[np.float64]
 
@@ -88,16 +88,9 @@ def population(
     Weights of no family then share one. Raises ValueError if fewer than two observers have an inference, if their
     numbers of factors differ, if no weight is finite in two of them, or if a family names a factor that is not there.
     """
-    p = _n_factors(results)
-    names = [str(name) for name in names] if names is not None else [str(j) for j in range(p)]
-    if len(names) != p:
-        raise ValueError(f"{len(names)} names for {p} factors")
-    members = {name: _places(name, of, names) for name, of in (families or {"all": range(p)}).items()}
-    answered = [c for c in results if not c.reason]
-    if len(answered) < 2:
-        raise ValueError(
-            f"a population needs two observers with an inference; of {len(results)} there are {len(answered)}"
-        )
+    names = _checked(results, names)
+    p, answered = len(names), [c for c in results if not c.reason]
+    members = {family: _places(family, of, names) for family, of in (families or {"all": range(p)}).items()}
     sd = np.sqrt(np.mean([c.scale**2 for c in answered], axis=0))  # (p,)
     b = np.stack([np.full(p, np.nan) if c.reason else c.corrected[:-1] for c in results]) * sd
     b[np.isinf(b)] = np.nan
@@ -112,15 +105,42 @@ def population(
     common = random_effects(b, v, np.unique(group[kept], return_inverse=True)[1])
     few = len(answered) < FEW if pooled is None else pooled
     found = common if few else random_effects(b, v, np.arange(len(kept)))
-    tests = {name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in members.items()}
-    return _in_units(found, v, b, kept, sd, names, [_reason(c, names) for c in results], tests)
+    shrunk, shrunk_error = found.partially_pooled()
+    variances = np.where(np.isfinite(b), np.diagonal(v, axis1=1, axis2=2), np.nan)
+
+    def full(values: Array, units: Array | float = 1.0) -> Array:
+        """From the weights that are kept, per sd of the factors."""
+        whole = np.full((*values.shape[:-1], p), np.nan)
+        whole[..., kept] = values
+        return whole / units
+
+    return Population(
+        names=names,
+        reasons=[_reason(c, names) for c in results],
+        estimates=full(b, sd),
+        mean=full(found.mean, sd),
+        error=full(found.error, sd),
+        df=full(np.isfinite(b).sum(axis=0) - 1.0),
+        tau=full(np.sqrt(found.tau_squared), sd),
+        heterogeneity=full(cochran(b, variances)),
+        shares=full(np.einsum("ij,kji->ki", found.covariance, found.precisions)),
+        shrunk=full(shrunk, sd),
+        shrunk_error=full(shrunk_error, sd),
+        families={name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in members.items()},
+    )
 
 
-def _n_factors(results: Sequence[ClassInference]) -> int:
-    sizes = {len(c.centre) for c in results}
+def _checked(results: Sequence[ClassInference], names: Sequence[str] | None) -> list[str]:
+    """Names of the factors. Raises ValueError if these results make no population."""
+    sizes = sorted({len(c.centre) for c in results})
     if len(sizes) != 1:
-        raise ValueError(f"observers must have the same factors, got {' and '.join(map(str, sorted(sizes))) or 'none'}")
-    return sizes.pop()
+        raise ValueError(f"observers must have the same factors, got {' and '.join(map(str, sizes)) or 'none'}")
+    answered = sum(not c.reason for c in results)
+    if answered < 2:
+        raise ValueError(f"a population needs two observers with an inference; of {len(results)} there are {answered}")
+    if names is not None and len(names) != sizes[0]:
+        raise ValueError(f"{len(names)} names for {sizes[0]} factors")
+    return [str(name) for name in (range(sizes[0]) if names is None else names)]
 
 
 def _places(family: str, members: Sequence[int | str], names: list[str]) -> NDArray[np.intp]:
@@ -186,44 +206,3 @@ def _test(found: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
     statistic = float(np.square(root.T @ found.mean[members]).sum()) / between
     df = effective, (k - 1) * effective
     return FamilyTest(statistic, df, float(fdtrc(*df, statistic)))
-
-
-def _in_units(
-    found: RandomEffects,
-    v: Array,
-    b: Array,
-    kept: NDArray[np.intp],
-    sd: Array,
-    names: list[str],
-    reasons: list[str | None],
-    tests: dict[str, FamilyTest],
-) -> Population:
-    """From weights per sd of the factors, of which some are kept, to those of the factors."""
-    w, phi, t = found.precisions, found.covariance, found.tau_squared
-    pull = t[:, None] * w  # (k, p, p) T W_i
-    shrunk = found.mean + np.einsum("kij,kj->ki", pull, found.residuals)
-    rest = np.eye(len(t)) - pull
-    variance = np.einsum("kij,jl,kil->ki", rest, phi, rest, optimize=True) + t - np.einsum("kjj->kj", pull) * t
-    weight = np.where(np.isfinite(b), 1 / np.maximum(np.diagonal(v, axis1=1, axis2=2), 1e-300), 0.0)
-    centre = np.nansum(weight * b, axis=0) / weight.sum(axis=0)
-    q = np.nansum(weight * (b - centre) ** 2, axis=0)
-
-    def full(values: Array, units: Array | float = 1.0) -> Array:
-        whole = np.full((*values.shape[:-1], len(sd)), np.nan)
-        whole[..., kept] = values
-        return whole / units
-
-    return Population(
-        names=names,
-        reasons=reasons,
-        estimates=full(b, sd),
-        mean=full(found.mean, sd),
-        error=full(np.sqrt(found.adjustment * np.diag(phi)), sd),
-        df=full(np.isfinite(b).sum(axis=0) - 1.0),
-        tau=full(np.sqrt(t), sd),
-        heterogeneity=full(q),
-        shares=full(np.einsum("ij,kji->ki", phi, w)),
-        shrunk=full(shrunk, sd),
-        shrunk_error=full(np.sqrt(variance), sd),
-        families=tests,
-    )

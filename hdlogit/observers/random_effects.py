@@ -36,6 +36,22 @@ class RandomEffects:
     precisions: Array  # (k, p, p) W_i, zero where an observer says nothing
     residuals: Array  # (k, p) b_i − μ̂, zero where there is no b_i
 
+    @property
+    def error(self) -> Array:
+        """(p,) of μ̂."""
+        return np.asarray(np.sqrt(self.adjustment * np.diag(self.covariance)))
+
+    def partially_pooled(self) -> tuple[Array, Array]:
+        """Each observer's own weights given all estimates, and their errors, (k, p) each, with T as estimated.
+
+        β̂_i = μ̂ + T W_i r_i (empirical Bayes); variance T − T W_i T + (I − T W_i) Φ (I − T W_i)ᵀ.
+        """
+        pull = self.tau_squared[:, None] * self.precisions  # (k, p, p) T W_i
+        left = np.eye(len(self.mean)) - pull
+        variance = np.einsum("kij,jl,kil->ki", left, self.covariance, left, optimize=True)
+        variance += self.tau_squared * (1 - np.einsum("kjj->kj", pull))
+        return self.mean + np.einsum("kij,kj->ki", pull, self.residuals), np.asarray(np.sqrt(variance))
+
 
 def random_effects(estimates: Array, covariances: Array, groups: NDArray[np.intp]) -> RandomEffects:
     """By REML. estimates: (k, p), NaN where an observer tells nothing of a weight; covariances: (k, p, p), there
@@ -81,3 +97,13 @@ def _given(
     squares = np.divide(along**2, information, out=np.zeros_like(along), where=known)
     adjustment = squares.sum(axis=0) / (known.sum(axis=0) - 1)
     return RandomEffects(mean, covariance, tau_squared, adjustment, precisions, residuals), log_determinant
+
+
+def cochran(estimates: Array, variances: Array) -> Array:
+    """(p,) Q = Σ (b_i − μ̃)²/v_i, μ̃ = Σ b_i/v_i / Σ 1/v_i, weight by weight: χ² if observers do not differ.
+
+    (k, p) each, NaN where an observer tells nothing.
+    """
+    weight = 1 / variances
+    centre = np.nansum(weight * estimates, axis=0) / np.nansum(weight, axis=0)
+    return np.asarray(np.nansum(weight * (estimates - centre) ** 2, axis=0))
