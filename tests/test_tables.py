@@ -734,7 +734,10 @@ def test_any_file_gives_arrays_or_one_line(
     assert one_line(read)
 
 
-@given(content=st.binary(max_size=60), ending=st.sampled_from(["csv", "parquet", "feather", "npy", "npz"]))
+@given(
+    content=st.binary(max_size=60),
+    ending=st.sampled_from(["csv", "parquet", "feather", "npy", "npz", "json", "xlsx", "rda", "nwb", "csv.gz"]),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_give_one_line(content: bytes, ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").write_bytes(content)

@@ -227,7 +227,7 @@ def _ratios(near: Asymptotics, x: Array, given: Given) -> Array:
     # (5), like (4), compares sums of positive numbers: x_D r for y = 0 and −x_D r for y = 1, where x_D > 0, …
     above, below = mass[:, None] * np.maximum(values, 0), mass[:, None] * np.maximum(-values, 0)
     no, yes = np.array(at_value)[:, 3:].T
-    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
+    with np.errstate(divide="ignore", invalid="ignore"):  # a wild step: the caller sees that it is not finite
         four = np.log(found[:4] / [a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, found[4]])
         return np.append(four, np.log((no @ above + yes @ below) / (yes @ above + no @ below)))
 
