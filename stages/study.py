@@ -114,11 +114,22 @@ def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:
             values[f"prepare.{key}"] = columns[0]
+    if arguments.axis:
+        values["plot.axis"] = [arguments.axis[0], spacing(arguments.axis[1])]
     if arguments.correct:
         values["evaluate.guess_rate"] = 0.5
     if arguments.rates:
         values |= rates(arguments.rates)
     return values | dict(arguments.set)
+
+
+def spacing(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"--axis: the spacing is {text}, but it must be a number, as in: --axis 'time (ms)' 20"
+        ) from None
 
 
 def rates(text: str) -> dict[str, Any]:
@@ -311,6 +322,7 @@ def parse() -> argparse.Namespace:
     add("--position", help="a long file's column that names the factor")
     add("--value", help="a long file's column of values")
     add("--intervals", nargs="+", help="two endings of column names, or a long file's column of intervals")
+    add("--axis", nargs=2, metavar=("LABEL", "SPACING"), help='of numbered factors in figures, as in: "time (ms)" 20')
     add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help="as in: train.shrinkage=auto")
     try:
         return parser.parse_intermixed_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
