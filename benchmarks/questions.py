@@ -109,7 +109,7 @@ def main() -> None:
             for drawn, _ in drawn_ones:
                 found = asked(drawn)
                 fits += bool(found)
-                sure = [one for one in found if one.p_value < 0.01 / len(found)]
+                sure = [one for one in found if one.p_value < 0.05 / len(found)]
                 tally["found"] += any(one.family == right for one in sure)
                 tally["first"] += bool(sure) and sure[0].family == right
                 tally["other"] += bool(sure) and sure[0].family != right

@@ -1,6 +1,6 @@
 """Logistic regression whose coefficients can be trusted: exact fits, and inference from them.
 
-    from hdlogit import LogisticRegression, fit, infer, plan
+    from hdlogit import LogisticRegression, fit, fit_smooth, infer, plan, population
 
 Names are imported when they are first used: `import hdlogit` alone costs neither torch nor scipy.
 """
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from hdlogit.estimator import LogisticRegression as LogisticRegression
     from hdlogit.exact.solver import fit as fit
     from hdlogit.inference.infer import infer as infer
+    from hdlogit.observers import population as population
+    from hdlogit.smooth.kernels import fit_smooth as fit_smooth
 
 _HOMES = {
     "LogisticRegression": "hdlogit.estimator",
     "fit": "hdlogit.exact.solver",
+    "fit_smooth": "hdlogit.smooth.kernels",
     "infer": "hdlogit.inference.infer",
     "plan": "hdlogit.asymptotics.planning",
+    "population": "hdlogit.observers",
 }
-__all__ = ["LogisticRegression", "fit", "infer", "plan"]
+__all__ = ["LogisticRegression", "fit", "fit_smooth", "infer", "plan", "population"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from stages.files.documents import nearest
 from stages.files.errors import InputError, run
 from stages.files.fit import Fit, read_fit
 from stages.files.parameters import Evaluate
-from stages.finished import inside, read_finished
+from stages.finished import for_each, inside, read_finished
 from stages.tables.inferred import known_rates
 from stages.terminal import say, table
 
@@ -38,7 +39,11 @@ def main() -> None:
     out = Path(arguments.out).absolute() if arguments.out else None
     if out and out.exists():
         raise InputError(f"{arguments.out} exists already; --out must name a new folder")
-    with inside(arguments.study):
+    for_each(arguments.study, lambda name, folder: check_one(folder, out / name if out else None, arguments))
+
+
+def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> None:
+    with inside(folder):
         results, p = read_finished()
         for name, c in results.items():
             if c.reason:
@@ -61,7 +66,7 @@ def main() -> None:
     say(NOTES)
     if out:
         write(out, checks, fit.factors, p.interval_level)
-        say(f"Table and figure: {arguments.out}")
+        say(f"Table and figure: {os.path.relpath(out)}")
 
 
 def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argparse.Namespace) -> Check:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 from hdlogit.asymptotics.existence import OutsideTheory
@@ -22,7 +23,7 @@ from hdlogit.asymptotics.planning import (
 )
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.finished import inside, read_finished
+from stages.finished import for_each, inside, read_finished
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -36,8 +37,6 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
-Rates = tuple[float, float]  # guess rate, lapse rate
-Observer = tuple[str, float, float, Rates, float]  # class, signal, base rate, rates, inflation by correlated factors
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
@@ -54,98 +53,116 @@ somewhat more where few weights make up the signal.
 Assumed: normal factors, uncorrelated unless --correlation or --study says
 otherwise, and weights that have nothing to do with their correlations. Rare
 conditions need more trials than this, also for a fit to exist.
-Losses are cross-entropies in nats per response: of the plain fit on new trials,
-of the best prediction from it, and of the true observer, the least possible."""
+Losses are cross-entropies in nats per response: of the classical fit on new
+trials, of the best prediction from it, and of the true observer, the least
+possible."""
 SIGNAL_HELP = """\
 The signal is the standard deviation of the true logits. If you have no data to estimate it from, guess in which
 fraction of trials the observer's response could be predicted at best, and give --accuracy instead."""
 
 
+@dataclass(frozen=True)
+class Observer:
+    """For whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning` share."""
+
+    n_factors: int
+    signal: float
+    base_rate: float
+    guess_rate: float
+    lapse_rate: float
+    inflation: float  # of the variance of a weight, by correlated factors
+
+    def smallest_n_trials(self) -> int:
+        """From which on an estimate exists."""
+        rates = self.guess_rate, self.lapse_rate
+        intercept = intercept_for(self.base_rate, self.signal, *rates)
+        return smallest_n_trials(self.n_factors, self.signal, intercept, *rates)
+
+
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
+    if arguments.study is None:
+        tabulate(arguments, None)
+    else:
+        for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+
+
+def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
-        if arguments.study is None:
-            rates = arguments.guess_rate or 0.0, arguments.lapse_rate or 0.0
-            signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy, *rates)
-            even = base_rate_for(0, signal, *rates)
-            base_rate = even if arguments.base_rate is None else arguments.base_rate
-            n_factors = arguments.n_factors
-            inflation = inflation_for(arguments.correlation or 0.0, n_factors)
+        if study is None:
+            observer = observer_of(arguments)
         else:
-            with inside(arguments.study):
-                n_trials, n_factors, (name, signal, base_rate, rates, inflation) = hardest(*read_study())
-            size = f"{counted(n_trials, 'trial')} of {counted(n_factors, 'factor')}"
-            say(f"{size}. {name} needs the most, for its signal of {signal:.3g}:")
-            numbers(needed(n_trials, goal, n_factors, signal, base_rate, rates, inflation) for goal in GOALS)
-            say(outlook(*plan(n_factors, signal, base_rate, [n_trials, 2 * n_trials], *rates, inflation)))
-        first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
+            with inside(study):
+                n_trials, observers = read_study()
+            name, observer = max(observers.items(), key=lambda item: item[1].smallest_n_trials())
+            size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
+            say(f"{size}. {named(name, 'class')} needs the most, for its signal of {observer.signal:.3g}:")
+            numbers(needed(n_trials, goal, observer) for goal in GOALS)
+            say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+        first = observer.smallest_n_trials()
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
-        lines = plan(n_factors, signal, base_rate, sizes, *rates, inflation)
+        lines = plan(**vars(observer), n_trials=sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
-    say(f"Signal {signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
-    if inflation > NOTABLE:
-        say(f"Correlations of the factors make errors of weights {inflation**0.5:.3g} times as large.")
+    say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
+    if observer.inflation > NOTABLE:
+        say(f"Correlations of the factors make errors of weights {observer.inflation**0.5:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), first="right")
     say(NOTES)
 
 
-def read_study() -> tuple[int, int, list[Observer]]:
-    """Numbers of trials and factors, and the observer of each class, as `evaluate` found them."""
+def observer_of(arguments: argparse.Namespace) -> Observer:
+    rates = arguments.guess_rate or 0.0, arguments.lapse_rate or 0.0
+    signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy, *rates)
+    even = base_rate_for(0, signal, *rates)  # also refuses impossible observers
+    base_rate = even if arguments.base_rate is None else arguments.base_rate
+    inflation = inflation_for(arguments.correlation or 0.0, arguments.n_factors)
+    return Observer(arguments.n_factors, signal, base_rate, *rates, inflation)
+
+
+def read_study() -> tuple[int, dict[str, Observer]]:
+    """The number of trials, and the observer of each class that `evaluate` has an answer for."""
     results, _ = read_finished()
     classes = {name: c for name, c in results.items() if not c.reason}
-    observers = []
+    observers = {}
     for name, c in classes.items():
         rates = c.guess_rate, c.lapse_rate
-        base_rate = base_rate_for(float(c.theory.intercept), c.theory.signal, *rates)
-        observers.append((named(name, "class"), c.theory.signal, base_rate, rates, c.inflation))
-    n_factors, kappa = len(c.centre), c.theory.kappa
-    return round(n_factors / kappa), n_factors, observers
+        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
+        observers[name] = Observer(len(c.centre), c.signal, base_rate, *rates, c.inflation)
+        n_trials = round(len(c.centre) / c.theory.kappa)
+    return n_trials, observers
 
 
-def hardest(n_trials: int, n_factors: int, observers: list[Observer]) -> tuple[int, int, Observer]:
-    """The observer whose estimate needs the most trials to exist."""
-
-    def smallest(observer: Observer) -> int:
-        _, signal, base_rate, rates, _ = observer
-        return smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
-
-    return n_trials, n_factors, max(observers, key=smallest)
-
-
-def needed(
-    n_trials: int, goal: str, n_factors: int, signal: float, base_rate: float, rates: Rates, inflation: float
-) -> tuple[str, str]:
+def needed(n_trials: int, goal: str, observer: Observer) -> tuple[str, str]:
     """How many trials a goal needs, and how many more that is."""
+    guesses = observer.guess_rate > 0 or observer.lapse_rate > 0
     try:
-        n = n_trials_until(n_factors, signal, base_rate, GOALS[goal], *rates, inflation)
+        n = n_trials_until(**vars(observer), good=GOALS[goal])
     except OutsideTheory:
-        of = ", as the observer guesses or lapses: use corrected ones" if any(rates) and signal > 0 else ""
+        of = ", as the observer guesses or lapses: use corrected ones" if guesses and observer.signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
-    least = "at least " if any(rates) and "corrected" in goal else ""  # the theory assumes that rates are known
+    least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known
     return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
 def outlook(now: Plan, twice: Plan) -> str:
     """What twice as many trials would give."""
-    forms = {
-        "weight slope": "{0.alpha:.3f}",
-        "corrected error": "{0.debiased_weight_error:.3f}",
-        "held-out loss": "{0.held_out:.4f}",
-    }
-
-    def shown(form: str, line: Plan) -> str:
-        return form.format(line).replace("inf", "-") if line.exists else "no fit"
-
-    parts = [f"{what} {shown(form, twice)} instead of {shown(form, now)}" for what, form in forms.items()]
+    columns = "weight\nslope", "corrected\nerror", "held-out\nloss"
+    parts = [f"{' '.join(c.split())} {shown(twice, c)} instead of {shown(now, c)}" for c in columns]
     return f"With twice the trials, {twice.n_trials}: {', '.join(parts)}."
+
+
+def shown(line: Plan, column: str) -> str:
+    if not line.exists:
+        return "no fit"
+    return COLUMNS[column].format(line).replace("inf", "-")  # without signal there are no relative errors
 
 
 def cells(line: Plan) -> list[str]:
     """A row of the table, readable at 80 columns."""
     if line.exists:
-        return [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal: no relative error
+        return [shown(line, column) for column in COLUMNS]
     return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
 
 
@@ -164,11 +181,9 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if (arguments.n_factors is None) == (arguments.study is None):
         parser.error("n_factors is needed, but not with --study, which gives it")
-    given = (arguments.base_rate, arguments.guess_rate, arguments.lapse_rate, arguments.correlation)
-    if arguments.study is not None and given != (None, None, None, None):
-        parser.error(
-            "--study gives the base rate, the rates of guesses and lapses and the correlations: leave them out"
-        )
+    given = arguments.base_rate, arguments.guess_rate, arguments.lapse_rate, arguments.correlation
+    if arguments.study is not None and given != (None,) * 4:
+        parser.error("--study gives the base rate, the rates and the correlations: leave them out")
     return arguments
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
 from stages.figures import FIGURES
+from stages.figures.kernel import families
 from stages.figures.style import saved
 from stages.files import DATA
 from stages.files.account import read_account
@@ -23,7 +25,7 @@ OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replicatio
 def main() -> None:
     parameters = read_parameters()
     p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
-    tables = read_tables(p.class_index, account["classes"] if account else [])
+    tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     pictures = []
     with Outputs("plot") as outputs:
@@ -31,10 +33,10 @@ def main() -> None:
             needed = each.tables(tables)
             if needed is not None:
                 path = outputs.path(f"figures/{each.name}.png")
-                with saved(path, p.dpi, p.formats) as figure:
+                with saved(path, p.dpi, p.formats, p.width) as figure:
                     each.draw(figure, *needed, metrics)
                 width, height = figure.get_size_inches()
-                pictures.append((path.with_suffix(f".{kind}"), (width, height), each.caption()))
+                pictures.append((each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()))
         page = render(
             parameters=parameters.model_dump(mode="json"),
             metrics=metrics,
@@ -48,17 +50,18 @@ def main() -> None:
         outputs.text("report.html", page)
 
 
-def read_tables(class_index: int, classes: Sequence[str]) -> dict[str, pd.DataFrame]:
+def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by their paths in data/ without .csv; some only of the chosen class.
 
-    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its
-    bias, and `biases`, of all classes. The chosen class is the one of this index (classes: names, if they have
-    any), or the first one where that has no estimate.
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias:
+    `ordered`, of factors whose names number them (not of simulated ones), and `unordered`, the rest. The chosen
+    class is the one of this index (classes: names, if they have any), or the first one where that has no
+    estimate. axis: plot.axis.
     """
     names = {"coefficients", "inference/coefficients", *(name for each in FIGURES for name in each.needs)}
     tables = {
         name: read_table(f"{name}.csv")
-        for name in names - {"weights", "biases"}
+        for name in names - {"weights", "ordered", "unordered"}
         if not name.startswith("inference/") or (DATA / f"{name}.csv").exists()
     }
     shown = tables.get("inference/coefficients", tables["coefficients"])
@@ -66,12 +69,11 @@ def read_tables(class_index: int, classes: Sequence[str]) -> dict[str, pd.DataFr
     chosen = wanted if wanted in [*shown["class"]] else shown["class"].iloc[0]
     for name in tables.keys() & {*OF_ONE_CLASS}:
         tables[name] = tables[name][tables[name]["class"] == chosen]
-    is_bias = shown.factor == "bias"
-    return tables | {
-        "shown": shown,
-        "weights": shown[(shown["class"] == chosen) & ~is_bias],
-        "biases": shown[is_bias],
-    }
+    weights = shown[(shown["class"] == chosen) & (shown.factor != "bias")].reset_index(drop=True)
+    weights = weights.join(families([] if "true" in weights else [*weights.factor], axis))
+    is_ordered = weights.family.notna()
+    of_class = {"weights": weights, "ordered": weights[is_ordered], "unordered": weights[~is_ordered]}
+    return tables | {"shown": shown} | of_class
 
 
 if __name__ == "__main__":

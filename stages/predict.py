@@ -7,11 +7,13 @@ cannot be coded as the study's: a new word, say, a number beyond a spline, or an
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -21,7 +23,7 @@ from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import read_study
 from stages.files.tables import AGAIN
-from stages.finished import inside, read_finished
+from stages.finished import for_each, inside, read_finished
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
 from stages.trials.values import words
@@ -42,9 +44,25 @@ def main() -> None:
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
     if not out.parent.is_dir():
         raise InputError(f"{arguments.out}: there is no folder {out.parent}")
-    with inside(arguments.study):
+    parts = list[pd.DataFrame]()
+    for_each(arguments.study, lambda _, folder: parts.append(predict(folder, trials)))
+    whole = parts[0]
+    for part in parts[1:]:  # of other observers
+        whole = whole.combine_first(part)[[*whole]]
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        whole.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
+        unfinished.rename(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    say(f"Written: {arguments.out}")
+
+
+def predict(folder: str, trials: Path) -> pd.DataFrame:
+    """Labels of all trials, and the probability of a yes with its interval, empty for trials of other observers."""
+    with inside(folder):
         if (account := read_account()) is None:
-            raise InputError(f"{arguments.study} has no {DATA / 'trials.json'}: it must be a study that has been run")
+            raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
         results, p = read_finished()
         asked = read_study().prepare
         if sha256(Path(asked.trials)) != account["file"]["sha256"]:
@@ -56,35 +74,31 @@ def main() -> None:
     for name, c in results.items():
         if c.reason:
             print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
-        elif not c.theory.signal > 0:
+        elif not c.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
+    keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
+    labels = new.frame[[name for name in keys if name in new.frame]]
+    labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
+    if asked.by:
+        new = dataclasses.replace(new, frame=new.frame[words(new.column(asked.by)) == study.study.labels[0]])
     factors, lacking, why = study.code(new)
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
     numbers = {name: predicted(c, factors, whole, p.interval_level) for name, c in results.items()}
-    keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
-    labels = new.frame[[name for name in keys if name in new.frame]].reset_index(drop=True)
-    labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
-    for name, columns in numbers.items():
-        of = f"[{name}]" if len(numbers) > 1 else ""
-        labels = labels.assign(**{f"{key}{of}": values for key, values in zip(KEYS, columns, strict=True)})
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        labels.to_csv(unfinished, index=False, float_format="%.6g", lineterminator="\n")
-        unfinished.rename(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
     say(*new.notes)
     empty = [f"lines left empty because a value is missing: {int(lacking.sum())}"] if lacking.any() else []
     if why:
         n = len(factors) - int(lacking.sum()) - int(whole.sum())
         empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
-    say(f"{arguments.out}: {'; '.join([counted(len(factors), 'trial'), *empty])}")
+    say("; ".join([counted(len(factors), "trial"), *empty]))
     if whole.any():
         given = {each.name: each.code(new) for each in study.study.responses if each.column in new.frame}
         report(numbers, given, p.interval_level)
+    of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
+    columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
+    return labels.join(pd.DataFrame(columns, new.frame.index))
 
 
 def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level: float) -> Array:

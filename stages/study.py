@@ -22,13 +22,14 @@ from typing import Any
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
 
 from stages import summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
 from stages.files.errors import SAID, InputError, run
-from stages.files.parameters import FILE, Prepare, Study
+from stages.files.parameters import FILE, Prepare, Study, read_study
 from stages.repository import allow_no_git
 from stages.terminal import CONSOLE
 from stages.trials.observers import observers_of
@@ -56,10 +57,13 @@ def main() -> None:
     parameters = PARAMETERS if is_new else folder / FILE
     if not parameters.is_file():
         raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
+    read_study(parameters)
     document = ROUND_TRIP.load(parameters.read_text(encoding="utf-8"))
     with scratch_beside(folder) as scratch:
         trials = copied(files, scratch) if files else None
         change(document, given(arguments, trials))
+        if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
+            raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
         if trials and not is_new:
             replace(folder / trials.name, trials)
@@ -110,11 +114,22 @@ def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:
             values[f"prepare.{key}"] = columns[0]
+    if arguments.axis:
+        values["plot.axis"] = [arguments.axis[0], spacing(arguments.axis[1])]
     if arguments.correct:
         values["evaluate.guess_rate"] = 0.5
     if arguments.rates:
         values |= rates(arguments.rates)
     return values | dict(arguments.set)
+
+
+def spacing(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"--axis: the spacing is {text}, but it must be a number, as in: --axis 'time (ms)' 20"
+        ) from None
 
 
 def rates(text: str) -> dict[str, Any]:
@@ -223,7 +238,7 @@ def write(folder: Path, document: Any) -> None:
         if not (place / DATA / ".gitignore").exists():
             (place / DATA / ".gitignore").write_text(IGNORED, encoding="utf-8")
     if not (folder / "dvc.yaml").exists():
-        (folder / "dvc.yaml").write_text(pipeline(document["prepare"]["by"] is not None), encoding="utf-8")
+        (folder / "dvc.yaml").write_text(pipeline("observers" in document), encoding="utf-8")
     unfinished = folder / f".{FILE}"
     with unfinished.open("w", encoding="utf-8") as stream:
         ROUND_TRIP.dump(document, stream)
@@ -299,9 +314,7 @@ def parse() -> argparse.Namespace:
     add("--by", help="the column of observers, who are fitted each alone")
     add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')
     add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02")
-    add(
-        "--correct", action="store_true", help="the response is whether one of two was chosen correctly: guess rate 0.5"
-    )
+    add("--correct", action="store_true", help="the response is whether one of two was right: guess rate 0.5")
     add("--standardise", action="store_true", default=None, help="weights per standard deviation of a factor")
     add("--held-out", type=float, help="fraction of the trials that is held out")
     add("--held-out-by", choices=("trial", "group", "last"), help="how to choose them")
@@ -309,15 +322,20 @@ def parse() -> argparse.Namespace:
     add("--position", help="a long file's column that names the factor")
     add("--value", help="a long file's column of values")
     add("--intervals", nargs="+", help="two endings of column names, or a long file's column of intervals")
+    add("--axis", nargs=2, metavar=("LABEL", "SPACING"), help='of numbered factors in figures, as in: "time (ms)" 20')
     add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help="as in: train.shrinkage=auto")
-    return parser.parse_intermixed_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
+    try:
+        return parser.parse_intermixed_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
+    except ValueError as error:  # a quote without its end
+        raise InputError(f"OPTIONS={os.environ[OPTIONS]}: {error}") from None
 
 
 def setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE, as in train.shrinkage=auto")
-    return key, YAML(typ="safe", pure=True).load(value)
+    key, _, value = text.partition("=")
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE, as in train.shrinkage=auto") from None
 
 
 if __name__ == "__main__":

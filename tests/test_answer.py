@@ -112,7 +112,7 @@ def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what
         "To add them: prepare.formula with I(x**2) for each factor x"
     )
     assert size.startswith("if the model held, weights would come out 2.8 ± 0.1 % too large, and classical 95 %")
-    chance = ODD._replace(asked=(SQUARES._replace(p_value=0.002), *ODD.asked[1:1]))
+    chance = ODD._replace(asked=(SQUARES._replace(p_value=0.02), *ODD.asked[1:1]))
     assert trustworthy(6000, 40, 0.95, [chance])[-1].startswith("if the model held")
     assert trustworthy(6000, 40, 0.95, [chance] * 10)[-1].endswith("good enough")  # one of many tests
     small = ODD._replace(asked=(SQUARES._replace(gain=0.001),))

@@ -20,7 +20,7 @@ from scipy.special import expit, logit
 from scipy.stats import linregress
 
 from stages import plot
-from stages.figures import FIGURES, coefficients, history, predictions, style, theory
+from stages.figures import FIGURES, coefficients, history, kernel, predictions, style, theory
 from stages.files.errors import InputError
 from tests.conftest import Project, run_here
 
@@ -68,13 +68,37 @@ def fitted(factors: list[str], middle: Any, **more: Any) -> pd.DataFrame:
     return pd.DataFrame({"class": "4", "factor": factors, "estimate": 2 * middle, "corrected": middle, **ends, **more})
 
 
-def test_weights_are_sorted_by_the_truth_and_named_where_they_are_few(figure: Figure) -> None:
-    coefficients.weights(figure, fitted(["a", "b", "$c$"], [1, 2, 3], true=[2.5, 3.5, 1.5]), {})
+LEVEL = {"inference": {"level": 0.95}}
+
+
+def test_names_that_differ_in_one_number_are_a_family_at_these_numbers() -> None:
+    """And lags are in trials, whatever the axis."""
+    frames = [f"signal[{s}]:frame{i:02d}" for i in (3, 1, 2, 4) for s in ("absent", "present")]
+    lags = [f"lag(choice, {i})[T.2]" for i in (1, 2, 3, 4)]
+    times = ["value[-200]", "value[0]", "value[0.5]", "value[400]"]
+    few = ["tone_1", "tone_2", "tone_3", "I(contrast ** 2)", "bias"]
+    table = kernel.families([*frames, *lags, *times, *few], ["time (ms)", 20])
+    assert [*table.family[:2]] == ["signal[absent]:frame…", "signal[present]:frame…"]
+    assert [*table.position[:8]] == [60, 60, 20, 20, 40, 40, 80, 80]
+    assert {*table.family[8:12]} == {"lag(choice, …)[T.2]"}
+    assert [*table.position[8:12]] == [1, 2, 3, 4]
+    assert {*table.axis[8:12]} == {"trials back"}
+    assert [*table.position[12:16]] == [-4000, 0, 10, 8000]
+    assert table.family[16:].isna().all()
+    assert [*kernel.families([f"tone-{i}" for i in range(1, 5)]).position] == [1, 2, 3, 4]  # a hyphen
+
+
+def test_a_kernel_is_drawn_in_the_order_of_its_numbers_with_its_band(figure: Figure) -> None:
+    table = fitted([f"frame{i}" for i in (2, 1, 3, 4)], [0.2, 0.1, 0.3, 0.4])
+    table.loc[3, ["high", "classical_high"]] = np.inf
+    kernel.kernel(figure, table.join(kernel.families([*table.factor])), LEVEL)
     [ax] = figure.axes
-    assert drawn(ax, "classical") == [(0, 6), (1, 2), (2, 4)]
-    assert drawn(ax, "true") == [(0, 1.5), (1, 2.5), (2, 3.5)]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["$c$", "a", "b"]
-    assert "Weights of class 4" in words(figure)
+    assert drawn(ax, "corrected") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
+    assert drawn(ax, "classical") == [(1, 0.2), (2, 0.4), (3, 0.6), (4, 0.8)]
+    band = np.asarray(ax.collections[0].get_paths()[0].vertices)
+    assert {*np.round(band[band[:, 0] == 1, 1], 9)} == {-0.9, 1.1}
+    assert ax.get_ylim()[1] < 3  # a weight without end leaves the axis as it is
+    assert "95 % intervals" in words(figure)
 
 
 def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(figure: Figure) -> None:
@@ -220,10 +244,10 @@ def test_the_axes_hold_whole_intervals(figure: Figure, dodge: float) -> None:
 
 
 FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
-BOTH = {"biases", "calibration", "probabilities", "recovery", "weights"}
+BOTH = {"calibration", "forest", "probabilities", "recovery"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
-    "exact": BOTH | {"coverage", "forest", "intervals", "map", "planning", "predictions", "psychometric"},
+    "exact": BOTH | {"coverage", "intervals", "map", "planning", "predictions", "psychometric"},
 }
 
 
@@ -283,7 +307,7 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
 
 def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
     with style.saved(tmp_path / "f.svg", 40, ("svg",)) as figure:
-        coefficients.weights(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
+        coefficients.forest(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
     for name in ("$$", "price_$_and_$", "US$ vs A$"):
         assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
 

@@ -29,8 +29,10 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "estimator": {"exact", "inference"},
     "exact": {"compute"},
     "inference": {"asymptotics", "compute", "exact", "psychometric", "scores"},
+    "observers": {"asymptotics", "inference"},
     "psychometric": set(),
     "scores": {"compute", "exact", "psychometric"},
+    "smooth": {"asymptotics", "compute", "inference"},
 }
 PACKAGES = {"numpy", "scipy", "torch", "threadpoolctl", "tqdm"}  # that hdlogit may import
 ALSO = {"estimator": {"pandas", "sklearn"}}  # in one room, which needs them

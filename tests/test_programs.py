@@ -165,6 +165,9 @@ def test_a_contrast_that_is_missing_on_the_other_side_is_0_and_no_choice_is_none
     expected = np.column_stack([np.where(left, contrast, 0), np.where(left, 0, contrast)])
     np.testing.assert_array_equal(factors, np.delete(expected, 4, axis=0))
     np.testing.assert_array_equal(responses[:, 0], np.delete(choice, 4) == 1)
+    study = learn(asked(response="choice=1", factors=["contrastLeft", "contrastRight"]), tmp_path / "t.pqt")
+    table.drop(columns="choice").to_parquet(tmp_path / "new.pqt")
+    np.testing.assert_array_equal(study.coding.encode(study.coding.frame(study.open(tmp_path / "new.pqt"))), expected)
 
 
 def matlab(path: Path, table: pd.DataFrame) -> None:

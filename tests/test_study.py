@@ -161,6 +161,12 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
     pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
+    predict = "python", "-m", "stages.predict", "studies/mine", str(project.folder.parent / TRIALS), "--out", "p.csv"
+    predicted = project.run(*predict)
+    assert predicted.returncode == 0, predicted.stderr
+    whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])
+    assert pd.read_csv(project.folder / "p.csv", skip_blank_lines=False).probability.count() == whose.sum()
+
     project.commit()
     changed = Project(folder).run("dvc", "exp", "run", "-S", "evaluate.interval_level=0.99")
     assert changed.returncode == 0, changed.stderr
@@ -188,7 +194,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
         {"c_1": values[:, 0], "c_2": values[:, 1], "who": who, "y": np.arange(40) % 2, "t": np.arange(40) % 20}
     )
     if layout == "wide":
-        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["t", "c"], "bert": ["t", "c"]}
+        table, keys, names = wide, {"intervals": ["_1", "_2"]}, {"anna": ["c"], "bert": ["c"]}
         condition, taken = "c > 0 and t >= 0", values[:, 1] > values[:, 0]
     else:
         table = wide.rename(columns={"c_1": "a", "c_2": "b"}).melt(["who", "y", "t"], ["a", "b"], "p", "v")
@@ -209,7 +215,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
 @pytest.mark.parametrize("by", ["class", "µ", "a name"])
 def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_made(by: str, tmp_path: Path) -> None:
     values = ["anna", "x`y`z", "carl"] * 10
-    table = pd.DataFrame({by: values, "c": np.arange(30.0), "y": np.arange(30) // 3 % 2, "block": 1})
+    table = pd.DataFrame({by: values, "c": np.arange(30.0) * 7 % 30, "y": np.arange(30) // 3 % 2, "block": 1})
     table.loc[table[by] == "carl", "block"] = 2
     table.to_csv(tmp_path / "t.csv", index=False)
     prepare = asked(response="y", where="block == 1", by=by)
@@ -230,6 +236,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--intervals", "_1"], "two endings of column names"),
     (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
     (["--correct", "--intervals", "_1", "_2"], "which of them was chosen"),
+    (["--name", "rat", "--by", "day"], "it is another study, which needs another --name"),
     (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]

@@ -275,7 +275,7 @@ def test_bytes_of_another_encoding_are_read_or_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_what_its_ending_says_is_refused(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"t.{ending}"
     path.write_bytes(b"PK\x03\x04\0\0 not a table")
-    assert str(path) in refused(path)
+    assert path.name in refused(path)
     assert "No such file" in refused(tmp_path / f"absent.{ending}") if ending != "xlsx" else True
 
 
@@ -294,7 +294,7 @@ def test_text_of_numpy_that_is_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.npy"
     np.save(path, np.array([("a", 1), ("b", 2)], [("choice", "S5"), ("x", float)]))
     path.write_bytes(path.read_bytes().replace(b"b\0", b"\xff\0"))
-    assert f"{path} is damaged" in refused(path)
+    assert f"{path.name} is damaged" in refused(path)
 
 
 def test_a_word_commands_no_terminal(tmp_path: Path) -> None:
@@ -734,7 +734,10 @@ def test_any_file_gives_arrays_or_one_line(
     assert one_line(read)
 
 
-@given(content=st.binary(max_size=60), ending=st.sampled_from(["csv", "parquet", "feather", "npy", "npz"]))
+@given(
+    content=st.binary(max_size=60),
+    ending=st.sampled_from(["csv", "parquet", "feather", "npy", "npz", "json", "xlsx", "rda", "nwb", "csv.gz"]),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_give_one_line(content: bytes, ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from dvc.utils.flatten import flatten
 from comparisons.commands import DVC, commit, output
 from comparisons.experiments.grid import Experiment, Value, last, written
 from comparisons.tables import markdown
+from stages.files import OBSERVERS
 from stages.files.documents import nearest
 from stages.files.errors import InputError
 
@@ -59,16 +61,21 @@ def load(revision: str = "HEAD", *, workspace: bool = False) -> list[Row]:
 def rows(shown: Sequence[Mapping[str, Any]], revision: str, prefix: str = "") -> list[Row]:
     """The rows of `dvc exp show --json`: the revision itself, then its finished experiments.
 
-    In a repository with several pipelines, only the one in the folder `prefix` counts.
+    In a repository with several pipelines, only the one in the folder `prefix` counts. Metrics of several observers,
+    who are fitted each alone, are means over those that have them.
     """
     entry = next((entry for entry in shown if entry["rev"] == revision and entry.get("data")), None)
     if entry is None:
         raise InputError(f"`dvc exp show` lists nothing of commit {revision[:7]}")
 
     def row(name: str, data: Mapping[str, Any]) -> Row:
-        files = {"params": "params.yaml", "metrics": "data/metrics.json"}
-        leaves = ((data.get(kind) or {}).get(prefix + file, {}).get("data") for kind, file in files.items())
-        return Row(name, *(flatten(tree or {}) for tree in leaves))
+        params = (data.get("params") or {}).get(f"{prefix}params.yaml", {}).get("data")
+        places = f"{re.escape(prefix)}({OBSERVERS}/[^/]+/)?data/metrics.json"
+        files = [file.get("data") for path, file in (data.get("metrics") or {}).items() if re.fullmatch(places, path)]
+        metrics = [flatten(tree) for tree in files if tree]
+        if len(metrics) > 1:
+            metrics = [pd.DataFrame(metrics).mean(numeric_only=True).to_dict()]
+        return Row(name, flatten(params or {}), *(metrics or [{}]))
 
     base = row("baseline", entry["data"])
     found = [base]

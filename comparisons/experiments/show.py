@@ -35,7 +35,7 @@ METRICS = {  # with their headings: where trials are held out, where none are, a
 NOTES = """\
 Cross-entropy (nats per response), accuracy and calibration slope are of held-out trials, or, where
 there are none, of leave-one-out predictions. Slopes should be 1. Coverage is that of corrected
-intervals."""
+intervals. Of observers who are fitted each alone: means."""
 
 
 def overview(rows: Sequence[Row], base: Row) -> Table:

@@ -150,7 +150,7 @@ def _grid(a: Asymptotics, mean: Array, target: float, step: float) -> tuple[Arra
 def log_ratios(a: Asymptotics, step: float = STEP) -> Array:
     """log(left side / right side) of equations (1) to (4): (4,), zero at the solution."""
     found = means(a, step)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
+    with np.errstate(divide="ignore", invalid="ignore"):  # a wild step: the caller sees that it is not finite
         return np.asarray(np.log(found[:4] / [a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, found[4]]))
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import root
 from scipy.special import expit, ndtr
 
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
@@ -51,7 +52,7 @@ def existence_threshold(
 
 @lru_cache(maxsize=256)
 def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> Frontier:
-    """Newton's method in (t0, t1) on a convex function; the integral over Z has a closed form, that over X is
+    """A smooth convex function of (t0, t1) is minimised: the integral over Z has a closed form, that over X is
     one-dimensional.
     """
     x, mass = _normal_grid(signal, intercept)
@@ -60,25 +61,18 @@ def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rat
     no = mass * (lapse_rate + logistic * expit(-intercept - signal * x))
     design = np.stack([np.ones_like(x), x])  # (2, nodes)
 
-    def objective(t: Array) -> float:
-        a = t @ design
-        return float(yes @ _mean_square_excess(a) + no @ _mean_square_excess(-a))
-
-    t = np.zeros(2)
-    value = objective(t)
-    for _ in range(100):
+    def gradient(t: Array) -> Array:
         a = t @ design
         density = np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
-        slope = 2 * yes * (a * ndtr(a) + density) - 2 * no * (-a * ndtr(-a) + density)
-        curvature = 2 * yes * ndtr(a) + 2 * no * ndtr(-a)
-        gradient = design @ slope
-        move = -np.linalg.solve((design * curvature) @ design.T, gradient)
-        if -gradient @ move < 1e-15 * value:
-            break
-        while objective(t + move) > value and np.abs(move).max() > 1e-12:
-            move /= 2
-        t = t + move
-        value = objective(t)
+        return np.asarray(design @ (yes * (a * ndtr(a) + density) - no * (density - a * ndtr(-a))))
+
+    def hessian(t: Array) -> Array:
+        a = t @ design
+        return np.asarray((design * (yes * ndtr(a) + no * ndtr(-a))) @ design.T)
+
+    t = root(gradient, np.zeros(2), jac=hessian, tol=1e-12).x
+    a = t @ design
+    value = float(yes @ _mean_square_excess(a) + no @ _mean_square_excess(-a))
     return Frontier(value, float(t[0]), float(t[1]))
 
 

@@ -17,6 +17,7 @@ the equations hold as averages over x_D, with one more for each of these factors
 so that (η², b, ω) determine (γ, β0, β_D) and α, which is that of the other factors alone.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -26,11 +27,12 @@ from numpy.typing import NDArray
 
 from hdlogit.asymptotics.equations import Asymptotics, means
 from hdlogit.asymptotics.existence import MAX_SIGNAL, OutsideTheory
-from hdlogit.asymptotics.theory import ACCEPTED, newton, solve
+from hdlogit.asymptotics.theory import ACCEPTED, root, solve
 
 Array = NDArray[np.float64]
 
-WEAKEST = 0.01  # the γ from which the search starts
+SIGNALS = np.geomspace(0.01, MAX_SIGNAL, 64)  # γ from which the search starts
+WEAKEST = float(SIGNALS[0])
 STEP = 1e-3  # of derivatives
 
 
@@ -57,68 +59,6 @@ class Observer(NamedTuple):
     change: Array  # (3 + d, 2 + d) ∂(log γ, log α, β0, β_D) / ∂(log η², b, ω)
 
 
-def signal_from_fit(
-    kappa: float,
-    eta_squared: float,
-    fitted_intercept: float,
-    *,
-    ridge: float = 0.0,
-    shrinkage: float = 0.0,
-    near: Asymptotics | None = None,
-) -> Asymptotics:
-    """The observer (γ, β0) whose fit has logits of new trials with mean b and variance η², and all that
-    follows from it.
-
-    kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
-    training trials (SLOE: Yadlowsky, Yun, McLean & D'Amour, NeurIPS 2021); fitted_intercept: b, where the
-    factors have mean zero; ridge and shrinkage: as `hdlogit.asymptotics.theory.solve` has them; near: the
-    solution of a similar problem, from which the answer is found sooner.
-
-    Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
-    the fit cannot exist.
-    """
-    if not 0 < eta_squared < np.inf or not np.isfinite(fitted_intercept):
-        raise OutsideTheory(
-            f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
-            "the first must be a positive number, the second finite"
-        )
-    if near:
-        found = _invert(near, eta_squared, fitted_intercept)
-        if found.residual <= ACCEPTED and WEAKEST < found.signal <= MAX_SIGNAL:
-            return found
-    guess = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
-    for legs in (1, 4, 16):
-        found = guess
-        for fraction in np.arange(1, legs + 1) / legs:
-            goal = (
-                guess.eta ** (2 - 2 * fraction) * eta_squared**fraction,
-                guess.b + fraction * (fitted_intercept - guess.b),
-            )
-            found = _invert(found, *goal)
-            if found.residual > ACCEPTED:
-                break
-        else:
-            if found.signal > MAX_SIGNAL:
-                raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
-            return found
-    raise OutsideTheory(
-        f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, "
-        f"fitted intercept {fitted_intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}: "
-        f"residual {found.residual:.1e} instead of {ACCEPTED:g}"
-    )
-
-
-def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
-    """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
-    intercept = fitted_intercept
-    for _ in range(30):
-        answer = solve(kappa, 0.0, intercept, ridge=ridge, shrinkage=shrinkage)
-        if abs(answer.b - fitted_intercept) <= 1e-8 * (1 + abs(fitted_intercept)):
-            return answer
-        intercept *= fitted_intercept / answer.b
-    raise OutsideTheory(f"no observer without signal has the fitted intercept {fitted_intercept:g} at kappa {kappa:g}")
-
-
 def observer_from_fit(
     kappa: float,
     eta_squared: float,
@@ -129,15 +69,25 @@ def observer_from_fit(
     shrinkage: float = 0.0,
     near: Asymptotics | None = None,
 ) -> Observer:
-    """The observer whose fit has logits of new trials with mean b and variance η² about x_D·ω. Arguments and errors
-    are otherwise those of `signal_from_fit`; without signal in the other factors γ is WEAKEST, if any are dominant.
+    """The observer whose fit has logits of new trials with mean b and variance η² about x_D·ω, and all that follows.
+
+    kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
+    training trials; fitted_intercept: b, where the factors have mean zero; ridge and shrinkage: as
+    `hdlogit.asymptotics.theory.solve` has them; near: values of a similar problem, from which the answer is found
+    sooner. Without signal in the other factors γ is WEAKEST, if any are dominant.
+
+    Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
+    the fit cannot exist.
     """
-    size = {"ridge": ridge, "shrinkage": shrinkage}
-    if not len(dominant.fitted):
-        found = signal_from_fit(kappa, eta_squared, fitted_intercept, **size, near=near)
-        return _observer(found, _unknowns(found, np.zeros(0)), (eta_squared, fitted_intercept, dominant))
+    if not 0 < eta_squared < np.inf or not np.isfinite(fitted_intercept):
+        raise OutsideTheory(
+            f"eta_squared is {eta_squared:g}, the fitted intercept {fitted_intercept:g}: "
+            "the first must be a positive number, the second finite"
+        )
     spread = float(dominant.mass @ (dominant.values @ dominant.fitted) ** 2)
-    start = signal_from_fit(kappa, eta_squared + spread, fitted_intercept, **size, near=near)
+    start = _without_dominant(kappa, eta_squared + spread, fitted_intercept, ridge, shrinkage, near)
+    if not len(dominant.fitted):
+        return _observer(start, _unknowns(start, np.zeros(0)), (eta_squared, fitted_intercept, dominant))
     s = min(start.s, 0.95 * float(np.sqrt(eta_squared)))
     start = replace(start, s=s, signal=float(np.sqrt(eta_squared - s * s)) / start.alpha)
     for variance in (eta_squared, None):  # None: no more than chance gives, so that γ = WEAKEST, and s is free
@@ -151,7 +101,78 @@ def observer_from_fit(
     )
 
 
-# What the data give: η² (None: it says nothing, γ is WEAKEST), b, and the dominant factors
+def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
+    """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
+    start = solve(kappa, 0.0, ridge=ridge, shrinkage=shrinkage)
+    _, found = _solved(start, (None, fitted_intercept, NONE), np.zeros(0))
+    if found.residual <= ACCEPTED:
+        return solve(kappa, 0.0, found.intercept, ridge=ridge, shrinkage=shrinkage)  # raises outside its domain
+    raise OutsideTheory(f"no observer without signal has the fitted intercept {fitted_intercept:g} at kappa {kappa:g}")
+
+
+def _without_dominant(
+    kappa: float,
+    eta_squared: float,
+    fitted_intercept: float,
+    ridge: float,
+    shrinkage: float,
+    near: Asymptotics | None,
+) -> Asymptotics:
+    if near:
+        found = _walk(near, eta_squared, fitted_intercept, 1)
+        if found.residual <= ACCEPTED and WEAKEST < found.signal <= MAX_SIGNAL:
+            return found
+    near = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
+    for legs in (1, 4, 16):
+        found = _walk(near, eta_squared, fitted_intercept, legs)
+        if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL:
+            return found
+    raise OutsideTheory(
+        f"no observer with a signal of at most {MAX_SIGNAL:g} has a fit with kappa {kappa:g}, eta_squared "
+        f"{eta_squared:g}, fitted intercept {fitted_intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}"
+    )
+
+
+def _walk(start: Asymptotics, eta_squared: float, fitted_intercept: float, legs: int) -> Asymptotics:
+    """From the observer of one fit to that of another, in so many steps of log η² and b; its residual may be large."""
+    found = start
+    for part in np.arange(1, legs + 1) / legs:
+        variance = float(start.eta ** (2 - 2 * part) * eta_squared**part)
+        intercept = float(start.b + part * (fitted_intercept - start.b))
+        _, found = _solved(found, (variance, intercept, NONE), np.zeros(0))
+    return found
+
+
+def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
+    """A solved observer whose fit is similar: η mostly grows with γ, so bisection over SIGNALS."""
+    size = {"ridge": ridge, "shrinkage": shrinkage}
+
+    def candidate(signal: float) -> Asymptotics:
+        # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
+        ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
+        return solve(kappa, float(signal), float(fitted_intercept * ratio), **size)
+
+    def too_strong(signal: float) -> bool:
+        try:
+            return candidate(signal).eta ** 2 > eta_squared
+        except OutsideTheory:
+            return True
+
+    weaker = bisect_left(SIGNALS, True, key=too_strong)
+    if weaker:
+        return candidate(SIGNALS[weaker - 1])
+    floor = without_signal(kappa, fitted_intercept, **size)
+    if eta_squared <= floor.s**2:
+        raise NoSignal(
+            f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} has {floor.s**2:.6g}"
+        )
+    return solve(kappa, WEAKEST, floor.intercept, **size)
+
+
+# --- the equations with η², b and ω given
+
+
+# What the data give: η² (None: it says nothing, γ is given), b, and the dominant factors
 Given = tuple[float | None, float, Dominant]
 
 
@@ -191,48 +212,9 @@ def _observer(a: Asymptotics, x: Array, given: Given) -> Observer:
     return Observer(a, _from_unknowns(a, x, given)[1], change)
 
 
-def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
-    """A solved observer whose fit is similar: η grows with γ, so bisection in log γ."""
-
-    def candidate(signal: float) -> Asymptotics | None:
-        # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
-        ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
-        try:
-            return solve(kappa, signal, float(fitted_intercept * ratio), ridge=ridge, shrinkage=shrinkage)
-        except OutsideTheory:
-            return None
-
-    low, high = np.log(WEAKEST), np.log(MAX_SIGNAL)
-    nearest = candidate(np.exp(low))
-    if nearest is None or nearest.eta**2 >= eta_squared:
-        floor = without_signal(kappa, fitted_intercept, ridge=ridge, shrinkage=shrinkage)
-        if eta_squared <= floor.s**2:
-            raise NoSignal(
-                f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} "
-                f"has {floor.s**2:.6g}"
-            )
-        nearest = solve(kappa, WEAKEST, floor.intercept, ridge=ridge, shrinkage=shrinkage)
-    top = candidate(np.exp(high))
-    if top is not None and top.eta**2 < eta_squared:
-        raise _too_much_signal(kappa, eta_squared, ridge, shrinkage)
-    for _ in range(6):
-        middle = (low + high) / 2
-        found = candidate(np.exp(middle))
-        if found is None or found.eta**2 > eta_squared:
-            high = middle
-        else:
-            low, nearest = middle, found
-    return nearest
-
-
-def _invert(near: Asymptotics, eta_squared: float, fitted_intercept: float) -> Asymptotics:
-    """Newton's method in the unknowns below, with η² and b given."""
-    return _solved(near, (eta_squared, fitted_intercept, NONE), np.zeros(0))[1]
-
-
 def _solved(near: Asymptotics, given: Given, weights: Array) -> tuple[Array, Asymptotics]:
     """The unknowns and what they mean, from a similar problem; its residual may be large."""
-    x, residual = newton(lambda x: _ratios(near, x, given), _unknowns(near, weights, given[0]))
+    x, residual = root(lambda x: _ratios(near, x, given), _unknowns(near, weights, given[0]))
     return x, replace(_from_unknowns(near, x, given)[0], residual=residual)
 
 
@@ -245,7 +227,7 @@ def _ratios(near: Asymptotics, x: Array, given: Given) -> Array:
     # (5), like (4), compares sums of positive numbers: x_D r for y = 0 and −x_D r for y = 1, where x_D > 0, …
     above, below = mass[:, None] * np.maximum(values, 0), mass[:, None] * np.maximum(-values, 0)
     no, yes = np.array(at_value)[:, 3:].T
-    with np.errstate(divide="ignore", invalid="ignore"):  # a wild Newton step: the caller sees that it is not finite
+    with np.errstate(divide="ignore", invalid="ignore"):  # a wild step: the caller sees that it is not finite
         four = np.log(found[:4] / [a.kappa * a.s**2, a.kappa, a.kappa * a.alpha, found[4]])
         return np.append(four, np.log((no @ above + yes @ below) / (yes @ above + no @ below)))
 
@@ -259,14 +241,7 @@ def _unknowns(a: Asymptotics, dominant: Array, eta_squared: float | None = 1.0) 
 def _from_unknowns(near: Asymptotics, x: Array, given: Given) -> tuple[Asymptotics, Array]:
     eta_squared, fitted_intercept, _ = given
     first, alpha_over_s, lambda_over_s = (float(v) for v in np.exp(x[:3]))
-    signal = first if eta_squared else WEAKEST
+    signal = first if eta_squared else near.signal
     s = float(np.sqrt(eta_squared) / np.hypot(1, signal * alpha_over_s)) if eta_squared else first
     observer = near.kappa, signal, float(x[3] * np.hypot(1, signal)), near.ridge, near.shrinkage
     return Asymptotics(*observer, s * alpha_over_s, s, s * lambda_over_s, fitted_intercept), x[4:]
-
-
-def _too_much_signal(kappa: float, eta_squared: float, ridge: float, shrinkage: float) -> OutsideTheory:
-    return OutsideTheory(
-        f"eta_squared is {eta_squared:g}: at kappa {kappa:g}, ridge {ridge:g}, shrinkage {shrinkage:g} "
-        f"that would need a signal above {MAX_SIGNAL:g}"
-    )

@@ -26,13 +26,13 @@ class Plan:
     n_trials: int
     kappa: float  # n_factors / n_trials
     exists: bool
-    alpha: float | None  # slope of the fitted weights on the true ones, 1 is the right size
-    weight_error: float | None  # of the plain fit
-    debiased_weight_error: float | None
-    classical_coverage: float | None  # of nominal 95 % intervals
-    held_out: float | None  # cross-entropy on new trials
-    best: float | None  # the same, for the best prediction from the fitted logit
-    bayes: float
+    bayes: float  # cross-entropy of the true probabilities on new trials
+    alpha: float | None = None  # slope of the fitted weights on the true ones, 1 is the right size
+    weight_error: float | None = None  # of the classical fit
+    debiased_weight_error: float | None = None
+    classical_coverage: float | None = None  # of nominal 95 % intervals
+    held_out: float | None = None  # cross-entropy on new trials
+    best: float | None = None  # the same, for the best prediction from the fitted logit
 
 
 def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
@@ -44,17 +44,13 @@ def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, laps
             f"base_rate is {base_rate:g}: the probability of a yes must lie between {guess_rate:g} and "
             f"{1 - lapse_rate:g}"
         )
-    if logistic == 0.5:
-        return 0.0
-    rarer = min(logistic, 1 - logistic)
     span = 40 + 10 * signal
 
-    def excess(intercept: float) -> float:
-        return float(np.log(probability_and_slope(intercept, signal)[0] / rarer))
+    def excess(intercept: float) -> float:  # of the log odds; odd, so that a half gives exactly 0
+        yes, no = np.log(probability_and_slope([intercept, -intercept], signal)[0])
+        return float(yes - no - (np.log(logistic) - np.log1p(-logistic)))
 
-    if excess(0.0) <= 0:  # a half, up to rounding
-        return 0.0
-    return float(np.copysign(brentq(excess, -span, 0.0, xtol=1e-10), logistic - 0.5))
+    return float(brentq(excess, -span, span, xtol=1e-12))
 
 
 def base_rate_for(intercept: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
@@ -124,7 +120,7 @@ def plan(
 ) -> list[Plan]:
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
-    The fit is the plain one, maximum likelihood with intercept, even if the observer guesses and lapses: then its
+    The fit is the classical one, maximum likelihood with intercept, even if the observer guesses and lapses: then its
     weights are too small when there are many trials. Factors are taken to be Gaussian, and true weights to have nothing
     to do with their correlations, which inflate the variance of a weight: inflation is the mean of 1/(1 − R²), R the
     correlation of a factor with all others. Raises OutsideTheory for an impossible observer, or n_trials or n_factors
@@ -182,19 +178,9 @@ def _line(
         raise OutsideTheory(f"n_factors is {n_factors}, n_trials is {n_trials}: both must be at least 1")
     kappa = n_factors / n_trials
     if kappa >= CLOSEST * threshold:
-        return Plan(n_trials, kappa, False, None, None, None, None, None, None, bayes)
+        return Plan(n_trials, kappa, False, bayes)
     signal, intercept, guess_rate, lapse_rate = observer
     a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
     p = predict(a, inflation)
-    return Plan(
-        n_trials,
-        kappa,
-        True,
-        a.alpha,
-        p.weight_error,
-        p.debiased_weight_error,
-        p.classical_coverage,
-        p.held_out,
-        p.best,
-        bayes,
-    )
+    errors = p.weight_error, p.debiased_weight_error
+    return Plan(n_trials, kappa, True, bayes, a.alpha, *errors, p.classical_coverage, p.held_out, p.best)

@@ -66,24 +66,18 @@ def predict(a: Asymptotics, inflation: float = 1.0) -> Predictions:
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = a.s * np.sqrt(inflation)
         weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, noise), noise / a.alpha]) / a.signal
+    debiased = log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64)
+    trained = trials(a)
     return Predictions(
-        training=training_cross_entropy(a),
+        training=_mean(trained, _loss(trained.u)),  # without the penalty
         held_out=_mean(q, _loss(q.v)),
-        debiased=_mean(
-            q, _loss(log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64))
-        ),
-        best=-float((xlogy(q.response, q.response) * q.dv).sum()),
-        bayes=_bayes(a),
+        debiased=_mean(q, _loss(debiased)),
+        best=_entropy(q),
+        bayes=bayes_cross_entropy(a.signal, a.intercept, a.guess_rate, a.lapse_rate),
         weight_error=float(weight_errors[0]),
         debiased_weight_error=float(weight_errors[1]),
         classical_coverage=classical_coverage(a, inflation=inflation),
     )
-
-
-def training_cross_entropy(a: Asymptotics) -> float:
-    """E of the loss at u, the fitted logit of a training trial (without the penalty)."""
-    q = trials(a)
-    return _mean(q, _loss(q.u))
 
 
 def held_out_cross_entropy(a: Asymptotics) -> float:
@@ -96,8 +90,11 @@ def bayes_cross_entropy(
     signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
 ) -> float:
     """E of the entropy of a response given its true probability: no prediction can have less."""
+    if signal == 0:
+        p = guess_rate + (1 - guess_rate - lapse_rate) * float(expit(intercept))
+        return -float(xlogy(p, p) + xlogy(1 - p, 1 - p))
     rates = {"guess_rate": guess_rate, "lapse_rate": lapse_rate}
-    return _bayes(Asymptotics(0.0, signal, intercept, 0.0, 0.0, alpha=1.0, s=0.0, lambda_=0.0, b=intercept, **rates))
+    return _entropy(trials(Asymptotics(0.0, signal, intercept, 0.0, 0.0, 1.0, 0.0, 0.0, intercept, **rates)))
 
 
 def classical_coverage(a: Asymptotics, level: float = 0.95, inflation: float = 1.0) -> float:
@@ -112,15 +109,6 @@ def classical_coverage(a: Asymptotics, level: float = 0.95, inflation: float = 1
     return float(2 * ndtr(z * np.sqrt(a.lambda_ * inflation) / off) - 1)
 
 
-def _bayes(a: Asymptotics) -> float:
-    """Cross-entropy of the true probabilities."""
-    if a.signal == 0:
-        p = a.guess_rate + (1 - a.guess_rate - a.lapse_rate) * float(expit(a.intercept))
-        return -float(xlogy(p, p) + xlogy(1 - p, 1 - p))
-    q = trials(replace(a, alpha=1.0, s=0.0, lambda_=0.0, b=a.intercept))
-    return -float((xlogy(q.response, q.response) * q.dv).sum())
-
-
 def _loss(logits: Array) -> Array:
     """−log σ(−logit): the mirrored rows of `trials` make a large logit a wrong answer."""
     return np.logaddexp(0.0, logits)
@@ -128,6 +116,11 @@ def _loss(logits: Array) -> Array:
 
 def _mean(q: Trials, values: Array) -> float:
     return float((values * q.response * q.dv).sum())
+
+
+def _entropy(q: Trials) -> float:
+    """Cross-entropy of the best prediction, P(y | V)."""
+    return -float((xlogy(q.response, q.response) * q.dv).sum())
 
 
 # --- ridge without cross-validation ----------------------------------------------------------------
@@ -143,12 +136,11 @@ def best_ridge(kappa: float, signal: float, intercept: float = 0.0) -> float:
     log μ, to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
     OutsideTheory as `solve` does.
     """
-    centre = np.log(kappa / max(signal, WEAKEST_SIGNAL) ** 2)
+    signal = max(signal, WEAKEST_SIGNAL)
+    centre = np.log(kappa / signal**2)
 
     def cost(log_ridge: float) -> float:
-        return held_out_cross_entropy(
-            solve(kappa, max(signal, WEAKEST_SIGNAL), intercept, ridge=float(np.exp(log_ridge)))
-        )
+        return held_out_cross_entropy(solve(kappa, signal, intercept, ridge=float(np.exp(log_ridge))))
 
     found = minimize_scalar(cost, bounds=(centre - 7, centre + 7), method="bounded", options={"xatol": 1e-3})
     return float(np.exp(found.x))

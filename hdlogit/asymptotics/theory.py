@@ -6,51 +6,36 @@ Everything is in units in which a factor has variance 1. Without ridge this is n
 invariant under linear maps of the factors. The other way round, from a fit to the observer: `inverse`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
+import scipy.optimize
 from numpy.typing import NDArray
 
 from hdlogit.asymptotics.equations import Asymptotics, log_ratios
 from hdlogit.asymptotics.existence import (
     RAREST,
-    Frontier,
     OutsideTheory,
     check_observer,
     check_rates,
     existence_threshold,
+    frontier,
 )
-from hdlogit.asymptotics.existence import frontier as find_frontier
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
 __all__ = ["Asymptotics", "OutsideTheory", "existence_threshold", "solve"]
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 1e-11  # of log(left / right), where Newton's method stops
-ACCEPTED = 1e-9  # the largest residual that is accepted; beyond it an error is raised
+TOLERANCE = 1e-12  # relative, of the unknowns
+ACCEPTED = 1e-9  # the largest log(left / right) that is accepted; beyond it an error is raised
+FURTHEST = 10.0  # from its start no unknown (a logarithm, or a ratio to the spread of logits) moves more than this
+WILD = 100.0  # what the equations are said to be off by there, and where they cannot be evaluated
 CLOSEST = 1 - 1e-6  # κ/h: nearer to the frontier α, which grows like 1 / (1 − κ/h), is lost in rounding
 
 MAX_KAPPA = 10.0  # the domain that ridge and shrinkage were tested on
 RAREST_PER_KAPPA = 0.005  # … and the rarer responses per factor
-
-
-class Problem(NamedTuple):
-    kappa: float
-    signal: float
-    intercept: float
-    ridge: float
-    shrinkage: float
-    guess_rate: float = 0.0
-    lapse_rate: float = 0.0
-
-    def with_rates(self, fraction: float) -> "Problem":
-        """With this fraction of the rates, and the same κ relative to the existence threshold."""
-        guess_rate, lapse_rate = fraction * self.guess_rate, fraction * self.lapse_rate
-        here = existence_threshold(self.signal, self.intercept, self.guess_rate, self.lapse_rate)
-        there = existence_threshold(self.signal, self.intercept, guess_rate, lapse_rate)
-        return self._replace(kappa=self.kappa / here * there, guess_rate=guess_rate, lapse_rate=lapse_rate)
 
 
 def solve(
@@ -63,50 +48,81 @@ def solve(
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
 ) -> Asymptotics:
-    """The solution (α, s, λ, b) of equations (1) to (4), to relative errors below 1e-6. Milliseconds, with rates ten.
+    """The solution (α, s, λ, b) of equations (1) to (4), to relative errors below 1e-6. Takes milliseconds.
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer
     response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1; guess_rate, lapse_rate: of
-    the observer; the fit is still the plain one, by maximum likelihood (ridge = ε = 0). Raises
+    the observer; the fit is still the classical one, by maximum likelihood (ridge = ε = 0). Raises
     OutsideTheory elsewhere, and if the equations could not be solved.
     """
-    problem = Problem(kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate)
-    _check_problem(problem)
-    start, paths = _routes(problem)
-    for path in paths:
-        answer = _follow(path, start(path[0]))
-        if answer.residual <= ACCEPTED:
-            return answer
-    raise OutsideTheory(
-        f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, intercept {intercept:g}, "
-        f"ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and {lapse_rate:g}: "
-        f"residual {answer.residual:.1e} instead of {ACCEPTED:g}"
-    )
+    rates = {"guess_rate": guess_rate, "lapse_rate": lapse_rate}
+    problem = Asymptotics(kappa, signal, intercept, ridge, shrinkage, *[np.nan] * 4, **rates)  # α, s, λ, b: unknown
+    _check(problem)
+    answer = _solved_from(_start(problem))
+    if answer.residual > ACCEPTED:
+        path = _from_easy_to(problem)
+        answer = _start(path[0])
+        for step in path:
+            answer = _solved_from(replace(answer, kappa=step.kappa, ridge=step.ridge))
+    if answer.residual > ACCEPTED:
+        raise OutsideTheory(
+            f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, intercept {intercept:g}, "
+            f"ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and {lapse_rate:g}: "
+            f"residual {answer.residual:.1e} instead of {ACCEPTED:g}"
+        )
+    return answer
 
 
-def _routes(problem: Problem) -> tuple[Callable[[Problem], Array], list[list[Problem]]]:
-    """A start, and paths of problems to follow from it: first the direct one, then one from an easier problem."""
-    kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate = problem
-    if guess_rate or lapse_rate:
-        start, paths = _routes(problem.with_rates(0.0))
-        steps = [[problem.with_rates(x / count) for x in range(1, count + 1)] for count in (2, 8)]
-        return start, [[*path, *more] for path in paths for more in steps]
-    if ridge > 0:  # strong ridge: all logits are small and the system is linear
-        strong = max(ridge, 0.5, 0.5 * kappa)
-        count = int(np.ceil(np.log(strong / ridge) / np.log(6))) + 1
-        path = [problem._replace(ridge=float(x)) for x in np.geomspace(strong, ridge, count)]
-        return _linear_start, [[problem], path]
-    if shrinkage > 0:  # few factors: classical
-        return _linear_start, [
-            [problem],
-            [problem._replace(kappa=kappa * x) for x in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)],
-        ]
-    frontier = find_frontier(max(signal, 1e-3), intercept, guess_rate, lapse_rate)
-    limit = find_frontier(signal, intercept, guess_rate, lapse_rate).kappa
-    room = 1 - np.geomspace(0.5, 1 - kappa / limit, 12)
-    path = [problem._replace(kappa=float(limit * x)) for x in room]
-    return (lambda first: _tabled_start(first, frontier)), [[problem], path]
+def _solved_from(start: Asymptotics) -> Asymptotics:
+    """The solution of the problem in `start`, sought from the values of α, s, λ and b there."""
+    x, residual = root(lambda x: log_ratios(_at(start, x)), _unknowns(start))
+    return replace(_at(start, x), residual=residual)
+
+
+def _unknowns(a: Asymptotics) -> Array:
+    """(log s, log α/s, log λ/s, b/√(1 + η²)): in these the equations are almost linear."""
+    return np.append(np.log([a.s, a.alpha / a.s, a.lambda_ / a.s]), a.b / np.hypot(1, a.eta))
+
+
+def _at(problem: Asymptotics, unknowns: Array) -> Asymptotics:
+    s, alpha_over_s, lambda_over_s = (float(x) for x in np.exp(unknowns[:3]))
+    a = replace(problem, alpha=s * alpha_over_s, s=s, lambda_=s * lambda_over_s)
+    return replace(a, b=float(unknowns[3] * np.hypot(1, a.eta)))
+
+
+def root(equations: Callable[[Array], Array], start: Array) -> tuple[Array, float]:
+    """A root by Powell's hybrid method (MINPACK's hybrd), and max |equations| there.
+
+    The caller decides whether that is small enough.
+    """
+
+    def bounded(x: Array) -> Array:
+        values = equations(x) if np.abs(x - start).max() < FURTHEST else np.full_like(x, WILD)
+        return np.nan_to_num(values, nan=WILD, posinf=WILD, neginf=-WILD)
+
+    found = scipy.optimize.root(bounded, start, tol=TOLERANCE, options={"factor": 0.1})  # first step: a tenth of x
+    return found.x, float(np.abs(found.fun).max())
+
+
+# --- where to start
+
+
+def _start(problem: Asymptotics) -> Asymptotics:
+    return _small_logits(problem) if problem.ridge > 0 or problem.shrinkage > 0 else _tabled(problem)
+
+
+def _from_easy_to(problem: Asymptotics) -> list[Asymptotics]:
+    """Problems, each to be solved from the one before: the first has strong ridge, or fewer factors."""
+    if problem.ridge > 0:
+        strong = max(problem.ridge, 0.5, 0.5 * problem.kappa)
+        count = int(np.ceil(np.log(strong / problem.ridge) / np.log(3))) + 1
+        return [replace(problem, ridge=float(ridge)) for ridge in np.geomspace(strong, problem.ridge, count)]
+    if problem.shrinkage > 0:
+        return [replace(problem, kappa=problem.kappa * part) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
+    limit = frontier(problem.signal, problem.intercept, problem.guess_rate, problem.lapse_rate).kappa
+    room = np.geomspace(0.5, 1 - problem.kappa / limit, 12)
+    return [replace(problem, kappa=float(limit * (1 - part))) for part in room]
 
 
 # α, and how far log(s/α) has moved from its classical value to its value on the frontier, are nearly
@@ -116,130 +132,55 @@ _TABLE_ALPHA = np.array([1, 1.04, 1.1, 1.16, 1.24, 1.33, 1.47, 1.66, 1.99, 2.73,
 _TABLE_MOVED = np.array([0, 0.043, 0.09, 0.14, 0.195, 0.256, 0.325, 0.405, 0.505, 0.643, 0.748, 0.847, 0.901, 0.994])
 
 
-def _tabled_start(problem: Problem, frontier: Frontier) -> Array:
-    """Where maximum likelihood ends up, to a few per cent."""
+def _tabled(problem: Asymptotics) -> Asymptotics:
+    """Where maximum likelihood ends up, to a few per cent without guesses and lapses."""
     kappa, signal, intercept = max(problem.kappa, 1e-12), max(problem.signal, 1e-3), problem.intercept
-    room = -np.log1p(-min(kappa / frontier.kappa, 0.9999))
+    edge = frontier(signal, intercept, problem.guess_rate, problem.lapse_rate)
+    room = -np.log1p(-min(kappa / edge.kappa, 0.9999))
     moved = np.interp(room, _TABLE_ROOM, _TABLE_MOVED)
-    alpha = np.exp(np.interp(room, _TABLE_ROOM, np.log(_TABLE_ALPHA)))
+    alpha = float(np.exp(np.interp(room, _TABLE_ROOM, np.log(_TABLE_ALPHA))))
     information = probability_and_slope(intercept, signal)[1]  # per trial, of a weight without effect
-    classical, at_frontier = np.sqrt(kappa / information), -signal / frontier.signal
-    s = alpha * classical * (at_frontier / np.sqrt(frontier.kappa / information)) ** moved
-    b_over_alpha = intercept + min(1.0, 1.5 * moved) * (signal * frontier.intercept / frontier.signal - intercept)
-    return _unknowns(alpha, s, s * s / alpha, alpha * b_over_alpha, alpha * problem.signal)
+    classical, at_edge = np.sqrt(kappa / information), -signal / edge.signal
+    s = float(alpha * classical * (at_edge / np.sqrt(edge.kappa / information)) ** moved)
+    b_over_alpha = intercept + min(1.0, 1.5 * moved) * (signal * edge.intercept / edge.signal - intercept)
+    return replace(problem, alpha=alpha, s=s, lambda_=s * s / alpha, b=alpha * b_over_alpha)
 
 
-def _linear_start(problem: Problem) -> Array:
+def _small_logits(problem: Asymptotics) -> Asymptotics:
     """Where a fit with small logits ends up: σ replaced by its tangent at the logit of the mean response."""
-    kappa, signal, intercept, ridge, shrinkage, *_ = problem
-    yes, information = (float(x) for x in probability_and_slope(intercept, signal))
-    yes = shrinkage / 2 + (1 - shrinkage) * yes
+    kappa, ridge, kept = problem.kappa, problem.ridge, 1 - problem.shrinkage
+    yes, information = (float(x) for x in probability_and_slope(problem.intercept, problem.signal))
+    yes = problem.shrinkage / 2 + kept * yes
     d = yes * (1 - yes)
     linear = d + ridge - kappa * d  # λd/(1 + λd) + λμ = κ is a quadratic equation
     lambda_ = 2 * kappa / (linear + np.sqrt(linear * linear + 4 * ridge * d * kappa))
     freedom = kappa - lambda_ * ridge
-    alpha = (1 - shrinkage) * information / d * freedom / kappa
+    alpha = kept * information / d * freedom / kappa
     spread = min(freedom * freedom / kappa, 0.9)
-    s = np.sqrt(spread / (1 - spread) * (1 - shrinkage) ** 2 / d)
-    b = np.log(yes / (1 - yes)) * np.hypot(1, 0.6 * np.hypot(alpha * signal, s))
-    return _unknowns(alpha, s, lambda_, b, alpha * signal)
+    s = np.sqrt(spread / (1 - spread) * kept**2 / d)
+    b = np.log(yes / (1 - yes)) * np.hypot(1, 0.6 * np.hypot(alpha * problem.signal, s))
+    return replace(problem, alpha=alpha, s=float(s), lambda_=float(lambda_), b=float(b))
 
 
-def _unknowns(alpha: float, s: float, lambda_: float, b: float, alpha_signal: float) -> Array:
-    """(log s, log α/s, log λ/s, b/√(1 + η²))."""
-    return np.array([np.log(s), np.log(alpha / s), np.log(lambda_ / s), b / np.hypot(1, np.hypot(alpha_signal, s))])
-
-
-def _asymptotics(problem: Problem, unknowns: Array, residual: float = np.nan) -> Asymptotics:
-    s, alpha_over_s, lambda_over_s = (float(x) for x in np.exp(unknowns[:3]))
-    alpha = s * alpha_over_s
-    b = float(unknowns[3] * np.hypot(1, np.hypot(alpha * problem.signal, s)))
-    return Asymptotics(**problem._asdict(), alpha=alpha, s=s, lambda_=s * lambda_over_s, b=b, residual=residual)
-
-
-def _follow(path: Sequence[Problem], start: Array) -> Asymptotics:
-    """Solves each problem from the solutions of the two before it; the answer is the last one's, or the first
-    failure.
-    """
-    before, here = start, start
-    for count, problem in enumerate(path):
-
-        def equations(x: Array, problem: Problem = problem) -> Array:
-            return log_ratios(_asymptotics(problem, x))
-
-        ahead = here + np.clip(here - before, -2, 2) if count > 1 else here
-        found, residual = newton(equations, ahead)
-        if residual > ACCEPTED and count > 1:
-            found, residual = newton(equations, here)
-        if residual > ACCEPTED:
-            break
-        before, here = here, found
-    return _asymptotics(problem, found, residual)
-
-
-def newton(equations: Callable[[Array], Array], start: Array) -> tuple[Array, float]:
-    """Newton's method with Broyden's updates; a step is at most 1 in every unknown, and halved until it
-    improves.
-
-    Returns the best point and max |equations| there: the caller decides whether that is small enough.
-    """
-
-    def bounded(x: Array) -> Array:
-        return equations(x) if np.abs(x).max() < 30 else np.full_like(x, np.inf)
-
-    x, values = start, bounded(start)
-    jacobian, fresh = np.empty(0), False
-    for _ in range(50):
-        if _size(values) < TOLERANCE or not np.isfinite(_size(values)):
-            break
-        if jacobian.size == 0:
-            jacobian = np.stack([(bounded(x + e) - values) / 1e-6 for e in 1e-6 * np.eye(len(x))], axis=1)
-            fresh = True
-        try:
-            move = -np.linalg.solve(jacobian, values)
-        except np.linalg.LinAlgError:
-            break
-        if not np.isfinite(move).all():
-            break
-        move *= min(1.0, 1 / max(float(np.abs(move).max()), 1e-300))
-        ahead = bounded(x + move)
-        if not fresh and not _size(ahead) < 0.7 * _size(values):
-            jacobian = np.empty(0)  # the updated derivative has become useless
-            continue
-        halvings = 0
-        while not _size(ahead) < _size(values) and halvings < 6:
-            move, halvings = move / 2, halvings + 1
-            ahead = bounded(x + move)
-        if not _size(ahead) < _size(values):
-            break
-        update = np.outer(ahead - values - jacobian @ move, move) / (move @ move)
-        jacobian, fresh = (jacobian + update if halvings == 0 else np.empty(0)), False
-        x, values = x + move, ahead
-    return x, _size(values)
-
-
-def _size(values: Array) -> float:
-    return float(np.abs(values).max()) if np.isfinite(values).all() else np.inf
-
-
-def _check_problem(problem: Problem) -> None:
-    kappa, signal, intercept, ridge, shrinkage, guess_rate, lapse_rate = problem
-    check_rates(guess_rate, lapse_rate)
-    if (guess_rate or lapse_rate) and (ridge or shrinkage):
+def _check(a: Asymptotics) -> None:
+    """Raises OutsideTheory for a problem that has no answer, or none within the tested domain."""
+    rates = a.guess_rate, a.lapse_rate
+    check_rates(*rates)
+    if any(rates) and (a.ridge or a.shrinkage):
         raise OutsideTheory("with guess and lapse rates the equations are for maximum likelihood, without ridge")
-    if not 0 < kappa <= MAX_KAPPA:
-        raise OutsideTheory(f"kappa is {kappa:g}: n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}")
-    if not 0 <= ridge < np.inf:
-        raise OutsideTheory(f"ridge is {ridge:g}: it must be 0 or a positive number")
-    if not 0 <= shrinkage < 1:
-        raise OutsideTheory(f"shrinkage is {shrinkage:g}: it must be at least 0 and below 1")
-    if ridge == 0 and kappa >= 1:
-        raise OutsideTheory(f"kappa is {kappa:g}: without ridge it must be below 1")
-    likelihood = ridge == 0 and shrinkage == 0
-    check_observer(signal, intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * kappa))
-    if likelihood and kappa >= CLOSEST * (limit := find_frontier(signal, intercept, guess_rate, lapse_rate).kappa):
-        rates = f", rates {guess_rate:g} and {lapse_rate:g}" if guess_rate or lapse_rate else ""
+    if not 0 < a.kappa <= MAX_KAPPA:
+        raise OutsideTheory(f"kappa is {a.kappa:g}: n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}")
+    if not 0 <= a.ridge < np.inf:
+        raise OutsideTheory(f"ridge is {a.ridge:g}: it must be 0 or a positive number")
+    if not 0 <= a.shrinkage < 1:
+        raise OutsideTheory(f"shrinkage is {a.shrinkage:g}: it must be at least 0 and below 1")
+    if a.ridge == 0 and a.kappa >= 1:
+        raise OutsideTheory(f"kappa is {a.kappa:g}: without ridge it must be below 1")
+    likelihood = a.ridge == 0 and a.shrinkage == 0
+    check_observer(a.signal, a.intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * a.kappa))
+    if likelihood and a.kappa >= CLOSEST * (limit := existence_threshold(a.signal, a.intercept, *rates)):
+        shown = f", rates {a.guess_rate:g} and {a.lapse_rate:g}" if any(rates) else ""
         raise OutsideTheory(
-            f"no maximum-likelihood estimate exists at signal {signal:g}, intercept {intercept:g}{rates}: kappa is "
-            f"{kappa:g}, it must be below {limit:.6g} (or use ridge)"
+            f"no maximum-likelihood estimate exists at signal {a.signal:g}, intercept {a.intercept:g}{shown}: kappa is "
+            f"{a.kappa:g}, it must be below {limit:.6g} (or use ridge)"
         )

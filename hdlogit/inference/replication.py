@@ -171,8 +171,8 @@ def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
     be long lengthen those of the pooled groups, too.
 
     In Q a group's slope on all groups, itself among them, stands for slope_g: it is nearer to the common one by the
-    others' part of the trials. var_g is that of a typical group with as many trials, as the error of a slope grows with
-    the slope.
+    others' part of the trials. var_g is at least that of a typical group with as many trials: the error of a slope grows
+    with the slope, so that by its own a slope that is small by chance would be far off.
     """
     some = [pair for pair in pairs if pair.size > 0]
     if len(some) < 2:
@@ -183,7 +183,7 @@ def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
     moved = len(n) / (len(n) - 1) * (others.mean(axis=0) - others)
     added = product - slope * size + np.vecdot(gradient.sum(axis=0) - gradient, moved)
     error = float(np.sqrt(len(n) / (len(n) - 1) * np.square(added - added.mean()).sum()) / size.sum())
-    per_trial = n * own_noise / size**2
-    variance = np.minimum(per_trial, LARGEST * np.median(per_trial)).mean() / n
-    difference = (1 - n / n.sum()) * (product / size - slope)
-    return Common(slope, error, float((difference**2 / variance).sum()), len(n) - 1)
+    variance = own_noise / size**2
+    typical = np.minimum(n * variance, LARGEST * np.median(n * variance)).mean() / n
+    q = np.square((1 - n / n.sum()) * (product / size - slope)) / np.maximum(variance, typical)
+    return Common(slope, error, float(q.sum()), len(n) - 1)

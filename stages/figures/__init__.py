@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from stages.figures import coefficients, history, predictions, theory
+from stages.figures import coefficients, history, kernel, predictions, theory
 
 
 @dataclass(frozen=True)
 class Drawing:
     """A figure, which is saved under this name. Its caption on the page is the docstring of `draw`."""
 
+    section: str  # of the page
     name: str
     draw: Callable[..., None]
     needs: Mapping[str, str]  # table -> its columns
@@ -46,24 +47,22 @@ CURVE = {
 }
 COVERAGE = {"inference/classes": "classical_coverage coverage", "weights": "true"}
 CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calibration_best"
-ERRORS = "weight_rmse debiased_weight_rmse"
-CROSS_ENTROPIES = "test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
+PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
 SLOPES = "plain plain_error corrected corrected_error"
 
 FIGURES = (  # in the page's order
-    Drawing("intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
-    Drawing("trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
-    Drawing("forest", coefficients.forest, {"weights": BOTH}),
-    Drawing("recovery", coefficients.recovery, {"coefficients": "true fitted"}),
-    Drawing("coverage", coefficients.coverage, COVERAGE),
-    Drawing("calibration", predictions.calibration, {"calibration": BINS}),
-    Drawing("predictions", predictions.predictions, dict.fromkeys(CALIBRATIONS, BINS)),
-    Drawing("psychometric", predictions.psychometric, CURVE),
-    Drawing("planning", theory.planning, {"inference/planning": f"n_trials {ERRORS} {CROSS_ENTROPIES}"}),
-    Drawing("map", theory.existence_map, {"inference/map": "signal kappa alpha"}),
-    Drawing("biases", coefficients.biases, {"biases": "class"}, rows=2),
-    Drawing("probabilities", predictions.probabilities, {"histogram": "low high fitted"}),
-    Drawing("loss", history.loss, {"loss": "epoch loss"}, rows=2),
-    Drawing("replication", coefficients.replication, {"inference/replication": SLOPES}),
-    Drawing("weights", coefficients.weights, {"weights": "factor"}),
+    Drawing("weights", "kernel", kernel.kernel, {"ordered": "family position axis"}),
+    Drawing("weights", "intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
+    Drawing("weights", "trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
+    Drawing("weights", "forest", coefficients.forest, {"unordered": "factor"}),
+    Drawing("weights", "psychometric", predictions.psychometric, CURVE),
+    Drawing("weights", "recovery", coefficients.recovery, {"coefficients": "true fitted"}),
+    Drawing("weights", "coverage", coefficients.coverage, COVERAGE),
+    Drawing("model", "calibration", predictions.calibration, {"calibration": BINS}),
+    Drawing("model", "predictions", predictions.predictions, dict.fromkeys(CALIBRATIONS, BINS)),
+    Drawing("model", "probabilities", predictions.probabilities, {"histogram": "low high fitted"}),
+    Drawing("model", "loss", history.loss, {"loss": "epoch loss"}, rows=2),
+    Drawing("replication", "replication", coefficients.replication, {"inference/replication": SLOPES}),
+    Drawing("planning", "planning", theory.planning, {"inference/planning": PLAN}),
+    Drawing("planning", "map", theory.existence_map, {"inference/map": "signal kappa alpha"}),
 )

@@ -1,7 +1,4 @@
-"""Coefficients with their intervals, beside the truth where it is known, and over groups of trials.
-
-`weights` and `biases` are tables of coefficients: of one class without its bias, and of the biases of all.
-"""
+"""Coefficients with their intervals, beside the truth where it is known, and over groups of trials."""
 
 from __future__ import annotations
 
@@ -26,63 +23,26 @@ def forest(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
     """Forest plot of the weights of one class.
 
     A row per factor, the largest at both ends. Bars are intervals: one that crosses zero leaves the sign
-    open, and an arrow has no end.
+    open, and an arrow has no end. Where the truth is known, it is black: weights that are too large lie beyond
+    it at both ends.
     """
-    places = weights.corrected.fillna(0)  # one that is not determined may be anywhere
+    key = "corrected" if "corrected" in weights else "fitted"
+    places = weights[key].fillna(0)  # one that is not determined may be anywhere
     by_size = places.abs().sort_values(ascending=False, kind="stable").index
     shown = weights.loc[places[by_size[:ROWS]].sort_index().sort_values(kind="stable").index]
     rest, rows = places[by_size[ROWS:]], range(len(shown))
     ax = named_rows(figure, shown)
     if "true" in shown:
         ax.plot(shown.true, rows, "|", ms=9, mew=1.6, color=TRUTH, zorder=2, label="true")
-    fits = shown[CLASSICAL_COLUMNS], shown[CORRECTED_COLUMNS]
-    both(ax, rows, *fits, dodge=-2.2, horizontal=True, ms=3)
+    if key == "corrected":
+        fits = shown[CLASSICAL_COLUMNS], shown[CORRECTED_COLUMNS]
+        both(ax, rows, *fits, dodge=-2.2, horizontal=True, ms=3)
+    else:
+        points(ax, rows, shown.fitted, horizontal=True, label="fitted", **style.CLASSICAL_POINTS)
     ax.axvline(0, color=FAINT, lw=0.6)
     ax.set_xlabel(UNIT)
     note = f"the {ROWS} largest; the other {len(rest)} are from {rest.min():.2g} to {rest.max():.2g}"
     heading(ax, f"Weights of {class_of(weights)}", note if len(rest) else "")
-    style.legend_below(ax, columns=3)
-
-
-def weights(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
-    """All weights of one class, sorted.
-
-    Where the truth is known, it is black: weights that are too large lie beyond it at both ends.
-    """
-    [ax] = panels(figure, 8, 3.8)
-    known, few = "true" in weights, len(weights) <= ROWS
-    key = "true" if known else "corrected" if "corrected" in weights else "fitted"
-    shown = weights.loc[weights[key].fillna(0).sort_values(kind="stable").index]
-    ranks = range(len(shown))
-    if known:  # a line, as very many sorted marks would hide one another
-        line: dict[str, Any] = {"lw": 1, "zorder": 4}
-        marks = {"marker": "_", "ls": "none", "ms": 12, "mew": 1.6}
-        ax.plot(ranks, shown.true, **(marks if few else line), color=TRUTH, label="true")
-    fitted_and_corrected(ax, shown, ["estimate"], dodge=2 if few else 0, ms=4 if few else 2.5)
-    ax.axhline(0, color=FAINT, lw=0.6)
-    ax.set(ylabel=UNIT, xlabel=f"factors, sorted by {'true' if known else 'their'} weight")
-    if few:
-        style.name_ticks(ax, [*shown.factor], ax.get_xlabel(), most=ROWS)
-    heading(ax, f"Weights of {class_of(weights)}")
-    ax.legend(loc="upper left")
-
-
-def biases(figure: Figure, biases: pd.DataFrame, metrics: Any) -> None:
-    """Bias of every class.
-
-    Where weights come out too large, biases do by about the same factor.
-    """
-    [ax] = panels(figure, 5.2, 3.4)
-    shown = biases[:ROWS]
-    if "true" in shown:
-        size = min(24, 140 / len(shown) ** 0.7)
-        ax.plot(range(len(shown)), shown.true, "_", ms=size, mew=1.6, color=TRUTH, label="true")
-    fitted_and_corrected(ax, shown, CLASSICAL_COLUMNS, dodge=2, ms=4)
-    ax.axhline(0, color=FAINT, lw=0.6)
-    note = f"the first {ROWS} of {len(biases)} classes" if len(biases) > ROWS else ""
-    heading(ax, "Bias of each class", note)
-    ax.set_ylabel("bias (logits)")
-    style.name_ticks(ax, [*shown["class"]], "class", most=20)
     style.legend_below(ax, columns=3)
 
 
@@ -201,16 +161,6 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     style.name_ticks(ax, [*groups.group], "group", most=40)
     heading(ax, "Does each group replicate the others?", "above 1: its weights are larger than theirs")
     style.legend_below(ax, columns=3)
-
-
-def fitted_and_corrected(ax: Axes, table: pd.DataFrame, classical: list[str], **look: Any) -> None:
-    """Coefficients as fitted by Adam; or, after an exact fit, by these columns and corrected."""
-    if "corrected" in table:
-        columns = table[classical].squeeze(axis=1), table[CORRECTED_COLUMNS]
-        both(ax, range(len(table)), *columns, **look)
-    else:
-        alone = {"dodge": 0, "label": "fitted"}
-        points(ax, range(len(table)), table.fitted, **{**style.CLASSICAL_POINTS, **look, **alone})
 
 
 def named_rows(figure: Figure, table: pd.DataFrame) -> Axes:

@@ -7,6 +7,7 @@ Truth is black, the classical fit vermilion with open squares, corrected values 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,23 +41,45 @@ STYLE = {
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+NOTE = "note"
 MANY = 2000  # points above which SVG and PDF hold them as one picture
 CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
 PROBABILITIES = (1e-5, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.99999)
 
 
 @contextmanager
-def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",)) -> Iterator[Figure]:
-    """A figure, saved with each format's suffix when the `with` block succeeds: same numbers, same bytes."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
+def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",), width: float | None = None) -> Iterator[Figure]:
+    """A figure, saved with each format's suffix when the `with` block succeeds: same numbers, same bytes.
+
+    width: of a column in inches, which a wider figure is made to fit into, with smaller letters.
+    """
+    letters = {"font.size": 7, "axes.titlesize": 7.5, "legend.fontsize": 6.5} if width else {}
+    with mpl.rc_context(STYLE | letters):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
         figure = Figure(dpi=dpi, layout="constrained")
         yield figure
+        if width and figure.get_figwidth() > width:
+            narrow(figure, width)
         engine = figure.get_layout_engine()
         assert engine is not None
         engine.execute(figure)
         figure.set_layout_engine(None)  # else each save would draw everything twice, to lay it out again
         for kind in formats:
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
+
+
+def narrow(figure: Figure, width: float) -> None:
+    """Make a figure fit into a column: without the notes below titles, which a caption says."""
+    figure.set_size_inches(width, figure.get_figheight() * (width / figure.get_figwidth()) ** 0.5)
+    for ax in figure.axes:
+        spec = ax.get_subplotspec()
+        title = ax.get_title(loc="left")
+        ax.set_title(textwrap.fill(title, int(15 * width / (spec.get_gridspec().ncols if spec else 1))), pad=6)
+        for note in ax.texts:
+            note.set_visible(note.get_gid() != NOTE)
+    for legend in [*figure.legends]:
+        letters = sum(len(text.get_text()) for text in legend.get_texts())
+        legend.remove()
+        legend_below(*figure.axes, columns=3 if letters < 12 * width else 1)
 
 
 def panels(figure: Figure, width: float, height: float, **layout: Any) -> list[Axes]:
@@ -122,7 +145,7 @@ def heading(ax: Axes, title: str, note: str = "") -> None:
     """A title, and below it a note in smaller letters."""
     ax.set_title(title, loc="left", pad=8 + 11 * (note.count("\n") + 1 if note else 0))
     if note:
-        look: dict[str, Any] = {"fontsize": 8, "color": DATA, "annotation_clip": False}
+        look: dict[str, Any] = {"fontsize": 8, "color": DATA, "annotation_clip": False, "gid": NOTE}
         ax.annotate(note, (0, 1), (0, 5), "axes fraction", "offset points", **look)
 
 

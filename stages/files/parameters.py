@@ -189,6 +189,15 @@ class Plot(Section):
     class_index: Annotated[int, Field(ge=0, le=9_999)]
     dpi: Annotated[int, Field(ge=30, le=600)]
     formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
+    axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
+    width: Annotated[float, Field(ge=1, le=20)] | None = None
+
+    @field_validator("axis")
+    @classmethod
+    def _label_and_spacing(cls, axis: list[str | int | float] | None) -> list[str | int | float] | None:
+        if axis and not (isinstance(axis[0], str) and not isinstance(axis[1], str) and axis[1] > 0):
+            raise ValueError('it must be null, or a label and a spacing above 0, as in: ["time (ms)", 20]')
+        return axis
 
 
 class Parameters(Section):

@@ -31,14 +31,14 @@ def render(
     tables: Mapping[str, pd.DataFrame],
     answer: Sequence[str],
     left_out: Sequence[str],
-    pictures: Sequence[tuple[Path, tuple[float, float], tuple[str, str]]],
+    pictures: Sequence[tuple[str, Path, tuple[float, float], tuple[str, str]]],
     hashed: Sequence[Path],
 ) -> str:
     """The page of a run: the same bytes for the same run.
 
     parameters: by section; account: of own trials, None where they are simulated; tables: of stage plot, with
     `shown` (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines;
-    pictures: of each figure its file, its size in inches, what it shows and how to read it; hashed: files.
+    pictures: of each figure its section, its file, its size in inches, what it shows and how to read it; hashed: files.
     """
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

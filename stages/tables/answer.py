@@ -20,7 +20,7 @@ from stages.files.account import counted, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
-UNLIKELY = 0.01  # p-value that the model holds, over all classes and all that was asked
+UNLIKELY = 0.05  # p-value that the model holds, over all classes and all that was asked
 NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing

@@ -20,6 +20,7 @@ from stages.training import Fitted
 Fit = ExactFit[NDArray[Any]]
 
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
+NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials do"
 
 
 def fit_exactly(p: Train, trials: Trials, description: Description | None) -> Fitted:
@@ -29,30 +30,28 @@ def fit_exactly(p: Train, trials: Trials, description: Description | None) -> Fi
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
     found, shrinkage = with_shrinkage(
-        lambda responses: _fit(p, ridge, trials.factors, responses),
-        trials.responses,
-        trials.factors.shape[1],
-        p.shrinkage,
+        lambda responses: _fit(p, ridge, trials.factors, responses), trials.responses, n_factors, p.shrinkage
     )
-    lines = _without_estimate(found, description)
-    if len(lines) == len(found.reasons):
-        kind = InputError if "not converged" in lines[0] else NoEstimateError
-        raise kind(f"data/train: {lines[0]}{f' (and {len(lines) - 1} more)' if lines[1:] else ''}")
-    print(*lines, *_shrunk(found, shrinkage, description), _summary(found), sep="\n")
+    without, shrunk = _exceptions(found, shrinkage, description)
+    if len(without) == len(found.reasons):
+        kind = InputError if "not converged" in without[0] else NoEstimateError
+        raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
+    reached, loss = found.converged, float(found.loss[found.converged].mean())
+    gradient = f"largest gradient {found.max_gradient[reached].max():.1e}"
+    print(*without, *shrunk, f"{found.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
         "checkpoints": [0],
         # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
-        "max_gradient": np.where(found.converged, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
-        "converged": found.converged.tolist(),
+        "max_gradient": np.where(reached, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
+        "converged": reached.tolist(),
         "shrinkage": shrinkage.tolist(),
         "reasons": found.reasons,
     }
     if any(found.separating):
         evidence["separating"] = found.separating
-    loss = {"epoch": [0], "loss": [float(found.loss[found.converged].mean())]}
-    return Fitted(found.coefficients, {0: found.coefficients}, loss, evidence)
+    return Fitted(found.coefficients, {0: found.coefficients}, {"epoch": [0], "loss": [loss]}, evidence)
 
 
 def best_ridge(trials: Trials) -> float:
@@ -80,40 +79,23 @@ def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any])
             raise InputError(f"data/train: {error}") from None
 
 
-def _without_estimate(found: Fit, description: Description | None) -> list[str]:
-    """A line for each class that has no estimate, and why."""
-    none = "so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials do"
-    lines = []
+def _exceptions(
+    found: Fit, shrinkage: NDArray[np.float64], description: Description | None
+) -> tuple[list[str], list[str]]:
+    """A line for each class without an estimate, and for each whose responses were shrunk as factors separate them."""
+    without, shrunk = list[str](), list[str]()
     for k, (reason, factors) in enumerate(zip(found.reasons, found.separating, strict=True)):
+        name = named(description.classes[k] if description else str(k), "class")
+        by = _separate([description.factors[j] if description else str(j) for j in factors or []])
         if reason:
-            why = f"{_separate(factors, description)} its responses, {none}" if factors else reason
-            lines.append(f"{_named(k, description)}: {why}")
-    return lines
+            without.append(f"{name}: {by}{NONE if by else reason}")
+        elif by and shrinkage[k]:
+            shrunk.append(f"{name}: {by}; shrinkage is {shrinkage[k]:.3g}")
+    return without, shrunk
 
 
-def _shrunk(found: Fit, shrinkage: NDArray[np.float64], description: Description | None) -> list[str]:
-    """A line for each class whose responses were shrunk because factors separate them."""
-    return [
-        f"{_named(k, description)}: {_separate(factors, description)} its responses; shrinkage is {shrinkage[k]:.3g}"
-        for k, factors in enumerate(found.separating)
-        if factors and shrinkage[k]
-    ]
-
-
-def _named(k: int, description: Description | None) -> str:
-    return named(description.classes[k] if description else str(k), "class")
-
-
-def _separate(factors: list[int], description: Description | None) -> str:
-    names = [description.factors[j] if description else str(j) for j in factors]
-    if len(names) == 1:
-        return f"factor {names[0]} separates"
-    return f"factors {', '.join(names[:5])}{f' and {len(names) - 5} more' if names[5:] else ''} separate"
-
-
-def _summary(found: Fit) -> str:
-    reached = found.converged
-    return (
-        f"{int(found.iterations.max())} iterations, largest gradient {float(found.max_gradient[reached].max()):.1e}, "
-        f"loss {float(found.loss[reached].mean()):.7f} nats"
-    )
+def _separate(factors: list[str]) -> str:
+    if len(factors) <= 1:
+        return f"factor {factors[0]} separates its responses" if factors else ""
+    more = f" and {len(factors) - 5} more" if len(factors) > 5 else ""
+    return f"factors {', '.join(factors[:5])}{more} separate its responses"

@@ -35,7 +35,7 @@ ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier tr
 NUMBER = "n|no|nr|num|number|index|idx|id|count"
 COUNTED = "trials?|blocks?|runs?|sessions?|rows?|reps?|repetitions?|lines?|cycle|sample|list"
 ASIDE_NUMBERS = (  # likewise, among numbers; the whole name, or its end
-    ("an index", rf"(.*_)?(({COUNTED})(_?({NUMBER}))?|this_n)|({NUMBER})|counter|order"),
+    ("an index", rf"(.*_)?(({COUNTED})(_?({NUMBER}))?|this_(n|index))|({NUMBER})|counter|order"),
     ("a time", r"(.*_)?(times?|timestamp|date|clock|onset|offset|started|stopped|elapsed|start|end)"),
     ("about the observer", rf"(subject|participant|observer|subj|sub)(_?({NUMBER}|parity))?|age|seed"),
 )

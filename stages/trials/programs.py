@@ -39,13 +39,8 @@ PROGRAMS = (
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
-    Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="Level"),
-    Program(
-        "IBL",
-        ("choice", "contrastLeft", "contrastRight"),
-        none={"choice": 0},
-        sides=("contrastLeft", "contrastRight"),
-    ),
+    Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="LogFrame.Level"),
+    Program("IBL", ("contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
 NAMES_OF_PRACTICE = (
@@ -88,9 +83,9 @@ def recognised(table: Table, p: Prepare) -> Table:
         said = [f"left out {counted(n, 'row')} that {'is' if n == 1 else 'are'} no trial (practice, instructions, …)"][
             :n
         ]
-        for name, value in program.none.items():
-            said.append(f"{name} {value:g} is no response")
-            frame = frame.assign(**{name: numbers(frame[name]).replace(value, np.nan)})
+        for name in [name for name in program.none if name in frame]:
+            said.append(f"{name} {program.none[name]:g} is no response")
+            frame = frame.assign(**{name: numbers(frame[name]).replace(program.none[name], np.nan)})
         if program.sides:
             left, right = (numbers(frame[name]) for name in program.sides)
             frame = frame.assign(**{program.sides[0]: left.where(left.notna() | right.isna(), 0.0)})

@@ -73,7 +73,7 @@ def read_one(path: Path) -> Table:
         size = path.stat().st_size * PER_BYTE * (5 if packed else 1)
         if READERS.get(inner.suffix.lower()) is _parquet and not packed:
             size = (shape := pq.read_metadata(path)).num_rows * shape.num_columns * PER_CELL
-        check_memory(size, f"{path}, read as a whole,", "save a part of its columns or rows")
+        check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
         if size > MUCH:
             print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
         source: Any = path
@@ -82,7 +82,7 @@ def read_one(path: Path) -> Table:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
             reader: Callable[[Any, str], Any] = READERS.get(inner.suffix.lower(), _text)
-            frame, *lines, notes = reader(source, str(path))
+            frame, *lines, notes = reader(source, path.name)
             frame = frame.reset_index(drop=True)
             names = [" ".join(str(name).split()) for name in frame.columns]
             frame.columns = range(len(names))
@@ -90,19 +90,21 @@ def read_one(path: Path) -> Table:
     except InputError:
         raise
     except OSError as error:
-        raise (InputError(f"{path}: {error.strerror}") if error.errno else unreadable(path, error)) from None
+        raise (InputError(f"{path.name}: {error.strerror}") if error.errno else unreadable(path, error)) from None
     except ImportError as error:
-        raise InputError(f"{path}: reading it needs the package {error.name}; pip install {error.name}") from None
+        raise InputError(f"{path.name}: reading it needs the package {error.name}; pip install {error.name}") from None
     except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise
         raise unreadable(path, error) from None
     named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
     for name, n in Counter(named.values()).items():
         if n > 1:
-            raise InputError(f"{path}: the column {name!r} occurs twice; every column needs a name of its own")
+            raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
         if not name.isprintable():
-            raise InputError(f"{path}: the column name {show(name)} holds what cannot be printed; name it otherwise")
+            raise InputError(
+                f"{path.name}: the column name {show(name)} holds what cannot be printed; name it otherwise"
+            )
     if not len(frame):
-        raise InputError(f"{path} holds no trials")
+        raise InputError(f"{path.name} holds no trials")
     frame = pd.DataFrame({name: columns[j] for j, name in named.items()}, index=frame.index, copy=False)
     what, numbers = ("line", lines[0]) if lines else ("row", np.arange(1, len(frame) + 1))
     return Table(path.name, frame, lambda row: f"{path.name}, {what} {numbers[row]}", tuple(notes))
@@ -110,7 +112,9 @@ def read_one(path: Path) -> Table:
 
 def unreadable(path: Path, error: BaseException) -> InputError:
     words = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()  # it may quote damaged bytes
-    return InputError(f"{path} is damaged or not what its ending says: {' '.join(words)[:300] or type(error).__name__}")
+    return InputError(
+        f"{path.name} is damaged or not what its ending says: {' '.join(words)[:300] or type(error).__name__}"
+    )
 
 
 def _text(source: Any, name: str) -> Read:

@@ -206,7 +206,7 @@ def decimal_commas(frame: pd.DataFrame) -> list[bool]:
 
 
 def read_log_frames(text: str) -> Read:
-    """E-Prime's own log: a frame of `name: value` lines is a row. The column Level tells trials, blocks, … apart."""
+    """E-Prime's own log: a frame of `name: value` lines is a row. LogFrame.Level tells trials, blocks, … apart."""
     head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
     rows, lines, level, here = list[dict[str, str]](), list[int](), "", dict[str, str]()
     for line, content in enumerate(map(str.strip, text.splitlines()), start=1):
@@ -214,7 +214,7 @@ def read_log_frames(text: str) -> Read:
         if name == "Level":
             level = value.strip()
         elif content == "*** LogFrame Start ***":
-            here = head | {"Level": level}
+            here = head | {"LogFrame.Level": level}
             rows.append(here)
             lines.append(line)
         elif content == "*** LogFrame End ***":

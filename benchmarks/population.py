@@ -1,0 +1,137 @@
+"""Several observers: does the interval of the population mean cover? Beside what people do today.
+
+    python -m benchmarks.population --replicates 100
+
+Observers' weights are those of the population plus differences of sd `spread` times the root mean square of the
+population's weights, smaller for some factors than for others (0.2 to 1.8 times). Per design: coverage of 95 %
+intervals of the population means, over all factors and of the worst one (beside it what chance makes of the worst),
+rejections of a family without effect (the last fifth of the factors), and the slope of the means on the truth. Then
+slope and coverage of means of classical weights ± t standard errors, and of one classical fit to all trials.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, stdtrit
+from tqdm import tqdm
+
+from hdlogit import population
+from hdlogit.exact import fit
+from hdlogit.exact.shrinkage import with_shrinkage
+from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.check import expected_by_rank
+
+Array = NDArray[np.float64]
+
+
+def normal(n: int, p: int, rng: np.random.Generator) -> Array:
+    return rng.normal(size=(n, p))
+
+
+def signal_and_frames(n: int, p: int, rng: np.random.Generator) -> Array:
+    """Signal present or absent, noise frames, and frames where the signal is present."""
+    signal, frames = rng.choice([-0.5, 0.5], (n, 1)), rng.normal(size=(n, p // 2))
+    return np.hstack([signal, frames, (frames * (signal > 0))[:, : p - 1 - p // 2]])
+
+
+@dataclass(frozen=True)
+class Design:
+    trials: list[int]  # of each observer
+    n_factors: int
+    spread: float
+    draw: Callable[[int, int, np.random.Generator], Array] = normal
+    signal: float = 1.5  # sd of the logit that the population's weights give
+
+    def __str__(self) -> str:
+        lowest, highest = min(self.trials), max(self.trials)
+        trials = str(lowest) if lowest == highest else f"{lowest} to {highest}"
+        kind = "" if self.draw is normal else ", signal × frames"
+        return f"{len(self.trials)} × {trials} × {self.n_factors}, {self.spread:g}{kind}"
+
+
+def spaced(count: int, low: int, high: int) -> list[int]:
+    return [int(n) for n in np.geomspace(low, high, count)]
+
+
+DESIGNS = [
+    Design([300] * 4, 5, 0.0),
+    Design([300] * 4, 20, 0.5),
+    Design(spaced(4, 150, 1000), 10, 1.0),
+    Design([150] * 8, 5, 0.5),
+    Design([300] * 8, 40, 0.5),
+    Design(spaced(8, 200, 1000), 20, 0.0),
+    Design(spaced(8, 200, 1000), 20, 1.0),
+    Design(spaced(8, 200, 1000), 21, 0.5, signal_and_frames),
+    Design([150] * 20, 20, 0.5),
+    Design(spaced(20, 150, 1000), 5, 1.0),
+    Design(spaced(20, 200, 600), 33, 0.5, signal_and_frames),
+]
+
+
+def observer(x: Array, y: NDArray[np.bool_]) -> ClassInference:
+    found, shrinkage = with_shrinkage(lambda r: fit(x, r, polish=True), y[:, None], x.shape[1], "auto")
+    return infer(x, y[:, None], found.coefficients, shrinkage=float(shrinkage[0]))[0]
+
+
+def of_population(design: Design, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Mean and sd of the observers' weights (p,), the last fifth of mean 0."""
+    p = design.n_factors
+    truth = rng.normal(size=p)
+    truth[p - p // 5 :] = 0
+    truth *= design.signal / (design.draw(4000, p, rng) @ truth).std()
+    return truth, design.spread * np.sqrt(np.mean(truth**2)) * np.linspace(0.2, 1.8, p)[rng.permutation(p)]
+
+
+def glmm(x: Array, y: NDArray[np.bool_], group: NDArray[np.intp]) -> tuple[Array, tuple[Array, Array]]:
+    """Weights that are random over groups, by variational Bayes: means, and their 95 % intervals."""
+    from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
+
+    fixed, k = np.column_stack([x, np.ones(len(x))]), int(group.max()) + 1
+    own = np.hstack([column[:, None] * (group[:, None] == np.arange(k)) for column in x.T])  # (n, p k)
+    found = BinomialBayesMixedGLM(y * 1.0, fixed, own, np.repeat(np.arange(x.shape[1]), k), vcp_p=1, fe_p=10).fit_vb()
+    mean, half = found.fe_mean[:-1], 1.96 * found.fe_sd[:-1]
+    return mean, (mean - half, mean + half)
+
+
+def study(design: Design, replicates: int, with_glmm: bool) -> list[str]:
+    rng = np.random.default_rng([31, *str(design).encode()])
+    p, nulls = design.n_factors, range(design.n_factors - design.n_factors // 5, design.n_factors)
+    truth, spread = of_population(design, rng)
+    methods = 4 if with_glmm else 3
+    covered, slopes, rejected = np.zeros((methods, p)), np.zeros((replicates, methods)), 0
+    for replicate in tqdm(range(replicates), str(design), leave=False, disable=None):
+        xs = [design.draw(n, p, rng) for n in design.trials]
+        ys = [rng.random(len(x)) < expit(x @ (truth + spread * rng.normal(size=p))) for x in xs]
+        results = [observer(x, y) for x, y in zip(xs, ys, strict=True)]
+        found = population(results, families={"null": nulls})
+        rejected += found.families["null"].p_value < 0.05
+        classical = np.stack([c.estimate[:-1] for c in results if not c.reason])
+        k, mean, (x, y) = len(classical), classical.mean(axis=0), (np.vstack(xs), np.concatenate(ys))
+        half = stdtrit(k - 1, 0.975) * classical.std(axis=0, ddof=1) / np.sqrt(k)
+        one = observer(x, y)
+        ends = tuple(end[:-1] for end in one.classical_interval())
+        answers = [(found.mean, found.interval()), (mean, (mean - half, mean + half)), (one.estimate[:-1], ends)]
+        answers += [glmm(x, y, np.repeat(np.arange(len(xs)), design.trials))] if with_glmm else []
+        covered += [(low < truth) & (truth < high) for _, (low, high) in answers]
+        slopes[replicate] = [w @ truth / (truth @ truth) for w, _ in answers]
+    covered /= replicates
+    chance = expected_by_rank(p, replicates)[0]
+    cells = [f"{covered[0].mean():.3f}, {covered[0].min():.2f} ({chance:.2f})", f"{rejected / replicates:.2f}"]
+    cells += [f"{slopes[:, 0].mean():.3f} ± {slopes[:, 0].std(ddof=1) / np.sqrt(replicates):.3f}"]
+    cells += [f"{s.mean():.2f}, {c.mean():.2f}" for s, c in zip(slopes.T[1:], covered[1:], strict=True)]
+    return [str(design), *cells]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replicates", type=int, default=100, help="of each design")
+    parser.add_argument("--glmm", action="store_true", help="a mixed model, too, for designs of 5 factors; minutes")
+    arguments = parser.parse_args()
+    heads = ["observers × trials × factors, spread", "covered, worst (chance)", "null family", "slope"]
+    heads += ["classical means: slope, covered", "all trials", *["mixed model"] * arguments.glmm]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    for design in [d for d in DESIGNS if d.n_factors == 5 or not arguments.glmm]:
+        print(f"| {' | '.join(study(design, arguments.replicates, arguments.glmm))} |", flush=True)

@@ -1,0 +1,208 @@
+"""What do observers have in common? The mean of their corrected weights, and how much they differ.
+
+Observer i has corrected weights b_i with covariance C_i, which is not diagonal: an observer's weights share the error
+of their scale. But C_i depends on b_i: who has larger weights, in truth or by chance, also has larger errors, and most
+along b_i itself. Weighted by own precision the mean is drawn towards 0 (to .58 with 40 factors: docs/theory.md). So V_i
+has the shape that is common to all, in units of one's own factors, and the size that one would have with the median
+signal γ of all observers,
+
+    S_i C_i S_i = v_i R_i,  tr R_i = p        V_i = S_i⁻¹ R S_i⁻¹ v_i D_i(γ̂_i)/D_i(γ)        R = mean R_i
+
+S_i the standard deviations of the factors, D_i(γ) = E σ'(β̂0_i + γZ), Z ~ N(0, 1), to which information is proportional.
+Then `hdlogit.observers.random_effects`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, fdtrc, stdtr, stdtrit
+
+from hdlogit.asymptotics.logistic_normal import probability_and_slope
+from hdlogit.inference.result import ClassInference
+from hdlogit.observers.random_effects import RandomEffects, cochran, random_effects
+
+Array = NDArray[np.float64]
+
+FEW = 10  # observers, below which the weights of a family share one τ²
+
+
+class FamilyTest(NamedTuple):
+    """That the mean of several weights is zero in all: F with these degrees of freedom."""
+
+    statistic: float
+    df: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Population:
+    """k observers, p weights in the units of the factors; NaN of a weight of which fewer than two observers tell."""
+
+    names: list[str]  # (p,) of the factors
+    reasons: list[str | None]  # (k,) why an observer tells nothing, or nothing of some weights
+    estimates: Array  # (k, p) b, NaN where an observer tells nothing
+    mean: Array  # (p,) μ̂, of the population
+    error: Array  # (p,) its standard error, from the differences between observers
+    df: Array  # (p,) degrees of freedom of error
+    tau: Array  # (p,) sd between observers; the same in all of a family (per sd of the factors) if they are few
+    heterogeneity: Array  # (p,) Q = Σ (b − μ̃)²/V, χ² of df if observers do not differ; μ̃ weighted by 1/V
+    shares: Array  # (k, p) the share of each observer in the mean
+    shrunk: Array  # (k, p) each observer's weights, partially pooled: E(β_i | b, T)
+    shrunk_error: Array  # (k, p)
+    families: dict[str, FamilyTest]
+
+    @property
+    def i_squared(self) -> Array:
+        """(p,) part of the variance of b that lies between observers: max(0, 1 − df/Q) (Higgins & Thompson 2002)."""
+        return np.asarray(np.maximum(0.0, 1 - self.df / np.maximum(self.heterogeneity, 1e-300)))
+
+    def heterogeneity_p_values(self) -> Array:
+        """(p,) of the tests that all observers have the same weight, by Q."""
+        return np.asarray(chdtrc(self.df, self.heterogeneity))
+
+    def interval(self, level: float = 0.95) -> tuple[Array, Array]:
+        """(low, high) of the population means, (p,) each: μ̂ ± t error."""
+        half = stdtrit(self.df, 0.5 + level / 2) * self.error
+        return self.mean - half, self.mean + half
+
+    def p_values(self) -> Array:
+        """(p,) two-sided, of the tests that a population mean is 0."""
+        return np.asarray(2 * stdtr(self.df, -np.abs(self.mean / self.error)))
+
+
+def population(
+    results: Sequence[ClassInference],
+    names: Sequence[str] | None = None,
+    families: Mapping[str, Sequence[int | str]] | None = None,
+    pooled: bool | None = None,
+) -> Population:
+    """The population mean of each weight (not of the biases), with an interval between observers.
+
+    results: of k observers who had the same p factors, in the same units; those with a `reason` tell nothing, and a
+    weight that is infinite or unknown in one observer is estimated from the others. names: (p,) of the factors;
+    families: of weights (indices or names) that are tested together, by default all; pooled: whether the weights of a
+    family share one variance between observers, per sd of the factors, by default with fewer than 10 observers.
+    Weights of no family then share one. Raises ValueError if fewer than two observers have an inference, if their
+    numbers of factors differ, if no weight is finite in two of them, or if a family names a factor that is not there.
+    """
+    names = _checked(results, names)
+    p, answered = len(names), [c for c in results if not c.reason]
+    members = {family: _places(family, of, names) for family, of in (families or {"all": range(p)}).items()}
+    sd = np.sqrt(np.mean([c.scale**2 for c in answered], axis=0))  # (p,)
+    b = np.stack([np.full(p, np.nan) if c.reason else c.corrected[:-1] for c in results]) * sd
+    b[np.isinf(b)] = np.nan
+    kept = np.flatnonzero(np.isfinite(b).sum(axis=0) >= 2)
+    if not kept.size:
+        raise ValueError("no weight has a finite estimate in two observers, so there is nothing to say of a population")
+    b = b[:, kept]
+    v = _covariances(results, b, kept, sd)
+    group = np.zeros(p, np.intp)
+    for number, of in enumerate(members.values(), start=1):
+        group[of] = number
+    common = random_effects(b, v, np.unique(group[kept], return_inverse=True)[1])
+    few = len(answered) < FEW if pooled is None else pooled
+    found = common if few else random_effects(b, v, np.arange(len(kept)))
+    shrunk, shrunk_error = found.partially_pooled()
+    variances = np.where(np.isfinite(b), np.diagonal(v, axis1=1, axis2=2), np.nan)
+
+    def full(values: Array, units: Array | float = 1.0) -> Array:
+        """From the weights that are kept, per sd of the factors."""
+        whole = np.full((*values.shape[:-1], p), np.nan)
+        whole[..., kept] = values
+        return whole / units
+
+    return Population(
+        names=names,
+        reasons=[_reason(c, names) for c in results],
+        estimates=full(b, sd),
+        mean=full(found.mean, sd),
+        error=full(found.error, sd),
+        df=full(np.isfinite(b).sum(axis=0) - 1.0),
+        tau=full(np.sqrt(found.tau_squared), sd),
+        heterogeneity=full(cochran(b, variances)),
+        shares=full(np.einsum("ij,kji->ki", found.covariance, found.precisions)),
+        shrunk=full(shrunk, sd),
+        shrunk_error=full(shrunk_error, sd),
+        families={name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in members.items()},
+    )
+
+
+def _checked(results: Sequence[ClassInference], names: Sequence[str] | None) -> list[str]:
+    """Names of the factors. Raises ValueError if these results make no population."""
+    sizes = sorted({len(c.centre) for c in results})
+    if len(sizes) != 1:
+        raise ValueError(f"observers must have the same factors, got {' and '.join(map(str, sizes)) or 'none'}")
+    answered = sum(not c.reason for c in results)
+    if answered < 2:
+        raise ValueError(f"a population needs two observers with an inference; of {len(results)} there are {answered}")
+    if names is not None and len(names) != sizes[0]:
+        raise ValueError(f"{len(names)} names for {sizes[0]} factors")
+    return [str(name) for name in (range(sizes[0]) if names is None else names)]
+
+
+def _places(family: str, members: Sequence[int | str], names: list[str]) -> NDArray[np.intp]:
+    for name in members:
+        if name not in names if isinstance(name, str) else not 0 <= name < len(names):
+            raise ValueError(f"family {family}: there is no factor {name}; factors are {', '.join(names[:20])}")
+    return np.array([names.index(name) if isinstance(name, str) else name for name in members], np.intp)
+
+
+def _reason(c: ClassInference, names: list[str]) -> str | None:
+    """Why an observer tells nothing, or nothing of some weights."""
+    missing = np.flatnonzero(~np.isfinite(c.corrected[:-1]))
+    if c.reason or not missing.size:
+        return c.reason
+    more = f" and {len(missing) - 5} more" if missing[5:].size else ""
+    return f"no finite estimate of {', '.join(names[j] for j in missing[:5].tolist())}{more}"
+
+
+def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.intp], sd: Array) -> Array:
+    """V_i (k, p, p) of the weights that are kept, per sd of the factors; of no meaning where b_i is NaN."""
+    known, signal = np.isfinite(b), np.median([c.signal for c in results if not c.reason])
+    sizes = np.ones(len(b))
+    shapes, units = np.zeros((2, *b.shape, len(kept)))
+    for i, c in enumerate(results):
+        if known[i].any():
+            own = c.scale[kept]
+            whole = c.covariance[np.ix_(kept, kept)] * np.outer(own, own)
+            size = float(np.diag(whole)[known[i]].mean())
+            d = probability_and_slope([c.theory.intercept] * 2, np.array([c.signal, signal]))[1]
+            sizes[i], shapes[i] = size * d[0] / d[1], whole / size
+            units[i] = np.outer(sd[kept] / own, sd[kept] / own)
+    complete = known.all(axis=1)
+    if complete.any():
+        shape = shapes[complete].mean(axis=0)
+    else:  # some weight is missing in every observer
+        shape = np.diag(np.nanmean(np.where(known, np.diagonal(shapes, axis1=1, axis2=2), np.nan), axis=0))
+    return np.asarray(sizes[:, None, None] * shape * units)
+
+
+def _test(found: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
+    """That these weights have mean 0, by effects with one τ² for all of them.
+
+    With R Rᵀ = Φ⁻¹ over the members the statistic is the ratio of two mean squares: of Rᵀμ̂, and of the residuals of the
+    observers as W_i weighs them. If weights differ in τ, or correlate between observers, the ratio is no F of m and
+    (k − 1) m, but nearly one of m* and (k − 1) m*, with m* = (tr S)²/tr S² (Box 1954), S the covariance of
+    the residuals and tr S² estimated without bias (Bai & Saranadasa, Statistica Sinica 1996).
+    """
+    told = np.diagonal(found.precisions, axis1=1, axis2=2)[:, members].any(axis=1)
+    k, m = int(told.sum()), len(members)
+    if k < 2:
+        return FamilyTest(np.nan, (np.nan, np.nan), np.nan)
+    root = np.linalg.cholesky(np.linalg.inv(found.covariance[np.ix_(members, members)]))
+    # As in `random_effects`, along what the data tell least of the members' means, whitened: Σ Lᵀ W_i L = I.
+    along = found.covariance[:, members] @ root
+    scores = np.einsum("kij,kj,im->km", found.precisions[told], found.residuals[told], along, optimize=True)
+    information = np.einsum("im,kij,jm->k", along, found.precisions[told], along, optimize=True) / m
+    scores /= np.sqrt(information)[:, None]  # (k, m) about uncorrelated, of variance 1
+    squares = scores @ scores.T
+    between = float(np.trace(squares)) / (k - 1)
+    of_squares = float(np.square(squares).sum()) / (k - 1) ** 2 - between**2 / (k - 1)
+    of_squares *= (k - 1) ** 2 / max((k - 2) * (k + 1), 1)
+    effective = float(np.clip(between**2 / max(of_squares, 1e-300), 1, m)) if k > 2 else 1.0
+    statistic = float(np.square(root.T @ found.mean[members]).sum()) / between
+    df = effective, (k - 1) * effective
+    return FamilyTest(statistic, df, float(fdtrc(*df, statistic)))

@@ -1,0 +1,87 @@
+"""The kernel: weights of factors whose names carry a number, such as frame01 … frame32, in the order of these."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stages.figures import style
+from stages.figures.coefficients import class_of
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT
+
+FEWEST = 4  # numbers that make a family
+MOST = 12  # families that are drawn, the largest
+NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
+
+
+def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.DataFrame:
+    """The family, the position and what that is, of each name: (n_names,) each; None and NaN where it has none.
+
+    Names that differ in one number only are a family if there are FEWEST or more: signal[absent]:frame01 is in
+    `signal[absent]:frame…`, and lag(choice, 2) in `lag(choice, …)`. The position is that number, for lags in
+    trials; for others times the spacing, where axis is [what positions are, spacing].
+    """
+    label, spacing = axis or ("number in the name", 1)
+    ways = [{f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names]
+    sizes = Counter(family for way in ways for family in way)
+    rows: list[tuple[str | None, float, str]] = []
+    for way in ways:
+        family = max(way, key=lambda one: sizes[one], default=None)
+        if family is None or sizes[family] < FEWEST:
+            rows.append((None, math.nan, ""))
+        elif family.startswith("lag("):
+            rows.append((family, way[family], "trials back"))
+        else:
+            rows.append((family, spacing * way[family], label))
+    return pd.DataFrame(rows, columns=["family", "position", "axis"])
+
+
+def kernel(figure: Figure, ordered: pd.DataFrame, metrics: Any) -> None:
+    """Kernel: the weights of one class in the order of the numbers in their factors' names.
+
+    The blue band holds a weight in 95 of 100 studies if intervals are 95 % ones; where it leaves zero out, the
+    responses follow that factor. Behind it, in grey, the classical fit.
+    """
+    some = [*ordered.family.value_counts(sort=False).nlargest(MOST).index]
+    parts = [ordered[ordered.family == family].sort_values("position", kind="stable") for family in some]
+    alike = len({tuple(part.position) for part in parts}) == 1  # then they are in the same unit, as a rule
+    columns = 1 if len(parts) == 1 else 2
+    rows = math.ceil(len(parts) / columns)
+    figure.set_size_inches(8, 1.3 + 2.4 * rows)
+    panels = [*figure.subplots(rows, columns, sharex=alike, sharey=alike, squeeze=False).flat]
+    interval = f"{100 * metrics['inference']['level']:g} % intervals" if "inference" in metrics else ""
+    for ax, part in zip(panels, parts, strict=False):
+        draw(ax, part, interval)
+    for ax in panels[len(parts) :]:
+        ax.remove()
+    if alike:
+        for ax in panels[: len(parts)]:
+            ax.label_outer()
+    figure.suptitle(f"Weights of {class_of(ordered)}", x=0.01, ha="left", fontsize=10)
+    style.legend_below(*panels[: len(parts)], columns=3)
+
+
+def draw(ax: Axes, part: pd.DataFrame, interval: str) -> None:
+    """One family; interval: the label of the band."""
+    x = part.position
+    look: dict[str, Any] = {"ms": 3, "lw": 1.1} if len(x) <= 40 else {"ms": 0, "lw": 1.1}
+    ax.axhline(0, color=FAINT, lw=0.6)
+    if "corrected" in part:
+        finite = part[["classical_low", "classical_high", "low", "high"]].replace([-np.inf, np.inf], np.nan)
+        ends = finite.min(axis=None), finite.max(axis=None)
+        low, high = (part[name].clip(*ends) for name in ("low", "high"))  # without end: to the edge
+        ax.plot(x, part.estimate, color=FAINT, lw=4, alpha=0.6, label="classical", zorder=1)
+        ax.fill_between(x, low, high, color=CORRECTED, alpha=0.22, lw=0, zorder=2, label=interval)
+        ax.plot(x, part.corrected, "o-", color=CORRECTED, label="corrected", zorder=3, **look)
+    else:
+        ax.plot(x, part.fitted, "s-", color=CLASSICAL, mfc="white", label="fitted", **look)
+    ax.set(xlabel=part.axis.iloc[0], ylabel="weight (logits per unit)")
+    style.heading(ax, part.family.iloc[0])
