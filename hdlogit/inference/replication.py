@@ -29,7 +29,6 @@ from hdlogit.inference.result import Array, ClassInference
 from hdlogit.inference.sums import NUMBERS, Names, measure
 
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
-LARGEST = 4.0  # variance of a group in that of a typical one, in units of the median
 
 
 class Slope(NamedTuple):
@@ -157,9 +156,10 @@ def _pair(
 
 def _given_scale(c: ClassInference) -> Array:
     """Covariance of the corrected weights, as if their scale were known: what its error adds along the weights is about
-    what knowing the signal takes away.
+    what knowing the signal takes away. With rates it adds more.
     """
-    return c.noise / c.theory.alpha**2 if c.profiles is None else c.covariance
+    by_equations = c.profiles is None and c.guess_rate + c.lapse_rate == 0
+    return c.noise / c.theory.alpha**2 if by_equations else c.covariance
 
 
 def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
@@ -171,8 +171,7 @@ def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
     be long lengthen those of the pooled groups, too.
 
     In Q a group's slope on all groups, itself among them, stands for slope_g: it is nearer to the common one by the
-    others' part of the trials. var_g is at least that of a typical group with as many trials: the error of a slope grows
-    with the slope, so that by its own a slope that is small by chance would be far off.
+    others' part of the trials.
     """
     some = [pair for pair in pairs if pair.size > 0]
     if len(some) < 2:
@@ -183,7 +182,5 @@ def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
     moved = len(n) / (len(n) - 1) * (others.mean(axis=0) - others)
     added = product - slope * size + np.vecdot(gradient.sum(axis=0) - gradient, moved)
     error = float(np.sqrt(len(n) / (len(n) - 1) * np.square(added - added.mean()).sum()) / size.sum())
-    variance = own_noise / size**2
-    typical = np.minimum(n * variance, LARGEST * np.median(n * variance)).mean() / n
-    q = np.square((1 - n / n.sum()) * (product / size - slope)) / np.maximum(variance, typical)
+    q = np.square((1 - n / n.sum()) * (product - slope * size)) / own_noise
     return Common(slope, error, float(q.sum()), len(n) - 1)

@@ -22,6 +22,7 @@ GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
 UNLIKELY = 0.05  # p-value that the model holds, over all classes and all that was asked
 NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
+LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
@@ -252,7 +253,8 @@ def _groups(classes: Sequence[Situation]) -> list[str]:
     c, worst = min(known, key=lambda one: (not one[0].differ(len(classes)), one[1].p_value))
     of, slope = _of([c], len(classes)), f"{worst.slope:.2f} ± {worst.error:.1g}"
     if not c.differ(len(classes)):
-        return [f"groups replicate one another{of}: corrected weights of one are {slope} times those of the others"]
+        alike = "groups replicate one another" if worst.error < LOOSE else "groups are too short to be compared"
+        return [f"{alike}{of}: corrected weights of one are {slope} times those of the others"]
     return [
         f"groups do not replicate one another{of}: corrected weights of one are {worst.lowest:.2f} to "
         f"{worst.highest:.2f} times those of the others, {slope} in all (p = {worst.p_value:.1g} that these are "
