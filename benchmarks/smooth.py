@@ -1,6 +1,6 @@
 """Smooth kernels: do their bands cover across the function, and what does smoothing gain? A table of docs/theory.md.
 
-    python -m benchmarks.smooth [--replicates 24]
+    python -m benchmarks.smooth [--replicates 20]
 
 Factors are normal and independent, the kernels have a length of 1.5 (the signal), 0 for noise; a Gabor function has two
 cycles. `--save FOLDER` writes the trials of the first replicates, for other programs.
@@ -26,7 +26,7 @@ from hdlogit.smooth import fit_smooth
 Array = NDArray[np.float64]
 
 SIGNAL, INTERCEPT = 1.5, 0.3
-COMPARED = 5  # replicates that are fitted without smoothing, too
+COMPARED = 4  # replicates that are fitted without smoothing, too
 DESIGNS = ((150, 32, 0), (400, 32, 0), (1000, 32, 0), (4000, 32, 0), (150, 100, 0), (600, 100, 0), (1500, 100, 0))
 MANY = (500, 32, 100), (1500, 100, 300)  # with other factors, which are not smooth, of signal 1 together
 
@@ -97,7 +97,7 @@ def of_design(name: str, n: int, m: int, others: int, replicates: int, save: Pat
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=24)
+    parser.add_argument("--replicates", type=int, default=20)
     parser.add_argument("--save", type=Path)
     arguments = parser.parse_args()
     designs = [(name, *size) for size in DESIGNS + MANY for name in kernels(3)]

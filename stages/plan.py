@@ -122,8 +122,8 @@ def read_study() -> tuple[int, dict[str, Observer]]:
     observers = {}
     for name, c in classes.items():
         rates = c.guess_rate, c.lapse_rate
-        base_rate = base_rate_for(float(c.theory.intercept), c.theory.signal, *rates)
-        observers[name] = Observer(len(c.centre), c.theory.signal, base_rate, *rates, c.inflation)
+        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
+        observers[name] = Observer(len(c.centre), c.signal, base_rate, *rates, c.inflation)
         n_trials = round(len(c.centre) / c.theory.kappa)
     return n_trials, observers
 

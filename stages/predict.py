@@ -74,7 +74,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     for name, c in results.items():
         if c.reason:
             print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
-        elif not c.theory.signal > 0:
+        elif not c.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
     keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stages.trials.choose import best, choose, question
+from stages.trials.design import learn
+from tests import coding
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -79,6 +82,18 @@ def test_where_nothing_is_left_the_question_names_all() -> None:
     asking = question(columns, *asked(columns))
     assert "rt is left out: it is by its name a reaction time" in asking
     assert asking.endswith("--factors 'a key' rt")
+
+
+def test_what_is_named_is_fitted_and_what_it_gives_away_is_said(tmp_path: Path) -> None:
+    table = pd.DataFrame(STIMULI | {"key": np.where(YES == 1, "j", "f"), "y": YES})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    for named, notes in (
+        ({"formula": "~ side + contrast + lag(y, 1)"}, ()),
+        ({"factors": ["contrast", "key"]}, ("key: it alone determines the response",)),
+    ):
+        study = learn(coding.asked(response="y", **named), tmp_path / "t.csv")
+        assert study.table.notes == notes
+        assert len(study.names) == (3 if "formula" in named else 2)
 
 
 def test_few_trials_of_a_steep_observer_raise_no_alarm() -> None:

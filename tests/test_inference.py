@@ -358,3 +358,15 @@ def test_a_class_without_signal_is_no_error() -> None:
     truth[-1] = np.log(0.3 / 0.7)
     assert 0.93 <= covered(classes, truth)[:-1].mean() <= 0.975
     assert covered(classes, truth)[-1].mean() >= 0.8
+
+
+def test_the_signal_is_that_of_all_factors_also_where_one_dominates() -> None:
+    """Levels of one stimulus carry the index, and are not normal."""
+    rng = np.random.default_rng(12)
+    x = np.column_stack([rng.choice([-1.0, 1.0], 3000), rng.normal(size=(3000, 3))])
+    logit = x @ [2.0, 0.3, 0.3, 0.0]
+    y = (rng.random(3000) < expit(logit))[:, None]
+    [result] = infer(x, y, fit(x, y))
+    assert len(result.dominant)
+    assert result.signal == pytest.approx(logit.std(), rel=0.06)
+    assert result.theory.signal < 0.6

@@ -70,7 +70,7 @@ def write_study(project: Project, **classes: tuple[float, float, float, float, f
         nothing = ClassInference.refused("", 40)
         theory = replace(nothing.theory, kappa=40 / 500, signal=signal, intercept=intercept)
         link = replace(nothing.link, guess_rate=guess_rate, lapse_rate=lapse_rate)
-        results[name] = replace(nothing, theory=theory, link=link, inflation=inflation)
+        results[name] = replace(nothing, theory=theory, signal=signal, link=link, inflation=inflation)
     (project.data / "inference").mkdir(parents=True)
     (project.data / FILE).write_bytes(to_bytes(results))
     (project.data / "train").mkdir()

@@ -201,6 +201,7 @@ def _infer_class(
     b, factor, to_bias = fitted[-1], np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
     return ClassInference(
         theory=a,
+        signal=float(np.hypot(a.signal, np.linalg.norm(found.dominant))),
         link=link,
         estimate=estimate,
         noise=noise / np.outer(factor, factor),

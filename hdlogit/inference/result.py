@@ -115,7 +115,7 @@ class Separated:
 class ClassInference:
     """One class. Of coefficients (p + 1,), the bias last; in the units of the factors, unless noted."""
 
-    theory: Asymptotics  # γ̂, β̂0 (at the mean of the factors), α̂, s, λ, b̂
+    theory: Asymptotics  # γ̂ (without dominant factors), β̂0 (at the mean of the factors), α̂, s, λ, b̂
     link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
     # unless asked for
     estimate: Array  # (p + 1,) as fitted
@@ -133,10 +133,9 @@ class ClassInference:
     predictor_sd: float = 0.0  # sd of the true logit about it, typical; 0 where nothing is averaged over
     stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
     along: float = np.nan  # variance of log |ŵ|, by its noise
+    signal: float = np.nan  # standard deviation of the true logit over the trials, with dominant factors
     inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
-    certificate: float = (
-        np.nan
-    )  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage: it always does
+    certificate: float = np.nan  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage
     leave_one_out: LeaveOneOut = NO_LOGITS
     index: Index = NO_INDEX
     trials: Trials = NO_TRIALS

@@ -127,6 +127,7 @@ def with_separation(
     return replace(
         shrunken,
         theory=known.theory,
+        signal=known.signal,
         link=known.link,
         stretch=known.stretch,
         corrected=corrected,

@@ -161,7 +161,7 @@ def _reason(c: ClassInference, names: list[str]) -> str | None:
 
 def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.intp], sd: Array) -> Array:
     """V_i (k, p, p) of the weights that are kept, per sd of the factors; of no meaning where b_i is NaN."""
-    known, signal = np.isfinite(b), np.median([c.theory.signal for c in results if not c.reason])
+    known, signal = np.isfinite(b), np.median([c.signal for c in results if not c.reason])
     sizes = np.ones(len(b))
     shapes, units = np.zeros((2, *b.shape, len(kept)))
     for i, c in enumerate(results):
@@ -169,7 +169,7 @@ def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.i
             own = c.scale[kept]
             whole = c.covariance[np.ix_(kept, kept)] * np.outer(own, own)
             size = float(np.diag(whole)[known[i]].mean())
-            d = probability_and_slope([c.theory.intercept] * 2, np.array([c.theory.signal, signal]))[1]
+            d = probability_and_slope([c.theory.intercept] * 2, np.array([c.signal, signal]))[1]
             sizes[i], shapes[i] = size * d[0] / d[1], whole / size
             units[i] = np.outer(sd[kept] / own, sd[kept] / own)
     complete = known.all(axis=1)

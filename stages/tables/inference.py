@@ -113,10 +113,10 @@ def class_table(found: Inferred, coefficients: Table, asked: Asked) -> Table:
     the variance of a weight by correlations of the factors. coefficients: the `coefficient_table`.
     """
     classes, n_factors = found.classes, len(found.fit.factors)
-    observers = [(c.theory.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
+    observers = [(c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
     table = {
         "class": found.fit.classes,
-        "signal": [c.theory.signal for c in classes],
+        "signal": [c.signal for c in classes],
         "intercept": [float(c.theory.intercept) for c in classes],
         "guess_rate": [c.guess_rate for c in classes],
         "lapse_rate": [c.lapse_rate for c in classes],
@@ -228,7 +228,7 @@ def situations(found: Inferred, by_class: Table, coefficients: Table, asked: Ask
     return [
         Situation(
             found.fit.classes[k],
-            c.theory.signal,
+            c.signal,
             c.theory.alpha,
             c.alpha_error,
             *c.expected_classical_coverage(found.p.interval_level),

@@ -63,7 +63,7 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
     experiment. Errors are in logits per standard deviation of a factor.
     """
     n_factors = len(classes[0].scale)
-    signal = float(np.sqrt(np.mean([c.theory.signal**2 for c in classes])))
+    signal = float(np.sqrt(np.mean([c.signal**2 for c in classes])))
     base_rate, guess_rate, lapse_rate = map(float, np.mean([_rarer(c) for c in classes], axis=0))
     rates = guess_rate, lapse_rate
     first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
@@ -84,7 +84,7 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
 
 def _rarer(c: ClassInference) -> tuple[float, float, float]:
     """Probability of the rarer response, with its rates: if yes and no are exchanged, so are guess and lapse rate."""
-    yes = base_rate_for(float(c.theory.intercept), c.theory.signal, c.guess_rate, c.lapse_rate)
+    yes = base_rate_for(float(c.theory.intercept), c.signal, c.guess_rate, c.lapse_rate)
     return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
 
 

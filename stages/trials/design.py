@@ -222,7 +222,8 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         raise InputError(
             f"{table.name} holds no factor: it needs columns of numbers or of few words that vary, besides the response"
         )
-    aside, doubts = _chosen(table, columns, whole, needed[whole], columns)
+    fitted = {name: columns[name] for name in parsed.columns} if parsed else columns  # not those that only lags need
+    aside, doubts = _chosen(table, fitted, whole, needed[whole], fitted)
     names = [name for name in dict.fromkeys([*wanted, *p.groups, *columns]) if name in table.merged]
     notes = [f"{name}: {why}" for name, why in aside.items()] + [*doubts.values()]
     notes += [f"{name}: {table.merged[name]}" for name in names]
