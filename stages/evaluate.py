@@ -23,6 +23,7 @@ from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, scores, theory
 from stages.tables.answer import Agreement, trustworthy, without_estimate
+from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
 from stages.tables.stored import FILE, to_bytes
@@ -112,6 +113,7 @@ def write_inference(
     outputs.table("inference/curve_bins.csv", bins)
     outputs.table("inference/curve.csv", curve)
     outputs.table("inference/map.csv", theory.map_table(max(1.25 * expected["signal"], 1)))
+    outputs.table("inference/goals.csv", goal_table(fit.classes, found.classes))
     outputs.table("inference/planning.csv", theory.planning_table(found.classes, n_trials))
     for name in CORRECTED:
         calibration = calibration_curve(shown.logits[name], shown.responses, p.calibration_bins)

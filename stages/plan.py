@@ -6,9 +6,7 @@ For a study that has been run, how many more: `python -m stages.plan --study stu
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import (
@@ -24,6 +22,7 @@ from hdlogit.asymptotics.planning import (
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, inside, read_finished
+from stages.tables.goals import GOALS
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -37,11 +36,6 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
-GOALS: dict[str, Callable[[Plan], bool]] = {
-    "for weights that are right to 5 %": lambda line: abs((line.alpha or inf) - 1) <= 0.05,
-    "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
-    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or inf) <= 0.1,
-}
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
 is 20 % too large, 0.8 too small, as guesses and lapses make them.

@@ -19,6 +19,7 @@ from stages.files.writing import Outputs
 from stages.page.render import MEDIA, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
+OF_THE_PAGE = ("inference/questions", "inference/usefulness", "inference/goals")
 OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
 
 
@@ -58,7 +59,7 @@ def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | 
     class is the one of this index (classes: names, if they have any), or the first one where that has no
     estimate. axis: plot.axis.
     """
-    names = {"coefficients", "inference/coefficients", *(name for each in FIGURES for name in each.needs)}
+    names = {"coefficients", "inference/coefficients", *OF_THE_PAGE, *(name for each in FIGURES for name in each.needs)}
     tables = {
         name: read_table(f"{name}.csv")
         for name in names - {"weights", "ordered", "unordered"}

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from stages import plot
-from stages.page.render import MOST, fixed, largest, number
+from stages.page.render import MOST, fixed, goals, largest, number
 from stages.page.words import sentences
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS
@@ -156,6 +156,27 @@ def test_small_numbers_do_not_vanish() -> None:
     assert [fixed(value, 3) for value in (-1.23456, 0.0001234, 0.0)] == ["−1.235", "1.2e−04", "0.000"]
     found = [number(value) for value in (None, True, 10000, 0.0994625)]
     assert found == ["not defined", "yes", "10\N{NARROW NO-BREAK SPACE}000", "0.09946"]
+
+
+def test_it_answers_in_the_order_in_which_a_person_asks(runs: dict[str, Path]) -> None:
+    text = Elements(report(runs["study"])).text
+    place = text.index("Cross-entropy is in nats")
+    for part in ("Is the model right?", "What the model may lack", "Table of weights", "Groups against one another"):
+        place = text.index(part, place)
+    for part in ("for weights that are right to 5 %", "is no factor", "prepare", "SHA-256"):
+        place = text.index(part, place)
+    corrected = text.index("corrected, with 95 % interval")
+    assert corrected < text.index("classical, with 95 % interval")  # as a narrow window shows the first columns
+
+
+def test_goals_are_counted_in_trials_and_in_groups() -> None:
+    table = pd.DataFrame({"goal": ["a", "b", "c"], "n_trials": [90, 121, np.nan]})
+    rows = goals(table, {"trials": {"train": 100}, "groups": ["1", "2", "3", "4", "5"]})
+    assert [(row["n_trials"], row["more"], row["groups"]) for row in rows] == [
+        (90, 0, 0),
+        (121, 21, 2),
+        (None, None, None),
+    ]
 
 
 # --- in words

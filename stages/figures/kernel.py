@@ -47,8 +47,8 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
 def kernel(figure: Figure, ordered: pd.DataFrame, metrics: Any) -> None:
     """Kernel: the weights of one class in the order of the numbers in their factors' names.
 
-    The blue band holds a weight in 95 of 100 studies if intervals are 95 % ones; where it leaves zero out, the
-    responses follow that factor. Behind it, in grey, the classical fit.
+    Blue are corrected weights with their intervals: where these leave zero out, the responses follow that factor.
+    Behind them, in grey, the classical fit.
     """
     some = [*ordered.family.value_counts(sort=False).nlargest(MOST).index]
     parts = [ordered[ordered.family == family].sort_values("position", kind="stable") for family in some]

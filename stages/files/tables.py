@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
-TEXT = {"class", "factor", "group", "term", "reason"}  # columns of text, even if it looks like a number
+TEXT = {
+    "class",
+    "factor",
+    "family",
+    "goal",
+    "group",
+    "term",
+    "reason",
+}  # columns of text, even if it looks like a number
 
 
 @contextmanager

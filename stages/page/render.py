@@ -20,6 +20,7 @@ from stages.page.words import sentences
 
 STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have parameters
 MOST = 5000  # rows of coefficients; if there are more, the largest are shown
+ASKED = 12  # questions to the model, those with the smallest p-values
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
 
 
@@ -47,7 +48,7 @@ def render(
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    templates.filters |= {"number": number, "parameter": parameter, "address": address}
+    templates.filters |= {"number": number, "parameter": parameter, "address": address, "p": p_value, "fixed": fixed}
     coefficients = tables["shown"]
     groups = column_groups(coefficients, metrics)
     return templates.get_template("page.html").render(
@@ -56,17 +57,41 @@ def render(
         account=account,
         sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
         sections=SECTIONS,
+        useful=records(tables, "inference/usefulness"),
+        asked=records(tables, "inference/questions", most=ASKED),
+        n_asked=len(tables.get("inference/questions", ())),
+        goals=goals(tables.get("inference/goals"), account),
         other_fits=COLUMNS,
         classes=[*coefficients["class"].unique()],
         drawn=tables["weights"]["class"].iloc[0],
         groups=groups,
         rows=largest(coefficients, [column for _, _, columns in groups for column in columns]),
         n_rows=len(coefficients),
-        pictures=pictures,
+        pictures={part: [rest for one, *rest in pictures if one == part] for part, *_ in pictures},
         missing=lacking(account) if account else [],
         left_out=left_out,
         hashes={path.as_posix(): sha256(path) for path in hashed},
     )
+
+
+def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50) -> list[dict[Any, Any]]:
+    """The rows of a table, if there is one; of many the first ones, those with the smallest p-values."""
+    table = tables.get(name, pd.DataFrame({"p_value": []}))
+    rows: list[dict[Any, Any]] = table.sort_values("p_value", kind="stable")[:most].to_dict("records")
+    return rows
+
+
+def goals(table: pd.DataFrame | None, account: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """For each goal the trials that it needs (None: no number is enough), how many more, and groups of them."""
+    if table is None or account is None:
+        return []
+    n_trials, n_groups = account["trials"]["train"], len(account["groups"])
+    rows = []
+    for goal, needed in zip(table.goal, table.n_trials, strict=True):
+        more = None if math.isnan(needed) else max(needed - n_trials, 0)
+        groups = None if more is None or not n_groups else math.ceil(more * n_groups / n_trials)
+        rows.append({"goal": goal, "n_trials": None if more is None else needed, "more": more, "groups": groups})
+    return rows
 
 
 def address(path: Path) -> str:
@@ -81,14 +106,17 @@ def sha256(path: Path) -> str:
 
 
 def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple[str, str, dict[str, str]]]:
-    """Columns of the coefficients below common headings: (heading, name of its colour, {column: words})."""
+    """Columns of the coefficients below common headings: (heading, name of its colour, {column: words}).
+
+    What one should use is first, as a narrow window shows no more.
+    """
     interval = f", with {100 * metrics['inference']['level']:g} % interval" if "inference" in metrics else ""
     classical = {"estimate": "weight", "classical_low": "from", "classical_high": "to", "classical_p": "p"}
     groups = [
-        ("true", "truth", {"true": "weight"}),
-        ("fitted", "classical", {"fitted": "weight"}),
-        (f"classical{interval}", "classical", classical),
         (f"corrected{interval}", "corrected", {"corrected": "weight", "low": "from", "high": "to", "p": "p"}),
+        ("fitted", "classical", {"fitted": "weight"}),
+        ("true", "truth", {"true": "weight"}),
+        (f"classical{interval}", "classical", classical),
     ]
     return [group for group in groups if {*group[2]} <= {*table}]
 
