@@ -196,7 +196,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
-    alike = Agreement(0.6, 1.5, 1.04, 0.06, 8.0, 9, 0.53)
+    alike = Agreement(0.6, 1.5, 1.04, 0.06, 9, 0.53)
     lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike)])
     assert lines[0].endswith("good enough")
     assert lines[1] == (
@@ -207,8 +207,8 @@ def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
         line == "groups are too short to be compared: corrected weights of one are 3.00 ± 1 times those of the others"
     )
     for groups in (
-        Agreement(-0.02, 1.72, 1.1, 0.2, 86.0, 9, 1e-14),
-        Agreement(1.2, 1.4, 1.3, 0.03, 8.0, 9, 0.53),
+        Agreement(-0.02, 1.72, 1.1, 0.2, 9, 1e-14),
+        Agreement(1.2, 1.4, 1.3, 0.03, 9, 0.53),
     ):
         lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups)])
         assert lines[0].endswith("but they are means over groups that differ")

@@ -54,9 +54,8 @@ class Agreement(NamedTuple):
     highest: float
     slope: float  # of all groups together,
     error: float  # with its standard error
-    q: float  # by how much they differ: χ² of df if only by chance,
-    df: int
-    p_value: float  # with its p-value
+    df: int  # its degrees of freedom
+    p_value: float  # that all groups have the same
 
 
 class Situation(NamedTuple):

@@ -70,9 +70,15 @@ def replication_metrics(
 
 
 def agreement(one: Replication) -> Agreement | None:
-    """What the answer in words needs to know of a class; None where fewer than two groups have an estimate."""
+    """What the answer in words needs to know of a class; None where fewer than two groups have an estimate.
+
+    Groups that differ do so in their plain weights, too; with rates, corrected ones of short groups may run away.
+    """
+    if one.plain is None or one.corrected is None:
+        return None
     slopes = [group.corrected.value for group in one.groups if group.corrected]
-    return Agreement(min(slopes), max(slopes), *one.corrected, one.corrected.p_value) if one.corrected else None
+    p_value = max(one.plain.p_value, one.corrected.p_value)
+    return Agreement(min(slopes), max(slopes), one.corrected.value, one.corrected.error, one.corrected.df, p_value)
 
 
 def double_pass_line(names: Sequence[str], passes: DoublePass) -> str:
