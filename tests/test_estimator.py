@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hdlogit import LogisticRegression, fit, infer
+from hdlogit.estimator import ModelWarning
 from tests.conftest import ROOT
 from tests.problems import Experiment, gaussian
 
@@ -345,3 +346,21 @@ def test_the_readme_s_pip_line_installs_what_the_estimator_imports() -> None:
 
 def test_the_page_on_the_library_is_true() -> None:
     assert doctest.testfile(str(ROOT / "docs/library.md"), module_relative=False, encoding="utf-8").failed == 0
+
+
+def test_fit_warns_where_the_model_lacks_something_and_a_table_says_what() -> None:
+    rng = np.random.default_rng(21)
+    x = rng.normal(size=(800, 4))
+    clean = rng.random(800) < expit(x[:, 0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = LogisticRegression().fit(x, clean)
+        LogisticRegression().fit(x[np.argsort(clean)], np.sort(clean))  # sorted by response: nothing is asked of order
+    assert not any("lacks" in note for note in model.summary().attrs["notes"])
+    squared = rng.random(800) < expit(x[:, 0] + x[:, 1] ** 2 - 1)
+    with pytest.warns(ModelWarning, match="the model lacks squares of the factors"):
+        model = LogisticRegression().fit(pd.DataFrame(x, columns=[*"abcd"]), squared)
+    assert any("lacks squares" in note for note in model.summary().attrs["notes"])
+    table = model.questions(pd.DataFrame(x, columns=[*"abcd"]), squared, groups=np.repeat([0, 1], 400))
+    assert table.family[0] == "squares of the factors"
+    assert {"previous responses", "differences between groups"} <= {*table.family}

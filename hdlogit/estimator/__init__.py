@@ -1,5 +1,5 @@
 """The scikit-learn estimator: fit and inference in one object. Needs scikit-learn, and its summary pandas."""
 
-from hdlogit.estimator.logistic_regression import LogisticRegression
+from hdlogit.estimator.logistic_regression import LogisticRegression, ModelWarning
 
-__all__ = ["LogisticRegression"]
+__all__ = ["LogisticRegression", "ModelWarning"]

@@ -25,12 +25,20 @@ from hdlogit.estimator.classical import classical_inference
 from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
 from hdlogit.inference import ClassInference, infer
+from hdlogit.inference.comparison import Usefulness, usefulness
+from hdlogit.inference.questions import Question, missing, questions, sentence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hdlogit.estimator.summary import Summary
 
 Array = NDArray[np.float64]
 NAMED = 5  # factors that separate, named in a warning
+
+
+class ModelWarning(UserWarning):
+    """The responses do not follow the model: it lacks something."""
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -106,6 +114,12 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         self.inference_ = self._infer(factors, responses, found.coefficients)
         for line in self._warnings(found.separating):
             warnings.warn(line, UserWarning, stacklevel=2)
+        self._lacks = {}
+        for k, (use, asked) in enumerate(self._ask(factors, responses, None, in_order=False)):
+            if use and (lacking := missing(asked, use.gain, responses.shape[1])):
+                self._lacks[k] = self._line(k, sentence(lacking, use.gain))
+        if self._lacks:
+            warnings.warn("; ".join(self._lacks.values()), ModelWarning, stacklevel=2)
         corrected, classical, errors = (
             np.array([getattr(inference, name) for inference in self.inference_])
             for name in ("corrected", "estimate", "corrected_error")
@@ -184,6 +198,23 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         ]
         return whole
 
+    def questions(
+        self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, *, in_order: bool = True
+    ) -> pd.DataFrame:
+        """What the model may lack, by the trials it was fitted to: a test of each family of columns. Needs pandas.
+
+        Columns: family, df, statistic, p_value, gain (nats per trial, about, that a model with it would gain); the
+        largest gain first. groups: (n_trials,) sessions or observers; in_order: whether the trials are in the order in
+        which they were run. `fit` asks what needs no order, and warns. Source: `hdlogit.inference.questions`.
+        """
+        import pandas as pd
+
+        factors = self._validated(X)
+        responses = np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+        labels = None if groups is None else np.asarray(groups)
+        asked = [pd.DataFrame(some) for _, some in self._ask(factors, responses, labels, in_order=in_order)]
+        return pd.concat(asked, keys=self._names) if self._several else asked[0]
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
@@ -244,6 +275,21 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
                 found[k] = result
         return [found[k] for k in sorted(found)]
 
+    def _ask(
+        self,
+        X: NDArray[np.floating],
+        responses: NDArray[np.bool_],
+        groups: NDArray[Any] | None,
+        *,
+        in_order: bool,
+    ) -> list[tuple[Usefulness | None, list[Question]]]:
+        """Of each response: is the model any use, and what does it lack? Nothing of one that is not corrected."""
+        names = self._feature_names(range(X.shape[1]))
+        return [
+            (usefulness(c, X, y), questions(c, X, y, names, groups, in_order=in_order)) if not c.reason else (None, [])
+            for c, y in zip(self.inference_, responses.T, strict=True)
+        ]
+
     def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
@@ -279,6 +325,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _notes(self, k: int, inference: ClassInference) -> list[str]:
         rates = {"guess rate": inference.guess_rate, "lapse rate": inference.lapse_rate}
         lines = [f"{name} {rate:.3g}" for name, rate in rates.items() if rate]
+        lines += [self._lacks[k]] if k in self._lacks else []
         if self.shrinkage_[k]:
             lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
         if inference.reason:

@@ -15,6 +15,7 @@ the index, as it must for every link: free means of P in BINS parts of the index
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,9 @@ SAMPLES, SEED = 999, 0  # sets of responses that are drawn
 FEW = 50  # trials per factor, from which on a trial hardly moves the fit
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
 
+UNLIKELY = 0.05  # p-value of "nothing is missing", over all classes and all that was asked
+NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
+
 LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
 
 
@@ -56,12 +60,14 @@ def questions(
     responses: Responses,
     names: Names,
     groups: NDArray[np.generic] | None = None,
+    *,
+    in_order: bool = True,
 ) -> list[Question]:
     """What the model of one class may lack, the largest gain first; [] with ridge or shrinkage, or without inference.
 
     factors: (n, p), trials in the order in which they were run; responses: (n,) bool; names: of the factors; groups:
-    (n,) labels of sessions or observers, across which nothing is remembered. Seen together, the smallest p-value times
-    the number of questions is the p-value of "nothing is missing" (Bonferroni).
+    (n,) labels of sessions or observers, across which nothing is remembered; in_order: whether trials are in the order
+    in which they were run, so that memory and trends can be asked about.
     """
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
@@ -71,7 +77,7 @@ def questions(
     with single_threaded_blas():
         left = _with_rates(result, factors, y, step, free) if free else _as_fitted(result, factors, responses)
         asked = []
-        for family, (added, known) in families(factors, responses, names, groups).items():
+        for family, (added, known) in families(factors, responses, names, groups, in_order=in_order).items():
             rows = slice(None, None, step if free else 1)
             s, df, p = left.test(_every(added, step) if free else added, None if known is None else known[rows])
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
@@ -84,6 +90,28 @@ def questions(
         noise = np.full(1, 1e-6 * np.ptp(index))
     asked.append(rising(best, y, bins_of(index, float(np.sqrt(np.mean(noise**2))), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
+
+
+def missing(asked: Sequence[Question], gain: float, n_classes: int = 1) -> list[Question]:
+    """What chance does not explain (Bonferroni, also over the classes), and would gain notably.
+
+    gain: nats per trial, of the factors over a constant.
+    """
+    chance, least = UNLIKELY / max(n_classes * len(asked), 1), NOTABLE * max(gain, 0.0)
+    return [one for one in asked if one.p_value < chance and one.gain > least]
+
+
+def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
+    """What is missing, the largest gain first, in words; of: whose model, as in " of class 3"."""
+    first, *others = lacking
+    p = f"p = {first.p_value:.1g}" if first.p_value > 1e-12 else "p < 1e-12"
+    share = f", {100 * first.gain / gain:.0f} % of what its factors gain" if gain > 0 else ""
+    text = f"the model{of} lacks {first.family} ({p}; about {first.gain:.2g} nats per trial would be gained{share})"
+    if first.family == RISING:
+        text = f"a yes does not become more frequent all along the index{of} ({p})"
+    also = [one.family for one in others if one.family != RISING]
+    beside = f"; beside it {', '.join(also)}" if also else ""
+    return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
 
 
 def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
@@ -111,7 +139,12 @@ def _every(columns: Columns, step: int) -> Columns:
 
 
 def families(
-    factors: Factors, responses: Responses, names: Names, groups: NDArray[np.generic] | None = None
+    factors: Factors,
+    responses: Responses,
+    names: Names,
+    groups: NDArray[np.generic] | None = None,
+    *,
+    in_order: bool = True,
 ) -> dict[str, tuple[Columns, NDArray[np.bool_] | None]]:
     """Columns that a model of these factors may lack, and in which trials they are known (None: all), by name."""
     n, p = factors.shape
@@ -133,18 +166,20 @@ def families(
     for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:MOST_PRODUCTS] if p > 1 else []:
         if (rarer[j] or 0.0) >= RARE:
             found[f"products with {names[j]}"] = products(j), None
-    time = np.linspace(-0.5, 0.5, n)
-    found["a trend over trials"] = lambda rows: time[rows, None], None
     _, group = np.unique(np.zeros(n, int) if groups is None else groups, return_inverse=True)
-    if group.max() > 0:
-        codes = np.arange(group.max() + 1)
-        middle = np.bincount(group, time) / np.bincount(group)
+    codes, time = np.arange(group.max() + 1), np.linspace(-0.5, 0.5, n)
+    middle = np.bincount(group, time) / np.bincount(group)
 
-        def member(rows: slice) -> Array:
-            return np.asarray(group[rows, None] == codes, np.float64)
+    def member(rows: slice) -> Array:
+        return np.asarray(group[rows, None] == codes, np.float64)
 
+    if len(codes) > 1:
         found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
+    if not in_order:
+        return found
+    if len(codes) > 1:
         found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None
+    found["a trend over trials"] = lambda rows: time[rows, None], None
     earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
     same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
     y = np.asarray(responses, np.float64)

@@ -12,13 +12,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, RISING, Question
+from hdlogit.inference.questions import LINK, RISING, UNLIKELY, Question, missing, sentence
 from stages.files.account import counted, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
-UNLIKELY = 0.05  # p-value that the model holds, over all classes and all that was asked
-NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
 NAMED = 5  # names before "and … more"
@@ -74,9 +72,7 @@ class Situation(NamedTuple):
 
     def lacks(self, n_classes: int) -> list[Question]:
         """What is missing from its model, beyond chance, and notably."""
-        least = NOTABLE * max(self.use.gain, 0.0) if self.use else 0.0
-        chance = UNLIKELY / max(n_classes * len(self.asked), 1)
-        return [one for one in self.asked if one.p_value < chance and one.gain > least]
+        return missing(self.asked, self.use.gain if self.use else 0.0, n_classes)
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
@@ -183,17 +179,9 @@ def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
     if not classes:
         return []
     c = max(classes, key=lambda one: one.lacks(n_classes)[0].gain)
-    first, *others = c.lacks(n_classes)
-    p = f"p = {first.p_value:.1g}" if first.p_value > 1e-12 else "p < 1e-12"
-    if first.family == RISING:
-        text = f"a yes does not become more frequent all along the index{_of(classes, n_classes)} ({p})"
-    else:
-        share = f", {100 * first.gain / c.use.gain:.0f} % of what its factors gain" if c.use and c.use.gain > 0 else ""
-        gain = f"about {first.gain:.2g} nats per trial would be gained{share}"
-        text = f"the model{_of(classes, n_classes)} lacks {first.family} ({p}; {gain})"
-    also = f"; beside it {_some([one.family for one in others if one.family != RISING])}" if others else ""
-    remedy = REMEDIES.get(first.family, PRODUCTS)
-    return [f"{text}{also}: weights and intervals, corrected ones too, may be far off. {remedy}"]
+    lacking = c.lacks(n_classes)
+    text = sentence(lacking, c.use.gain if c.use else 0.0, _of(classes, n_classes))
+    return [f"{text}. {REMEDIES.get(lacking[0].family, PRODUCTS)}"]
 
 
 def _size(level: float, classes: Sequence[Situation], *, holds: bool) -> str:
