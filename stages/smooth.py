@@ -1,7 +1,7 @@
 """Smooth kernels of a study: `python -m stages.smooth studies/experiment 'frame*' 'lag(choice, *)'`.
 
-Each pattern takes factors by their names, in which * stands for anything. Factors whose names differ in one number only
-are a family, in the order of that number, of which neighbours are taken to have similar weights.
+Each pattern takes factors by their names; * stands for anything. Factors whose names differ in one number only are
+a family, in the order of that number, and neighbours are taken to have similar weights.
 """
 
 from __future__ import annotations
@@ -23,19 +23,17 @@ from stages.figures.style import saved
 from stages.files.account import named, some
 from stages.files.errors import InputError, run
 from stages.files.fit import read_fit
-from stages.files.parameters import Evaluate, Plot, read_study
+from stages.files.parameters import Plot, read_study
 from stages.finished import for_each, inside
 from stages.tables.stored import read_inference
-from stages.terminal import say, table
+from stages.terminal import say
 
 FEWEST = 3  # positions of a family
 COLUMNS = ["factor", "position", "smooth", "smooth_low", "smooth_high", "corrected"]
-HEADINGS = ("factor", "position", "smooth", "from", "to", "corrected,\nnot smoothed")
-NO_RATES = "the smooth fit knows no guesses and lapses, which this study has: its weights are too small"
 
 
 def main() -> None:
-    """Fit the kernels of each observer and class, say what smoothing did, and write them if --out asks for it."""
+    """Fit the kernels of each observer, say what smoothing did, and write them if --out asks for it."""
     arguments = parse()
     out = Path(arguments.out).absolute() if arguments.out else None
     if out and out.exists():
@@ -51,40 +49,41 @@ def smooth_one(folder: str, arguments: argparse.Namespace, out: Path | None) -> 
     with inside(folder):
         parameters = read_study()
         check_current()
-        fit, level = read_fit(), parameters.evaluate.interval_level
-        chosen = choose(fit.factors, arguments.patterns, parameters.plot.axis)
+        fit, p = read_fit(), parameters.evaluate
         inferred = read_inference() if parameters.train.solver == "exact" else {}
-    tables, reasons = dict[str, pd.DataFrame](), list[str]()
+    chosen = choose(fit.factors, arguments.patterns, parameters.plot.axis)
     groups = {str(family): [*part.index] for family, part in chosen.groupby("family", sort=False)}
+    tables, lines, reasons = dict[str, pd.DataFrame](), list[str](), list[str]()
     for k, name in enumerate(tqdm(fit.classes, unit="class", disable=None, leave=False)):
         try:
             found = fit_smooth(fit.train.factors, fit.train.responses[:, k], [*groups.values()], fit.factors)
         except ValueError as reason:
             reasons.append(f"{named(name, 'class')} has no smooth fit: {reason}")
             continue
-        tqdm.write("\n".join(sentences(named(name, "class"), [*groups], found)))
-        (low, high), weights = found.interval(level)[:-1].T, np.full(len(fit.factors), np.nan)
-        if name in inferred and not inferred[name].reason:
-            weights = inferred[name].corrected[:-1]
-        of_factors = pd.DataFrame({"factor": fit.factors, "smooth": found.corrected[:-1]})
-        of_factors = of_factors.assign(smooth_low=low, smooth_high=high, corrected=weights)
+        lines += sentences(named(name, "class"), [*groups], found)
+        low, high = found.interval(p.interval_level)[:-1].T
+        kernel = {"smooth": found.corrected[:-1], "smooth_low": low, "smooth_high": high}
+        known = name in inferred and not inferred[name].reason
+        corrected = inferred[name].corrected[:-1] if known else np.nan
+        of_factors = pd.DataFrame({"factor": fit.factors, **kernel, "corrected": corrected})
         tables[name] = chosen.join(of_factors).assign(**{"class": name})
     if not tables:
         raise InputError(reasons[0])
-    say(*reasons, *([NO_RATES] if may_guess(parameters.evaluate) else []))
+    say(*lines, *reasons)
+    if p.asymptotes == "estimate" or {p.guess_rate, p.lapse_rate} - {0, "auto"}:
+        say("the smooth fit knows no guesses and lapses, which this study has: they make its weights too small")
     if arguments.table:
-        for one in tables.values():
-            table(HEADINGS, [(row[0], *(f"{x:.4g}" for x in row[1:])) for row in one[COLUMNS].itertuples(index=False)])
+        say(*(one[COLUMNS].to_string(index=False, float_format="{:.4g}".format) for one in tables.values()))
     if out:
-        write(out, tables, parameters.plot, level)
+        write(out, tables, parameters.plot, p.interval_level)
         say(f"Table and figure: {os.path.relpath(out)}")
 
 
 def choose(names: Sequence[str], patterns: Sequence[str], axis: Sequence[object] | None) -> pd.DataFrame:
-    """The factors that the patterns take: family, position, axis, by index; family by family in order of position."""
+    """Family, position and axis of the factors that the patterns take, by index; families in order of position."""
     taken = set[int]()
     for pattern in patterns:
-        literal = pattern.replace("[", "[[]")  # brackets occur in names: signal[absent]:frame01
+        literal = pattern.replace("[", "[[]").replace("…", "*")  # names have brackets, families a …
         matching = {j for j, name in enumerate(names) if fnmatchcase(name, literal)}
         if not matching:
             raise InputError(f"{pattern}: no factor has such a name; there are {some([*names])}")
@@ -92,12 +91,11 @@ def choose(names: Sequence[str], patterns: Sequence[str], axis: Sequence[object]
     places = sorted(taken)
     chosen = families([names[j] for j in places], axis, FEWEST).set_index(pd.Index(places))
     for j in chosen.index[chosen.family.isna()]:
-        raise InputError(f"{names[j]}: a kernel needs {FEWEST} factors or more whose names differ in one number only")
+        raise InputError(f"{names[j]}: a kernel needs {FEWEST} factors whose names differ in one number only")
     parts = [part.sort_values("position", kind="stable") for _, part in chosen.groupby("family", sort=False)]
     for part in parts:
         steps = np.diff(part.position)
-        uneven = np.flatnonzero(~np.isclose(steps, np.median(steps)) | (steps <= 0))
-        for k in uneven:
+        for k in np.flatnonzero(~np.isclose(steps, np.min(steps[steps > 0], initial=np.inf))):
             left, right = names[part.index[k]], names[part.index[k + 1]]
             raise InputError(f"a kernel's factors must be evenly spaced, but {left} and {right} are not")
     return pd.concat(parts)
@@ -114,19 +112,12 @@ def write(folder: Path, tables: dict[str, pd.DataFrame], p: Plot, level: float) 
             smooth_kernel(figure, one, level)
 
 
-def may_guess(p: Evaluate) -> bool:
-    """Whether the study has guesses or lapses, known or estimated."""
-    return p.asymptotes == "estimate" or any(rate not in (0, "auto") for rate in (p.guess_rate, p.lapse_rate))
-
-
 def sentences(name: str, families: Sequence[str], smooth: Smooth) -> list[str]:
-    """What smoothing did to each family, and how much too large the fitted weights were."""
-    of_each = [f"{name}, {family}: {smooth.sentence(k)}" for k, family in enumerate(families)]
+    """What smoothing did to each family, and by how much the size of the fitted weights was wrong."""
     alpha = f"α = {smooth.alpha:.2f} (standard error {100 * smooth.alpha_error:.0f} %)"
-    return [
-        *of_each,
-        f"{name}: weights are divided by {alpha}, as many factors make them too large, smoothing too small",
-    ]
+    of_all = f"weights are divided by {alpha}: many factors per trial make them too large, smoothing too small"
+    of_each = [f"{name}, {family}: {smooth.sentence(k)}" for k, family in enumerate(families)]
+    return [*of_each, f"{name}: {of_all}"]
 
 
 def parse() -> argparse.Namespace:

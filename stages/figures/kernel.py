@@ -55,7 +55,7 @@ def kernel(figure: Figure, ordered: pd.DataFrame, metrics: Any) -> None:
 
 
 def smooth_kernel(figure: Figure, smoothed: pd.DataFrame, level: float) -> None:
-    """Smooth kernels of one class with their bands, and behind them its corrected weights where these are known."""
+    """Smooth kernels of one class with their bands; behind them its corrected weights, where these are known."""
     by_family(figure, smoothed, lambda ax, part: draw_smooth(ax, part, f"{100 * level:g} % band"))
 
 
@@ -102,7 +102,8 @@ def draw_smooth(ax: Axes, part: pd.DataFrame, band: str) -> None:
     ax.axhline(0, color=FAINT, lw=0.6)
     if part.corrected.notna().any():
         ax.plot(x, part.corrected, "o", color=FAINT, ms=3, label="corrected, not smoothed", zorder=1)
-    ax.fill_between(x, part.smooth_low, part.smooth_high, color=CORRECTED, alpha=0.22, lw=0, zorder=2, label=band)
+    look: dict[str, Any] = {"alpha": 0.22, "lw": 0, "zorder": 2, "label": band}
+    ax.fill_between(x, part.smooth_low, part.smooth_high, color=CORRECTED, **look)
     ax.plot(x, part.smooth, color=CORRECTED, label="smooth", zorder=3)
     name_axes(ax, part)
 
