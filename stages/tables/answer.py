@@ -78,6 +78,21 @@ class Situation(NamedTuple):
         """By how much the classical intervals cover too little."""
         return Percent(round(100 * level - round(100 * self.coverage), 2), round(100 * self.coverage_error))
 
+    def wrong(self, level: float) -> bool:
+        """Whether a plain logistic regression is not good enough."""
+        return matters(self.off, GOOD_SIZE) or matters(self.short(level), GOOD_COVERAGE) or not self.exists
+
+    def verdict(self, level: float, n_classes: int) -> str:
+        """The answer in a few words."""
+        if lacking := self.lacks(n_classes):
+            family = lacking[0].family
+            return "yes not ever more frequent along the index" if family == RISING else f"model lacks {family}"
+        if self.unbounded:
+            return f"separated by {_some([name for name in self.unbounded.intervals if name != 'bias'])}"
+        if self.useless or self.signal < NO_SIGNAL:
+            return "factors predict no better than a constant"
+        return "use corrected" if self.wrong(level) else "good enough"
+
 
 class Percent(NamedTuple):
     """A number and its standard error as they are printed, in percent."""
@@ -199,7 +214,7 @@ def _size(level: float, classes: Sequence[Situation], *, holds: bool) -> str:
         return f"if the model held, weights would come out {size}, and {covered}"
     if any(c.useless for c in classes):
         return f"weights come out {size} and {covered}; of what use they are is said above"
-    wrong = matters(off, GOOD_SIZE) or matters(short, GOOD_COVERAGE) or not all(c.exists for c in classes)
+    wrong = any(c.wrong(level) for c in classes)
     verdict = "; use the corrected column" if wrong else ": a plain logistic regression is good enough"
     return f"weights come out {size} and {covered}{verdict}"
 
