@@ -21,6 +21,7 @@ from stages.files.errors import InputError, run
 from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
+from stages.tables.answer import LACKING
 from stages.tables.population import (
     Observer,
     families_of,
@@ -77,7 +78,7 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "size of the\nweights", "verdict"
+HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
 MADE = "coefficients.csv", "population.csv", "population.png"  # of all observers
 
 
@@ -100,6 +101,9 @@ def side_by_side(study: Study) -> None:
             rows.append([str(value), "", "", "", "no estimate"])
             lines.append(f"{value}: no corrected weights: {error}")
     table(HEADINGS, rows, text=(0, 4))
+    if lacking := sum(verdict.startswith(LACKING) for *_, verdict in rows):
+        text = f"the models of {lacking} of {len(rows)} lack something, so that their weights, and the mean of all,"
+        say(f"{text} may be far off; their pages say what to add")
     say(*lines, *(f"left out: {why}" for why in study.left_out))
     for name in MADE:  # of an earlier run
         (DATA / name).unlink(missing_ok=True)

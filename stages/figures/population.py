@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from stages.figures import style
 from stages.figures.coefficients import ROWS, UNIT, class_of
@@ -39,7 +40,7 @@ def population(figure: Figure, weights: pd.DataFrame, interval: str) -> None:
         axes.append(figure.add_subplot(grid[-1, :]))
         rows(axes[-1], others, interval)
     figure.suptitle(f"Weights of {class_of(weights)}", x=0.01, ha="left", fontsize=10)
-    style.legend_below(*axes, columns=3)
+    style.legend_below(*reversed(axes), columns=3)  # of entries of the same name the last one is shown
 
 
 def kernels(ax: Axes, part: pd.DataFrame, interval: str) -> None:
@@ -65,6 +66,6 @@ def rows(ax: Axes, others: pd.DataFrame, interval: str) -> None:
     ax.set_xlabel(f"{UNIT}; bars: {interval}")
 
 
-def of_observers(part: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.float64]]:
+def of_observers(part: pd.DataFrame) -> NDArray[np.float64]:
     """(factors, observers)"""
-    return part.iloc[:, part.columns.get_loc("high") + 1 :].to_numpy(float)
+    return np.asarray(part.iloc[:, [*part.columns].index("high") + 1 :], np.float64)

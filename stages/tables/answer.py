@@ -19,6 +19,7 @@ GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
+LACKING = "model lacks"  # how such a verdict begins
 NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
@@ -86,7 +87,7 @@ class Situation(NamedTuple):
         """The answer in a few words."""
         if lacking := self.lacks(n_classes):
             family = lacking[0].family
-            return "yes not ever more frequent along the index" if family == RISING else f"model lacks {family}"
+            return f"{LACKING} {'a rising function' if family == RISING else family}"
         if self.unbounded:
             return f"separated by {_some([name for name in self.unbounded.intervals if name != 'bias'])}"
         if self.useless or self.signal < NO_SIGNAL:

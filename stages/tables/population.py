@@ -35,7 +35,8 @@ def families_of(labels: Sequence[str]) -> dict[str, list[int]]:
     sizes, families = Counter(labels), dict[str, list[int]]()
     for j, label in enumerate(labels):
         families.setdefault(label if sizes[label] > 1 else "other factors", []).append(j)
-    return families if len(families) > 1 else {"all factors": [*range(len(labels))]}
+    several = {name: of for name, of in families.items() if len(of) > 1}
+    return several if len(families) > 1 and several else {"all factors": [*range(len(labels))]}
 
 
 def population_of(
@@ -89,7 +90,7 @@ def in_words(found: Population, level: float, n_observers: int) -> list[str]:
         f"(p < {1 - level:.2g}, each factor tested alone)"
     ]
     for name, test in found.families.items():
-        if np.isfinite(test.p_value):
+        if p > 1 and np.isfinite(test.p_value):
             df = " and ".join(f"{x:.1f}" for x in test.df)
             lines.append(
                 f"{name} together: F = {test.statistic:.3g} with {df} degrees of freedom, p = {test.p_value:.2g}"
