@@ -29,7 +29,7 @@ Asymptotes = Literal["none", "estimate"]
 
 STUDY = Path(__file__).parents[1] / "studies" / "rat"
 CASES: dict[str, Asymptotes] = {"no rates": "none", "guess and lapse rates": "estimate"}
-NUMBERS = ("plain_slope", "corrected_slope", "coverage", "groups_undetermined")
+NUMBERS = ("plain_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
 
 
 def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
@@ -69,7 +69,7 @@ def main() -> None:
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
-    print(markdown(["drawn with", "slope, classical", "corrected", "coverage", "days left out"], lines))
+    print(markdown(["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"], lines))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
@@ -21,7 +22,7 @@ from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, scores, theory
-from stages.tables.answer import trustworthy, without_estimate
+from stages.tables.answer import Agreement, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
@@ -64,8 +65,9 @@ def main() -> None:
             outputs.path(FILE).write_bytes(to_bytes(dict(zip(fit.classes, results, strict=True))))
         if found:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
-            answer = write_inference(outputs, found, shown, metrics)
-            notices += write_replication(outputs, found, metrics)
+            groups, lines = write_replication(outputs, found, metrics)
+            answer = write_inference(outputs, found, shown, groups, metrics)
+            notices += lines
         metrics["fit"] = scores.solver_metrics(whole)
         outputs.json("metrics.json", metrics)
         notices += general_notices(whole, source)
@@ -88,8 +90,14 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
         )
 
 
-def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metrics: dict[str, Any]) -> list[str]:
-    """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
+def write_inference(
+    outputs: Outputs,
+    found: Inferred,
+    shown: Predictions,
+    groups: Sequence[Agreement | None],
+    metrics: dict[str, Any],
+) -> list[str]:
+    """The tables of an exact fit, and its sections of the metrics; gives the answer in words. groups: of each class."""
     fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
     coefficients = inference.coefficient_table(found)
     labels = fit.description.groups if fit.description else []
@@ -114,30 +122,37 @@ def write_inference(outputs: Outputs, found: Inferred, shown: Predictions, metri
     metrics["inference"], metrics["theory"] = inference.coverage_metrics(found, classes), expected
     if fit.observer is not None:
         metrics["recovery"] |= inference.corrected_recovery(found)
-    situations = inference.situations(found, classes, coefficients, asked)
+    situations = inference.situations(found, classes, coefficients, asked, groups)
     verdicts = [one.verdict(p.interval_level, len(situations)) for one in situations]
     outputs.table("inference/classes.csv", classes | {"verdict": verdicts})
     return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
 
 
-def write_replication(outputs: Outputs, found: Inferred, metrics: dict[str, Any]) -> list[str]:
-    """The table of groups of trials against one another, and its means; gives a line where there is none."""
+def write_replication(
+    outputs: Outputs, found: Inferred, metrics: dict[str, Any]
+) -> tuple[Sequence[Agreement | None], list[str]]:
+    """The table of groups of trials against one another, and its metrics; gives what the answer needs to know of each
+    class, and lines on what is left out or shared.
+    """
     from stages.tables import replication  # brings torch
 
     fit, labels = found.fit, found.fit.description.groups if found.fit.description else []
+    none: list[Agreement | None] = [None] * len(found.classes)
     if not labels:
-        return []
+        return none, []
     if fit.evidence.ridge or any(fit.evidence.shrinkage):
-        return ["replication across groups is left out: it is for fits without ridge and shrinkage"]
+        return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
     groups = read_groups(fit.train, len(labels))
     if (groups == groups[0]).all():
-        return ["replication is left out: there is one group only"]
+        return none, ["replication is left out: there is one group only"]
     total = len(labels) * len(found.classes)
     with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
         classes = replication.replications(found, groups, progress.update)
     outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, labels))
-    metrics["replication"] = replication.replication_metrics(classes)
-    return []
+    passes = double_pass(fit.train.factors, fit.train.responses, groups)
+    metrics["replication"] = replication.replication_metrics(classes, passes)
+    lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
+    return [replication.agreement(one) for one in classes], lines
 
 
 def general_notices(whole: Fit, source: str) -> list[str]:

@@ -133,13 +133,13 @@ def spacing(text: str) -> float:
 
 
 def rates(text: str) -> dict[str, Any]:
-    """`estimate`, or a guess rate and a lapse rate."""
-    if text == "estimate":
+    """`estimate`, `tied`, or a guess rate and a lapse rate."""
+    if text in ("estimate", "tied"):
         return {"evaluate.asymptotes": text, "evaluate.guess_rate": "auto", "evaluate.lapse_rate": "auto"}
     try:
         guess_rate, lapse_rate = map(float, text.split(","))
     except ValueError:
-        raise InputError(f"--rates {text}: it must be estimate, or guess and lapse rate as in 0.5,0.02") from None
+        raise InputError(f"--rates {text}: it must be estimate, tied, or guess and lapse rate as in 0.5,0.02") from None
     return {"evaluate.asymptotes": "none", "evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
 
 
@@ -313,7 +313,7 @@ def parse() -> argparse.Namespace:
     add("--group", nargs="+", help="the columns of sessions or observers; lags do not run across groups")
     add("--by", help="the column of observers, who are fitted each alone")
     add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')
-    add("--rates", help="estimate, or guess and lapse rate, as in 0.5,0.02")
+    add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02")
     add("--correct", action="store_true", help="the response is whether one of two was right: guess rate 0.5")
     add("--standardise", action="store_true", default=None, help="weights per standard deviation of a factor")
     add("--held-out", type=float, help="fraction of the trials that is held out")

@@ -7,7 +7,7 @@ import pytest
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, RISING, Question
-from stages.tables.answer import Situation, Unbounded, trustworthy, without_estimate, without_inference
+from stages.tables.answer import Agreement, Situation, Unbounded, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
@@ -67,6 +67,7 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE._replace(alpha=1.18, asked=(squares,)), "model lacks squares of the factors"),
         (FINE._replace(asked=(rising, squares)), "model lacks a rising function"),
         (FINE._replace(use=useless), "factors predict no better than a constant"),
+        (FINE._replace(groups=Agreement(0.2, 1.9, 1.0, 0.1, 9, 1e-6)), "groups of trials differ"),
         (FINE._replace(exists=False, unbounded=Unbounded(9, {"cue": (1.0, np.inf)})), "separated by cue"),
     ):
         assert case.verdict(0.95, 1) == verdict
@@ -209,3 +210,24 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
         assert "nats per trial better than a constant" in written
         assert line in written
         assert capsys.readouterr().out.startswith(written)
+
+
+def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
+    alike = Agreement(0.6, 1.5, 1.04, 0.06, 9, 0.53)
+    lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike)])
+    assert lines[0].endswith("good enough")
+    assert lines[1] == (
+        "groups replicate one another: corrected weights of one are 1.04 ± 0.06 times those of the others"
+    )
+    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(slope=3.0, error=1.03))])
+    assert (
+        line == "groups are too short to be compared: corrected weights of one are 3.00 ± 1 times those of the others"
+    )
+    for groups in (
+        Agreement(-0.02, 1.72, 1.1, 0.2, 9, 1e-14),
+        Agreement(1.2, 1.4, 1.3, 0.03, 9, 0.53),
+    ):
+        lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups)])
+        assert lines[0].endswith("but they are means over groups that differ")
+        assert f"{groups.lowest:.2f} to {groups.highest:.2f} times those of the others" in lines[1]
+        assert lines[1].startswith("groups do not replicate one another")

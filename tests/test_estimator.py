@@ -212,7 +212,7 @@ def test_works_where_scikit_learns_own_estimators_do(named: tuple[pd.DataFrame, 
     ("how", "labels", "line"),
     [
         ({"shrinkage": 0.1}, "ab", "shrinkage must be one of 0, 'auto', 'always', got 0.1"),
-        ({"asymptotes": "both"}, "ab", "asymptotes must be one of 'none', 'estimate', got 'both'"),
+        ({"asymptotes": "both"}, "ab", "asymptotes must be one of 'none', 'estimate', 'tied', got 'both'"),
         ({"level": 95}, "ab", "level must be between 0 and 1, got 95"),
         ({"guess_rate": 1.5}, "ab", "guess_rate 1.5, lapse_rate 0: from 0 to 0.5, and together at most 0.99"),
         ({"max_iter": 1, "shrinkage": 0}, "ab", "not converged, max |gradient|"),

@@ -11,7 +11,7 @@ from scipy.stats import kstest
 
 from hdlogit import LogisticRegression
 from hdlogit.exact import fit as exact_fit
-from hdlogit.inference import ClassInference
+from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.predict import interval_of_probability
 from hdlogit.inference.terms import joint_test
 from tests.inferred import covered, inferred
@@ -37,6 +37,14 @@ def two_alternatives(seed: int, n: int, slope: float, observers: int) -> tuple[A
     x = np.resize(LEVELS, n)[:, None]
     p = 0.5 + 0.48 * expit(slope * x + 0.3)
     return x, rng.random((n, observers)) < p, 0.5 + 0.48 * expit(slope * LEVELS + 0.3)
+
+
+def tied(seed: int, n: int, p: int, lapse_rate: float, observers: int) -> tuple[Array, Yes, Array]:
+    """Normal factors, of observers half of whose lapses are a yes; the coefficients."""
+    rng = np.random.default_rng(seed)
+    x, truth = rng.normal(size=(n, p)), np.append(2.5 * np.ones(p) / np.sqrt(p), 0.4)
+    chance = lapse_rate / 2 + (1 - lapse_rate) * expit(x @ truth[:-1] + truth[-1])
+    return x, rng.random((n, observers)) < chance[:, None], truth
 
 
 def classes(x: Array, y: Yes, **fixed: float) -> list[ClassInference]:
@@ -220,3 +228,44 @@ def test_with_hardly_any_asymptotes_the_joint_fit_is_the_plain_one() -> None:
     p = expit(design @ coefficients)
     classical = np.sqrt(np.diag(np.linalg.inv((design * (p * (1 - p))[:, None]).T @ design)))
     assert np.sqrt(np.diag(found.covariance)) == pytest.approx([*classical, 0, 0], rel=0.1)
+
+
+def test_tied_rates_are_the_most_probable_ones() -> None:
+    x, y, _ = tied(0, 1500, 3, 0.12, 1)
+    [found] = inferred(x, y, exact_fit(x, y).coefficients, asymptotes="tied")
+    t, covariance = (x - x.mean(axis=0)) / x.std(axis=0), np.corrcoef(x.T)
+
+    def cost(theta: Array, lapse: float | None = None) -> float:
+        *_, b, rate = theta
+        z, rate = t @ theta[:3] + b, rate if lapse is None else lapse
+        p = rate / 2 + (1 - rate) * expit(z)
+        prior = 9 * np.log1p(-rate) - (3 * theta[:3] @ covariance @ theta[:3] + b**2) / 200
+        return -float(np.log(np.where(y[:, 0], p, 1 - p)).sum() + prior)
+
+    best = minimize(cost, [1, 1, 1, 0, 0.05], bounds=[(None, None)] * 4 + [(0, 0.9)], tol=1e-12)
+    assert found.guess_rate == found.lapse_rate
+    assert 2 * found.lapse_rate == pytest.approx(best.x[-1], abs=1e-4)
+    assert found.corrected[:-1] * x.std(axis=0) == pytest.approx(best.x[:3], rel=1e-3)
+    errors = [np.sqrt(found.covariance[k, k]) for k in (-2, -1)]
+    assert errors[0] == errors[1]
+    step = 2e-2  # the curvature of the profile of λ
+    around = [minimize(cost, best.x, args=(best.x[-1] + side,), tol=1e-12).fun for side in (-step, step)]
+    assert 2 * errors[0] == pytest.approx(step / np.sqrt(sum(around) - 2 * best.fun), rel=0.15)
+    assert joint_test(found, [0], x, y[:, 0])[1] < 1e-6
+
+
+def test_tied_rates_by_the_link_cover_and_are_determined_where_two_are_not() -> None:
+    x, y, truth = tied(1, 600, 30, 0.1, 30)
+    found = inferred(x, y, exact_fit(x, y).coefficients, asymptotes="tied")
+    two = infer(x, y, exact_fit(x, y).coefficients, asymptotes="estimate")
+    assert any("rate is not determined" in (c.reason or "") for c in two)
+    assert covered(found, truth[:, None]).mean() == pytest.approx(0.95, abs=0.03)
+    slopes = [c.corrected[:-1] @ truth[:-1] / (truth[:-1] @ truth[:-1]) for c in found]
+    assert np.median(slopes) == pytest.approx(1, abs=0.08)
+    assert all(c.guess_rate == c.lapse_rate for c in found)
+
+
+def test_tied_rates_cannot_be_given() -> None:
+    x, y, _ = tied(0, 200, 3, 0.1, 1)
+    with pytest.raises(ValueError, match="asymptotes tied: guess and lapse rate are one"):
+        infer(x, y, exact_fit(x, y).coefficients, asymptotes="tied", guess_rate=0.5)

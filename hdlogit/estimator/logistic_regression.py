@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +26,7 @@ from hdlogit.exact import fit
 from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.comparison import Usefulness, usefulness
+from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     shrinkage:   of the responses towards 1/2 (`hdlogit.exact.shrinkage`): "auto" where there is no maximum-likelihood
                  estimate, with a warning; "always"; or 0, never, so that such responses are an error.
     asymptotes:  "estimate": guess rate g and lapse rate l are estimated from the data, unless a number is given for
-                 one. "none": a rate that is not given is 0.
+                 one. "tied": as one, g = l, half of the rate of lapses that do not depend on the stimulus. "none": a
+                 rate that is not given is 0.
     level:       of the intervals, unless a method is given another.
     tol, max_iter:  `tolerance` and `max_iterations` of `hdlogit.fit`.
 
@@ -71,7 +73,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         *,
         ridge: float = 0.0,
         shrinkage: Shrinkage = "auto",
-        asymptotes: Literal["none", "estimate"] = "none",
+        asymptotes: Asymptotes = "none",
         guess_rate: float | None = None,
         lapse_rate: float | None = None,
         level: float = 0.95,
@@ -225,7 +227,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     # --- what goes in
 
     def _check_parameters(self) -> None:
-        choices = {"shrinkage": (0, "auto", "always"), "asymptotes": ("none", "estimate")}
+        choices = {"shrinkage": (0, "auto", "always"), "asymptotes": get_args(Asymptotes)}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}")

@@ -7,13 +7,13 @@ like the estimated one should hold for the true one; no truth is needed.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
+from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
 
@@ -65,7 +65,7 @@ def check(
     level: float = 0.95,
     ridge: float = 0.0,
     shrinkage: float = 0.0,
-    asymptotes: Literal["none", "estimate"] = "none",
+    asymptotes: Asymptotes = "none",
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
     seed: int = 0,

@@ -104,7 +104,7 @@ def _beside(first: Model, model: Model) -> Comparison:
     some = y[:: -(-len(y) // len(result.leave_one_out.best))]
     mine, other = losses(result.leave_one_out.best, some), losses(first.result.leave_one_out.best, some)
     gain, error = _paired(other, mine)
-    likelihood, k = _log_likelihood(model), len(result.estimate) + int((np.diag(result.link.covariance)[2:] > 0).sum())
+    likelihood, k = _log_likelihood(model), len(result.estimate) + result.link.known.count(None)
     df, p_value = _nested(first, model)
     aic, bic = 2 * k - 2 * likelihood, k * np.log(len(y)) - 2 * likelihood
     return Comparison(model.name, float(mine.mean()), gain, error, k, aic, float(bic), df, p_value)

@@ -27,8 +27,6 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +37,7 @@ from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Correction, as_fitted, correct
 from hdlogit.inference.joint import JointFit, fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed, Setting, observe, variance_along, with_dominant
-from hdlogit.inference.observer import Rates
+from hdlogit.inference.observer import Asymptotes, Rates
 from hdlogit.inference.result import ClassInference, Index, LeaveOneOut, Trials, constant
 from hdlogit.inference.separation import MANY, separation_of, which, with_separation
 from hdlogit.inference.sums import (
@@ -74,7 +72,7 @@ def infer(
     coefficients: NDArray[np.floating],
     ridge: float = 0.0,
     shrinkage: float = 0.0,
-    asymptotes: Literal["none", "estimate"] = "none",
+    asymptotes: Asymptotes = "none",
     guess_rate: float | None = None,
     lapse_rate: float | None = None,
     names: Names = NUMBERS,
@@ -84,13 +82,17 @@ def infer(
     factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k) bool;
     coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; they may be rounded, as a Newton
     step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage: 1 − δ of the soft responses
-    y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and lapse rates are estimated; a number
-    fixes a rate, which is 0 where it is neither given nor estimated; names: of the factors, for the lines. Raises
-    ValueError where shapes or rates are impossible.
+    y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and lapse rates
+    are estimated, tied: as one, g = l, half of the rate of lapses that do not depend on the stimulus; a number fixes a
+    rate, which is 0 where it is neither given nor estimated; names: of the factors, for the lines. Raises ValueError
+    where shapes or rates are impossible.
     """
     _check(factors, responses, coefficients, guess_rate, lapse_rate)
-    estimate = asymptotes == "estimate"
-    rates = (guess_rate, lapse_rate) if estimate else (guess_rate or 0.0, lapse_rate or 0.0)
+    if asymptotes == "tied" and (guess_rate, lapse_rate) != (None, None):
+        raise ValueError("asymptotes tied: guess and lapse rate are one, which is estimated; neither can be given")
+    rates: Rates = (guess_rate or 0.0, lapse_rate or 0.0)
+    if asymptotes != "none":
+        rates = ("tied", None) if asymptotes == "tied" else (guess_rate, lapse_rate)
     with single_threaded_blas():
         try:
             return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates, names)

@@ -78,6 +78,7 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
     theta, end = _best(factors, responses, units, precision, known)
     free, covariance = np.ix_(posterior.free, posterior.free), np.zeros((p + 3, p + 3))
     covariance[free] = np.linalg.inv(end.squares[free])
+    covariance = posterior.moves @ covariance @ posterior.moves.T
     back = np.eye(p + 3)  # to the units of the factors
     back[:p, :p] = np.diag(1 / units.scale)
     back[p, :p] = -units.centre / units.scale
@@ -105,14 +106,12 @@ def likelihood_ratio(
 
     coefficients, link: of a joint fit to these factors (n, p) and responses (n,).
     """
-    rates = (link.guess_rate, link.errors[2]), (link.lapse_rate, link.errors[3])
-    guess, lapse = (None if error else rate for rate, error in rates)
     units, others = measure(factors), np.delete(factors, term, axis=1)
     precision = _prior(factors, units)
     theta = np.concatenate([units.coefficients(coefficients[:, None])[:, 0], [link.guess_rate, link.lapse_rate]])
-    whole = _posterior(factors, responses, units, precision, (guess, lapse)).evaluate(theta)
+    whole = _posterior(factors, responses, units, precision, link.known).evaluate(theta)
     precision = np.delete(np.delete(precision, term, 0), term, 1)
-    _, without = _best(others, responses, measure(others), precision, (guess, lapse))
+    _, without = _best(others, responses, measure(others), precision, link.known)
     statistic = 2 * max(whole.value - without.value, 0.0)
     return statistic, float(chdtrc(len(term), statistic))
 
@@ -170,8 +169,7 @@ def _is_quadratic(posterior: Posterior, theta: Array, best: float, along: Array)
     along: what θ changes when the coefficient does by one standard error.
     """
     for side in (-2, 2):
-        point = np.clip(theta + side * along, *posterior.bounds)
-        point[~posterior.free] = theta[~posterior.free]
+        point = posterior.allowed(theta + side * along)
         if abs(np.sqrt(2 * max(best - posterior.evaluate(point).value, 0.0)) - 2) > SKEWED:
             return False
     return True

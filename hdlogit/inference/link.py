@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, expit
 
 from hdlogit.inference.index import Law, group, law_of_index
-from hdlogit.inference.observer import Block, Posterior, flat, highest
+from hdlogit.inference.observer import Block, Posterior, Rate, Rates, flat, highest
 from hdlogit.inference.sums import Array
 
 LEAST, MOST = 0.01, 100.0  # of Γ
@@ -48,6 +48,14 @@ class Link:
         """Standard errors of (log Γ, b, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
 
+    @property
+    def known(self) -> Rates:
+        """What was given of the rates, as of `fit_link`."""
+        of_guess, of_lapse = np.diag(self.covariance)[2:]
+        tied = of_guess > 0 and self.covariance[2, 3] == of_guess == of_lapse
+        guess, lapse = None if of_guess else self.guess_rate, None if of_lapse else self.lapse_rate
+        return "tied" if tied else guess, lapse
+
 
 @dataclass(frozen=True)
 class LogisticTest:
@@ -62,13 +70,14 @@ def fit_link(
     noise: ArrayLike,
     responses: ArrayLike,
     *,
-    guess_rate: float | None = None,
+    guess_rate: Rate = None,
     lapse_rate: float | None = None,
 ) -> Link:
     """The most probable link, from leave-one-out logits.
 
     index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; a number fixes a rate,
-    None estimates it. A link that the trials do not determine is returned with a `reason`.
+    None estimates it, a guess rate "tied" is the lapse rate. A link that the trials do not determine is returned with a
+    `reason`.
     """
     cells, law = _cells(index, noise, responses)
     posterior = _posterior(cells, guess_rate, lapse_rate)
@@ -78,8 +87,9 @@ def fit_link(
     to_log, free = unit / [gain, 1, 1, 1], np.ix_(posterior.free, posterior.free)
     covariance = np.zeros((4, 4))
     covariance[free] = np.linalg.pinv((found.squares * np.outer(unit, unit))[free], hermitian=True)
-    link = Link(gain, b, guess, lapse, covariance * np.outer(to_log, to_log), law.sd)
-    return replace(link, reason=_reason(link))
+    covariance = posterior.moves @ (covariance * np.outer(to_log, to_log)) @ posterior.moves.T
+    link = Link(gain, b, guess, lapse, covariance, law.sd)
+    return replace(link, reason=_reason(link, posterior.tied))
 
 
 def logistic_test(
@@ -133,18 +143,19 @@ def _cells(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Block,
     return Block(t, cells.yes, cells.trials, law.posterior(cells.logit, cells.noise)), law
 
 
-def _posterior(cells: Block, guess_rate: float | None, lapse_rate: float | None, **prior: float) -> Posterior:
+def _posterior(cells: Block, guess_rate: Rate, lapse_rate: float | None, **prior: float) -> Posterior:
     lowest, highest = np.array([LEAST, -500.0]), np.array([MOST, 500.0])
     return Posterior(lambda: [cells], np.zeros((2, 2)), (guess_rate, lapse_rate), lowest, highest, **prior)
 
 
-def _reason(link: Link) -> str | None:
+def _reason(link: Link, tied: bool) -> str | None:
     if not 1.001 * LEAST < link.gain < MOST / 1.001:
         return f"the link is not determined: its slope is at the bound {link.gain:.3g} (allowed: {LEAST:g} to {MOST:g})"
     error, *of_rates = link.errors[[0, 2, 3]].tolist()
     if error > UNKNOWN:
         return f"the link is not determined: the logarithm of its slope has the standard error {error:.2g}"
-    for name, error in zip(("guess rate", "lapse rate"), of_rates, strict=True):
+    names = ("guess rate", "lapse rate") if not tied else ("half of the lapse rate",) * 2
+    for name, error in zip(names, of_rates, strict=True):
         if error > UNDETERMINED:
             return f"the {name} is not determined: standard error {error:.2g}, above {UNDETERMINED:.2g}"
     return None

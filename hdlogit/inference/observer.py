@@ -7,16 +7,18 @@
     Σ log P(y_i) + 9 log(1 − g) + 9 log(1 − l) − (w, b) Λ (w, b)ᵀ/2
 
 The terms of rates are psignifit's priors Beta(1, 10) (Schütt, Harmeling, Macke & Wichmann, Vision Research 2016); a
-rate that is given has none. It may have several maxima, a shallow curve without lapses and a steep one with lapses.
-Where the psychometric function is not logistic it is not concave, so Newton's method is damped (Levenberg 1944) until
-its matrix is positive definite.
+rate that is given has none. In lapses of a rate λ that do not depend on the stimulus, half of the responses are a yes:
+then the rates are tied, g = l = λ/2, and the prior is that of λ.
+
+It may have several maxima, a shallow curve without lapses and a steep one with lapses. Where the psychometric function
+is not logistic it is not concave, so Newton's method is damped (Levenberg 1944) until its matrix is positive definite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,9 @@ from scipy.special import expit, logit
 
 from hdlogit.inference.sums import Array, inverse_root
 
-Rates = tuple[float | None, float | None]  # guess and lapse rate; None: to be estimated
+Rate = float | Literal["tied"] | None  # None: to be estimated; tied: as the other one
+Rates = tuple[Rate, float | None]  # guess and lapse rate
+Asymptotes = Literal["none", "estimate", "tied"]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 HIGHEST = 0.49  # bound of a rate, of what the given one leaves
@@ -64,13 +68,37 @@ class Posterior:
 
     @property
     def free(self) -> NDArray[np.bool_]:
-        """(d + 3,) which of θ are estimated."""
+        """(d + 3,) which of θ are estimated; of tied rates the second."""
         return np.append(np.ones(len(self.precision), bool), [rate is None for rate in self.known])
 
     @property
+    def tied(self) -> bool:
+        return self.known[0] == "tied"
+
+    @property
+    def given(self) -> list[float]:
+        """The rates that are, else 0."""
+        return [rate if isinstance(rate, float | int) else 0.0 for rate in self.known]
+
+    @property
     def room(self) -> float:
-        """What the given rates leave to the others."""
-        return 1 - sum(rate or 0.0 for rate in self.known)
+        """What the given rates leave to each of the others."""
+        return 0.5 if self.tied else 1 - sum(self.given)
+
+    def allowed(self, theta: Array) -> Array:
+        """θ within its bounds, tied rates alike."""
+        theta = np.clip(theta, *self.bounds)
+        if self.tied:
+            theta[-2] = theta[-1]
+        return theta
+
+    @property
+    def moves(self) -> Array:
+        """(d + 3, d + 3) what θ changes when one of them does: of tied rates both do when the second does."""
+        moves = np.eye(len(self.free))
+        if self.tied:
+            moves[-2, -2:] = 0.0, 1.0
+        return moves
 
     @property
     def bounds(self) -> tuple[Array, Array]:
@@ -82,11 +110,11 @@ class Posterior:
 
     def evaluate(self, theta: Array) -> Evaluation:
         """The log-posterior and its derivatives."""
-        (guess, lapse), weight = theta[-2:], self.prior * self.free[-2:]
+        (guess, lapse), weight, both = theta[-2:], self.prior * self.free[-2:], 1.0 + self.tied
         between, pull = 1 - guess - lapse, self.precision @ theta[:-2]
-        value = float((weight * np.log1p(-theta[-2:])).sum() - 0.5 * theta[:-2] @ pull)
-        gradient = -np.append(pull, weight / (1 - theta[-2:]))
-        hessian = np.diag(np.append(np.zeros(len(pull)), weight / (1 - theta[-2:]) ** 2))
+        value = float((weight * np.log1p(-both * theta[-2:])).sum() - 0.5 * theta[:-2] @ pull)
+        gradient = -np.append(pull, both * weight / (1 - both * theta[-2:]))
+        hessian = np.diag(np.append(np.zeros(len(pull)), weight * (both / (1 - both * theta[-2:])) ** 2))
         hessian[:-2, :-2] = self.precision
         squares = hessian.copy()
         for t, yes, n, average in self.blocks():
@@ -110,6 +138,9 @@ class Posterior:
             hessian[:-2, :-2] -= (t.T * (score * between * s * c * (c - s))) @ t
             hessian[:-2, -2:] -= bend[:, None]
             hessian[-2:, :-2] -= bend
+        if self.tied:
+            moves = self.moves
+            return Evaluation(value, gradient @ moves, moves.T @ hessian @ moves, moves.T @ squares @ moves)
         return Evaluation(value, gradient, hessian, squares)
 
 
@@ -135,7 +166,7 @@ def maximise(posterior: Posterior, theta: Array, fixed: Array | None = None) -> 
         if fixed is not None:
             pull = root @ (root.T @ fixed[moving])
             step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
-        gain, tried = now.gradient @ step, np.clip(theta + step, lowest, highest)
+        gain, tried = now.gradient @ step, posterior.allowed(theta + step)
         new = posterior.evaluate(tried)
         if new.value > now.value or gain < ENOUGH:  # the last gain is less than rounding of the value shows
             theta, now, damping = tried, new, damping / 10
@@ -148,7 +179,7 @@ def maximise(posterior: Posterior, theta: Array, fixed: Array | None = None) -> 
 
 def flat(posterior: Posterior, base_rate: float) -> Array:
     """(d + 1,) w = 0, and the b that goes with this fraction of yes."""
-    guess, lapse = (known or 0.0 for known in posterior.known)
+    guess, lapse = posterior.given
     rate = np.clip((base_rate - guess) / (1 - guess - lapse), 0.02, 0.98)
     return np.append(np.zeros(len(posterior.precision) - 1), logit(rate))
 
@@ -157,8 +188,8 @@ def highest(posterior: Posterior, start: Array) -> tuple[Array, Evaluation]:
     """The highest of the maxima that are reached from STARTS. start: (d + 1,) w and b."""
     found = list[tuple[Array, Evaluation]]()
     for steeper, rate in STARTS[: None if posterior.free[-2:].any() else 1]:
-        rates = [rate * posterior.room if known is None else known for known in posterior.known]
-        theta = np.clip(np.append(steeper * start, rates), *posterior.bounds)
+        rates = np.where(posterior.free[-2:], rate * posterior.room, posterior.given)
+        theta = posterior.allowed(np.append(steeper * start, rates))
         found.append(maximise(posterior, theta))
         start = found[-1][0][:-2]
     return max(found, key=lambda each: each[1].value)

@@ -1,26 +1,28 @@
 """Do groups of trials (sessions, days) replicate one another? A check of the corrections that needs no truth.
 
-Each group g is fitted alone and compared with the others pooled, o, whose many trials leave little bias and noise
-in their weights. With weights in units of the factors' standard deviations, and C_o the noise of w_o,
+Each group g is fitted alone, w_g, and compared with the others pooled, r_g, whose many trials leave little bias and
+noise. With M the covariance of the factors and C_g the noise of r_g, the slope of one group, and that of all together,
 
-    slope_g = w_g·w_o / (w_o·w_o − tr C_o)         regression through the origin, corrected for the noise of w_o
+    slope_g = r_gᵀM w_g / (r_gᵀM r_g − tr M C_g)          slope = Σ_g r_gᵀM w_g / Σ_g (r_gᵀM r_g − tr M C_g)
 
-which for the plain weights is the factor α_g by which one group alone overstates them, over that of the others; for
-the corrected ones it is about 1, if the observer is the same in all groups: in simulations without drift their mean
-was 1.03 to 1.06 with 100 to 150 trials of 20 factors a group. Well above that, drift is likely: where weights change
-from group to group, the pooled fit blurs them, and its weights are smaller than their mean. With guess and lapse
-rates, in short groups, the length of corrected weights is so uncertain, and errs upwards by so much more than
-downwards, that slopes exceed 1 without any drift (studies/rat).
+are regressions through the origin, corrected for the noise of r_g. For the plain weights it is the factor α by which
+one group alone overstates them, over that of the others; for the corrected ones it is 1, if the observer is the same in
+all groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
+its weights are smaller than their mean. No group is left out: the error of a slope grows with the slope, so that
+leaving out those with large errors would leave out large slopes.
+
+Groups that differ are found by Q = Σ (slope_g − slope)²/var_g (Cochran 1954).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import chdtrc, ndtri
 
+from hdlogit.compute.threads import cut
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
@@ -30,10 +32,24 @@ MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly sp
 
 
 class Slope(NamedTuple):
-    """Slope of one group's weights on those of the others."""
+    """Slope of a group's weights on those of the others."""
 
     value: float
     error: float  # its standard error, for the noise of both
+
+
+class Common(NamedTuple):
+    """Slope of all groups together."""
+
+    value: float
+    error: float  # its standard error, by the jackknife over groups
+    q: float  # by how much the groups' slopes differ: χ² of df if only by chance
+    df: int
+
+    @property
+    def p_value(self) -> float:
+        """That all groups have the same slope."""
+        return float(chdtrc(self.df, self.q))
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,25 @@ class GroupReplication:
     reason: str | None  # why there is no estimate
 
 
+class Replication(NamedTuple):
+    """One class."""
+
+    groups: list[GroupReplication]
+    plain: Common | None  # None: fewer than two groups have an estimate
+    corrected: Common | None
+
+
+class Pair(NamedTuple):
+    """A group beside the others: weights of standardised factors, (p,) each, and the parts of its slope."""
+
+    one: Array
+    others: Array
+    product: float  # numerator
+    size: float  # denominator; not positive where the others' weights are no larger than their noise
+    variance: float  # of the numerator, by the group's own noise
+    trials: int
+
+
 def replicate(
     factors: NDArray[np.floating],
     responses: NDArray[np.bool_],
@@ -58,25 +93,41 @@ def replicate(
     lapse_rate: float = 0.0,
     names: Names = NUMBERS,
     progress: Callable[[int], object] = lambda done: None,
-) -> list[list[GroupReplication]]:
-    """Compare each group with all others, by maximum likelihood; per class, a result for each group.
+) -> list[Replication]:
+    """Compare each group with all others, by maximum likelihood; a result per class.
 
     factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
     ones, and names, as of `infer`; progress is called with the number of groups done.
     """
     numbers, p = np.unique(groups), factors.shape[1]
-    scale, z = measure(factors).scale, float(ndtri(0.5 + level / 2))
-    results: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
+    units, z = measure(factors), float(ndtri(0.5 + level / 2))
+    blocks = (units.standardise(factors[rows])[:, :-1] for rows in cut(len(factors), p))
+    m = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors)
+    found: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
+    pairs: list[tuple[list[Pair], list[Pair]]] = [([], []) for _ in found]  # of each class: plain, corrected
     for done, number in enumerate(numbers.tolist(), start=1):
         inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
         outside = outside[:: -(-len(outside) * p // MOST)]
         one, others = (
             _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
         )
-        for of_class, c, pooled in zip(results, one, others, strict=True):
-            of_class.append(_compare(number, len(inside), c, pooled, scale, z))
+        for of_class, (plain, corrected), c, pooled in zip(found, pairs, one, others, strict=True):
+            if reason := c.reason or (f"the others: {pooled.reason}" if pooled.reason else None):
+                of_class.append(GroupReplication(number, len(inside), None, None, None, reason))
+                continue
+            noises = _given_scale(c), _given_scale(pooled)
+            a, a_slope = _pair(c.estimate, pooled.estimate, c.noise, pooled.noise, units.scale, m, len(inside))
+            b, b_slope = _pair(c.corrected, pooled.corrected, *noises, units.scale, m, len(inside))
+            plain.append(a)
+            corrected.append(b)
+            difference = c.corrected[:-1] - pooled.corrected[:-1]
+            covered = np.abs(difference) <= z * np.hypot(c.corrected_error[:-1], pooled.corrected_error[:-1])
+            of_class.append(GroupReplication(number, len(inside), a_slope, b_slope, float(covered.mean()), None))
         progress(done)
-    return results
+    return [
+        Replication(groups, _common(plain, m), _common(corrected, m))
+        for groups, (plain, corrected) in zip(found, pairs, strict=True)
+    ]
 
 
 def _infer(
@@ -90,33 +141,46 @@ def _infer(
     return [replace(c, reason=reason or c.reason) for reason, c in zip(fitted.reasons, found, strict=True)]
 
 
-def _compare(
-    number: int, n_trials: int, one: ClassInference, others: ClassInference, scale: Array, z: float
-) -> GroupReplication:
-    if one.reason or others.reason:
-        reason = one.reason or f"the others: {others.reason}"
-        return GroupReplication(number, n_trials, None, None, None, reason)
-    plain = _slope(one.estimate, others.estimate, one.noise, others.noise, scale)
-    corrected = _slope(one.corrected, others.corrected, _given_scale(one), _given_scale(others), scale)
-    difference = one.corrected[:-1] - others.corrected[:-1]
-    covered = np.abs(difference) <= z * np.hypot(one.corrected_error[:-1], others.corrected_error[:-1])
-    return GroupReplication(number, n_trials, plain, corrected, float(covered.mean()), None)
+def _pair(
+    one: Array, others: Array, noise: Array, others_noise: Array, scale: Array, m: Array, trials: int
+) -> tuple[Pair, Slope | None]:
+    p, unit = len(scale), np.outer(scale, scale)
+    w, v, of_w, of_v = one[:-1] * scale, others[:-1] * scale, noise[:p, :p] * unit, others_noise[:p, :p] * unit
+    product, size, along = float(v @ m @ w), float(v @ m @ v - np.vdot(m, of_v)), m @ v
+    pair = Pair(w, v, product, size, float(along @ of_w @ along), trials)
+    if not size > 0:
+        return pair, None
+    rest = m @ (w - 2 * product / size * v)
+    return pair, Slope(product / size, float(np.sqrt(pair.variance + rest @ of_v @ rest)) / size)
 
 
 def _given_scale(c: ClassInference) -> Array:
     """Covariance of the corrected weights, as if their scale were known: what its error adds along the weights is about
-    what knowing the signal takes away.
+    what knowing the signal takes away. With rates it adds more.
     """
-    return c.noise / c.theory.alpha**2 if c.profiles is None else c.covariance
+    by_equations = c.profiles is None and c.guess_rate + c.lapse_rate == 0
+    return c.noise / c.theory.alpha**2 if by_equations else c.covariance
 
 
-def _slope(one: Array, others: Array, noise: Array, others_noise: Array, scale: Array) -> Slope | None:
-    """None where the others' weights are no larger than their noise."""
-    w, v = one[:-1] * scale, others[:-1] * scale
-    of_w, of_v = (covariance[: len(w), : len(w)] * np.outer(scale, scale) for covariance in (noise, others_noise))
-    size = float(v @ v - np.trace(of_v))
-    if not size > 0:
+def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
+    """The slope of all groups.
+
+    Its error is what each group adds (infinitesimal jackknife), by its own weights and by what it moves those of the
+    others, r_g: these are close to the mean of all groups but g, so that without g all of them move by about
+    (mean r − r_g) G/(G − 1). Both parts nearly cancel where groups are alike, as the weights of a group that happen to
+    be long lengthen those of the pooled groups, too.
+
+    In Q a group's slope on all groups, itself among them, stands for slope_g: it is nearer to the common one by the
+    others' part of the trials.
+    """
+    some = [pair for pair in pairs if pair.size > 0]
+    if len(some) < 2:
         return None
-    value = float(w @ v) / size
-    rest = w - value * v
-    return Slope(value, float(np.sqrt(v @ of_w @ v + rest @ of_v @ rest)) / size)
+    own, others, product, size, own_noise, n = (np.array(values) for values in zip(*some, strict=True))
+    slope = float(product.sum() / size.sum())
+    gradient = (own - 2 * slope * others) @ m
+    moved = len(n) / (len(n) - 1) * (others.mean(axis=0) - others)
+    added = product - slope * size + np.vecdot(gradient.sum(axis=0) - gradient, moved)
+    error = float(np.sqrt(len(n) / (len(n) - 1) * np.square(added - added.mean()).sum()) / size.sum())
+    q = np.square((1 - n / n.sum()) * (product - slope * size)) / own_noise
+    return Common(slope, error, float(q.sum()), len(n) - 1)

@@ -153,7 +153,7 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     ):
         mean, error = (metrics["replication"][f"{key}_{what}"] for what in ("slope", "slope_error"))
         if error is not None:  # None: fewer than two groups have an estimate
-            ax.axhline(mean, color=color, ls=line, lw=1, label=f"{words}, mean: {mean:.2f} ± {error:.2f}")
+            ax.axhline(mean, color=color, ls=line, lw=1, label=f"{words}, all groups: {mean:.2f} ± {error:.2f}")
     if not exists.all():
         edge: Any = {"transform": ax.get_xaxis_transform(), "label": "no estimate exists"}
         ax.plot(at[~exists], np.full(sum(~exists), 0.03), "x", ms=6, color=TRUTH, **edge)

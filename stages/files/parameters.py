@@ -167,7 +167,7 @@ class Evaluate(Section):
     calibration_bins: Bins
     histogram_bins: Bins
     interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
-    asymptotes: Literal["none", "estimate"]
+    asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
 
@@ -175,6 +175,11 @@ class Evaluate(Section):
     def _rates_leave_room(self) -> Evaluate:
         guess_rate, lapse_rate = (0 if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
         _check_rates(guess_rate, lapse_rate)
+        if self.asymptotes == "tied" and (self.guess_rate, self.lapse_rate) != ("auto", "auto"):
+            raise ValueError(
+                f"evaluate.asymptotes = tied, so guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate} "
+                "must be auto: they are one, which is estimated"
+            )
         return self
 
 

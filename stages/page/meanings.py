@@ -33,12 +33,15 @@ TRAINING: Meanings = {
 }
 REPLICATION: Meanings = {
     "plain_slope": ("Slope of classical weights", "one group's on those of all others: 1 if alike"),
-    "plain_slope_error": ("Its standard error", "over the groups"),
+    "plain_slope_error": ("Its standard error", "by the jackknife over groups"),
+    "plain_heterogeneity_p": ("p-value of one slope", "that all groups have the same"),
     "corrected_slope": ("Slope of corrected weights", "likewise"),
-    "corrected_slope_error": ("Its standard error", "over the groups"),
+    "corrected_slope_error": ("Its standard error", "by the jackknife over groups"),
+    "corrected_heterogeneity_p": ("p-value of one slope", "that all groups have the same"),
     "coverage": ("Coverage", "fraction of a group's weights whose interval holds the others'"),
     "groups_without_estimate": ("Groups without an estimate", "their trials alone are too few"),
-    "groups_undetermined": ("Groups left out of the slopes", "the slope's standard error is above 1"),
+    "shared_stimuli": ("Shared stimuli", "shown in more than one group: these are not independent"),
+    "double_pass_agreement": ("Double-pass consistency", "fraction of pairs of such trials with the same response"),
 }
 THEORY: Meanings = {
     "n_trials": ("Training trials", ""),

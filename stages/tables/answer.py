@@ -1,8 +1,9 @@
 """Can the coefficients be trusted? The answer in a few sentences.
 
 In this order: is there an estimate, do the factors tell anything, does the model hold, how large are the weights, what
-do intervals cover. The verdict follows from the numbers as they are printed (`matters`), and there is one only of
-classes whose factors predict better than a constant (`Situation.useless`) and whose model holds (`Situation.lacks`).
+do intervals cover, do groups of trials replicate one another. The verdict follows from the numbers as they are printed
+(`matters`), and there is one only of classes whose factors predict better than a constant (`Situation.useless`), whose
+model holds (`Situation.lacks`), and whose groups do not differ (`Situation.differ`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from scipy.special import stdtr
+
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, RISING, UNLIKELY, Question, missing, sentence
 from stages.files.account import counted, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
+DIFFERENT = 0.01  # p-value that groups have the same weights, over all classes
+LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
+APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
 LACKING = "model lacks"  # how such a verdict begins
@@ -42,6 +48,17 @@ class Unbounded(NamedTuple):
     intervals: Mapping[str, tuple[float, float]]  # by the coefficient's name; with an infinite end, or two
 
 
+class Agreement(NamedTuple):
+    """Of one class: slopes of each group's corrected weights on those of the others."""
+
+    lowest: float
+    highest: float
+    slope: float  # of all groups together,
+    error: float  # with its standard error
+    df: int  # its degrees of freedom
+    p_value: float  # that all groups have the same
+
+
 class Situation(NamedTuple):
     """One class that has an inference."""
 
@@ -58,6 +75,7 @@ class Situation(NamedTuple):
     asked: tuple[Question, ...] = ()  # what the model may lack, the largest gain first
     exists: bool = True  # whether there is an estimate without shrinkage
     unbounded: Unbounded | None = None  # where some of its coefficients have none with it, either
+    groups: Agreement | None = None  # where there are several groups that have an estimate
 
     @property
     def off(self) -> Percent:
@@ -74,6 +92,14 @@ class Situation(NamedTuple):
     def lacks(self, n_classes: int) -> list[Question]:
         """What is missing from its model, beyond chance, and notably."""
         return missing(self.asked, self.use.gain if self.use else 0.0, n_classes)
+
+    def differ(self, n_classes: int) -> bool:
+        """Whether its groups have different weights, beyond chance: slopes that differ, or one that is far from 1."""
+        if self.groups is None:
+            return False
+        apart, chance = abs(self.groups.slope - 1), DIFFERENT / n_classes
+        beyond = 2 * stdtr(self.groups.df, -apart / self.groups.error) < chance
+        return self.groups.p_value < chance or bool(apart > APART and beyond)
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
@@ -92,6 +118,8 @@ class Situation(NamedTuple):
             return f"separated by {_some([name for name in self.unbounded.intervals if name != 'bias'])}"
         if self.useless or self.signal < NO_SIGNAL:
             return "factors predict no better than a constant"
+        if self.differ(n_classes):
+            return "groups of trials differ"
         return "use corrected" if self.wrong(level) else "good enough"
 
 
@@ -128,7 +156,8 @@ def trustworthy(
     if unbounded and valid:
         lines = [f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column"]
     lines += [*_use(classes), *_lack(lacking, len(classes))]
-    lines += [_size(level, sized, holds=bool(valid))] if sized else []
+    lines += [_size(level, sized, holds=bool(valid), n_classes=len(classes))] if sized else []
+    lines += _groups(classes)
     if estimated:
         lines += _rates([c for c in classes if c.logistic_p < UNLIKELY / len(classes)], len(classes))
     head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
@@ -200,7 +229,7 @@ def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
     return [f"{text}. {REMEDIES.get(lacking[0].family, PRODUCTS)}"]
 
 
-def _size(level: float, classes: Sequence[Situation], *, holds: bool) -> str:
+def _size(level: float, classes: Sequence[Situation], *, holds: bool, n_classes: int) -> str:
     """One sentence: size of the weights, coverage, verdict. No verdict if the model does not hold."""
     if max(c.signal for c in classes) < NO_SIGNAL:
         return "no factor predicts the responses better than chance would"
@@ -215,9 +244,28 @@ def _size(level: float, classes: Sequence[Situation], *, holds: bool) -> str:
         return f"if the model held, weights would come out {size}, and {covered}"
     if any(c.useless for c in classes):
         return f"weights come out {size} and {covered}; of what use they are is said above"
+    if any(c.differ(n_classes) for c in classes):
+        return f"weights come out {size} and {covered}; but they are means over groups that differ"
     wrong = any(c.wrong(level) for c in classes)
     verdict = "; use the corrected column" if wrong else ": a plain logistic regression is good enough"
     return f"weights come out {size} and {covered}{verdict}"
+
+
+def _groups(classes: Sequence[Situation]) -> list[str]:
+    """A sentence: do groups of trials replicate one another? Of several classes the one that does least."""
+    known = [(c, c.groups) for c in classes if c.groups]
+    if not known:
+        return []
+    c, worst = min(known, key=lambda one: (not one[0].differ(len(classes)), one[1].p_value))
+    of, slope = _of([c], len(classes)), f"{worst.slope:.2f} ± {worst.error:.1g}"
+    if not c.differ(len(classes)):
+        alike = "groups replicate one another" if worst.error < LOOSE else "groups are too short to be compared"
+        return [f"{alike}{of}: corrected weights of one are {slope} times those of the others"]
+    return [
+        f"groups do not replicate one another{of}: corrected weights of one are {worst.lowest:.2f} to "
+        f"{worst.highest:.2f} times those of the others, {slope} in all (p = {worst.p_value:.1g} that these are "
+        "alike): fit each group alone, or add what changes between them"
+    ]
 
 
 def _signal(classes: Sequence[Situation]) -> str:

@@ -28,7 +28,7 @@ from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
 from stages.files.reading import Description
 from stages.tables import Table
-from stages.tables.answer import Situation, Unbounded
+from stages.tables.answer import Agreement, Situation, Unbounded
 from stages.tables.inferred import Inferred, known_rates, thinned
 from stages.tables.scores import names_table
 
@@ -220,7 +220,9 @@ def corrected_recovery(found: Inferred) -> dict[str, Any]:
     return metrics
 
 
-def situations(found: Inferred, by_class: Table, coefficients: Table, asked: Asked) -> list[Situation]:
+def situations(
+    found: Inferred, by_class: Table, coefficients: Table, asked: Asked, groups: Sequence[Agreement | None]
+) -> list[Situation]:
     """What the answer in words needs to know about each class; from the tables of classes and of coefficients."""
     names = [*found.fit.factors, "bias"]
     pairs = [*zip(coefficients["low"], coefficients["high"], strict=True)]
@@ -241,6 +243,7 @@ def situations(found: Inferred, by_class: Table, coefficients: Table, asked: Ask
             Unbounded(c.separated.n_separated, {names[j]: ends[k][j] for j in c.separated.infinite})
             if c.separated
             else None,
+            groups[k],
         )
         for k, c in enumerate(found.classes)
     ]

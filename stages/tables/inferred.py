@@ -31,7 +31,7 @@ class Inferred:
 
     @property
     def rates_estimated(self) -> bool:
-        return self.p.asymptotes == "estimate" and None in known_rates(self.p)
+        return self.p.asymptotes != "none" and None in known_rates(self.p)
 
     @property
     def responses(self) -> Booleans:

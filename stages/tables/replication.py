@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
-from hdlogit.inference.replication import GroupReplication, Slope, replicate
+from hdlogit.inference.double_pass import DoublePass
+from hdlogit.inference.replication import Replication, replicate
 from stages.tables import Table
+from stages.tables.answer import Agreement
 from stages.tables.inferred import Inferred
-
-MOST_ERROR = 1.0  # largest standard error of a slope, which should be 1
-
-Groups = list[GroupReplication]  # of one class
 
 
 def replications(
     found: Inferred, groups: NDArray[np.integer], progress: Callable[[], object] = lambda: None
-) -> list[Groups]:
+) -> list[Replication]:
     """For each class, each group alone against the others pooled, by maximum likelihood with the rates of the class.
 
     groups: (n_trials,); progress is called after each group of each class.
@@ -35,42 +34,57 @@ def replications(
     return results
 
 
-def replication_table(names: Sequence[str], classes: Sequence[Groups], labels: Sequence[str]) -> Table:
+def replication_table(names: Sequence[str], classes: Sequence[Replication], labels: Sequence[str]) -> Table:
     """One row per class and group; NaN and a reason where a group has no estimate."""
     none, keys = (math.nan, math.nan), ("class", "group", "trials", "plain", "plain_error", "corrected")
     rows = [
         (name, labels[g.group], g.trials, *(g.plain or none), *(g.corrected or none), g.covered, g.reason or "")
-        for name, groups in zip(names, classes, strict=True)
-        for g in groups
+        for name, one in zip(names, classes, strict=True)
+        for g in one.groups
     ]
     table = dict(zip((*keys, "corrected_error", "covered", "reason"), zip(*rows, strict=True), strict=True))
     return table | {"covered": [math.nan if covered is None else covered for covered in table["covered"]]}
 
 
-def replication_metrics(classes: Sequence[Groups]) -> dict[str, float | int | None]:
-    """Mean slopes over the groups, each the mean of its classes, with standard errors; null where there are none.
+def replication_metrics(
+    classes: Sequence[Replication], passes: DoublePass | None = None
+) -> dict[str, float | int | None]:
+    """Slopes of all groups, means over the classes, with standard errors; null where there are none.
 
-    Groups that do not determine the size of their corrected weights would dominate the means, and are left out of both.
+    p: that all groups have the same slope, over all classes.
     """
-    by_group = [*zip(*classes, strict=True)]
     metrics: dict[str, float | int | None] = {}
     for name in ("plain", "corrected"):
-        means = (_mean(getattr(g, name) for g in group if not _undetermined(g)) for group in by_group)
-        slopes = [mean for mean in means if mean is not None]
-        error = float(np.std(slopes, ddof=1) / np.sqrt(len(slopes))) if len(slopes) > 1 else None
-        metrics |= {f"{name}_slope": float(np.mean(slopes)) if slopes else None, f"{name}_slope_error": error}
+        some = [common for one in classes if (common := getattr(one, name))]
+        slope = float(np.mean([common.value for common in some])) if some else None
+        error = float(np.linalg.norm([common.error for common in some])) / len(some) if some else None
+        p = float(chdtrc(sum(common.df for common in some), sum(common.q for common in some))) if some else None
+        metrics |= {f"{name}_slope": slope, f"{name}_slope_error": error, f"{name}_heterogeneity_p": p}
+    by_group = [*zip(*(one.groups for one in classes), strict=True)]
     covered = [g.covered for group in by_group for g in group if g.covered is not None]
     metrics["coverage"] = float(np.mean(covered)) if covered else None
     metrics["groups_without_estimate"] = sum(any(g.reason for g in group) for group in by_group)
-    metrics["groups_undetermined"] = sum(any(map(_undetermined, group)) for group in by_group)
+    if passes:
+        metrics |= {"shared_stimuli": passes.stimuli, "double_pass_agreement": float(np.mean(passes.agreement))}
     return metrics
 
 
-def _undetermined(group: GroupReplication) -> bool:
-    """Whether its corrected slope could as well be 0 or 2 as 1, as in short groups if rates are estimated."""
-    return group.corrected is not None and group.corrected.error > MOST_ERROR
+def agreement(one: Replication) -> Agreement | None:
+    """What the answer in words needs to know of a class; None where fewer than two groups have an estimate.
+
+    Groups that differ do so in their plain weights, too; with rates, corrected ones of short groups may run away.
+    """
+    if one.plain is None or one.corrected is None:
+        return None
+    slopes = [group.corrected.value for group in one.groups if group.corrected]
+    p_value = max(one.plain.p_value, one.corrected.p_value)
+    return Agreement(min(slopes), max(slopes), one.corrected.value, one.corrected.error, one.corrected.df, p_value)
 
 
-def _mean(slopes: Iterable[Slope | None]) -> float | None:
-    values = [slope.value for slope in slopes if slope is not None]
-    return float(np.mean(values)) if values else None
+def double_pass_line(names: Sequence[str], passes: DoublePass) -> str:
+    """What to know of groups that share stimuli."""
+    same = ", ".join(f"{name} {share:.2f}" for name, share in zip(names, passes.agreement, strict=True))
+    return (
+        f"{passes.stimuli} stimuli are shown in more than one group ({passes.groups} groups share some): such groups "
+        f"are not independent; the answers to both agree in a fraction of the pairs (double-pass consistency): {same}"
+    )
