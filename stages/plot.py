@@ -1,4 +1,7 @@
-"""Stage `plot`: draw what `train` and `evaluate` have written, and put it on a page, data/report.html."""
+"""Stage `plot`: draw what `train` and `evaluate` have written, and put it on a page, data/report.html.
+
+What a paper says of it is in data/paper.md.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from stages.files.errors import run_stage
 from stages.files.parameters import read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
+from stages.page.paper import paper
 from stages.page.render import MEDIA, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
@@ -28,7 +32,7 @@ def main() -> None:
     p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
     tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
-    pictures = []
+    answer, pictures = read_lines("inference/answer.txt"), []
     with Outputs("plot") as outputs:
         for each in FIGURES:
             needed = each.tables(tables)
@@ -38,12 +42,14 @@ def main() -> None:
                     each.draw(figure, *needed, metrics)
                 width, height = figure.get_size_inches()
                 pictures.append((each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()))
+        sections = parameters.model_dump(mode="json")
+        outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
-            parameters=parameters.model_dump(mode="json"),
+            parameters=sections,
             metrics=metrics,
             account=account,
             tables=tables,
-            answer=read_lines("inference/answer.txt"),
+            answer=answer,
             left_out=read_lines("inference/left_out.txt"),
             pictures=pictures,
             hashed=[DATA / name for name in HASHED],

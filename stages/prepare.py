@@ -39,6 +39,7 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
         "classes": [response.name for response in study.responses],
         "terms": {name: indices for name, indices in terms.items() if indices},
         "groups": study.labels,
+        "in_order": study.table.frame.index.is_unique,  # rows that stand for several trials do not tell their order
         "mean": prepared.mean,
         "sd": prepared.sd,
         "standardise": p.standardise,

@@ -296,6 +296,15 @@ def test_quasi_separation_names_the_factor() -> None:
     assert fit(factors, responses, ridge=1e-3).converged.all()
 
 
+def test_quasi_separation_is_noticed_where_a_response_is_rare() -> None:
+    condition = np.tile([0.0, 1.0], 48)
+    responses = np.ones(96, np.bool_)
+    responses[[7, 17, 31, 45, 61, 81, 89]] = False  # all errors in one of two conditions
+    found = fit(condition[:, None], responses[:, None])
+    assert "separate" in (found.reasons[0] or "")
+    assert found.separating == [[0]]
+
+
 def test_trials_on_both_sides_at_the_boundary_are_quasi_separation() -> None:
     x, y = np.array([-2.0, -1, 0, 0, 1, 2])[:, None], np.array([0, 0, 0, 1, 1, 1], dtype=bool)[:, None]
     assert fit(x, y).separating == [[0]]

@@ -297,6 +297,16 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
     assert draw() == before
 
 
+def test_a_figure_for_a_column_is_as_wide_with_its_letters_in_the_file(tmp_path: Path) -> None:
+    table = fitted([f"frame{i}" for i in range(1, 9)], np.arange(8))
+    with style.saved(tmp_path / "figure.pdf", 40, ("pdf",), width=3.4) as figure:
+        kernel.kernel(figure, table.join(kernel.families([*table.factor])), LEVEL)
+    content = (tmp_path / "figure.pdf").read_bytes()
+    assert float(figure.get_figwidth()) == 3.4
+    assert b"/FontFile2" in content  # TrueType, embedded
+    assert b"/Type3" not in content
+
+
 @pytest.mark.parametrize("solver", EACH)
 def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) -> None:
     for path in (drawings[solver] / "data/figures").glob("*.svg"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import itertools
 import json
 import shutil
@@ -177,6 +178,25 @@ def test_goals_are_counted_in_trials_and_in_groups() -> None:
         (121, 21, 2),
         (None, None, None),
     ]
+
+
+# --- for the paper
+
+
+def test_the_paper_has_the_numbers_of_the_study(runs: dict[str, Path]) -> None:
+    text = (runs["study"] / "data/paper.md").read_text()
+    assert "We fitted the probability of choice=right in 398 trials as a logistic function of 2 factors" in text
+    assert "2 trials were left out because a value was missing (b)." in text
+    assert "2 weights were tested: 1 have p < 0.05" in text
+    latex, csv = (text.split(f"```{kind}\n")[1].split("```")[0] for kind in ("latex", "csv"))
+    assert r"<i>\"tone\" \& noise</i> & ".replace('\\"', '"') in latex
+    assert {line.count(" & ") for line in latex.splitlines() if line.endswith(r" \\")} == {6}
+    pd.testing.assert_frame_equal(
+        pd.read_csv(io.StringIO(csv)), pd.read_csv(runs["study"] / "data/inference/coefficients.csv")
+    )
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f"{citation['title']} Version {citation['version']}" in text
+    assert "Adam, " in (runs["adam"] / "data/paper.md").read_text()
 
 
 # --- in words

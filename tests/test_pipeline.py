@@ -52,6 +52,8 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "plot.class_index": (1, ["plot"]),
     "plot.dpi": (41, ["plot"]),
     "plot.formats": (["svg"], ["plot"]),
+    "plot.axis": (["time (ms)", 20], ["plot"]),
+    "plot.width": (3.4, ["plot"]),
 }
 
 

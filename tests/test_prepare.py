@@ -78,7 +78,13 @@ def test_arrays_names_and_counts_are_those_of_the_table(study: Study) -> None:
     np.testing.assert_allclose(written["sd"], written["train/factors"].std(axis=0), rtol=1e-11)
     assert written["trials"] == {"read": 200, "taken": 160, "used": 158, "train": 158, "test": 0, "repeated": 0}
     assert written["missing"] == {"contrast": {"trials": 2, "first": "t.csv, line 6"}}
+    assert written["in_order"]
     assert written["file"] == {"name": "t.csv", "sha256": hashlib.sha256(Path("t.csv").read_bytes()).hexdigest()}
+
+
+def test_rows_that_stand_for_several_trials_do_not_tell_their_order(study: Study) -> None:
+    study.table["n"] = 3
+    assert not study.prepare(count="n")["in_order"]
 
 
 def test_what_there_is_to_say_is_said(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

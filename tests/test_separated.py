@@ -102,10 +102,10 @@ def test_the_page_shows_infinity_and_sorts_by_it(answer: str, tmp_path: Path) ->
     assert ">nan<" not in text
     if CHROMIUM is None:
         pytest.skip("no chromium is installed")
-    column = "[...document.querySelectorAll('.weights tbody tr')].filter(row => !row.hidden).map(row => row.cells[6]"
+    column = "[...document.querySelectorAll('.weights tbody tr')].filter(row => !row.hidden).map(row => row.cells[2]"
     with Browser(tmp_path / "profile") as browser:
         browser.open(page, 1200)
-        browser.run("document.querySelector('.weights [data-column=\"6\"] button').click()")
+        browser.run("document.querySelector('.weights [data-column=\"2\"] button').click()")
         shown = browser.run(f"{column}.textContent)")
         assert browser.trouble() == []
     assert shown[-2:] == ["∞", "not determined"]

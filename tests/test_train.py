@@ -67,7 +67,7 @@ def test_where_no_class_has_an_estimate_the_remedy_and_the_status_tell_it(exact:
     run_here("train")
 
 
-UNITS = {"standardise": False, "mean": [0.0] * 4, "sd": [1.0] * 4}
+UNITS = {"standardise": False, "in_order": True, "mean": [0.0] * 4, "sd": [1.0] * 4}
 
 
 def test_what_separates_own_responses_is_named(exact: Project, refuses: Refuses) -> None:

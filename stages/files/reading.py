@@ -87,6 +87,7 @@ class Description:
     classes: list[str]
     terms: dict[str, list[int]]  # of a formula, with their factors
     groups: list[str]
+    in_order: bool  # whether trials are in the order in which they were run
     standardise: bool  # whether factors are deviations from `mean` in units of `sd`
     mean: list[float]
     sd: list[float]

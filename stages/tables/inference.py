@@ -83,11 +83,12 @@ def ask(found: Inferred, groups: NDArray[np.generic] | None) -> list[tuple[Usefu
     """Of each class: is its model any use, and what does it lack? groups: (n,) or (n, k) of the trials."""
     fit = found.fit
     group = None if groups is None else np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+    in_order = fit.description is None or fit.description.in_order
     x, y = fit.train.factors, fit.train.responses
 
     def of_class(k: int) -> tuple[Usefulness, list[Question]]:
         c = found.classes[k]
-        some = [_logistic(found, k)] if c.separated else questions(c, x, y[:, k], fit.factors, group)
+        some = [_logistic(found, k)] if c.separated else questions(c, x, y[:, k], fit.factors, group, in_order=in_order)
         return usefulness(c, x, y[:, k]), some
 
     return [*each(of_class, range(len(found.classes)))]
