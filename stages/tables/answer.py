@@ -99,7 +99,7 @@ class Situation(NamedTuple):
             return False
         apart, chance = abs(self.groups.slope - 1), DIFFERENT / n_classes
         beyond = 2 * stdtr(self.groups.df, -apart / self.groups.error) < chance
-        return self.groups.p_value < chance or bool(apart > APART and beyond)
+        return self.groups.p_value < chance or bool(self.groups.error < LOOSE and apart > APART and beyond)
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
