@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, Question
+from hdlogit.inference.questions import LINK, RISING, Question
 from stages.tables.answer import Agreement, Situation, Unbounded, trustworthy, without_estimate, without_inference
 from tests.conftest import Project, run_here
 
@@ -54,6 +54,23 @@ def test_the_verdict_follows_from_the_numbers_as_printed(alpha: float, coverage:
     [line] = trustworthy(3000, 40, 0.95, [case])
     assert f"weights come out {size}" in line
     assert line.endswith("good enough" if good else "use the corrected column")
+
+
+def test_the_verdict_in_a_few_words() -> None:
+    squares = Question("squares of the factors", 3, 40.0, 1e-6, 0.02)
+    rising = Question(RISING, 0, 40.0, 1e-6, 0.02)
+    useless = Usefulness(0.69, 0.7, 0.7, -0.01, 0.01, 3.0, 3, 0.4)
+    for case, verdict in (
+        (FINE, "good enough"),
+        (FINE._replace(alpha=1.18), "use corrected"),
+        (FINE._replace(coverage=0.93), "use corrected"),
+        (FINE._replace(alpha=1.18, asked=(squares,)), "model lacks squares of the factors"),
+        (FINE._replace(asked=(rising, squares)), "model lacks a rising function"),
+        (FINE._replace(use=useless), "factors predict no better than a constant"),
+        (FINE._replace(groups=Agreement(0.2, 1.9, 1.0, 0.1, 9, 1e-6)), "groups of trials differ"),
+        (FINE._replace(exists=False, unbounded=Unbounded(9, {"cue": (1.0, np.inf)})), "separated by cue"),
+    ):
+        assert case.verdict(0.95, 1) == verdict
 
 
 def test_a_difference_below_its_own_error_is_none() -> None:
@@ -204,9 +221,9 @@ def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
     assert lines[1] == (
         "groups replicate one another: corrected weights of one are 1.04 ± 0.06 times those of the others"
     )
-    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(slope=3.0, error=1.03))])
+    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(slope=5.0, error=1.03))])
     assert (
-        line == "groups are too short to be compared: corrected weights of one are 3.00 ± 1 times those of the others"
+        line == "groups are too short to be compared: corrected weights of one are 5.00 ± 1 times those of the others"
     )
     for groups in (
         Agreement(-0.02, 1.72, 1.1, 0.2, 9, 1e-14),

@@ -228,7 +228,7 @@ def test_replication_marks_groups_without_an_estimate(figure: Figure) -> None:
     assert drawn(ax, "no estimate exists")[0][0] == 1
     assert drawn(ax, "corrected") == [(0, 1.1)]
     assert np.allclose(bars(ax, "classical"), [[1.3 - 0.196, 1.3 + 0.196]])
-    assert "classical, mean: 1.30 ± 0.10" in words(figure)
+    assert "classical, all groups: 1.30 ± 0.10" in words(figure)
 
 
 @pytest.mark.parametrize("dodge", [0, 3])

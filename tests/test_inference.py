@@ -341,11 +341,16 @@ def test_the_factor_that_is_least_of_the_theorys_kind_has_its_name() -> None:
     assert re.sub(r"factor (\d+)", r"factor f\1", numbered.note) == named.note
 
 
-def test_ridge_with_correlated_factors_is_refused() -> None:
+def test_ridge_is_refused_with_unequal_units_or_correlated_factors_and_says_what_helps() -> None:
     problem = gaussian(15, 800, 40, 1, 2.0)
-    factors = problem.factors + 0.7 * np.roll(problem.factors, 1, axis=1)
-    [result] = infer(factors, problem.responses, fit(factors, problem.responses, 0.01), 0.01)
-    assert "isotropic" in str(result.reason)
+    unequal = problem.factors * np.repeat([1.0, 10.0], 20)
+    correlated = problem.factors + 0.7 * np.roll(problem.factors, 1, axis=1)
+    for factors, instead in ((unequal, "standardise: true)"), (correlated, "use shrinkage")):
+        [result] = infer(factors, problem.responses, fit(factors, problem.responses, 0.01), 0.01)
+        assert "isotropic" in str(result.reason)
+        assert str(result.reason).endswith(instead)
+    standardised = unequal / unequal.std(axis=0)
+    inferred(standardised, problem.responses, fit(standardised, problem.responses, 0.01), 0.01)
 
 
 def test_a_class_without_signal_is_no_error() -> None:

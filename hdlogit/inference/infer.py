@@ -322,13 +322,15 @@ def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
     if ridge == 0:
         return 0.0
     covariance = correlation * np.outer(units.scale, units.scale)
-    p, trace = len(covariance), float(np.trace(covariance))
-    spread = p * float((covariance**2).sum()) / trace**2 - 1
-    by_chance = (p + 1) / units.n_trials
+    p, trace, by_chance = len(covariance), float(np.trace(covariance)), (len(covariance) + 1) / units.n_trials
+    spread, of_correlation = (len(c) * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in (covariance, correlation))
     if spread - by_chance > ANISOTROPIC:
+        only_units = of_correlation - by_chance <= ANISOTROPIC
+        what = "of unequal variance" if only_units else "correlated, or of unequal variance"
+        instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
         raise Refused(
-            f"the factors are correlated or of unequal variance (spread of their covariance's spectrum {spread:.3g}, "
-            f"by chance {by_chance:.3g}): with ridge the theory is for isotropic factors only (use shrinkage)"
+            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance {by_chance:.3g}): "
+            f"with ridge the theory is for isotropic factors only; {instead}"
         )
     return ridge * p / trace
 

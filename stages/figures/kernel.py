@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,10 @@ MOST = 12  # families that are drawn, the largest
 NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
 
 
-def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.DataFrame:
+def families(names: Sequence[str], axis: Sequence[Any] | None = None, fewest: int = FEWEST) -> pd.DataFrame:
     """The family, the position and what that is, of each name: (n_names,) each; None and NaN where it has none.
 
-    Names that differ in one number only are a family if there are FEWEST or more: signal[absent]:frame01 is in
+    Names that differ in one number only are a family if there are `fewest` or more: signal[absent]:frame01 is in
     `signal[absent]:frame…`, and lag(choice, 2) in `lag(choice, …)`. The position is that number, for lags in
     trials; for others times the spacing, where axis is [what positions are, spacing].
     """
@@ -35,7 +35,7 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
     rows: list[tuple[str | None, float, str]] = []
     for way in ways:
         family = max(way, key=lambda one: sizes[one], default=None)
-        if family is None or sizes[family] < FEWEST:
+        if family is None or sizes[family] < fewest:
             rows.append((None, math.nan, ""))
         elif family.startswith("lag("):
             rows.append((family, way[family], "trials back"))
@@ -50,6 +50,17 @@ def kernel(figure: Figure, ordered: pd.DataFrame, metrics: Any) -> None:
     Blue are corrected weights with their intervals: where these leave zero out, the responses follow that factor.
     Behind them, in grey, the classical fit.
     """
+    interval = f"{100 * metrics['inference']['level']:g} % intervals" if "inference" in metrics else ""
+    by_family(figure, ordered, lambda ax, part: draw(ax, part, interval))
+
+
+def smooth_kernel(figure: Figure, smoothed: pd.DataFrame, level: float) -> None:
+    """Smooth kernels of one class with their bands; behind them its corrected weights, where these are known."""
+    by_family(figure, smoothed, lambda ax, part: draw_smooth(ax, part, f"{100 * level:g} % band"))
+
+
+def by_family(figure: Figure, ordered: pd.DataFrame, draw: Callable[[Axes, pd.DataFrame], None]) -> None:
+    """A panel for each family of one class, its factors in the order of their positions."""
     some = [*ordered.family.value_counts(sort=False).nlargest(MOST).index]
     parts = [ordered[ordered.family == family].sort_values("position", kind="stable") for family in some]
     alike = len({tuple(part.position) for part in parts}) == 1  # then they are in the same unit, as a rule
@@ -57,9 +68,8 @@ def kernel(figure: Figure, ordered: pd.DataFrame, metrics: Any) -> None:
     rows = math.ceil(len(parts) / columns)
     figure.set_size_inches(8, 1.3 + 2.4 * rows)
     panels = [*figure.subplots(rows, columns, sharex=alike, sharey=alike, squeeze=False).flat]
-    interval = f"{100 * metrics['inference']['level']:g} % intervals" if "inference" in metrics else ""
     for ax, part in zip(panels, parts, strict=False):
-        draw(ax, part, interval)
+        draw(ax, part)
     for ax in panels[len(parts) :]:
         ax.remove()
     if alike:
@@ -83,5 +93,21 @@ def draw(ax: Axes, part: pd.DataFrame, interval: str) -> None:
         ax.plot(x, part.corrected, "o-", color=CORRECTED, label="corrected", zorder=3, **look)
     else:
         ax.plot(x, part.fitted, "s-", color=CLASSICAL, mfc="white", label="fitted", **look)
+    name_axes(ax, part)
+
+
+def draw_smooth(ax: Axes, part: pd.DataFrame, band: str) -> None:
+    """One family of a smooth fit; band: its label."""
+    x = part.position
+    ax.axhline(0, color=FAINT, lw=0.6)
+    if part.corrected.notna().any():
+        ax.plot(x, part.corrected, "o", color=FAINT, ms=3, label="corrected, not smoothed", zorder=1)
+    look: dict[str, Any] = {"alpha": 0.22, "lw": 0, "zorder": 2, "label": band}
+    ax.fill_between(x, part.smooth_low, part.smooth_high, color=CORRECTED, **look)
+    ax.plot(x, part.smooth, color=CORRECTED, label="smooth", zorder=3)
+    name_axes(ax, part)
+
+
+def name_axes(ax: Axes, part: pd.DataFrame) -> None:
     ax.set(xlabel=part.axis.iloc[0], ylabel="weight (logits per unit)")
     style.heading(ax, part.family.iloc[0])

@@ -192,12 +192,14 @@ class Plot(Section):
     axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
     width: Annotated[float, Field(ge=1, le=20)] | None = None
 
-    @field_validator("axis")
-    @classmethod
-    def _label_and_spacing(cls, axis: list[str | int | float] | None) -> list[str | int | float] | None:
-        if axis and not (isinstance(axis[0], str) and not isinstance(axis[1], str) and axis[1] > 0):
-            raise ValueError('it must be null, or a label and a spacing above 0, as in: ["time (ms)", 20]')
-        return axis
+    @model_validator(mode="after")
+    def _axis_is_a_label_and_a_spacing(self) -> Plot:
+        label, spacing = self.axis or ("", 1)
+        if not isinstance(label, str) or isinstance(spacing, str) or spacing <= 0:
+            raise ValueError(
+                f'axis = {self.axis}, but it must be null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
+            )
+        return self
 
 
 class Parameters(Section):

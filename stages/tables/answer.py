@@ -26,6 +26,7 @@ LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
+LACKING = "model lacks"  # how such a verdict begins
 NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
@@ -99,11 +100,33 @@ class Situation(NamedTuple):
             return False
         apart, chance = abs(self.groups.slope - 1), DIFFERENT / n_classes
         beyond = 2 * stdtr(self.groups.df, -apart / self.groups.error) < chance
-        return self.groups.p_value < chance or bool(apart > APART and beyond)
+        return self.groups.p_value < chance or bool(self.groups.error < LOOSE and apart > APART and beyond)
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
         return Percent(round(100 * level - round(100 * self.coverage), 2), round(100 * self.coverage_error))
+
+    def wrong(self, level: float) -> bool:
+        """Whether a plain logistic regression is not good enough."""
+        return matters(self.off, GOOD_SIZE) or matters(self.short(level), GOOD_COVERAGE) or not self.exists
+
+    @property
+    def vague(self) -> bool:
+        """Whether these trials hardly tell how far its weights and intervals are off."""
+        return self.off.error > VAGUE_SIZE or 100 * self.coverage_error > VAGUE_COVERAGE
+
+    def verdict(self, level: float, n_classes: int) -> str:
+        """The answer in a few words."""
+        if lacking := self.lacks(n_classes):
+            family = lacking[0].family
+            return f"{LACKING} {'a rising function' if family == RISING else family}"
+        if self.unbounded:
+            return f"separated by {_some([name for name in self.unbounded.intervals if name != 'bias'])}"
+        if self.useless or self.signal < NO_SIGNAL:
+            return "factors predict no better than a constant"
+        if self.differ(n_classes):
+            return "groups of trials differ"
+        return "use corrected" if self.wrong(level) or self.vague else "good enough"
 
 
 class Percent(NamedTuple):
@@ -229,11 +252,11 @@ def _size(level: float, classes: Sequence[Situation], *, holds: bool, n_classes:
         return f"weights come out {size} and {covered}; of what use they are is said above"
     if any(c.differ(n_classes) for c in classes):
         return f"weights come out {size} and {covered}; but they are means over groups that differ"
-    wrong = matters(off, GOOD_SIZE) or matters(short, GOOD_COVERAGE) or not all(c.exists for c in classes)
-    vague = max(c.off.error for c in classes) > VAGUE_SIZE or short.error > VAGUE_COVERAGE
     verdict = ": a plain logistic regression is good enough"
-    if wrong or vague:
-        verdict = "; use the corrected column" + ("" if wrong else ", as these trials do not tell whether it is needed")
+    if any(c.wrong(level) for c in classes):
+        verdict = "; use the corrected column"
+    elif any(c.vague for c in classes):
+        verdict = "; use the corrected column, as these trials do not tell whether it is needed"
     return f"weights come out {size} and {covered}{verdict}"
 
 
