@@ -105,7 +105,6 @@ def write_inference(
     classes = inference.class_table(found, coefficients, asked)
     expected = theory.theory_metrics(found.classes, classes, p.interval_level)
     bins, curve = inference.curve_tables(found)
-    outputs.table("inference/classes.csv", classes)
     outputs.table("inference/coefficients.csv", coefficients)
     if lacking := inference.question_table(found, asked):
         outputs.table("inference/questions.csv", lacking)
@@ -124,6 +123,8 @@ def write_inference(
     if fit.observer is not None:
         metrics["recovery"] |= inference.corrected_recovery(found)
     situations = inference.situations(found, classes, coefficients, asked, groups)
+    verdicts = [one.verdict(p.interval_level, len(situations)) for one in situations]
+    outputs.table("inference/classes.csv", classes | {"verdict": verdicts})
     return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
 
 

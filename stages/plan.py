@@ -102,7 +102,7 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     if observer.inflation > NOTABLE:
         say(f"Correlations of the factors make errors of weights {observer.inflation**0.5:.3g} times as large.")
-    table([*COLUMNS], map(cells, lines), first="right")
+    table([*COLUMNS], map(cells, lines), text=())
     say(NOTES)
 
 

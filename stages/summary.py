@@ -1,6 +1,7 @@
 """The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
 
-Of observers who are fitted each alone: the answer for each, and the corrected weights of all in data/coefficients.csv.
+Of observers who are fitted each alone: a verdict on each and the mean of the population, with the corrected weights of
+all in data/coefficients.csv, those of the population in data/population.csv, and a figure of both.
 """
 
 from __future__ import annotations
@@ -15,12 +16,22 @@ import pandas as pd
 
 from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
-from stages.files.account import lacking, read_account, some
+from stages.files.account import lacking, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
-from stages.terminal import numbers, say
+from stages.tables.answer import LACKING
+from stages.tables.population import (
+    Observer,
+    families_of,
+    in_words,
+    population_of,
+    population_table,
+    shared_factors,
+)
+from stages.tables.stored import read_inference
+from stages.terminal import numbers, say, table
 
 # metric -> what it is, and what it would be for a fit that can be trusted; the first five found are shown
 LINES = {
@@ -33,7 +44,7 @@ LINES = {
     "test.bayes_cross_entropy": "the same for the true observer: no prediction can have less",
     "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
     "test.accuracy": "fraction of held-out responses on the likelier side",
-    "loo.cross_entropy": "cross-entropy of each trial by the fit to all others (nats per response)",
+    "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats per response)",
     "loo.accuracy": "fraction of responses on the likelier side, likewise",
     "replication.plain_slope": "size of one group's weights, relative to those of the others",
     "replication.corrected_slope": "the same for corrected weights (1 = groups replicate one another)",
@@ -67,25 +78,94 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
+HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
+MADE = "coefficients.csv", "population.csv", "population.png"  # of all observers
+
+
 def side_by_side(study: Study) -> None:
-    """A line for each observer, and one table of all corrected weights."""
-    tables = list[pd.DataFrame]()
-    for name, value in (study.observers or {}).items():
+    """A table with the verdict on each observer, one of all corrected weights, and the population."""
+    rows, lines, tables, observers = list[list[str]](), list[str](), list[pd.DataFrame](), list[Observer]()
+    for folder, value in (study.observers or {}).items():
         try:
-            with contextlib.chdir(Path(OBSERVERS, name)):
+            with contextlib.chdir(Path(OBSERVERS, folder)):
                 check_current()
-                say(f"{value}: " + "; ".join([*read_lines("inference/answer.txt"), *incomplete()]))
-                if (DATA / "inference/coefficients.csv").exists():  # or else the answer says why
+                rows += verdicts(str(value))
+                lines += [f"{value}: {line}" for line in incomplete()]
+                if (DATA / "inference/coefficients.csv").exists():
                     tables.append(read_table("inference/coefficients.csv", "class", "factor"))
                     tables[-1].insert(0, "observer", str(value))
+                    observers.append(Observer(str(value), read_factors(), read_inference()))
+                else:
+                    lines += [f"{value}: {line}" for line in read_lines("inference/answer.txt")]
         except InputError as error:
-            say(f"{value}: no corrected weights: {error}")
-    say(*(f"left out: {why}" for why in study.left_out))
+            rows.append([str(value), "", "", "", "no estimate"])
+            lines.append(f"{value}: no corrected weights: {error}")
+    table(HEADINGS, rows, text=(0, 4))
+    if lacking := sum(verdict.startswith(LACKING) for *_, verdict in rows):
+        text = f"the models of {lacking} of {len(rows)} lack something, so that their weights, and the mean of all,"
+        say(f"{text} may be far off; their pages say what to add")
+    say(*lines, *(f"left out: {why}" for why in study.left_out))
+    for name in MADE:  # of an earlier run
+        (DATA / name).unlink(missing_ok=True)
     if not tables:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
         outputs.table("coefficients.csv", dict(pd.concat(tables)))
-    say(f"Weights: {DATA.resolve() / 'coefficients.csv'}", f"Pages:   {Path(OBSERVERS).resolve()}/*/data/report.html")
+        write_population(study, observers, outputs)
+    say(f"Weights: {DATA.resolve()}/coefficients.csv", f"Pages:   {Path(OBSERVERS).resolve()}/*/data/report.html")
+    if (DATA / "population.csv").exists():
+        say(f"Population: {DATA.resolve()}/population.csv, population.png")
+
+
+def verdicts(observer: str) -> list[list[str]]:
+    """A row of the table for each class of the observer in whose folder this is."""
+    account = read_account() or {"classes": [], "trials": {"used": 0}}
+    has_any = (DATA / "inference/classes.csv").exists()
+    known = read_table("inference/classes.csv", "verdict").set_index("class").to_dict("index") if has_any else {}
+    rows = []
+    for name in account["classes"]:
+        numbers = ["", "", "no corrections"]
+        if c := known.get(name):
+            numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]]
+        of = f", {name}" if len(account["classes"]) > 1 else ""
+        rows.append([f"{observer}{of}", str(account["trials"]["used"]), *numbers])
+    return rows
+
+
+def read_factors() -> dict[str, str]:
+    """The factors of the observer in whose folder this is, and the term of each."""
+    account = read_json("trials.json")
+    terms = {j: term for term, places in account["terms"].items() for j in places}
+    return {name: terms.get(j, name) for j, name in enumerate(account["factors"])}
+
+
+def write_population(study: Study, observers: list[Observer], outputs: Outputs) -> None:
+    """Table and figure of the population, if there is one, and what follows in words. The figure is of one class."""
+    from stages.figures import kernel, population, style  # matplotlib takes a while
+
+    level, classes = study.evaluate.interval_level, [*dict.fromkeys(name for one in observers for name in one.results)]
+    tables, drawn = list[pd.DataFrame](), list[pd.DataFrame]()
+    for name in classes:
+        answered = [one for one in observers if name in one.results and not one.results[name].reason]
+        shared, others = shared_factors(answered)
+        places = kernel.families(shared, study.plot.axis)
+        labels = places.family.fillna(pd.Series([answered[0].factors[factor] for factor in shared], dtype=object))
+        of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
+        try:
+            found = population_of(answered, name, shared, families_of([*labels]))
+        except ValueError as error:
+            say(f"{of}no population mean: {error}")
+            continue
+        say(*(f"{of}{line}" for line in in_words(found, level, len(study.observers or {}))))
+        say(*([f"{of}not of the population, as some observers lack them: {some(others)}"] if others else []))
+        tables.append(pd.DataFrame({"class": name} | population_table(found, level)))
+        own = pd.DataFrame(found.estimates.T, columns=[f"observer {k}" for k in range(len(answered))])
+        drawn.append(pd.concat([places, tables[-1][["class", "factor", "mean", "low", "high"]], own], axis=1))
+    if tables:
+        outputs.table("population.csv", dict(pd.concat(tables)))
+        weights = drawn[min(study.plot.class_index, len(drawn) - 1)]
+        with style.saved(outputs.path("population.png"), study.plot.dpi, width=study.plot.width) as figure:
+            population.population(figure, weights, f"{100 * level:g} % interval between observers")
 
 
 def incomplete() -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -20,11 +19,12 @@ def say(*sentences: str) -> None:
         CONSOLE.print(sentence, soft_wrap=not CONSOLE.is_terminal)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], first: Literal["left", "right"] = "left") -> None:
-    """Numbers, right-aligned; the first column may be names, left-aligned and wrapped where they are long."""
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], text: Collection[int] = (0,)) -> None:
+    """Numbers, right-aligned; columns of text, by default the first, are left-aligned and wrapped if long."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(headings):
-        drawn.add_column(heading, justify="right" if k else first, no_wrap=k > 0, overflow="fold")
+        is_text = k in text
+        drawn.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     CONSOLE.print(drawn)

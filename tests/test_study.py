@@ -145,23 +145,28 @@ def kill_after(seconds: float, project: Project, *command: str) -> None:
 def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     with (project.folder.parent / TRIALS).open("a") as trials:
         trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
-    shown = run(project, str(project.folder.parent / TRIALS), "--name", "mine", "--response", "choice", "--by", "who")
+    path = project.folder.parent / TRIALS
+    pd.read_csv(path, dtype=str, keep_default_na=False).assign(day=1).to_csv(path, index=False)
+    whose = "--by", "who", "--group", "day"
+    shown = run(project, str(path), "--name", "mine", "--response", "choice", *whose)
     folder = project.folder / "studies/mine"
-    anna, bert, carl, nobody = shown[:4]
     n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
-    assert anna.startswith(f"anna b: {n['anna b']} trials, 1 factor, signal ")
-    assert bert.startswith(f"bert: {n['bert'] - 1} trials, 1 factor, signal ")
-    assert bert.endswith(f"; 1 of {n['bert']} trials left out because a value is missing: contrast")
+    rows = [line.split() for line in shown if line.split() and line.split()[0] in ("anna", "bert")]
+    assert [rows[0][2], rows[1][1]] == [str(n["anna b"]), str(n["bert"] - 1)]
+    assert f"bert: 1 of {n['bert']} trials left out because a value is missing: contrast" in shown
+    carl, nobody = [line for line in shown if line.startswith("left out: ")]
     assert carl.startswith(f"left out: carl: {TRIALS}: ")
     assert carl.endswith("(2 rows)")
     assert nobody.startswith("left out: 3 of 306 rows: who is missing")
     assert nobody.endswith(f"; the first: {TRIALS}, line 305")
+    assert any(line.startswith("2 observers: the population mean differs from 0 for ") for line in shown)
+    assert pd.read_csv(folder / "data/population.csv").factor.tolist() == ["contrast"]
     table = pd.read_csv(folder / "data/coefficients.csv")
     assert table.observer.tolist() == ["anna b"] * 2 + ["bert"] * 2
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
     pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
-    predict = "python", "-m", "stages.predict", "studies/mine", str(project.folder.parent / TRIALS), "--out", "p.csv"
+    predict = "python", "-m", "stages.predict", "studies/mine", str(path), "--out", "p.csv"
     predicted = project.run(*predict)
     assert predicted.returncode == 0, predicted.stderr
     whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])

@@ -25,6 +25,7 @@ TEXT = {
     "group",
     "term",
     "reason",
+    "verdict",
 }  # columns of text, even if it looks like a number
 
 

@@ -1,0 +1,118 @@
+"""The summary of observers who were fitted each alone: verdicts, and the population, from what was stored of each."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from scipy.special import expit
+
+from hdlogit import fit, infer, population
+from stages import study, summary
+from stages.figures.kernel import families
+from stages.figures.population import population as draw
+from tests.conftest import run_here
+
+FRAMES = [f"frame{j}" for j in range(1, 5)]
+FACTORS = [*FRAMES, "tone", "rare"]
+WHO = ["ann", "ben", "eve", "max"]
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of four observers that has been run. Max always says yes where `rare` is 1; Eve has no `tone`."""
+    folder, rng, tables = tmp_path_factory.mktemp("observers"), np.random.default_rng(5), []
+    for k, who in enumerate(WHO):
+        x = np.column_stack([rng.normal(size=(150 + 50 * k, 5)), rng.random(150 + 50 * k) < 0.1])
+        y = rng.random(len(x)) < expit(x @ [0.0, 1.0, 0.5, 0.0, 0.4, 0.3])
+        tables.append(pd.DataFrame(x, columns=FACTORS))
+        tables[-1]["tone"] *= who != "eve"
+        tables[-1]["choice"] = (y | (x[:, 5] > 0) if who == "max" else y).astype(int)
+        tables[-1]["who"] = who
+    pd.concat(tables).to_csv(folder / "trials.csv", index=False)
+    parameters = yaml.safe_load(study.PARAMETERS.read_text())
+    parameters["prepare"] |= {"trials": "trials.csv", "response": "choice", "by": "who"}
+    parameters["prepare"]["factors"] = FACTORS
+    parameters["train"]["shrinkage"] = "auto"
+    parameters["observers"] = {f"who-{who}": who for who in WHO}
+    (folder / "params.yaml").write_text(yaml.safe_dump(parameters))
+    for who in WHO:
+        (folder / f"observers/who-{who}").mkdir(parents=True)
+        with contextlib.chdir(folder / f"observers/who-{who}"):
+            run_here("prepare", "train", "evaluate")
+    return folder
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "study"))
+
+
+def test_a_verdict_on_each_and_the_population_of_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary.main(folder)
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line for line in lines if line.split() and line.split()[0] in WHO}
+    assert [*rows] == WHO
+    assert rows["max"].rstrip().endswith("separated by rare")
+    for who in WHO[:3]:
+        own = pd.read_csv(folder / f"observers/who-{who}/data/inference/classes.csv")
+        assert rows[who].rstrip().endswith(str(own.verdict[0]))
+    [sentence] = [line for line in lines if "population mean" in line]
+    assert sentence.startswith("4 observers: the population mean differs from 0 for ")
+    assert any(line.startswith("frame… together: F = ") for line in lines)
+    assert "not of the population, as some observers lack them: tone" in lines
+
+    table = pd.read_csv(folder / "data/population.csv")
+    assert table.factor.tolist() == [*FRAMES, "rare"]
+    assert ((table.low < table["mean"]) & (table["mean"] < table.high)).all()
+    assert (folder / "data/population.png").stat().st_size > 10_000
+
+
+def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forget(folder, "eve", "max")
+    summary.main(folder)
+    results = []
+    for who in WHO[:2]:
+        x, y = (np.load(folder / f"observers/who-{who}/data/train/{name}.npy") for name in ("factors", "responses"))
+        results += infer(x, y, fit(x, y, polish=True).coefficients)
+    expected = population(results, FACTORS, {"frames": FRAMES, "others": ["tone", "rare"]})
+    table = pd.read_csv(folder / "data/population.csv")
+    assert table.factor.tolist() == FACTORS
+    for name, values in (("mean", expected.mean), ("error", expected.error), ("low", expected.interval()[0])):
+        np.testing.assert_allclose(table[name], values, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(table.heterogeneity_p, expected.heterogeneity_p_values(), rtol=1e-3)
+
+    forget(folder, "ben")
+    capsys.readouterr()
+    summary.main(folder)
+    shown = capsys.readouterr().out
+    assert "no population mean: a population needs two observers with an inference; of 1 there are 1" in shown
+    assert shown.count("no estimate") == 3
+    assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv"]
+
+
+def forget(folder: Path, *observers: str) -> None:
+    """As DVC does before it trains again."""
+    for who in observers:
+        (folder / f"observers/who-{who}/data/model.safetensors").unlink()
+
+
+def test_the_figure_has_a_panel_for_each_family_and_a_row_for_each_other_factor() -> None:
+    names = [*(f"a{j}" for j in range(4)), *(f"b{j}" for j in (3, 2, 1, 0)), "x", "y"]
+    numbers = pd.DataFrame({"class": "right", "factor": names, "mean": np.arange(10.0)})
+    ends = pd.DataFrame({"low": numbers["mean"] - 1, "high": numbers["mean"] + 1, "ann": 1.0, "ben": np.nan})
+    figure = Figure()
+    draw(figure, pd.concat([families(names), numbers, ends], axis=1), "95 % interval")
+    a, b, others = figure.axes
+    assert [ax.get_title(loc="left") for ax in (a, b)] == ["a…", "b…"]
+    means = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in b.lines}
+    assert means["population mean"] == [7, 6, 5, 4]
+    assert [label.get_text() for label in others.get_yticklabels()] == ["x", "y"]
