@@ -79,6 +79,7 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
 
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
+NONE = "no corrections"
 MADE = "coefficients.csv", "population.csv", "population.png"  # of all observers
 
 
@@ -89,14 +90,16 @@ def side_by_side(study: Study) -> None:
         try:
             with contextlib.chdir(Path(OBSERVERS, folder)):
                 check_current()
-                rows += verdicts(str(value))
+                own = verdicts(str(value))
+                rows += own
+                if any(verdict == NONE for *_, verdict in own):
+                    why = read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")
+                    lines += [f"{value}: {line}" for line in why]
                 lines += [f"{value}: {line}" for line in incomplete()]
                 if (DATA / "inference/coefficients.csv").exists():
                     tables.append(read_table("inference/coefficients.csv", "class", "factor"))
                     tables[-1].insert(0, "observer", str(value))
                     observers.append(Observer(str(value), read_factors(), read_inference()))
-                else:
-                    lines += [f"{value}: {line}" for line in read_lines("inference/answer.txt")]
         except InputError as error:
             rows.append([str(value), "", "", "", "no estimate"])
             lines.append(f"{value}: no corrected weights: {error}")
@@ -124,7 +127,7 @@ def verdicts(observer: str) -> list[list[str]]:
     known = read_table("inference/classes.csv", "verdict").set_index("class").to_dict("index") if has_any else {}
     rows = []
     for name in account["classes"]:
-        numbers = ["", "", "no corrections"]
+        numbers = ["", "", NONE]
         if c := known.get(name):
             numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]]
         of = f", {name}" if len(account["classes"]) > 1 else ""
