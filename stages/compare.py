@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from hdlogit.inference.comparison import Comparison, Model, compare
 from stages.figures.style import saved
-from stages.files.account import named, some
+from stages.files.account import measured, named, some
 from stages.files.errors import InputError, run
 from stages.files.fit import read_fit
 from stages.finished import inside, read_finished
@@ -67,15 +67,11 @@ def models_of(study: str) -> dict[str, Model]:
 
 def sentence(name: str, rows: list[Comparison]) -> str:
     """Which model predicts best, and whether by more than its error."""
-    first, best = rows[0], max(rows, key=lambda one: one.gain)
-    if best.gain <= 0:
-        runner_up = max(rows[1:], key=lambda one: one.gain)
-        return (
-            f"{name}: {first.name} predicts best, by {-runner_up.gain:.2g} ± {runner_up.gain_error:.1g} nats per trial"
-        )
-    clear = "" if best.gain > 2 * best.gain_error else ", which may be chance"
-    gain = f"{best.gain:.2g} ± {best.gain_error:.1g} nats per trial"
-    return f"{name}: {best.name} predicts best, by {gain} better than {first.name}{clear}"
+    first, best = rows[0], max(rows[1:], key=lambda one: one.gain)
+    better, worse = (best, first) if best.gain > 0 else (first, best)
+    clear = "" if abs(best.gain) > 2 * best.gain_error else ", which may be chance"
+    gain = f"{measured(abs(best.gain), best.gain_error)} nats per trial"
+    return f"{name}: {better.name} predicts best, by {gain} better than {worse.name}{clear}"
 
 
 def row(one: Comparison) -> tuple[str, ...]:

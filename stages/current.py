@@ -12,13 +12,15 @@ from stages.files.parameters import FILE, file_of_parameters, observer
 from stages.files.tables import reading
 
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
+NEVER = "no run has come to its end; `dvc repro` says why"
 EARLIER = "all numbers are from an earlier run; `dvc repro` renews them"
 
 
 def check_current() -> None:
     """Raise InputError where there is no model, as DVC removes the outputs of a stage before it runs it."""
     if not (DATA / "model.safetensors").exists():
-        raise InputError(f"{DATA / 'model.safetensors'} is missing: {EARLIER}")
+        ran = (DATA / "metrics.json").exists()
+        raise InputError(f"{DATA / 'model.safetensors'} is missing: {EARLIER if ran else NEVER}")
     check_parameters()
 
 

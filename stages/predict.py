@@ -21,12 +21,12 @@ from hdlogit.inference import ClassInference
 from stages.files import DATA
 from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.parameters import read_study
+from stages.files.parameters import observer, read_study
 from stages.files.tables import AGAIN
 from stages.finished import for_each, inside, read_finished
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
-from stages.trials.values import words
+from stages.trials.values import canonical, key, keys, words
 
 BATCH = 2048  # trials
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
@@ -64,7 +64,8 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         if (account := read_account()) is None:
             raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
         results, p = read_finished()
-        asked = read_study().prepare
+        parameters = read_study()
+        asked, alone = parameters.prepare, (parameters.observers or {}).get(observer() or "")
         if sha256(Path(asked.trials)) != account["file"]["sha256"]:
             raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
         study = prepare(asked, Path(asked.trials))
@@ -77,11 +78,11 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         elif not c.signal > 0:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
-    keys = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
-    labels = new.frame[[name for name in keys if name in new.frame]]
+    named_by = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
+    labels = new.frame[[name for name in named_by if name in new.frame]]
     labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
     if asked.by:
-        new = dataclasses.replace(new, frame=new.frame[words(new.column(asked.by)) == study.study.labels[0]])
+        new = dataclasses.replace(new, frame=new.frame[keys(new.column(asked.by)) == key(canonical(alone))])
     factors, lacking, why = study.code(new)
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():

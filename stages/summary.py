@@ -44,7 +44,7 @@ LINES = {
     "test.bayes_cross_entropy": "the same for the true observer: no prediction can have less",
     "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
     "test.accuracy": "fraction of held-out responses on the likelier side",
-    "loo.cross_entropy": "cross-entropy of each trial by the fit to all others (nats per response)",
+    "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats per response)",
     "loo.accuracy": "fraction of responses on the likelier side, likewise",
     "replication.plain_slope": "size of one group's weights, relative to those of the others",
     "replication.corrected_slope": "the same for corrected weights (1 = groups replicate one another)",

@@ -74,15 +74,17 @@ def test_the_verdict_in_a_few_words() -> None:
 
 
 def test_a_difference_below_its_own_error_is_none() -> None:
-    vague = FINE._replace(alpha=0.84, alpha_error=0.19, coverage=0.87, coverage_error=0.08)
+    vague = FINE._replace(alpha=0.92, alpha_error=0.09, coverage=0.92, coverage_error=0.04)
     [line] = trustworthy(300, 20, 0.95, [vague])
     assert line.endswith(
-        "16 ± 19 % too small and classical 95 % intervals cover 87 ± 8 %: a plain logistic regression is good enough"
+        "8 ± 9 % too small and classical 95 % intervals cover 92 ± 4 %: a plain logistic regression is good enough"
     )
-    for certain in (vague._replace(alpha_error=0.15), vague._replace(coverage_error=0.07)):
+    for certain in (vague._replace(alpha_error=0.07), vague._replace(coverage_error=0.02)):
         assert trustworthy(300, 20, 0.95, [certain])[0].endswith("use the corrected column")
     [line] = trustworthy(300, 20, 0.95, [FINE._replace(name="1", alpha=1.11), vague._replace(name="2")])
-    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 87 ± 8 %; use" in line
+    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 92 ± 4 %; use" in line
+    for unknown in (vague._replace(alpha_error=1.3), vague._replace(coverage_error=0.08)):
+        assert trustworthy(300, 20, 0.95, [unknown])[0].endswith("do not tell whether it is needed")
 
 
 def test_without_a_signal_there_are_no_weights_to_speak_of() -> None:
@@ -98,7 +100,7 @@ def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
 
 
 USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
-USEFUL = "predictions are 0.1 ± 0.01 nats per trial better than a constant"
+USEFUL = "predictions are 0.10 ± 0.01 nats per trial better than a constant"
 SQUARES = Question("squares of the factors", 40, 200.0, 1e-9, 0.02)
 ODD = FINE._replace(name="b", use=USE, asked=(SQUARES, Question(LINK, 2, 20.0, 1e-5, 0.003)))
 
@@ -126,7 +128,7 @@ def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what
     assert lack == (
         "the model lacks squares of the factors (p = 1e-09; about 0.02 nats per trial would be gained, 20 % of what "
         "its factors gain); beside it guesses or lapses: weights and intervals, corrected ones too, may be far off. "
-        "To add them: prepare.formula with I(x**2) for each factor x"
+        "To add them: --formula (prepare.formula) with I(x**2) for each factor x"
     )
     assert size.startswith("if the model held, weights would come out 2.8 ± 0.1 % too large, and classical 95 %")
     chance = ODD._replace(asked=(SQUARES._replace(p_value=0.02), *ODD.asked[1:1]))

@@ -145,7 +145,10 @@ def kill_after(seconds: float, project: Project, *command: str) -> None:
 def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     with (project.folder.parent / TRIALS).open("a") as trials:
         trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
-    shown = run(project, str(project.folder.parent / TRIALS), "--name", "mine", "--response", "choice", "--by", "who")
+    path = project.folder.parent / TRIALS
+    pd.read_csv(path, dtype=str, keep_default_na=False).assign(day=1).to_csv(path, index=False)
+    whose = "--by", "who", "--group", "day"
+    shown = run(project, str(path), "--name", "mine", "--response", "choice", *whose)
     folder = project.folder / "studies/mine"
     n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
     rows = [line.split() for line in shown if line.split() and line.split()[0] in ("anna", "bert")]
@@ -163,7 +166,7 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
     pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
-    predict = "python", "-m", "stages.predict", "studies/mine", str(project.folder.parent / TRIALS), "--out", "p.csv"
+    predict = "python", "-m", "stages.predict", "studies/mine", str(path), "--out", "p.csv"
     predicted = project.run(*predict)
     assert predicted.returncode == 0, predicted.stderr
     whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])

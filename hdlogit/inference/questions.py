@@ -105,7 +105,10 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
     """What is missing, the largest gain first, in words; of: whose model, as in " of class 3"."""
     first, *others = lacking
     p = f"p = {first.p_value:.1g}" if first.p_value > 1e-12 else "p < 1e-12"
-    share = f", {100 * first.gain / gain:.0f} % of what its factors gain" if gain > 0 else ""
+    ratio = first.gain / gain if gain > 0 else 0.0
+    share = (
+        f", {f'{ratio:.0f} times' if ratio > 2 else f'{100 * ratio:.0f} % of'} what its factors gain" if ratio else ""
+    )
     text = f"the model{of} lacks {first.family} ({p}; about {first.gain:.2g} nats per trial would be gained{share})"
     if first.family == RISING:
         text = f"a yes does not become more frequent all along the index{of} ({p})"

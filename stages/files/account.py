@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,14 @@ def named(name: str, what: str) -> str:
 def counted(n: int, what: str) -> str:
     """`1 factor`, `2 factors`."""
     return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def measured(value: float, error: float) -> str:
+    """`0.20 ± 0.01`: as many decimals as the standard error has."""
+    if not 0 < error < math.inf:
+        return f"{value:.2g} ± {error:.1g}"
+    decimals = max(0, -math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def some(names: list[str]) -> str:

@@ -16,10 +16,11 @@ from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, RISING, UNLIKELY, Question, missing, sentence
-from stages.files.account import counted, named
+from stages.files.account import counted, measured, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
+VAGUE_SIZE, VAGUE_COVERAGE = 10, 5  # standard errors, in percent, beyond which nothing can be called good enough
 DIFFERENT = 0.01  # p-value that groups have the same weights, over all classes
 LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
@@ -29,16 +30,16 @@ LACKING = "model lacks"  # how such a verdict begins
 NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
-    LINK: "evaluate.asymptotes: estimate allows for guesses and lapses; another shape may explain it, too",
+    LINK: "--rates estimate (evaluate.asymptotes) allows for guesses and lapses; another shape may explain it, too",
     RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
-    "squares of the factors": "To add them: prepare.formula with I(x**2) for each factor x",
-    "a trend over trials": "To add it: prepare.formula with a column that counts the trials",
-    "differences between groups": "To add them: prepare.formula with C(group), or fit each group alone",
-    "trends within groups": "To add them: prepare.formula with C(group) times a column that counts the trials",
-    "previous responses": "To add them: prepare.formula with lags(response, 3)",
-    "factors of the previous trial": "To add them: prepare.formula with lag(x, 1) for each factor x",
+    "squares of the factors": "To add them: --formula (prepare.formula) with I(x**2) for each factor x",
+    "a trend over trials": "To add it: --formula (prepare.formula) with a column that counts the trials",
+    "differences between groups": "To add them: --formula (prepare.formula) with C(group), or fit each group alone",
+    "trends within groups": "To add them: --formula (prepare.formula) with C(group) * t, if t counts the trials",
+    "previous responses": "To add them: --formula (prepare.formula) with lags(response, 3)",
+    "factors of the previous trial": "To add them: --formula (prepare.formula) with lag(x, 1) for each factor x",
 }
-PRODUCTS = "To add them: prepare.formula with a * in the place of the + between this factor and the others"
+PRODUCTS = "To add them: --formula (prepare.formula) with a * in the place of the + between this factor and the others"
 
 
 class Unbounded(NamedTuple):
@@ -109,6 +110,11 @@ class Situation(NamedTuple):
         """Whether a plain logistic regression is not good enough."""
         return matters(self.off, GOOD_SIZE) or matters(self.short(level), GOOD_COVERAGE) or not self.exists
 
+    @property
+    def vague(self) -> bool:
+        """Whether these trials hardly tell how far its weights and intervals are off."""
+        return self.off.error > VAGUE_SIZE or 100 * self.coverage_error > VAGUE_COVERAGE
+
     def verdict(self, level: float, n_classes: int) -> str:
         """The answer in a few words."""
         if lacking := self.lacks(n_classes):
@@ -120,7 +126,7 @@ class Situation(NamedTuple):
             return "factors predict no better than a constant"
         if self.differ(n_classes):
             return "groups of trials differ"
-        return "use corrected" if self.wrong(level) else "good enough"
+        return "use corrected" if self.wrong(level) or self.vague else "good enough"
 
 
 class Percent(NamedTuple):
@@ -214,7 +220,7 @@ def _use(classes: Sequence[Situation]) -> list[str]:
         ]
     at_worst = f" at worst ({named(c.name, 'class')})" if len(classes) > 1 else ""
     return [
-        f"predictions are {worst.gain:.2g} ± {worst.gain_error:.1g} nats per trial better than a constant{at_worst}, "
+        f"predictions are {measured(worst.gain, worst.gain_error)} nats per trial better than a constant{at_worst}, "
         f"leave-one-out (R² {worst.r_squared:.2g})"
     ]
 
@@ -246,8 +252,11 @@ def _size(level: float, classes: Sequence[Situation], *, holds: bool, n_classes:
         return f"weights come out {size} and {covered}; of what use they are is said above"
     if any(c.differ(n_classes) for c in classes):
         return f"weights come out {size} and {covered}; but they are means over groups that differ"
-    wrong = any(c.wrong(level) for c in classes)
-    verdict = "; use the corrected column" if wrong else ": a plain logistic regression is good enough"
+    verdict = ": a plain logistic regression is good enough"
+    if any(c.wrong(level) for c in classes):
+        verdict = "; use the corrected column"
+    elif any(c.vague for c in classes):
+        verdict = "; use the corrected column, as these trials do not tell whether it is needed"
     return f"weights come out {size} and {covered}{verdict}"
 
 
