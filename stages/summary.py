@@ -79,6 +79,7 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
 
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
+NONE = "no corrections"
 MADE = "coefficients.csv", "population.csv", "population.png"  # of all observers
 
 
@@ -89,21 +90,23 @@ def side_by_side(study: Study) -> None:
         try:
             with contextlib.chdir(Path(OBSERVERS, folder)):
                 check_current()
-                rows += verdicts(str(value))
+                own = verdicts(str(value))
+                rows += own
+                if any(verdict == NONE for *_, verdict in own):
+                    why = read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")
+                    lines += [f"{value}: {line}" for line in why]
                 lines += [f"{value}: {line}" for line in incomplete()]
                 if (DATA / "inference/coefficients.csv").exists():
                     tables.append(read_table("inference/coefficients.csv", "class", "factor"))
                     tables[-1].insert(0, "observer", str(value))
                     observers.append(Observer(str(value), read_factors(), read_inference()))
-                else:
-                    lines += [f"{value}: {line}" for line in read_lines("inference/answer.txt")]
         except InputError as error:
             rows.append([str(value), "", "", "", "no estimate"])
             lines.append(f"{value}: no corrected weights: {error}")
     table(HEADINGS, rows, text=(0, 4))
     if lacking := sum(verdict.startswith(LACKING) for *_, verdict in rows):
-        text = f"the models of {lacking} of {len(rows)} lack something, so that their weights, and the mean of all,"
-        say(f"{text} may be far off; their pages say what to add")
+        far_off = "their weights, and the mean of all, may be far off (their pages say what to add)"
+        say(f"models that lack something: {lacking} of {len(rows)}; {far_off}")
     say(*lines, *(f"left out: {why}" for why in study.left_out))
     for name in MADE:  # of an earlier run
         (DATA / name).unlink(missing_ok=True)
@@ -112,7 +115,8 @@ def side_by_side(study: Study) -> None:
     with Outputs("summary") as outputs:
         outputs.table("coefficients.csv", dict(pd.concat(tables)))
         write_population(study, observers, outputs)
-    say(f"Weights: {DATA.resolve()}/coefficients.csv", f"Pages:   {Path(OBSERVERS).resolve()}/*/data/report.html")
+    say(f"Pages:      {Path(OBSERVERS).resolve()}/*/data/report.html")
+    say(f"Weights:    {DATA.resolve()}/coefficients.csv")
     if (DATA / "population.csv").exists():
         say(f"Population: {DATA.resolve()}/population.csv, population.png")
 
@@ -120,11 +124,12 @@ def side_by_side(study: Study) -> None:
 def verdicts(observer: str) -> list[list[str]]:
     """A row of the table for each class of the observer in whose folder this is."""
     account = read_account() or {"classes": [], "trials": {"used": 0}}
-    has_any = (DATA / "inference/classes.csv").exists()
-    known = read_table("inference/classes.csv", "verdict").set_index("class").to_dict("index") if has_any else {}
+    known = dict[str, dict[str, Any]]()
+    if (DATA / "inference/classes.csv").exists():
+        known = read_table("inference/classes.csv", "verdict").set_index("class").to_dict("index")
     rows = []
     for name in account["classes"]:
-        numbers = ["", "", "no corrections"]
+        numbers = ["", "", NONE]
         if c := known.get(name):
             numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]]
         of = f", {name}" if len(account["classes"]) > 1 else ""
@@ -140,16 +145,18 @@ def read_factors() -> dict[str, str]:
 
 
 def write_population(study: Study, observers: list[Observer], outputs: Outputs) -> None:
-    """Table and figure of the population, if there is one, and what follows in words. The figure is of one class."""
+    """Table, figure (of one class) and sentences of the population, if there is one."""
     from stages.figures import kernel, population, style  # matplotlib takes a while
 
-    level, classes = study.evaluate.interval_level, [*dict.fromkeys(name for one in observers for name in one.results)]
+    level = study.evaluate.interval_level
+    classes = [*dict.fromkeys(name for one in observers for name in one.results)]
     tables, drawn = list[pd.DataFrame](), list[pd.DataFrame]()
     for name in classes:
         answered = [one for one in observers if name in one.results and not one.results[name].reason]
         shared, others = shared_factors(answered)
         places = kernel.families(shared, study.plot.axis)
-        labels = places.family.fillna(pd.Series([answered[0].factors[factor] for factor in shared], dtype=object))
+        terms = pd.Series([answered[0].factors[factor] for factor in shared], dtype=object)
+        labels = places.family.fillna(terms)
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
         try:
             found = population_of(answered, name, shared, families_of([*labels]))

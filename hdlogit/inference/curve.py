@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 
 BINS = 20  # of trials
 POINTS = 200  # of the smooth curves
+SHARP = 0.1  # noise of V, relative to its sd, below which E[P | V] is P at V to 0.002
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,18 @@ def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.boo
     low, high = wilson(observed, trials)
     grid = np.linspace(index.min(), index.max(), POINTS)
 
-    def logits(of: Link) -> Array:
-        """True ones, of the points of the law."""
-        return of.gain / law.sd * law.points + of.intercept
+    sharp = s < SHARP * index.std()  # V tells U, between few stimuli, too, where their law has nothing
+
+    def expected(v: Array, of: Link, guess_rate: float | None = None, lapse_rate: float = 0.0) -> Array:
+        """E[logit | V = v], or with rates E[P | V = v]."""
+        logits = of.gain / law.sd * (v if sharp else law.points) + of.intercept
+        values = logits if guess_rate is None else probability(logits, guess_rate, lapse_rate)
+        return np.asarray(values if sharp else law.posterior(v, s) @ values)
 
     def fitted(of: Link) -> Array:
-        return law.posterior(grid, s) @ probability(logits(of), of.guess_rate, of.lapse_rate)
+        return expected(grid, of, of.guess_rate, of.lapse_rate)
 
-    at_grid, at_centre = (law.posterior(v, s) @ logits(link) for v in (grid, centre))  # expected logits
+    at_grid, at_centre = expected(grid, link), expected(centre, link)
     function = probability(at_grid, link.guess_rate, link.lapse_rate)
     return Curve(at_centre, trials, observed, low, high, at_grid, fitted(link), fitted(logistic), function)
 

@@ -165,7 +165,7 @@ def trustworthy(
     lines += [_size(level, sized, holds=bool(valid), n_classes=len(classes))] if sized else []
     lines += _groups(classes)
     if estimated:
-        lines += _rates([c for c in classes if c.logistic_p < UNLIKELY / len(classes)], len(classes))
+        lines += _rates([c for c in valid if c.logistic_p < UNLIKELY / len(classes)], len(classes))
     head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
     if len(classes) > 1:
         part = f"{len(sized or shown)} of " if valid and len(sized or shown) < len(classes) else ""

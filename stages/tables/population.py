@@ -45,7 +45,10 @@ def population_of(
     """Of one class, for factors that all these observers have. Raises ValueError where there is no population."""
     if not factors:
         raise ValueError("there is no factor that all observers have")
-    results = [_part(one.results[class_], [[*one.factors].index(name) for name in factors]) for one in observers]
+    results = []
+    for one in observers:
+        numbers = {name: j for j, name in enumerate(one.factors)}
+        results.append(_part(one.results[class_], [numbers[name] for name in factors]))
     return population(results, factors, families)
 
 
@@ -84,8 +87,9 @@ def in_words(found: Population, level: float, n_observers: int) -> list[str]:
     effects = [name for name, chance in zip(found.names, found.p_values(), strict=True) if chance < 1 - level]
     pairs = zip(found.names, found.heterogeneity_p_values(), strict=True)
     differ = [name for name, chance in pairs if chance < 1 - level]
+    who = f"{k} observers" if k == n_observers else f"{k} of {n_observers} observers"
     lines = [
-        f"{counted(k, 'observer') if k == n_observers else f'{k} of {n_observers} observers'}: the population mean "
+        f"{who}: the population mean "
         f"differs from 0 for {_of(effects, p)}, and observers differ in {_of(differ, p)} "
         f"(p < {1 - level:.2g}, each factor tested alone)"
     ]
