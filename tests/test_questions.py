@@ -140,3 +140,15 @@ def test_units_do_not_matter_and_groups_have_a_memory_of_their_own() -> None:
     assert known is not None
     assert np.flatnonzero(~known).tolist() == [0, 1, 2, 200, 201, 202, 400, 401, 402]
     np.testing.assert_array_equal(added(slice(3, 6)), np.stack([y[2:5], y[1:4], y[:3]], axis=1))
+
+
+def test_successive_trials_that_are_alike_are_no_memory() -> None:
+    """Each stimulus is shown four times on end, with many factors: then a response moves the fit at its successors."""
+    rng, found = np.random.default_rng(9), []
+    for _ in range(8):
+        x = np.repeat(rng.normal(size=(150, 60)), 4, axis=0)
+        y = rng.random(600) < expit(x @ np.full(60, 0.065))
+        [result] = infer(x, y[:, None], fit(x, y[:, None]).coefficients)
+        found.append({question.family: question.p_value for question in questions(result, x, y, range(60))})
+    assert min(one["previous responses"] for one in found) > 0.01
+    assert min(one[RISING] for one in found) > 0.01

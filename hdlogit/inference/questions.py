@@ -35,12 +35,12 @@ RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not mult
 MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
-FEW = 50  # trials per factor, from which on a trial hardly moves the fit
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
 
 UNLIKELY = 0.05  # p-value of "nothing is missing", over all classes and all that was asked
 NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
 
+MEMORY = "previous responses"
 LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
 
 
@@ -71,7 +71,8 @@ def questions(
     """
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
-    step = -(-len(factors) // len(result.leave_one_out.best))  # with many trials, leave-one-out logits are of some
+    n = len(factors)
+    step = -(-n // len(result.leave_one_out.best))  # with many trials, leave-one-out logits are of some
     y, best = np.asarray(responses[::step], bool), result.leave_one_out.best
     free = [k for k in (2, 3) if result.link.covariance[k, k] > 0]  # of the guess (2) and the lapse rate (3)
     with single_threaded_blas():
@@ -79,16 +80,15 @@ def questions(
         asked = []
         for family, (added, known) in families(factors, responses, names, groups, in_order=in_order).items():
             rows = slice(None, None, step if free else 1)
-            s, df, p = left.test(_every(added, step) if free else added, None if known is None else known[rows])
+            known = None if known is None else known[rows]
+            expected = left.memory(LAGS, known) if family == MEMORY and known is not None and len(known) == n else 0.0
+            s, df, p = left.test(_every(added, step) if free else added, known, expected)
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
-    index, noise = result.index
     if not free:
-        test = logistic_test(index, noise, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
+        test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
         asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y))))
-    if len(factors) >= FEW * len(result.scale):  # trials with the same factors must stay together
-        index = np.asarray(factors[::step] @ result.estimate[:-1])
-        noise = np.full(1, 1e-6 * np.ptp(index))
-    asked.append(rising(best, y, bins_of(index, float(np.sqrt(np.mean(noise**2))), BINS)))
+    index = np.asarray(factors[::step] @ result.estimate[:-1])  # so that trials of equal factors stay together
+    asked.append(rising(best, y, bins_of(index, 1e-6 * float(np.ptp(index)), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
 
 
@@ -186,7 +186,7 @@ def families(
     earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
     same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
     y = np.asarray(responses, np.float64)
-    found["previous responses"] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
+    found[MEMORY] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
     found["factors of the previous trial"] = lambda rows: standardised(earlier[0][rows]), same[0]
     return found
 

@@ -62,8 +62,27 @@ class Residuals:
         p = np.concatenate([*each(lambda rows: expit(design(rows) @ coefficients), parts)])
         return cls(design, responses - p, p * (1 - p), penalty, penalty * coefficients)
 
-    def test(self, added: Columns, known: NDArray[np.bool_] | None = None) -> Test:
-        """Of columns that are known in some trials (n,), or in all: the others are left out."""
+    def memory(self, lags: int, known: NDArray[np.bool_]) -> Array:
+        """(lags,) mean of u where Z holds the responses 1, 2, … trials before, which have had a part in the fit.
+
+        −Σ D_i D_{i−k} t̃_iᵀH⁻¹t̃_{i−k}, as ψ_i moves with y_{i−k}: much where the factors of successive trials are alike.
+        """
+        root, weight = self._information[0], self.curvature * known
+
+        def one(rows: slice) -> Array:
+            here = self.design(rows) @ root
+            sums = np.zeros(lags)
+            for k in range(1, lags + 1):
+                skip = max(k - rows.start, 0)
+                before = slice(rows.start + skip - k, max(rows.stop - k, 0))
+                alike = np.vecdot(here[skip:], self.design(before) @ root)
+                sums[k - 1] = (weight[rows][skip:] * self.curvature[before]) @ alike
+            return sums
+
+        return -np.asarray(total(one, cut(len(weight), len(root))))
+
+    def test(self, added: Columns, known: NDArray[np.bool_] | None = None, expected: Array | float = 0.0) -> Test:
+        """Of columns that are known in some trials (n,), or in all: the others are left out. expected: (J,) of u."""
         n, (root, f, m) = len(self.residual), self._information
         curvature = self.curvature if known is None else self.curvature * known
         residual = self.residual if known is None else self.residual * known
@@ -82,7 +101,7 @@ class Residuals:
             root, m = inner, m * float(np.mean(known))
         half = root.T @ squares[:q, q:]
         left = squares[q:, q:] - half.T @ half
-        u = u[q:] - half.T @ (root.T @ (u[:q] - self.pull))
+        u = u[q:] - half.T @ (root.T @ (u[:q] - self.pull)) - expected
         new = np.diag(left) > DEPENDENT * np.diag(squares)[q:]
         size = np.sqrt(np.diag(left)[new])
         values, axes = np.linalg.eigh(left[np.ix_(new, new)] / np.outer(size, size))
