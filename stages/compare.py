@@ -21,11 +21,12 @@ from stages.finished import inside, read_finished
 from stages.tables.inferred import infer_classes
 from stages.terminal import say, table
 
-HEADINGS = ("study", "leave-\none-out", "gain", "±", "parameters", "AIC", "BIC", "more\ncolumns", "p")
+HEADINGS = ("study", "leave-\none-out", "gain", "±", "para-\nmeters", "AIC", "BIC", "more", "p")
 NOTES = """\
 Leave-one-out: cross-entropy of the best prediction, nats per trial, each trial
-predicted without it. Gain: over the first study, ± its standard error. p: that
-the columns which the larger of two nested models has more tell nothing."""
+predicted without it. Gain: over the first study, ± its standard error. More:
+columns that the larger of two nested models has beyond the other's; p: of the
+test that these tell nothing."""
 
 
 def main() -> None:
@@ -77,7 +78,7 @@ def sentence(name: str, rows: list[Comparison]) -> str:
 def row(one: Comparison) -> tuple[str, ...]:
     numbers = (f"{one.leave_one_out:.4f}", f"{one.gain:.4f}", f"{one.gain_error:.4f}", f"{one.n_parameters}")
     likelihood = ("" if math.isnan(value) else f"{value:.1f}" for value in (one.aic, one.bic))
-    return one.name, *numbers, *likelihood, str(one.df or ""), f"{one.p_value:.2g}" if one.df else ""
+    return Path(one.name).name, *numbers, *likelihood, str(one.df or ""), f"{one.p_value:.2g}" if one.df else ""
 
 
 def draw(figure: Figure, found: dict[str, list[Comparison]]) -> None:

@@ -92,8 +92,13 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
             name, observer = max(observers.items(), key=lambda item: item[1].smallest_n_trials())
             size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
             say(f"{size}. {named(name, 'class')} needs the most, for its signal of {observer.signal:.3g}:")
-            numbers(needed(n_trials, goal, observer) for goal in GOALS)
-            say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+            if observer.signal > 0:
+                numbers(needed(n_trials, goal, observer) for goal in GOALS)
+                say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+            else:
+                say(
+                    "No factor predicts its responses better than chance would: nothing tells how many trials it needs."
+                )
         first = observer.smallest_n_trials()
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
         lines = plan(**vars(observer), n_trials=sizes)

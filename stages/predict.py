@@ -22,8 +22,9 @@ from stages.files import DATA
 from stages.files.account import counted, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
-from stages.files.tables import AGAIN
+from stages.files.tables import AGAIN, read_table
 from stages.finished import for_each, inside, read_finished
+from stages.tables.answer import NOTHING
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
 from stages.trials.values import canonical, key, keys, words
@@ -64,6 +65,8 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         if (account := read_account()) is None:
             raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
         results, p = read_finished()
+        use = read_table("inference/usefulness.csv", "class", "p_value")
+        useless = {str(name) for name in use["class"][use.p_value >= NOTHING]}
         parameters = read_study()
         asked, alone = parameters.prepare, (parameters.observers or {}).get(observer() or "")
         if sha256(Path(asked.trials)) != account["file"]["sha256"]:
@@ -75,7 +78,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     for name, c in results.items():
         if c.reason:
             print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
-        elif not c.signal > 0:
+        elif not c.signal > 0 or name in useless:
             print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
     named_by = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
