@@ -18,7 +18,7 @@ from stages.figures.style import saved
 from stages.files.account import named
 from stages.files.documents import nearest
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit, read_fit
+from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
 from stages.finished import for_each, inside, read_finished
 from stages.tables.inferred import known_rates
@@ -44,7 +44,7 @@ def main() -> None:
 
 def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> None:
     with inside(folder):
-        results, p = read_finished()
+        fit, results, p = read_finished()
         for name, c in results.items():
             if c.reason:
                 say(f"{named(name, 'class')} has no inference: {c.reason}")
@@ -53,7 +53,6 @@ def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> N
             near = nearest(arguments.only, names)
             raise InputError(f"--class {arguments.only}: no such class has an inference; {near}")
         chosen = [arguments.only] if arguments.only else names
-        fit = read_fit()
         checks = {name: repeat(fit, name, results[name], p, arguments) for name in chosen}
     for name, found in checks.items():
         say(sentence(named(name, "class"), found, fit.factors))

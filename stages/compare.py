@@ -16,9 +16,7 @@ from hdlogit.inference.comparison import Comparison, Model, compare
 from stages.figures.style import saved
 from stages.files.account import measured, named, some
 from stages.files.errors import InputError, run
-from stages.files.fit import read_fit
 from stages.finished import inside, read_finished
-from stages.tables.inferred import infer_classes
 from stages.terminal import say, table
 
 HEADINGS = ("study", "leave-\none-out", "gain", "±", "para-\nmeters", "AIC", "BIC", "more", "p")
@@ -59,11 +57,9 @@ def main() -> None:
 def models_of(study: str) -> dict[str, Model]:
     """The classes of a study, by their names."""
     with inside(study):
-        _, p = read_finished()
-        fit = read_fit()
-        results = infer_classes(fit, p)  # leave-one-out logits are not kept
+        fit, results, _ = read_finished()
     x, y = fit.train.factors, fit.train.responses
-    return {name: Model(study, results[k], x, y[:, k]) for k, name in enumerate(fit.classes)}
+    return {name: Model(study, c, x, y[:, fit.classes.index(name)]) for name, c in results.items()}
 
 
 def sentence(name: str, rows: list[Comparison]) -> str:

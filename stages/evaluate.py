@@ -26,7 +26,6 @@ from stages.tables.answer import Agreement, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
-from stages.tables.stored import FILE, to_bytes
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
@@ -61,8 +60,6 @@ def main() -> None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
         notices, answer = inferred.class_notices(fit.classes, results), []
-        if results:
-            outputs.path(FILE).write_bytes(to_bytes(dict(zip(fit.classes, results, strict=True))))
         if found:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, found, metrics)

@@ -13,8 +13,9 @@ from stages.current import check_current
 from stages.files import OBSERVERS
 from stages.files.account import named
 from stages.files.errors import InputError
+from stages.files.fit import Fit
 from stages.files.parameters import FILE, Evaluate, Study, file_of_parameters, observer, read_parameters
-from stages.tables.stored import read_inference
+from stages.tables.inferred import infer_again
 from stages.terminal import say
 
 
@@ -55,17 +56,17 @@ def for_each(folder: str, one: Callable[[str, str], None]) -> None:
         raise errors[0]
 
 
-def read_finished() -> tuple[dict[str, ClassInference], Evaluate]:
-    """What was inferred of each class that has an estimate, by its name, and how.
+def read_finished() -> tuple[Fit, dict[str, ClassInference], Evaluate]:
+    """The fit, what is inferred of each class that has an estimate, by its name, and how.
 
     Raises InputError unless the fit is an exact one and of these parameters, and some class has an inference.
     """
     parameters = read_parameters()
     if parameters.train.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
-    results = read_inference()
     check_current()
+    fit, results = infer_again(parameters.evaluate)
     reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
     if len(reasons) == len(results):
         raise InputError(reasons[0])
-    return results, parameters.evaluate
+    return fit, results, parameters.evaluate

@@ -122,7 +122,7 @@ def observer_of(arguments: argparse.Namespace) -> Observer:
 
 def read_study() -> tuple[int, dict[str, Observer]]:
     """The number of trials, and the observer of each class that `evaluate` has an answer for."""
-    results, _ = read_finished()
+    _, results, _ = read_finished()
     classes = {name: c for name, c in results.items() if not c.reason}
     observers = {}
     for name, c in classes.items():

@@ -64,7 +64,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     with inside(folder):
         if (account := read_account()) is None:
             raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
-        results, p = read_finished()
+        _, results, p = read_finished()
         use = read_table("inference/usefulness.csv", "class", "p_value")
         useless = {str(name) for name in use["class"][use.p_value >= NOTHING]}
         parameters = read_study()

@@ -22,10 +22,9 @@ from stages.figures.kernel import families, smooth_kernel
 from stages.figures.style import saved
 from stages.files.account import named, some
 from stages.files.errors import InputError, run
-from stages.files.fit import read_fit
 from stages.files.parameters import Plot, read_study
 from stages.finished import for_each, inside
-from stages.tables.stored import read_inference
+from stages.tables.inferred import infer_again
 from stages.terminal import say
 
 FEWEST = 3  # positions of a family
@@ -49,8 +48,8 @@ def smooth_one(folder: str, arguments: argparse.Namespace, out: Path | None) -> 
     with inside(folder):
         parameters = read_study()
         check_current()
-        fit, p = read_fit(), parameters.evaluate
-        inferred = read_inference() if parameters.train.solver == "exact" else {}
+        p = parameters.evaluate
+        fit, inferred = infer_again(p)
     chosen = choose(fit.factors, arguments.patterns, parameters.plot.axis)
     groups = {str(family): [*part.index] for family, part in chosen.groupby("family", sort=False)}
     tables, lines, reasons = dict[str, pd.DataFrame](), list[str](), list[str]()

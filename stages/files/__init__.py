@@ -8,7 +8,7 @@ train/, test/: factors.npy             (n_trials, n_factors) float64 or float32
                groups.npy              (n_trials,) int32; only where own trials have groups
 model.safetensors, checkpoints/*       weight (n_classes, n_factors) float32, bias (n_classes,) float64, evidence
 loss.csv, metrics.json, *.csv          tables, numbers
-figures/*.png, report.html              the figures, and the page that shows all
+figures/*.png, report.html, paper.md    the figures, the page that shows all, and what a paper needs
 """
 
 import shutil
@@ -19,7 +19,7 @@ OBSERVERS = "observers"  # of a study with prepare.by: a folder for each observe
 TABLES = ("calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv")
 RESULTS = {  # what people read: stage -> its outputs, in the order of the stages
     "evaluate": (*TABLES, "inference", "metrics.json"),
-    "plot": ("figures", "report.html"),
+    "plot": ("figures", "paper.md", "report.html"),
 }
 
 

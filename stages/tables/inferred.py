@@ -13,7 +13,7 @@ from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
-from stages.files.fit import Fit
+from stages.files.fit import Fit, read_fit
 from stages.files.parameters import Evaluate
 from stages.tables.answer import without_inference
 from stages.tables.scores import CORRECTED, Predictions
@@ -49,6 +49,17 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference]:
         of_places = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, *known_rates(p), fit.factors)
         results |= dict(zip(places, of_places, strict=True))
     return [results[k] for k in range(len(fit.classes))]
+
+
+def infer_again(p: Evaluate) -> tuple[Fit, dict[str, ClassInference]]:
+    """The fit, and what `evaluate` has inferred of each class that has an estimate, by its name.
+
+    It is not kept in a file: that would change with the last bits of a processor, and dvc.lock with it.
+    """
+    whole = read_fit()
+    fit = whole.part(whole.evidence.classes)
+    results = infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    return whole, dict(zip(fit.classes, results, strict=False))
 
 
 def known_rates(p: Evaluate) -> Rates:
