@@ -27,7 +27,8 @@ LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
 UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep the link is
 NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
-SAMPLES, MOST_SAMPLES, ENOUGH = 20, 400, 5  # at a time, at most, and how many that gain more are enough
+SAMPLES, MOST_SAMPLES, ENOUGH = 20, 200, 5  # at a time, at most, and how many that gain more are enough
+COARSE = 1e-3  # nats, to which the gain of drawn responses is known
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
 
 
@@ -111,11 +112,11 @@ def logistic_test(
     """
     cells, _ = _cells(index, noise, responses)
 
-    def gain(yes: Array, start: Array) -> tuple[float, Array]:
+    def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array]:
         """Twice the gain of these responses, and what it is over."""
         drawn = cells._replace(yes=yes)
-        null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start)
-        _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2])
+        null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start, enough)
+        _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2], enough)
         return round(2 * max(free.value - logistic.value, 0.0), 9), null[:-2]  # what is below is rounding
 
     known = _posterior(cells, guess_rate, lapse_rate)
@@ -130,7 +131,7 @@ def logistic_test(
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         samples = rng.binomial(cells.n.astype(np.int64), np.clip(p, 0.0, 1.0), (SAMPLES, len(p))).astype(np.float64)
         drawn += SAMPLES
-        exceeding += sum(gain(yes, null)[0] >= statistic - 1e-6 for yes in samples)
+        exceeding += sum(gain(yes, null, COARSE)[0] >= statistic - 1e-6 for yes in samples)
     return LogisticTest(statistic, (1 + exceeding) / (1 + drawn))
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -66,21 +67,21 @@ class Posterior:
     highest: Array | float = np.inf
     prior: float = PRIOR
 
-    @property
+    @cached_property
     def free(self) -> NDArray[np.bool_]:
         """(d + 3,) which of θ are estimated; of tied rates the second."""
         return np.append(np.ones(len(self.precision), bool), [rate is None for rate in self.known])
 
-    @property
+    @cached_property
     def tied(self) -> bool:
         return self.known[0] == "tied"
 
-    @property
+    @cached_property
     def given(self) -> list[float]:
         """The rates that are, else 0."""
         return [rate if isinstance(rate, float | int) else 0.0 for rate in self.known]
 
-    @property
+    @cached_property
     def room(self) -> float:
         """What the given rates leave to each of the others."""
         return 0.5 if self.tied else 1 - sum(self.given)
@@ -92,7 +93,7 @@ class Posterior:
             theta[-2] = theta[-1]
         return theta
 
-    @property
+    @cached_property
     def moves(self) -> Array:
         """(d + 3, d + 3) what θ changes when one of them does: of tied rates both do when the second does."""
         moves = np.eye(len(self.free))
@@ -100,7 +101,7 @@ class Posterior:
             moves[-2, -2:] = 0.0, 1.0
         return moves
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[Array, Array]:
         """Of θ; infinite for a rate that is given, which does not move."""
         low, high = np.full(len(self.free), -np.inf), np.full(len(self.free), np.inf)
@@ -144,10 +145,12 @@ class Posterior:
         return Evaluation(value, gradient, hessian, squares)
 
 
-def maximise(posterior: Posterior, theta: Array, fixed: Array | None = None) -> tuple[Array, Evaluation]:
+def maximise(
+    posterior: Posterior, theta: Array, fixed: Array | None = None, enough: float = ENOUGH
+) -> tuple[Array, Evaluation]:
     """A maximum near θ. A parameter at its bound stays there while the gradient points outward.
 
-    fixed: (d + 3,), fixed·θ keeps its value.
+    fixed: (d + 3,), fixed·θ keeps its value; enough: ends where a step would gain less, nats.
     """
     lowest, highest = posterior.bounds
     now, damping = posterior.evaluate(theta), 1e-4
@@ -168,11 +171,11 @@ def maximise(posterior: Posterior, theta: Array, fixed: Array | None = None) -> 
             step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
         gain, tried = now.gradient @ step, posterior.allowed(theta + step)
         new = posterior.evaluate(tried)
-        if new.value > now.value or gain < ENOUGH:  # the last gain is less than rounding of the value shows
+        if new.value > now.value or gain < enough:  # the last gain is less than rounding of the value shows
             theta, now, damping = tried, new, damping / 10
         else:
             damping *= 10
-        if gain < ENOUGH:
+        if gain < enough:
             break
     return theta, now
 
@@ -184,12 +187,12 @@ def flat(posterior: Posterior, base_rate: float) -> Array:
     return np.append(np.zeros(len(posterior.precision) - 1), logit(rate))
 
 
-def highest(posterior: Posterior, start: Array) -> tuple[Array, Evaluation]:
+def highest(posterior: Posterior, start: Array, enough: float = ENOUGH) -> tuple[Array, Evaluation]:
     """The highest of the maxima that are reached from STARTS. start: (d + 1,) w and b."""
     found = list[tuple[Array, Evaluation]]()
     for steeper, rate in STARTS[: None if posterior.free[-2:].any() else 1]:
         rates = np.where(posterior.free[-2:], rate * posterior.room, posterior.given)
         theta = posterior.allowed(np.append(steeper * start, rates))
-        found.append(maximise(posterior, theta))
+        found.append(maximise(posterior, theta, enough=enough))
         start = found[-1][0][:-2]
     return max(found, key=lambda each: each[1].value)

@@ -99,7 +99,8 @@ class Situation(NamedTuple):
         if self.groups is None:
             return False
         apart, chance = abs(self.groups.slope - 1), DIFFERENT / n_classes
-        beyond = 2 * stdtr(self.groups.df, -apart / self.groups.error) < chance
+        error = max(self.groups.error, 1e-12)  # 0 of groups that are copies of one another
+        beyond = 2 * stdtr(self.groups.df, -apart / error) < chance
         return self.groups.p_value < chance or bool(self.groups.error < LOOSE and apart > APART and beyond)
 
     def short(self, level: float) -> Percent:
