@@ -26,7 +26,8 @@ from hdlogit.inference.sums import Array
 LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
 UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep the link is
-NOTHING = 0.5  # a statistic that means nothing; with two conditions, which any two parameters fit, it is below 0.1
+NOTHING, SMALL = 0.5, 4.0  # statistics that mean nothing (with two conditions, which any two parameters fit, it is
+# below 0.1), and that mean so little, p > .05, that the bound will do
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 200, 5  # at a time, at most, and how many that gain more are enough
 COARSE = 1e-3  # nats, to which the gain of drawn responses is known
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
@@ -105,10 +106,10 @@ def logistic_test(
     """Twice the gain in log-likelihood by free rates over the given ones, and its p-value. Other arguments: `fit_link`.
 
     Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, used where
-    it is small enough; else responses are drawn from the fitted logistic function, at the same leave-one-out logits,
-    until enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not
-    follow a logistic function of the index, from guess_rate to 1 − lapse_rate: its rates are others, or its shape is.
-    A criterion that drifts is hardly seen (docs/theory.md).
+    it is small enough, or the statistic is so small that nobody needs a better one; else responses are drawn from the
+    fitted logistic function, at the same leave-one-out logits, until enough of them gain more (Besag & Clifford,
+    Biometrika 1991). A small p-value means that the responses do not follow a logistic function of the index, from
+    guess_rate to 1 − lapse_rate: its rates are others, or its shape is. A criterion that drifts is hardly seen (docs/theory.md).
     """
     cells, _ = _cells(index, noise, responses)
 
@@ -123,7 +124,7 @@ def logistic_test(
     statistic, null = gain(cells.yes, flat(known, cells.yes.sum() / cells.n.sum()))
     if statistic < NOTHING:
         return LogisticTest(statistic, 1.0)
-    if statistic > CLEAR:
+    if statistic < SMALL or statistic > CLEAR:
         return LogisticTest(statistic, float(chdtrc(2, statistic)))
     assert cells.average is not None
     p = guess_rate + (1 - guess_rate - lapse_rate) * (cells.average @ expit(cells.t @ null))
