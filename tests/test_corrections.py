@@ -23,7 +23,7 @@ def test_on_real_factors_every_factor_is_covered_and_a_note_is_made() -> None:
     factors = data.data[:, :10] / data.data[:, :10].std(axis=0)
     responses = data.target[:, None] == 1
     truth = fit(factors, responses, 0.002)
-    drawn = np.random.default_rng(3).random((569, 150)) < expit(factors @ truth[:-1] + truth[-1])
+    drawn = np.random.default_rng(3).random((569, 100)) < expit(factors @ truth[:-1] + truth[-1])
     classes = inferred(factors, drawn, fit(factors, drawn))
     by_factor = covered(classes, truth).mean(axis=1)
     assert by_factor[:-1].mean() == pytest.approx(0.95, abs=0.02)

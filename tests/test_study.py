@@ -119,7 +119,7 @@ def test_after_kills_the_trials_are_unchanged_and_the_same_command_goes_on(proje
     original = project.folder.parent / TRIALS
     content = original.read_bytes()
     command = ["python", "-m", "stages.study", str(original), "--name", "mine", "--response", "choice"]
-    for delay in (0.5, 4):
+    for delay in (4.0,):
         kill_after(delay, project, *command)
         assert original.read_bytes() == content
         assert project.run("python", "-m", "comparisons.unlock").returncode == 0  # as `make study` does
@@ -171,15 +171,6 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     assert predicted.returncode == 0, predicted.stderr
     whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])
     assert pd.read_csv(project.folder / "p.csv", skip_blank_lines=False).probability.count() == whose.sum()
-
-    project.commit()
-    changed = Project(folder).run("dvc", "exp", "run", "-S", "evaluate.interval_level=0.99")
-    assert changed.returncode == 0, changed.stderr
-    for name in ("anna-b", "bert"):
-        wide = pd.read_csv(folder / f"observers/who-{name}/data/inference/coefficients.csv")
-        before = table[table.observer == name.replace("-", " ")]
-        assert ((wide.high - wide.low).to_numpy() > (before.high - before.low).to_numpy()).all()
-    assert Project(folder).run("dvc", "status", "dvc.yaml").stdout == "Data and pipelines are up to date.\n"
 
 
 def alone(prepare: Prepare, found: dict[str, tuple[str | float, int]], folder: str) -> Prepare:

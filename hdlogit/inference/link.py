@@ -109,7 +109,8 @@ def logistic_test(
     it is small enough, or the statistic is so small that nobody needs a better one; else responses are drawn from the
     fitted logistic function, at the same leave-one-out logits, until enough of them gain more (Besag & Clifford,
     Biometrika 1991). A small p-value means that the responses do not follow a logistic function of the index, from
-    guess_rate to 1 − lapse_rate: its rates are others, or its shape is. A criterion that drifts is hardly seen (docs/theory.md).
+    guess_rate to 1 − lapse_rate: its rates are others, or its shape is. A criterion that drifts is hardly seen
+    (docs/theory.md).
     """
     cells, _ = _cells(index, noise, responses)
 
