@@ -17,7 +17,7 @@ from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
 from stages.files.errors import InputError, run_stage
-from stages.files.fit import Fit, read_fit
+from stages.files.fit import Fit
 from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
@@ -33,9 +33,7 @@ LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over a
 def main() -> None:
     """Infer from the fit, predict, and write one file after the other."""
     p = read_parameters().evaluate
-    whole = read_fit()
-    fit = whole.part(whole.evidence.classes)
-    results = inferred.infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    whole, fit, results = inferred.read_and_infer(p)
     fit = inferred.refined(fit, results)
     found = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:

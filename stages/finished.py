@@ -15,7 +15,7 @@ from stages.files.account import named
 from stages.files.errors import InputError
 from stages.files.fit import Fit
 from stages.files.parameters import FILE, Evaluate, Study, file_of_parameters, observer, read_parameters
-from stages.tables.inferred import infer_again
+from stages.tables.inferred import by_class
 from stages.terminal import say
 
 
@@ -65,7 +65,7 @@ def read_finished() -> tuple[Fit, dict[str, ClassInference], Evaluate]:
     if parameters.train.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
     check_current()
-    fit, results = infer_again(parameters.evaluate)
+    fit, results = by_class(parameters.evaluate)
     reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
     if len(reasons) == len(results):
         raise InputError(reasons[0])

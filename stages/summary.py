@@ -22,7 +22,7 @@ from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.tables.answer import LACKING
-from stages.tables.inferred import infer_again
+from stages.tables.inferred import by_class
 from stages.tables.population import (
     Observer,
     families_of,
@@ -99,7 +99,7 @@ def side_by_side(study: Study) -> None:
                 if (DATA / "inference/coefficients.csv").exists():
                     tables.append(read_table("inference/coefficients.csv", "class", "factor"))
                     tables[-1].insert(0, "observer", str(value))
-                    observers.append(Observer(str(value), read_factors(), infer_again(study.evaluate)[1]))
+                    observers.append(Observer(str(value), read_factors(), by_class(study.evaluate)[1]))
         except InputError as error:
             rows.append([str(value), "", "", "", "no estimate"])
             lines.append(f"{value}: no corrected weights: {error}")

@@ -51,14 +51,19 @@ def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference]:
     return [results[k] for k in range(len(fit.classes))]
 
 
-def infer_again(p: Evaluate) -> tuple[Fit, dict[str, ClassInference]]:
-    """The fit, and what `evaluate` has inferred of each class that has an estimate, by its name.
+def read_and_infer(p: Evaluate) -> tuple[Fit, Fit, list[ClassInference]]:
+    """The fit, its part with the classes that have an estimate, and a result for each of these; none after Adam.
 
-    It is not kept in a file: that would change with the last bits of a processor, and dvc.lock with it.
+    Results are not kept in a file: that would change with the last bits of a processor, and dvc.lock with it.
     """
     whole = read_fit()
     fit = whole.part(whole.evidence.classes)
-    results = infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    return whole, fit, infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+
+
+def by_class(p: Evaluate) -> tuple[Fit, dict[str, ClassInference]]:
+    """The fit, and what `evaluate` has inferred of each class that has an estimate, by its name."""
+    whole, fit, results = read_and_infer(p)
     return whole, dict(zip(fit.classes, results, strict=False))
 
 
