@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -216,6 +216,30 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         labels = None if groups is None else np.asarray(groups)
         asked = [pd.DataFrame(some) for _, some in self._ask(factors, responses, labels, in_order=in_order)]
         return pd.concat(asked, keys=self._names) if self._several else asked[0]
+
+    def threshold(
+        self, X: ArrayLike, y: ArrayLike, at: Sequence[float] = (), level: float | None = None
+    ) -> pd.DataFrame:
+        """Threshold, slope, width, JND and estimated rates along the stimulus, by condition. Needs pandas.
+
+        X, y: the trials it was fitted to, with one feature of more than two values, or one of two; at: probabilities of
+        yes whose x is wanted, too. Columns: stimulus, condition, quantity, estimate, low, high, note; no rows where no
+        feature is such a stimulus. Definitions: `hdlogit.inference.threshold`.
+        """
+        import pandas as pd
+
+        from hdlogit.inference.threshold import Estimate, stimuli, thresholds
+
+        factors, level = self._validated(X), self._level(level)
+        responses = np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+        along = stimuli(factors, self._feature_names(range(factors.shape[1])))
+        tables = [
+            pd.DataFrame(
+                [e for one in along for e in thresholds(c, factors, k, one, level, at)], columns=Estimate._fields
+            )
+            for c, k in zip(self.inference_, responses.T, strict=True)
+        ]
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
