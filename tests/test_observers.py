@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_a_verdict_on_each_and_the_population_of_all(folder: Path, capsys: pytes
     assert (folder / "data/population.png").stat().st_size > 10_000
 
     page = (folder / "data/index.html").read_text()
-    assert f"<p>{sentence}.</p>" in page
+    assert f"<p>{escape(sentence)}.</p>" in page
     assert "data:image/png;base64," in page
     assert 'href="../observers/who-eve/data/report.html"' in page
     for part in (
