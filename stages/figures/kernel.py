@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,31 +14,24 @@ from matplotlib.figure import Figure
 from stages.figures import style
 from stages.figures.coefficients import class_of
 from stages.figures.style import CLASSICAL, CORRECTED, FAINT
+from stages.files.account import numbered
 
 FEWEST = 4  # numbers that make a family
 MOST = 12  # families that are drawn, the largest
-NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
 
 
 def families(names: Sequence[str], axis: Sequence[Any] | None = None, fewest: int = FEWEST) -> pd.DataFrame:
     """The family, the position and what that is, of each name: (n_names,) each; None and NaN where it has none.
 
-    Names that differ in one number only are a family if there are `fewest` or more: signal[absent]:frame01 is in
-    `signal[absent]:frame…`, and lag(choice, 2) in `lag(choice, …)`. The position is that number, for lags in
-    trials; for others times the spacing, where axis is [what positions are, spacing].
+    Families are those of `numbered`. The position is the number, for lags in trials; for others times the spacing,
+    where axis is [what positions are, spacing].
     """
     label, spacing = axis or ("number in the name", 1)
-    ways = [{f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names]
-    sizes = Counter(family for way in ways for family in way)
-    rows: list[tuple[str | None, float, str]] = []
-    for way in ways:
-        family = max(way, key=lambda one: sizes[one], default=None)
-        if family is None or sizes[family] < fewest:
-            rows.append((None, math.nan, ""))
-        elif family.startswith("lag("):
-            rows.append((family, way[family], "trials back"))
-        else:
-            rows.append((family, spacing * way[family], label))
+    rows: list[tuple[str | None, float, str]] = [(None, math.nan, "")] * len(names)
+    for family, numbers in numbered(names, fewest).items():
+        of_lags = family.startswith("lag(")
+        for j, number in numbers.items():
+            rows[j] = (family, number, "trials back") if of_lags else (family, spacing * number, label)
     return pd.DataFrame(rows, columns=["family", "position", "axis"])
 
 
