@@ -166,7 +166,8 @@ def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
 
 
 def test_families_are_told_but_not_single_factors_or_all_together() -> None:
-    terms: Table = {"class": ["a"] * 3, "term": ["tone", "frame…", "all"], "factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
+    terms: Table = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
+    terms |= {"factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
     assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.00012"]
     assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []
 
