@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.files import DATA
 from stages.files.tables import read_json
 
-NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
 MOST = 8  # names or lines of a kind that are listed
 
 
@@ -41,21 +38,6 @@ def measured(value: float, error: float) -> str:
 def some(names: list[str]) -> str:
     """The first names of a list, and the last."""
     return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
-
-
-def numbered(names: Sequence[str], fewest: int = 2) -> dict[str, dict[int, float]]:
-    """Families of factors whose names differ in one number only: by place, that number; no fewer than `fewest`.
-
-    `signal:frame01` is in the family `signal:frame…`, and `lag(choice, 2)` in `lag(choice, …)`.
-    """
-    ways = [{f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names]
-    sizes = Counter(family for way in ways for family in way)
-    families = dict[str, dict[int, float]]()
-    for j, way in enumerate(ways):
-        family = max(way, key=lambda one: sizes[one], default="")
-        if sizes[family] >= fewest:
-            families.setdefault(family, {})[j] = way[family]
-    return families
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
