@@ -24,7 +24,7 @@ from stages.files.account import named, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Plot, read_study
 from stages.finished import for_each, inside
-from stages.tables.inferred import by_class
+from stages.tables.inferred import read_and_infer
 from stages.terminal import say
 
 FEWEST = 3  # positions of a family
@@ -49,7 +49,7 @@ def smooth_one(folder: str, arguments: argparse.Namespace, out: Path | None) -> 
         parameters = read_study()
         check_current()
         p = parameters.evaluate
-        fit, inferred = by_class(p)
+        fit, inferred = read_and_infer(p)
     chosen = choose(fit.factors, arguments.patterns, parameters.plot.axis)
     groups = {str(family): [*part.index] for family, part in chosen.groupby("family", sort=False)}
     tables, lines, reasons = dict[str, pd.DataFrame](), list[str](), list[str]()
