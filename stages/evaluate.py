@@ -24,6 +24,7 @@ from stages.tables.answer import Agreement, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
+from stages.tables.smooth import smooth_table
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
@@ -68,6 +69,11 @@ def main() -> None:
         outputs.json("metrics.json", metrics)
         notices += general_notices(fit, source)
         answer += inferred.missing_inference(fit, results) + without_estimate(fit.missing, fit.separating)
+        if p.smooth:
+            kernels, lines = smooth_table(whole, p)
+            answer += lines
+            if len(kernels):
+                outputs.table("inference/smooth.csv", kernels)
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
