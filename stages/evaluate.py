@@ -20,7 +20,7 @@ from stages.files.parameters import read_parameters
 from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, scores, theory
-from stages.tables.answer import Agreement, trustworthy, without_estimate
+from stages.tables.answer import Agreement, together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
@@ -126,7 +126,8 @@ def write_inference(
         metrics["inference"] |= {name: classes[name].mean() for name in ("coverage", "classical_coverage")}
         metrics["recovery"] |= inference.corrected_recovery(found)
     estimated = found.p.asymptotes != "none" and None in found.p.known_rates
-    return trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
+    lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
+    return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
 def write_replication(

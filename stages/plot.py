@@ -23,7 +23,7 @@ from stages.page.paper import paper
 from stages.page.render import MEDIA, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
-OF_THE_PAGE = ("inference/questions", "inference/usefulness", "inference/goals", "inference/smooth")
+OF_THE_PAGE = tuple(f"inference/{name}" for name in ("questions", "usefulness", "goals", "smooth", "terms"))
 OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
 
 

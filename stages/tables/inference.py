@@ -26,6 +26,7 @@ from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
+from stages.files.families import families
 from stages.tables.answer import Agreement, Situation, Unbounded
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
@@ -170,8 +171,13 @@ def curve_tables(found: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def term_table(found: Inferred, terms: Mapping[str, list[int]]) -> pd.DataFrame:
-    """Per class and term of a formula: the joint test that none of its weights has an effect."""
+    """Per class and family of factors, the joint test that none of its weights has an effect.
+
+    Families are terms of a formula, patterns of names, and names that differ in one number only.
+    """
     x, y = found.fit.train
+    numbered = families(found.fit.factors).groupby("family").indices
+    terms = {**terms, **{name: [*at] for name, at in numbered.items() if [*at] not in terms.values()}}
     rows = [
         (name, term, len(places), *joint_test(c, places, x, y[:, k]))
         for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True))
