@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from comparisons.tables import markdown
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.replication import replicate
@@ -68,7 +68,11 @@ def main() -> None:
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
-    print(markdown(["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"], lines))
+    print(
+        pd.DataFrame(
+            lines, columns=["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]
+        ).to_markdown(index=False, disable_numparse=True)
+    )
 
 
 if __name__ == "__main__":
