@@ -22,7 +22,7 @@ from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
-from stages.files.reading import read_description, read_groups, read_trials
+from stages.files.reading import read_fit
 from stages.tables.replication import replication_metrics
 
 Asymptotes = Literal["none", "estimate"]
@@ -60,10 +60,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12, help="2 or more")
     n, lines = parser.parse_args().repeats, []
     with chdir(STUDY):
-        trials = read_trials("train")
-        description = read_description(trials)
-        assert description is not None
-        groups = read_groups(trials, len(description.groups))
+        fit = read_fit()
+        trials, groups = fit.train, fit.groups
+        assert groups is not None
     for name, asymptotes in CASES.items():
         (truth,) = pooled(trials.factors, trials.responses, asymptotes)
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)

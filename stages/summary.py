@@ -23,7 +23,7 @@ from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import render_observers
 from stages.tables.answer import LACKING
-from stages.tables.inferred import by_class
+from stages.tables.inferred import read_and_infer
 from stages.tables.population import Observer, family_tests, in_words, population_of, population_table
 from stages.terminal import numbers, say, table
 
@@ -106,7 +106,7 @@ def side_by_side(study: Study) -> None:
     if not weights:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
-        outputs.table("coefficients.csv", dict(pd.concat(weights)))
+        outputs.table("coefficients.csv", pd.concat(weights))
         said, means, tests = write_population(study, [one.observer for one in found.values() if one.observer], outputs)
         picture = outputs.path("population.png")
         page = render_observers(
@@ -136,7 +136,7 @@ def read_observer(name: str, p: Evaluate) -> Found:
             return Found(rows, lines)
         weights = read_table("inference/coefficients.csv", "class", "factor")
         weights.insert(0, "observer", name)
-        return Found(rows, lines, weights, Observer(name, read_factors(), by_class(p)[1]))
+        return Found(rows, lines, weights, Observer(name, read_factors(), read_and_infer(p)[1]))
     except InputError as error:
         return Found([[name, "", "", "", "no estimate"]], [f"{name}: no corrected weights: {error}"])
 
@@ -183,7 +183,8 @@ def write_population(
         sentences.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
         if others:
             sentences.append(f"{of}not of the population, as some observers lack them: {some(others)}")
-        tables.append(pd.DataFrame({"class": name} | population_table(found, level)))
+        tables.append(population_table(found, level))
+        tables[-1].insert(0, "class", name)
         tests += [{"class": name} | test for test in family_tests(found)]
         drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
     say(*sentences)
@@ -193,7 +194,7 @@ def write_population(
         say(f"{of}{test['family']} together: {statistic}")
     means = pd.concat(tables)
     if len(means):
-        outputs.table("population.csv", dict(means))
+        outputs.table("population.csv", means)
         formats = [*dict.fromkeys(["png", *p.formats])]  # the page shows the first
         with style.saved(outputs.path("population.png"), p.dpi, formats, p.width) as figure:
             means_of_class, own = drawn[min(p.class_index, len(drawn) - 1)]

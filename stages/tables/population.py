@@ -13,7 +13,6 @@ from hdlogit.inference.result import ClassInference
 from hdlogit.observers.population import Population, population
 from stages.files.account import counted, some
 from stages.files.families import families
-from stages.tables import Table
 
 
 class Observer(NamedTuple):
@@ -42,8 +41,7 @@ def population_of(
     together = labels.where(labels.duplicated(keep=False), "other factors")
     members = {str(label): [*of] for label, of in together.groupby(together, sort=False).groups.items()}
     several = {label: of for label, of in members.items() if len(of) > 1}
-    alone = len(several) == len(members) == 1 or not several
-    tested = {"all factors": [*range(len(shared))]} if alone else several
+    tested = several if several and len(members) > 1 else {"all factors": [*range(len(shared))]}
     return population(results, shared, tested), places, [name for name in every if name not in shared]
 
 
@@ -56,10 +54,10 @@ def _part(c: ClassInference, places: list[int]) -> ClassInference:
     )
 
 
-def population_table(found: Population, level: float) -> Table:
+def population_table(found: Population, level: float) -> pd.DataFrame:
     """One row per factor: the population mean with its interval, and how much observers differ."""
     low, high = found.interval(level)
-    return {
+    columns = {
         "factor": found.names,
         "mean": found.mean,
         "error": found.error,
@@ -71,6 +69,7 @@ def population_table(found: Population, level: float) -> Table:
         "i_squared": found.i_squared,
         "heterogeneity_p": found.heterogeneity_p_values(),
     }
+    return pd.DataFrame(columns)
 
 
 def in_words(found: Population, level: float, n_observers: int) -> str:
