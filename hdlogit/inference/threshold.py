@@ -29,7 +29,7 @@ from scipy.special import ndtri
 from hdlogit.inference.joint import WIDE
 from hdlogit.inference.observer import HIGHEST, Block, Posterior, maximise
 from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import NUMBERS, Names, Units
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, Units
 
 MOST_FACTORS, MOST_CONDITIONS = 30, 20
 EXACT = 1e-9  # of a factor that is a line along the stimulus, relative to its size
@@ -72,7 +72,7 @@ class Estimate(NamedTuple):
 
 
 def stimuli(
-    factors: NDArray[np.floating], names: Names = NUMBERS, centre: Array | float = 0.0, scale: Array | float = 1.0
+    factors: Factors, names: Names = NUMBERS, centre: Array | float = 0.0, scale: Array | float = 1.0
 ) -> list[Stimulus]:
     """The one factor of more than two values, if all others are conditions (of two values) or follow from it in each.
 
@@ -94,7 +94,7 @@ def stimuli(
     return found[:1] if many else found
 
 
-def _conditions(factors: NDArray[np.floating], x: Array, others: Array, names: Sequence[str]) -> list[Condition]:
+def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str]) -> list[Condition]:
     """Trials that are alike in the others, of which x varies; none if a factor is not a line along x in one of them."""
     values, places = np.unique(others, axis=0, return_inverse=True)
     if len(values) > MOST_CONDITIONS:
@@ -114,8 +114,8 @@ def _conditions(factors: NDArray[np.floating], x: Array, others: Array, names: S
 
 def thresholds(
     c: ClassInference,
-    factors: NDArray[np.floating],
-    responses: NDArray[np.bool_],
+    factors: Factors,
+    responses: Responses,
     stimulus: Stimulus,
     level: float = 0.95,
     at: Sequence[float] = (),
@@ -205,59 +205,54 @@ def _target(theta: Array, q: float | None) -> tuple[float, Array]:
 class _Tests:
     """Of one class: which values of a number that depends on its parameters θ are not rejected."""
 
-    def __init__(
-        self, c: ClassInference, factors: NDArray[np.floating], responses: NDArray[np.bool_], quantile: float
-    ) -> None:
+    def __init__(self, c: ClassInference, factors: Factors, responses: Responses, quantile: float) -> None:
         """quantile: of |z| beyond which a value is rejected."""
         self.theta, self.covariance = np.append(c.corrected, [c.guess_rate, c.lapse_rate]), c.covariance
         self.quantile, self.posterior, self.largest = quantile, None, 0.5  # of rates
         rows, places, n = np.unique(factors, axis=0, return_inverse=True, return_counts=True)
         if c.profiles is None or len(rows) > MANY:
             return
-        units, p = Units(len(factors), c.centre, c.scale), len(c.scale)
-        t, yes = units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)
+        self.units, p = Units(len(factors), c.centre, c.scale), len(c.scale)
+        t, yes = self.units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)
         prior = (t.T * n) @ t / len(factors) * np.append(np.full(p, p), 1.0) / WIDE**2  # as of `fit_joint`
         block = Block(t, yes, n.astype(np.float64))
         self.posterior = Posterior(lambda: [block], prior, c.link.known)
-        self.largest = (1 - LEAST) * HIGHEST * self.posterior.room
-        self.back = np.eye(p + 3)  # from the parameters of standardised factors
-        self.back[:p, :p] = np.diag(1 / c.scale)
-        self.back[p, :p] = -c.centre / c.scale
-        self.best, best = maximise(self.posterior, np.linalg.solve(self.back, self.theta))
-        self.most = best.value
+        self.largest = (1 - LEAST) * HIGHEST * min(self.posterior.room, default=1.0)
+        rates = [rate for rate, known in zip(self.theta[-2:], c.link.known, strict=True) if known is None]
+        near = np.append(self.units.coefficients(c.corrected[:, None]), rates)
+        self.best, self.most = maximise(self.posterior, near)
 
     def z(self, constraint: Constraint) -> float:
         """|z| of the test that the constraint holds."""
         off, gradient = constraint(self.theta)
-        if self.posterior is None or not math.isfinite(off):
-            return abs(off) / math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
-        posterior, free = self.posterior, self.posterior.free
+        error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
+        if self.posterior is None:
+            return abs(off) / error
+        posterior, units, d = self.posterior, self.units, len(gradient) - 2
+        back = units.original(posterior.moves)  # ∂θ/∂φ
 
-        def whole(part: Array) -> Array:
-            theta = self.best.copy()
-            theta[free] = part
-            return posterior.allowed(theta)
+        def loss(phi: Array) -> tuple[float, Array]:
+            found = posterior.evaluate(phi)
+            return self.most.value - found.value, -found.gradient
 
-        def loss(part: Array) -> tuple[float, Array]:
-            found = posterior.evaluate(whole(part))
-            return self.most - found.value, -found.gradient[free]
+        def off_by(phi: Array) -> float:
+            return constraint(units.original(posterior.theta(phi)))[0] / error
 
-        def gradient_of(part: Array) -> Array:
-            return np.asarray(constraint(self.back @ whole(part))[1] @ self.back @ posterior.moves)[free]
+        def slopes(phi: Array) -> Array:
+            return np.asarray(constraint(units.original(posterior.theta(phi)))[1] @ back / error)
 
-        along = np.linalg.solve(self.back, self.covariance @ gradient)
-        along[-2:] = 0.0  # a rate would leave its bounds
-        across = float(gradient @ self.back @ along)
-        start = self.best - off / across * along if across else self.best
-        bounds = [*zip(*(bound[free] for bound in posterior.bounds), strict=True)]
-        only: Any = {"type": "eq", "fun": lambda part: constraint(self.back @ whole(part))[0], "jac": gradient_of}
-        possible, losses = 1e-6 * math.sqrt(float(gradient @ self.covariance @ gradient)), list[float]()
-        for more in (0.0, SOME) if free[-2:].any() else (0.0,):  # there may be several maxima
-            rates = np.append(np.zeros(len(start) - 2), [more, more])
-            begin, options = posterior.allowed(start + rates)[free], {"ftol": 1e-12, "maxiter": 200}
-            found = minimize(loss, begin, jac=True, method="SLSQP", bounds=bounds, constraints=only, options=options)
-            losses += [float(found.fun)] if abs(only["fun"](found.x)) < possible else []
-        return math.sqrt(2 * max(min(losses, default=math.inf), 0.0))
+        along = np.linalg.solve(self.most.squares, slopes(self.best))
+        along[d:] = 0.0  # a rate would leave its bounds
+        across = float(slopes(self.best) @ along)
+        start = self.best - off_by(self.best) / across * along if across else self.best
+        only: Any = {"type": "eq", "fun": off_by, "jac": slopes}
+        options: Any = {"bounds": [*zip(*posterior.bounds, strict=True)], "options": {"ftol": 1e-12, "maxiter": 200}}
+        losses = [math.inf]
+        for more in (0.0, SOME) if len(posterior.room) else (0.0,):  # there may be several maxima
+            begin = np.clip(start + np.append(np.zeros(d), np.full(len(start) - d, more)), *posterior.bounds)
+            found = minimize(loss, begin, jac=True, method="SLSQP", constraints=only, **options)
+            losses += [float(found.fun)] if abs(off_by(found.x)) < 1e-6 else []
+        return math.sqrt(2 * max(min(losses), 0.0))
 
     def interval(self, of: Callable[..., tuple[float, Array]], value: float, *bounds: float) -> tuple[float, float]:
         """(low, high) of a number from its estimate, between the bounds. of: θ, number -> as a `Constraint`."""
