@@ -102,7 +102,7 @@ def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> li
     shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
     if not len(shared):
         raise InputError(f"{some([*studies])} share no trials: they are not of one file, or take other rows of it")
-    say(f"both are fitted again to the {counted(len(shared), 'trial')} that they share")
+    say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
     found = []
     for study, own, (fit, _, p) in zip(studies, rows, finished, strict=True):
         x, y = (numbers[own.get_indexer(shared)] for numbers in (fit.train.factors, fit.train.responses))
@@ -152,7 +152,7 @@ def draw(path: Path, found: Mapping[str, Sequence[Comparison]]) -> None:
         axes.set_yticks(range(len(rows)), labels)
         axes.invert_yaxis()
         first = next(iter(found.values()))[0].name
-        axes.set_xlabel(f"gain over {first} (nats per trial, leave-one-out; bars: 2 standard errors)")
+        axes.set_xlabel(f"gain over {first} (nats per trial; bars: 2 standard errors)")
 
 
 def parse() -> argparse.Namespace:
