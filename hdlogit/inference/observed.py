@@ -39,6 +39,14 @@ class Setting(NamedTuple):
     def kappa(self) -> float:
         return len(self.precision) / self.units.n_trials
 
+    def spread(self, coefficients: Array) -> Array:
+        """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
+        return np.append(self.sums.correlation @ coefficients[:-1], 0.0)
+
+    def trace(self, covariance: Array) -> float:
+        """tr(CΣ): the noise variance of logits."""
+        return float(np.vdot(covariance[:-1, :-1], self.sums.correlation))
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -78,36 +86,20 @@ def observe(factors: Factors, responses: Responses, near: Array, c: int, setting
 
     Raises Refused where they are not near it, or where a trial alone decides the fit.
     """
-    units, sums, n = setting.units, setting.sums, len(factors)
+    sums, some = setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
     fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
     inverse, (mean_square, mean_curvature) = root @ root.T, sums.means[c]
     dominant, axes = _dominant(fitted, factors, setting)
     onto = np.column_stack([axes.T @ sums.correlation, np.zeros(len(dominant))])
-    some = slice(None, None, -(-n // SAMPLE))
-    x, y = factors[some], responses[some]
-    precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
-    towards, rounded = inverse @ onto.T, root.astype(precision)
-
-    def left_out(rows: slice) -> tuple[Array, ...]:
-        t = units.standardise(x[rows])
-        z = t @ fitted
-        p = expit(z)
-        residual = (1 - setting.shrinkage) * y[rows] + setting.shrinkage / 2 - p
-        return z, residual, p * expit(-z), _leverage(t.astype(precision), rounded), t[:, :-1] @ axes, t @ towards
-
-    blocks = zip(*each(left_out, cut(len(x), len(fitted))), strict=True)
-    z, residual, d, w, carried, influence = (np.concatenate(block) for block in blocks)  # D_i, w_i
+    z, residual, d, w, carried, influence = _leave_out(
+        factors[some], responses[some], fitted, root, axes, inverse @ onto.T, setting
+    )
     certificate = 0.0
     if not (setting.ridge or setting.shrinkage):
         # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite estimate, as
         # |σ''| ≤ σ'; where the responses are separable it tends to exactly 1, so 1/2 is required.
-        largest = w.max() if len(w) == n else sums.reach * np.square(root).sum()
+        largest = w.max() if len(w) == len(factors) else sums.reach * np.square(root).sum()
         certificate = decrement * float(np.sqrt(largest))
-    alone = ~(d * w < ALONE)
-    if alone.any() and not setting.shrinkage:
-        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
-    if alone.any():  # the fit without it says nothing of it: its logit is as good as any
-        z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
     kept = 1 - d * w
     moved = residual / kept
     omega = onto @ fitted  # of the fit to all trials; each trial's own is that without it
@@ -116,12 +108,10 @@ def observe(factors: Factors, responses: Responses, near: Array, c: int, setting
     # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
     curvature = float(mean_curvature * (d @ kept) / d.sum())
     dispersion = float(mean_square) / curvature
-    others = fitted[:-1] - axes @ omega
-    gradient = np.append(2 * sums.correlation @ others, 0.0)
-    eta_squared = float(0.5 * others @ gradient[:-1] + rest.var() - (z - carried @ omega).var())
+    others = np.append(fitted[:-1] - axes @ omega, 0.0)
+    gradient, spread = setting.spread(others), setting.spread(fitted)
     after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
-    of_logits = np.vdot(after_ridge[:-1, :-1], sums.correlation) / np.vdot(inverse[:-1, :-1], sums.correlation)
-    spread = np.append(sums.correlation @ fitted[:-1], 0.0)
+    of_logits = setting.trace(after_ridge) / setting.trace(inverse)
     return Observed(
         fitted=fitted,
         inverse=inverse,
@@ -130,18 +120,42 @@ def observe(factors: Factors, responses: Responses, near: Array, c: int, setting
         dominant=dominant,
         axes=axes,
         onto=onto,
-        responses=y,
+        responses=responses[some],
         carried=carried,
         index=index,
         rest=rest,
-        variance=dispersion * float(of_logits) * w / kept,
-        eta_squared=eta_squared,
-        eta_gradient=gradient,
+        variance=dispersion * of_logits * w / kept,
+        eta_squared=float(others @ gradient + rest.var() - (z - carried @ omega).var()),
+        eta_gradient=2 * gradient,
         dispersion=dispersion,
         curvature=curvature,
-        n_effective=float(n * d.mean() ** 2 / (d**2).mean()),
+        n_effective=float(len(factors) * d.mean() ** 2 / (d**2).mean()),
         certificate=certificate,
     )
+
+
+def _leave_out(
+    x: Factors, y: Responses, fitted: Array, root: Array, axes: Array, towards: Array, setting: Setting
+) -> list[Array]:
+    """z_i, ψ_i, D_i, w_i (m,) each, x_D and by how much the trial moves ω (m, d): towards (p + 1, d), H⁻¹ onto."""
+    units, precision = setting.units, np.float32 if setting.units.n_trials >= SINGLE_FROM else np.float64
+    rounded: NDArray[np.floating] = root.astype(precision)
+
+    def one(rows: slice) -> tuple[Array, ...]:
+        t = units.standardise(x[rows])
+        z = t @ fitted
+        p = expit(z)
+        residual = (1 - setting.shrinkage) * y[rows] + setting.shrinkage / 2 - p
+        return z, residual, p * expit(-z), _leverage(t, rounded), t[:, :-1] @ axes, t @ towards
+
+    blocks = zip(*each(one, cut(len(x), len(fitted))), strict=True)
+    z, residual, d, w, *others = (np.concatenate(block) for block in blocks)
+    alone = ~(d * w < ALONE)
+    if alone.any() and not setting.shrinkage:
+        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
+    if alone.any():  # the fit without it says nothing of it: its logit is as good as any
+        z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
+    return [z, residual, d, w, *others]
 
 
 def _newton(near: Array, hessian: Array, gradient: Array, penalty: Array) -> tuple[Array, Array, float]:
@@ -179,10 +193,10 @@ def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArra
     return chosen, axes
 
 
-def _leverage(t: NDArray[np.floating], root: NDArray[np.floating]) -> Array:
-    """t̃ᵀH⁻¹t̃ of each row (m,), by blocks of columns, above the diagonal only."""
-    leverage = np.zeros(len(t))
+def _leverage(t: Array, root: NDArray[np.floating]) -> Array:
+    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, by blocks of columns, above the diagonal only."""
+    leverage, rounded = np.zeros(len(t)), t.astype(root.dtype)
     for columns in cut(len(root), 1, TRIANGLE):
-        half = t[:, : columns.stop] @ root[: columns.stop, columns]
+        half = rounded[:, : columns.stop] @ root[: columns.stop, columns]
         leverage += np.vecdot(half, half)
     return leverage
