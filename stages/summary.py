@@ -18,11 +18,12 @@ from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import lacking, named, read_account, some
 from stages.files.errors import InputError, run
+from stages.files.families import families
 from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.tables.answer import LACKING
-from stages.tables.inferred import by_class
+from stages.tables.inferred import read_and_infer
 from stages.tables.population import (
     Observer,
     families_of,
@@ -99,7 +100,7 @@ def side_by_side(study: Study) -> None:
                 if (DATA / "inference/coefficients.csv").exists():
                     tables.append(read_table("inference/coefficients.csv", "class", "factor"))
                     tables[-1].insert(0, "observer", str(value))
-                    observers.append(Observer(str(value), read_factors(), by_class(study.evaluate)[1]))
+                    observers.append(Observer(str(value), read_factors(), read_and_infer(study.evaluate)[1]))
         except InputError as error:
             rows.append([str(value), "", "", "", "no estimate"])
             lines.append(f"{value}: no corrected weights: {error}")
@@ -113,7 +114,7 @@ def side_by_side(study: Study) -> None:
     if not tables:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
-        outputs.table("coefficients.csv", dict(pd.concat(tables)))
+        outputs.table("coefficients.csv", pd.concat(tables))
         write_population(study, observers, outputs)
     say(f"Pages:      {Path(OBSERVERS).resolve()}/*/data/report.html")
     say(f"Weights:    {DATA.resolve()}/coefficients.csv")
@@ -146,15 +147,15 @@ def read_factors() -> dict[str, str]:
 
 def write_population(study: Study, observers: list[Observer], outputs: Outputs) -> None:
     """Table, figure (of one class) and sentences of the population, if there is one."""
-    from stages.figures import kernel, population, style  # matplotlib takes a while
+    from stages.figures import style, weights  # matplotlib takes a while
 
     level = study.evaluate.interval_level
     classes = [*dict.fromkeys(name for one in observers for name in one.results)]
-    tables, drawn = list[pd.DataFrame](), list[pd.DataFrame]()
+    tables, drawn = list[pd.DataFrame](), list[tuple[pd.DataFrame, pd.DataFrame]]()
     for name in classes:
         answered = [one for one in observers if name in one.results and not one.results[name].reason]
         shared, others = shared_factors(answered)
-        places = kernel.families(shared, study.plot.axis)
+        places = families(shared, study.plot.axis)
         terms = pd.Series([answered[0].factors[factor] for factor in shared], dtype=object)
         labels = places.family.fillna(terms)
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
@@ -165,14 +166,14 @@ def write_population(study: Study, observers: list[Observer], outputs: Outputs) 
             continue
         say(*(f"{of}{line}" for line in in_words(found, level, len(study.observers or {}))))
         say(*([f"{of}not of the population, as some observers lack them: {some(others)}"] if others else []))
-        tables.append(pd.DataFrame({"class": name} | population_table(found, level)))
-        own = pd.DataFrame(found.estimates.T, columns=[f"observer {k}" for k in range(len(answered))])
-        drawn.append(pd.concat([places, tables[-1][["class", "factor", "mean", "low", "high"]], own], axis=1))
+        tables.append(population_table(found, level))
+        tables[-1].insert(0, "class", name)
+        drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
     if tables:
-        outputs.table("population.csv", dict(pd.concat(tables)))
-        weights = drawn[min(study.plot.class_index, len(drawn) - 1)]
+        outputs.table("population.csv", pd.concat(tables))
+        means, own = drawn[min(study.plot.class_index, len(drawn) - 1)]
         with style.saved(outputs.path("population.png"), study.plot.dpi, width=study.plot.width) as figure:
-            population.population(figure, weights, f"{100 * level:g} % interval between observers")
+            weights.weights(figure, means, {"inference": {"level": level}}, own)
 
 
 def incomplete() -> list[str]:

@@ -94,19 +94,16 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
 
 
 def likelihood_ratio(
-    coefficients: Array, link: Link, factors: Factors, responses: Responses, term: NDArray[np.intp]
+    factors: Factors, responses: Responses, known: Rates, term: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """(statistic, p) of the test that these factors have no effect: χ² of twice what the log-posterior loses.
-
-    coefficients, link: of a joint fit to these factors (n, p) and responses (n,).
+    """(statistic, p) of the test that these of the factors (n, p) have no effect: χ² of twice what the log-posterior
+    loses without them. known: rates given.
     """
     units, others = measure(factors), np.delete(factors, term, axis=1)
     precision = _prior(factors, units)
-    posterior = _posterior(factors, responses, units, precision, link.known)
-    theta = np.concatenate([units.coefficients(coefficients[:, None])[:, 0], [link.guess_rate, link.lapse_rate]])
-    whole = posterior.evaluate(np.linalg.pinv(posterior.moves) @ (theta - posterior.given))
+    _, whole = _best(factors, responses, units, precision, known)
     precision = np.delete(np.delete(precision, term, 0), term, 1)
-    _, without = _best(others, responses, measure(others), precision, link.known)
+    _, without = _best(others, responses, measure(others), precision, known)
     statistic = 2 * max(whole.value - without.value, 0.0)
     return statistic, float(chdtrc(len(term), statistic))
 

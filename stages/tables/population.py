@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from hdlogit.inference.result import ClassInference
 from hdlogit.observers.population import Population, population
 from stages.files.account import counted, some
-from stages.tables import Table
 
 
 class Observer(NamedTuple):
@@ -64,10 +64,10 @@ def _part(c: ClassInference, places: list[int]) -> ClassInference:
     )
 
 
-def population_table(found: Population, level: float) -> Table:
+def population_table(found: Population, level: float) -> pd.DataFrame:
     """One row per factor: the population mean with its interval, and how much observers differ."""
     low, high = found.interval(level)
-    return {
+    columns = {
         "factor": found.names,
         "mean": found.mean,
         "error": found.error,
@@ -79,6 +79,7 @@ def population_table(found: Population, level: float) -> Table:
         "i_squared": found.i_squared,
         "heterogeneity_p": found.heterogeneity_p_values(),
     }
+    return pd.DataFrame(columns)
 
 
 def in_words(found: Population, level: float, n_observers: int) -> list[str]:
