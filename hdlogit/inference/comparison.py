@@ -82,8 +82,8 @@ def usefulness(result: ClassInference, factors: Factors, responses: Responses) -
     constant, best, y = _leave_one_out(result, responses)
     classical = float(losses(result.leave_one_out.plain, y).mean())
     test = score_test(factors, responses, np.arange(factors.shape[1]))
-    means = float(constant.mean()), classical, float(best.mean())
-    return Usefulness(*means, *_paired(constant, best), *test)
+    gain, error = _paired(constant, best)
+    return Usefulness(float(constant.mean()), classical, float(best.mean()), gain, error, *test)
 
 
 def gain_over_constant(result: ClassInference, responses: Responses) -> float:
