@@ -12,7 +12,6 @@ expect, by chance alone, of the worst of so many perfect intervals. What misses 
 """
 
 import argparse
-import functools
 from collections import Counter
 
 import numpy as np

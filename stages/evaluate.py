@@ -22,10 +22,11 @@ from stages.files.parameters import read_parameters
 from stages.files.reading import Floats, read_groups
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, scores, theory
-from stages.tables.answer import Agreement, trustworthy, without_estimate
+from stages.tables.answer import Agreement, together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
+from stages.tables.smooth import smooth_table
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
@@ -67,6 +68,11 @@ def main() -> None:
         outputs.json("metrics.json", metrics)
         notices += general_notices(whole, source)
         answer += inferred.missing_inference(fit, results) + without_estimate(whole.missing, whole.separating)
+        if p.smooth:
+            kernels, lines = smooth_table(whole, p)
+            answer += lines
+            if kernels:
+                outputs.table("inference/smooth.csv", kernels)
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
@@ -112,15 +118,17 @@ def write_inference(
     for name in CORRECTED:
         calibration = calibration_curve(shown.logits[name], shown.responses, p.calibration_bins)
         outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
-    if fit.description:
-        outputs.table("inference/terms.csv", inference.term_table(found, fit.description.terms))
+    terms = inference.term_table(found, fit.description.terms) if fit.description else {}
+    if terms:
+        outputs.table("inference/terms.csv", terms)
     metrics["inference"], metrics["theory"] = inference.coverage_metrics(found, classes), expected
     if fit.observer is not None:
         metrics["recovery"] |= inference.corrected_recovery(found)
     situations = inference.situations(found, classes, coefficients, asked, groups)
     verdicts = [one.verdict(p.interval_level, len(situations)) for one in situations]
     outputs.table("inference/classes.csv", classes | {"verdict": verdicts})
-    return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
+    lines = trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
+    return [*lines, *together(terms, len(fit.factors))]
 
 
 def write_replication(

@@ -116,6 +116,8 @@ def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
             values[f"prepare.{key}"] = columns[0]
     if arguments.axis:
         values["plot.axis"] = [arguments.axis[0], spacing(arguments.axis[1])]
+    if arguments.smooth:
+        values["evaluate.smooth"] = arguments.smooth
     if arguments.correct:
         values["evaluate.guess_rate"] = 0.5
     if arguments.rates:
@@ -315,6 +317,7 @@ def parse() -> argparse.Namespace:
     add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')
     add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02")
     add("--correct", action="store_true", help="the response is whether one of two was right: guess rate 0.5")
+    add("--smooth", nargs="+", metavar="FACTOR", help="factors with a smooth kernel, by pattern, as in: 'frame*'")
     add("--standardise", action="store_true", default=None, help="weights per standard deviation of a factor")
     add("--held-out", type=float, help="fraction of the trials that is held out")
     add("--held-out-by", choices=("trial", "group", "last"), help="how to choose them")

@@ -18,6 +18,7 @@ from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import lacking, named, read_account, some
 from stages.files.errors import InputError, run
+from stages.files.families import families
 from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
@@ -146,15 +147,15 @@ def read_factors() -> dict[str, str]:
 
 def write_population(study: Study, observers: list[Observer], outputs: Outputs) -> None:
     """Table, figure (of one class) and sentences of the population, if there is one."""
-    from stages.figures import kernel, population, style  # matplotlib takes a while
+    from stages.figures import style, weights  # matplotlib takes a while
 
     level = study.evaluate.interval_level
     classes = [*dict.fromkeys(name for one in observers for name in one.results)]
-    tables, drawn = list[pd.DataFrame](), list[pd.DataFrame]()
+    tables, drawn = list[pd.DataFrame](), list[tuple[pd.DataFrame, pd.DataFrame]]()
     for name in classes:
         answered = [one for one in observers if name in one.results and not one.results[name].reason]
         shared, others = shared_factors(answered)
-        places = kernel.families(shared, study.plot.axis)
+        places = families(shared, study.plot.axis)
         terms = pd.Series([answered[0].factors[factor] for factor in shared], dtype=object)
         labels = places.family.fillna(terms)
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
@@ -166,13 +167,12 @@ def write_population(study: Study, observers: list[Observer], outputs: Outputs) 
         say(*(f"{of}{line}" for line in in_words(found, level, len(study.observers or {}))))
         say(*([f"{of}not of the population, as some observers lack them: {some(others)}"] if others else []))
         tables.append(pd.DataFrame({"class": name} | population_table(found, level)))
-        own = pd.DataFrame(found.estimates.T, columns=[f"observer {k}" for k in range(len(answered))])
-        drawn.append(pd.concat([places, tables[-1][["class", "factor", "mean", "low", "high"]], own], axis=1))
+        drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
     if tables:
         outputs.table("population.csv", dict(pd.concat(tables)))
-        weights = drawn[min(study.plot.class_index, len(drawn) - 1)]
+        means, own = drawn[min(study.plot.class_index, len(drawn) - 1)]
         with style.saved(outputs.path("population.png"), study.plot.dpi, width=study.plot.width) as figure:
-            population.population(figure, weights, f"{100 * level:g} % interval between observers")
+            weights.weights(figure, means, {"inference": {"level": level}}, own)
 
 
 def incomplete() -> list[str]:

@@ -10,13 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
 from scipy.special import expit
 
 from hdlogit import fit, infer, population
 from stages import study, summary
-from stages.figures.kernel import families
-from stages.figures.population import population as draw
 from tests.conftest import run_here
 
 FRAMES = [f"frame{j}" for j in range(1, 5)]
@@ -103,16 +100,3 @@ def forget(folder: Path, *observers: str) -> None:
     """As DVC does before it trains again."""
     for who in observers:
         (folder / f"observers/who-{who}/data/model.safetensors").unlink()
-
-
-def test_the_figure_has_a_panel_for_each_family_and_a_row_for_each_other_factor() -> None:
-    names = [*(f"a{j}" for j in range(4)), *(f"b{j}" for j in (3, 2, 1, 0)), "x", "y"]
-    numbers = pd.DataFrame({"class": "right", "factor": names, "mean": np.arange(10.0)})
-    ends = pd.DataFrame({"low": numbers["mean"] - 1, "high": numbers["mean"] + 1, "ann": 1.0, "ben": np.nan})
-    figure = Figure()
-    draw(figure, pd.concat([families(names), numbers, ends], axis=1), "95 % interval")
-    a, b, others = figure.axes
-    assert [ax.get_title(loc="left") for ax in (a, b)] == ["a…", "b…"]
-    means = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in b.lines}
-    assert means["population mean"] == [7, 6, 5, 4]
-    assert [label.get_text() for label in others.get_yticklabels()] == ["x", "y"]

@@ -14,7 +14,6 @@ from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 from hdlogit import fit, infer, population
-from hdlogit.exact import fit
 from hdlogit.inference import ClassInference
 from hdlogit.observers.random_effects import random_effects
 

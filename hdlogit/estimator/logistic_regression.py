@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -27,6 +28,7 @@ from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.comparison import gain_over_constant
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
+from hdlogit.inference.terms import joint_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,11 +205,32 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """
         import pandas as pd
 
-        factors = self._validated(X)
-        responses = np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+        factors, responses = self._trials(X, y)
         labels = None if groups is None else np.asarray(groups)
         asked = [pd.DataFrame(some) for some in self._ask(factors, responses, labels, in_order)]
         return pd.concat(asked, keys=self._names) if self._several else asked[0]
+
+    def joint_tests(self, X: ArrayLike, y: ArrayLike, *families: str) -> pd.DataFrame:
+        """Has a family of factors any effect? By the trials the model was fitted to. Needs pandas.
+
+        families: patterns of names, as in "frame*" and "signal:frame*".
+        Columns: factors (their number), chi2, p; a row for each family. Source: `hdlogit.inference.terms`.
+        """
+        import pandas as pd
+
+        (factors, responses), names = self._trials(X, y), self._features
+        chosen = {one: [j for j, name in enumerate(names) if fnmatchcase(name, one)] for one in families}
+        if wrong := [family for family, places in chosen.items() if not places]:
+            raise ValueError(f"no factor is named {wrong[0]}; there are {', '.join(names[:NAMED])}")
+        tables = [
+            pd.DataFrame(
+                [(len(places), *joint_test(c, places, factors, of_class)) for places in chosen.values()],
+                index=[*chosen],
+                columns=["factors", "chi2", "p"],
+            )
+            for c, of_class in zip(self.inference_, responses.T, strict=True)
+        ]
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -287,6 +310,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         """What the model of each response may lack; nothing where that was not corrected."""
         pairs = zip(self.inference_, responses.T, strict=True)
         return [questions(c, X, y, self._features, groups, in_order=in_order) for c, y in pairs]
+
+    def _trials(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        """What the model was fitted to."""
+        factors = self._validated(X)
+        return factors, np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
 
     def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> dict[int, str]:
         """A line for each response whose model lacks something that can be told without the trials' order."""

@@ -91,7 +91,7 @@ def _inverse_hessian(sample: Sample, k: int, v: Array) -> Floats:
         weighted = sample.factors[part] * np.sqrt(expit(logits) * expit(-logits))[:, None]
         return np.asarray(weighted.T @ weighted, np.float64)
 
-    hessian = total(of_part, range(len(sample.factors))) / sample.n_trials + np.diag(sample.ridge)
+    hessian = total(of_part, range(len(sample.factors)), waiting=2) / sample.n_trials + np.diag(sample.ridge)
     c = sample.coordinates
     if c.dependent:
         hessian[:-1, :-1] += np.eye(len(c.projector)) - c.projector

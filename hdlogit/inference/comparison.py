@@ -81,9 +81,9 @@ def usefulness(result: ClassInference, factors: Factors, responses: Responses) -
     """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
     constant, best, y = _leave_one_out(result, responses)
     classical = float(losses(result.leave_one_out.plain, y).mean())
-    test = score_test(factors, responses, np.arange(factors.shape[1]))
-    gain, error = _paired(constant, best)
-    return Usefulness(float(constant.mean()), classical, float(best.mean()), gain, error, *test)
+    statistic, df, p_value = score_test(factors, responses, np.arange(factors.shape[1]))
+    means = float(constant.mean()), classical, float(best.mean())
+    return Usefulness(*means, *_paired(constant, best), statistic, df, p_value)
 
 
 def gain_over_constant(result: ClassInference, responses: Responses) -> float:

@@ -170,6 +170,7 @@ class Evaluate(Section):
     asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
+    smooth: Texts | None = None
 
     @model_validator(mode="after")
     def _rates_leave_room(self) -> Evaluate:

@@ -60,6 +60,7 @@ def render(
         useful=records(tables, "inference/usefulness"),
         asked=records(tables, "inference/questions", most=ASKED),
         n_asked=len(tables.get("inference/questions", ())),
+        families=[row for row in records(tables, "inference/terms", by="p") if row["factors"] > 1],
         goals=goals(tables.get("inference/goals"), account),
         other_fits=COLUMNS,
         classes=[*coefficients["class"].unique()],
@@ -74,10 +75,10 @@ def render(
     )
 
 
-def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50) -> list[dict[Any, Any]]:
+def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50, by: str = "p_value") -> list[dict[Any, Any]]:
     """The rows of a table, if there is one; of many the first ones, those with the smallest p-values."""
-    table = tables.get(name, pd.DataFrame({"p_value": []}))
-    rows: list[dict[Any, Any]] = table.sort_values("p_value", kind="stable")[:most].to_dict("records")
+    table = tables.get(name, pd.DataFrame({by: []}))
+    rows: list[dict[Any, Any]] = table.sort_values(by, kind="stable")[:most].to_dict("records")
     return rows
 
 

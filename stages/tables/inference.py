@@ -26,6 +26,7 @@ from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
+from stages.files.families import families
 from stages.files.reading import Description
 from stages.tables import Table
 from stages.tables.answer import Agreement, Situation, Unbounded
@@ -191,8 +192,13 @@ def _stacked(key: str, names: Iterable[str], tables: Iterable[Table]) -> Table:
 
 
 def term_table(found: Inferred, terms: Mapping[str, list[int]]) -> Table:
-    """Per class and term of a formula: the joint test that none of its weights has an effect."""
+    """Per class and family of factors, the joint test that none of its weights has an effect.
+
+    Families are terms of a formula, patterns of names, and names that differ in one number only.
+    """
     x, y = found.fit.train.factors, found.fit.train.responses
+    numbered = families(found.fit.factors).groupby("family").indices
+    terms = {**terms, **{name: [*at] for name, at in numbered.items() if [*at] not in terms.values()}}
     rows = [
         (name, term, len(places), *joint_test(c, places, x, y[:, k]))
         for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hdlogit.exact import ExactFit, fit
