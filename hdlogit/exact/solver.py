@@ -73,7 +73,6 @@ class Class:
     reason: str | None = None  # why it has no estimate
     separating: list[int] | None = None
     iterations: int = 0
-    shrinkage: float = 0.0
     # Of all trials, at v, once they have been evaluated there:
     coefficients: Array | None = None  # (n_factors + 1,)
     loss: float = np.nan
@@ -116,10 +115,12 @@ def fit(
     """
     x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
-    softness, turns = x.shape[1] / sum(x.shape), count(1)  # 1 − δ
+    softness, always = x.shape[1] / sum(x.shape), shrinkage == "always"  # 1 − δ
+    used = np.full(y.shape[1], softness if always else 0.0)
+    turns = count(1)
 
-    def solved(trials: Trials) -> list[Class]:
-        sample = Sample.draw(trials, ridge, tolerance)
+    def solved(y: NDArray[Any]) -> list[Class]:
+        sample = Sample.draw(Trials(x, y), ridge, tolerance)
 
         def report(gradient: Array) -> None:
             if progress:
@@ -127,20 +128,20 @@ def fit(
 
         return Solver(sample, tolerance, max_iterations, report).solve(polish)
 
-    def soft(chosen: list[int]) -> list[Class]:
-        classes = solved(Trials(x, y[:, chosen] * (1 - softness) + softness / 2))
-        for c in classes:
-            c.shrinkage = softness
-        return classes
+    def soft(y: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(y * (1 - softness) + softness / 2)
 
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        classes = soft([*range(y.shape[1])]) if shrinkage == "always" else solved(Trials(x, y))
-        missing = [c for c in classes if c.reason]
-        if missing and shrinkage == "auto":
-            for c, other in zip(missing, soft([c.k for c in missing]), strict=True):
-                other.separating = c.separating
-                classes[c.k] = other
-    nothing = np.full(x.shape[1] + 1, np.nan)
+        classes = solved(soft(y) if always else y)
+        missing = [c.k for c in classes if c.reason and shrinkage == "auto"]
+        for k, c in zip(missing, solved(soft(y[:, missing])) if missing else [], strict=True):
+            c.separating = classes[k].separating
+            classes[k], used[k] = c, softness
+    return _result(classes, used)
+
+
+def _result(classes: list[Class], shrinkage: Array) -> ExactFit:
+    nothing = np.full_like(classes[0].v, np.nan)
     estimates = [nothing if c.reason or c.coefficients is None else c.coefficients for c in classes]
     return ExactFit(
         coefficients=np.column_stack(estimates),
@@ -150,7 +151,7 @@ def fit(
         max_gradient=np.array([c.max_gradient for c in classes]),
         converged=np.array([not c.reason for c in classes]),
         iterations=np.array([c.iterations for c in classes]),
-        shrinkage=np.array([c.shrinkage for c in classes]),
+        shrinkage=shrinkage,
     )
 
 
