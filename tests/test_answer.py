@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, RISING, Question
-from stages.tables import Table
 from stages.tables.answer import (
     Agreement,
     Situation,
@@ -166,7 +167,7 @@ def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
 
 
 def test_families_are_told_but_not_single_factors_or_all_together() -> None:
-    terms: Table = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
+    terms: dict[str, Any] = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
     terms |= {"factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
     assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.00012"]
     assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []

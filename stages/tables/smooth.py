@@ -13,14 +13,13 @@ from hdlogit.smooth import fit_smooth
 from stages.files.account import named, some
 from stages.files.errors import InputError
 from stages.files.families import FEWEST, families
-from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
-from stages.tables import Table
+from stages.files.reading import Fit
 
 COLUMNS = ["class", "family", "factor", "smooth", "smooth_low", "smooth_high"]
 
 
-def smooth_table(fit: Fit, p: Evaluate) -> tuple[Table, list[str]]:
+def smooth_table(fit: Fit, p: Evaluate) -> tuple[pd.DataFrame, list[str]]:
     """A row per class and smooth factor, in the order of each family; and what smoothing did, in words."""
     chosen = smooth_families(fit.factors, p.smooth or [])
     groups = {str(family): [*part.index] for family, part in chosen.groupby("family", sort=False)}
@@ -37,7 +36,7 @@ def smooth_table(fit: Fit, p: Evaluate) -> tuple[Table, list[str]]:
         parts.append(chosen.join(ends.assign(smooth=found.corrected, **{"class": name}))[COLUMNS])
     if p.asymptotes != "none" or {p.guess_rate, p.lapse_rate} - {0, "auto"}:
         lines.append("smooth kernels know no guesses and lapses, which this study has: they are too small")
-    return dict(pd.concat(parts)) if parts else {}, lines
+    return pd.concat(parts) if parts else pd.DataFrame(), lines
 
 
 def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFrame:
