@@ -27,7 +27,7 @@ from scipy.special import chdtrc, expit, xlogy
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
 from hdlogit.inference.joint import SMALL, likelihood_ratio
-from hdlogit.inference.link import logistic_test
+from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
 from hdlogit.inference.terms import Columns, Residuals
@@ -40,10 +40,12 @@ SAMPLES, SEED = 999, 0  # sets of responses that are drawn
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
 
 UNLIKELY = 0.05  # p-value of "nothing is missing", over all classes and all that was asked
-NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
+NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing,
+STEEPER = 0.05  # unless it would make all weights larger by more than this fraction
 
 MEMORY = "previous responses"
-LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
+LINK, ASYMMETRY = "guesses or lapses", "an asymmetric psychometric function"
+RISING = "a yes that does not become more frequent along the index"
 
 
 class Question(NamedTuple):
@@ -54,6 +56,7 @@ class Question(NamedTuple):
     statistic: float  # nearly χ² of df where n is large
     p_value: float
     gain: float  # nats per trial, about, that a model with it would gain in leave-one-out cross-entropy
+    steeper: float = 0.0  # by which fraction all weights would be larger, where they would be
 
 
 def questions(
@@ -91,19 +94,23 @@ def questions(
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
     if not free:
         test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
-        asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y))))
+        gained = (test.statistic - 2) / (2 * len(y))
+        asked.append(Question(LINK, 2, test.statistic, test.p_value, gained, test.steeper))
+    s, p = asymmetry_test(*result.index, y, result.link.known)
+    if free or test.p_value > UNLIKELY or asymmetry_test(*result.index, y, (None, None))[1] < UNLIKELY:
+        asked += [Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * len(y)))] if np.isfinite(s) else []
     index = np.asarray(factors[::step] @ result.estimate[:-1])  # so that trials of equal factors stay together
     asked.append(rising(best, y, bins_of(index, 1e-6 * float(np.ptp(index)), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
 
 
 def missing(asked: Sequence[Question], gain: float, n_classes: int = 1) -> list[Question]:
-    """What chance does not explain (Bonferroni, also over the classes), and would gain notably.
+    """What chance does not explain (Bonferroni, also over the classes), and would gain or change weights notably.
 
     gain: nats per trial, of the factors over a constant.
     """
     chance, least = UNLIKELY / max(n_classes * len(asked), 1), NOTABLE * max(gain, 0.0)
-    return [one for one in asked if one.p_value < chance and one.gain > least]
+    return [one for one in asked if one.p_value < chance and (one.gain > least or one.steeper > STEEPER)]
 
 
 def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, RISING, UNLIKELY, Question, missing, sentence
+from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, UNLIKELY, Question, missing, sentence
 from stages.files.account import counted, measured, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
@@ -31,6 +31,7 @@ NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
     LINK: "--rates estimate (evaluate.asymptotes) allows for guesses and lapses; another shape may explain it, too",
+    ASYMMETRY: "It is steeper on one side than a logistic one: try a transform of the factors, as in log(x)",
     RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
     "squares of the factors": "To add them: --formula (prepare.formula) with I(x**2) for each factor x",
     "a trend over trials": "To add it: --formula (prepare.formula) with a column that counts the trials",
