@@ -12,7 +12,7 @@ INSTALL := $(PIP) install --quiet --disable-pip-version-check --require-hashes -
 GIVEN := PYTHON FOLDER BASE TRIALS RESPONSE OPTIONS
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
 export $(GIVEN)
-AT := --folder "$$FOLDER"
+AT := top="$$PWD"; cd "$$FOLDER" && PATH="$$top/$(VENV)/bin:$$PATH" PYTHONPATH="$$top"
 
 .PHONY: help repro page test lint format bench study ci lock-check gate report experiments show docs clean coverage \
 	torture
@@ -60,23 +60,32 @@ ci: $(VENV)/installed             ## all checks of a change against BASE (defaul
 studies/%/check: $(VENV)/installed
 	$(MAKE) --keep-going lock-check gate FOLDER="$(@D)"
 
-lock-check: $(VENV)/installed     ## fail if a stage is out of date on the committed code, or gives other metrics
-	$(RUN) python -m comparisons.ci.lock $(AT)
+lock-check: $(VENV)/installed     ## fail if the code gives another dvc.lock, metrics or pictures in docs/ than committed
+	$(AT) python -m dvc repro
+	@cd "$$FOLDER" && git cat-file -e HEAD:./dvc.lock && git --no-pager diff --exit-code HEAD -- dvc.lock data/metrics.json
+	@cd "$$FOLDER" && for shown in docs/*.png; do \
+	    test ! -f "data/figures/$${shown#docs/}" || cmp "$$shown" "data/figures/$${shown#docs/}" || exit; done
+	@echo "dvc.lock, the metrics and the pictures in docs/ are those of the code."
 
 gate: $(VENV)/installed           ## fail if a metric is worse than at BASE by more than comparisons/ci/rules.yaml allows
-	$(RUN) python -m comparisons.ci.gate $(AT) $${BASE:+"$$BASE"}
+	$(AT) python -m comparisons.ci.gate $${BASE:+"$$BASE"}
 
 report: $(VENV)/installed         ## write report/report.md: what changed since BASE, for people
-	$(RUN) python -m comparisons.ci.report $(AT) $${BASE:+"$$BASE"}
+	$(AT) python -m comparisons.ci.report $${BASE:+"$$BASE"}
 
 experiments: $(VENV)/installed    ## run what is missing of the grid of experiments, and draw it into docs/
 	$(RUN) python -m comparisons.experiments.run
 
 show: $(VENV)/installed           ## the experiments of this commit: the numbers that matter, and what was changed
-	@$(RUN) python -m comparisons.experiments.show $(AT)
+	@$(AT) python -m comparisons.experiments.show
 
-docs: repro                       ## renew the pictures in docs/, from this pipeline and a run with the other solver
-	$(RUN) python -m comparisons.ci.pictures
+docs: repro                       ## renew the pictures in docs/, from this pipeline or else from an exact fit
+	@other=$$(mktemp -d); trap 'rm -r "$$other"' EXIT; export PYTHONPATH="$$PWD" PATH="$$PWD/$(VENV)/bin:$$PATH"; \
+	sed 's/solver: adam/solver: exact/' params.yaml > "$$other/params.yaml"; \
+	for stage in simulate train evaluate plot; do (cd "$$other" && python -m stages.$$stage) || exit; done; \
+	for shown in docs/*.png; do for data in "$$other/data" data; do \
+	    test ! -f "$$data/figures/$${shown#docs/}" || cp "$$data/figures/$${shown#docs/}" docs; done; done; \
+	cp "$$other/data/metrics.json" docs/exact_metrics.json
 
 clean:                            ## remove the environment and everything that was written, except the cache
 	rm -rf $(VENV) && git clean -fdXq data report

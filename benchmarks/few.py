@@ -7,10 +7,10 @@ normal factors, a signal of 1 on those outside the term, and 0 or 0.8 on the ter
 """
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from comparisons.tables import markdown
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.terms import joint_test
@@ -75,6 +75,10 @@ if __name__ == "__main__":
         "p < .05 (classical)",
         "noted",
     ]
-    print(markdown(heads, rows), end="\n\n")
+    print(pd.DataFrame(rows, columns=heads).to_markdown(index=False, disable_numparse=True), end="\n\n")
     terms = [of_term(*shape, rng) for shape in ((1000, 60, 4), (600, 80, 20), (300, 100, 30))]
-    print(markdown(["n × p, factors tested", "no effect: S/J, rejected", "with effect"], terms))
+    print(
+        pd.DataFrame(terms, columns=["n × p, factors tested", "no effect: S/J, rejected", "with effect"]).to_markdown(
+            index=False, disable_numparse=True
+        )
+    )

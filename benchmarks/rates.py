@@ -9,11 +9,11 @@ standard error of that over the sets. Held-out cross-entropy is of the fit on fr
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 from tqdm import tqdm
 
-from comparisons.tables import markdown
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
@@ -70,7 +70,9 @@ def main() -> None:
         cells = [f"{t:.3f}, {m:.3f} ± {e:.3f}" for t, m, e in zip(theory, sets.mean(axis=0), errors, strict=True)]
         rows.append([f"{n}×{p}, {signal:g}, {intercept:g}, {guess:g}, {lapse:g}", *cells])
     print(
-        markdown(["n × p, γ, β0, g, l", "slope: theory, simulated", "sd of the rest", "held-out cross-entropy"], rows)
+        pd.DataFrame(
+            rows, columns=["n × p, γ, β0, g, l", "slope: theory, simulated", "sd of the rest", "held-out cross-entropy"]
+        ).to_markdown(index=False, disable_numparse=True)
     )
 
 

@@ -12,11 +12,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 from tqdm import tqdm
 
-from comparisons.tables import markdown
 from hdlogit.exact import fit
 from hdlogit.inference import infer
 from hdlogit.inference.ridge import choose
@@ -103,4 +103,4 @@ if __name__ == "__main__":
     designs = [(name, *size) for size in DESIGNS + MANY for name in kernels(3)]
     table = [of_design(*d, arguments.replicates, arguments.save) for d in tqdm(designs, disable=None)]
     heads = ["kernel, trials × positions", "fits", "covered", "slope", "α̂", "effective", "rmse: smooth, plain, ridge"]
-    print(markdown(heads, table))
+    print(pd.DataFrame(table, columns=heads).to_markdown(index=False, disable_numparse=True))

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from comparisons.tables import markdown
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
-from stages.files.reading import read_description, read_groups, read_trials
+from stages.files.reading import read_fit
 from stages.tables.replication import replication_metrics
 
 Asymptotes = Literal["none", "estimate"]
@@ -60,16 +60,19 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12, help="2 or more")
     n, lines = parser.parse_args().repeats, []
     with chdir(STUDY):
-        trials = read_trials("train")
-        description = read_description(trials)
-        assert description is not None
-        groups = read_groups(trials, len(description.groups))
+        fit = read_fit()
+        trials, groups = fit.train, fit.groups
+        assert groups is not None
     for name, asymptotes in CASES.items():
         (truth,) = pooled(trials.factors, trials.responses, asymptotes)
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
-    print(markdown(["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"], lines))
+    print(
+        pd.DataFrame(
+            lines, columns=["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]
+        ).to_markdown(index=False, disable_numparse=True)
+    )
 
 
 if __name__ == "__main__":

@@ -18,10 +18,9 @@ from stages.figures.style import saved
 from stages.files.account import named
 from stages.files.documents import nearest
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit
 from stages.files.parameters import Evaluate
+from stages.files.reading import Fit
 from stages.finished import for_each, inside, read_finished
-from stages.tables.inferred import known_rates
 from stages.terminal import say, table
 
 HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")
@@ -70,7 +69,7 @@ def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> N
 
 def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argparse.Namespace) -> Check:
     """The experiment of one class, over and over."""
-    guess_rate, lapse_rate = known_rates(p)
+    guess_rate, lapse_rate = p.known_rates
     with tqdm(total=arguments.repetitions, desc=name, unit="repetition", disable=None, leave=False) as progress:
         try:
             return check(
@@ -78,8 +77,8 @@ def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argpa
                 c,
                 repetitions=arguments.repetitions,
                 level=p.interval_level,
-                ridge=fit.evidence.ridge,
-                shrinkage=fit.evidence.shrinkage[fit.classes.index(name)],
+                ridge=fit.evidence["ridge"],
+                shrinkage=fit.shrinkage[name],
                 asymptotes=p.asymptotes,
                 guess_rate=guess_rate,
                 lapse_rate=lapse_rate,

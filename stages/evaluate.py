@@ -10,31 +10,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
 from stages.files.errors import InputError, run_stage
-from stages.files.fit import Fit
 from stages.files.parameters import read_parameters
-from stages.files.reading import Floats, read_groups
+from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, scores, theory
-from stages.tables.answer import Agreement, trustworthy, without_estimate
+from stages.tables.answer import Agreement, together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
+from stages.tables.smooth import smooth_table
 
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
+
+Metrics = dict[str, Any]
 
 
 def main() -> None:
     """Infer from the fit, predict, and write one file after the other."""
     p = read_parameters().evaluate
-    whole, fit, results = inferred.read_and_infer(p)
-    fit = inferred.refined(fit, results)
+    whole, results = inferred.read_and_infer(p)
+    fit = inferred.estimated(whole, results)
     found = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
         predictions = {"test": scores.fitted_predictions(fit, fit.test)} if len(fit.test.factors) else {}
@@ -47,26 +48,32 @@ def main() -> None:
         predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
+        trajectory = scores.trajectory_table(fit)
         outputs.table("calibration.csv", vars(curve))
         outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
         outputs.table("coefficients.csv", scores.fitted_table(fit))
-        outputs.table("trajectory.csv", scores.trajectory_table(fit))
-        metrics: dict[str, Any] = {}
+        outputs.table("trajectory.csv", trajectory)
+        metrics: Metrics = {}
         if source == "test":
             metrics["test"] = scores.prediction_metrics(shown, curve.error)
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
-        notices, answer = inferred.class_notices(fit.classes, results), []
+        notices, answer = inferred.class_notices(results), []
         if found:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, found, metrics)
             answer = write_inference(outputs, found, shown, groups, metrics)
             notices += lines
-        metrics["fit"] = scores.solver_metrics(whole)
+        metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
-        notices += general_notices(whole, source)
-        answer += inferred.missing_inference(fit, results) + without_estimate(whole.missing, whole.separating)
+        notices += general_notices(fit, source)
+        answer += inferred.missing_inference(fit, results) + without_estimate(fit.missing, fit.separating)
+        if p.smooth:
+            kernels, lines = smooth_table(whole, p)
+            answer += lines
+            if len(kernels):
+                outputs.table("inference/smooth.csv", kernels)
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
@@ -86,79 +93,75 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
 
 
 def write_inference(
-    outputs: Outputs,
-    found: Inferred,
-    shown: Predictions,
-    groups: Sequence[Agreement | None],
-    metrics: dict[str, Any],
+    outputs: Outputs, found: Inferred, shown: Predictions, groups: Sequence[Agreement | None], metrics: Metrics
 ) -> list[str]:
     """The tables of an exact fit, and its sections of the metrics; gives the answer in words. groups: of each class."""
-    fit, p, n_trials = found.fit, found.p, len(found.fit.train.factors)
-    coefficients = inference.coefficient_table(found)
-    labels = fit.description.groups if fit.description else []
-    asked = inference.ask(found, read_groups(fit.train, len(labels)) if labels else None)
+    fit, level = found.fit, found.p.interval_level
+    asked, coefficients = inference.ask(found), inference.coefficient_table(found)
     classes = inference.class_table(found, coefficients, asked)
-    expected = theory.theory_metrics(found.classes, classes, p.interval_level)
+    expected = theory.theory_metrics(found.classes, classes, level)
+    situations = inference.situations(found, asked, groups, classes.logistic_p)
     bins, curve = inference.curve_tables(found)
-    outputs.table("inference/coefficients.csv", coefficients)
-    if lacking := inference.question_table(found, asked):
-        outputs.table("inference/questions.csv", lacking)
-    outputs.table("inference/usefulness.csv", inference.usefulness_table(found, asked))
-    outputs.table("inference/curve_bins.csv", bins)
-    outputs.table("inference/curve.csv", curve)
-    outputs.table("inference/map.csv", theory.map_table(max(1.25 * expected["signal"], 1)))
-    outputs.table("inference/goals.csv", goal_table(fit.classes, found.classes))
-    outputs.table("inference/planning.csv", theory.planning_table(found.classes, n_trials))
+    tables = {
+        "coefficients": coefficients,
+        "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
+        "questions": inference.question_table(found, asked),
+        "usefulness": inference.usefulness_table(found, asked),
+        "curve_bins": bins,
+        "curve": curve,
+        "map": theory.map_table(max(1.25 * expected["signal"], 1)),
+        "goals": goal_table(fit.classes, found.classes),
+        "planning": theory.planning_table(found.classes, len(fit.train.factors)),
+    }
+    if fit.account:
+        tables["terms"] = inference.term_table(found, fit.account["terms"])
     for name in CORRECTED:
-        calibration = calibration_curve(shown.logits[name], shown.responses, p.calibration_bins)
+        calibration = calibration_curve(shown.logits[name], shown.responses, found.p.calibration_bins)
         outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
-    if fit.description:
-        outputs.table("inference/terms.csv", inference.term_table(found, fit.description.terms))
-    metrics["inference"], metrics["theory"] = inference.coverage_metrics(found, classes), expected
+    for name, table in tables.items():
+        if len(table):
+            outputs.table(f"inference/{name}.csv", table)
+    metrics["inference"], metrics["theory"] = {"level": level}, expected
     if fit.observer is not None:
+        metrics["inference"] |= {name: classes[name].mean() for name in ("coverage", "classical_coverage")}
         metrics["recovery"] |= inference.corrected_recovery(found)
-    situations = inference.situations(found, classes, coefficients, asked, groups)
-    verdicts = [one.verdict(p.interval_level, len(situations)) for one in situations]
-    outputs.table("inference/classes.csv", classes | {"verdict": verdicts})
-    return trustworthy(n_trials, len(fit.factors), p.interval_level, situations, estimated=found.rates_estimated)
+    estimated = found.p.asymptotes != "none" and None in found.p.known_rates
+    lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
+    return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
 def write_replication(
-    outputs: Outputs, found: Inferred, metrics: dict[str, Any]
+    outputs: Outputs, found: Inferred, metrics: Metrics
 ) -> tuple[Sequence[Agreement | None], list[str]]:
     """The table of groups of trials against one another, and its metrics; gives what the answer needs to know of each
     class, and lines on what is left out or shared.
     """
     from stages.tables import replication  # brings torch
 
-    fit, labels = found.fit, found.fit.description.groups if found.fit.description else []
-    none: list[Agreement | None] = [None] * len(found.classes)
-    if not labels:
+    fit, none = found.fit, [None] * len(found.classes)
+    if fit.groups is None:
         return none, []
-    if fit.evidence.ridge or any(fit.evidence.shrinkage):
+    if fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes):
         return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
-    groups = read_groups(fit.train, len(labels))
-    if (groups == groups[0]).all():
+    if (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: there is one group only"]
-    total = len(labels) * len(found.classes)
-    with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
-        classes = replication.replications(found, groups, progress.update)
-    outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, labels))
-    passes = double_pass(fit.train.factors, fit.train.responses, groups)
+    classes = replication.replications(found)
+    outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, fit.labels))
+    passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
     return [replication.agreement(one) for one in classes], lines
 
 
-def general_notices(whole: Fit, source: str) -> list[str]:
+def general_notices(fit: Fit, source: str) -> list[str]:
     """Lines on what is left out of all classes, or of those that have no estimate."""
-    lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in whole.missing.items()]
-    if whole.evidence.solver != "exact":
+    lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in fit.missing.items()]
+    if fit.evidence["solver"] != "exact":
         lines.insert(0, "intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")
-    if whole.observer is None and whole.description is None:
+    if fit.observer is None and fit.account is None:
         lines.append("data/observer.npy is absent: what needs the truth is left out")
     return lines
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hdlogit.inference.result import ClassInference
 from stages.current import check_current
 from stages.files import OBSERVERS
 from stages.files.account import named
 from stages.files.errors import InputError
-from stages.files.fit import Fit
 from stages.files.parameters import FILE, Evaluate, Study, file_of_parameters, observer, read_parameters
-from stages.tables.inferred import by_class
+from stages.files.reading import Fit
+from stages.tables.inferred import Results, read_and_infer
 from stages.terminal import say
 
 
@@ -56,7 +55,7 @@ def for_each(folder: str, one: Callable[[str, str], None]) -> None:
         raise errors[0]
 
 
-def read_finished() -> tuple[Fit, dict[str, ClassInference], Evaluate]:
+def read_finished() -> tuple[Fit, Results, Evaluate]:
     """The fit, what is inferred of each class that has an estimate, by its name, and how.
 
     Raises InputError unless the fit is an exact one and of these parameters, and some class has an inference.
@@ -65,7 +64,7 @@ def read_finished() -> tuple[Fit, dict[str, ClassInference], Evaluate]:
     if parameters.train.solver != "exact":
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
     check_current()
-    fit, results = by_class(parameters.evaluate)
+    fit, results = read_and_infer(parameters.evaluate)
     reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
     if len(reasons) == len(results):
         raise InputError(reasons[0])

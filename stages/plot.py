@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from stages.figures import FIGURES
-from stages.figures.kernel import families
 from stages.figures.style import saved
 from stages.files import DATA
 from stages.files.account import read_account
 from stages.files.errors import run_stage
+from stages.files.families import families
 from stages.files.parameters import read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
@@ -23,7 +23,7 @@ from stages.page.paper import paper
 from stages.page.render import MEDIA, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
-OF_THE_PAGE = ("inference/questions", "inference/usefulness", "inference/goals")
+OF_THE_PAGE = tuple(f"inference/{name}" for name in ("questions", "usefulness", "goals", "smooth", "terms"))
 OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
 
 
@@ -60,15 +60,15 @@ def main() -> None:
 def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
     """The tables that figures need, by their paths in data/ without .csv; some only of the chosen class.
 
-    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias:
-    `ordered`, of factors whose names number them (not of simulated ones), and `unordered`, the rest. The chosen
-    class is the one of this index (classes: names, if they have any), or the first one where that has no
-    estimate. axis: plot.axis.
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias,
+    with the family and the position of factors whose names number them (not of simulated ones), and with smooth
+    ones. The chosen class is the one of this index (classes: names, if they have any), or the first one where that
+    has no estimate. axis: plot.axis.
     """
     names = {"coefficients", "inference/coefficients", *OF_THE_PAGE, *(name for each in FIGURES for name in each.needs)}
     tables = {
         name: read_table(f"{name}.csv")
-        for name in names - {"weights", "ordered", "unordered"}
+        for name in names - {"weights"}
         if not name.startswith("inference/") or (DATA / f"{name}.csv").exists()
     }
     shown = tables.get("inference/coefficients", tables["coefficients"])
@@ -78,9 +78,9 @@ def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | 
         tables[name] = tables[name][tables[name]["class"] == chosen]
     weights = shown[(shown["class"] == chosen) & (shown.factor != "bias")].reset_index(drop=True)
     weights = weights.join(families([] if "true" in weights else [*weights.factor], axis))
-    is_ordered = weights.family.notna()
-    of_class = {"weights": weights, "ordered": weights[is_ordered], "unordered": weights[~is_ordered]}
-    return tables | {"shown": shown} | of_class
+    if (smooth := tables.get("inference/smooth")) is not None:
+        weights = weights.merge(smooth.drop(columns="family"), "left", ["class", "factor"])
+    return tables | {"shown": shown, "weights": weights}
 
 
 if __name__ == "__main__":

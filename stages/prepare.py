@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
     """What data/trials.json holds: names, counts, and what was left out."""
     study, at = prepared.study, {j: position for position, j in enumerate(prepared.selected)}
     terms = {name: [at[j] for j in indices if j in at] for name, indices in study.coding.terms.items()}
+    for pattern in p.factor_patterns:
+        if pattern not in terms:  # as in frame*
+            terms[pattern] = [j for name, of in terms.items() if fnmatchcase(name, pattern) for j in of]
     return {
         "factors": prepared.names,
         "classes": [response.name for response in study.responses],

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, RISING, Question
-from stages.tables.answer import Agreement, Situation, Unbounded, trustworthy, without_estimate, without_inference
+from stages.tables.answer import (
+    Agreement,
+    Situation,
+    Unbounded,
+    together,
+    trustworthy,
+    without_estimate,
+    without_inference,
+)
 from tests.conftest import Project, run_here
 
 FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
@@ -154,6 +164,13 @@ def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
     assert told == "the responses do not follow a logistic function without rates: guess 0.05, lapse 0.02"
     lines = trustworthy(3000, 40, 0.95, [rates._replace(use=USE, asked=ODD.asked[:1])], estimated=True)
     assert not any("use the corrected column" in line or "guess" in line for line in lines)
+
+
+def test_families_are_told_but_not_single_factors_or_all_together() -> None:
+    terms: dict[str, Any] = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
+    terms |= {"factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
+    assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.00012"]
+    assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []
 
 
 def test_separating_factors_are_named() -> None:

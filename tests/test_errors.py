@@ -94,7 +94,6 @@ def test_a_stage_takes_no_arguments_and_has_help(
     [
         ("stages.train", "numpy"),  # torch is still to come
         ("comparisons.experiments.show", "pydantic_core"),
-        ("comparisons.ci.gate", "pydantic_core"),
     ],
 )
 def test_ctrl_c_while_a_command_imports_shows_no_traceback(module: str, imported: str, project: Project) -> None:

@@ -364,3 +364,16 @@ def test_fit_warns_where_the_model_lacks_something_and_a_table_says_what() -> No
     table = model.questions(pd.DataFrame(x, columns=[*"abcd"]), squared, groups=np.repeat([0, 1], 400))
     assert table.family[0] == "squares of the factors"
     assert {"previous responses", "differences between groups"} <= {*table.family}
+
+
+def test_families_of_factors_are_tested_together() -> None:
+    rng = np.random.default_rng(22)
+    x = pd.DataFrame(rng.normal(size=(600, 5)), columns=["tone1", "tone2", "lag1", "lag2", "side"])
+    y = rng.random(600) < expit(0.5 * x["tone1"])
+    model = LogisticRegression().fit(x, y)
+    table = model.joint_tests(x, y, "tone*", "lag*")
+    assert table.factors.to_dict() == {"tone*": 2, "lag*": 2}
+    assert table.p["tone*"] < 1e-6
+    assert table.p["lag*"] > 0.01
+    with pytest.raises(ValueError, match="no factor is named frame"):
+        model.joint_tests(x, y, "frame*")

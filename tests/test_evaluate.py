@@ -114,7 +114,7 @@ def test_trials_without_a_known_observer_are_evaluated_and_drawn(
     assert "recovery" not in found
     left_out = {"bayes_cross_entropy", "excess_cross_entropy"}
     assert found["test"] == {key: value for key, value in metrics["test"].items() if key not in left_out}
-    assert (results.data / "figures" / "kernel.png").exists()
+    assert (results.data / "figures" / "weights.png").exists()
     assert not (results.data / "figures" / "recovery.png").exists()
 
 

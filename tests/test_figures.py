@@ -20,8 +20,9 @@ from scipy.special import expit, logit
 from scipy.stats import linregress
 
 from stages import plot
-from stages.figures import FIGURES, coefficients, history, kernel, predictions, style, theory
+from stages.figures import FIGURES, coefficients, history, predictions, style, theory, weights
 from stages.files.errors import InputError
+from stages.files.families import families
 from tests.conftest import Project, run_here
 
 SHARES = pd.DataFrame(
@@ -65,7 +66,8 @@ def fitted(factors: list[str], middle: Any, **more: Any) -> pd.DataFrame:
     """Weights of class 4: classical ones twice as large as corrected, all ± 1."""
     middle = np.asarray(middle, float)
     ends = {"classical_low": 2 * middle - 1, "classical_high": 2 * middle + 1, "low": middle - 1, "high": middle + 1}
-    return pd.DataFrame({"class": "4", "factor": factors, "estimate": 2 * middle, "corrected": middle, **ends, **more})
+    columns = {"class": "4", "factor": factors, "estimate": 2 * middle, "corrected": middle, **ends, **more}
+    return pd.DataFrame(columns).join(families(factors))
 
 
 LEVEL = {"inference": {"level": 0.95}}
@@ -77,7 +79,7 @@ def test_names_that_differ_in_one_number_are_a_family_at_these_numbers() -> None
     lags = [f"lag(choice, {i})[T.2]" for i in (1, 2, 3, 4)]
     times = ["value[-200]", "value[0]", "value[0.5]", "value[400]"]
     few = ["tone_1", "tone_2", "tone_3", "I(contrast ** 2)", "bias"]
-    table = kernel.families([*frames, *lags, *times, *few], ["time (ms)", 20])
+    table = families([*frames, *lags, *times, *few], ["time (ms)", 20])
     assert [*table.family[:2]] == ["signal[absent]:frame…", "signal[present]:frame…"]
     assert [*table.position[:8]] == [60, 60, 20, 20, 40, 40, 80, 80]
     assert {*table.family[8:12]} == {"lag(choice, …)[T.2]"}
@@ -85,35 +87,56 @@ def test_names_that_differ_in_one_number_are_a_family_at_these_numbers() -> None
     assert {*table.axis[8:12]} == {"trials back"}
     assert [*table.position[12:16]] == [-4000, 0, 10, 8000]
     assert table.family[16:].isna().all()
-    assert [*kernel.families([f"tone-{i}" for i in range(1, 5)]).position] == [1, 2, 3, 4]  # a hyphen
+    assert [*families([f"tone-{i}" for i in range(1, 5)]).position] == [1, 2, 3, 4]  # a hyphen
 
 
-def test_a_kernel_is_drawn_in_the_order_of_its_numbers_with_its_band(figure: Figure) -> None:
-    table = fitted([f"frame{i}" for i in (2, 1, 3, 4)], [0.2, 0.1, 0.3, 0.4])
+def test_numbered_factors_are_drawn_in_their_order_with_a_band_and_others_in_named_rows(figure: Figure) -> None:
+    table = fitted([*(f"frame{i}" for i in (2, 1, 3, 4)), "contrast", "7"], [0.2, 0.1, 0.3, 0.4, 1.5, -2])
     table.loc[3, ["high", "classical_high"]] = np.inf
-    kernel.kernel(figure, table.join(kernel.families([*table.factor])), LEVEL)
-    [ax] = figure.axes
+    weights.weights(figure, table, LEVEL)
+    ax, others = figure.axes
     assert drawn(ax, "corrected") == [(1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4)]
     assert drawn(ax, "classical") == [(1, 0.2), (2, 0.4), (3, 0.6), (4, 0.8)]
-    band = np.asarray(ax.collections[0].get_paths()[0].vertices)
-    assert {*np.round(band[band[:, 0] == 1, 1], 9)} == {-0.9, 1.1}
+    assert band(ax, 1) == {-0.9, 1.1}
     assert ax.get_ylim()[1] < 3  # a weight without end leaves the axis as it is
-    assert "95 % intervals" in words(figure)
+    assert "95 % interval" in words(figure)
+    assert rows(others) == ["factor 7", "contrast"]
+    assert drawn(others, "corrected") == [(-2, 0), (1.5, 1)]
+    assert bars(others, "corrected") == [[-3, -1], [0.5, 2.5]]
+    assert bars(others, "classical") == [[-5, -3], [2, 4]]
 
 
-def test_a_forest_plot_has_a_named_row_per_factor_with_both_intervals(figure: Figure) -> None:
-    coefficients.forest(figure, fitted(["contrast", "7"], [1.5, -2]), {})
+def band(ax: Axes, x: float) -> set[float]:
+    """Where the band begins and ends."""
+    corners = np.asarray(ax.collections[0].get_paths()[0].vertices)
+    return {*np.round(corners[corners[:, 0] == x, 1], 9)}
+
+
+def test_a_smooth_kernel_has_its_own_band_over_the_corrected_weights(figure: Figure) -> None:
+    kernel = {"smooth": [0.0, 1, 2, 3], "smooth_low": -1.0, "smooth_high": 5.0}
+    weights.weights(figure, fitted([f"t{i}" for i in range(4)], [1, 1, 2, 2], **kernel), LEVEL)
     [ax] = figure.axes
-    assert rows(ax) == ["factor 7", "contrast"]
-    assert drawn(ax, "corrected") == [(-2, 0), (1.5, 1)]
-    assert bars(ax, "corrected") == [[-3, -1], [0.5, 2.5]]
-    assert bars(ax, "classical") == [[-5, -3], [2, 4]]
+    assert drawn(ax, "smooth") == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert drawn(ax, "corrected") == [(0, 1), (1, 1), (2, 2), (3, 2)]
+    assert band(ax, 1) == {-1, 5}
 
 
-def test_of_many_factors_a_forest_plot_shows_the_largest_and_says_where_the_rest_is(figure: Figure) -> None:
-    coefficients.forest(figure, fitted([f"x{i}" for i in range(101)], np.arange(101) - 50.5), {})
+def test_a_population_has_a_panel_for_each_family_and_thin_lines_of_all_observers(figure: Figure) -> None:
+    names = [*(f"a{j}" for j in range(4)), *(f"b{j}" for j in (3, 2, 1, 0)), "x", "y"]
+    table = fitted(names, np.arange(10)).drop(columns="estimate")
+    weights.weights(figure, table, LEVEL, pd.DataFrame({"ann": 1.0, "ben": np.nan}, index=range(10)))
+    a, b, others = figure.axes
+    assert [ax.get_title(loc="left") for ax in (a, b)] == ["a…", "b…"]
+    assert drawn(b, "population mean") == [(0, 7), (1, 6), (2, 5), (3, 4)]
+    assert drawn(b, "observers")[0] == (0, 1)
+    assert rows(others) == ["x", "y"]
+    assert "95 % interval between observers" in words(figure)
+
+
+def test_of_many_factors_the_largest_are_named_and_where_the_rest_is_is_said(figure: Figure) -> None:
+    weights.weights(figure, fitted([chr(0x4E00 + i) for i in range(101)], np.arange(101) - 50.5), {})
     shown = rows(figure.axes[0])
-    assert (len(shown), shown[0], shown[-1]) == (coefficients.ROWS, "x0", "x100")
+    assert (len(shown), shown[0], shown[-1]) == (style.ROWS, chr(0x4E00), chr(0x4E00 + 100))
     assert "the 60 largest; the other 41 are from -20 to 20" in words(figure)
 
 
@@ -244,7 +267,7 @@ def test_the_axes_hold_whole_intervals(figure: Figure, dodge: float) -> None:
 
 
 FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
-BOTH = {"calibration", "forest", "probabilities", "recovery"}
+BOTH = {"calibration", "probabilities", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
     "exact": BOTH | {"coverage", "intervals", "map", "planning", "predictions", "psychometric"},
@@ -300,7 +323,7 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_figure_for_a_column_is_as_wide_with_its_letters_in_the_file(tmp_path: Path) -> None:
     table = fitted([f"frame{i}" for i in range(1, 9)], np.arange(8))
     with style.saved(tmp_path / "figure.pdf", 40, ("pdf",), width=3.4) as figure:
-        kernel.kernel(figure, table.join(kernel.families([*table.factor])), LEVEL)
+        weights.weights(figure, table, LEVEL)
     content = (tmp_path / "figure.pdf").read_bytes()
     assert float(figure.get_figwidth()) == 3.4
     assert b"/FontFile2" in content  # TrueType, embedded
@@ -317,7 +340,7 @@ def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) ->
 
 def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
     with style.saved(tmp_path / "f.svg", 40, ("svg",)) as figure:
-        coefficients.forest(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
+        weights.weights(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
     for name in ("$$", "price_$_and_$", "US$ vs A$"):
         assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
 
@@ -331,4 +354,4 @@ def test_where_the_chosen_class_is_left_out_another_is_drawn(
         path = tmp_path / "data" / name
         path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("1,")))
     plot.main()
-    assert "Weights of class 0" in (tmp_path / "data/figures/forest.svg").read_text()
+    assert "Weights of class 0" in (tmp_path / "data/figures/weights.svg").read_text()

@@ -1,9 +1,12 @@
-"""The gate: what passes, what fails, and against which revision, with real git and DVC; and its rules."""
+"""What decides about a change, with real git and DVC: the gate and its rules, the report, the check of the lock."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,163 +15,159 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comparisons.ci import gate
-from comparisons.ci.base import base
-from comparisons.ci.gate import FAILURES, METRICS, Rule, compare, judge, read_rules, rule_of, rules_file
-from comparisons.commands import finish
+from comparisons.ci import gate, report
+from comparisons.ci.gate import FAILURES, METRICS, Rule, compare, judge, read_rules, rule_of
+from comparisons.git import base, reason
 from stages.files.errors import InputError
 from tests.conftest import ROOT
-from tests.revisions import Repository
+from tests.revisions import METRICS as NUMBERS
+from tests.revisions import PIPELINE, Repository
 
-Say = Callable[[], str]
+Gate = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def printed(capsys: pytest.CaptureFixture[str]) -> Say:
-    return lambda: capsys.readouterr().out
+def judged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> Gate:
+    """The gate's exit status and what it prints, after changes of metrics."""
+
+    def call(**changes: Any) -> tuple[int, str]:
+        if changes:
+            repository.metrics(**changes)
+        with pytest.raises(SystemExit) as stop:
+            gate.main(["HEAD"])
+        return int(stop.value.code or 0), " ".join(capsys.readouterr().out.split())
+
+    return call
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "lines"),
     [
-        ({}, 0, ["7 unchanged."]),
-        ({"loss": 0.4}, 0, ["| test.loss | 0.5 | 0.4 | ↓ -0.1 | +0.05 | better |"]),
+        ({}, 0, ["passes: 7 unchanged."]),
+        ({"loss": 0.4}, 0, ["| test.loss | 0.5 | 0.4 | -0.1 | +0.05 | better |"]),
         (
             {"loss": 0.54, "more": 3},
             0,
             [
-                "| test.loss | 0.5 | 0.54 | ↑ +0.04 | +0.05 | worse within tolerance |",
+                "| test.loss | 0.5 | 0.54 | +0.04 | +0.05 | worse within tolerance |",
                 "| test.more | - | 3 | - | - | no rule |",
             ],
         ),
-        ({"loss": 0.56}, 1, ["| test.loss | 0.5 | 0.56 | ↑ +0.06 | +0.05 | **worse than allowed** |"]),
         (
             {"accuracy": 0.8, "slope": 1.4},
             1,
             [
-                "| test.accuracy | 0.9 | 0.8 | ↓ -0.1 | -0.01 | **worse than allowed** |",
-                "| test.slope | 0.75 | 1.4 | ↑ +0.65 | +0.05 off 1 | **worse than allowed** |",
+                "fails: 2 worse than allowed, 5 unchanged.",
+                "| test.accuracy | 0.9 | 0.8 | -0.1 | -0.01 | worse than allowed |",
+                "| test.slope | 0.75 | 1.4 | +0.65 | +0.05 off 1 | worse than allowed |",
+                "Not good: test.accuracy, test.slope. If that is intended, change rules.yaml",
             ],
         ),
-        ({"loss": None}, 1, ["| test.loss | 0.5 | - | - | +0.05 | **not a number** |"]),
-        ({"loss": math.nan}, 1, ["| test.loss | 0.5 | nan | - | +0.05 | **not a number** |"]),
+        ({"loss": math.nan}, 1, ["| test.loss | 0.5 | nan | - | +0.05 | not a number |"]),
         (
             {"loss": "low", "more": None},
             1,
             [
-                '| test.loss | 0.5 | "low" | - | +0.05 | **not a number** |',
-                "| test.more | - | - | - | - | **not a number** |",
+                '| test.loss | 0.5 | "low" | - | +0.05 | not a number |',
+                "| test.more | - | - | - | - | not a number |",
             ],
         ),
     ],
 )
-def test_the_gate_on_a_changed_metric(
-    changes: dict[str, Any], status: int, lines: list[str], repository: Repository, printed: Say
-) -> None:
-    repository.metrics(**changes)
-    assert gate.main(["HEAD"]) == status
-    text = " ".join(printed().split())
+def test_the_gate_on_a_changed_metric(changes: dict[str, Any], status: int, lines: list[str], judged: Gate) -> None:
+    found, text = judged(**changes)
+    assert found == status
     assert all(line in text for line in lines)
 
 
-def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository, printed: Say) -> None:
+def test_a_metric_that_goes_fails_only_if_it_is_required(repository: Repository, judged: Gate) -> None:
     repository.write("data/metrics.json", '{"test": {"accuracy": 0.9, "slope": 0.75}}')
-    assert gate.main(["HEAD"]) == 1
-    text = " ".join(printed().split())
-    assert "| test.loss | 0.5 | - | - | +0.05 | **missing** |" in text
+    status, text = judged()
+    assert status == 1
+    assert "| test.loss | 0.5 | - | - | +0.05 | missing |" in text
     assert "| test.optional | 2 | - | - | +0 | gone |" in text
-    assert "Not good: test.loss. If that is intended, change rules.yaml" in text
     (repository.data / "metrics.json").unlink()
-    assert gate.main(["HEAD"]) == 1
-    assert "7 missing." in printed()
+    assert "7 missing." in judged()[1]
 
 
-def test_metrics_of_other_parameters_are_not_judged(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_other_parameters_are_not_judged(repository: Repository, refuses: Callable[..., str]) -> None:
     repository.write("data/metrics.json", '{"test": {"cross_entropy": 0.123}}')
     repository.write("params.yaml", "train: {epochs: 11, solver: adam}\n")
-    status, line = ends(lambda: gate.main(["HEAD"]), capsys)
-    assert status == 2
+    line = refuses(lambda: gate.main(["HEAD"]))
     assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are from ")
-    done = repository.run("python", "-m", "comparisons.experiments.show", PYTHONPATH=str(ROOT))
+    done = repository.run("python", "-m", "comparisons.experiments.show")
     assert "Workspace: params.yaml: train is not what" in done.stdout
-    assert "workspace epochs=11" in " ".join(done.stdout.split())
+    assert "workspace train.epochs=11" in " ".join(done.stdout.split())
     assert "0.123" not in done.stdout
 
 
-def test_where_the_base_has_no_metrics_all_are_new(repository: Repository, printed: Say) -> None:
+def test_where_the_base_has_no_metrics_all_are_new_and_where_nothing_has_any_it_is_no_pipeline(
+    repository: Repository, judged: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = (repository.data / "metrics.json").read_text()
     repository.git("rm", "--quiet", "data/metrics.json")
     repository.commit()
     repository.write("data/metrics.json", text)
-    assert gate.main(["HEAD"]) == 0
-    assert ": 6 new, 1 unchanged.\n" in printed()  # null is as good as not there
-
-
-def ends(main: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit status of a command, and the one line it prints on stderr."""
-    with pytest.raises(SystemExit) as stop:
-        finish(main)
-    assert isinstance(stop.value.code, int)
-    return stop.value.code, capsys.readouterr().err
+    status, said = judged()
+    assert status == 0
+    assert all(f"{n}" in said for n in ("6 new", "1 unchanged"))  # null is as good as not there
+    monkeypatch.chdir("docs")
+    with pytest.raises(InputError, match=r"^data/metrics.json is missing, here and at .* \(as it is\)"):
+        gate.main(["HEAD"])
 
 
 @pytest.mark.parametrize("where", ["workspace", "base"])
-def test_metrics_that_cannot_be_read_are_an_error(
-    where: str, repository: Repository, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metrics_that_cannot_be_read_are_an_error(where: str, repository: Repository) -> None:
     good = (repository.data / "metrics.json").read_text()
     repository.write("data/metrics.json", '{"test": ')
     if where == "base":
         repository.commit()
         repository.write("data/metrics.json", good)
-    status, line = ends(lambda: gate.main(["HEAD"]), capsys)
-    assert status == 2
-    assert line.startswith("error: data/metrics.json ")
-    assert line.count("\n") == 1
+    with pytest.raises(InputError, match=r"^data/metrics.json [^\n]*does not hold metrics by name"):
+        gate.main(["HEAD"])
 
 
 def test_the_base_is_where_the_branch_left_or_else_the_parent(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def new(message: str) -> str:
-        repository.git("commit", "--quiet", "--allow-empty", "-m", message)
-        return repository.git("rev-parse", "HEAD")
+    def new(where: Repository) -> str:
+        where.git("commit", "--quiet", "--allow-empty", "-m", secrets.token_hex())
+        return where.git("rev-parse", "HEAD")
 
     start = repository.git("rev-parse", "HEAD")
+    with pytest.raises(InputError, match=r"not 'refs/remotes/origin/HEAD' nor 'HEAD\^'"):
+        base(None)
     repository.git("checkout", "--quiet", "-b", "change")
-    new("on the branch")
+    new(repository)
     repository.git("checkout", "--quiet", "main")
-    tip = new("on main")
+    tip = new(repository)
     repository.git("checkout", "--quiet", "change")
     assert base("main") == base(None) == start  # no remote: the parent
-    new("second on the branch")
+    new(repository)
     assert base("main") == start
+    with pytest.raises(InputError, match="no commit to compare HEAD with: not 'nowhere'; git fetch it"):
+        base("nowhere")
     repository.git("checkout", "--quiet", "main")
     clone = repository.clone(tmp_path / "clone")
     monkeypatch.chdir(clone.folder)
     assert base(None) == start  # HEAD is on origin's branch
-    for message in ("third", "fourth"):
-        clone.git("commit", "--quiet", "--allow-empty", "-m", message)
+    for _ in range(2):
+        new(clone)
     assert base(None) == tip
-
-
-def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="HEAD has no parent"):
-        base(None)
-    for unknown in ("nowhere", "", "--help", "HEAD:dvc.yaml"):
-        with pytest.raises(InputError, match="is not a branch, tag or commit here"):
-            base(unknown)
-    repository.git("checkout", "--quiet", "--orphan", "stranger")
-    repository.git("commit", "--quiet", "-m", "another beginning")
-    with pytest.raises(InputError, match="no common history"):
-        base("main")
-    repository.git("commit", "--quiet", "--allow-empty", "-m", "second")
     monkeypatch.chdir(repository.clone(tmp_path / "shallow", "--depth", "1").folder)
     with pytest.raises(InputError, match="this clone is shallow"):
         base("HEAD")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="not a git repository"):
         base("HEAD")
+
+
+def test_why_git_or_dvc_failed_is_one_line() -> None:
+    assert reason("WARNING: old\nERROR: './dvc.yaml' is invalid.\n\nwhile parsing") == "'./dvc.yaml' is invalid."
+    assert reason("") == "it gives no reason"
+
+
+# --- rules
 
 
 @pytest.mark.parametrize(
@@ -181,8 +180,6 @@ def test_what_cannot_be_compared_with(repository: Repository, tmp_path: Path, mo
         ("a: {better: up}", "better = 'up', but it must be 'lower', 'higher' or 'neither'"),
         ("a: {target: .nan}", "target = nan, but it must be a finite number"),
         ("a: {better: lower, relative: -1e-3}", "relative = -0.001, but it must be greater than or equal to 0"),
-        ("a.*: {better: lower, required: true}", "only a metric named in full can be"),
-        ("a: {better: neither, absolute: 1}", "has a tolerance, but"),
     ],
 )
 def test_a_malformed_rule_is_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -205,7 +202,7 @@ def test_the_first_rule_that_fits_is_the_rule(tmp_path: Path) -> None:
 
 
 def ours(file: str) -> dict[str, object]:
-    return gate.metrics((ROOT / file).read_bytes(), file)
+    return gate.metrics((ROOT / file).read_text(), file)
 
 
 SIMULATED = ["data/metrics.json", "docs/exact_metrics.json"]
@@ -213,9 +210,9 @@ OURS = [*SIMULATED, "studies/rat/data/metrics.json"]
 
 
 def test_every_metric_of_ours_has_a_rule_and_no_rule_is_for_nothing() -> None:
-    rules = read_rules(rules_file())
+    rules = read_rules(ROOT / "comparisons/ci/rules.yaml")
     for file in OURS:
-        assert {comparison.verdict for comparison in compare(rules, ours(file), ours(file))} == {"unchanged"}
+        assert {*compare(rules, ours(file), ours(file))["verdict"]} == {"unchanged"}
     for file in SIMULATED:
         assert {name for name, rule in rules.items() if rule.required} <= ours(file).keys()
     names = {name for file in OURS for name in ours(file)}
@@ -272,28 +269,96 @@ def test_exactly_what_is_allowed_passes() -> None:
 def test_the_names_are_those_of_dvc(repository: Repository) -> None:
     shown = json.loads(repository.run("dvc", "metrics", "diff", "--json", "--all", "HEAD").stdout)
     ours_too = ours(str(repository.folder / METRICS)).keys()
-    assert {*shown[str(METRICS)], "fit.undefined"} == ours_too  # it leaves out null
+    assert {*shown[METRICS], "fit.undefined"} == ours_too  # it leaves out null
 
 
-def test_the_command_ends_with_2_where_nothing_was_decided(
-    repository: Repository, capsys: pytest.CaptureFixture[str]
+# --- the report
+
+
+def page(repository: Repository) -> str:
+    text = (repository.folder / "report/report.md").read_text()
+    return "\n".join(" ".join(line.split()) for line in text.splitlines())
+
+
+def test_a_report_says_what_a_change_does(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder in ("nope", "docs"):
-        status, line = ends(lambda folder=folder: gate.main(["HEAD", "--folder", folder]), capsys)  # type: ignore[misc]
-        assert status == 2
-        assert line == f"error: {folder} holds no dvc.yaml; name the folder of a pipeline, as in: studies/rat\n"
-    status, line = ends(lambda: gate.main(["nowhere"]), capsys)
-    assert (status, line) == (
-        2,
-        "error: BASE = 'nowhere' is not a branch, tag or commit here: git fetch it\n",
-    )
-
-
-def test_a_folder_is_judged_by_its_own_rules(repository: Repository) -> None:
-    repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 1.0}}')
-    repository.write("studies/rat/dvc.yaml", "stages: {}\n")
-    repository.write("studies/rat/rules.yaml", "test.slope: {better: higher}\n")
+    repository.write("params.yaml", "train: {epochs: 3, learning_rate: 0.1, solver: adam}\n")
+    repository.write("source.json", json.dumps({**NUMBERS, "test": {**NUMBERS["test"], "loss": 0.7}}))
+    repository.write("picture", "second picture")
+    assert repository.repro() == ["evaluate"]
     repository.commit()
-    repository.write("studies/rat/data/metrics.json", '{"test": {"slope": 0.5}}')
-    assert gate.main(["HEAD"]) == 0
-    assert gate.main(["HEAD", "--folder", "studies/rat"]) == 1
+    summary = tmp_path / "summary.md"
+    summary.write_text("what another step printed\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    repository.write("report/old/stale.png", "of an earlier report")
+    report.main(["HEAD^"])  # although the gate fails
+    assert repository.git("status", "--porcelain", "--", ":!report") == ""
+    assert "The gate fails: 1 worse than allowed, 6 unchanged." in page(repository)
+    assert "| test.loss | 0.5 | 0.7 | +0.2 | +0.05 | worse than allowed |" in page(repository)
+    assert "| params.yaml | train.epochs | 10 | 3 |" in page(repository)
+    assert "what another step printed\n# What this change does\n" in summary.read_text()
+    pictures = sorted(path.read_text() for path in (repository.folder / "report").rglob("*recovery.png"))
+    assert pictures == ["first picture", "second picture"]
+    assert not (repository.folder / "report/old").exists()
+    with pytest.raises(InputError, match="not 'nowhere'"):
+        report.main(["nowhere"])
+    assert "The gate fails" in page(repository)  # the last report is still there
+
+
+def test_a_study_is_judged_by_its_own_rules_and_reported_by_itself(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Repository(repository.folder / "studies" / "mine")
+    study.write("dvc.yaml", PIPELINE)
+    study.write("data/.gitignore", "/figures\n")
+    study.write("picture", "the same")
+    study.write("rules.yaml", "loo.*: {better: lower}\n")
+    for number in (0.5, 0.4):
+        study.write("params.yaml", f"train: {{ridge: {number}}}\n")
+        study.write("source.json", json.dumps({"loo": {"loss": number}}))
+        assert study.repro() == ["evaluate"]
+        study.commit()
+    monkeypatch.chdir(study.folder)
+    report.main(["HEAD^"])
+    assert "The gate passes: 1 better." in page(study)
+    assert "train.ridge | 0.5 | 0.4 |" in page(study)
+
+
+# --- the lock
+
+
+def lock_check(clone: Repository) -> tuple[bool, str]:
+    """Whether `make lock-check` finds it good, and what it prints."""
+    if not (clone.folder / ".venv").exists():
+        (clone.folder / ".venv").symlink_to(sys.prefix)
+    done = clone.run("make", f"--file={ROOT / 'Makefile'}", "--old-file=.venv/installed", "lock-check")
+    return done.returncode == 0, done.stdout
+
+
+def test_a_lock_is_good_if_the_code_gives_it_and_the_metrics_and_pictures(
+    repository: Repository, tmp_path: Path
+) -> None:
+    clone = repository.clone(tmp_path / "clone")
+    good, printed = lock_check(clone)
+    assert good
+    assert "Running stage 'evaluate'" in printed
+    clone.write("docs/recovery.png", "another")
+    good, printed = lock_check(clone)
+    assert not good
+    assert "docs/recovery.png data/figures/recovery.png differ" in printed
+
+
+def test_metrics_that_the_code_does_not_give_are_not_good(repository: Repository, tmp_path: Path) -> None:
+    """Better numbers, written by hand into metrics.json and the lock: only running the code brings it out."""
+    forged = json.dumps({**NUMBERS, "test": {"loss": 0.1}})
+    before = (repository.data / "metrics.json").read_bytes()
+    recorded = (repository.folder / "dvc.lock").read_text()
+    old, new = (hashlib.md5(text).hexdigest() for text in (before, forged.encode()))
+    metrics, deps = recorded.rsplit(old, 1)  # source.json has the same hash, and comes first
+    repository.write("dvc.lock", metrics + new + deps)
+    repository.write("data/metrics.json", forged)
+    repository.commit()
+    good, printed = lock_check(repository.clone(tmp_path / "clone"))
+    assert not good
+    assert f"-      md5: {new}" in printed

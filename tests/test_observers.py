@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from matplotlib.figure import Figure
 from scipy.special import expit
 
 from hdlogit import fit, infer, population
 from stages import study, summary
-from stages.figures.kernel import families
-from stages.figures.population import population as draw
 from tests.conftest import run_here
 
 FRAMES = [f"frame{j}" for j in range(1, 5)]
@@ -73,6 +71,18 @@ def test_a_verdict_on_each_and_the_population_of_all(folder: Path, capsys: pytes
     assert ((table.low < table["mean"]) & (table["mean"] < table.high)).all()
     assert (folder / "data/population.png").stat().st_size > 10_000
 
+    page = (folder / "data/index.html").read_text()
+    assert f"<p>{escape(sentence)}.</p>" in page
+    assert "data:image/png;base64," in page
+    assert 'href="../observers/who-eve/data/report.html"' in page
+    for part in (
+        "separated by rare",
+        "sd between observers",
+        '<th scope="row">frame…</th>',
+        '<th scope="row">frame2</th>',
+    ):
+        assert part in page
+
 
 def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     folder: Path, capsys: pytest.CaptureFixture[str]
@@ -96,23 +106,10 @@ def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     shown = capsys.readouterr().out
     assert "no population mean: a population needs two observers with an inference; of 1 there are 1" in shown
     assert shown.count("no estimate") == 3
-    assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv"]
+    assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv", "index.html"]
 
 
 def forget(folder: Path, *observers: str) -> None:
     """As DVC does before it trains again."""
     for who in observers:
         (folder / f"observers/who-{who}/data/model.safetensors").unlink()
-
-
-def test_the_figure_has_a_panel_for_each_family_and_a_row_for_each_other_factor() -> None:
-    names = [*(f"a{j}" for j in range(4)), *(f"b{j}" for j in (3, 2, 1, 0)), "x", "y"]
-    numbers = pd.DataFrame({"class": "right", "factor": names, "mean": np.arange(10.0)})
-    ends = pd.DataFrame({"low": numbers["mean"] - 1, "high": numbers["mean"] + 1, "ann": 1.0, "ben": np.nan})
-    figure = Figure()
-    draw(figure, pd.concat([families(names), numbers, ends], axis=1), "95 % interval")
-    a, b, others = figure.axes
-    assert [ax.get_title(loc="left") for ax in (a, b)] == ["a…", "b…"]
-    means = {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in b.lines}
-    assert means["population mean"] == [7, 6, 5, 4]
-    assert [label.get_text() for label in others.get_yticklabels()] == ["x", "y"]

@@ -109,7 +109,7 @@ def test_a_changed_key_changes_the_figures_and_the_page(key: str, results: Proje
     run_here("plot")
     after = contents(results, ["data/figures", "data/report.html"])
     assert {name for name in after if after[name] != before.get(name)} >= {
-        "data/figures/forest.png",
+        "data/figures/weights.png",
         "data/report.html",
     }
 

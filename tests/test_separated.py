@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from hdlogit import LogisticRegression
 from stages import check, plan, predict, summary
-from stages.figures.coefficients import forest
+from stages.figures.weights import weights
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS
 from tests.conftest import Project, run_here
@@ -142,8 +142,10 @@ def test_weights_without_end_are_arrows_that_leave_the_axis_as_it_is() -> None:
     ends = {"classical_low": [2, 0.5, -9, 0], "classical_high": [9, 1.5, -3, 1]}
     ends |= {"low": [1.5, 0.5, -np.inf, -np.inf], "high": [np.inf, 1.5, -1, np.inf]}
     middle = {"estimate": [6, 1, -6, 0.5], "corrected": [np.inf, 1, -np.inf, np.nan]}
-    table = pd.DataFrame({"class": "choice", "factor": ["up", "one", "down", "none"], **middle, **ends})
-    forest(several := Figure(), table, {})
+    table = pd.DataFrame({"class": "choice", "factor": ["up", "one", "down", "none"], **middle, **ends}).assign(
+        family=None
+    )
+    weights(several := Figure(), table, {})
     [ax] = several.axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["down", "none", "one", "up"]
     arrows = [one for one in ax.texts if isinstance(one, Annotation) and one.arrow_patch]
@@ -153,7 +155,7 @@ def test_weights_without_end_are_arrows_that_leave_the_axis_as_it_is() -> None:
         (3, 1.5, 1),
     ]
     assert -11 < ax.get_xlim()[0] < ax.get_xlim()[1] < 11
-    forest(alone := Figure(), table[:1], {})  # no weight is finite
+    weights(alone := Figure(), table[:1], {})  # no weight is finite
     assert -1 < alone.axes[0].get_xlim()[0] < alone.axes[0].get_xlim()[1] < 11
 
 

@@ -59,10 +59,10 @@ def test_the_report_is_a_comment_where_one_may_be_written_by_a_job_that_runs_no_
 def test_one_check_that_fails_hides_none_of_the_others_and_studies_are_checked_too() -> None:
     shown = make("--dry-run", "ci")
     assert "--keep-going" in shown
-    checks = ("ruff check", "mypy", "comparisons.ci.lock", "comparisons.ci.gate", "comparisons.ci.report", "pytest")
+    checks = ("ruff check", "mypy", "dvc repro", "comparisons.ci.gate", "comparisons.ci.report", "pytest")
     assert sorted(checks, key=shown.index) == list(checks)
     assert 'lock-check gate FOLDER="studies/rat"' in shown
-    assert [shown.count(f"comparisons.ci.{check} --folder") for check in ("lock", "gate")] == [2, 2]
+    assert [shown.count(check) for check in ("dvc repro", "comparisons.ci.gate")] == [2, 2]
 
 
 def test_make_alone_lists_the_targets() -> None:
@@ -203,13 +203,14 @@ def test_what_a_person_gives_runs_no_command(checkout: Checkout) -> None:
     name = "my $(shell touch ran) `touch ran` $(touch ran).csv"
     options = "--where '`touch.ran` > $(touch ran)'"
     checkout.make("study", f"TRIALS={name}", "RESPONSE=a=$(shell touch ran)", f"OPTIONS={options}")
+    (checkout.folder / "$(touch ran)$(shell touch ran)").mkdir()
     checkout.make("gate", "FOLDER=$(touch ran)$(shell touch ran)", "BASE=$(shell touch ran)")
     checkout.make("ci", "BASE=$(shell touch ran)")
     checkout.make("page", "FOLDER=.venv/$(shell touch ran)")
     assert [*checkout.folder.rglob("ran")] == []
     study, *_, gate, _ = (c for c in checkout.asked() if {"stages.study", "comparisons.ci.gate"} & {*c})
     assert study[2:] == ["--response=a=$(shell touch ran)", "--", name]
-    assert gate[2:] == ["--folder", "$(touch ran)$(shell touch ran)", "$(shell touch ran)"]
+    assert gate[2:] == ["$(shell touch ran)"]
 
 
 def test_a_name_that_looks_like_an_option_is_a_name(checkout: Checkout) -> None:

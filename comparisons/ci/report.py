@@ -1,45 +1,27 @@
-"""What a change does, as a page for its pull request: `python -m comparisons.ci.report [BASE]`.
+"""What a change does, as a page for its pull request: `make report`, or `python -m comparisons.ci.report [BASE]`.
 
 Writes report/report.md, also at the end of the file that $GITHUB_STEP_SUMMARY names, and
-report/plots/index.html, DVC's page of figures and plots, old beside new. Exit status 0 once they are there;
-2 if no comparison is possible.
+report/plots/index.html, DVC's page of figures and plots, old beside new.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparisons.ci import gate
-from comparisons.ci.base import base_of_arguments, described, file_at
-from comparisons.commands import DVC, finish, output
-from comparisons.tables import markdown
+from comparisons.ci.gate import measure, rules_file, verdict
+from comparisons.git import DVC, base_of_arguments, described, file_at, output
+from stages.files.errors import run
 
 FOLDER = Path("report")
 
 
-def metrics(base: str) -> str:
-    """The verdict of the gate, and the table of what changed."""
-    compared, rules = gate.measure(base), gate.rules_file()
-    verdict = "fails" if any(comparison.verdict in gate.FAILURES for comparison in compared) else "passes"
-    rules_changed = file_at(base, str(rules)) != rules.read_bytes()
-    parts = [f"The gate {verdict}: {gate.summary(compared)}.", gate.as_table(compared)]
-    return "\n\n".join(filter(None, [*parts, "The rules changed too." * rules_changed]))
-
-
-def parameters(base: str) -> str:
-    """The parameters that changed. (With `--targets params.yaml` DVC would miss a study's.)"""
-    changes = json.loads(output(*DVC, "params", "diff", "--json", base)).get("params.yaml", {})
-    lines = [[name, gate.shown(each["old"]), gate.shown(each["new"])] for name, each in sorted(changes.items())]
-    return markdown(["parameter", "old", "new"], lines) if lines else "None changed."
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Replace the report, once all of it is known."""
-    base = base_of_arguments("ci.report", __doc__, arguments)
+    base, rules = base_of_arguments(__doc__, arguments), rules_file()
+    rules_changed = file_at(base, str(rules)) != rules.read_text(encoding="utf-8")
     page = f"""\
 # What this change does
 
@@ -48,11 +30,11 @@ with the run: old beside new, where DVC's cache holds the old ones.
 
 ## Metrics
 
-{metrics(base)}
+{verdict(measure(base))[0]}{" The rules changed too." * rules_changed}
 
 ## Parameters
 
-{parameters(base)}
+{output(*DVC, "params", "diff", "--md", base) or "None changed."}
 """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
@@ -62,8 +44,7 @@ with the run: old beside new, where DVC's cache holds the old ones.
         with Path(of_the_run).open("a", encoding="utf-8") as file:
             file.write(page)
     print(f"{FOLDER / 'report.md'} and {FOLDER / 'plots' / 'index.html'} show what changed.")
-    return 0
 
 
 if __name__ == "__main__":
-    finish(main)
+    run(main)

@@ -6,76 +6,101 @@ happens. Experiments that this commit already has are skipped: stop at any time,
 
 from __future__ import annotations
 
-import os
+import argparse
+import itertools
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
-from comparisons.commands import DVC, enter, output, parser, reason
+from pydantic import BaseModel, ConfigDict, Field
+
 from comparisons.experiments import chart, results
-from comparisons.experiments.grid import Experiment, Group, read_grid, written
+from comparisons.experiments.results import Row, written
+from comparisons.git import DVC, output, reason
+from stages.files.documents import nearest, read_yaml, validate
 from stages.files.errors import InputError, NoEstimateError, run
 
 GRID = Path(__file__).with_name("grid.yaml")
 DRAWINGS = Path("docs/experiments")
 
 
+class Group(BaseModel):
+    """Experiments that answer one question: every combination of `vary`, with `fix`; `draw` names metrics."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    fix: dict[str, Any] = {}
+    vary: Annotated[dict[str, Annotated[list[bool | int | float | str], Field(min_length=1)]], Field(min_length=1)]
+    draw: list[str] = []
+
+    def experiments(self, name: str) -> dict[str, dict[str, Any]]:
+        """Settings by name: the group's, the first value, the others with their keys: sample-size-5000-seed-1974."""
+        found = {}
+        for values in itertools.product(*self.vary.values()):
+            settings = dict(zip(self.vary, values, strict=True))
+            words = [f"{key.rpartition('.')[2]}-{written(value)}" for key, value in settings.items()]
+            parts = [name, written(values[0]), *words[1:]]
+            found["-".join(parts).replace("_", "-")] = self.fix | settings
+        return found
+
+
+def read_grid(path: Path, parameters: Iterable[str]) -> dict[str, Group]:
+    """The groups of the file by name; only `parameters` may be varied. Raises InputError."""
+    groups = {str(name): validate(Group, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
+    for name, group in groups.items():
+        for key in group.fix | group.vary:
+            if key not in parameters:
+                raise InputError(f"{path}: {name}: {key} is not a parameter; {nearest(key, parameters)}")
+    return groups
+
+
 def main() -> None:
     """Run what is missing, then draw; exit status 1 if an experiment failed, after all the others."""
-    options = parser("experiments.run", __doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this)")
-    arguments = options.parse_args()
-    enter(arguments.folder)
+    grid = options.parse_args().grid
     base, *rows = results.load()
-    groups, there = read_grid(arguments.grid, base.params), {row.name: row for row in rows}
-    grid = [experiment for name, group in groups.items() for experiment in group.experiments(name)]
-    todo = [experiment for experiment in grid if not is_there(experiment, there.get(experiment.name))]
-    print(f"{len(grid)} experiments, {len(todo)} of them to run", flush=True)
+    groups, there = read_grid(grid, base.params), {row.name: row.params for row in rows}
+    wanted = {name: settings for group, its in groups.items() for name, settings in its.experiments(group).items()}
+    # Of another experiment that has one of these names, DVC says that it is in the way.
+    todo = {name: made for name, made in wanted.items() if {**there.get(name, {}), **made} != there.get(name)}
+    print(f"{len(wanted)} experiments, {len(todo)} of them to run", flush=True)
     if todo:
         check_clean()
-    failed = []
-    for number, experiment in enumerate(todo, start=1):
+    without, failed = list[Row](), list[str]()
+    for number, (name, settings) in enumerate(todo.items(), start=1):
         started = time.monotonic()
-        status, message = perform(experiment)
+        status, message = perform(name, settings)
         outcome = f"failed: {message}" if status else "done"
-        if status == NoEstimateError.status:  # a finding
-            results.record_no_estimate(experiment)
+        if status == NoEstimateError.status:  # a finding, though DVC does not keep it
+            without.append(Row(name, base.params | settings, {"fit.converged": False}))
             outcome = "no estimate exists"
         elif status:
-            failed.append(experiment.name)
-        seconds = time.monotonic() - started
-        print(f"[{number}/{len(todo)}] {experiment.name}: {outcome} ({seconds:.0f} s)", flush=True)
-    failed += draw(groups)
+            failed.append(name)
+        print(f"[{number}/{len(todo)}] {name}: {outcome} ({time.monotonic() - started:.0f} s)", flush=True)
+    failed += draw(groups, [*results.load(), *without])
     if failed:
         names = ", ".join(failed)
         raise InputError(f"failed: {names}; everything else is done, and the same command tries these again")
 
 
-def draw(groups: Mapping[str, Group]) -> list[str]:
+def draw(groups: Mapping[str, Group], rows: Sequence[Row]) -> list[str]:
     """Make the figure and the tables of every group that asks for them; return which of them failed."""
-    (baseline, *rows), failed = results.load(), []
+    failed = []
     for name, group in groups.items():
-        names = {experiment.name for experiment in group.experiments(name)}
-        members = [row for row in rows if row.name in names]
+        names, parameter = group.experiments(name), next(iter(group.vary))
         if group.draw:
             try:
-                parameter = next(iter(group.vary))
-                paths = chart.make([baseline, *members], group.draw, parameter, "*", DRAWINGS / name)
-                print(f"{name}: {', '.join(map(str, paths))}")
+                members = [row for row in rows[1:] if row.name in names]
+                chosen = results.choose([rows[0], *members], "*", parameter)
+                chart.make(chosen, group.draw, parameter, DRAWINGS / name)
             except InputError as error:
-                print(f"{name}: not drawn: {error}")
-                failed.append(f"the figure of {name}")
+                failed.append(f"the figure of {name} ({error})")
     return failed
-
-
-def is_there(experiment: Experiment, row: results.Row | None) -> bool:
-    """Whether the row is this experiment. (If another one has its name, DVC refuses to run it.)"""
-    settings = experiment.settings.items()
-    return row is not None and all(written(row.params.get(key)) == written(value) for key, value in settings)
 
 
 def check_clean() -> None:
@@ -87,28 +112,21 @@ def check_clean() -> None:
         raise InputError(f"the workspace has changes ({names}): commit them, or {undo} first")
 
 
-def perform(experiment: Experiment) -> tuple[int, str]:
+def perform(name: str, settings: dict[str, Any]) -> tuple[int, str]:
     """Run one: the exit status of the stage that failed, or of DVC, or 0; and one line with the reason.
 
-    Even when interrupted it runs to the end: DVC then stops its stage, removes its folder and releases its
-    locks. It gets a session of its own, so that a Ctrl-C reaches it only once, from here.
+    Ctrl-C reaches DVC too, which then stops its stage, removes its folder and releases its locks: wait for it.
     """
-    command = [*DVC, "exp", "run", "--temp", "--name", experiment.name]
-    for key, value in experiment.settings.items():
+    command = [*DVC, "exp", "run", "--temp", "--name", name]
+    for key, value in settings.items():
         command += ["--set-param", f"{key}={written(value)}"]
     process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         printed, _ = process.communicate()
     except KeyboardInterrupt:
         print("stopping; what is done stays, and the same command goes on from there", file=sys.stderr, flush=True)
-        os.killpg(process.pid, signal.SIGINT)
         process.communicate()
         raise
     of_stage = re.search(r"^ERROR: failed to reproduce .* exited with (\d+)$", printed, re.MULTILINE)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self, get_args
 
 import numpy as np
@@ -16,18 +17,18 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
     raise ImportError(
-        "hdlogit.LogisticRegression needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; "
-        "hdlogit.fit and hdlogit.infer need neither"
+        "hdlogit.LogisticRegression needs scikit-learn, and its summary pandas: "
+        "pip install scikit-learn pandas; hdlogit.fit and hdlogit.infer need neither"
     ) from None
 
 from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
 from hdlogit.estimator.classical import classical_inference
-from hdlogit.exact import fit
-from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
+from hdlogit.exact import Shrinkage, fit
 from hdlogit.inference import ClassInference, infer
-from hdlogit.inference.comparison import Usefulness, usefulness
+from hdlogit.inference.comparison import gain_over_constant
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
+from hdlogit.inference.terms import joint_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,27 +44,28 @@ class ModelWarning(UserWarning):
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """P(y = 1 | x) = g + (1 − g − l) σ(x·w + b) with corrected coefficients, intervals that cover, and p-values.
+    """P(y = 1 | x) = g + (1 − g − l) σ(x·w + b) with corrected coefficients, intervals that cover, p-values.
 
-    ridge:       μ of the penalty (μ/2)‖w‖² on the mean loss; scikit-learn's C is 1/(n_trials μ). 0: maximum likelihood.
-    shrinkage:   of the responses towards 1/2 (`hdlogit.exact.shrinkage`): "auto" where there is no maximum-likelihood
-                 estimate, with a warning; "always"; or 0, never, so that such responses are an error.
-    asymptotes:  "estimate": guess rate g and lapse rate l are estimated from the data, unless a number is given for
-                 one. "tied": as one, g = l, half of the rate of lapses that do not depend on the stimulus. "none": a
-                 rate that is not given is 0.
+    ridge:       μ of the penalty (μ/2)‖w‖² on the mean loss; scikit-learn's C is 1/(n_trials μ). 0: maximum
+                 likelihood.
+    shrinkage:   of the responses towards 1/2 (see `hdlogit.fit`): "auto" where there is no
+                 maximum-likelihood estimate, with a warning; "always"; 0, never: such responses are an error.
+    asymptotes:  "estimate": guess rate g and lapse rate l are estimated from the data, unless one is given
+                 as a number. "tied": as one, g = l, half of the rate of lapses that do not depend on the
+                 stimulus. "none": a rate that is not given is 0.
     level:       of the intervals, unless a method is given another.
     tol, max_iter:  `tolerance` and `max_iterations` of `hdlogit.fit`.
 
     y has two labels; the second in sorted order is the yes. It may hold several responses to the same x,
-    (n_trials, n_responses), with the same two labels in every column; predictions then have a column for each, too.
+    (n_trials, n_responses), with the same two labels in every column; predictions then have one for each.
     After `fit`:
 
-    coef_, coef_error_, p_values_:  (n_responses, n_features), weights, their standard errors, and tests of no effect
+    coef_, coef_error_, p_values_:  (n_responses, n_features), weights, standard errors, tests of no effect
     intercept_, intercept_error_:  (n_responses,)
     classical_coef_, classical_intercept_:  the fit before it was corrected
     guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
-    inference_:  `hdlogit.inference.ClassInference` of each response. Where nothing can be corrected, a warning gives
-                 its `reason`, and it is the classical answer.
+    inference_:  `hdlogit.inference.ClassInference` of each response. Where nothing can be corrected, a
+                 warning gives its `reason`, and it is the classical answer.
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
@@ -92,34 +94,31 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """X: (n_trials, n_features); y: (n_trials,) or (n_trials, n_responses) of two labels.
 
-        sample_weight: (n_trials,) whole numbers, how often each trial occurred; the same as repeating its row.
+        sample_weight: (n_trials,) whole numbers, how often each trial occurred, as if its row were repeated.
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
         check_present(y)
         names = getattr(y, "columns", None)
-        factors, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), order="C", multi_output=True)
+        types = (np.float64, np.float32)
+        factors, labels = validate_data(self, X, y, dtype=types, order="C", multi_output=True)
         if sample_weight is not None:
             rows = repeated(sample_weight, len(factors))
             factors, labels = factors[rows], labels[rows]
         responses = self._responses(labels)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
-        found, self.shrinkage_ = with_shrinkage(
-            lambda r: fit(factors, r, self.ridge, self.tol, self.max_iter, polish=True),
-            responses,
-            factors.shape[1],
-            self.shrinkage,
-        )
+        numbered = [f"x{j}" for j in range(factors.shape[1])]
+        self._features = list(map(str, getattr(self, "feature_names_in_", numbered)))
+        how = self.ridge, self.tol, self.max_iter
+        found = fit(factors, responses, *how, polish=True, shrinkage=self.shrinkage)
         if refused := [self._line(k, reason) for k, reason in enumerate(found.reasons) if reason]:
             raise ValueError(refused[0])
-        self.n_iter_ = np.maximum(found.iterations, 1)
+        self.n_iter_, self.shrinkage_ = np.maximum(found.iterations, 1), found.shrinkage
         self.inference_ = self._infer(factors, responses, found.coefficients)
-        for line in self._warnings(found.separating):
-            warnings.warn(line, UserWarning, stacklevel=2)
-        self._lacks = {}
-        for k, (use, asked) in enumerate(self._ask(factors, responses, None, in_order=False)):
-            if use and (lacking := missing(asked, use.gain, responses.shape[1])):
-                self._lacks[k] = self._line(k, sentence(lacking, use.gain))
+        for k, separating in enumerate(found.separating):
+            for line in self._warnings(k, separating or []):
+                warnings.warn(self._line(k, line), UserWarning, stacklevel=2)
+        self._lacks = self._missing(factors, responses)
         if self._lacks:
             warnings.warn("; ".join(self._lacks.values()), ModelWarning, stacklevel=2)
         corrected, classical, errors = (
@@ -142,8 +141,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def predict_proba(self, X: ArrayLike) -> Array:
         """The best prediction: (n, 2) of the two labels, or (n, n_responses) of the second one.
 
-        It allows for the uncertainty of the coefficients, so it is nearer to 1/2 than σ(x·coef_ + intercept_); no other
-        function of the fitted logit has less cross-entropy.
+        It allows for the uncertainty of the coefficients, so it is nearer to 1/2 than that of
+        `coef_` and `intercept_`; no other function of the fitted logit has less cross-entropy.
         """
         log_odds = self.decision_function(X)
         return np.asarray(expit(log_odds) if self._several else expit(np.column_stack([-log_odds, log_odds])))
@@ -165,15 +164,16 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return self._shaped([np.column_stack([p.low, p.high]) for p in predictions])
 
     def conf_int(self, level: float | None = None) -> Array:
-        """(low, high) of each weight in `coef_`: (n_responses, n_features, 2). `summary` has the intercept's, too."""
+        """(low, high) of each weight in `coef_`: (n_responses, n_features, 2); the intercept's: `summary`."""
         check_is_fitted(self)
-        intervals = [np.stack(inference.interval(self._level(level)), axis=-1) for inference in self.inference_]
-        return np.array(intervals)[:, :-1]
+        level = self._level(level)
+        return np.array([np.column_stack(inference.interval(level))[:-1] for inference in self.inference_])
 
     def summary(self, level: float | None = None) -> Summary:
-        """A DataFrame of all coefficients, the intercept first: estimate, standard error, test, interval. Needs pandas.
+        """A DataFrame of all coefficients, the intercept first: estimate, standard error, test, interval.
 
-        Each row ends with the classical estimate. Notes on the fit are in `.attrs["notes"]`, and printed below.
+        Each row ends with the classical estimate. Notes on the fit are printed below; `.attrs["notes"]`.
+        Needs pandas.
         """
         import pandas as pd
 
@@ -181,41 +181,56 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
         check_is_fitted(self)
         level = self._level(level)
-        names = ["Intercept", *self._feature_names(range(self.n_features_in_))]
         limits = f"[{0.5 - level / 2:.4g}", f"{0.5 + level / 2:.4g}]"
-        parts = []
-        for inference in self.inference_:
-            columns = [inference.corrected, inference.corrected_error, inference.z, inference.p_values()]
-            table = np.column_stack([*columns, *inference.interval(level), inference.estimate])
-            parts.append(
-                pd.DataFrame(
-                    np.roll(table, 1, axis=0),
-                    index=names,
-                    columns=["coef", "std err", "z", "P>|z|", *limits, "classical coef"],
-                )
-            )
-        whole = Summary(pd.concat(parts, keys=self._names) if self._several else parts[0])
-        whole.attrs["notes"] = [
-            self._line(k, note) for k, inference in enumerate(self.inference_) for note in self._notes(k, inference)
-        ]
+        columns = ["coef", "std err", "z", "P>|z|", *limits, "classical coef"]
+        tables = []
+        for c in self.inference_:
+            values = c.corrected, c.corrected_error, c.z, c.p_values(), *c.interval(level), c.estimate
+            rows = np.roll(np.column_stack(values), 1, axis=0)
+            tables.append(pd.DataFrame(rows, ["Intercept", *self._features], columns))
+        whole = Summary(pd.concat(tables, keys=self._names) if self._several else tables[0])
+        notes = [self._line(k, note) for k, c in enumerate(self.inference_) for note in self._notes(k, c)]
+        whole.attrs["notes"] = notes
         return whole
 
     def questions(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, *, in_order: bool = True
     ) -> pd.DataFrame:
-        """What the model may lack, by the trials it was fitted to: a test of each family of columns. Needs pandas.
+        """What the model may lack, by the trials it was fitted to: a test of each family of columns.
 
-        Columns: family, df, statistic, p_value, gain (nats per trial, about, that a model with it would gain); the
-        largest gain first. groups: (n_trials,) sessions or observers; in_order: whether the trials are in the order in
-        which they were run. `fit` asks what needs no order, and warns. Source: `hdlogit.inference.questions`.
+        Columns: family, df, statistic, p_value, gain (about what a model with it would gain, nats per trial);
+        the largest gain first. groups: (n_trials,) sessions or observers; in_order: whether the trials are in
+        the order in which they were run. `fit` asks what needs no order, and warns. Source:
+        `hdlogit.inference.questions`. Needs pandas.
         """
         import pandas as pd
 
-        factors = self._validated(X)
-        responses = np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+        factors, responses = self._trials(X, y)
         labels = None if groups is None else np.asarray(groups)
-        asked = [pd.DataFrame(some) for _, some in self._ask(factors, responses, labels, in_order=in_order)]
+        asked = [pd.DataFrame(some) for some in self._ask(factors, responses, labels, in_order)]
         return pd.concat(asked, keys=self._names) if self._several else asked[0]
+
+    def joint_tests(self, X: ArrayLike, y: ArrayLike, *families: str) -> pd.DataFrame:
+        """Has a family of factors any effect? By the trials the model was fitted to. Needs pandas.
+
+        families: patterns of names, as in "frame*" and "signal:frame*".
+        Columns: factors (their number), chi2, p; a row for each family. Source: `hdlogit.inference.terms`.
+        """
+        import pandas as pd
+
+        (factors, responses), names = self._trials(X, y), self._features
+        chosen = {one: [j for j, name in enumerate(names) if fnmatchcase(name, one)] for one in families}
+        if wrong := [family for family, places in chosen.items() if not places]:
+            raise ValueError(f"no factor is named {wrong[0]}; there are {', '.join(names[:NAMED])}")
+        tables = [
+            pd.DataFrame(
+                [(len(places), *joint_test(c, places, factors, of_class)) for places in chosen.values()],
+                index=[*chosen],
+                columns=["factors", "chi2", "p"],
+            )
+            for c, of_class in zip(self.inference_, responses.T, strict=True)
+        ]
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -229,8 +244,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _check_parameters(self) -> None:
         choices = {"shrinkage": (0, "auto", "always"), "asymptotes": get_args(Asymptotes)}
         for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+            if (given := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {given!r}")
         self._level(None)
 
     def _level(self, level: float | None) -> float:
@@ -247,34 +262,42 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             check_classification_targets(y)
             kind = type_of_target(y, input_name="y")
             if kind != "binary":
-                raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+                line = f"Only binary classification is supported. The type of the target is {kind}."
+                raise ValueError(line)  # the words that scikit-learn's checks look for
         self.classes_ = np.unique(y)
-        responses = np.asarray(y == self.classes_[-1]).reshape(len(y), -1)
-        alike = np.flatnonzero(responses.all(axis=0) | ~responses.any(axis=0))
         if (count := len(self.classes_)) > 2:
             raise ValueError(f"y has {count} classes; two are needed, the same in all columns")
+        responses = np.asarray(y == self.classes_[-1]).reshape(len(y), -1)
+        alike = np.flatnonzero(responses.all(axis=0) | ~responses.any(axis=0))
         if alike.size:
-            raise ValueError(f"{f'column {alike[0]} of y' if self._several else 'y'} has one class; two are needed")
+            where = f"column {alike[0]} of y" if self._several else "y"
+            raise ValueError(f"{where} has one class; two are needed")
         return responses
+
+    def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
+
+    # --- what is found
 
     def _infer(
         self, X: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array
     ) -> list[ClassInference]:
-        """Inference of every response; classes with and without shrinkage are separate problems."""
+        """Inference of every response; those with and without shrinkage are separate problems."""
         found: dict[int, ClassInference] = {}
         for shrinkage in np.unique(self.shrinkage_):
             chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
-            rates = self.asymptotes, self.guess_rate, self.lapse_rate
             y, fitted = responses[:, chosen], coefficients[:, chosen]
-            names = self._feature_names(range(X.shape[1]))
-            results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, names)
-            for k, result in zip(chosen.tolist(), results, strict=True):
-                if result.reason:
-                    if self.guess_rate or self.lapse_rate:  # the classical answer knows no rates
-                        line = f"no answer with the guess and lapse rates given: {result.reason}"
-                        raise ValueError(self._line(k, line))
-                    result = classical_inference(X, coefficients[:, k], self.ridge, bool(shrinkage), result.reason)
-                found[k] = result
+            rates = self.asymptotes, self.guess_rate, self.lapse_rate
+            results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, self._features)
+            found |= zip(chosen.tolist(), results, strict=True)
+        for k, c in found.items():
+            if c.reason and (self.guess_rate or self.lapse_rate):  # the classical answer knows no rates
+                line = f"no answer with the guess and lapse rates given: {c.reason}"
+                raise ValueError(self._line(k, line))
+            if c.reason:
+                fitted, shrunken = coefficients[:, k], bool(self.shrinkage_[k])
+                found[k] = classical_inference(X, fitted, self.ridge, shrunken, c.reason)
         return [found[k] for k in sorted(found)]
 
     def _ask(
@@ -282,49 +305,48 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         X: NDArray[np.floating],
         responses: NDArray[np.bool_],
         groups: NDArray[Any] | None,
-        *,
         in_order: bool,
-    ) -> list[tuple[Usefulness | None, list[Question]]]:
-        """Of each response: is the model any use, and what does it lack? Nothing of one that is not corrected."""
-        names = self._feature_names(range(X.shape[1]))
-        return [
-            (usefulness(c, X, y), questions(c, X, y, names, groups, in_order=in_order)) if not c.reason else (None, [])
-            for c, y in zip(self.inference_, responses.T, strict=True)
-        ]
+    ) -> list[list[Question]]:
+        """What the model of each response may lack; nothing where that was not corrected."""
+        pairs = zip(self.inference_, responses.T, strict=True)
+        return [questions(c, X, y, self._features, groups, in_order=in_order) for c, y in pairs]
 
-    def _validated(self, X: ArrayLike) -> NDArray[np.floating]:
-        check_is_fitted(self)
-        return np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
+    def _trials(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        """What the model was fitted to."""
+        factors = self._validated(X)
+        return factors, np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+
+    def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> dict[int, str]:
+        """A line for each response whose model lacks something that can be told without the trials' order."""
+        lines = {}
+        for k, asked in enumerate(self._ask(X, responses, None, in_order=False)):
+            gain = gain_over_constant(self.inference_[k], responses[:, k]) if asked else 0.0
+            if lacking := missing(asked, gain, responses.shape[1]):
+                lines[k] = self._line(k, sentence(lacking, gain))
+        return lines
 
     # --- what comes out
 
     def _shaped(self, columns: list[Array]) -> Array:
         return np.stack(columns, axis=1) if self._several else columns[0]
 
-    def _feature_names(self, features: Iterable[int]) -> list[str]:
-        names = getattr(self, "feature_names_in_", None)
-        return [f"x{j}" if names is None else str(names[j]) for j in features]
-
     def _line(self, k: int, text: str) -> str:
         """A line about response k."""
         return f"{self._names[k]}: {text}" if self._several else text
 
-    def _warnings(self, separating: list[list[int] | None]) -> Iterator[str]:
-        """Lines on what differs from what was asked for; separating: the factors that separate a response."""
-        for k, inference in enumerate(self.inference_):
-            if self.shrinkage != "always" and (shrinkage := self.shrinkage_[k]):
-                names = self._feature_names(separating[k] or [])
-                more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-                by = f" (separated by {', '.join(names[:NAMED])}{more})" if names else ""
-                line = (
-                    f"no maximum-likelihood estimate exists{by}; fitted with shrinkage {shrinkage:.3g} of its responses"
-                )
-                yield self._line(k, line)
-            if inference.reason:
-                line = f"not corrected: {inference.reason}; coefficients, intervals and tests are the classical ones"
-                yield self._line(k, line)
+    def _warnings(self, k: int, separating: list[int]) -> Iterator[str]:
+        """What differs in response k from what was asked for; separating: the factors that separate it."""
+        if self.shrinkage != "always" and self.shrinkage_[k]:
+            names = [self._features[j] for j in separating]
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            by = f" (separated by {', '.join(names[:NAMED])}{more})" if names else ""
+            fitted = f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses"
+            yield f"no maximum-likelihood estimate exists{by}; {fitted}"
+        if reason := self.inference_[k].reason:
+            yield f"not corrected: {reason}; coefficients, intervals and tests are the classical ones"
 
     def _notes(self, k: int, inference: ClassInference) -> list[str]:
+        """What is printed below the table of response k."""
         rates = {"guess rate": inference.guess_rate, "lapse rate": inference.lapse_rate}
         lines = [f"{name} {rate:.3g}" for name, rate in rates.items() if rate]
         lines += [self._lacks[k]] if k in self._lacks else []

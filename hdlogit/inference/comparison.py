@@ -79,13 +79,23 @@ def constant_losses(responses: Responses) -> Array:
 
 def usefulness(result: ClassInference, factors: Factors, responses: Responses) -> Usefulness:
     """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
-    out, y = result.leave_one_out, responses[:: -(-len(responses) // len(result.leave_one_out.best))]
-    constant, best = constant_losses(y), losses(out.best, y)
-    gain, error = _paired(constant, best)
-    test = score_test(factors, responses, np.arange(factors.shape[1]))
-    return Usefulness(
-        float(constant.mean()), float(losses(out.plain, y).mean()), float(best.mean()), gain, error, *test
-    )
+    constant, best, y = _leave_one_out(result, responses)
+    classical = float(losses(result.leave_one_out.plain, y).mean())
+    statistic, df, p_value = score_test(factors, responses, np.arange(factors.shape[1]))
+    means = float(constant.mean()), classical, float(best.mean())
+    return Usefulness(*means, *_paired(constant, best), statistic, df, p_value)
+
+
+def gain_over_constant(result: ClassInference, responses: Responses) -> float:
+    """`Usefulness.gain` alone, which needs no factors."""
+    constant, best, _ = _leave_one_out(result, responses)
+    return float((constant - best).mean())
+
+
+def _leave_one_out(result: ClassInference, responses: Responses) -> tuple[Array, Array, Responses]:
+    """Losses of the constant and of the best prediction, and the responses of the trials that have them."""
+    y = responses[:: -(-len(responses) // len(result.leave_one_out.best))]
+    return constant_losses(y), losses(result.leave_one_out.best, y), y
 
 
 def compare(models: Sequence[Model]) -> list[Comparison]:

@@ -72,46 +72,38 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
 
 def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates, names: Names) -> JointFit:
     """factors: (n, p), read in blocks; responses: (n,); units, names: of factors; known: rates given."""
-    p = factors.shape[1]
     precision = _prior(factors, units)
     posterior = _posterior(factors, responses, units, precision, known)
-    theta, end = _best(factors, responses, units, precision, known)
-    free, covariance = np.ix_(posterior.free, posterior.free), np.zeros((p + 3, p + 3))
-    covariance[free] = np.linalg.inv(end.squares[free])
-    covariance = posterior.moves @ covariance @ posterior.moves.T
-    back = np.eye(p + 3)  # to the units of the factors
-    back[:p, :p] = np.diag(1 / units.scale)
-    back[p, :p] = -units.centre / units.scale
-    vague = np.diag(covariance)[:-2] > UNDETERMINED**2 * np.diag(np.linalg.inv(precision))
-    many = len(factors) * (p + 1) ** 2 > SMALL
-    z, profiles = np.empty(p + 1), np.empty((p + 1, len(ROOTS)))
+    phi, end = _best(factors, responses, units, precision, known)
+    inverse, back = np.linalg.inv(end.squares), units.original(posterior.moves)  # ∂(coefficients, g, l)/∂φ
+    whole, of_weights = posterior.moves @ inverse @ posterior.moves.T, np.diag(np.linalg.inv(precision))
+    vague = np.diag(whole)[:-2] > UNDETERMINED**2 * of_weights
+    many = len(factors) * len(precision) ** 2 > SMALL
+    z, profiles = np.empty(len(precision)), np.empty((len(precision), len(ROOTS)))
     for j, of in enumerate(back[:-2]):
-        estimate, error = float(of @ theta), float(np.sqrt(of @ covariance @ of))
-        along = covariance @ of / error
-        if not vague[j] and (many or _is_quadratic(posterior, theta, end.value, along)):
+        estimate, error = float(of @ phi), float(np.sqrt(of @ inverse @ of))
+        along = inverse @ of / error
+        if not vague[j] and (many or _is_quadratic(posterior, phi, end.value, along)):
             z[j], profiles[j] = estimate / error, estimate + error * ROOTS
         else:
-            values, roots = _profile(posterior, theta, end.value, of, along)
+            values, roots = _profile(posterior, phi, end.value, of, along)
             z[j] = -float(make_interp_spline(values, roots, k=1)(0.0))
             profiles[j] = make_interp_spline(roots, values, k=1)(ROOTS)
-    whole = back @ theta
-    link = _link(theta, covariance, precision)
-    return JointFit(whole[:-2], back @ covariance @ back.T, z, profiles, link, _note(vague, names))
+    link = _link(posterior.theta(phi), whole, precision, known)
+    return JointFit((back @ phi)[:-2], back @ inverse @ back.T, z, profiles, link, _note(vague, names))
 
 
 def likelihood_ratio(
-    coefficients: Array, link: Link, factors: Factors, responses: Responses, term: NDArray[np.intp]
+    factors: Factors, responses: Responses, known: Rates, term: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """(statistic, p) of the test that these factors have no effect: χ² of twice what the log-posterior loses.
-
-    coefficients, link: of a joint fit to these factors (n, p) and responses (n,).
+    """(statistic, p) of the test that these of the factors (n, p) have no effect: χ² of twice what the log-posterior
+    loses without them. known: rates given.
     """
     units, others = measure(factors), np.delete(factors, term, axis=1)
     precision = _prior(factors, units)
-    theta = np.concatenate([units.coefficients(coefficients[:, None])[:, 0], [link.guess_rate, link.lapse_rate]])
-    whole = _posterior(factors, responses, units, precision, link.known).evaluate(theta)
+    _, whole = _best(factors, responses, units, precision, known)
     precision = np.delete(np.delete(precision, term, 0), term, 1)
-    _, without = _best(others, responses, measure(others), precision, link.known)
+    _, without = _best(others, responses, measure(others), precision, known)
     statistic = 2 * max(whole.value - without.value, 0.0)
     return statistic, float(chdtrc(len(term), statistic))
 
@@ -144,15 +136,15 @@ def _best(
     return maximise(_posterior(factors, responses, units, precision, known), start)
 
 
-def _link(theta: Array, covariance: Array, precision: Array) -> Link:
+def _link(theta: Array, covariance: Array, precision: Array, known: Rates) -> Link:
     """The link along the fit's own index, from the parameters of standardised factors."""
     p, weights = len(theta) - 3, theta[:-3]
     spread = precision[:p, :p] @ weights * WIDE**2 / p
     gain = float(np.sqrt(weights @ spread))
     derivatives = np.eye(p + 3)[p - 1 :]  # of (log Γ, b, g, l)
     derivatives[0] = np.append(spread, [0, 0, 0]) / max(gain, 1e-150) ** 2
-    b, guess, lapse = (float(x) for x in theta[p:])
-    return Link(gain, b, guess, lapse, derivatives @ covariance @ derivatives.T, gain)
+    b, guess, lapse = theta[p:].tolist()
+    return Link(gain, b, guess, lapse, derivatives @ covariance @ derivatives.T, gain, known)
 
 
 def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
@@ -163,26 +155,27 @@ def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
     return line + "estimate and interval rest on a weak prior" if what else None
 
 
-def _is_quadratic(posterior: Posterior, theta: Array, best: float, along: Array) -> bool:
+def _is_quadratic(posterior: Posterior, phi: Array, best: float, along: Array) -> bool:
     """Whether the log-posterior falls by 2 nats, or nearly so, two standard errors from its maximum on both sides.
 
-    along: what θ changes when the coefficient does by one standard error.
+    along: what φ changes when the coefficient does by one standard error.
     """
     for side in (-2, 2):
-        point = posterior.allowed(theta + side * along)
+        point = np.clip(phi + side * along, *posterior.bounds)
         if abs(np.sqrt(2 * max(best - posterior.evaluate(point).value, 0.0)) - 2) > SKEWED:
             return False
     return True
 
 
-def _profile(posterior: Posterior, theta: Array, best: float, of: Array, along: Array) -> tuple[Array, Array]:
-    """Values of a coefficient, of·θ, and their signed roots r of twice what the log-posterior loses by them, to ±FAR.
+def _profile(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> tuple[Array, Array]:
+    """Values of a coefficient, of·φ, and their signed roots r of twice what the log-posterior loses by them, to ±FAR.
 
-    r = ±√(2(best − maximum given of·θ)) is standard normal, where (of·θ − estimate)/error often is not. along: as for
+    r = ±√(2(best − maximum given of·φ)) is standard normal, where (of·φ − estimate)/error often is not. along: as for
     `_is_quadratic`.
     """
-    estimate, error = float(of @ theta), float(of @ along)
-    tangent = np.append(along[:-2], [0, 0]) / error
+    estimate, error = float(of @ phi), float(of @ along)
+    tangent = along / error
+    tangent[len(posterior.precision) :] = 0.0
     nodes = [(estimate, 0.0)]
 
     def visit(start: Array) -> tuple[Array, float]:
@@ -193,12 +186,12 @@ def _profile(posterior: Posterior, theta: Array, best: float, of: Array, along: 
         return point, root
 
     for side in (-1, 1):
-        point, step, last = theta, error / 4, 0.0
+        point, step, last = phi, error / 4, 0.0
         while last < FAR:
             point, root = visit(point + side * step * tangent)
             step *= float(np.clip(STRIDE / max(root - last, 1e-3), 0.3, 2.5))
             last = root
-    visit(theta - estimate * tangent)  # 0, for the test
+    visit(phi - estimate * tangent)  # 0, for the test
     values, roots = np.array(sorted(nodes)).T
     rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
     return values[rising], roots[rising]

@@ -43,20 +43,13 @@ class Link:
     lapse_rate: float
     covariance: Array
     length: float  # sd of the fitted logits that has this gain: a
+    known: Rates = (0.0, 0.0)  # what was given of the rates, as of `fit_link`
     reason: str | None = None  # why these trials do not determine the link; None where they do
 
     @property
     def errors(self) -> Array:
         """Standard errors of (log Γ, b, g, l); 0 for what is fixed."""
         return np.sqrt(np.diag(self.covariance))
-
-    @property
-    def known(self) -> Rates:
-        """What was given of the rates, as of `fit_link`."""
-        of_guess, of_lapse = np.diag(self.covariance)[2:]
-        tied = of_guess > 0 and self.covariance[2, 3] == of_guess == of_lapse
-        guess, lapse = None if of_guess else self.guess_rate, None if of_lapse else self.lapse_rate
-        return "tied" if tied else guess, lapse
 
 
 @dataclass(frozen=True)
@@ -82,16 +75,14 @@ def fit_link(
     `reason`.
     """
     cells, law = _cells(index, noise, responses)
-    posterior = _posterior(cells, guess_rate, lapse_rate)
-    theta, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
-    gain, b, guess, lapse = (float(x) for x in theta)
+    posterior = _posterior(cells, (guess_rate, lapse_rate))
+    phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
+    gain, b, guess, lapse = posterior.theta(phi).tolist()
     unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))  # so that a flat direction is no rounding error
-    to_log, free = unit / [gain, 1, 1, 1], np.ix_(posterior.free, posterior.free)
-    covariance = np.zeros((4, 4))
-    covariance[free] = np.linalg.pinv((found.squares * np.outer(unit, unit))[free], hermitian=True)
-    covariance = posterior.moves @ (covariance * np.outer(to_log, to_log)) @ posterior.moves.T
-    link = Link(gain, b, guess, lapse, covariance, law.sd)
-    return replace(link, reason=_reason(link, posterior.tied))
+    inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
+    moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
+    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, posterior.known)
+    return replace(link, reason=_reason(link))
 
 
 def logistic_test(
@@ -112,17 +103,17 @@ def logistic_test(
     guess_rate to 1 − lapse_rate: its rates are others, or its shape is. A criterion that drifts is hardly seen
     (docs/theory.md).
     """
-    cells, _ = _cells(index, noise, responses)
+    (cells, _), rates = _cells(index, noise, responses), (guess_rate, lapse_rate)
 
     def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array]:
         """Twice the gain of these responses, and what it is over."""
         drawn = cells._replace(yes=yes)
-        null, logistic = highest(_posterior(drawn, guess_rate, lapse_rate, prior=0.0), start, enough)
-        _, free = highest(_posterior(drawn, None, None, prior=0.0), null[:-2], enough)
-        return round(2 * max(free.value - logistic.value, 0.0), 9), null[:-2]  # what is below is rounding
+        null, logistic = highest(_posterior(drawn, rates, prior=0.0), start, enough)
+        _, free = highest(_posterior(drawn, (None, None), prior=0.0), null, enough)
+        return round(2 * max(free.value - logistic.value, 0.0), 9), null  # what is below is rounding
 
-    known = _posterior(cells, guess_rate, lapse_rate)
-    statistic, null = gain(cells.yes, flat(known, cells.yes.sum() / cells.n.sum()))
+    start = flat(_posterior(cells, rates), cells.yes.sum() / cells.n.sum())
+    statistic, null = gain(cells.yes, start)
     if statistic < NOTHING:
         return LogisticTest(statistic, 1.0)
     if statistic < SMALL or statistic > CLEAR:
@@ -146,18 +137,18 @@ def _cells(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Block,
     return Block(t, cells.yes, cells.trials, law.posterior(cells.logit, cells.noise)), law
 
 
-def _posterior(cells: Block, guess_rate: Rate, lapse_rate: float | None, **prior: float) -> Posterior:
+def _posterior(cells: Block, rates: Rates, **prior: float) -> Posterior:
     lowest, highest = np.array([LEAST, -500.0]), np.array([MOST, 500.0])
-    return Posterior(lambda: [cells], np.zeros((2, 2)), (guess_rate, lapse_rate), lowest, highest, **prior)
+    return Posterior(lambda: [cells], np.zeros((2, 2)), rates, lowest, highest, **prior)
 
 
-def _reason(link: Link, tied: bool) -> str | None:
+def _reason(link: Link) -> str | None:
     if not 1.001 * LEAST < link.gain < MOST / 1.001:
         return f"the link is not determined: its slope is at the bound {link.gain:.3g} (allowed: {LEAST:g} to {MOST:g})"
     error, *of_rates = link.errors[[0, 2, 3]].tolist()
     if error > UNKNOWN:
         return f"the link is not determined: the logarithm of its slope has the standard error {error:.2g}"
-    names = ("guess rate", "lapse rate") if not tied else ("half of the lapse rate",) * 2
+    names = ("half of the lapse rate",) * 2 if link.known[0] == "tied" else ("guess rate", "lapse rate")
     for name, error in zip(names, of_rates, strict=True):
         if error > UNDETERMINED:
             return f"the {name} is not determined: standard error {error:.2g}, above {UNDETERMINED:.2g}"

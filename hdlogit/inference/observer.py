@@ -22,7 +22,6 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from hdlogit.inference.sums import Array, inverse_root
@@ -48,7 +47,7 @@ class Block(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """At one θ; (d + 3,) and (d + 3, d + 3)."""
+    """At one φ; (q,) and (q, q)."""
 
     value: float  # nats
     gradient: Array
@@ -58,7 +57,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of θ given responses."""
+    """Of θ = given + moves φ, given responses; φ (q,) is w, b and the rates that are estimated, tied ones as one."""
 
     blocks: Callable[[], Iterable[Block]]
     precision: Array  # Λ, (d + 1, d + 1)
@@ -68,56 +67,46 @@ class Posterior:
     prior: float = PRIOR
 
     @cached_property
-    def free(self) -> NDArray[np.bool_]:
-        """(d + 3,) which of θ are estimated; of tied rates the second."""
-        return np.append(np.ones(len(self.precision), bool), [rate is None for rate in self.known])
-
-    @cached_property
-    def tied(self) -> bool:
-        return self.known[0] == "tied"
-
-    @cached_property
-    def given(self) -> list[float]:
-        """The rates that are, else 0."""
-        return [rate if isinstance(rate, float | int) else 0.0 for rate in self.known]
-
-    @cached_property
-    def room(self) -> float:
-        """What the given rates leave to each of the others."""
-        return 0.5 if self.tied else 1 - sum(self.given)
-
-    def allowed(self, theta: Array) -> Array:
-        """θ within its bounds, tied rates alike."""
-        theta = np.clip(theta, *self.bounds)
-        if self.tied:
-            theta[-2] = theta[-1]
-        return theta
+    def given(self) -> Array:
+        """(d + 3,) the rates that are given, else 0."""
+        rates = [rate if isinstance(rate, float | int) else 0.0 for rate in self.known]
+        return np.append(np.zeros(len(self.precision)), rates)
 
     @cached_property
     def moves(self) -> Array:
-        """(d + 3, d + 3) what θ changes when one of them does: of tied rates both do when the second does."""
-        moves = np.eye(len(self.free))
-        if self.tied:
-            moves[-2, -2:] = 0.0, 1.0
+        """(d + 3, q) ∂θ/∂φ: a tied guess rate moves as the lapse rate does."""
+        estimated = [True] * len(self.precision) + [rate is None for rate in self.known]
+        moves = np.eye(len(estimated))[:, estimated]
+        if self.known[0] == "tied":
+            moves[-2, -1] = 1.0
         return moves
 
     @cached_property
-    def bounds(self) -> tuple[Array, Array]:
-        """Of θ; infinite for a rate that is given, which does not move."""
-        low, high = np.full(len(self.free), -np.inf), np.full(len(self.free), np.inf)
-        low[:-2], high[:-2] = self.lowest, self.highest
-        low[-2:][self.free[-2:]], high[-2:][self.free[-2:]] = 0.0, HIGHEST * self.room
-        return low, high
+    def each(self) -> Array:
+        """(r,) how many rates each of the estimated ones is: 2 of tied ones."""
+        return np.asarray(self.moves.sum(axis=0)[len(self.precision) :])
 
-    def evaluate(self, theta: Array) -> Evaluation:
+    @cached_property
+    def room(self) -> Array:
+        """(r,) what the given rates leave to each of the estimated ones."""
+        return np.asarray((1 - self.given.sum()) / self.each)
+
+    @cached_property
+    def bounds(self) -> tuple[Array, Array]:
+        """Of φ."""
+        ends = np.empty((2, self.moves.shape[1]))
+        ends[:, : len(self.precision)] = np.array([self.lowest, self.highest]).reshape(2, -1)
+        ends[:, len(self.precision) :] = np.zeros_like(self.room), HIGHEST * self.room
+        return ends[0], ends[1]
+
+    def theta(self, phi: Array) -> Array:
+        return self.given + self.moves @ phi
+
+    def evaluate(self, phi: Array) -> Evaluation:
         """The log-posterior and its derivatives."""
-        (guess, lapse), weight, both = theta[-2:], self.prior * self.free[-2:], 1.0 + self.tied
-        between, pull = 1 - guess - lapse, self.precision @ theta[:-2]
-        value = float((weight * np.log1p(-both * theta[-2:])).sum() - 0.5 * theta[:-2] @ pull)
-        gradient = -np.append(pull, both * weight / (1 - both * theta[-2:]))
-        hessian = np.diag(np.append(np.zeros(len(pull)), weight * (both / (1 - both * theta[-2:])) ** 2))
-        hessian[:-2, :-2] = self.precision
-        squares = hessian.copy()
+        *_, guess, lapse = theta = self.theta(phi)
+        between, size = 1 - guess - lapse, len(theta)
+        value, gradient, bend, squares = 0.0, np.zeros(size), np.zeros((size, size)), np.zeros((size, size))
         for t, yes, n, average in self.blocks():
             z = t @ theta[:-2]
             s, c = expit(z), expit(-z)
@@ -131,32 +120,33 @@ class Posterior:
             by = np.column_stack([between * of_cells[:, 2:], of_cells[:, 1], -of_cells[:, 0]])  # ∂p/∂θ
             score = yes / p - no / q
             gradient += by.T @ score
-            scores = (by.T * (yes / p**2 + no / q**2)) @ by
-            squares += scores
+            squares += (by.T * (yes / p**2 + no / q**2)) @ by
             score = score if average is None else score @ average  # per row: ∂²p/∂θ² is a sum over rows, too
-            bend = -(t.T @ (score * s * c))
-            hessian += scores
-            hessian[:-2, :-2] -= (t.T * (score * between * s * c * (c - s))) @ t
-            hessian[:-2, -2:] -= bend[:, None]
-            hessian[-2:, :-2] -= bend
-        if self.tied:
-            moves = self.moves
-            return Evaluation(value, gradient @ moves, moves.T @ hessian @ moves, moves.T @ squares @ moves)
-        return Evaluation(value, gradient, hessian, squares)
+            bend[:-2, :-2] += (t.T * (score * between * s * c * (c - s))) @ t
+            bend[:-2, -2:] -= (t.T @ (score * s * c))[:, None]
+        bend[-2:, :-2] = bend[:-2, -2:].T
+        d, moves = len(self.precision), self.moves
+        gradient, bend, squares = gradient @ moves, moves.T @ bend @ moves, moves.T @ squares @ moves
+        pull, slope = self.precision @ phi[:d], self.each / (1 - self.each * phi[d:])
+        value += float(self.prior * np.log1p(-self.each * phi[d:]).sum() - 0.5 * phi[:d] @ pull)
+        gradient -= np.append(pull, self.prior * slope)
+        squares[:d, :d] += self.precision
+        squares[d:, d:] += np.diag(self.prior * slope**2)
+        return Evaluation(value, gradient, squares - bend, squares)
 
 
 def maximise(
-    posterior: Posterior, theta: Array, fixed: Array | None = None, enough: float = ENOUGH
+    posterior: Posterior, phi: Array, fixed: Array | None = None, enough: float = ENOUGH
 ) -> tuple[Array, Evaluation]:
-    """A maximum near θ. A parameter at its bound stays there while the gradient points outward.
+    """A maximum near φ. A parameter at its bound stays there while the gradient points outward.
 
-    fixed: (d + 3,), fixed·θ keeps its value; enough: ends where a step would gain less, nats.
+    fixed: (q,), fixed·φ keeps its value; enough: ends where a step would gain less, nats.
     """
     lowest, highest = posterior.bounds
-    now, damping = posterior.evaluate(theta), 1e-4
+    now, damping = posterior.evaluate(phi), 1e-4
     for _ in range(MAX_STEPS):
-        outward = ((theta <= lowest) & (now.gradient < 0)) | ((theta >= highest) & (now.gradient > 0))
-        moving = np.flatnonzero(posterior.free & ~outward)
+        outward = ((phi <= lowest) & (now.gradient < 0)) | ((phi >= highest) & (now.gradient > 0))
+        moving = np.flatnonzero(~outward)
         matrix = now.hessian + damping * np.diag(np.diag(now.squares))
         if fixed is not None:  # need not be concave across
             matrix += np.trace(now.squares) * np.outer(fixed, fixed) / (fixed @ fixed)
@@ -164,25 +154,25 @@ def maximise(
         if root is None:  # not concave here: damping makes it so
             damping *= 10
             continue
-        step = np.zeros_like(theta)
+        step = np.zeros_like(phi)
         step[moving] = root @ (root.T @ now.gradient[moving])
         if fixed is not None:
             pull = root @ (root.T @ fixed[moving])
             step[moving] -= pull * (fixed @ step) / (fixed[moving] @ pull)
-        gain, tried = now.gradient @ step, posterior.allowed(theta + step)
+        gain, tried = now.gradient @ step, np.clip(phi + step, lowest, highest)
         new = posterior.evaluate(tried)
         if new.value > now.value or gain < enough:  # the last gain is less than rounding of the value shows
-            theta, now, damping = tried, new, damping / 10
+            phi, now, damping = tried, new, damping / 10
         else:
             damping *= 10
         if gain < enough:
             break
-    return theta, now
+    return phi, now
 
 
 def flat(posterior: Posterior, base_rate: float) -> Array:
     """(d + 1,) w = 0, and the b that goes with this fraction of yes."""
-    guess, lapse = posterior.given
+    guess, lapse = posterior.given[-2:]
     rate = np.clip((base_rate - guess) / (1 - guess - lapse), 0.02, 0.98)
     return np.append(np.zeros(len(posterior.precision) - 1), logit(rate))
 
@@ -190,9 +180,8 @@ def flat(posterior: Posterior, base_rate: float) -> Array:
 def highest(posterior: Posterior, start: Array, enough: float = ENOUGH) -> tuple[Array, Evaluation]:
     """The highest of the maxima that are reached from STARTS. start: (d + 1,) w and b."""
     found = list[tuple[Array, Evaluation]]()
-    for steeper, rate in STARTS[: None if posterior.free[-2:].any() else 1]:
-        rates = np.where(posterior.free[-2:], rate * posterior.room, posterior.given)
-        theta = posterior.allowed(np.append(steeper * start, rates))
-        found.append(maximise(posterior, theta, enough=enough))
-        start = found[-1][0][:-2]
+    for steeper, rate in STARTS if len(posterior.room) else STARTS[:1]:
+        phi = np.clip(np.append(steeper * start, rate * posterior.room), *posterior.bounds)
+        found.append(maximise(posterior, phi, enough=enough))
+        start = found[-1][0][: len(start)]
     return max(found, key=lambda each: each[1].value)

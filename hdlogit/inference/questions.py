@@ -5,9 +5,10 @@ the factors, their products with factors of two values, what was before, trends,
 statistic and J its degrees of freedom, a model with these columns would gain about (S − J)/2n nats per trial in
 leave-one-out cross-entropy.
 
-Where guess and lapse rates g, l are estimated, what is left is that of the response with these rates: with P the
+Where there are guess and lapse rates g, l, what is left is that of the response with these rates: with P the
 probability that the fit without trial i gives, and P' its slope by the logit, ψ = (y − P) P'/(P(1 − P)) and
-D = P'²/(P(1 − P)); columns for errors of g and l stand beside the factors, so that such errors explain nothing.
+D = P'²/(P(1 − P)); columns for errors of estimated rates stand beside the factors, so that such errors explain nothing.
+With few factors and trials, the likelihood ratio of two joint fits takes the place of the score test.
 
 Two more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), and whether P(y = 1) rises all along
 the index, as it must for every link: free means of P in BINS parts of the index against means that rise.
@@ -21,10 +22,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from scipy.special import expit, xlogy
+from scipy.special import chdtrc, expit, xlogy
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
+from hdlogit.inference.joint import SMALL, likelihood_ratio
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
@@ -75,14 +77,17 @@ def questions(
     step = -(-n // len(result.leave_one_out.best))  # with many trials, leave-one-out logits are of some
     y, best = np.asarray(responses[::step], bool), result.leave_one_out.best
     free = [k for k in (2, 3) if result.link.covariance[k, k] > 0]  # of the guess (2) and the lapse rate (3)
+    with_rates = bool(free) or (result.guess_rate, result.lapse_rate) != (0, 0)
     with single_threaded_blas():
-        left = _with_rates(result, factors, y, step, free) if free else _as_fitted(result, factors, responses)
+        left = _with_rates(result, factors, y, step, free) if with_rates else _as_fitted(result, factors, responses)
         asked = []
         for family, (added, known) in families(factors, responses, names, groups, in_order=in_order).items():
-            rows = slice(None, None, step if free else 1)
+            rows = slice(None, None, step if with_rates else 1)
             known = None if known is None else known[rows]
             expected = left.memory(LAGS, known) if family == MEMORY and known is not None and len(known) == n else 0.0
-            s, df, p = left.test(_every(added, step) if free else added, known, expected)
+            s, df, p = left.test(_every(added, step) if with_rates else added, known, expected)
+            if df and free and result.profiles is not None and n * (factors.shape[1] + 1) ** 2 <= SMALL:
+                s, p = _by_fit(result, factors, responses, added, known, df)
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
     if not free:
         test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
@@ -128,12 +133,29 @@ def _with_rates(result: ClassInference, factors: Factors, y: Responses, step: in
     p, ends = expit(result.leave_one_out.best), 1 - result.guess_rate - result.lapse_rate
     inside = np.clip((p - result.guess_rate) / ends, EDGE, 1 - EDGE)
     slope, variance = ends * inside * (1 - inside), p * (1 - p)
-    rates = np.stack([[(1 - inside) / slope, -inside / slope][k - 2] for k in free], axis=1)
+    rates = np.stack([(1 - inside) / slope, -inside / slope], axis=1)[:, [k - 2 for k in free]]
 
     def design(rows: slice) -> Array:
         return np.hstack([units.standardise(factors[::step][rows]), rates[rows]])
 
     return Residuals(design, (y - p) * slope / variance, slope**2 / variance)
+
+
+def _by_fit(
+    result: ClassInference,
+    factors: Factors,
+    responses: Responses,
+    added: Columns,
+    known: NDArray[np.bool_] | None,
+    df: int,
+) -> tuple[float, float]:
+    """(statistic, p) by the likelihood ratio: with few trials and factors squares and a rate can be so much alike that
+    no score test tells them apart, and there is time to fit again.
+    """
+    columns, rows = added(slice(0, len(factors))), slice(None) if known is None else known
+    x = np.hstack([factors, columns])[rows]
+    s, _ = likelihood_ratio(x, responses[rows], result.link.known, np.arange(factors.shape[1], x.shape[1]))
+    return s, float(chdtrc(df, s))
 
 
 def _every(columns: Columns, step: int) -> Columns:

@@ -54,9 +54,11 @@ class Units:
         return np.vstack([fitted[:-1] * self.scale[:, None], fitted[-1] + self.centre @ fitted[:-1]])
 
     def original(self, coefficients: Array) -> Array:
-        """The way back, (p + 1,) or (p + 1, k)."""
-        weights = (coefficients[:-1].T / self.scale).T
-        return np.concatenate([weights, (coefficients[-1] - self.centre @ weights)[None]])
+        """The way back, (p + 1,) or (p + 1, k); further rows, of rates, stay."""
+        p = len(self.scale)
+        weights = (coefficients[:p].T / self.scale).T
+        bias = coefficients[p] - self.centre @ weights
+        return np.concatenate([weights, bias[None], coefficients[p + 1 :]])
 
 
 class Sums(NamedTuple):

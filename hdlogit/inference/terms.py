@@ -142,7 +142,7 @@ def joint_test(c: ClassInference, term: Sequence[int], factors: Factors, respons
         return float(c.z[term[0]] ** 2), float(c.p_values()[term[0]])
     chosen = np.asarray(term, np.intp)
     if c.profiles is not None:
-        return likelihood_ratio(c.corrected, c.link, factors, responses, chosen)
+        return likelihood_ratio(factors, responses, c.link.known, chosen)
     ridge = c.theory.ridge * float(np.mean(c.scale**2))  # in the theory factors have variance 1
     s, _, p = score_test(factors, responses, chosen, ridge, c.theory.shrinkage)
     return s, p

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from stages.figures import coefficients, history, kernel, predictions, theory
+from stages.figures import coefficients, history, predictions, theory, weights
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,9 @@ PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_c
 SLOPES = "plain plain_error corrected corrected_error"
 
 FIGURES = (  # in the page's order
-    Drawing("weights", "kernel", kernel.kernel, {"ordered": "family position axis"}),
+    Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
     Drawing("weights", "intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
     Drawing("weights", "trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
-    Drawing("weights", "forest", coefficients.forest, {"unordered": "factor"}),
     Drawing("weights", "psychometric", predictions.psychometric, CURVE),
     Drawing("weights", "recovery", coefficients.recovery, {"coefficients": "true fitted"}),
     Drawing("weights", "coverage", coefficients.coverage, COVERAGE),

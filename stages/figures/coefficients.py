@@ -6,44 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stages.figures import style
-from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, both, heading, panels, points
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, UNIT, both, class_of, heading, panels, points
 from stages.files.account import named
-
-ROWS = 60  # rows of a figure that names each, at most
-UNIT = "weight (logits per unit)"
-CLASSICAL_COLUMNS = ["estimate", "classical_low", "classical_high"]
-CORRECTED_COLUMNS = ["corrected", "low", "high"]
-
-
-def forest(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
-    """Forest plot of the weights of one class.
-
-    A row per factor, the largest at both ends. Bars are intervals: one that crosses zero leaves the sign
-    open, and an arrow has no end. Where the truth is known, it is black: weights that are too large lie beyond
-    it at both ends.
-    """
-    key = "corrected" if "corrected" in weights else "fitted"
-    places = weights[key].fillna(0)  # one that is not determined may be anywhere
-    by_size = places.abs().sort_values(ascending=False, kind="stable").index
-    shown = weights.loc[places[by_size[:ROWS]].sort_index().sort_values(kind="stable").index]
-    rest, rows = places[by_size[ROWS:]], range(len(shown))
-    ax = named_rows(figure, shown)
-    if "true" in shown:
-        ax.plot(shown.true, rows, "|", ms=9, mew=1.6, color=TRUTH, zorder=2, label="true")
-    if key == "corrected":
-        fits = shown[CLASSICAL_COLUMNS], shown[CORRECTED_COLUMNS]
-        both(ax, rows, *fits, dodge=-2.2, horizontal=True, ms=3)
-    else:
-        points(ax, rows, shown.fitted, horizontal=True, label="fitted", **style.CLASSICAL_POINTS)
-    ax.axvline(0, color=FAINT, lw=0.6)
-    ax.set_xlabel(UNIT)
-    note = f"the {ROWS} largest; the other {len(rest)} are from {rest.min():.2g} to {rest.max():.2g}"
-    heading(ax, f"Weights of {class_of(weights)}", note if len(rest) else "")
-    style.legend_below(ax, columns=3)
 
 
 def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
@@ -74,7 +41,7 @@ def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
     An interval holds the truth if it crosses the dashed line. Classical ones are centred on weights that are
     too large, and too short.
     """
-    kinds = {"Classical": CLASSICAL_COLUMNS, "Corrected": CORRECTED_COLUMNS}
+    kinds = {"Classical": style.CLASSICAL_COLUMNS, "Corrected": style.CORRECTED_COLUMNS}
     for ax, (kind, columns) in zip(panels(figure, 8, 4.2, ncols=2), kinds.items(), strict=True):
         low, high = weights[columns[1]], weights[columns[2]]
         hit = (low <= weights.true) & (weights.true <= high)
@@ -120,7 +87,8 @@ def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repet
     """
     shown = factors.sort_values("corrected", kind="stable")[:ROWS]
     rows, chance = range(len(shown)), factors.chance[:ROWS]
-    ax = named_rows(figure, shown)
+    [ax] = panels(figure, 5.6, 1.5 + 0.17 * len(shown))
+    style.name_rows(ax, [named(name, "factor") for name in shown.factor])
     look: dict[str, Any] = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
     both(ax, rows, shown.classical, shown.corrected, **look)
     ax.plot(chance, rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
@@ -161,15 +129,3 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     style.name_ticks(ax, [*groups.group], "group", most=40)
     heading(ax, "Does each group replicate the others?", "above 1: its weights are larger than theirs")
     style.legend_below(ax, columns=3)
-
-
-def named_rows(figure: Figure, table: pd.DataFrame) -> Axes:
-    """Axes with a row for each factor of the table."""
-    [ax] = panels(figure, 5.6, 1.5 + 0.17 * len(table))
-    style.name_rows(ax, [named(name, "factor") for name in table.factor])
-    return ax
-
-
-def class_of(table: pd.DataFrame) -> str:
-    """The class whose rows these are."""
-    return named(table["class"].iloc[0], "class")

@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.figures import style
-from stages.figures.coefficients import class_of
 from stages.figures.style import (
     CLASSICAL,
     CLASSICAL_POINTS,
@@ -19,6 +18,7 @@ from stages.figures.style import (
     DATA,
     FAINT,
     TRUTH,
+    class_of,
     heading,
     panels,
 )

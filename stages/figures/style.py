@@ -15,11 +15,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
 from numpy.typing import ArrayLike
+
+from stages.files.account import named
 
 TRUTH, CLASSICAL, CORRECTED, FAINT, DATA = "black", "#D55E00", "#0072B2", "#999999", "#555555"
 
@@ -40,6 +43,9 @@ STYLE = {
     "pdf.fonttype": 42,  # text that stays text
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
+UNIT = "weight (logits per unit)"
+CLASSICAL_COLUMNS, CORRECTED_COLUMNS = ["estimate", "classical_low", "classical_high"], ["corrected", "low", "high"]
+ROWS = 60  # rows of a figure that names each, at most
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 NOTE = "note"
 MANY = 2000  # points above which SVG and PDF hold them as one picture
@@ -135,10 +141,19 @@ def _arrow(ax: Axes, row: Sequence[float], moved: Transform, horizontal: bool, c
 
 
 def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, **look: Any) -> None:
-    """Classical and corrected estimates side by side, each moved by `dodge`; label: what they are."""
-    dodge, what = look.pop("dodge", 0), look.pop("label", "")
-    points(ax, at, classical, dodge=-dodge, **{**CLASSICAL_POINTS, **look, "label": f"classical{what}"})
+    """Classical and corrected estimates side by side, each moved by `dodge`; label: what they are.
+
+    faint: whether the classical ones are grey.
+    """
+    dodge, what, color = look.pop("dodge", 0), look.pop("label", ""), FAINT if look.pop("faint", False) else CLASSICAL
+    of_classical = {**CLASSICAL_POINTS, **look, "color": color, "label": f"classical{what}"}
+    points(ax, at, classical, dodge=-dodge, **of_classical)
     points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **look, "label": f"corrected{what}"})
+
+
+def class_of(table: pd.DataFrame) -> str:
+    """The class whose rows these are."""
+    return named(table["class"].iloc[0], "class")
 
 
 def heading(ax: Axes, title: str, note: str = "") -> None:

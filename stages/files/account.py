@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.files import DATA
@@ -38,6 +38,14 @@ def measured(value: float, error: float) -> str:
 def some(names: list[str]) -> str:
     """The first names of a list, and the last."""
     return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
+
+
+def separate(factors: Sequence[str]) -> str:
+    """`factors a, b separate`; nothing of none."""
+    if not factors:
+        return ""
+    more = f" and {len(factors) - 5} more" if factors[5:] else ""
+    return f"factor {factors[0]} separates" if len(factors) == 1 else f"factors {', '.join(factors[:5])}{more} separate"
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:

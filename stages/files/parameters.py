@@ -170,11 +170,17 @@ class Evaluate(Section):
     asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
+    smooth: Texts | None = None
+
+    @property
+    def known_rates(self) -> tuple[float | None, float | None]:
+        """Guess and lapse rate as given; None for auto."""
+        guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
+        return guess_rate, lapse_rate
 
     @model_validator(mode="after")
     def _rates_leave_room(self) -> Evaluate:
-        guess_rate, lapse_rate = (0 if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
-        _check_rates(guess_rate, lapse_rate)
+        _check_rates(*(rate or 0.0 for rate in self.known_rates))
         if self.asymptotes == "tied" and (self.guess_rate, self.lapse_rate) != ("auto", "auto"):
             raise ValueError(
                 f"evaluate.asymptotes = tied, so guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate} "

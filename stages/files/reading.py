@@ -1,156 +1,151 @@
-"""Trials, the truth and fits, as the stages wrote them."""
+"""A fit with its trials, its names and, where it is known, the truth, as the stages wrote them."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from stages.files import DATA
+from stages.files import DATA, checkpoint_name
+from stages.files.account import read_account
 from stages.files.errors import InputError
-from stages.files.tables import AGAIN, read_json, reading
+from stages.files.tables import AGAIN, named_values, reading
 
 Floats = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
-class Trials:
+class Trials(NamedTuple):
     """Memory-mapped stimuli and responses of one split, copy-on-write."""
 
     factors: Floats  # (n_trials, n_factors)
     responses: NDArray[np.bool_]  # (n_trials, n_classes)
 
-    def of_classes(self, classes: list[int]) -> Trials:
-        """The same trials with the responses of these classes only."""
-        everyone = len(classes) == self.responses.shape[1]
-        return self if everyone else Trials(self.factors, self.responses[:, classes])
 
-
-@dataclass(frozen=True)
-class Observer:
+class Observer(NamedTuple):
     """The truth, where it is known."""
 
     coefficients: Floats  # (n_factors + 1, n_classes), last row = bias
     rates: Floats  # (2, n_classes): guess rate, lapse rate
 
-    def of_classes(self, classes: list[int]) -> Observer:
-        """The truth of these classes only."""
-        return Observer(self.coefficients[:, classes], self.rates[:, classes])
-
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the solver reports, one entry per class where it is a list."""
+class Fit:
+    """A fit of some or all classes, with its trials. What is by the names of classes is of all."""
 
-    solver: str  # adam or exact
-    ridge: float
-    checkpoints: list[int]  # epochs; of an exact fit just 0
-    max_gradient: list[float]
-    converged: list[bool]
-    shrinkage: list[float]
-    reasons: list[str | None]  # why a class has no estimate; its coefficients are then NaN
-    separating: list[list[int] | None] | None = None  # per class, the factors that separate it; None: of no class
+    classes: Sequence[str]  # names; numbers if they are simulated
+    factors: Sequence[str]
+    train: Trials
+    test: Trials  # may have no trials
+    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
+    checkpoints: Mapping[int, Floats]  # coefficients, by epoch; of an exact fit just 0
+    observer: Observer | None
+    evidence: Mapping[str, Any]  # what the solver reports: `stages.training.Fitted`
+    shrinkage: Mapping[str, float]  # by class
+    missing: Mapping[str, str]  # by the classes that have no estimate, why
+    separating: Mapping[str, list[str]]  # by the classes that have none without shrinkage, the factors at fault
+    account: Mapping[str, Any] | None  # of a person's own trials: data/trials.json
+    groups: NDArray[np.integer] | None  # (n_trials,) the number of each training trial's group, if it has one
 
     @property
-    def classes(self) -> list[int]:
-        """The classes that have an estimate."""
-        return [k for k, reason in enumerate(self.reasons) if reason is None]
+    def labels(self) -> list[str]:
+        """The names of the groups."""
+        return self.account["groups"] if self.account else []
 
-    def of_classes(self, classes: list[int]) -> Evidence:
-        """The evidence for these classes only."""
+    def part(self, places: list[int]) -> Fit:
+        """The fit of some of its classes."""
+        if len(places) == len(self.classes):
+            return self
+        of_train, of_test = (Trials(split.factors, split.responses[:, places]) for split in (self.train, self.test))
         return replace(
             self,
-            max_gradient=[self.max_gradient[k] for k in classes],
-            converged=[self.converged[k] for k in classes],
-            shrinkage=[self.shrinkage[k] for k in classes],
-            reasons=[self.reasons[k] for k in classes],
-            separating=self.separating and [self.separating[k] for k in classes],
+            classes=[self.classes[k] for k in places],
+            train=of_train,
+            test=of_test,
+            coefficients=self.coefficients[:, places],
+            checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
+            observer=self.observer and Observer(*(array[:, places] for array in self.observer)),
         )
 
 
-class Model(NamedTuple):
-    """Fitted coefficients, and the evidence for them."""
-
-    coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
-    evidence: Evidence
-
-
-@dataclass(frozen=True)
-class Description:
-    """What `prepare` knows of a person's own trials."""
-
-    factors: list[str]
-    classes: list[str]
-    terms: dict[str, list[int]]  # of a formula, with their factors
-    groups: list[str]
-    in_order: bool  # whether trials are in the order in which they were run
-    standardise: bool  # whether factors are deviations from `mean` in units of `sd`
-    mean: list[float]
-    sd: list[float]
+def read_fit() -> Fit:
+    """The fit of all classes. Raises InputError where trials, truth and fits have other factors and classes."""
+    train, test = read_trials("train"), read_trials("test")
+    account, (classes, factors) = read_account(), read_names(train)
+    (coefficients, evidence), observer = read_model(), None
+    checkpoints = {epoch: read_model(checkpoint_name(epoch))[0] for epoch in evidence["checkpoints"]}
+    arrays = {"model.safetensors": coefficients}
+    arrays |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
+    if (DATA / "observer.npy").exists():
+        observer = Observer(read_array("observer.npy", 2), read_array("observer_rates.npy", 2))
+        arrays["observer.npy"] = observer.coefficients
+    shapes = {name: (len(w) - 1, w.shape[1]) for name, w in arrays.items()}
+    shapes["test"] = test.factors.shape[1], test.responses.shape[1]
+    for name, (p, k) in shapes.items():
+        if (p, k) != (len(factors), len(classes)):
+            raise InputError(
+                f"data/{name} has {p} factors and {k} classes, but data/train has {len(factors)} and {len(classes)}; "
+                f"{AGAIN}"
+            )
+    with reading(DATA / "model.safetensors"):
+        shrinkage = dict(zip(classes, evidence["shrinkage"], strict=True))
+        missing = {name: why for name, why in zip(classes, evidence["reasons"], strict=True) if why}
+        by_class = zip(classes, evidence.get("separating", ()), strict=False)
+        separating = {name: [factors[j] for j in places] for name, places in by_class if places}
+    groups = read_groups(len(train.factors), len(account["groups"])) if account and account["groups"] else None
+    known = shrinkage, missing, separating
+    return Fit(classes, factors, train, test, coefficients, checkpoints, observer, evidence, *known, account, groups)
 
 
 def read_trials(split: str) -> Trials:
     """The trials of `split`, "train" or "test"."""
-    factors, responses = (read_array(f"{split}/{name}.npy", 2) for name in ("factors", "responses"))
-    if len(factors) != len(responses):
+    trials = Trials(read_array(f"{split}/factors.npy", 2), read_array(f"{split}/responses.npy", 2))
+    n_factors, n_responses = map(len, trials)
+    if n_factors != n_responses:
         raise InputError(
-            f"{DATA / split}: factors.npy has {len(factors)} trials but responses.npy has {len(responses)}; {AGAIN}"
+            f"{DATA / split}: factors.npy has {n_factors} trials but responses.npy has {n_responses}; {AGAIN}"
         )
-    return Trials(factors, responses)
+    return trials
 
 
-def read_description(trials: Trials) -> Description | None:
-    """Names of a person's own trials; None where the trials are simulated."""
-    path = DATA / "trials.json"
-    if not path.exists():
-        return None
-    document = read_json(path.name)
-    description = Description(**{field.name: document[field.name] for field in fields(Description)})
-    shape = trials.factors.shape[1], trials.responses.shape[1]
-    if shape != (len(description.factors), len(description.classes)):
-        raise InputError(f"{path} does not name the {shape[0]} factors and {shape[1]} classes of the trials; {AGAIN}")
-    return description
+def read_names(trials: Trials) -> tuple[list[str], list[str]]:
+    """Of classes and factors; of simulated ones, numbers."""
+    shape, account = (trials.responses.shape[1], trials.factors.shape[1]), read_account()
+    if account is None:
+        classes, factors = ([*map(str, range(n))] for n in shape)
+    else:
+        classes, factors = account["classes"], account["factors"]
+    if (len(classes), len(factors)) != shape:
+        raise InputError(
+            f"{DATA / 'trials.json'} does not name the {shape[1]} factors and {shape[0]} classes of the trials; {AGAIN}"
+        )
+    return classes, factors
 
 
-def read_groups(trials: Trials, n_groups: int) -> NDArray[np.integer]:
+def read_groups(n_trials: int, n_groups: int) -> NDArray[np.integer]:
     """The number of each training trial's group, (n_trials,), below n_groups."""
     groups = read_array("train/groups.npy", 1)
-    if len(groups) != len(trials.factors) or groups.max(initial=0) >= n_groups:
+    if len(groups) != n_trials or groups.max(initial=0) >= n_groups:
         raise InputError(f"{DATA / 'train'}: groups.npy does not give each trial one of {n_groups} groups; {AGAIN}")
     return groups
 
 
-def read_observer() -> Observer | None:
-    """The truth, or None where it is not known."""
-    if not (DATA / "observer.npy").exists():
-        return None
-    return Observer(read_array("observer.npy", 2), read_array("observer_rates.npy", 2))
-
-
-def read_model() -> Model:
-    """The fitted model."""
-    coefficients, evidence = read_coefficients("model.safetensors")
-    with reading(DATA / "model.safetensors"):
-        return Model(coefficients, Evidence(**json.loads(evidence)))
-
-
 def read_array(name: str, n_dimensions: int) -> NDArray[Any]:
     """A memory-mapped .npy file; copy-on-write, as torch warns when it views a read-only array."""
-    path = DATA / name
-    with reading(path):
-        array = np.lib.format.open_memmap(path, mode="c")
+    with reading(DATA / name):
+        array = np.lib.format.open_memmap(DATA / name, mode="c")
         if array.ndim != n_dimensions:
             raise ValueError(f"it has {array.ndim} dimensions, not {n_dimensions}")
     return array
 
 
-def read_coefficients(name: str) -> tuple[Floats, str]:
-    """Coefficients (n_factors + 1, n_classes), last row = bias, and the evidence stored with them, as JSON."""
+def read_model(name: str = "model.safetensors") -> tuple[Floats, dict[str, Any]]:
+    """Coefficients (n_factors + 1, n_classes), last row = bias, and of a model what the solver reports of them."""
     path = DATA / name
     with reading(path), safe_open(path, framework="numpy") as file:
         weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-        return np.vstack([weight.T.astype(np.float64), bias]), (file.metadata() or {}).get("evidence", "")
+        evidence = named_values(path, (file.metadata() or {}).get("evidence", "{}"))
+        return np.vstack([weight.T.astype(np.float64), bias]), evidence

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,24 +15,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
-TEXT = {
-    "class",
-    "factor",
-    "family",
-    "goal",
-    "group",
-    "term",
-    "reason",
-    "verdict",
-}  # columns of text, even if it looks like a number
+TEXT = ["class", "factor", "family", "goal", "group", "reason", "term", "verdict"]  # even if it looks like a number
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Whatever a library raises about a missing or damaged file becomes one InputError that names it."""
     try:
-        with warnings.catch_warnings(action="error"):  # pandas warns where it drops a cell
-            yield
+        yield
     except (InputError, MemoryError):
         raise
     except FileNotFoundError:
@@ -51,11 +39,8 @@ def read_table(name: str, *columns: str) -> pd.DataFrame:
 
     path = DATA / name
     with reading(path):
-        text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            raise ValueError("its last line is cut off")
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
-        for column in table.columns.difference([*TEXT]):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+        for column in table.columns.difference(TEXT):
             table[column] = table[column].astype(float)
     if table.empty or not {*columns} <= {*table.columns}:
         raise InputError(f"{path} must have lines with the columns {', '.join(columns)}; {AGAIN}")
@@ -73,14 +58,18 @@ class Document(dict[str, Any]):
         raise InputError(f"{self.path} has no {name}; {AGAIN}")
 
 
+def named_values(path: Path, text: str | bytes) -> dict[str, Any]:
+    """The JSON that stands in this file."""
+    document = json.loads(text, object_hook=lambda values: Document(path, values))
+    if not isinstance(document, Document):
+        raise ValueError("it holds no named values")
+    return document
+
+
 def read_json(name: str) -> dict[str, Any]:
     """A JSON file of named values."""
-    path = DATA / name
-    with reading(path):
-        document = json.loads(path.read_bytes(), object_hook=lambda values: Document(path, values))
-        if not isinstance(document, Document):
-            raise ValueError("it holds no named values")
-    return document
+    with reading(DATA / name):
+        return named_values(DATA / name, (DATA / name).read_bytes())
 
 
 def read_lines(name: str) -> list[str]:

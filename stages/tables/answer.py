@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scipy.special import stdtr
 
@@ -173,6 +173,15 @@ def trustworthy(
         head += f", {part}{len(classes)} classes (yes/no responses)"
     unbounded_lines = [_unbounded(n_trials, n_factors, level, c.name, c.unbounded) for c in classes if c.unbounded]
     return [f"{head}{_signal(sized)}: {lines[0]}", *lines[1:], *unbounded_lines]
+
+
+def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
+    """A line on the families of factors, from `term_table`; of one class, where some but not all are a family."""
+    rows = zip(*(terms[name] for name in ("class", "term", "factors", "p")), strict=True) if terms else ()
+    some = [(term, n, p) for _, term, n, p in rows if 1 < n < n_factors and math.isfinite(p)]
+    if len({*terms.get("class", ())}) > 1 or not some:
+        return []
+    return [f"factors tested together: {_some([f'{term} ({n}) p = {p:.2g}' for term, n, p in some])}"]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:

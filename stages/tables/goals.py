@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import pandas as pd
+
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, smallest_n_trials
 from hdlogit.inference import ClassInference
-from stages.tables import Table
 
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
@@ -17,7 +18,7 @@ GOALS: dict[str, Callable[[Plan], bool]] = {
 }
 
 
-def goal_table(names: Sequence[str], classes: Sequence[ClassInference]) -> Table:
+def goal_table(names: Sequence[str], classes: Sequence[ClassInference]) -> pd.DataFrame:
     """Trials for each goal, of the class that needs the most for an estimate to exist; NaN: no number is enough."""
     observers = []
     for name, c in zip(names, classes, strict=True):
@@ -32,4 +33,4 @@ def goal_table(names: Sequence[str], classes: Sequence[ClassInference]) -> Table
             n_trials.append(n_trials_until(*observer, good, *others))
         except OutsideTheory:
             n_trials.append(math.nan)
-    return {"class": [name] * len(GOALS), "goal": [*GOALS], "n_trials": n_trials}
+    return pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": n_trials})

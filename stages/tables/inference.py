@@ -7,11 +7,11 @@ their sources and what is proven; here they are put side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
@@ -21,23 +21,22 @@ from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.questions import LINK, Question, questions
-from hdlogit.inference.result import Array, wald_interval
+from hdlogit.inference.result import wald_interval
 from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
-from stages.files.reading import Description
-from stages.tables import Table
+from stages.files.families import families
 from stages.tables.answer import Agreement, Situation, Unbounded
-from stages.tables.inferred import Inferred, known_rates, thinned
+from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
 
 Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
 
-def coefficient_table(found: Inferred) -> Table:
+def coefficient_table(found: Inferred) -> pd.DataFrame:
     """One row per class and coefficient, the bias last: classical, then corrected."""
-    level, description, parts = found.p.interval_level, found.fit.description, []
+    level, account, parts = found.p.interval_level, found.fit.account, []
     for c in found.classes:
         classical, interval = c.classical_interval(level), c.interval(level)
         part = {
@@ -52,93 +51,81 @@ def coefficient_table(found: Inferred) -> Table:
             "high": interval[1],
             "p": c.p_values(),
         }
-        if description and description.standardise:
-            part |= _raw(c, interval, description, level)
-        parts.append(part)
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return names_table(found.fit) | columns
+        if account and account["standardise"]:
+            part |= _raw(c, level, Units(0, np.array(account["mean"]), np.array(account["sd"])))
+        parts.append(pd.DataFrame(part))
+    return names_table(found.fit).join(pd.concat(parts, ignore_index=True))
 
 
-def _raw(c: ClassInference, interval: tuple[Array, Array], description: Description, level: float) -> Table:
+def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
     """For standardised factors: coefficients per unit of the factors as they were read.
 
     The bias, that of factors which are 0, is NaN where a weight is infinite.
     """
-    units = Units(0, np.array(description.mean), np.array(description.sd))
     to_bias = np.append(-units.centre / units.scale, 1.0)
     bias, variance = math.nan, math.nan
     if not c.separated:
         bias = float(to_bias @ c.corrected)
         variance = float(to_bias @ c.covariance[:-2, :-2] @ to_bias)
-    low, high = wald_interval(np.array(bias), np.sqrt(variance), level)
-    return {
-        "raw_estimate": units.original(c.estimate),
-        "raw_corrected": np.append(c.corrected[:-1] / units.scale, bias),
-        "raw_low": np.append(interval[0][:-1] / units.scale, low),
-        "raw_high": np.append(interval[1][:-1] / units.scale, high),
-    }
+    ends = zip(c.interval(level), wald_interval(np.array(bias), np.sqrt(variance), level), strict=True)
+    low, high = (np.append(weights[:-1] / units.scale, of_bias) for weights, of_bias in ends)
+    corrected = np.append(c.corrected[:-1] / units.scale, bias)
+    return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, "raw_low": low, "raw_high": high}
 
 
-def ask(found: Inferred, groups: NDArray[np.generic] | None) -> list[tuple[Usefulness, list[Question]]]:
-    """Of each class: is its model any use, and what does it lack? groups: (n,) or (n, k) of the trials."""
+def ask(found: Inferred) -> list[tuple[Usefulness, list[Question]]]:
+    """Of each class: is its model any use, and what does it lack?"""
     fit = found.fit
-    group = None if groups is None else np.unique(groups, axis=0, return_inverse=True)[1].ravel()
-    in_order = fit.description is None or fit.description.in_order
-    x, y = fit.train.factors, fit.train.responses
+    in_order = fit.account is None or fit.account["in_order"]
 
     def of_class(k: int) -> tuple[Usefulness, list[Question]]:
-        c = found.classes[k]
-        some = [_logistic(found, k)] if c.separated else questions(c, x, y[:, k], fit.factors, group, in_order=in_order)
-        return usefulness(c, x, y[:, k]), some
+        c, (x, y) = found.classes[k], (fit.train.factors, fit.train.responses[:, k])
+        if c.separated:
+            return usefulness(c, x, y), [_logistic(found, k)]
+        return usefulness(c, x, y), questions(c, x, y, fit.factors, fit.groups, in_order=in_order)
 
     return [*each(of_class, range(len(found.classes)))]
 
 
-def question_table(found: Inferred, asked: Asked) -> Table:
+def question_table(found: Inferred, asked: Asked) -> pd.DataFrame:
     """What the model may lack: per class and family its test, and about what it would gain (nats per trial)."""
-    rows = [(name, *one) for name, (_, some) in zip(found.fit.classes, asked, strict=True) for one in some]
-    return dict(zip(("class", *Question._fields), zip(*rows, strict=True), strict=True)) if rows else {}
+    pairs = zip(found.fit.classes, asked, strict=True)
+    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
 
 
-def usefulness_table(found: Inferred, asked: Asked) -> Table:
+def usefulness_table(found: Inferred, asked: Asked) -> pd.DataFrame:
     """Leave-one-out cross-entropies of a constant, of the fit and of the best prediction; the test of all factors."""
-    uses = [use for use, _ in asked]
-    table = dict(zip(Usefulness._fields, zip(*uses, strict=True), strict=True))
-    return {"class": found.fit.classes, **table, "r_squared": [use.r_squared for use in uses]}
+    pairs = zip(found.fit.classes, asked, strict=True)
+    return pd.DataFrame([{"class": name} | use._asdict() | {"r_squared": use.r_squared} for name, (use, _) in pairs])
 
 
-def class_table(found: Inferred, coefficients: Table, asked: Asked) -> Table:
+def class_table(found: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only; inflation: of
     the variance of a weight by correlations of the factors. coefficients: the `coefficient_table`.
     """
-    classes, n_factors = found.classes, len(found.fit.factors)
-    observers = [(c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate) for c in classes]
-    table = {
-        "class": found.fit.classes,
-        "signal": [c.signal for c in classes],
-        "intercept": [float(c.theory.intercept) for c in classes],
-        "guess_rate": [c.guess_rate for c in classes],
-        "lapse_rate": [c.lapse_rate for c in classes],
-        "logistic_p": [_logistic_p(found, k, some) for k, (_, some) in enumerate(asked)],
-        "alpha": [c.theory.alpha for c in classes],
-        "inflation": [c.inflation for c in classes],
-        "existence_threshold": [existence_threshold(*observer) for observer in observers],
-        "smallest_n_trials": [smallest_n_trials(n_factors, *observer) for observer in observers],
-        "certificate": [_bound(c.certificate) for c in classes],
-    }
-    if "true" in coefficients:
-        for name in ("classical_", ""):
-            low, high = coefficients[f"{name}low"], coefficients[f"{name}high"]
-            inside = (low <= coefficients["true"]) & (coefficients["true"] <= high)
-            table[f"{name}coverage"] = inside.reshape(len(classes), -1)[:, :-1].mean(axis=1)  # of the weights
-    return table
-
-
-def _logistic_p(found: Inferred, k: int, asked: Sequence[Question]) -> float:
-    of_link = [one for one in asked if one.family == LINK] or [_logistic(found, k)]
-    return of_link[0].p_value
+    rows = []
+    for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
+        observer = c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate
+        link = next((one for one in asked[k][1] if one.family == LINK), None) or _logistic(found, k)
+        row = {
+            "class": name,
+            **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), observer, strict=True)),
+            "logistic_p": link.p_value,
+            "alpha": c.theory.alpha,
+            "inflation": c.inflation,
+            "existence_threshold": existence_threshold(*observer),
+            "smallest_n_trials": smallest_n_trials(len(found.fit.factors), *observer),
+            "certificate": _bound(c.certificate),
+        }
+        if "true" in coefficients:
+            weights = coefficients[(coefficients["class"] == name) & (coefficients["factor"] != "bias")]
+            for which in ("classical_", ""):
+                inside = weights["true"].between(weights[f"{which}low"], weights[f"{which}high"])
+                row[f"{which}coverage"] = inside.mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _logistic(found: Inferred, k: int) -> Question:
@@ -149,7 +136,7 @@ def _logistic(found: Inferred, k: int) -> Question:
         if not len(c.scale):  # no factor is left
             return Question(LINK, 2, 0.0, 1.0, 0.0)
         y = thinned(y, c)
-    guess_rate, lapse_rate = (rate or 0.0 for rate in known_rates(found.p))
+    guess_rate, lapse_rate = (rate or 0.0 for rate in found.p.known_rates)
     test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
     return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
 
@@ -159,54 +146,44 @@ def _bound(certificate: float) -> float:
     return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
-def curve_tables(found: Inferred) -> tuple[Table, Table]:
+def curve_tables(found: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
 
     `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
     """
     observer, names = found.fit.observer, found.fit.classes
 
-    def curve_of(k: int) -> tuple[Table, Table]:
+    def curve_of(k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         c, y = found.classes[k], found.responses[:, k]
-        curve = vars(psychometric_curve(*c.index, y, c.link))
-        bins = {key: curve[key] for key in ("index", "trials", "observed", "low", "high")}
-        smooth = {key: curve[key] for key in ("grid", "fitted", "logistic", "function")}
+        curve = vars(psychometric_curve(*c.index, y, c.link)) | {"class": names[k]}
+        bins = pd.DataFrame({key: curve[key] for key in ("class", "index", "trials", "observed", "low", "high")})
+        smooth = pd.DataFrame({key: curve[key] for key in ("class", "grid", "fitted", "logistic", "function")})
         if observer is not None:
             z = logits(thinned(found.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index.logit)]
-            in_bins = [some.mean() for some in np.array_split(true, len(curve["index"]))]
-            smooth["true"] = np.interp(curve["grid"], curve["index"], in_bins)
+            in_bins = [some.mean() for some in np.array_split(true, len(bins))]
+            smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
         return bins, smooth
 
     with single_threaded_blas():
         bins, smooth = zip(*each(curve_of, range(len(names))), strict=True)
-    return _stacked("index", names, bins), _stacked("grid", names, smooth)
+    return pd.concat(bins), pd.concat(smooth)
 
 
-def _stacked(key: str, names: Iterable[str], tables: Iterable[Table]) -> Table:
-    """Tables of the same columns one below the other, after a column with the class; `key` is one of theirs."""
-    rows = [*tables]
-    columns = {name: np.concatenate([table[name] for table in rows]) for name in rows[0]}
-    return {"class": np.repeat([*names], [len(table[key]) for table in rows]), **columns}
+def term_table(found: Inferred, terms: Mapping[str, list[int]]) -> pd.DataFrame:
+    """Per class and family of factors, the joint test that none of its weights has an effect.
 
-
-def term_table(found: Inferred, terms: Mapping[str, list[int]]) -> Table:
-    """Per class and term of a formula: the joint test that none of its weights has an effect."""
-    x, y = found.fit.train.factors, found.fit.train.responses
+    Families are terms of a formula, patterns of names, and names that differ in one number only.
+    """
+    x, y = found.fit.train
+    numbered = families(found.fit.factors).groupby("family").indices
+    terms = {**terms, **{name: [*at] for name, at in numbered.items() if [*at] not in terms.values()}}
     rows = [
         (name, term, len(places), *joint_test(c, places, x, y[:, k]))
         for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True))
         for term, places in terms.items()
     ]
-    return dict(zip(("class", "term", "factors", "chi2", "p"), zip(*rows, strict=True), strict=True))
-
-
-def coverage_metrics(found: Inferred, by_class: Table) -> dict[str, float]:
-    """The level of the intervals, and where the truth is known which fraction of weights they cover."""
-    metrics = {"level": found.p.interval_level}
-    if found.fit.observer is not None:
-        metrics |= {name: float(by_class[name].mean()) for name in ("coverage", "classical_coverage")}
-    return metrics
+    return pd.DataFrame(rows, columns=["class", "term", "factors", "chi2", "p"])
 
 
 def corrected_recovery(found: Inferred) -> dict[str, Any]:
@@ -222,29 +199,33 @@ def corrected_recovery(found: Inferred) -> dict[str, Any]:
 
 
 def situations(
-    found: Inferred, by_class: Table, coefficients: Table, asked: Asked, groups: Sequence[Agreement | None]
+    found: Inferred, asked: Asked, groups: Sequence[Agreement | None], logistic_p: Sequence[float]
 ) -> list[Situation]:
-    """What the answer in words needs to know about each class; from the tables of classes and of coefficients."""
-    names = [*found.fit.factors, "bias"]
-    pairs = [*zip(coefficients["low"], coefficients["high"], strict=True)]
-    ends = np.reshape(pairs, (-1, len(names), 2)).tolist()
-    return [
-        Situation(
-            found.fit.classes[k],
-            c.signal,
-            c.theory.alpha,
-            c.alpha_error,
-            *c.expected_classical_coverage(found.p.interval_level),
-            c.guess_rate,
-            c.lapse_rate,
-            by_class["logistic_p"][k],
-            asked[k][0],
-            tuple(asked[k][1]),
-            found.fit.classes[k] not in found.fit.separating,
-            Unbounded(c.separated.n_separated, {names[j]: ends[k][j] for j in c.separated.infinite})
-            if c.separated
-            else None,
-            groups[k],
+    """What the answer in words needs to know about each class."""
+    names, level, found_situations = [*found.fit.factors, "bias"], found.p.interval_level, []
+    for name, c, (use, some), of_groups, p in zip(
+        found.fit.classes, found.classes, asked, groups, logistic_p, strict=True
+    ):
+        unbounded = None
+        if c.separated:
+            low, high = c.interval(level)
+            ends = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
+            unbounded = Unbounded(c.separated.n_separated, ends)
+        found_situations.append(
+            Situation(
+                name,
+                c.signal,
+                c.theory.alpha,
+                c.alpha_error,
+                *c.expected_classical_coverage(level),
+                c.guess_rate,
+                c.lapse_rate,
+                p,
+                use,
+                tuple(some),
+                exists=name not in found.fit.separating,
+                unbounded=unbounded,
+                groups=of_groups,
+            )
         )
-        for k, c in enumerate(found.classes)
-    ]
+    return found_situations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,12 +13,12 @@ from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
 from stages.files.account import named
-from stages.files.fit import Fit, read_fit
 from stages.files.parameters import Evaluate
+from stages.files.reading import Fit, read_fit
 from stages.tables.answer import without_inference
 from stages.tables.scores import CORRECTED, Predictions
 
-Rates = tuple[float | None, float | None]  # guess and lapse rate
+Results = Mapping[str, ClassInference]  # by class
 
 
 @dataclass(frozen=True)
@@ -30,62 +30,41 @@ class Inferred:
     p: Evaluate
 
     @property
-    def rates_estimated(self) -> bool:
-        return self.p.asymptotes != "none" and None in known_rates(self.p)
-
-    @property
     def responses(self) -> Booleans:
         """Those of the trials that were left out one by one: all, or some, evenly spaced."""
         return np.asarray(thinned(self.fit.train.responses, self.classes[0]))
 
 
-def infer_classes(fit: Fit, p: Evaluate) -> list[ClassInference]:
-    """A result for each class, which may be that it has none; classes that were shrunk alike are inferred together."""
-    results: dict[int, ClassInference] = {}
-    for strength in set(fit.evidence.shrinkage):
-        places = [k for k, s in enumerate(fit.evidence.shrinkage) if s == strength]
-        part = fit.part(places)
-        x, y, w = part.train.factors, part.train.responses, part.coefficients
-        of_places = infer(x, y, w, fit.evidence.ridge, strength, p.asymptotes, *known_rates(p), fit.factors)
-        results |= dict(zip(places, of_places, strict=True))
-    return [results[k] for k in range(len(fit.classes))]
-
-
-def read_and_infer(p: Evaluate) -> tuple[Fit, Fit, list[ClassInference]]:
-    """The fit, its part with the classes that have an estimate, and a result for each of these; none after Adam.
+def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
+    """The fit, and a result for each class that has an estimate, which may be that it has none; none after Adam.
 
     Results are not kept in a file: that would change with the last bits of a processor, and dvc.lock with it.
     """
-    whole = read_fit()
-    fit = whole.part(whole.evidence.classes)
-    return whole, fit, infer_classes(fit, p) if whole.evidence.solver == "exact" else []
+    fit, results = read_fit(), dict[str, ClassInference]()
+    names = [name for name in fit.classes if name not in fit.missing and fit.evidence["solver"] == "exact"]
+    for strength in {fit.shrinkage[name] for name in names}:  # classes that were shrunk alike are inferred together
+        alike = [name for name in names if fit.shrinkage[name] == strength]
+        part = fit.part([fit.classes.index(name) for name in alike])
+        penalties = fit.evidence["ridge"], strength
+        found = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
+        results |= dict(zip(alike, found, strict=True))
+    return fit, {name: results[name] for name in names}
 
 
-def by_class(p: Evaluate) -> tuple[Fit, dict[str, ClassInference]]:
-    """The fit, and what `evaluate` has inferred of each class that has an estimate, by its name."""
-    whole, fit, results = read_and_infer(p)
-    return whole, dict(zip(fit.classes, results, strict=False))
+def estimated(fit: Fit, results: Results) -> Fit:
+    """The classes that have an estimate; the coefficients are those that inference begins with, a Newton step on."""
+    part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
+    coefficients = part.coefficients.copy()
+    for k, name in enumerate(part.classes):
+        if name in results and not results[name].reason:
+            coefficients[:, k] = results[name].estimate
+    return replace(part, coefficients=coefficients)
 
 
-def known_rates(p: Evaluate) -> Rates:
-    """Guess and lapse rate as given; None for auto."""
-    guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (p.guess_rate, p.lapse_rate))
-    return guess_rate, lapse_rate
-
-
-def with_inference(fit: Fit, results: list[ClassInference], p: Evaluate) -> Inferred | None:
+def with_inference(fit: Fit, results: Results, p: Evaluate) -> Inferred | None:
     """The part of a fit that has an inference."""
-    places = [k for k, result in enumerate(results) if not result.reason]
-    return Inferred(fit.part(places), [results[k] for k in places], p) if places else None
-
-
-def refined(fit: Fit, results: list[ClassInference]) -> Fit:
-    """The fit with the coefficients that inference begins with: a Newton step from the stored ones."""
-    coefficients = fit.coefficients.copy()
-    for k, result in enumerate(results):
-        if not result.reason:
-            coefficients[:, k] = result.estimate
-    return replace(fit, coefficients=coefficients)
+    places = [k for k, name in enumerate(fit.classes) if name in results and not results[name].reason]
+    return Inferred(fit.part(places), [results[fit.classes[k]] for k in places], p) if places else None
 
 
 def thinned(trials: Any, c: ClassInference) -> Any:
@@ -100,24 +79,24 @@ def left_out_predictions(found: Inferred) -> Predictions:
     return Predictions(found.responses, {"fitted": fitted, "debiased": debiased, "best": best})
 
 
-def with_corrected(predicted: Predictions, fit: Fit, results: list[ClassInference]) -> Predictions:
+def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predictions:
     """Also held-out trials by the corrected fit; of a class without an inference, the fitted logits stand for it."""
     x, fitted = fit.test.factors, predicted.logits["fitted"]
     logits = predicted.logits | {name: fitted.copy() for name in CORRECTED}
 
     def correct(k: int) -> None:
         for rows in cut(*x.shape):
-            logits["debiased"][rows, k], logits["best"][rows, k] = results[k].corrected_logits(x[rows])
+            logits["debiased"][rows, k], logits["best"][rows, k] = results[fit.classes[k]].corrected_logits(x[rows])
 
     with single_threaded_blas():
-        list(each(correct, [k for k, result in enumerate(results) if not result.reason]))
+        list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))
     return Predictions(predicted.responses, logits)
 
 
-def class_notices(names: Sequence[str], results: list[ClassInference]) -> list[str]:
+def class_notices(results: Results) -> list[str]:
     """A line for each class without an inference, or with a note that the answer does not have."""
     lines = []
-    for name, result in zip(names, results, strict=False):  # after Adam there are no results
+    for name, result in results.items():
         if result.reason:
             lines.append(f"{named(name, 'class')}: inference is left out: {result.reason}")
         elif result.note and not result.separated:
@@ -125,9 +104,8 @@ def class_notices(names: Sequence[str], results: list[ClassInference]) -> list[s
     return lines
 
 
-def missing_inference(fit: Fit, results: list[ClassInference]) -> list[str]:
+def missing_inference(fit: Fit, results: Results) -> list[str]:
     """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
-    by_name = dict(zip(fit.classes, results, strict=False))
-    reasons = {name: result.reason for name, result in by_name.items() if result.reason}
-    shrunk = {name: factors for name, factors in fit.separating.items() if not by_name[name].separated}
-    return without_inference(reasons, shrunk)
+    reasons = {name: result.reason for name, result in results.items() if result.reason}
+    separating = {name: factors for name, factors in fit.separating.items() if name in results}
+    return without_inference(reasons, {n: factors for n, factors in separating.items() if not results[n].separated})

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
 from scipy.special import chdtrc
+from tqdm import tqdm
 
 from hdlogit.inference.double_pass import DoublePass
 from hdlogit.inference.replication import Replication, replicate
-from stages.tables import Table
 from stages.tables.answer import Agreement
 from stages.tables.inferred import Inferred
 
 
-def replications(
-    found: Inferred, groups: NDArray[np.integer], progress: Callable[[], object] = lambda: None
-) -> list[Replication]:
-    """For each class, each group alone against the others pooled, by maximum likelihood with the rates of the class.
-
-    groups: (n_trials,); progress is called after each group of each class.
-    """
-    trials, names, level = found.fit.train, found.fit.factors, found.p.interval_level
-    results = []
-    for k, c in enumerate(found.classes):
-        y = np.asarray(trials.responses[:, [k]])
-        rates = {"guess_rate": c.guess_rate, "lapse_rate": c.lapse_rate}
-        results += replicate(
-            trials.factors, y, groups, level=level, **rates, names=names, progress=lambda done: progress()
-        )
+def replications(found: Inferred) -> list[Replication]:
+    """For each class, each group alone against the others pooled, by maximum likelihood with the rates of the class."""
+    fit, results = found.fit, list[Replication]()
+    assert fit.groups is not None
+    total = len(fit.labels) * len(found.classes)
+    with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
+        for k, c in enumerate(found.classes):
+            results += replicate(
+                fit.train.factors,
+                np.asarray(fit.train.responses[:, [k]]),
+                fit.groups,
+                level=found.p.interval_level,
+                guess_rate=c.guess_rate,
+                lapse_rate=c.lapse_rate,
+                names=fit.factors,
+                progress=lambda done: progress.update(),
+            )
     return results
 
 
-def replication_table(names: Sequence[str], classes: Sequence[Replication], labels: Sequence[str]) -> Table:
+def replication_table(names: Sequence[str], classes: Sequence[Replication], labels: Sequence[str]) -> pd.DataFrame:
     """One row per class and group; NaN and a reason where a group has no estimate."""
-    none, keys = (math.nan, math.nan), ("class", "group", "trials", "plain", "plain_error", "corrected")
-    rows = [
-        (name, labels[g.group], g.trials, *(g.plain or none), *(g.corrected or none), g.covered, g.reason or "")
-        for name, one in zip(names, classes, strict=True)
-        for g in one.groups
-    ]
-    table = dict(zip((*keys, "corrected_error", "covered", "reason"), zip(*rows, strict=True), strict=True))
-    return table | {"covered": [math.nan if covered is None else covered for covered in table["covered"]]}
+    rows = []
+    for name, one in zip(names, classes, strict=True):
+        for g in one.groups:
+            row = {"class": name, "group": labels[g.group], "trials": g.trials}
+            for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
+                row[kind], row[f"{kind}_error"] = slope or (np.nan, np.nan)
+            rows.append(row | {"covered": np.nan if g.covered is None else g.covered, "reason": g.reason or ""})
+    return pd.DataFrame(rows)
 
 
 def replication_metrics(

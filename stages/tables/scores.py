@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from hdlogit.psychometric.function import Floats, cross_entropy, log_odds
 from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans, mean
-from stages.files.fit import Fit
-from stages.files.reading import Trials
-from stages.tables import Table
+from stages.files.reading import Fit, Trials
 
 CORRECTED = ("debiased", "best")
 OF_CORRECTED = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")
@@ -61,34 +60,32 @@ def _scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
     return {**scores, "calibration_intercept": intercept, "calibration_slope": slope}
 
 
-def histogram_table(predicted: Predictions, n_bins: int) -> Table:
+def histogram_table(predicted: Predictions, n_bins: int) -> pd.DataFrame:
     """Counts of the fitted and the true probabilities, in bins of equal width."""
     ends = np.linspace(0, 1, n_bins + 1)
     shown = {name: z for name, z in predicted.logits.items() if name not in CORRECTED}
     counts = {name: calibration.histogram(z, n_bins) for name, z in shown.items()}
-    return {"low": ends[:-1], "high": ends[1:], **counts}
+    return pd.DataFrame({"low": ends[:-1], "high": ends[1:], **counts})
 
 
-def names_table(fit: Fit) -> Table:
+def names_table(fit: Fit) -> pd.DataFrame:
     """One row per class and factor, the bias last: class, factor, and if it is known the true coefficient."""
     rows, n_classes = fit.coefficients.shape
-    names = {"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes}
-    return names if fit.observer is None else {**names, "true": fit.observer.coefficients.T.ravel()}
+    table = pd.DataFrame({"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes})
+    return table if fit.observer is None else table.assign(true=fit.observer.coefficients.T.ravel())
 
 
-def fitted_table(fit: Fit) -> Table:
+def fitted_table(fit: Fit) -> pd.DataFrame:
     """The fitted coefficients, beside the true ones."""
-    return {**names_table(fit), "fitted": fit.coefficients.T.ravel()}
+    return names_table(fit).assign(fitted=fit.coefficients.T.ravel())
 
 
-def trajectory_table(fit: Fit) -> Table:
+def trajectory_table(fit: Fit) -> pd.DataFrame:
     """Cross-entropies (nats per response) and size of the weights at each checkpoint."""
-    models = np.stack([*fit.checkpoints.values()])
-    table: Table = {"epoch": [*fit.checkpoints]}
+    models, table = np.stack([*fit.checkpoints.values()]), pd.DataFrame({"epoch": [*fit.checkpoints]})
     for split, trials in (("train", fit.train), ("test", fit.test)):
         if len(trials.factors):
-            on_split = predictions.cross_entropies(trials.factors, trials.responses, models)
-            table[f"{split}_cross_entropy"] = on_split
+            table[f"{split}_cross_entropy"] = predictions.cross_entropies(*trials, models)
     if fit.observer is not None:
         table["weight_slope"] = [recovery.weight_slope(w, fit.observer.coefficients) for w in models]
     return table
@@ -96,15 +93,14 @@ def trajectory_table(fit: Fit) -> Table:
 
 def training_cross_entropy(fit: Fit) -> float:
     """In nats per response."""
-    return float(predictions.cross_entropies(fit.train.factors, fit.train.responses, fit.coefficients[None])[0])
+    return float(predictions.cross_entropies(*fit.train, fit.coefficients[None])[0])
 
 
-def solver_metrics(whole: Fit) -> dict[str, Any]:
+def solver_metrics(fit: Fit) -> dict[str, Any]:
     """What the solver reported on all classes: whether all converged, and the largest gradient."""
-    reported, missing = whole.evidence, len(whole.missing)
     metrics = {
-        "converged": all(reported.converged),
-        "max_gradient": max(reported.max_gradient),
-        "ridge": reported.ridge,
+        "converged": all(fit.evidence["converged"]),
+        "max_gradient": max(fit.evidence["max_gradient"]),
+        "ridge": fit.evidence["ridge"],
     }
-    return metrics | {"classes_without_estimate": missing} if missing else metrics
+    return metrics | {"classes_without_estimate": len(fit.missing)} if fit.missing else metrics

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import base_rate_for, intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference
-from stages.tables import Table
 
 
-def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float) -> dict[str, Any]:
+def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
     Position on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
@@ -29,11 +29,11 @@ def theory_metrics(classes: Sequence[ClassInference], table: Table, level: float
     return {
         "n_trials": round(n_factors / kappa),
         "kappa": kappa,
-        "signal": _mean(table["signal"]),
-        "existence_threshold": min(table["existence_threshold"]),
-        "smallest_n_trials": max(table["smallest_n_trials"]),
-        "certificate": max(table["certificate"]),
-        "weight_slope": _mean(table["alpha"]),
+        "signal": table.signal.mean(),
+        "existence_threshold": table.existence_threshold.min(),
+        "smallest_n_trials": int(table.smallest_n_trials.max()),
+        "certificate": table.certificate.max(),
+        "weight_slope": table.alpha.mean(),
         "residual_sd": _mean(_residual_sd(c) for c in classes),
         "train_cross_entropy": _mean(e.training for e in expected),
         "test_cross_entropy": _mean(e.held_out for e in expected),
@@ -55,7 +55,7 @@ def _mean(values: Iterable[float]) -> float | None:
     return float(np.mean(found)) if found else None
 
 
-def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
+def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataFrame:
     """Weight errors and held-out cross-entropy to expect with other numbers of trials, for an observer like this one.
 
     That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
@@ -68,18 +68,21 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> Table:
     rates = guess_rate, lapse_rate
     first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
     sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
-    lines = plan(n_factors, signal, base_rate, sizes, *rates, classes[0].inflation)
-    lines = [line for line in lines if line.exists]
     scale = signal / math.sqrt(n_factors)  # the root-mean-square true weight
-    return {
-        "n_trials": [line.n_trials for line in lines],
-        "weight_rmse": [scale * (line.weight_error or 0) for line in lines],
-        "debiased_weight_rmse": [scale * (line.debiased_weight_error or 0) for line in lines],
-        "classical_coverage": [line.classical_coverage for line in lines],
-        "test_cross_entropy": [line.held_out for line in lines],
-        "test_best_cross_entropy": [line.best for line in lines],
-        "bayes_cross_entropy": [line.bayes for line in lines],
-    }
+    rows = [
+        {
+            "n_trials": line.n_trials,
+            "weight_rmse": scale * (line.weight_error or 0),
+            "debiased_weight_rmse": scale * (line.debiased_weight_error or 0),
+            "classical_coverage": line.classical_coverage,
+            "test_cross_entropy": line.held_out,
+            "test_best_cross_entropy": line.best,
+            "bayes_cross_entropy": line.bayes,
+        }
+        for line in plan(n_factors, signal, base_rate, sizes, *rates, classes[0].inflation)
+        if line.exists
+    ]
+    return pd.DataFrame(rows)
 
 
 def _rarer(c: ClassInference) -> tuple[float, float, float]:
@@ -88,14 +91,10 @@ def _rarer(c: ClassInference) -> tuple[float, float, float]:
     return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
 
 
-def map_table(largest_signal: float) -> Table:
+def map_table(largest_signal: float) -> pd.DataFrame:
     """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
     rows = []
     for signal in largest_signal * np.linspace(0, 1, 18) ** 1.5:  # denser where the frontier bends
-        threshold = existence_threshold(float(signal))
-        rows += [
-            (signal, fraction * threshold, solve(float(fraction * threshold), float(signal)).alpha)
-            for fraction in (0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99)
-        ]
-    signals, kappas, alphas = zip(*rows, strict=True)
-    return {"signal": signals, "kappa": kappas, "alpha": alphas}
+        kappas = existence_threshold(float(signal)) * np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])
+        rows += [(signal, kappa, solve(float(kappa), float(signal)).alpha) for kappa in kappas]
+    return pd.DataFrame(rows, columns=["signal", "kappa", "alpha"])

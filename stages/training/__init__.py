@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.files.reading import Floats
 
 
-@dataclass(frozen=True)
-class Fitted:
+class Fitted(NamedTuple):
     """What `train` writes. Coefficients are (n_factors + 1, n_classes), last row = bias."""
 
     coefficients: Floats
     checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
-    evidence: dict[str, Any]  # `stages.files.reading.Evidence`
+    evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); by class: max_gradient, converged, shrinkage,
+    # reasons (why it has no estimate, or None), and where some are separated: separating (by which factors, or None)

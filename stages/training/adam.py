@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import torch
@@ -34,10 +33,10 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
     )
     losses: list[float] = []
     checkpoints: dict[int, Floats] = {}
-    every = max(p.num_epochs // 32, 1)  # where the notebook prints its loss
-    marked = checkpoint_epochs(p.num_epochs)
-    terminal = sys.stderr.isatty()
-    with tqdm(total=p.num_epochs, unit="epoch", disable=not terminal) as progress:
+    printed = {*range(0, p.num_epochs, max(p.num_epochs // 32, 1)), p.num_epochs - 1}  # where the notebook prints
+    # Some 34 checkpoints, with the first and the last, each a sixth later than the one before: most happens early.
+    kept = {round(count) - 1 for count in np.geomspace(1, p.num_epochs, 41).tolist()}
+    with tqdm(total=p.num_epochs, unit="epoch", disable=None) as progress:
         for epoch, loss in enumerate(training.epochs(p.num_epochs)):
             if not math.isfinite(loss):
                 raise InputError(
@@ -46,14 +45,14 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
                 )
             losses.append(loss)
             progress.update()
-            if epoch in marked:
+            if epoch in kept:
                 checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # training changes it in place
-            if epoch % every == 0 or epoch == p.num_epochs - 1:
+            if epoch in printed:
                 progress.set_postfix(loss=f"{loss:.5f}")
-                if not terminal:
+                if progress.disable:  # no terminal
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
     coefficients = training.coefficients.cpu().double()
-    gradients = largest_gradient(factors, responses, coefficients)
+    gradients = largest_gradient(trials.factors, trials.responses, coefficients.numpy())
     evidence = {
         "solver": p.solver,
         "ridge": 0.0,
@@ -64,8 +63,3 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
         "reasons": [None] * n_classes,
     }
     return Fitted(coefficients.numpy(), checkpoints, {"epoch": [*range(p.num_epochs)], "loss": losses}, evidence)
-
-
-def checkpoint_epochs(num_epochs: int) -> set[int]:
-    """Some 34 epochs, with the first and the last, each a sixth later than the one before, as most happens early."""
-    return {round(count) - 1 for count in np.geomspace(1, num_epochs, 41).tolist()}
