@@ -167,7 +167,8 @@ def test_a_contrast_that_is_missing_on_the_other_side_is_0_and_no_choice_is_none
     np.testing.assert_array_equal(responses[:, 0], np.delete(choice, 4) == 1)
     study = learn(asked(response="choice=1", factors=["contrastLeft", "contrastRight"]), tmp_path / "t.pqt")
     table.drop(columns="choice").to_parquet(tmp_path / "new.pqt")
-    np.testing.assert_array_equal(study.coding.encode(study.coding.frame(study.open(tmp_path / "new.pqt"), [])), expected)
+    new = study.coding.frame(study.open(tmp_path / "new.pqt"), [])
+    np.testing.assert_array_equal(study.coding.encode(new), expected)
 
 
 def matlab(path: Path, table: pd.DataFrame) -> None:

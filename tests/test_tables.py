@@ -482,7 +482,7 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
 def test_where_may_not_cut_trials(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(side=table.p).to_csv(tmp_path / "t.csv", index=False)
-    message = "t.csv, line 2: where takes only a part of the rows with t 0; it must take whole trials"
+    message = "t.csv, line 2: where takes only a part of the rows with t '0'; it must take whole trials"
     assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
     both = pd.concat([table.assign(who="a", side=table.p), table.assign(who="b", side=table.p)])
     both.to_csv(tmp_path / "t.csv", index=False)

@@ -227,7 +227,7 @@ def refused(text: str, why: str) -> InputError:
 
 @contextlib.contextmanager
 def explained(text: str) -> Iterator[None]:
-    """Whatever formulaic, a transform or Python's parser raise as one line; categories that it has not seen as Unseen."""
+    """Whatever formulaic, transforms and Python's parser raise in one line; unknown categories as Unseen."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

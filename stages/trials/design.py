@@ -42,7 +42,7 @@ class Study:
     n_rows: int
     n_taken: int
     lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
-    rows: NDArray[np.intp]  # (n_trials,) of the file
+    rows: NDArray[np.object_]  # (n_trials,) where each stands in the file
     factors: Floats  # (n_trials, n_factors)
     yes: Bools  # (n_trials, n_classes)
     groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ def pivot(
     unusable = dict.fromkeys([value, *keys], f"is no column of trials, whose factors are {named}")
     _check(table, unusable, [*take.columns, *p.groups])
     for name in given:
-        _refuse(given[name].isna() & taken, given[name], f"{name} is missing".format)
+        _refuse(given[name].isna() & taken, f"{name} is missing")
     if study is None:
         if keys[1:] and taken.any() and len(places[1]) != 2:
             raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
@@ -103,11 +103,11 @@ def _located(
         unknown = pd.Series(taken & (codes < 0), frame.index)
         if name == p.intervals or unknown.sum() == taken.sum():  # a few unknown positions are like further columns
             listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
-            _refuse(unknown, given[name], lambda word: f"{name} is {show(word)}; it must be {listed}, as in the study")
+            _refuse(unknown, f"{name} is", given[name], f"; it must be {listed}, as in the study")
     part = f"where takes only a part of the rows with {trial}"
     whole = "it must take whole trials, and columns in which trial numbers restart must be named as group"
     share = pd.Series(taken, frame.index).groupby(trials).transform("mean")
-    _refuse((share > 0) & (share < 1), given[trial], lambda word: f"{part} {word}; {whole}")
+    _refuse((share > 0) & (share < 1), part, given[trial], f"; {whole}")
     each = pd.DataFrame([trials, rows.interval, position]).T[taken & rows.placed]
     for row in each.index[each.duplicated()][:1]:
         for name in p.groups:
@@ -152,9 +152,10 @@ def _values(rows: Rows, column: pd.Series[Any], factors: list[str], is_differenc
     return np.asarray(cube[1] - cube[0] if is_difference else cube[0])
 
 
-def _refuse(wrong: pd.Series[Any], column: pd.Series[Any], why: Callable[[str], str]) -> None:
+def _refuse(wrong: pd.Series[Any], why: str, column: pd.Series[Any] | None = None, after: str = "") -> None:
     if wrong.any():
-        raise InputError(f"{first(wrong)}: {why(str(column[wrong.to_numpy()].iloc[0]))}")
+        word = "" if column is None else f" {show(column[wrong.to_numpy()].iloc[0])}"
+        raise InputError(f"{first(wrong)}: {why}{word}{after}")
 
 
 def _check(table: Table, unusable: dict[str, str], names: Collection[str]) -> None:

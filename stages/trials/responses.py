@@ -105,7 +105,7 @@ def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
     if len(held) < 2:
         what = f"only {listed}" if held else "no values"
         raise InputError(f"{table.name}: the response {name} holds {what}; it must hold two values")
-    if value is None and (signals := outcomes(column)) is not None:
+    if value is None and outcomes(column) is not None:
         yes = [word for word in held if OUTCOMES[outcome(word)][1]]
         if 0 < len(yes) < len(held):
             return Response(name, name, yes, [word for word in held if word not in yes])

@@ -23,7 +23,8 @@ THOUSANDS = r"[-+]?\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?"  # 1.234.567 or 1,234.5
 CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command a terminal
 EXACT = 2**53  # whole numbers from which on float64 would make others of some
 
-MISSING = ["", *["NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None", "NaT", "undefined", "#NULL!", ".", ".."]]
+MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None", "NaT"]
+MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
 
 
