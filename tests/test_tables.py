@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.trials.design import learn
+from stages.trials.read import apart, unreadable
 from tests.coding import asked, coded, frame, one_line, refused
 
 
@@ -552,7 +555,7 @@ def test_a_position_that_few_trials_have_is_no_factor_and_that_is_told(tmp_path:
     table.assign(p=mistake).to_csv(tmp_path / "t.csv", index=False)
     found = learn(asked(**LONG), tmp_path / "t.csv")
     assert found.names == ["v[left]", "v[right]"]
-    assert found.left_out == {"v[leftt]": "it is missing in 100% of the trials"}
+    assert found.left_out == {"v[leftt]": "it is empty"}
     assert len(found.factors) == 39
 
 
@@ -732,6 +735,14 @@ def test_any_file_gives_arrays_or_one_line(
 def test_any_bytes_give_one_line(content: bytes, ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").write_bytes(content)
     assert refused(tmp_path / f"t.{ending}")
+
+
+def test_a_reader_that_crashes_is_one_line() -> None:
+    with pytest.raises(BrokenProcessPool) as crash:
+        apart(os._exit, 11)
+    assert "t.mat is damaged or not what its ending says: its reader crashed" in str(
+        unreadable(Path("t.mat"), crash.value)
+    )
 
 
 @pytest.mark.parametrize("ending", ["parquet", "feather", "npz"])

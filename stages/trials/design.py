@@ -98,19 +98,7 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     table = dataclasses.replace(table, notes=(*table.notes, *notes))
     frame = code.frame(table, p.groups)
     lacks = {str(name): frame[name].isna().to_numpy() for name in frame} | lacks
-    lacking = {
-        name: (int((rows & taken).sum()), first(pd.Series(rows & taken, frame.index)))
-        for name, rows in lacks.items()
-        if (rows & taken).any()
-    }
-    if p.missing == "refuse" and lacking:
-        name, (_, place) = next(iter(lacking.items()))
-        raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
-    complete = taken & ~np.logical_or.reduce([*lacks.values()])
-    if not complete.any():
-        which = some([*lacking])
-        raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
-
+    complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
     frame = frame[complete]
     code.learn(frame)
     check_names(table, code.names)
@@ -241,6 +229,24 @@ def _judged(
     is_of_numbers = [name for name in columns if name in table.numeric or kind(rows[name][whole]) == "numbers"]
     rows = rows.assign(**{name: numbers(rows[name]) for name in is_of_numbers})
     return choose(rows[whole], rows, yes, named)
+
+
+def complete_rows(
+    table: Table, taken: Bools, lacks: dict[str, Bools], refuse: bool
+) -> tuple[Bools, dict[str, tuple[int, str]]]:
+    """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
+    lacking = dict[str, tuple[int, str]]()
+    for name, rows in lacks.items():
+        if (wrong := pd.Series(rows & taken, table.frame.index)).any():
+            lacking[name] = int(wrong.sum()), first(wrong)
+    if refuse and lacking:
+        name, (_, place) = next(iter(lacking.items()))
+        raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
+    complete = np.asarray(taken & ~np.logical_or.reduce([*lacks.values()]))
+    if not complete.any():
+        which = some([*lacking])
+        raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
+    return complete, lacking
 
 
 def check_names(table: Table, names: list[str]) -> None:

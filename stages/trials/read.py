@@ -114,10 +114,10 @@ def _contents(path: Path) -> Read:
     return found.set_axis([names[j] for j in named], axis=1), notes
 
 
-def apart(reader: Callable[[Any, str], Read], source: Any, name: str) -> Read:
+def apart(call: Callable[..., Any], *arguments: Any) -> Any:
     """In a process of its own: of damaged bytes some C libraries crash, which is no exception."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(reader, source, name).result()
+        return pool.submit(call, *arguments).result()
 
 
 # --- a reader for each kind of file
