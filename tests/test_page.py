@@ -161,7 +161,7 @@ def test_small_numbers_do_not_vanish() -> None:
 
 def test_it_answers_in_the_order_in_which_a_person_asks(runs: dict[str, Path]) -> None:
     text = Elements(report(runs["study"])).text
-    place = text.index("Cross-entropy is in nats")
+    place = text.index("measured in nats per trial")
     for part in ("Is the model right?", "What the model may lack", "Table of weights", "Groups against one another"):
         place = text.index(part, place)
     for part in ("for weights that are right to 5 %", "is no factor", "prepare", "SHA-256"):
