@@ -23,7 +23,7 @@ PAPERS = (
     "high-dimensional logistic regression. NeurIPS 34. https://doi.org/10.48550/arXiv.2103.12725",
 )
 MOST = 200  # rows of a table
-MATHS = {"−": "$-$", "<": "$<$", "∞": r"$\infty$"}  # what LaTeX has in math mode only
+MATHS = {"−": "$-$", "<": "$<$", ">": "$>$", "∞": r"$\infty$"}  # what LaTeX has in math mode only
 
 
 def paper(
