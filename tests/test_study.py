@@ -8,7 +8,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,17 @@ def test_a_study_is_made_run_and_changed_where_it_is_told_to(project: Project) -
     refused = project.run("python", "-m", "stages.study", str(original))
     assert "was changed by hand" in refused.stderr
     assert (folder / TRIALS).read_text() == "mine\n"
+
+
+def test_of_several_formulas_all_are_checked_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
+) -> None:
+    (tmp_path / "t.csv").write_text("x,choice\n" + "1,0\n2,1\n1.5,1\n1.6,0\n" * 5)
+    formulas = "--formula", "~ x", "--formula", "~ y"
+    monkeypatch.setattr(study, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(sys, "argv", ["study", str(tmp_path / "t.csv"), "--response", "choice", *formulas])
+    assert "no column 'y'" in refuses(study.main)
+    assert [*(tmp_path / "studies").iterdir()] == []
 
 
 def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Project) -> None:
