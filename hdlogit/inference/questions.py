@@ -37,6 +37,7 @@ RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not mult
 MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
+RUN = 5  # rows of the same value, on average, in a file that is sorted by it
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
 
 UNLIKELY = 0.05  # p-value of "nothing is missing", over all classes and all that was asked
@@ -72,7 +73,8 @@ def questions(
 
     factors: (n, p), trials in the order in which they were run; responses: (n,) bool; names: of the factors; groups:
     (n,) labels of sessions or observers, across which nothing is remembered; in_order: whether trials are in the order
-    in which they were run, so that memory and trends can be asked about.
+    in which they were run, so that memory and trends can be asked about. They are not where rows are sorted by the
+    response or by conditions.
     """
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
@@ -125,7 +127,7 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
     if first.family == RISING:
         text = f"a yes does not become more frequent all along the index{of} ({p})"
     also = [one.family for one in others if one.family != RISING]
-    beside = f"; beside it {', '.join(also)}" if also else ""
+    beside = f"; perhaps because of it, tests of {', '.join(also)} fail, too" if also else ""
     return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
 
 
@@ -207,17 +209,27 @@ def families(
 
     if len(codes) > 1:
         found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
-    if not in_order:
+    y = np.asarray(responses, np.float64)
+    conditions = [factors[:, j] for j in more] + [np.unique(factors[:, two], axis=0, return_inverse=True)[1].ravel()]
+    if not in_order or _is_sorted(y, group, 2) or any(_is_sorted(column, group, 3) for column in conditions):
         return found
     if len(codes) > 1:
         found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None
     found["a trend over trials"] = lambda rows: time[rows, None], None
     earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
     same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
-    y = np.asarray(responses, np.float64)
     found[MEMORY] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
     found["factors of the previous trial"] = lambda rows: standardised(earlier[0][rows]), same[0]
     return found
+
+
+def _is_sorted(column: NDArray[np.generic], group: NDArray[np.intp], fewest: int) -> bool:
+    """Whether rows are sorted by this column: each value is in one long run of each group, and has `fewest` or more."""
+    runs = 1 + np.count_nonzero((column[1:] != column[:-1]) | (group[1:] != group[:-1]))
+    if RUN * runs > len(column):
+        return False
+    n_values = len(np.unique(np.column_stack([group, column]), axis=0))
+    return bool(runs == n_values >= fewest * (group.max() + 1))
 
 
 def _rarer(column: Array) -> float | None:
