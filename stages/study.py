@@ -24,14 +24,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from stages import summary
+from stages import compare, summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
 from stages.files.errors import SAID, InputError, run
 from stages.files.parameters import FILE, Prepare, Study, read_study
+from stages.files.writing import Outputs
 from stages.repository import allow_no_git
-from stages.terminal import CONSOLE
+from stages.terminal import CONSOLE, say
 from stages.trials.observers import observers_of
 from stages.trials.prepared import prepare
 from stages.trials.read import read
@@ -44,10 +45,30 @@ IGNORED = "/.partial/\n"  # what a killed stage leaves behind; DVC adds its own 
 
 
 def main() -> None:
-    """Check everything, make or change the study, run it, and print the answer."""
+    """Check everything, make or change the study, run it, and print the answer. Of several formulas one for each."""
     arguments = parse()
     files = [file for text in arguments.trials for file in find(text)]
-    name = arguments.name or name_of(files)
+    name, formulas = arguments.name or name_of(files), arguments.formula or [None]
+    if len(formulas) == 1:
+        sys.exit(one(arguments, files, name, formulas[0]))
+    names = [f"{name}-{k}" for k in range(1, len(formulas) + 1)]
+    for is_check in (True, False):
+        for name, formula in zip(names, formulas, strict=True):
+            say(*([] if is_check else [f"{name}: {formula}"]))
+            if status := one(arguments, files, name, formula, is_check):
+                sys.exit(status)
+    folders = [STUDIES / name for name in names]
+    found = compare.side_by_side([*map(shown, folders)])
+    with contextlib.chdir(folders[0]), Outputs("compare") as outputs:
+        compare.draw(outputs.path("compare.png"), found)
+    say(f"Figure: {folders[0] / DATA / 'compare.png'}")
+
+
+def one(
+    arguments: argparse.Namespace, files: list[Path], name: str, formula: str | None, is_check: bool = False
+) -> int:
+    """One study: its exit status. is_check: nothing is made or changed."""
+    arguments.formula = formula
     if Path(name).name != name:
         raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
     folder = STUDIES / name
@@ -65,6 +86,8 @@ def main() -> None:
         if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
             raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
+        if is_check:
+            return 0
         if trials and not is_new:
             replace(folder / trials.name, trials)
         write(scratch if is_new else folder, document)
@@ -75,12 +98,12 @@ def main() -> None:
     observers = document.get("observers", ())
     lines, status = reproduce(folder, observers)
     if status and not observers:
-        sys.exit(status)
+        return status
     summary.main(folder, lines)
     if is_new:
         study = shlex.quote(shown(folder))
         print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
-    sys.exit(status)
+    return status
 
 
 # --- what is asked for
@@ -311,7 +334,7 @@ def parse() -> argparse.Namespace:
     add("--factors", nargs="+", help="the columns of factors, in order; patterns as in frame* are allowed")
     add("--count", help="the column that says how many trials a row is")
     add("--missing", nargs="+", dest="missing_words", help="further words for a missing value, as in: -99 timeout")
-    add("--formula", help="as in: ~ contrast * side + C(rule) + lag(choice, 1)")
+    add("--formula", action="append", help="as in: ~ contrast * side + lag(choice, 1); several are compared")
     add("--group", nargs="+", help="the columns of sessions or observers; lags do not run across groups")
     add("--by", help="the column of observers, who are fitted each alone")
     add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')

@@ -1,7 +1,7 @@
 """The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
 
-Of observers who are fitted each alone: a verdict on each and the mean of the population, with the corrected weights of
-all in data/coefficients.csv, those of the population in data/population.csv, and a figure of both.
+Of observers who are fitted each alone: a verdict on each and the mean of the population, also on one page,
+data/index.html, with a figure, and in data/population.csv; data/coefficients.csv has the corrected weights of all.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import argparse
 import contextlib
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -18,20 +18,13 @@ from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import lacking, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.families import families
-from stages.files.parameters import Study, read_parameters
+from stages.files.parameters import Evaluate, Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
+from stages.page.render import render_observers
 from stages.tables.answer import LACKING
 from stages.tables.inferred import read_and_infer
-from stages.tables.population import (
-    Observer,
-    families_of,
-    in_words,
-    population_of,
-    population_table,
-    shared_factors,
-)
+from stages.tables.population import Observer, family_tests, in_words, population_of, population_table
 from stages.terminal import numbers, say, table
 
 # metric -> what it is, and what it would be for a fit that can be trusted; the first five found are shown
@@ -81,45 +74,71 @@ def lookup(metrics: dict[str, Any], name: str) -> float | None:
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
 NONE = "no corrections"
-MADE = "coefficients.csv", "population.csv", "population.png"  # of all observers
+MADE = "coefficients.csv", "population.*", "index.html"  # of all observers
+
+
+class Found(NamedTuple):
+    """What came out of one observer."""
+
+    rows: list[list[str]]  # of the table below HEADINGS, one per class
+    lines: list[str]  # what was left out, and why
+    weights: pd.DataFrame | None = None
+    observer: Observer | None = None
 
 
 def side_by_side(study: Study) -> None:
-    """A table with the verdict on each observer, one of all corrected weights, and the population."""
-    rows, lines, tables, observers = list[list[str]](), list[str](), list[pd.DataFrame](), list[Observer]()
+    """A verdict on each observer, one table of all corrected weights, the population, and a page."""
+    found = dict[str, Found]()
     for folder, value in (study.observers or {}).items():
-        try:
-            with contextlib.chdir(Path(OBSERVERS, folder)):
-                check_current()
-                own = verdicts(str(value))
-                rows += own
-                if any(verdict == NONE for *_, verdict in own):
-                    why = read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")
-                    lines += [f"{value}: {line}" for line in why]
-                lines += [f"{value}: {line}" for line in incomplete()]
-                if (DATA / "inference/coefficients.csv").exists():
-                    tables.append(read_table("inference/coefficients.csv", "class", "factor"))
-                    tables[-1].insert(0, "observer", str(value))
-                    observers.append(Observer(str(value), read_factors(), read_and_infer(study.evaluate)[1]))
-        except InputError as error:
-            rows.append([str(value), "", "", "", "no estimate"])
-            lines.append(f"{value}: no corrected weights: {error}")
+        with contextlib.chdir(Path(OBSERVERS, folder)):
+            found[folder] = read_observer(str(value), study.evaluate)
+    rows = [row for one in found.values() for row in one.rows]
     table(HEADINGS, rows, text=(0, 4))
-    if lacking := sum(verdict.startswith(LACKING) for *_, verdict in rows):
+    lines, lacking = list[str](), sum(row[-1].startswith(LACKING) for row in rows)
+    if lacking:
         far_off = "their weights, and the mean of all, may be far off (their pages say what to add)"
-        say(f"models that lack something: {lacking} of {len(rows)}; {far_off}")
-    say(*lines, *(f"left out: {why}" for why in study.left_out))
-    for name in MADE:  # of an earlier run
-        (DATA / name).unlink(missing_ok=True)
-    if not tables:
+        lines.append(f"models that lack something: {lacking} of {len(rows)}; {far_off}")
+    left_out = [line for one in found.values() for line in one.lines] + [f"left out: {why}" for why in study.left_out]
+    say(*lines, *left_out)
+    for path in [path for name in MADE for path in DATA.glob(name)]:  # of an earlier run
+        path.unlink()
+    weights = [one.weights for one in found.values() if one.weights is not None]
+    if not weights:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
-        outputs.table("coefficients.csv", pd.concat(tables))
-        write_population(study, observers, outputs)
-    say(f"Pages:      {Path(OBSERVERS).resolve()}/*/data/report.html")
-    say(f"Weights:    {DATA.resolve()}/coefficients.csv")
-    if (DATA / "population.csv").exists():
-        say(f"Population: {DATA.resolve()}/population.csv, population.png")
+        outputs.table("coefficients.csv", pd.concat(weights))
+        said, means, tests = write_population(study, [one.observer for one in found.values() if one.observer], outputs)
+        picture = outputs.path("population.png")
+        page = render_observers(
+            title=f"{', '.join(study.prepare.responses)} in {study.prepare.trials}, {len(found)} observers",
+            sentences=[*said, *lines],
+            observers={folder: one.rows for folder, one in found.items()},
+            means=means,
+            tests=tests,
+            picture=picture if len(means) else None,
+            left_out=left_out,
+        )
+        outputs.text("index.html", page)
+    say(f"Page of all: {DATA.resolve()}/index.html")
+    made = "coefficients.csv, population.csv, population.png" if len(means) else "coefficients.csv"
+    say(f"Numbers:     {DATA.resolve()}/{made}")
+
+
+def read_observer(name: str, p: Evaluate) -> Found:
+    """What stands in the observer's folder, which is this one."""
+    try:
+        check_current()
+        rows, lines = verdicts(name), incomplete()
+        if any(row[-1] == NONE for row in rows):
+            lines = (read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")) + lines
+        lines = [f"{name}: {line}" for line in lines]
+        if not (DATA / "inference/coefficients.csv").exists():
+            return Found(rows, lines)
+        weights = read_table("inference/coefficients.csv", "class", "factor")
+        weights.insert(0, "observer", name)
+        return Found(rows, lines, weights, Observer(name, read_factors(), read_and_infer(p)[1]))
+    except InputError as error:
+        return Found([[name, "", "", "", "no estimate"]], [f"{name}: no corrected weights: {error}"])
 
 
 def verdicts(observer: str) -> list[list[str]]:
@@ -145,35 +164,42 @@ def read_factors() -> dict[str, str]:
     return {name: terms.get(j, name) for j, name in enumerate(account["factors"])}
 
 
-def write_population(study: Study, observers: list[Observer], outputs: Outputs) -> None:
-    """Table, figure (of one class) and sentences of the population, if there is one."""
+def write_population(
+    study: Study, observers: list[Observer], outputs: Outputs
+) -> tuple[list[str], pd.DataFrame, list[dict[str, Any]]]:
+    """Say, write and draw (one class of) the population: sentences, means by class and factor, joint tests."""
     from stages.figures import style, weights  # matplotlib takes a while
 
-    level = study.evaluate.interval_level
+    level, p = study.evaluate.interval_level, study.plot
     classes = [*dict.fromkeys(name for one in observers for name in one.results)]
-    tables, drawn = list[pd.DataFrame](), list[tuple[pd.DataFrame, pd.DataFrame]]()
+    sentences, tables, tests, drawn = list[str](), [pd.DataFrame()], list[dict[str, Any]](), list[Any]()
     for name in classes:
-        answered = [one for one in observers if name in one.results and not one.results[name].reason]
-        shared, others = shared_factors(answered)
-        places = families(shared, study.plot.axis)
-        terms = pd.Series([answered[0].factors[factor] for factor in shared], dtype=object)
-        labels = places.family.fillna(terms)
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
         try:
-            found = population_of(answered, name, shared, families_of([*labels]))
+            found, places, others = population_of(observers, name, p.axis)
         except ValueError as error:
-            say(f"{of}no population mean: {error}")
+            sentences.append(f"{of}no population mean: {error}")
             continue
-        say(*(f"{of}{line}" for line in in_words(found, level, len(study.observers or {}))))
-        say(*([f"{of}not of the population, as some observers lack them: {some(others)}"] if others else []))
+        sentences.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
+        if others:
+            sentences.append(f"{of}not of the population, as some observers lack them: {some(others)}")
         tables.append(population_table(found, level))
         tables[-1].insert(0, "class", name)
+        tests += [{"class": name} | test for test in family_tests(found)]
         drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
-    if tables:
-        outputs.table("population.csv", pd.concat(tables))
-        means, own = drawn[min(study.plot.class_index, len(drawn) - 1)]
-        with style.saved(outputs.path("population.png"), study.plot.dpi, width=study.plot.width) as figure:
-            weights.weights(figure, means, {"inference": {"level": level}}, own)
+    say(*sentences)
+    for test in tests:
+        of, df = f"{test['class']}: " if len(classes) > 1 else "", " and ".join(f"{x:.1f}" for x in test["df"])
+        statistic = f"F = {test['statistic']:.3g} with {df} degrees of freedom, p = {test['p_value']:.2g}"
+        say(f"{of}{test['family']} together: {statistic}")
+    means = pd.concat(tables)
+    if len(means):
+        outputs.table("population.csv", means)
+        formats = [*dict.fromkeys(["png", *p.formats])]  # the page shows the first
+        with style.saved(outputs.path("population.png"), p.dpi, formats, p.width) as figure:
+            means_of_class, own = drawn[min(p.class_index, len(drawn) - 1)]
+            weights.weights(figure, means_of_class, {"inference": {"level": level}}, own)
+    return sentences, means, tests
 
 
 def incomplete() -> list[str]:

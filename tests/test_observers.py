@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_a_verdict_on_each_and_the_population_of_all(folder: Path, capsys: pytes
     assert ((table.low < table["mean"]) & (table["mean"] < table.high)).all()
     assert (folder / "data/population.png").stat().st_size > 10_000
 
+    page = (folder / "data/index.html").read_text()
+    assert f"<p>{escape(sentence)}.</p>" in page
+    assert "data:image/png;base64," in page
+    assert 'href="../observers/who-eve/data/report.html"' in page
+    for part in (
+        "separated by rare",
+        "sd between observers",
+        '<th scope="row">frame…</th>',
+        '<th scope="row">frame2</th>',
+    ):
+        assert part in page
+
 
 def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     folder: Path, capsys: pytest.CaptureFixture[str]
@@ -93,7 +106,7 @@ def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     shown = capsys.readouterr().out
     assert "no population mean: a population needs two observers with an inference; of 1 there are 1" in shown
     assert shown.count("no estimate") == 3
-    assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv"]
+    assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv", "index.html"]
 
 
 def forget(folder: Path, *observers: str) -> None:

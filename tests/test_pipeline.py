@@ -50,6 +50,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "evaluate.asymptotes": ("estimate", ["evaluate", "plot"]),  # and no rates
     "evaluate.guess_rate": (0.1, ["evaluate", "plot"]),
     "evaluate.lapse_rate": (0.1, ["evaluate", "plot"]),
+    "evaluate.smooth": (["*"], ["evaluate", "plot"]),
     "plot.class_index": (1, ["plot"]),
     "plot.dpi": (41, ["plot"]),
     "plot.formats": (["svg"], ["plot"]),

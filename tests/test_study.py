@@ -8,7 +8,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,17 @@ def test_named_again_it_changes_what_it_is_told_to(made: tuple[Project, list[str
     refused = project.run("python", "-m", "stages.study", "--name", "mine", "--where", "contrast > 99")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert (folder / "params.yaml").read_text() == after
+
+
+def test_of_several_formulas_all_are_checked_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
+) -> None:
+    (tmp_path / "t.csv").write_text("x,choice\n" + "1,0\n2,1\n1.5,1\n1.6,0\n" * 5)
+    formulas = "--formula", "~ x", "--formula", "~ y"
+    monkeypatch.setattr(study, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(sys, "argv", ["study", str(tmp_path / "t.csv"), "--response", "choice", *formulas])
+    assert "no column 'y'" in refuses(study.main)
+    assert [*(tmp_path / "studies").iterdir()] == []
 
 
 def test_rates_are_numbers_or_estimated() -> None:
@@ -235,35 +248,23 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]
-REFUSE = """
-import contextlib, io, json, sys
-from stages import study
-from stages.files.errors import run
-
-found = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv[1:] = arguments
-    with contextlib.redirect_stderr(io.StringIO()) as printed, contextlib.redirect_stdout(sys.stderr):
-        try:
-            found.append([run(study.main), ""])
-        except SystemExit as stop:
-            found.append([stop.code, printed.getvalue()])
-print(json.dumps(found))
-"""
 
 
-def test_a_refusal_is_one_line_and_leaves_nothing(project: Project) -> None:
-    trials = str(project.folder.parent / TRIALS)
-    commands = [[trials, *([] if "--response" in more else ["--response=choice"]), *more] for more, _ in REFUSALS]
-    before = sorted(project.folder.rglob("studies/*"))
-    refused = project.run("python", "-c", REFUSE, json.dumps(commands))  # in one process: imports are slow
-    assert refused.returncode == 0, refused.stderr
-    for (status, line), (_, message) in zip(json.loads(refused.stdout), REFUSALS, strict=True):
-        assert status == 1, message
-        assert line.startswith("error: ")
-        assert message in line
-        assert line.count("\n") == 1
-    assert sorted(project.folder.rglob("studies/*")) == before
+@pytest.mark.parametrize(("more", "message"), REFUSALS)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    more: list[str],
+    message: str,
+    pristine_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refuses: Callable[..., str],
+) -> None:
+    shutil.copytree(RAT, tmp_path / "rat", ignore=shutil.ignore_patterns("data"))
+    monkeypatch.setattr(study, "STUDIES", tmp_path)
+    response = [] if "--response" in more else ["--response=choice"]
+    monkeypatch.setattr(sys, "argv", ["study", str(pristine_project.parent / TRIALS), *response, *more])
+    assert message in refuses(study.main)
+    assert [path.name for path in tmp_path.iterdir()] == ["rat"]
 
 
 def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: Project) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.files.account import lacking
 from stages.files.tables import reading
@@ -41,17 +41,9 @@ def render(
     `shown` (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines;
     pictures: of each figure its section, its file, its size in inches, what it shows and how to read it; hashed: files.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    templates.filters |= {"number": number, "parameter": parameter, "address": address, "p": p_value, "fixed": fixed}
     coefficients = tables["shown"]
     groups = column_groups(coefficients, metrics)
-    return templates.get_template("page.html").render(
+    return template("page.html").render(
         parameters={name: parameters[name] for name in STAGES if name in parameters},
         metrics=metrics,
         account=account,
@@ -73,6 +65,25 @@ def render(
         left_out=left_out,
         hashes={path.as_posix(): sha256(path) for path in hashed},
     )
+
+
+def render_observers(means: pd.DataFrame, **values: Any) -> str:
+    """The page of several observers: title, sentences, left_out (lines); observers: the rows of each, by folder;
+    means, tests: of the population; picture: its figure, if there is one.
+    """
+    return template("observers.html").render(means=means.to_dict("records"), **values)
+
+
+def template(name: str) -> Template:
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    templates.filters |= {"number": number, "parameter": parameter, "address": address, "p": p_value, "fixed": fixed}
+    return templates.get_template(name)
 
 
 def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50, by: str = "p_value") -> list[dict[Any, Any]]:

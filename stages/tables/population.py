@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import pandas as pd
 from hdlogit.inference.result import ClassInference
 from hdlogit.observers.population import Population, population
 from stages.files.account import counted, some
+from stages.files.families import families
 
 
 class Observer(NamedTuple):
@@ -23,44 +23,34 @@ class Observer(NamedTuple):
     results: Mapping[str, ClassInference]  # by class
 
 
-def shared_factors(observers: Sequence[Observer]) -> tuple[list[str], list[str]]:
-    """The factors that all observers have, and those that only some have."""
-    every = [*dict.fromkeys(name for one in observers for name in one.factors)]
-    shared = [name for name in every if all(name in one.factors for one in observers)]
-    return shared, [name for name in every if name not in shared]
-
-
-def families_of(labels: Sequence[str]) -> dict[str, list[int]]:
-    """The factors (by number) that are tested together: those of the same label, and the other ones."""
-    sizes, families = Counter(labels), dict[str, list[int]]()
-    for j, label in enumerate(labels):
-        families.setdefault(label if sizes[label] > 1 else "other factors", []).append(j)
-    several = {name: of for name, of in families.items() if len(of) > 1}
-    return several if len(families) > 1 and several else {"all factors": [*range(len(labels))]}
-
-
 def population_of(
-    observers: Sequence[Observer], class_: str, factors: Sequence[str], families: Mapping[str, Sequence[int]]
-) -> Population:
-    """Of one class, for factors that all these observers have. Raises ValueError where there is no population."""
-    if not factors:
+    observers: Sequence[Observer], class_: str, axis: Sequence[Any] | None
+) -> tuple[Population, pd.DataFrame, list[str]]:
+    """Of one class, for the factors that all observers have; their families, and the factors that only some have.
+
+    Factors of a family or a term are tested together. Raises ValueError where there is no population.
+    """
+    answered = [one for one in observers if class_ in one.results and not one.results[class_].reason]
+    every = [*dict.fromkeys(name for one in answered for name in one.factors)]
+    shared = [name for name in every if all(name in one.factors for one in answered)]
+    if every and not shared:
         raise ValueError("there is no factor that all observers have")
-    results = []
-    for one in observers:
-        numbers = {name: j for j, name in enumerate(one.factors)}
-        results.append(_part(one.results[class_], [numbers[name] for name in factors]))
-    return population(results, factors, families)
+    results = [_part(one.results[class_], [[*one.factors].index(name) for name in shared]) for one in answered]
+    places = families(shared, axis)
+    labels = places.family.fillna(pd.Series([answered[0].factors[name] for name in shared], dtype=object))
+    together = labels.where(labels.duplicated(keep=False), "other factors")
+    members = {str(label): [*of] for label, of in together.groupby(together, sort=False).groups.items()}
+    several = {label: of for label, of in members.items() if len(of) > 1}
+    tested = several if several and len(members) > 1 else {"all factors": [*range(len(shared))]}
+    return population(results, shared, tested), places, [name for name in every if name not in shared]
 
 
 def _part(c: ClassInference, places: list[int]) -> ClassInference:
     """What `population` reads of a result, for some of its factors."""
     rows = [*places, len(c.centre)]
+    covariance = c.covariance[np.ix_(rows, rows)]
     return replace(
-        c,
-        centre=c.centre[places],
-        scale=c.scale[places],
-        corrected=c.corrected[rows],
-        covariance=c.covariance[np.ix_(rows, rows)],
+        c, centre=c.centre[places], scale=c.scale[places], corrected=c.corrected[rows], covariance=covariance
     )
 
 
@@ -82,25 +72,26 @@ def population_table(found: Population, level: float) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def in_words(found: Population, level: float, n_observers: int) -> list[str]:
-    """A sentence on the population, and one on each family of factors."""
+def in_words(found: Population, level: float, n_observers: int) -> str:
+    """A sentence on the population."""
     k, p = len(found.estimates), len(found.names)
     effects = [name for name, chance in zip(found.names, found.p_values(), strict=True) if chance < 1 - level]
     pairs = zip(found.names, found.heterogeneity_p_values(), strict=True)
     differ = [name for name, chance in pairs if chance < 1 - level]
     who = f"{k} observers" if k == n_observers else f"{k} of {n_observers} observers"
-    lines = [
-        f"{who}: the population mean "
-        f"differs from 0 for {_of(effects, p)}, and observers differ in {_of(differ, p)} "
+    return (
+        f"{who}: the population mean differs from 0 for {_of(effects, p)}, and observers differ in {_of(differ, p)} "
         f"(p < {1 - level:.2g}, each factor tested alone)"
+    )
+
+
+def family_tests(found: Population) -> list[dict[str, Any]]:
+    """The joint test of each family: that the population mean of all its weights is 0."""
+    return [
+        {"family": name, "statistic": test.statistic, "df": test.df, "p_value": test.p_value}
+        for name, test in found.families.items()
+        if len(found.names) > 1 and np.isfinite(test.p_value)
     ]
-    for name, test in found.families.items():
-        if p > 1 and np.isfinite(test.p_value):
-            df = " and ".join(f"{x:.1f}" for x in test.df)
-            lines.append(
-                f"{name} together: F = {test.statistic:.3g} with {df} degrees of freedom, p = {test.p_value:.2g}"
-            )
-    return lines
 
 
 def _of(names: list[str], p: int) -> str:
