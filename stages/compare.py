@@ -28,16 +28,25 @@ test that these tell nothing."""
 
 
 def main() -> None:
-    """Compare class by class, print a table for each, and draw the gains if --out asks for it."""
+    """Compare the studies, and draw the gains if --out asks for it."""
     arguments = parse()
     out = Path(arguments.out).absolute() if arguments.out else None
     if out and out.exists():
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
-    models = {study: models_of(study) for study in arguments.studies}
-    first = models[arguments.studies[0]]
+    found = side_by_side(arguments.studies)
+    if out:
+        with saved(out, 150, [out.suffix[1:] or "png"]) as figure:
+            figure.set_size_inches(6, 1 + 0.4 * len(arguments.studies) * len(found))
+            draw(figure, found)
+
+
+def side_by_side(studies: list[str]) -> dict[str, list[Comparison]]:
+    """Compare class by class, and print a table for each."""
+    models = {study: models_of(study) for study in studies}
+    first = models[studies[0]]
     shared = [name for name in first if all(name in one for one in models.values())]
     if not shared:
-        raise InputError(f"the studies share no response: {arguments.studies[0]} has {some([*first])}")
+        raise InputError(f"the studies share no response: {studies[0]} has {some([*first])}")
     found = {}
     for name in shared:
         try:
@@ -48,10 +57,7 @@ def main() -> None:
         say(sentence(named(name, "class"), rows))
         table(HEADINGS, map(row, rows))
     say(NOTES)
-    if out:
-        with saved(out, 150, [out.suffix[1:] or "png"]) as figure:
-            figure.set_size_inches(6, 1 + 0.4 * len(models) * len(found))
-            draw(figure, found)
+    return found
 
 
 def models_of(study: str) -> dict[str, Model]:

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import study
+from stages import compare, study
 from stages.files.parameters import Prepare, read_study
 from stages.trials.design import learn
 from stages.trials.observers import observers_of
@@ -220,12 +220,30 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
 
 
+def test_of_several_formulas_each_has_a_study_and_they_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n1,0\n")
+    formulas = "--formula", "~ x", "--formula", "~ x + I(x**2)"
+    monkeypatch.setattr("sys.argv", ["study", str(tmp_path / "t.csv"), "--response", "y", *formulas])
+    asked, compared = {}, list[str]()
+    monkeypatch.setattr(study, "one", lambda folder, files, values: asked.update({folder.name: values}))
+    monkeypatch.setattr(compare, "side_by_side", compared.extend)
+    study.main()
+    response = {"prepare.response": "y"}
+    assert asked == {
+        "t-1": response | {"prepare.formula": "~ x"},
+        "t-2": response | {"prepare.formula": "~ x + I(x**2)"},
+    }
+    assert [Path(folder).name for folder in compared] == ["t-1", "t-2"]
+
+
 REFUSALS = [  # options besides file and response, and what must be in the line
     (["--name", "a/b"], "without /"),
     (["--response", "choise"], "the nearest is choice"),
     (["--group", "whom"], "the nearest is who"),
     (["--formula", "{1}"], "it names no factor"),
-    (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
+    (["--held-out", "2"], "held_out = 2, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
     (["--rates", "half"], "guess and lapse rate as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
@@ -238,7 +256,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
 ]
 REFUSE = """
 import contextlib, io, json, sys
-from stages import study
+from stages import compare, study
 from stages.files.errors import run
 
 found = []
