@@ -12,7 +12,6 @@ expect, by chance alone, of the worst of so many perfect intervals. What misses 
 """
 
 import argparse
-import functools
 from collections import Counter
 
 import numpy as np
@@ -22,7 +21,6 @@ from tqdm import tqdm
 
 from benchmarks.designs import DESIGNS, Design, draw_truth
 from hdlogit.exact import fit
-from hdlogit.exact.shrinkage import with_shrinkage
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import expected_by_rank
 
@@ -101,9 +99,9 @@ def study(design: Design, replicates: int) -> Tally:
         y = y[:, y.any(axis=0) & ~y.all(axis=0)]
         if not y.size:
             continue
-        found, shrinkage = with_shrinkage(functools.partial(fit, x, ridge=ridge), y, p, design.shrinkage)
-        for strength in np.unique(shrinkage):
-            some = shrinkage == strength
+        found = fit(x, y, ridge, shrinkage=design.shrinkage)
+        for strength in np.unique(found.shrinkage):
+            some = found.shrinkage == strength
             fitted = x, y[:, some], found.coefficients[:, some], ridge, float(strength)
             for result in infer(*fitted, "estimate" if design.asymptotes else "none"):
                 tally.add(result)

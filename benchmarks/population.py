@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from hdlogit import population
 from hdlogit.exact import fit
-from hdlogit.exact.shrinkage import with_shrinkage
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.check import expected_by_rank
 
@@ -72,8 +71,8 @@ DESIGNS = [
 
 
 def observer(x: Array, y: NDArray[np.bool_]) -> ClassInference:
-    found, shrinkage = with_shrinkage(lambda r: fit(x, r, polish=True), y[:, None], x.shape[1], "auto")
-    return infer(x, y[:, None], found.coefficients, shrinkage=float(shrinkage[0]))[0]
+    found = fit(x, y[:, None], polish=True, shrinkage="auto")
+    return infer(x, y[:, None], found.coefficients, shrinkage=float(found.shrinkage[0]))[0]
 
 
 def of_population(design: Design, rng: np.random.Generator) -> tuple[Array, Array]:

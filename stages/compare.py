@@ -1,23 +1,35 @@
 """Which of several models predicts one and the same trials best? `python -m stages.compare studies/a studies/b`.
 
 Each study beside the first: leave-one-out cross-entropy, what is gained over the first (with the standard error of the
-difference, trial by trial), the textbook's AIC and BIC, and of nested models a test of what the larger one adds.
+difference, trial by trial), the textbook's AIC and BIC, and of nested models a test of what the larger one adds. Where
+studies use other trials of one file, as a lag leaves out the first ones, all are fitted again to those that they share.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from matplotlib.figure import Figure
+import numpy as np
+import pandas as pd
 
+from hdlogit.exact import fit as fit_exactly
+from hdlogit.inference import infer
 from hdlogit.inference.comparison import Comparison, Model, compare
-from stages.figures.style import saved
-from stages.files.account import measured, named, some
+from stages.figures.style import FAINT, saved
+from stages.files.account import counted, measured, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.finished import inside, read_finished
+from stages.files.parameters import Evaluate, read_study
+from stages.files.reading import Fit
+from stages.finished import for_each, inside, read_finished
+from stages.tables.inferred import Results
 from stages.terminal import say, table
+from stages.trials.prepared import prepare
+
+Finished = tuple[Fit, Results, Evaluate]  # of a study, as `read_finished` gives it
 
 HEADINGS = ("study", "leave-\none-out", "gain", "±", "para-\nmeters", "AIC", "BIC", "more", "p")
 NOTES = """\
@@ -28,47 +40,92 @@ test that these tell nothing."""
 
 
 def main() -> None:
-    """Compare the studies, and draw the gains if --out asks for it."""
     arguments = parse()
     out = Path(arguments.out).absolute() if arguments.out else None
     if out and out.exists():
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
     found = side_by_side(arguments.studies)
     if out:
-        with saved(out, 150, [out.suffix[1:] or "png"]) as figure:
-            figure.set_size_inches(6, 1 + 0.4 * len(arguments.studies) * len(found))
-            draw(figure, found)
+        draw(out, found)
 
 
-def side_by_side(studies: list[str]) -> dict[str, list[Comparison]]:
-    """Compare class by class, and print a table for each."""
-    models = {study: models_of(study) for study in studies}
-    first = models[studies[0]]
-    shared = [name for name in first if all(name in one for one in models.values())]
-    if not shared:
-        raise InputError(f"the studies share no response: {studies[0]} has {some([*first])}")
-    found = {}
-    for name in shared:
-        try:
-            found[name] = compare([one[name] for one in models.values()])
-        except ValueError as reason:
-            raise InputError(f"{named(name, 'class')}: {reason}") from None
-    for name, rows in found.items():
-        say(sentence(named(name, "class"), rows))
-        table(HEADINGS, map(row, rows))
+def side_by_side(studies: Sequence[str]) -> dict[str, list[Comparison]]:
+    """Print a table for each response (of each observer), and give their rows."""
+    found = dict[str, list[Comparison]]()
+
+    def of_observer(observer: str, folder: str) -> None:
+        own = [str(Path(study, Path(folder).relative_to(studies[0]))) for study in studies]
+        models = models_of(own)
+        for name in models[0]:
+            try:
+                rows = compare([one[name]._replace(name=study) for one, study in zip(models, studies, strict=True)])
+            except ValueError as reason:
+                raise InputError(f"{named(name, 'class')}: {reason}") from None
+            say(sentence(named(name, "class"), rows))
+            table(HEADINGS, map(row, rows))
+            found[f"{observer}, {name}" if observer else name] = rows
+
+    for_each(studies[0], of_observer)
     say(NOTES)
+    for k in range(1, len(studies)) if len(found) > 1 else ():
+        gains = np.array([rows[k].gain for rows in found.values()])
+        mean = measured(float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains))))
+        better = f"{studies[k]} predicts better than {studies[0]} in {(gains > 0).sum()} of {len(gains)}"
+        say(f"{better}; mean gain {mean} nats per trial (standard error between them)")
     return found
 
 
-def models_of(study: str) -> dict[str, Model]:
-    """The classes of a study, by their names."""
+def models_of(studies: Sequence[str]) -> list[dict[str, Model]]:
+    """For each study the responses that all share, by name, of the same trials."""
+    finished = []
+    for study in studies:
+        with inside(study):
+            finished.append(read_finished())
+    first = finished[0][0].train.responses
+    if not all(np.array_equal(fit.train.responses, first) for fit, *_ in finished):
+        finished = on_shared_trials(studies, finished)
+    shared = [name for name in finished[0][1] if all(name in results for _, results, _ in finished)]
+    if not shared:
+        raise InputError(f"the studies share no response: {studies[0]} has {some([*finished[0][1]])}")
+    return [
+        {
+            name: Model(study, results[name], fit.train.factors, fit.train.responses[:, fit.classes.index(name)])
+            for name in shared
+        }
+        for study, (fit, results, _) in zip(studies, finished, strict=True)
+    ]
+
+
+def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> list[Finished]:
+    """Each fitted again to the trials that all have, if they are from one file."""
+    rows = [rows_of(study) for study in studies]
+    shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
+    if not len(shared):
+        raise InputError(f"{some([*studies])} share no trials: they are not of one file, or take other rows of it")
+    say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
+    found = list[Finished]()
+    for study, own, (fit, _, p) in zip(studies, rows, finished, strict=True):
+        chosen, ridge = own.get_indexer(shared), fit.evidence["ridge"]
+        trials = fit.train._replace(factors=fit.train.factors[chosen], responses=fit.train.responses[chosen])
+        fitted = fit_exactly(*trials, ridge, polish=True)
+        if reasons := [reason for reason in fitted.reasons if reason]:
+            raise InputError(f"{study} has no estimate for the trials that are shared: {reasons[0]}")
+        results = infer(*trials, fitted.coefficients, ridge, 0.0, p.asymptotes, *p.known_rates, fit.factors)
+        found.append((replace(fit, train=trials), dict(zip(fit.classes, results, strict=True)), p))
+    return found
+
+
+def rows_of(study: str) -> pd.MultiIndex:
+    """Of the trials that were fitted: file, row, and the how-many-th of that row."""
     with inside(study):
-        fit, results, _ = read_finished()
-    x, y = fit.train.factors, fit.train.responses
-    return {name: Model(study, c, x, y[:, fit.classes.index(name)]) for name, c in results.items()}
+        if (account := read_account()) is None:
+            raise InputError(f"{study} has other trials, which are simulated; it must have the same ones")
+        prepared = prepare(p := read_study().prepare, Path(p.trials))
+    rows = pd.Series(prepared.study.rows[~prepared.test])
+    return pd.MultiIndex.from_arrays([[account["file"]["sha256"]] * len(rows), rows, rows.groupby(rows).cumcount()])
 
 
-def sentence(name: str, rows: list[Comparison]) -> str:
+def sentence(name: str, rows: Sequence[Comparison]) -> str:
     """Which model predicts best, and whether by more than its error."""
     first, best = rows[0], max(rows[1:], key=lambda one: one.gain)
     better, worse = (best, first) if best.gain > 0 else (first, best)
@@ -83,17 +140,20 @@ def row(one: Comparison) -> tuple[str, ...]:
     return Path(one.name).name, *numbers, *likelihood, str(one.df or ""), f"{one.p_value:.2g}" if one.df else ""
 
 
-def draw(figure: Figure, found: dict[str, list[Comparison]]) -> None:
+def draw(path: Path, found: Mapping[str, Sequence[Comparison]]) -> None:
     """What each study gains over the first, with two standard errors."""
-    axes = figure.subplots()
-    rows = [(name, one) for name, some_rows in found.items() for one in some_rows]
-    gains, errors = [one.gain for _, one in rows], [2 * one.gain_error for _, one in rows]
-    axes.errorbar(gains, range(len(rows)), xerr=errors, fmt="o", capsize=3)
-    axes.axvline(0, color="0.6", lw=0.8)
-    labels = [one.name if len(found) == 1 else f"{one.name}, {name}" for name, one in rows]
-    axes.set_yticks(range(len(rows)), labels)
-    axes.invert_yaxis()
-    axes.set_xlabel(f"gain over {rows[0][1].name} (nats per trial, leave-one-out; bars: 2 standard errors)")
+    rows = [(name, one) for name, some_rows in found.items() for one in some_rows[1:]]
+    with saved(path, 150, [path.suffix[1:] or "png"]) as figure:
+        figure.set_size_inches(6, 1.2 + 0.3 * len(rows))
+        axes = figure.subplots()
+        gains, errors = [one.gain for _, one in rows], [2 * one.gain_error for _, one in rows]
+        axes.errorbar(gains, range(len(rows)), xerr=errors, fmt="o", capsize=3)
+        axes.axvline(0, color=FAINT, lw=0.8)
+        labels = [one.name if len(found) == 1 else f"{one.name}, {name}" for name, one in rows]
+        axes.set_yticks(range(len(rows)), labels)
+        axes.invert_yaxis()
+        first = next(iter(found.values()))[0].name
+        axes.set_xlabel(f"gain over {first} (nats per trial; bars: 2 standard errors)")
 
 
 def parse() -> argparse.Namespace:

@@ -24,12 +24,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from stages import summary
-from stages.files import OBSERVERS
+from stages import compare, summary
+from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
 from stages.files.errors import SAID, InputError, run
 from stages.files.parameters import FILE, Prepare, Study, read_study
+from stages.files.writing import Outputs
 from stages.repository import allow_no_git
 from stages.terminal import CONSOLE, say
 from stages.trials.observers import observers_of
@@ -43,27 +44,33 @@ ENVIRONMENT = "STUDY_OPTIONS"  # holds options, as `make study` gives them: no s
 
 
 def main() -> None:
-    """Make or change the study, or one for each of several formulas; run it, and print the answer."""
+    """Make or change the study, run it, and print the answer. Of several formulas one for each."""
     arguments = parse()
     files = [file for some in arguments.trials for file in some]
     name = arguments.name or name_of(files)
     if Path(name).name != name:
         raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
-    formulas = {f"{name}-{k}": formula for k, formula in enumerate(arguments.formula, start=1)}
-    if len(formulas) < 2:
-        sys.exit(one(STUDIES / name, files, given(arguments, *formulas.values())))
-    folders = [STUDIES / each for each in formulas]
-    for folder, formula in zip(folders, formulas.values(), strict=True):
-        say(f"{folder.name}: {formula}")
-        if status := one(folder, files, given(arguments, formula)):
+    if len(arguments.formula) < 2:
+        sys.exit(one(STUDIES / name, files, given(arguments, *arguments.formula)))
+    asked = {STUDIES / f"{name}-{k}": given(arguments, each) for k, each in enumerate(arguments.formula, start=1)}
+    for folder, values in asked.items():
+        one(folder, files, values, is_check=True)
+    for folder, values in asked.items():
+        say(f"{folder.name}: {values['prepare.formula']}")
+        if status := one(folder, files, values):
             sys.exit(status)
-    from stages.compare import side_by_side  # matplotlib takes a while
+    first, *_ = asked
+    found = compare.side_by_side([*map(shown, asked)])
+    with contextlib.chdir(first), Outputs("compare") as outputs:
+        compare.draw(outputs.path("compare.png"), found)
+    say(f"Figure: {first / DATA / 'compare.png'}")
 
-    side_by_side([*map(shown, folders)])
 
+def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bool = False) -> int:
+    """Check everything, make or change one study, run it, and print the answer; gives the exit status.
 
-def one(folder: Path, files: list[Path], values: dict[str, Any]) -> int:
-    """Check everything, make or change one study, run it, and print the answer; gives the exit status."""
+    is_check: nothing is made or changed.
+    """
     is_new = not folder.exists()
     if is_new and not (files and "prepare.response" in values):
         raise InputError(f"{shown(folder)} is no study yet; to make one, give a file of trials and --response")
@@ -78,6 +85,8 @@ def one(folder: Path, files: list[Path], values: dict[str, Any]) -> int:
         if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
             raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
+        if is_check:
+            return 0
         if trials and not is_new:
             replace(folder / trials.name, trials)
         write(scratch if is_new else folder, document)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from scipy.special import expit
 
+from hdlogit import exact
 from stages import compare
 from tests.coding import DEFAULTS
 from tests.conftest import run_here
@@ -52,6 +53,23 @@ def test_the_better_of_two_models_is_told_with_its_test_and_a_figure(
     assert "gains.png exists already" in refuses(compare.main)
     study(tmp_path / "others", monkeypatch, "~ a", seed=2)
     monkeypatch.setattr(sys, "argv", ["compare", "linear", "others"])
-    assert "others and linear are not of the same trials" in refuses(compare.main)
+    assert "linear, others share no trials: they are not of one file" in refuses(compare.main)
     monkeypatch.setattr(sys, "argv", ["compare", "linear"])
     assert "two studies or more" in refuses(compare.main)
+
+
+def test_where_a_lag_leaves_out_trials_all_are_fitted_to_those_that_are_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, formula in (("a", "~ a + b"), ("lagged", "~ a + b + lag(choice, 2)"), ("same", "~ a + b + lag(a, 2)")):
+        study(tmp_path / name, monkeypatch, formula)
+    monkeypatch.setattr(sys, "argv", ["compare", "a", "lagged", "same"])
+    capsys.readouterr()
+    compare.main()
+    said = capsys.readouterr().out
+    assert "all are fitted again to the 798 trials that they share" in said
+    responses = np.load("lagged/data/train/responses.npy")
+    factors = np.load("a/data/train/factors.npy")[2:]
+    one = exact.fit(factors, responses)
+    aic = next(line.split() for line in said.splitlines() if line.split()[:1] == ["a"])[5]
+    assert float(aic) == pytest.approx(2 * 3 + 2 * 798 * one.loss[0], abs=0.05)

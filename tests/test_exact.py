@@ -13,36 +13,39 @@ import statsmodels.api as sm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import linprog
-from scipy.special import expit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
 
-from hdlogit.exact import fit
+from hdlogit.exact import fit, sample
 from hdlogit.exact.objective import largest_gradient
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 quick = settings(derandomize=True, deadline=None, max_examples=15)
 
 
 def problem(
     seed: int, n_trials: int, n_factors: int, n_classes: int, size: float = 2.0, bias: float = 0.0
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Array, Bools]:
     """Gaussian factors, logits of standard deviation `size`."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((n_trials, n_factors))
     weights = rng.standard_normal((n_factors, n_classes)) * size / n_factors**0.5
     responses = rng.random((n_trials, n_classes)) < expit(factors @ weights + bias)
-    return torch.from_numpy(factors), torch.from_numpy(responses)
+    return factors, responses
 
 
-def gradient(factors: Tensor, responses: Tensor, coefficients: Tensor, ridge: float) -> Tensor:
+def gradient(factors: Array, responses: Bools, coefficients: Array, ridge: float) -> Array:
     """Of the sum over classes of each class's objective, by autograd: (n_factors + 1, n_classes)."""
-    w = coefficients.double().clone().requires_grad_()
-    logits = factors.double() @ w[:-1] + w[-1]
-    losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, responses.double(), reduction="none")
+    w = torch.tensor(coefficients, dtype=torch.float64, requires_grad=True)
+    x, y = torch.from_numpy(factors).double(), torch.from_numpy(responses).double()
+    losses = torch.nn.functional.binary_cross_entropy_with_logits(x @ w[:-1] + w[-1], y, reduction="none")
     (losses.mean(0).sum() + ridge / 2 * w[:-1].square().sum()).backward()  # type: ignore[no-untyped-call]  # torch
     assert w.grad is not None
-    return w.grad
+    return w.grad.numpy()
 
 
 # --- the estimate ----------------------------------------------------------------------------------------
@@ -66,9 +69,9 @@ def test_agrees_with_scikit_learn(
     C = 1 / (n_trials * ridge) if ridge else np.inf
     for k in range(n_classes):
         peer = LogisticRegression(C=C, tol=1e-10, max_iter=1000, solver="newton-cholesky")
-        peer.fit(factors.numpy(), responses[:, k].numpy())
+        peer.fit(factors, responses[:, k])
         theirs = np.append(peer.coef_[0], peer.intercept_)
-        np.testing.assert_allclose(found.coefficients[:, k].numpy(), theirs, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.coefficients[:, k], theirs, rtol=1e-4, atol=1e-5)
 
 
 @quick
@@ -76,26 +79,25 @@ def test_agrees_with_scikit_learn(
 def test_reports_the_gradient_and_loss_that_autograd_finds(seed: int, size: float, ridge: float) -> None:
     factors, responses = problem(seed, 500, 6, 3, size)
     found = fit(factors, responses, ridge=ridge)
-    largest = gradient(factors, responses, found.coefficients, ridge).abs().amax(0)
-    assert (largest <= 1.1e-6).all()
+    assert np.abs(gradient(factors, responses, found.coefficients, ridge)).max() <= 1.1e-6
     assert (found.max_gradient <= 1e-6).all()
     logits = factors @ found.coefficients[:-1] + found.coefficients[-1]
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, responses.double(), reduction="none")
-    torch.testing.assert_close(found.loss, loss.mean(0), rtol=1e-10, atol=1e-13)
+    loss = np.logaddexp(0, np.where(responses, -logits, logits))
+    np.testing.assert_allclose(found.loss, loss.mean(0), rtol=1e-10, atol=1e-13)
 
 
 def test_first_order_conditions() -> None:
     factors, responses = problem(1, 2000, 10, 4, size=3, bias=1)
     found = fit(factors, responses, tolerance=1e-10)
-    residuals = torch.sigmoid(factors @ found.coefficients[:-1] + found.coefficients[-1]) - responses.double()
-    assert (factors.T @ residuals / 2000).abs().max() < 1e-9
-    torch.testing.assert_close(residuals.mean(0), torch.zeros(4).double(), rtol=0, atol=1e-9)
+    residuals = expit(factors @ found.coefficients[:-1] + found.coefficients[-1]) - responses
+    assert np.abs(factors.T @ residuals / 2000).max() < 1e-9
+    np.testing.assert_allclose(residuals.mean(0), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
 def test_a_polished_fit_is_right_to_double_precision(ridge: float) -> None:
     """Against Newton's method with gradients in extended precision. An easy class, a hard one, and one without any."""
-    factors, responses = (a.numpy() for a in problem(3, 600, 60, 3, size=3))
+    factors, responses = problem(3, 600, 60, 3, size=3)
     responses[:, 0] = factors[:, 0] > np.linspace(-3, 3, 600)
     responses[:, 1] = factors[:, 1] > 0.5
     found = fit(factors, responses, ridge, polish=True)
@@ -111,12 +113,12 @@ def test_a_polished_fit_is_right_to_double_precision(ridge: float) -> None:
         np.testing.assert_allclose(found.coefficients[:, k], w.astype(float), rtol=0, atol=1e-12)
 
 
-def notebook() -> tuple[Tensor, Tensor]:
+def notebook() -> tuple[Array, Bools]:
     weights = np.random.RandomState(1973).randn(257, 10)
     stream = np.random.RandomState(1973)
     factors = stream.randn(10_000, 256)
     responses = expit(factors @ weights[:-1] + weights[-1]) > stream.rand(10_000, 10)
-    return torch.from_numpy(factors), torch.from_numpy(responses)
+    return factors, responses
 
 
 def test_reaches_the_published_optimum_of_the_notebook() -> None:
@@ -133,20 +135,20 @@ def test_reaches_the_published_optimum_of_the_notebook() -> None:
 def test_order_of_trials_and_of_classes_does_not_matter(seed: int) -> None:
     factors, responses = problem(seed, 400, 5, 4)
     found = fit(factors, responses, tolerance=1e-10).coefficients
-    generator = torch.Generator().manual_seed(seed)
-    trials, classes = torch.randperm(400, generator=generator), torch.randperm(4, generator=generator)
+    rng = np.random.default_rng(seed)
+    trials, classes = rng.permutation(400), rng.permutation(4)
     shuffled = fit(factors[trials], responses[trials][:, classes], tolerance=1e-10).coefficients
-    torch.testing.assert_close(shuffled, found[:, classes], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(shuffled, found[:, classes], rtol=1e-6, atol=1e-7)
 
 
 def test_a_class_is_fitted_as_if_it_were_alone() -> None:
     factors, easy = problem(2, 600, 8, 3, size=0.5)
     _, hard = problem(2, 600, 8, 1, size=6)
-    responses = torch.cat([easy, hard], dim=1)
+    responses = np.column_stack([easy, hard])
     together = fit(factors, responses, tolerance=1e-10)
     for k in range(4):
         alone = fit(factors, responses[:, [k]], tolerance=1e-10)
-        torch.testing.assert_close(together.coefficients[:, [k]], alone.coefficients, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(together.coefficients[:, [k]], alone.coefficients, rtol=1e-6, atol=1e-7)
 
 
 @quick
@@ -154,19 +156,18 @@ def test_a_class_is_fitted_as_if_it_were_alone() -> None:
 def test_without_ridge_an_affine_change_of_factors_changes_no_logit(seed: int, shift: float) -> None:
     factors, responses = problem(seed, 500, 4, 2)
     rng = np.random.default_rng(seed)
-    change = torch.from_numpy(rng.standard_normal((4, 4)) + 4 * np.eye(4))
+    change = rng.standard_normal((4, 4)) + 4 * np.eye(4)
     changed = factors @ change + shift
     one, other = (fit(x, responses, tolerance=1e-9).coefficients for x in (factors, changed))
     logits = factors @ one[:-1] + one[-1]
-    torch.testing.assert_close(changed @ other[:-1] + other[-1], logits, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(changed @ other[:-1] + other[-1], logits, rtol=1e-4, atol=1e-4)
 
 
 def test_the_bias_is_not_penalised() -> None:
     factors, responses = problem(3, 1000, 3, 2, bias=2.0)
     found = fit(factors, responses, ridge=1e6, tolerance=1e-9).coefficients
-    frequency = responses.double().mean(0)
-    torch.testing.assert_close(found[-1], torch.logit(frequency), rtol=1e-5, atol=1e-5)
-    assert found[:-1].abs().max() < 1e-5
+    np.testing.assert_allclose(found[-1], logit(responses.mean(0)), rtol=1e-5, atol=1e-5)
+    assert np.abs(found[:-1]).max() < 1e-5
 
 
 # --- difficult factors -----------------------------------------------------------------------------------
@@ -176,12 +177,12 @@ def test_the_bias_is_not_penalised() -> None:
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
 def test_bad_scales_converge(condition: float, ridge: float) -> None:
     factors, responses = problem(4, 1000, 8, 2)
-    scales = torch.logspace(0, -np.log10(condition), 8).double()
+    scales = np.geomspace(1, 1 / condition, 8)
     found = fit(factors * scales, responses, ridge=ridge)
-    assert gradient(factors * scales, responses, found.coefficients, ridge).abs().max() <= 1e-6
+    assert np.abs(gradient(factors * scales, responses, found.coefficients, ridge)).max() <= 1e-6
     if ridge == 0:
         plain = fit(factors, responses, tolerance=1e-8)
-        torch.testing.assert_close(
+        np.testing.assert_allclose(
             found.coefficients[:-1] * scales[:, None], plain.coefficients[:-1], rtol=1e-3, atol=1e-4
         )
 
@@ -191,36 +192,36 @@ def test_nearly_dependent_factors_converge(gap: float) -> None:
     factors, responses = problem(5, 1000, 6, 2)
     factors[:, 1] = factors[:, 0] + gap * factors[:, 1]
     found = fit(factors, responses)
-    assert gradient(factors, responses, found.coefficients, 0).abs().max() <= 1e-6
+    assert np.abs(gradient(factors, responses, found.coefficients, 0)).max() <= 1e-6
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
 def test_duplicated_factors_share_the_weight(ridge: float) -> None:
     factors, responses = problem(6, 1000, 4, 2)
-    doubled = torch.cat([factors, factors[:, :1]], dim=1)
+    doubled = np.column_stack([factors, factors[:, 0]])
     found = fit(doubled, responses, ridge=ridge, tolerance=1e-9)
-    torch.testing.assert_close(found.coefficients[0], found.coefficients[4], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.coefficients[0], found.coefficients[4], rtol=1e-6, atol=1e-6)
     if ridge == 0:
         single = fit(factors, responses, tolerance=1e-9).coefficients
-        torch.testing.assert_close(found.coefficients[0] * 2, single[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.coefficients[0] * 2, single[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e6])
 def test_a_constant_factor_is_left_to_the_bias(value: float, ridge: float) -> None:
     factors, responses = problem(7, 1000, 4, 2)
-    widened = torch.cat([factors, torch.full((1000, 1), value, dtype=torch.float64)], dim=1)
+    widened = np.column_stack([factors, np.full(1000, value)])
     found = fit(widened, responses, ridge=ridge, tolerance=1e-6)
     plain = fit(factors, responses, ridge=ridge, tolerance=1e-9)
     assert (found.coefficients[4] == 0).all()
-    torch.testing.assert_close(found.coefficients[[0, 1, 2, 3, 5]], plain.coefficients, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.coefficients[[0, 1, 2, 3, 5]], plain.coefficients, rtol=1e-4, atol=1e-4)
 
 
 def test_a_large_mean_does_no_harm() -> None:
     factors, responses = problem(9, 1000, 4, 2)
     found = fit(factors + 1e6, responses)
     plain = fit(factors, responses, tolerance=1e-9)
-    torch.testing.assert_close(found.coefficients[:-1], plain.coefficients[:-1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.coefficients[:-1], plain.coefficients[:-1], rtol=1e-3, atol=1e-4)
 
 
 # --- the estimate's existence ----------------------------------------------------------------------------
@@ -289,7 +290,7 @@ def test_quasi_separation_names_the_factor() -> None:
     factors[:, 4] = 0
     factors[::400, 4] = 1
     responses[::400, 1] = True
-    responses[::400, ::2] = torch.tensor([[True, False]] * 3 + [[False, True]] * 2)
+    responses[::400, ::2] = [[True, False]] * 3 + [[False, True]] * 2
     found = fit(factors, responses)
     assert found.converged.tolist() == [True, False, True]
     assert found.separating == [None, [4], None]
@@ -320,7 +321,7 @@ def test_a_class_without_an_estimate_does_not_take_the_others_with_it() -> None:
     assert "all alike" in str(found.reasons[1])
     assert found.separating == [None, None, None, [0]]
     alone = fit(factors, responses[:, [0, 2]])
-    torch.testing.assert_close(found.coefficients[:, [0, 2]], alone.coefficients, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.coefficients[:, [0, 2]], alone.coefficients, rtol=1e-4, atol=1e-5)
     assert fit(factors, responses, ridge=1e-3).converged.tolist() == [True, False, True, True]  # no bias is best
 
 
@@ -359,20 +360,20 @@ def test_one_huge_value_is_only_an_outlier(value: float) -> None:
     free = fit(factors[others], responses[others]).coefficients  # of a class that says yes to the outlier anyway
     says_yes = (free[1] > 0) == responses[17]
     assert says_yes.tolist() == [False, True]
-    torch.testing.assert_close(found.coefficients[:, says_yes], free[:, says_yes], rtol=0, atol=1e-4)
-    torch.testing.assert_close(found.coefficients[1] * value > 0, responses[17])
+    np.testing.assert_allclose(found.coefficients[:, says_yes], free[:, says_yes], rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(found.coefficients[1] * value > 0, responses[17])
     with_none = fit(factors[others][:, [0, 2]], responses[others]).coefficients  # elsewhere it forbids any weight
-    torch.testing.assert_close(found.coefficients[[0, 2, 3], 0], with_none[:, 0], rtol=0, atol=1e-2)
+    np.testing.assert_allclose(found.coefficients[[0, 2, 3], 0], with_none[:, 0], rtol=0, atol=1e-2)
 
 
 @pytest.mark.parametrize("value", [1e4, 1e8, 1e10])
 def test_a_huge_value_in_a_factor_that_is_there_twice_is_only_an_outlier(value: float) -> None:
     factors, responses = problem(22, 300, 4, 3)
     factors[17, 1] = value
-    found, single = fit(torch.column_stack([factors, factors[:, 1]]), responses), fit(factors, responses)
+    found, single = fit(np.column_stack([factors, factors[:, 1]]), responses), fit(factors, responses)
     assert found.converged.all()
     assert single.converged.all()
-    torch.testing.assert_close(found.loss, single.loss, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found.loss, single.loss, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -380,21 +381,19 @@ def test_a_huge_value_in_a_factor_that_is_there_twice_is_only_an_outlier(value: 
 )
 def test_a_copy_of_a_factor_but_for_one_value_separates_that_trial(seed: int, value: float) -> None:
     factors, responses = problem(seed, 300, 3, 2)
-    copy = factors[:, 1].clone()
+    copy = factors[:, 1].copy()
     factors[17, 1], copy[17] = value, 0
-    assert all(
-        reason and "separate" in reason for reason in fit(torch.column_stack([factors, copy]), responses).reasons
-    )
+    assert all(reason and "separate" in reason for reason in fit(np.column_stack([factors, copy]), responses).reasons)
 
 
 def test_a_copy_of_a_factor_that_hardly_differs_in_one_trial_separates_that_trial() -> None:
     """As nearly dependent as single precision takes: rounding must not prove that the estimates exist."""
     rng = np.random.default_rng(18)
-    for n_trials, change in itertools.product((300, 500, 1000), (1.02e-2, 1.4e-2)):
+    for n_trials, change in itertools.product((300, 1000), (1.02e-2, 1.4e-2)):
         factors = rng.standard_normal((n_trials, 3))
         copy = factors[:, :1].copy()
         copy[7] += change * n_trials**0.5
-        responses = rng.random((n_trials, 60)) < expit(factors @ rng.standard_normal((3, 60)))
+        responses = rng.random((n_trials, 30)) < expit(factors @ rng.standard_normal((3, 30)))
         found = fit(np.hstack([factors, copy]), responses)
         assert all(reason and "separate" in reason for reason in found.reasons)
 
@@ -421,29 +420,29 @@ def test_small_units_with_offsets_beside_a_dummy_for_every_group_end_with_an_ans
 def test_an_outlier_that_few_trials_do_not_show_does_no_harm_to_dependent_factors(value: float) -> None:
     factors, responses = problem(25, 20_000, 5, 2)
     factors[4321, 3] = value
-    ones = torch.ones(20_000, dtype=torch.float64)
-    found = fit(torch.column_stack([factors, factors[:, 0] + factors[:, 1], ones]), responses)
+    found = fit(np.column_stack([factors, factors[:, 0] + factors[:, 1], np.ones(20_000)]), responses)
     assert found.converged.all()
-    torch.testing.assert_close(found.loss, fit(factors, responses).loss, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.loss, fit(factors, responses).loss, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [1e4, 1e8])
-def test_an_outlier_that_no_sample_has_is_only_an_outlier(value: float) -> None:
-    factors, responses = problem(22, 70_000, 3, 2)
+def test_an_outlier_that_no_sample_has_is_only_an_outlier(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "LOGITS", 2**12)
+    assert 5 not in sample.sampled_rows(7000, 2**11)
+    factors, responses = problem(22, 7000, 3, 2)
     factors[5, 2] = value
-    others = torch.ones((70_000, 59), dtype=torch.bool)  # so that there are more logits than a sample keeps
-    found = fit(factors, torch.column_stack([responses, others]))
-    assert found.converged.tolist() == [True] * 2 + [False] * 59
-    assert bool((largest_gradient(factors, responses, found.coefficients[:, :2]) < 3e-6).all())
+    found = fit(factors, responses)
+    assert found.converged.all()
+    assert (largest_gradient(factors, responses, found.coefficients) < 3e-6).all()
 
 
 def test_a_unix_time_is_a_factor_like_any_other() -> None:
     factors, responses = problem(23, 2000, 3, 2)
-    times = factors.clone()
+    times = factors.copy()
     times[:, 1] = 1.7e9 + 1e5 * factors[:, 1]
     found, plain = fit(times, responses), fit(factors, responses)
     assert found.converged.all()
-    torch.testing.assert_close(found.coefficients[1] * 1e5, plain.coefficients[1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.coefficients[1] * 1e5, plain.coefficients[1], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
@@ -451,7 +450,7 @@ def test_factors_of_any_scale(scale: float) -> None:
     factors, responses = problem(24, 500, 3, 2)
     found, plain = fit(factors * scale, responses), fit(factors, responses)
     assert found.converged.all()
-    torch.testing.assert_close(found.coefficients[:-1] * scale, plain.coefficients[:-1], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.coefficients[:-1] * scale, plain.coefficients[:-1], rtol=1e-3, atol=1e-4)
 
 
 # --- the interface ---------------------------------------------------------------------------------------
@@ -471,33 +470,32 @@ def test_tiny_problem_against_mpmath() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_arrays_in_arrays_out(dtype: type) -> None:
+def test_arrays_or_tensors_in_arrays_out(dtype: type) -> None:
     factors, responses = problem(25, 300, 3, 2)
-    x: np.ndarray = factors.numpy().astype(dtype)
-    arrays, tensors = fit(x, responses.numpy()), fit(torch.from_numpy(x), responses)
-    assert isinstance(arrays.coefficients, np.ndarray)
+    x: Array = factors.astype(dtype)
+    arrays, tensors = fit(x, responses), fit(torch.from_numpy(x), torch.from_numpy(responses))  # type: ignore[arg-type]
     assert arrays.coefficients.dtype == np.float64
-    assert tensors.coefficients.dtype == torch.float64
-    assert np.array_equal(arrays.coefficients, tensors.coefficients.numpy())
+    np.testing.assert_array_equal(arrays.coefficients, tensors.coefficients)
 
 
-def test_many_trials_are_fitted_by_way_of_a_sample(tmp_path: Path) -> None:
+def test_many_trials_are_fitted_by_way_of_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More logits than are kept. The factors stay where they are, memory-mapped, and are not changed."""
-    factors, responses = problem(12, 130_000, 3, 40, size=3)
-    np.save(tmp_path / "factors.npy", factors.numpy())
-    mapped = np.load(tmp_path / "factors.npy", mmap_mode="r")
-    found = fit(mapped, responses.numpy(), tolerance=1e-8)
+    monkeypatch.setattr(sample, "LOGITS", 2**14)
+    factors, responses = problem(12, 13_000, 3, 4, size=3)
+    np.save(tmp_path / "factors.npy", factors)
+    found = fit(np.load(tmp_path / "factors.npy", mmap_mode="r"), responses, tolerance=1e-8)
     assert found.converged.all()
-    assert gradient(factors, responses, torch.from_numpy(found.coefficients), 0).abs().max() <= 1.1e-8
+    assert (largest_gradient(factors, responses, found.coefficients) <= 1.1e-8).all()
 
 
-def test_a_sample_that_misleads_is_overruled() -> None:
+def test_a_sample_that_misleads_is_overruled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Some trials are ten times as far out as the others, and few of them are in the sample."""
-    factors, responses = problem(13, 130_000, 4, 40)
+    monkeypatch.setattr(sample, "LOGITS", 2**14)
+    factors, responses = problem(13, 13_000, 4, 4)
     factors[::1000] *= 10
     found = fit(factors, responses)
     assert found.converged.all()
-    assert gradient(factors, responses, found.coefficients, 0).abs().max() <= 1.1e-6
+    assert (largest_gradient(factors, responses, found.coefficients) <= 1.1e-6).all()
 
 
 def test_too_few_iterations_are_told() -> None:
@@ -534,9 +532,9 @@ def test_progress_is_reported() -> None:
 @given(seed=st.integers(0, 10**6))
 def test_largest_gradient_is_that_of_autograd_anywhere(seed: int) -> None:
     factors, responses = problem(seed, 70, 5, 3)
-    anywhere = torch.from_numpy(np.random.default_rng(seed).standard_normal((6, 3)) * 10)
-    wanted = gradient(factors, responses, anywhere, 0).abs().amax(0)
-    torch.testing.assert_close(largest_gradient(factors, responses, anywhere), wanted, rtol=1e-10, atol=1e-12)
+    anywhere = np.random.default_rng(seed).standard_normal((6, 3)) * 10
+    wanted = np.abs(gradient(factors, responses, anywhere, 0)).max(0)
+    np.testing.assert_allclose(largest_gradient(factors, responses, anywhere), wanted, rtol=1e-10, atol=1e-12)
 
 
 def test_a_factor_that_is_not_finite_is_named() -> None:
@@ -550,19 +548,19 @@ def test_a_factor_that_is_not_finite_is_named() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"responses": torch.zeros(5, 2, dtype=torch.bool)}, "n_trials"),
-        ({"responses": torch.zeros(4, dtype=torch.bool)}, "n_trials"),
-        ({"responses": torch.zeros(4, 2, dtype=torch.int64)}, "bool"),
-        ({"responses": torch.full((4, 2), 1.5)}, "1.5"),
-        ({"responses": torch.full((4, 2), torch.nan)}, "nan"),
-        ({"factors": torch.zeros(4, 3, dtype=torch.int64)}, "float64 or float32"),
-        ({"factors": torch.zeros(4, 0)}, "none of these 0"),
+        ({"responses": np.zeros((5, 2), bool)}, "n_trials"),
+        ({"responses": np.zeros(4, bool)}, "n_trials"),
+        ({"responses": np.zeros((4, 2), int)}, "bool"),
+        ({"responses": np.full((4, 2), 1.5)}, "1.5"),
+        ({"responses": np.full((4, 2), np.nan)}, "nan"),
+        ({"factors": np.zeros((4, 3), int)}, "float64 or float32"),
+        ({"factors": np.zeros((4, 0))}, "none of these 0"),
         ({"ridge": -1.0}, "ridge"),
         ({"ridge": float("nan")}, "ridge"),
         ({"tolerance": 0.0}, "tolerance"),
     ],
 )
 def test_refuses_what_does_not_fit_together(change: dict[str, Any], message: str) -> None:
-    arguments = {"factors": torch.zeros(4, 3), "responses": torch.zeros(4, 2, dtype=torch.bool)}
+    arguments = {"factors": np.zeros((4, 3)), "responses": np.zeros((4, 2), bool)}
     with pytest.raises(ValueError, match=message):
         fit(**(arguments | change))

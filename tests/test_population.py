@@ -14,7 +14,6 @@ from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 from hdlogit import fit, infer, population
-from hdlogit.exact.shrinkage import with_shrinkage
 from hdlogit.inference import ClassInference
 from hdlogit.observers.random_effects import random_effects
 
@@ -33,8 +32,8 @@ BCG = np.array(
 
 
 def observer(x: Array, y: NDArray[np.bool_]) -> ClassInference:
-    found, shrinkage = with_shrinkage(lambda r: fit(x, r, polish=True), y[:, None], x.shape[1], "auto")
-    return infer(x, y[:, None], found.coefficients, shrinkage=float(shrinkage[0]))[0]
+    found = fit(x, y[:, None], polish=True, shrinkage="auto")
+    return infer(x, y[:, None], found.coefficients, shrinkage=float(found.shrinkage[0]))[0]
 
 
 @cache

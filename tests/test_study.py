@@ -8,7 +8,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from stages import compare, study
+from stages import study
 from stages.files.parameters import Prepare, read_study
 from stages.trials.design import learn
 from stages.trials.observers import observers_of
@@ -91,6 +93,17 @@ def test_a_study_is_made_run_and_changed_where_it_is_told_to(project: Project) -
     refused = project.run("python", "-m", "stages.study", str(original))
     assert "was changed by hand" in refused.stderr
     assert (folder / TRIALS).read_text() == "mine\n"
+
+
+def test_of_several_formulas_all_are_checked_before_one_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
+) -> None:
+    (tmp_path / "t.csv").write_text("x,choice\n" + "1,0\n2,1\n1.5,1\n1.6,0\n" * 5)
+    formulas = "--formula", "~ x", "--formula", "~ y"
+    monkeypatch.setattr(study, "STUDIES", tmp_path / "studies")
+    monkeypatch.setattr(sys, "argv", ["study", str(tmp_path / "t.csv"), "--response", "choice", *formulas])
+    assert "no column 'y'" in refuses(study.main)
+    assert [*(tmp_path / "studies").iterdir()] == []
 
 
 def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Project) -> None:
@@ -220,24 +233,6 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
 
 
-def test_of_several_formulas_each_has_a_study_and_they_are_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "t.csv").write_text("x,y\n1,0\n")
-    formulas = "--formula", "~ x", "--formula", "~ x + I(x**2)"
-    monkeypatch.setattr("sys.argv", ["study", str(tmp_path / "t.csv"), "--response", "y", *formulas])
-    asked, compared = {}, list[str]()
-    monkeypatch.setattr(study, "one", lambda folder, files, values: asked.update({folder.name: values}))
-    monkeypatch.setattr(compare, "side_by_side", compared.extend)
-    study.main()
-    response = {"prepare.response": "y"}
-    assert asked == {
-        "t-1": response | {"prepare.formula": "~ x"},
-        "t-2": response | {"prepare.formula": "~ x + I(x**2)"},
-    }
-    assert [Path(folder).name for folder in compared] == ["t-1", "t-2"]
-
-
 REFUSALS = [  # options besides file and response, and what must be in the line
     (["--name", "a/b"], "without /"),
     (["--response", "choise"], "the nearest is choice"),
@@ -256,7 +251,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
 ]
 REFUSE = """
 import contextlib, io, json, sys
-from stages import compare, study
+from stages import study
 from stages.files.errors import run
 
 found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -23,8 +23,7 @@ except ImportError:
 
 from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
 from hdlogit.estimator.classical import classical_inference
-from hdlogit.exact import ExactFit, fit
-from hdlogit.exact.shrinkage import Shrinkage, with_shrinkage
+from hdlogit.exact import Shrinkage, fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.comparison import gain_over_constant
 from hdlogit.inference.observer import Asymptotes
@@ -49,7 +48,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     ridge:       μ of the penalty (μ/2)‖w‖² on the mean loss; scikit-learn's C is 1/(n_trials μ). 0: maximum
                  likelihood.
-    shrinkage:   of the responses towards 1/2 (`hdlogit.exact.shrinkage`): "auto" where there is no
+    shrinkage:   of the responses towards 1/2 (see `hdlogit.fit`): "auto" where there is no
                  maximum-likelihood estimate, with a warning; "always"; 0, never: such responses are an error.
     asymptotes:  "estimate": guess rate g and lapse rate l are estimated from the data, unless one is given
                  as a number. "tied": as one, g = l, half of the rate of lapses that do not depend on the
@@ -108,17 +107,13 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             factors, labels = factors[rows], labels[rows]
         responses = self._responses(labels)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
-        n_factors = factors.shape[1]
-        numbered = [f"x{j}" for j in range(n_factors)]
+        numbered = [f"x{j}" for j in range(factors.shape[1])]
         self._features = list(map(str, getattr(self, "feature_names_in_", numbered)))
-
-        def exact(responses: NDArray[Any]) -> ExactFit[NDArray[Any]]:
-            return fit(factors, responses, self.ridge, self.tol, self.max_iter, polish=True)
-
-        found, self.shrinkage_ = with_shrinkage(exact, responses, n_factors, self.shrinkage)
+        how = self.ridge, self.tol, self.max_iter
+        found = fit(factors, responses, *how, polish=True, shrinkage=self.shrinkage)
         if refused := [self._line(k, reason) for k, reason in enumerate(found.reasons) if reason]:
             raise ValueError(refused[0])
-        self.n_iter_ = np.maximum(found.iterations, 1)
+        self.n_iter_, self.shrinkage_ = np.maximum(found.iterations, 1), found.shrinkage
         self.inference_ = self._infer(factors, responses, found.coefficients)
         for k, separating in enumerate(found.separating):
             for line in self._warnings(k, separating or []):
@@ -235,6 +230,27 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             )
             for c, of_class in zip(self.inference_, responses.T, strict=True)
         ]
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
+
+    def threshold(
+        self, X: ArrayLike, y: ArrayLike, at: Sequence[float] = (), level: float | None = None
+    ) -> pd.DataFrame:
+        """Threshold, slope, width, JND and estimated rates along the stimulus, by condition.
+
+        X, y: the trials the model was fitted to, with one feature of more than two values, or of two; at:
+        probabilities of yes whose x is wanted, too. Columns: stimulus, condition, quantity, estimate, low,
+        high, note; no rows where no feature is such a stimulus. Source: `hdlogit.inference.threshold`. Needs
+        pandas.
+        """
+        import pandas as pd
+
+        from hdlogit.inference.threshold import Estimate, stimuli, thresholds
+
+        (factors, responses), level = self._trials(X, y), self._level(level)
+        along, tables = stimuli(factors, self._features), []
+        for c, k in zip(self.inference_, responses.T, strict=True):
+            rows = [row for one in along for row in thresholds(c, factors, k, one, level, at)]
+            tables.append(pd.DataFrame(rows, columns=Estimate._fields))
         return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:

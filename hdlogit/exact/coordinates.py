@@ -89,7 +89,8 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     inverse = 4 * np.eye(p, dtype=np.float32)
     if not dependent and (shrinkage < 1 or ridge > 0):
         hessian = ((1 - shrinkage) * covariance + shrinkage * np.eye(p)) / 4
-        found = inverse_of(hessian + np.diag(np.square(np.sqrt(ridge) * units)))
+        hessian += np.diag(np.square(np.sqrt(ridge) * units))
+        found = inverse_of(hessian.astype(np.float32))
         inverse = found if np.isfinite(found).all() else inverse
     return Coordinates(center, units, moments, _with_bias(inverse), np.eye(p), dependent, needs_double)
 
@@ -121,11 +122,11 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
     return replace(c, units=units, inverse=_with_bias(inverse), projector=projector, dependent=True, needs_double=True)
 
 
-def inverse_of(positive: Array) -> Floats:
-    """The inverse of a positive definite matrix, in single precision, enough for a preconditioner; NaN if it is not."""
-    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(positive.astype(np.float32)))
+def inverse_of(positive: Floats) -> Floats:
+    """The inverse of a positive definite matrix, in its precision; NaN if it is not positive definite."""
+    lower, failed = torch.linalg.cholesky_ex(torch.from_numpy(positive))
     if failed:
-        return np.full(positive.shape, np.nan, np.float32)
+        return np.full_like(positive, np.nan)
     return np.ascontiguousarray(torch.cholesky_inverse(lower).numpy())
 
 

@@ -74,7 +74,7 @@ def _inverse_moments(sample: Sample) -> Floats:
     """M⁻¹ (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
     c, x = sample.coordinates, sample.subset[0]
     if not c.dependent:
-        return inverse_of(c.moments)
+        return inverse_of(c.moments.astype(np.float32))
     moments = x.T @ x / len(x)
     inverse = np.linalg.pinv(moments, hermitian=True)
     whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from hdlogit.compute.threads import total
-from hdlogit.exact.objective import Array, misfits
+from hdlogit.compute.threads import cut, total
+from hdlogit.exact.coordinates import inverse_of
+from hdlogit.exact.objective import Array, Floats, misfits
 from hdlogit.exact.sample import Sample
 
 STEPS, BISECTIONS = 60, 100
 POLISHING = 12  # steps at most
+POLISHED_AT_ONCE = 2**24  # numbers in Hessians: 128 MB
 SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: with less, rounding leaves no proof
 SMALLEST = 1e-14  # with less, no step
 ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
@@ -60,23 +62,43 @@ def newton(
     return exists, v
 
 
-def polished(sample: Sample, k: int, v: Array) -> Array:
-    """Newton's method from v, where the class has converged, with the Hessian there, for as long as its steps gain.
+def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
+    """Steps from v (n, n_factors + 1), where these n classes have converged, for as long as they gain.
 
-    So the gradient is only rounding, and the weights in float32 are the same on any processor.
+    So the gradient is only rounding, and the weights in float32 are the same on any processor. They are Newton's
+    but for the Hessian, which is that at v, in the precision of the copy: each step gains several digits.
     """
-    classes = np.array([k])
-    one, gradient = _Class(sample, k), sample.evaluate(v[None], classes)[2]
-    root = one.inverse_root(one.derivatives(v)[0], SMALLEST) * np.sqrt(
-        len(sample.trials.factors)
-    )  # of the mean's Hessian
-    for _ in range(POLISHING):
-        there = v - root @ (root.T @ gradient[0])
-        gradient_there = sample.evaluate(there[None], classes)[2]
-        if not sample.coordinates.largest(gradient_there) < sample.coordinates.largest(gradient) / 2:
-            break
-        v, gradient = there, gradient_there
+    v = v.copy()
+    for some in cut(len(v), v.shape[1] ** 2, POLISHED_AT_ONCE):
+        inverses = np.array([_inverse_hessian(sample, k, w) for k, w in zip(classes[some], v[some], strict=True)])
+        gradient = sample.evaluate(v[some], classes[some])[2]
+        for _ in range(POLISHING):
+            there = v[some] - np.matvec(inverses, gradient)
+            gradient_there = sample.evaluate(there, classes[some])[2]
+            better = sample.coordinates.largest(gradient_there) < sample.coordinates.largest(gradient) / 2
+            if not better.any():
+                break
+            v[some] = np.where(better[:, None], there, v[some])
+            gradient = np.where(better[:, None], gradient_there, gradient)
     return v
+
+
+def _inverse_hessian(sample: Sample, k: int, v: Array) -> Floats:
+    """Of the mean objective of class k at v, from the copy, in the directions in which factors vary."""
+
+    def of_part(part: int) -> Array:
+        logits = sample.logits(v[None], part)[0]
+        weighted = sample.factors[part] * np.sqrt(expit(logits) * expit(-logits))[:, None]
+        return np.asarray(weighted.T @ weighted, np.float64)
+
+    hessian = total(of_part, range(len(sample.factors)), waiting=2) / sample.n_trials + np.diag(sample.ridge)
+    c = sample.coordinates
+    if c.dependent:
+        hessian[:-1, :-1] += np.eye(len(c.projector)) - c.projector
+    inverse = inverse_of(hessian.astype(sample.factors[0].dtype))
+    if c.dependent:
+        inverse[:-1] = c.projector @ inverse[:-1]
+    return inverse
 
 
 @dataclass(frozen=True)

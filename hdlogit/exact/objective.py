@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from hdlogit.compute.threads import cut, single_threaded_blas, total
@@ -99,11 +98,12 @@ def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: flo
         raise ValueError(f"ridge must be >= 0 and tolerance > 0, got {ridge} and {tolerance}")
 
 
-def largest_gradient(factors: Tensor, responses: Tensor, coefficients: Tensor) -> Tensor:
+def largest_gradient(factors: Floats, responses: NDArray[Any], coefficients: Array) -> Array:
     """How far from the maximum-likelihood estimate: max |component of the gradient| of every class, (n_classes,).
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """
     with single_threaded_blas():
-        trials, points = Trials(factors.numpy(), responses.numpy()), coefficients.double().T.numpy()
-        return torch.from_numpy(np.abs(trials.evaluate(points, np.arange(len(points)))[1]).max(axis=1))
+        points = coefficients.T.astype(np.float64)
+        gradient = Trials(factors, responses).evaluate(points, np.arange(len(points)))[1]
+        return np.asarray(np.abs(gradient).max(axis=1))

@@ -62,13 +62,16 @@ class Sample:
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
         return cls(trials, c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty)
 
-    def logits(self, v: Array, part: int, out: Floats) -> None:
-        """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1), into `out`."""
-        x, v = self.factors[part], v.astype(out.dtype)
+    def logits(self, v: Array, part: int, out: Floats | None = None) -> Floats:
+        """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1)."""
+        x = self.factors[part]
+        v = v.astype(x.dtype)
+        out = np.empty((len(v), len(x)), x.dtype) if out is None else out
         if len(v) == 1:
             np.matmul(v, x.T, out=out)
         else:  # for a few classes torch's product is up to twice as fast
             torch.mm(torch.from_numpy(v), torch.from_numpy(x).T, out=torch.from_numpy(out))
+        return out
 
     def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Mask]:
         """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there, loss

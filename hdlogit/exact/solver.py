@@ -4,64 +4,62 @@ The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves 
 
 1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
 2. Descend on the copy (`hdlogit.exact.descent`), for all classes at once.
-3. Evaluate the gradient of all trials in double precision. Where it is small, the class is at its minimum; where every
-   residual is below 1/2, its responses are separated.
-4. Prove that the estimates exist (`hdlogit.exact.existence`). Without a proof Newton's method decides, on all trials in
-   double precision (`hdlogit.exact.newton`), and a linear programme what that leaves open.
-5. Where the gradient is not small, go to 2, with the copy's gradient shifted by the difference found at the last point.
-   Where that no longer helps, the copy misleads (it lacks an outlier): Newton's method takes over.
-6. Where that is asked for, polish.
+3. Evaluate the gradient of all trials in double precision. Where it is small, the class is at its minimum; where
+   every residual is below 1/2, its responses are separated.
+4. Prove that the estimates exist (`hdlogit.exact.existence`). Without a proof Newton's method decides, on all
+   trials in double precision (`hdlogit.exact.newton`), and a linear programme what that leaves open.
+5. Where the gradient is not small, go to 2, with the copy's gradient shifted by the difference found at the last
+   point. Where that no longer helps, the copy misleads (it lacks an outlier): Newton's method takes over.
+6. Where that is asked for, polish, and fit classes that have no estimate to soft responses.
 
-Step 5 is iterative refinement where the copy has all trials, and otherwise Newton's method with the sample's curvature
-(DANE: Shamir, Srebro & Zhang, ICML 2014).
+Step 5 is iterative refinement where the copy has all trials, and otherwise Newton's method with the sample's
+curvature (DANE: Shamir, Srebro & Zhang, ICML 2014).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact import existence
 from hdlogit.exact.descent import State, descend, start
 from hdlogit.exact.newton import newton, polished
-from hdlogit.exact.objective import Array, Mask, Trials, check
+from hdlogit.exact.objective import Array, Floats, Mask, Trials, check
 from hdlogit.exact.sample import Sample
+
+Shrinkage = Literal[0, "auto", "always"]
 
 STEPS = 150  # of a descent: a class that needs more is left to Newton's method
 COPY_TOLERANCE = 0.5  # of the tolerance: the descent's
 ROUNDS = 50
-UNDER_WAY, CONVERGED, NOT_CONVERGED, ALIKE, SEPARATED, UNDECIDED = range(6)
-REASONS = {
-    ALIKE: "its responses are all alike, so no estimate exists, with ridge or without",
-    SEPARATED: "the factors separate its responses, so no maximum-likelihood estimate exists; more trials are needed, "
-    "or ridge > 0",
-    UNDECIDED: "the factors nearly separate its responses, too nearly to tell whether an estimate exists; more trials "
-    "are needed, or ridge > 0",
-    NOT_CONVERGED: "not converged, max |gradient| is {:.2g} > tolerance {:.2g} after {} iterations; "
-    "{}a larger tolerance",
-}
-Kind = TypeVar("Kind", Tensor, NDArray[Any])
+ALIKE = "its responses are all alike, so no estimate exists, with ridge or without"
+SEPARATED = (
+    "the factors separate its responses, so no maximum-likelihood estimate exists; more trials are needed, or ridge > 0"
+)
+UNDECIDED = (
+    "the factors nearly separate its responses, too nearly to tell whether an estimate exists; "
+    "more trials are needed, or ridge > 0"
+)
 
 
 @dataclass(frozen=True)
-class ExactFit(Generic[Kind]):
+class ExactFit:
     """The estimates, and for each class the evidence."""
 
-    coefficients: Kind  # (n_factors + 1, n_classes) float64, last row = bias; NaN for a class without an estimate
+    coefficients: Array  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
     reasons: list[str | None]  # why a class has none
-    separating: list[list[int] | None]  # the factors that separate it, if they do
-    loss: Kind  # (n_classes,), mean cross-entropy, nats per trial, without the penalty; NaN likewise
-    max_gradient: Kind  # (n_classes,), largest |component| of the objective's gradient: see `fit`
-    converged: Kind  # (n_classes,) bool
-    iterations: Kind  # (n_classes,), steps of the descent
+    separating: list[list[int] | None]  # the factors that separate its responses, if they do
+    loss: Array  # (n_classes,), mean cross-entropy, nats per trial, without the penalty; NaN likewise
+    max_gradient: Array  # (n_classes,), largest |component| of the objective's gradient: see `fit`
+    converged: Mask  # (n_classes,)
+    iterations: NDArray[np.int64]  # (n_classes,), steps of the descent
+    shrinkage: Array  # (n_classes,), 1 − δ of the responses that were fitted; 0 for those as they are
 
 
 @dataclass
@@ -71,7 +69,8 @@ class Class:
     k: int
     v: Array  # (n_factors + 1,)
     proven: bool  # that the estimate exists
-    status: int = UNDER_WAY
+    under_way: bool = True
+    reason: str | None = None  # why it has no estimate
     separating: list[int] | None = None
     iterations: int = 0
     # Of all trials, at v, once they have been evaluated there:
@@ -83,171 +82,195 @@ class Class:
     improved: bool = True  # this gradient is less than half of the one before
 
 
-@dataclass(frozen=True)
-class Aim:
-    """What the fit must reach, see `fit`, and how it reports on its way there."""
-
-    tolerance: float
-    max_iterations: int
-    report: Callable[[Array], None]  # of gradients (n, n_factors + 1), after each step
-
-
 def fit(
-    factors: Kind,
-    responses: Kind,
+    factors: Floats,
+    responses: NDArray[Any],
     ridge: float = 0.0,
     tolerance: float = 1e-6,
     max_iterations: int = 500,
     progress: Callable[[int, float], None] | None = None,
     polish: bool = False,
-) -> ExactFit[Kind]:
-    """The minimum of the objective (`hdlogit.exact.objective`) for every class, with the evidence that it is one.
+    shrinkage: Shrinkage = 0,
+) -> ExactFit:
+    """The minimum of the objective (`hdlogit.exact.objective`) for every class, with evidence that it is one.
 
-    factors:    (n_trials, n_factors) float64 or float32, NumPy or torch (CPU); may be memory-mapped, and is not copied.
+    factors:    (n_trials, n_factors) float64 or float32; may be memory-mapped, and is not copied.
     responses:  (n_trials, n_classes) bool, or numbers in [0, 1].
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
-    tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's objective,
-                for factors as deviations from their means, in units of the power of two nearest to their standard
-                deviations: for factors of mean 0 and deviation 1, what scikit-learn's `tol` bounds.
+    tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's
+                objective, for factors as deviations from their means, in units of the power of two nearest to
+                their standard deviations: for factors of mean 0 and deviation 1, what scikit-learn's `tol` bounds.
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
-    polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of whatever
-                follows are the same on any processor; up to three times as much work again. Not done where the trials
-                are so many that a sample stands for them (`hdlogit.exact.sample`).
+    polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of
+                whatever follows are the same on any processor; up to twice as much work again. Not done where the
+                trials are so many that a sample stands for them (`hdlogit.exact.sample`).
+    shrinkage:  "always", or "auto", for classes without an estimate: fit the soft responses δ y + (1 − δ)/2,
+                δ = n/(n + p), in place of y (Diaconis & Ylvisaker's prior). Their estimate always exists, and its
+                logits are the same in any units of the factors, and for any linear combinations of them
+                (Sterzinger & Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
-    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite, and
-    for an impossible ridge or tolerance.
+    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite,
+    and for an impossible ridge or tolerance.
     """
-    x, y = (a.numpy() if isinstance(a, Tensor) else a for a in (factors, responses))
+    x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
+    softness, always = x.shape[1] / sum(x.shape), shrinkage == "always"  # 1 − δ
+    used = np.full(y.shape[1], softness if always else 0.0)
     turns = count(1)
-    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
+
+    def solved(y: NDArray[Any]) -> list[Class]:
         sample = Sample.draw(Trials(x, y), ridge, tolerance)
 
         def report(gradient: Array) -> None:
             if progress:
                 progress(next(turns), float(sample.coordinates.largest(gradient).max()))
 
-        aim = Aim(tolerance, max_iterations, report)
-        classes = begin(sample, proven=ridge > 0)
+        return Solver(sample, tolerance, max_iterations, report).solve(polish)
+
+    def soft(y: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(y * (1 - softness) + softness / 2)
+
+    with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
+        classes = solved(soft(y) if always else y)
+        missing = [c.k for c in classes if c.reason and shrinkage == "auto"]
+        for k, c in zip(missing, solved(soft(y[:, missing])) if missing else [], strict=True):
+            c.separating = classes[k].separating
+            classes[k], used[k] = c, softness
+    return _result(classes, used)
+
+
+def _result(classes: list[Class], shrinkage: Array) -> ExactFit:
+    nothing = np.full_like(classes[0].v, np.nan)
+    estimates = [nothing if c.reason or c.coefficients is None else c.coefficients for c in classes]
+    return ExactFit(
+        coefficients=np.column_stack(estimates),
+        reasons=[c.reason for c in classes],
+        separating=[c.separating for c in classes],
+        loss=np.array([np.nan if c.reason else c.loss for c in classes]),
+        max_gradient=np.array([c.max_gradient for c in classes]),
+        converged=np.array([not c.reason for c in classes]),
+        iterations=np.array([c.iterations for c in classes]),
+        shrinkage=shrinkage,
+    )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """The steps of the module's docstring, and what they must reach: see `fit`."""
+
+    sample: Sample
+    tolerance: float
+    max_iterations: int
+    report: Callable[[Array], None]  # of gradients (n, n_factors + 1), after each step
+
+    def solve(self, polish: bool) -> list[Class]:
+        classes = self.begin()
         for _ in range(ROUNDS):
-            going = [c for c in classes if c.status == UNDER_WAY]
+            going = [c for c in classes if c.under_way]
             if not going:
                 break
-            minimise(sample, going, aim)
-            evaluate(sample, going)
-            prove(sample, [c for c in going if c.max_gradient <= tolerance and not c.proven], aim)
+            self.minimise(going)
+            self.evaluate(going)
+            self.prove([c for c in going if c.max_gradient <= self.tolerance and not c.proven])
             for c in going:
-                judge(sample, c, aim)
-        at_minimum = [c for c in classes if c.status == CONVERGED]
-        if polish and sample.n_trials == len(x) and at_minimum:
-            for c in at_minimum:
-                c.v = polished(sample, c.k, c.v)
-            evaluate(sample, at_minimum)
-    found = result(classes, aim)
-    if isinstance(factors, Tensor):
-        tensors: dict[str, Any] = {k: torch.from_numpy(v) for k, v in vars(found).items() if isinstance(v, np.ndarray)}
-        found = replace(found, **tensors)
-    return found  # type: ignore[return-value]  # NumPy or torch, as the factors are
+                self.judge(c)
+        for c in classes:
+            if c.under_way:
+                self.end(c, self.not_converged(c))
+        at_minimum = [c for c in classes if not c.reason]
+        if polish and at_minimum and self.sample.n_trials == len(self.sample.trials.factors):
+            v = polished(self.sample, *_stacked(at_minimum))
+            for c, there in zip(at_minimum, v, strict=True):
+                c.v = there
+            self.evaluate(at_minimum)
+        return classes
 
+    def begin(self) -> list[Class]:
+        """All classes at half the bias that is best without factors: it grows with the weights."""
+        y, (factors, some) = self.sample.trials.responses, self.sample.subset
+        yes, n = some.sum(axis=1, dtype=np.float64), len(factors)
+        alike = (y.min(axis=0) == 1) | (y.max(axis=0) == 0)
+        v = np.zeros((len(some), factors.shape[1]))
+        v[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2
+        classes = [Class(k, v[k], proven=bool(self.sample.ridge.any())) for k in range(len(v))]
+        for k in np.flatnonzero(alike):
+            self.end(classes[k], ALIKE)
+        return classes
 
-def begin(sample: Sample, proven: bool) -> list[Class]:
-    """All classes at half the bias that is best without factors: it grows with the weights."""
-    y, (factors, some) = sample.trials.responses, sample.subset
-    yes, n = some.sum(axis=1, dtype=np.float64), len(factors)
-    alike = (y.min(axis=0) == 1) | (y.max(axis=0) == 0)
-    v = np.zeros((len(some), factors.shape[1]))
-    v[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2
-    return [Class(k, v[k], proven, ALIKE if alike[k] else UNDER_WAY) for k in range(len(v))]
+    def minimise(self, going: list[Class]) -> None:
+        """Step 2: to the copy's minimum, or to where a class's responses are separated."""
+        rows, v = _stacked(going)
+        state = start(self.sample, v, rows)
+        known = [state.gradient[i] if c.gradient is None else c.gradient for i, c in enumerate(going)]
+        state = state.shifted(np.array(known) - state.gradient)
+        may_be_separated = self.sample.trials.hard[rows] & ~np.array([c.proven for c in going])
 
+        def arrived(now: State) -> Mask:
+            small = self.sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * self.tolerance
+            return np.asarray(small | (may_be_separated[now.rows] & now.separates))
 
-def minimise(sample: Sample, going: list[Class], aim: Aim) -> None:
-    """Step 2: to the copy's minimum, or to where a class's responses are separated."""
-    rows, v = np.array([c.k for c in going]), np.array([c.v for c in going])
-    state = start(sample, v, rows)
-    known = [state.gradient[i] if c.gradient is None else c.gradient for i, c in enumerate(going)]
-    state = state.shifted(np.array(known) - state.gradient)
-    may_be_separated = sample.trials.hard[rows] & ~np.array([c.proven for c in going])
+        v, _, iterations = descend(self.sample, state, arrived, self.steps(going), self.report)
+        for i, c in enumerate(going):
+            c.v = v[i] if np.isfinite(v[i]).all() else c.v
+            c.iterations += int(iterations[i])
 
-    def arrived(now: State) -> Mask:
-        small = sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * aim.tolerance
-        return np.asarray(small | (may_be_separated[now.rows] & now.separates))
+    def steps(self, classes: list[Class]) -> NDArray[np.int64]:
+        return np.array([min(STEPS, self.max_iterations - c.iterations) for c in classes])
 
-    steps = np.array([min(STEPS, aim.max_iterations - c.iterations) for c in going])
-    v, _, iterations = descend(sample, state, arrived, steps, aim.report)
-    for i, c in enumerate(going):
-        c.v = v[i] if np.isfinite(v[i]).all() else c.v
-        c.iterations += int(iterations[i])
+    def evaluate(self, classes: list[Class]) -> None:
+        """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
+        rows, v = _stacked(classes)
+        coefficients, loss, gradient, separated = self.sample.evaluate(v, rows)
+        if not np.isfinite(gradient).all():
+            self.sample.trials.refuse()
+        largest = self.sample.coordinates.largest(gradient)
+        for i, c in enumerate(classes):
+            c.improved = bool(largest[i] < c.max_gradient / 2)
+            c.coefficients, c.gradient = coefficients[i], gradient[i]
+            c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
 
-
-def evaluate(sample: Sample, classes: list[Class]) -> None:
-    """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
-    rows, v = np.array([c.k for c in classes]), np.array([c.v for c in classes])
-    coefficients, loss, gradient, separated = sample.evaluate(v, rows)
-    if not np.isfinite(gradient).all():
-        sample.trials.refuse()
-    largest = sample.coordinates.largest(gradient)
-    for i, c in enumerate(classes):
-        c.improved = bool(largest[i] < c.max_gradient / 2)
-        c.coefficients, c.gradient = coefficients[i], gradient[i]
-        c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
-
-
-def prove(sample: Sample, at_minimum: list[Class], aim: Aim) -> None:
-    """Step 4, for all classes at once."""
-    if not at_minimum:
-        return
-    rows, v = np.array([c.k for c in at_minimum]), np.array([c.v for c in at_minimum])
-    steps = np.array([min(STEPS, aim.max_iterations - c.iterations) for c in at_minimum])
-    proven, iterations = existence.prove(sample, v, rows, steps, aim.report)
-    for i, c in enumerate(at_minimum):
-        c.proven, c.iterations = bool(proven[i]), c.iterations + int(iterations[i])
-
-
-def judge(sample: Sample, c: Class, aim: Aim) -> None:
-    """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
-    if not c.proven and c.separated and sample.trials.hard[c.k]:
-        c.status, c.separating = SEPARATED, existence.factors_that_separate(sample, c.k, c.v)
-        return
-    if c.max_gradient > aim.tolerance and c.iterations >= aim.max_iterations:
-        c.status = NOT_CONVERGED
-        return
-    if not c.proven:
-        exists, v, c.separating = existence.decide(sample, c.k, c.v, aim.tolerance, aim.report)
-        if not exists:
-            c.status = UNDECIDED if exists is None else SEPARATED
+    def prove(self, at_minimum: list[Class]) -> None:
+        """Step 4, for all classes at once."""
+        if not at_minimum:
             return
-        c.proven = True
-        if c.max_gradient > aim.tolerance and v is not c.v:
-            c.v = v
-            evaluate(sample, [c])
-    if c.max_gradient > aim.tolerance and not c.improved:
-        _, c.v = newton(sample, c.k, c.v, aim.tolerance, aim.report, exists=True)
-        evaluate(sample, [c])
-        c.status = NOT_CONVERGED
-    if c.max_gradient <= aim.tolerance:
-        c.status = CONVERGED
+        rows, v = _stacked(at_minimum)
+        proven, iterations = existence.prove(self.sample, v, rows, self.steps(at_minimum), self.report)
+        for i, c in enumerate(at_minimum):
+            c.proven, c.iterations = bool(proven[i]), c.iterations + int(iterations[i])
+
+    def judge(self, c: Class) -> None:
+        """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
+        if not c.proven and c.separated and self.sample.trials.hard[c.k]:
+            c.separating = existence.factors_that_separate(self.sample, c.k, c.v)
+            return self.end(c, SEPARATED)
+        if c.max_gradient > self.tolerance and c.iterations >= self.max_iterations:
+            return self.end(c, self.not_converged(c))
+        if not c.proven:
+            exists, v, c.separating = existence.decide(self.sample, c.k, c.v, self.tolerance, self.report)
+            if not exists:
+                return self.end(c, UNDECIDED if exists is None else SEPARATED)
+            c.proven = True
+            if c.max_gradient > self.tolerance and v is not c.v:
+                c.v = v
+                self.evaluate([c])
+        if c.max_gradient > self.tolerance and not c.improved:
+            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, self.report, exists=True)
+            self.evaluate([c])
+            if c.max_gradient > self.tolerance:
+                return self.end(c, self.not_converged(c))
+        if c.max_gradient <= self.tolerance:
+            self.end(c)
+
+    def end(self, c: Class, reason: str | None = None) -> None:
+        c.under_way, c.reason = False, reason
+
+    def not_converged(self, c: Class) -> str:
+        more = "more of them are needed, or " if c.iterations >= self.max_iterations else "it needs "
+        reached = f"max |gradient| is {c.max_gradient:.2g} > tolerance {self.tolerance:.2g}"
+        return f"not converged, {reached} after {c.iterations} iterations; {more}a larger tolerance"
 
 
-def result(classes: list[Class], aim: Aim) -> ExactFit[NDArray[Any]]:
-    """The estimates, and the reasons why there are none; a class that is still under way has not converged."""
-    reasons: list[str | None] = []
-    for c in classes:
-        status = NOT_CONVERGED if c.status == UNDER_WAY else c.status
-        more = "more of them are needed, or " if c.iterations >= aim.max_iterations else "it needs "
-        text = (
-            REASONS[status].format(c.max_gradient, aim.tolerance, c.iterations, more) if status != CONVERGED else None
-        )
-        reasons.append(text)
-    missing = np.full_like(classes[0].v, np.nan)
-    coefficients = [missing if c.coefficients is None or c.status != CONVERGED else c.coefficients for c in classes]
-    converged = np.array([c.status == CONVERGED for c in classes])
-    return ExactFit(
-        coefficients=np.column_stack(coefficients),
-        reasons=reasons,
-        separating=[c.separating for c in classes],
-        loss=np.where(converged, [c.loss for c in classes], np.nan),
-        max_gradient=np.array([c.max_gradient for c in classes]),
-        converged=converged,
-        iterations=np.array([c.iterations for c in classes]),
-    )
+def _stacked(classes: list[Class]) -> tuple[NDArray[np.intp], Array]:
+    """Which classes these are, and their v (n, n_factors + 1)."""
+    return np.array([c.k for c in classes]), np.array([c.v for c in classes])

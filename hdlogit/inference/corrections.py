@@ -11,10 +11,9 @@ import numpy as np
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.inverse import NONE, Dominant, NoSignal, Observer, observer_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
-from hdlogit.inference.joint import JointFit
 from hdlogit.inference.link import Link, fit_link
-from hdlogit.inference.observed import Observed, Setting, rest_variance, variance_along
-from hdlogit.inference.sums import Array, LeftOut, Minimum, Refused
+from hdlogit.inference.observed import Observed, Setting
+from hdlogit.inference.sums import Array, Refused
 
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
 NOISELESS = 1e-4  # noise, in units of the signal, of logits that are taken as they are
@@ -30,71 +29,59 @@ class Correction(NamedTuple):
     link: Link
     corrected: Array  # (p + 1,)
     covariance: Array  # (p + 1, p + 1) of it
-    stretch: float  # variance of log α, which all weights that are not dominant share
-    with_stretch: Array  # (p + 1,) covariance of ŵ/α, as if α were known, with log α
-    dominant: Array  # (d,) β_D with what the other factors add along x_D
+    stretch: float = 0.0  # variance of log α, which all weights that are not dominant share
+    with_stretch: Array | float = 0.0  # (p + 1,) covariance of ŵ/α, as if α were known, with log α
+    dominant: Array = NONE.fitted  # (d,) β_D with what the other factors add along x_D
+
+    @property
+    def with_rates(self) -> Array:
+        """Covariance (p + 3, p + 3) of (corrected, g, l): a link's errors of g or l go with those of length and b."""
+        of_link = self.link.covariance
+        shared = np.outer(self.corrected, of_link[0, 2:])  # (p + 1, 2)
+        shared[-1] = of_link[1, 2:]
+        return np.block([[self.covariance, shared], [shared.T, of_link[2:, 2:]]])
 
 
-def _propagated(noise: Array, moves: Array, sampled: Array | float, at_least: Array | float) -> Array:
-    """Covariance of corrected coefficients.
-
-    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them, all
-    together; at_least: (p + 1,) variances.
-    """
-    covariance = moves @ noise @ moves.T + np.multiply.outer(sampled, sampled)
-    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), at_least))
-    return np.asarray(covariance)
-
-
-def correct(
-    minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting, joint: JointFit | None
-) -> Correction:
+def correct(observed: Observed, setting: Setting) -> Correction:
     """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
-    if joint:
-        link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
-        return _by_link(link, minimum, noise, observed, setting)
     if setting.rates != (0, 0) or setting.shrinkage:
         try:
-            return _by_link(_fit_link(left_out, observed, setting), minimum, noise, observed, setting)
+            return by_link(_fit_link(observed, setting), observed, setting)
         except Refused:
             if setting.rates != (0, 0):
                 raise
-    return _by_equations(minimum, noise, left_out, observed, setting)
+    return _by_equations(observed, setting)
 
 
-def _by_equations(
-    minimum: Minimum, noise: Array, left_out: LeftOut, observed: Observed, setting: Setting
-) -> Correction:
+def _by_equations(observed: Observed, setting: Setting) -> Correction:
     """By the equations (SLOE), with the errors of their inputs."""
-    kappa, fitted, onto, chosen = setting.kappa, minimum.coefficients, setting.onto(minimum), minimum.dominant
-    b, n, size = float(fitted[-1]), setting.units.n_trials, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
-    if not observed.eta_squared > 0:
+    kappa, fitted, onto, chosen = setting.kappa, observed.fitted, observed.onto, observed.dominant
+    n, noise, size = setting.units.n_trials, observed.noise, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    b, eta_squared = float(fitted[-1]), observed.eta_squared
+    if not eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     rough = ROUGH_SLOPE * (1 - setting.shrinkage)
-    near = replace(
-        _measured(setting, observed, minimum, rough),
-        signal=float(np.sqrt(max(observed.eta_squared - observed.s_squared, 1e-3))) / rough,
-        intercept=b / rough,
-    )
-    law = _law(left_out.dominant, onto @ fitted)
+    signal = float(np.sqrt(max(eta_squared - observed.s_squared, 1e-3))) / rough
+    near = _measured(observed, setting, rough, signal=signal, intercept=b / rough)
+    law = _law(observed.carried, onto @ fitted)
     try:
-        found = observer_from_fit(kappa, observed.eta_squared, b, law, **size, near=near)
+        found = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
     except NoSignal:
         a = without_signal(kappa, b, **size)
-        link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([np.nan, 0.0, 0.0, 0.0]), 0.0)
         corrected = np.append(fitted[:-1] / a.alpha, a.intercept)
-        return Correction(a, link, corrected, noise / a.alpha**2, 0.0, np.zeros(len(fitted)), onto @ fitted / a.alpha)
+        link = _known_link(a, np.nan, 0.0)
+        return Correction(a, link, corrected, noise / a.alpha**2, dominant=onto @ fitted / a.alpha)
     a, change = found.theory, found.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
-    data = np.stack([2 / observed.eta_squared * rest_variance(minimum, setting)[1], np.eye(len(fitted))[-1], *onto])
-    sampled = float(np.sqrt((observed.rest**2).var() / n)) / observed.eta_squared  # … and η² with the trials
+    data = np.stack([observed.eta_gradient / eta_squared, np.eye(len(fitted))[-1], *onto])
+    sampled = float(np.sqrt((observed.rest**2).var() / n)) / eta_squared  # … and log η² with the trials
     corrected, moves = fitted / a.alpha, np.eye(len(fitted)) / a.alpha
     log_alpha = change[1] @ data
     moves -= np.outer(corrected, log_alpha)
     with_data = -corrected * change[1, 0]
     corrected[-1], moves[-1], with_data[-1] = a.intercept, change[2] @ data, change[2, 0]
     # Along x_D weights have a scale of their own: β_D less what the other factors' corrected weights add there.
-    others, axes = onto.copy(), minimum.axes[chosen]
+    others, axes = onto.copy(), observed.axes[chosen]
     others[:, chosen] = 0.0
     corrected[chosen] = axes @ (found.dominant - others @ corrected)
     moves[chosen] = axes @ (change[3:] @ data - others @ moves)
@@ -105,7 +92,7 @@ def _by_equations(
     at_least[chosen] = np.diag(axes @ information[1:, 1:] @ axes.T)
     at_least[-1] = max(float(information[0, 0]), float(noise[-1, -1]) / a.alpha**2)
     covariance = _propagated(noise, moves, sampled * with_data, at_least)
-    link = Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gamma, at_least[-1], 0.0, 0.0]), 0.0)
+    link = _known_link(a, log_gamma, at_least[-1])
     return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, found.dominant)
 
 
@@ -143,58 +130,67 @@ def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int
     return np.asarray(np.linalg.pinv(information, hermitian=True)[1:, 1:])
 
 
-def _fit_link(left_out: LeftOut, observed: Observed, setting: Setting) -> Link:
+def _fit_link(observed: Observed, setting: Setting) -> Link:
     """The link between the leave-one-out logits and the responses."""
     if not observed.eta_squared > observed.s_squared:
         raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
     guess_rate, lapse_rate = setting.rates
-    noise = np.sqrt(observed.noise)
-    link = fit_link(observed.index, noise, left_out.response, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    noise = np.sqrt(observed.variance)
+    link = fit_link(observed.index, noise, observed.responses, guess_rate=guess_rate, lapse_rate=lapse_rate)
     if link.reason:
         raise Refused(link.reason)
     return link
 
 
-def _by_link(link: Link, minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Correction:
+def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
     """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error stretches all
     weights together.
     """
-    fitted, spread = minimum.coefficients, np.append(setting.correlation @ minimum.coefficients[:-1], 0.0)
-    spread /= max(float(fitted @ spread), 1e-300)
+    fitted, noise = observed.fitted, observed.noise
     alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
-    a = replace(
-        _measured(setting, observed, minimum, alpha),
-        signal=link.gain,
-        intercept=link.intercept,
-        guess_rate=link.guess_rate,
-        lapse_rate=link.lapse_rate,
-    )
-    corrected = fitted / a.alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, spread)) / a.alpha
+    rates = {"guess_rate": link.guess_rate, "lapse_rate": link.lapse_rate}
+    a = _measured(observed, setting, alpha, signal=link.gain, intercept=link.intercept, **rates)
+    corrected = fitted / alpha
+    moves = (np.eye(len(fitted)) - np.outer(fitted, observed.log_length)) / alpha
     stretched = corrected * link.errors[0]
     corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
-    at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / a.alpha**2)
+    at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / alpha**2)
     # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
-    along, of_gain = variance_along(noise, fitted[:-1], setting), float(link.covariance[0, 0])
+    along, of_gain = observed.along, float(link.covariance[0, 0])
     unshared = max(of_gain - along, 0.0)
-    with_stretch = noise @ spread / a.alpha - corrected * (along + of_gain - unshared) / 2
+    with_stretch = noise @ observed.log_length / alpha - corrected * (along + of_gain - unshared) / 2
     covariance = _propagated(noise, moves, stretched, at_least)
-    return Correction(a, link, corrected, covariance, unshared, with_stretch, np.zeros(0))
+    return Correction(a, link, corrected, covariance, unshared, with_stretch)
 
 
-def as_fitted(minimum: Minimum, noise: Array, observed: Observed, setting: Setting) -> Correction:
+def as_fitted(observed: Observed, setting: Setting) -> Correction:
     """Where nothing tells how large the true weights are: the fitted ones."""
-    fitted, signal = minimum.coefficients, float(np.sqrt(max(observed.eta_squared, INVISIBLE**2)))
-    a = replace(_measured(setting, observed, minimum, 1.0), signal=signal, s=NOISELESS * signal)
-    link = Link(signal, a.intercept, 0.0, 0.0, np.zeros((4, 4)), 0.0)
-    return Correction(a, link, fitted, noise, 0.0, np.zeros(len(fitted)), np.zeros(0))
+    signal = float(np.sqrt(max(observed.eta_squared, INVISIBLE**2)))
+    a = _measured(observed, setting, 1.0, signal=signal, s=NOISELESS * signal)
+    return Correction(a, _known_link(a, 0.0, 0.0), observed.fitted, observed.noise)
 
 
-def _measured(setting: Setting, observed: Observed, minimum: Minimum, alpha: float) -> Asymptotics:
-    """What the data tell without equations, with this α; signal and intercept are those of the fit."""
-    b = float(minimum.coefficients[-1])
-    return Asymptotics(
+def _propagated(noise: Array, moves: Array, sampled: Array, at_least: Array) -> Array:
+    """Covariance of corrected coefficients.
+
+    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them, all
+    together; at_least: (p + 1,) variances.
+    """
+    covariance = moves @ noise @ moves.T + np.outer(sampled, sampled)
+    np.fill_diagonal(covariance, np.maximum(np.diag(covariance), at_least))
+    return np.asarray(covariance)
+
+
+def _known_link(a: Asymptotics, log_gain: float, intercept: float) -> Link:
+    """The logistic function, without rates; with the variances of log γ and β0."""
+    return Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gain, intercept, 0.0, 0.0]), 0.0)
+
+
+def _measured(observed: Observed, setting: Setting, alpha: float, **known: float) -> Asymptotics:
+    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of ŵ."""
+    b = float(observed.fitted[-1])
+    measured = Asymptotics(
         kappa=setting.kappa,
         signal=float(np.sqrt(max(observed.eta_squared, 0.0))),
         intercept=b,
@@ -205,3 +201,4 @@ def _measured(setting: Setting, observed: Observed, minimum: Minimum, alpha: flo
         lambda_=setting.kappa / (observed.curvature + setting.ridge),
         b=b,
     )
+    return replace(measured, **known)

@@ -27,42 +27,37 @@ and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge o
 With ridge, H⁻¹ in the noise becomes H⁻¹ − n·ridge·H⁻¹H⁻¹ (over the weights), and factors must be isotropic.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import Correction, as_fitted, correct
-from hdlogit.inference.joint import JointFit, fit_joint, is_for_joint_fit
-from hdlogit.inference.observed import Observed, Setting, observe, variance_along, with_dominant
+from hdlogit.inference.corrections import INVISIBLE, Correction, as_fitted, by_link, correct
+from hdlogit.inference.joint import fit_joint, is_for_joint_fit
+from hdlogit.inference.observed import Observed, Setting, observe
 from hdlogit.inference.observer import Asymptotes, Rates
-from hdlogit.inference.result import ClassInference, Index, LeaveOneOut, Trials, constant
-from hdlogit.inference.separation import MANY, separation_of, which, with_separation
+from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
+from hdlogit.inference.separation import constant, separation_of, which, with_separation
 from hdlogit.inference.sums import (
     NUMBERS,
     Array,
     Factors,
-    LeftOut,
-    Minimum,
     Names,
     Refused,
     Responses,
-    Sums,
     Units,
     add_up,
     check_independence,
     inverse_root,
-    leave_out,
     measure,
 )
 
 __all__ = ["ClassInference", "infer"]
 
-NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
-INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
@@ -93,220 +88,151 @@ def infer(
     rates: Rates = (guess_rate or 0.0, lapse_rate or 0.0)
     if asymptotes != "none":
         rates = ("tied", None) if asymptotes == "tied" else (guess_rate, lapse_rate)
+    p, n_classes = factors.shape[1], responses.shape[1]
+    exists = np.isfinite(coefficients).all(axis=0)
+    results = list[ClassInference]()
     with single_threaded_blas():
         try:
-            return _infer(factors, responses, np.asarray(coefficients, np.float64), ridge, shrinkage, rates, names)
+            fitted = np.where(exists, coefficients, 0.0)
+            setting, near = _set_up(factors, responses, fitted, ridge, shrinkage, rates, names)
         except Refused as reason:
-            return [ClassInference.refused(str(reason), factors.shape[1])] * responses.shape[1]
+            return [ClassInference.refused(str(reason), p)] * n_classes
+        for c in range(n_classes):
+            try:
+                if not exists[c]:
+                    raise Refused("it has no estimate")
+                y = np.asarray(responses[:, c])
+                results.append(_infer_class(factors, y, observe(factors, y, near[:, c], c, setting), setting))
+            except (OutsideTheory, Refused) as reason:
+                results.append(ClassInference.refused(str(reason), p))
+    return results
 
 
-def _infer(
+def _set_up(
     factors: Factors, responses: Responses, fitted: Array, ridge: float, shrinkage: float, rates: Rates, names: Names
-) -> list[ClassInference]:
+) -> tuple[Setting, Array]:
+    """What is common to all classes, and the coefficients of standardised factors (p + 1, k)."""
     n, p = factors.shape
     if ridge == 0 and n <= p + 1:
         raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
     units = measure(factors, names)
-    exists = np.asarray(np.isfinite(fitted).all(axis=0))
-    coefficients = units.coefficients(np.where(exists, fitted, 0.0))  # (p + 1, k)
-    sums = add_up(factors, responses, units, coefficients, shrinkage)
+    near = units.coefficients(fitted)
+    sums = add_up(factors, responses, units, near, shrinkage)
     precision = np.ones(p) if ridge else _precision(sums.correlation, n, names)
     penalty = np.append(n * ridge / units.scale**2, 0.0)
     for_theory = _theory_ridge(sums.correlation, units, ridge)
-    setting = Setting(units, sums.correlation, precision, penalty, for_theory, shrinkage, rates, names)
-    results: dict[int, ClassInference] = {}
-    minima: dict[int, Minimum] = {}
-    for c in range(responses.shape[1]):
-        try:
-            if not exists[c]:
-                raise Refused("it has no estimate")
-            minima[c] = _newton(coefficients[:, c], sums, c, penalty)
-            if rates == (0, 0) and not (ridge or shrinkage):  # else nothing is known of how they matter
-                minima[c] = with_dominant(minima[c], sums.correlation, factors, units)
-        except Refused as reason:
-            results[c] = ClassInference.refused(str(reason), p)
-    few = rates != (0, 0) and is_for_joint_fit(n, p)
-    onto = [setting.onto(minimum) for minimum in minima.values()]
-    left_out = leave_out(factors, responses[:, [*minima]], units, [*minima.values()], onto, shrinkage) if minima else []
-    for (c, minimum), left in zip(minima.items(), left_out, strict=True):
-        try:
-            y = np.asarray(responses[:, c])
-            if shrinkage and not few:
-                results[c] = _shrunken(minimum, left, setting, factors, y)
-            else:
-                joint = fit_joint(factors, y, units, rates, names) if few else None
-                results[c] = _infer_class(minimum, left, setting, joint)
-        except (OutsideTheory, Refused) as reason:
-            results[c] = ClassInference.refused(str(reason), p)
-    return [results[c] for c in sorted(results)]
+    return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
 
 
-def _shrunken(
-    minimum: Minimum, left_out: LeftOut, setting: Setting, factors: Factors, responses: NDArray[np.bool_]
-) -> ClassInference:
-    """With coefficients from the trials that no direction separates, if one separates others; predictions stay.
+def _infer_class(factors: Factors, responses: Responses, observed: Observed, setting: Setting) -> ClassInference:
+    """Few factors and rates are fitted together, which has the last word on both. With shrinkage the coefficients are
+    those from the trials that no direction separates, if one separates others, and only predictions are of all trials.
 
-    Raises Refused where these trials have no inference.
+    Raises OutsideTheory or Refused where there is no answer.
     """
-    from hdlogit.exact import fit  # only here: it brings torch
-
-    separation, names, (n, p) = separation_of(factors, responses), setting.names, factors.shape
-    by_chance = separation is not None and not separation.left.any() and p + 1 > MANY * n
-    if separation is None or by_chance:
-        found = _infer_class(minimum, left_out, setting)
-        if by_chance and not found.link.length:
+    if setting.rates != (0, 0) and is_for_joint_fit(*factors.shape):
+        joint = fit_joint(factors, responses, setting.units, setting.rates, setting.names)
+        link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
+        return replace(
+            _result(by_link(link, observed, setting), observed, setting),
+            corrected=joint.coefficients,
+            covariance=joint.covariance,
+            z=joint.z,
+            predictor=joint.coefficients,
+            predictor_sd=0.0,
+            profiles=joint.profiles,
+            note=joint.note,
+        )
+    separation = separation_of(factors, responses) if setting.shrinkage else None
+    if separation is None or separation.by_chance:
+        found = correct(observed, setting)
+        if separation and not found.link.length:
             raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
-        return found
-    shrunken = _infer_class(minimum, left_out, setting, correctable=False)
+        return _result(found, observed, setting)
+    shrunken = _result(as_fitted(observed, setting), observed, setting)
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    if not x.size:
-        return with_separation(shrunken, constant(y), separation, factors, responses, names)
-    limit = fit(x, y[:, None])
-    [others] = infer(x, y[:, None], limit.coefficients, names=[str(names[j]) for j in separation.kept.tolist()])
-    if reason := limit.reasons[0] or others.reason:
-        raise Refused(f"without the {n - len(y)} trials that are separated by {which(separation, names)}: {reason}")
-    return with_separation(shrunken, others, separation, factors, responses, names)
+    others = constant(y)
+    if x.size:
+        from hdlogit.exact import fit  # only here: it brings torch
+
+        limit = fit(x, y[:, None])
+        [others] = infer(x, y[:, None], limit.coefficients, names=[str(setting.names[j]) for j in separation.kept])
+        if reason := limit.reasons[0] or others.reason:
+            n_separated, factor = len(responses) - len(y), which(separation, setting.names)
+            raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
+    return with_separation(shrunken, others, separation, factors, responses, setting.names)
 
 
-def _infer_class(
-    minimum: Minimum, left_out: LeftOut, setting: Setting, joint: JointFit | None = None, correctable: bool = True
-) -> ClassInference:
-    """Raises OutsideTheory or Refused where there is no answer. joint: has the last word on coefficients and rates;
-    correctable: whether anything tells how large the true weights are.
-    """
-    units, fitted, root = setting.units, minimum.coefficients, minimum.root
-    inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
-    after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
-    noise_fraction = float(np.vdot(after_ridge[:-1, :-1], setting.correlation))
-    noise_fraction /= float(np.vdot(inverse[:-1, :-1], setting.correlation))
-    observed = observe(minimum, left_out, setting, noise_fraction)
-    noise = observed.dispersion * after_ridge  # of the fitted coefficients
-    if correctable:
-        found = correct(minimum, noise, left_out, observed, setting, joint)
-    else:
-        found = as_fitted(minimum, noise, observed, setting)
-    a, link, slope = found.theory, found.link, found.theory.slope_of_truth
-    estimate, null_error = units.original(fitted), np.sqrt(np.diag(noise)[:-1]) / units.scale
-    if joint:
-        corrected, covariance, z = joint.coefficients, joint.covariance, joint.z
-        predictor = corrected
-    else:
-        corrected, covariance = units.original(found.corrected), _with_rates(found, units)
-        z = np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3]))
-        predictor = np.append(slope * fitted[:-1], a.intercept)
-    # Dominant factors have a slope of their own.
-    omega, axes = setting.onto(minimum) @ fitted, minimum.axes[minimum.dominant]
-    if slope and not joint:
-        predictor[minimum.dominant] += axes @ (found.dominant - slope * omega)
-    index = observed.rest + left_out.dominant @ (a.alpha * found.dominant)
-    best = observed.rest + left_out.dominant @ (found.dominant / max(slope, 1e-300))
-    b, factor, to_bias = fitted[-1], np.append(units.scale, 1.0), np.append(-units.centre / units.scale, 1.0)
+def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInference:
+    """From standardised factors to those that were given."""
+    units, a, fitted, chosen = setting.units, found.theory, observed.fitted, observed.dominant
+    slope, factor = a.slope_of_truth, np.append(units.scale, 1.0)
+    estimate, corrected = units.original(fitted), units.original(found.corrected)
+    covariance = units.original(units.original(found.with_rates).T)
+    null_error = np.sqrt(np.diag(observed.noise)[:-1]) / units.scale
+    to_bias = np.append(-units.centre / units.scale, 1.0)
+    variances = np.append(np.diag(observed.inverse)[:-1], to_bias @ observed.inverse @ to_bias)
+    predictor = np.append(slope * fitted[:-1], a.intercept)
+    if slope:  # dominant factors have a slope of their own
+        predictor[chosen] += observed.axes[chosen] @ (found.dominant - slope * observed.onto @ fitted)
+    index = observed.rest + observed.carried @ (a.alpha * found.dominant)
+    best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
+    logits = observed.index + fitted[-1], debiased_logits(a, index + fitted[-1]), best_logits(a, best + fitted[-1])
     return ClassInference(
         theory=a,
         signal=float(np.hypot(a.signal, np.linalg.norm(found.dominant))),
-        link=link,
+        link=found.link,
         estimate=estimate,
-        noise=noise / np.outer(factor, factor),
-        dispersion=observed.dispersion * float(after_ridge[0, 0] / inverse[0, 0]),
-        classical_error=np.sqrt(np.append(np.diag(inverse)[:-1], to_bias @ inverse @ to_bias)) / factor,
+        noise=observed.noise / np.outer(factor, factor),
+        classical_error=np.sqrt(variances) / factor,
         corrected=corrected,
         covariance=covariance,
-        z=z,
+        z=np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3])),
         stretch=found.stretch,
         with_stretch=found.with_stretch / factor,
-        along=variance_along(noise, fitted[:-1], setting),
-        predictor=predictor if joint else units.original(predictor),
-        predictor_sd=0.0 if joint else a.sd_of_truth,
+        along=observed.along,
+        predictor=units.original(predictor),
+        predictor_sd=a.sd_of_truth,
         centre=units.centre,
         scale=units.scale,
         inflation=float(setting.precision.mean()),
-        certificate=_certificate(minimum, left_out, setting),
-        leave_one_out=LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b)),
-        index=Index(index, np.sqrt(observed.noise)),
-        trials=Trials(left_out.residual, left_out.curvature, left_out.leverage),
-        dominant=minimum.dominant,
-        profiles=joint.profiles if joint else None,
-        note=joint.note if joint else _note(a, observed, noise, minimum, left_out, setting),
+        certificate=observed.certificate,
+        leave_one_out=LeaveOneOut(*logits),
+        index=Index(index, np.sqrt(observed.variance)),
+        dominant=chosen,
+        note=_note(a.s, observed, setting),
     )
 
 
-def _with_rates(found: Correction, units: Units) -> Array:
-    """Covariance (p + 3, p + 3) of (corrected, g, l) in the units of the factors.
-
-    A link's error of g or l goes with those of its length and intercept.
-    """
-    of_link, size = found.link.covariance, len(found.corrected)
-    whole = np.zeros((size + 2, size + 2))
-    whole[:-2, :-2] = units.original(units.original(found.covariance).T)
-    whole[-2:, -2:] = of_link[2:, 2:]
-    shared = np.outer(found.corrected, of_link[0, 2:])  # (p + 1, 2)
-    shared[-1] = of_link[1, 2:]
-    whole[:-2, -2:] = units.original(shared)
-    whole[-2:, :-2] = whole[:-2, -2:].T
-    return whole
-
-
-def _certificate(minimum: Minimum, left_out: LeftOut, setting: Setting) -> float:
-    """(Newton decrement) · max √w_i; if only some trials were left out, a bound on it.
-
-    Below 1 it proves that these data have a finite estimate, as |σ''| ≤ σ'. Where the responses are separable it tends
-    to exactly 1, so 1/2 is required. A theorem about the data at hand, not about their distribution.
-    """
-    if setting.ridge or setting.shrinkage:
-        return 0.0
-    everyone = len(left_out.leverage) == setting.units.n_trials
-    largest = left_out.leverage.max() if everyone else minimum.reach * np.square(minimum.root).sum()
-    return minimum.decrement * float(np.sqrt(largest))
-
-
-def _note(
-    a: Asymptotics, observed: Observed, noise: Array, minimum: Minimum, left_out: LeftOut, setting: Setting
-) -> str | None:
+def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
     H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest differs by
     chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the effective trials.
     """
-    weights, d = minimum.coefficients[:-1], left_out.curvature
-    p, size = len(weights), float(weights @ setting.correlation @ weights)
-    if setting.ridge or size < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
+    weights, p = observed.fitted[:-1], len(setting.precision)
+    share = weights * (setting.sums.correlation @ weights)
+    if setting.ridge or share.sum() < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
         return None
     solved = setting.rates == (0, 0) and not setting.shrinkage
-    expected = (a.s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
-    along = variance_along(noise, weights, setting) - expected / size
-    share = weights * (setting.correlation @ weights)
+    expected = (s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
+    along = observed.along - expected / share.sum()
     # What a factor that carries most of the index adds across it is a difference of two estimates of the same.
-    usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), minimum.dominant)
+    usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), observed.dominant)
     if not len(usual):
         return None
-    ratio = (np.diag(noise)[usual] - along * weights[usual] ** 2) / (expected * setting.precision[usual])
-    counting = setting.units.n_trials * d.mean() ** 2 / (d**2).mean()
-    by_chance = np.sqrt(2 / max(counting - p, 1.0))
+    across = np.diag(observed.noise)[usual] - along * weights[usual] ** 2
+    ratio = across / (expected * setting.precision[usual])
+    by_chance = np.sqrt(2 / max(observed.n_effective - p, 1.0))
     if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
         return None
-    worst = int(np.abs(np.log(np.maximum(ratio, 0.01))).argmax())
+    ratio = np.maximum(ratio, 0.01)
+    worst = int(np.abs(np.log(ratio)).argmax())
     return (
         "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
-        f"{setting.names[int(usual[worst])]}'s weight is {max(ratio[worst], 0.01):.2g} times what it says. Intervals "
+        f"{setting.names[int(usual[worst])]}'s weight is {ratio[worst]:.2g} times what it says. Intervals "
         "and tests use the noise measured on these factors, but other predictions of the theory are approximate"
     )
-
-
-def _newton(coefficients: Array, sums: Sums, c: int, penalty: Array) -> Minimum:
-    """One Newton step from the given coefficients of a class; raises Refused where they are not near the minimum."""
-    root = inverse_root(sums.hessians[c] + np.diag(penalty))
-    if root is None:
-        raise Refused("its Hessian is singular: these data do not determine its coefficients (use ridge)")
-    downhill = root.T @ (sums.gradients[c] + penalty * coefficients)
-    decrement = float(np.linalg.norm(downhill))
-    if not decrement < NOT_OPTIMAL:
-        raise Refused(
-            f"the coefficients are {decrement:.2g} standard errors from the minimum of the loss, "
-            f"inference needs an exact fit (below {NOT_OPTIMAL:g})"
-        )
-    minimum = coefficients - root @ downhill
-    nothing = np.zeros(0, np.intp)
-    return Minimum(minimum, root, nothing, np.zeros((len(minimum) - 1, 0)), decrement, sums.means[c], sums.reach)
 
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:

@@ -1,4 +1,4 @@
-"""What the fit of one class shows before anything is corrected: moments of its leave-one-out logits, dominant factors.
+"""What the fit of one class shows before anything is corrected: its noise, leave-one-out logits, dominant factors.
 
 The formulas are in `hdlogit.inference.infer`.
 """
@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
 
+from hdlogit.compute.threads import cut, each
 from hdlogit.inference.observer import Rates
-from hdlogit.inference.sums import Array, Factors, LeftOut, Minimum, Names, Refused, Units
+from hdlogit.inference.sums import SINGLE_FROM, Array, Factors, Names, Refused, Responses, Sums, Units, inverse_root
 
+SAMPLE = 100_000  # trials whose leave-one-out logits are computed
+TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
+NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
@@ -21,7 +27,7 @@ class Setting(NamedTuple):
     """What is common to all classes; in standardised factors."""
 
     units: Units
-    correlation: Array  # (p, p) of the factors
+    sums: Sums
     precision: Array  # (p,) [Σ⁻¹]_jj, unbiased
     penalty: Array  # (p + 1,) of the summed loss
     ridge: float  # for factors of variance 1
@@ -29,83 +35,168 @@ class Setting(NamedTuple):
     rates: Rates
     names: Names
 
-    def onto(self, minimum: Minimum) -> Array:
-        """(d, p + 1): ω = onto · coefficients, the weights of x_D with what the other factors add along it."""
-        return np.column_stack([minimum.axes.T @ self.correlation, np.zeros(minimum.axes.shape[1])])
-
     @property
     def kappa(self) -> float:
-        return len(self.correlation) / self.units.n_trials
+        return len(self.precision) / self.units.n_trials
+
+    def spread(self, coefficients: Array) -> Array:
+        """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
+        return np.append(self.sums.correlation @ coefficients[:-1], 0.0)
+
+    def trace(self, covariance: Array) -> float:
+        """tr(CΣ): the noise variance of logits."""
+        return float(np.vdot(covariance[:-1, :-1], self.sums.correlation))
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Moments of the leave-one-out logits, without what dominant factors add to them."""
+    """Of p standardised factors, d of them dominant; (m,): of all trials, or of SAMPLE evenly spaced ones."""
 
+    fitted: Array  # (p + 1,) ŵ
+    inverse: Array  # (p + 1, p + 1) H⁻¹
+    noise: Array  # (p + 1, p + 1) of ŵ: f H⁻¹; with ridge its shrinkage is in it
+    log_length: Array  # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
+    dominant: NDArray[np.intp]  # (d,) the factors x_D that carry much of the index and are not normal
+    axes: Array  # (p, d) x_D = t · axes: uncorrelated and of variance 1
+    onto: Array  # (d, p + 1) ω = onto · ŵ, the weights of x_D with what the other factors add along it
+    responses: Responses  # (m,)
+    carried: Array  # (m, d) x_D
     index: Array  # (m,) V_i − b
     rest: Array  # (m,) V_i − b − x_D·ω: the same where no factor is dominant
-    noise: Array  # (m,) s_i²
+    variance: Array  # (m,) s_i², the noise of V_i
+    eta_squared: float  # Var(rest)
+    eta_gradient: Array  # (p + 1,) its derivative
     dispersion: float  # f
     curvature: float  # v = mean D(1 − h)
-    eta_squared: float  # Var(rest)
+    n_effective: float  # trials, (Σ D)²/Σ D²
+    certificate: float  # as in `ClassInference`
+
+    @property
+    def along(self) -> float:
+        """v_u: variance of the log length of ŵ, by its noise."""
+        return float(self.log_length @ self.noise @ self.log_length)
 
     @property
     def s_squared(self) -> float:
-        return float(self.noise.mean())
+        return float(self.variance.mean())
 
 
-def with_dominant(minimum: Minimum, correlation: Array, factors: Factors, units: Units) -> Minimum:
-    """With the factors that carry much of the index and whose distribution is not a normal one, if there are any."""
-    weights = minimum.coefficients[:-1]
-    share = weights * (correlation @ weights)
-    chosen = np.sort(np.argsort(share)[-MOST_DOMINANT:])
-    chosen = chosen[share[chosen] > DOMINANT * share.sum()]
-    t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
-    chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
-    skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
-    excess = (t**4).mean(axis=0) - 3
-    chosen = chosen[skewed | (excess > HEAVY + 6 * chance) | (excess < -HEAVY)]
-    if not 0 < len(chosen) < len(correlation):
-        return minimum
-    axes = np.zeros((len(correlation), len(chosen)))
-    axes[chosen] = np.linalg.inv(np.linalg.cholesky(correlation[np.ix_(chosen, chosen)])).T
-    return minimum._replace(dominant=chosen, axes=axes)
+def observe(factors: Factors, responses: Responses, near: Array, c: int, setting: Setting) -> Observed:
+    """Of class c, with coefficients near (p + 1,) its minimum; factors (n, p), responses (n,).
+
+    Raises Refused where they are not near it, or where a trial alone decides the fit.
+    """
+    sums, some = setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
+    fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
+    inverse, (mean_square, mean_curvature) = root @ root.T, sums.means[c]
+    dominant, axes = _dominant(fitted, factors, setting)
+    onto = np.column_stack([axes.T @ sums.correlation, np.zeros(len(dominant))])
+    z, residual, d, w, carried, influence = _leave_out(
+        factors[some], responses[some], fitted, root, axes, inverse @ onto.T, setting
+    )
+    certificate = 0.0
+    if not (setting.ridge or setting.shrinkage):
+        # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite estimate, as
+        # |σ''| ≤ σ'; where the responses are separable it tends to exactly 1, so 1/2 is required.
+        largest = w.max() if len(w) == len(factors) else sums.reach * np.square(root).sum()
+        certificate = decrement * float(np.sqrt(largest))
+    kept = 1 - d * w
+    moved = residual / kept
+    omega = onto @ fitted  # of the fit to all trials; each trial's own is that without it
+    index = z - w * moved - fitted[-1]
+    rest = index - (carried * (omega - influence * moved[:, None])).sum(axis=1)
+    # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
+    curvature = float(mean_curvature * (d @ kept) / d.sum())
+    dispersion = float(mean_square) / curvature
+    others = np.append(fitted[:-1] - axes @ omega, 0.0)
+    gradient, spread = setting.spread(others), setting.spread(fitted)
+    after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
+    of_logits = setting.trace(after_ridge) / setting.trace(inverse)
+    return Observed(
+        fitted=fitted,
+        inverse=inverse,
+        noise=dispersion * after_ridge,
+        log_length=spread / max(float(fitted @ spread), 1e-300),
+        dominant=dominant,
+        axes=axes,
+        onto=onto,
+        responses=responses[some],
+        carried=carried,
+        index=index,
+        rest=rest,
+        variance=dispersion * of_logits * w / kept,
+        eta_squared=float(others @ gradient + rest.var() - (z - carried @ omega).var()),
+        eta_gradient=2 * gradient,
+        dispersion=dispersion,
+        curvature=curvature,
+        n_effective=float(len(factors) * d.mean() ** 2 / (d**2).mean()),
+        certificate=certificate,
+    )
 
 
-def observe(minimum: Minimum, left_out: LeftOut, setting: Setting, noise_fraction: float) -> Observed:
-    """noise_fraction: what ridge leaves of the noise variance of a new logit, tr(NΣ)/tr(f H⁻¹Σ)."""
-    fitted, h = minimum.coefficients, left_out.curvature * left_out.leverage
-    alone = ~(h < ALONE)
+def _leave_out(
+    x: Factors, y: Responses, fitted: Array, root: Array, axes: Array, towards: Array, setting: Setting
+) -> list[Array]:
+    """z_i, ψ_i, D_i, w_i (m,) each, x_D and by how much the trial moves ω (m, d): towards (p + 1, d), H⁻¹ onto."""
+    units, precision = setting.units, np.float32 if setting.units.n_trials >= SINGLE_FROM else np.float64
+    rounded: NDArray[np.floating] = root.astype(precision)
+
+    def one(rows: slice) -> tuple[Array, ...]:
+        t = units.standardise(x[rows])
+        z = t @ fitted
+        p = expit(z)
+        residual = (1 - setting.shrinkage) * y[rows] + setting.shrinkage / 2 - p
+        return z, residual, p * expit(-z), _leverage(t, rounded), t[:, :-1] @ axes, t @ towards
+
+    blocks = zip(*each(one, cut(len(x), len(fitted))), strict=True)
+    z, residual, d, w, *others = (np.concatenate(block) for block in blocks)
+    alone = ~(d * w < ALONE)
     if alone.any() and not setting.shrinkage:
         raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
     if alone.any():  # the fit without it says nothing of it: its logit is as good as any
-        left_out = left_out._replace(
-            logit=np.where(alone, fitted[-1], left_out.logit),
-            residual=np.where(alone, 0.0, left_out.residual),
-            leverage=np.where(alone, np.median(left_out.leverage), left_out.leverage),
+        z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
+    return [z, residual, d, w, *others]
+
+
+def _newton(near: Array, hessian: Array, gradient: Array, penalty: Array) -> tuple[Array, Array, float]:
+    """Coefficients after one Newton step, root with H⁻¹ = root · rootᵀ, and the decrement."""
+    root = inverse_root(hessian + np.diag(penalty))
+    if root is None:
+        raise Refused("its Hessian is singular: these data do not determine its coefficients (use ridge)")
+    downhill = root.T @ (gradient + penalty * near)
+    decrement = float(np.linalg.norm(downhill))
+    if not decrement < NOT_OPTIMAL:
+        raise Refused(
+            f"the coefficients are {decrement:.2g} standard errors from the minimum of the loss, "
+            f"inference needs an exact fit (below {NOT_OPTIMAL:g})"
         )
-        h = left_out.curvature * left_out.leverage
-    moved = left_out.residual / (1 - h)
-    index = left_out.logit - left_out.leverage * moved - fitted[-1]
-    omega = setting.onto(minimum) @ fitted  # of the fit to all trials; each trial's own is that without it
-    along = (left_out.dominant * (omega - left_out.influence * moved[:, None])).sum(axis=1)
-    rest, plain = index - along, left_out.logit - left_out.dominant @ omega
-    # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
-    curvature = float(minimum.means[1] * (left_out.curvature * (1 - h)).sum() / left_out.curvature.sum())
-    dispersion = float(minimum.means[0]) / curvature
-    eta_squared = rest_variance(minimum, setting)[0] + float(rest.var() - plain.var())
-    noise = dispersion * noise_fraction * left_out.leverage / (1 - h)
-    return Observed(index, rest, noise, dispersion, curvature, eta_squared)
+    return near - root @ downhill, root, decrement
 
 
-def rest_variance(minimum: Minimum, setting: Setting) -> tuple[float, Array]:
-    """Variance of the fitted logits without what dominant factors add, and half its derivative (p + 1,)."""
-    rest = minimum.coefficients[:-1] - minimum.axes @ (setting.onto(minimum) @ minimum.coefficients)
-    gradient = setting.correlation @ rest
-    return float(rest @ gradient), np.append(gradient, 0.0)
+def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArray[np.intp], Array]:
+    """The factors that carry much of the index and whose distribution is not a normal one, and their axes."""
+    correlation, units, weights = setting.sums.correlation, setting.units, fitted[:-1]
+    chosen = np.zeros(0, np.intp)
+    if setting.rates == (0, 0) and not (setting.ridge or setting.shrinkage):  # else nothing is known of how they matter
+        share = weights * (correlation @ weights)
+        chosen = np.sort(np.argsort(share)[-MOST_DOMINANT:])
+        chosen = chosen[share[chosen] > DOMINANT * share.sum()]
+        t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
+        chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
+        skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
+        excess = (t**4).mean(axis=0) - 3
+        chosen = chosen[skewed | (excess > HEAVY + 6 * chance) | (excess < -HEAVY)]
+    if len(chosen) == len(weights):
+        chosen = chosen[:0]
+    axes = np.zeros((len(weights), len(chosen)))
+    axes[chosen] = np.linalg.inv(np.linalg.cholesky(correlation[np.ix_(chosen, chosen)])).T
+    return chosen, axes
 
 
-def variance_along(noise: Array, weights: Array, setting: Setting) -> float:
-    """v_u: variance of log length of the fitted weights, by their noise."""
-    spread = setting.correlation @ weights
-    return float(spread @ noise[:-1, :-1] @ spread) / max(float(weights @ spread) ** 2, 1e-300)
+def _leverage(t: Array, root: NDArray[np.floating]) -> Array:
+    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, by blocks of columns, above the diagonal only."""
+    leverage, rounded = np.zeros(len(t)), t.astype(root.dtype)
+    for columns in cut(len(root), 1, TRIANGLE):
+        half = rounded[:, : columns.stop] @ root[: columns.stop, columns]
+        leverage += np.vecdot(half, half)
+    return leverage

@@ -69,22 +69,7 @@ class Index(NamedTuple):
     noise: Array  # (m,) s
 
 
-class Trials(NamedTuple):
-    """What each trial adds to the fit, for the trials of `LeaveOneOut`; (m,) each."""
-
-    residual: Array  # ψ
-    curvature: Array  # D
-    leverage: Array  # w
-
-
-NO_LOGITS, NO_INDEX, NO_TRIALS = LeaveOneOut(NONE, NONE, NONE), Index(NONE, NONE), Trials(NONE, NONE, NONE)
-
-
-def constant(responses: NDArray[np.bool_]) -> ClassInference:
-    """Of trials (n,) for which no factor is left: logit of the rate, with the classical error; NaN of no trials."""
-    yes = responses.mean() if len(responses) else np.nan
-    logit, variance = np.log(yes / (1 - yes)), 1 / (len(responses) * yes * (1 - yes))
-    return ClassInference.classical(np.array([logit]), np.array([[variance]]), NONE, NONE, None, np.zeros((1, 0)))
+NO_LOGITS, NO_INDEX = LeaveOneOut(NONE, NONE, NONE), Index(NONE, NONE)
 
 
 @dataclass(frozen=True)
@@ -120,7 +105,6 @@ class ClassInference:
     # unless asked for
     estimate: Array  # (p + 1,) as fitted
     noise: Array  # (p + 1, p + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
-    dispersion: float  # f
     classical_error: Array  # (p + 1,) √[H⁻¹]_jj
     corrected: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of the corrected coefficients, guess and lapse rate
@@ -138,7 +122,6 @@ class ClassInference:
     certificate: float = np.nan  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage
     leave_one_out: LeaveOneOut = NO_LOGITS
     index: Index = NO_INDEX
-    trials: Trials = NO_TRIALS
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `hdlogit.inference.joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
     unknown: Array | None = None  # (p + 1, m) directions of the weights and the logit at x̄ that the data do not
@@ -164,7 +147,6 @@ class ClassInference:
             link=Link(np.nan, intercept, 0.0, 0.0, np.zeros((4, 4)), np.nan),
             estimate=estimate,
             noise=noise,
-            dispersion=1.0,
             classical_error=error,
             corrected=estimate,
             covariance=covariance,

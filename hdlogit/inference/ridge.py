@@ -11,7 +11,7 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.predictions import best_ridge
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
-from hdlogit.inference.sums import mean_variance
+from hdlogit.inference.sums import measure
 
 ROUNDS = 2  # each estimates the signal at one ridge, then the best ridge for that signal
 
@@ -26,7 +26,7 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
     The result is best for the root-mean-square signal and the mean size of the intercept over the classes where they
     can be estimated. Raises OutsideTheory where there are none.
     """
-    kappa, variance = factors.shape[1] / len(factors), mean_variance(factors)
+    kappa, variance = factors.shape[1] / len(factors), float(np.mean(measure(factors).scale ** 2))
     varied = responses.any(axis=0) & ~responses.all(axis=0)
     if varied.any():  # a class whose responses are all alike has no estimate at any strength
         responses = responses[:, varied]

@@ -24,7 +24,7 @@ from scipy.optimize import linprog, minimize
 from scipy.special import expit
 
 from hdlogit.inference.joint import FAR, NAMED, ROOTS
-from hdlogit.inference.result import ClassInference, Separated
+from hdlogit.inference.result import NONE, ClassInference, Separated
 from hdlogit.inference.sums import Array, Names
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
@@ -46,6 +46,11 @@ class Separation:
     above: NDArray[np.bool_]  # (p + 1,) whether a coefficient may be ∞: some direction that separates has it > 0
     below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞. If neither, the trials that are left determine it
 
+    @property
+    def by_chance(self) -> bool:
+        """All trials, because factors are many: which way each goes says nothing, and takes long to find."""
+        return not self.left.any() and len(self.above) > MANY * len(self.left)
+
 
 def separation_of(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
     """None where nothing is separated, or where the factors (n, p) are too many to find out."""
@@ -63,9 +68,10 @@ def separation_of(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -
     separated = found[1]
     x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
     signed = np.where(responses, 1.0, -1.0)[:, None] * x
-    n, size = x.shape
-    if separated.all() and size > MANY * n:  # by chance: which way each goes says nothing, and takes long to find
-        return Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
+    size = x.shape[1]
+    by_chance = Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
+    if by_chance.by_chance:
+        return by_chance
     left = x[~separated]
     unseen = _null_space(left)  # (p + 1, m) the directions in which the trials that are left do not vary
     kept = np.zeros(0, np.intp)
@@ -107,7 +113,8 @@ def with_separation(
     moved = separation.above | separation.below
     infinite, places = np.flatnonzero(moved), np.append(separation.kept, len(moved) - 1)
     ends = [(bool(separation.above[j]), bool(separation.below[j])) for j in infinite]
-    tests = [_score_statistic(factors, responses, j, others.dispersion) for j in infinite.tolist()]
+    dispersion = (others.null_error[0] / others.classical_error[0]) ** 2 if len(separation.kept) else 1.0
+    tests = [_score_statistic(factors, responses, j, dispersion) for j in infinite.tolist()]
     profiles = [_profile(test, *end) / sd for (test, sd), end in zip(tests, ends, strict=True)]
     sides = [np.nan if above and below else np.inf if above else -np.inf for above, below in ends]
     corrected, z = np.empty((2, len(moved)))
@@ -140,6 +147,13 @@ def with_separation(
         ),
         note=note,
     )
+
+
+def constant(responses: NDArray[np.bool_]) -> ClassInference:
+    """Of trials (n,) for which no factor is left: logit of the rate, with the classical error; NaN of no trials."""
+    yes = responses.mean() if len(responses) else np.nan
+    logit, variance = np.log(yes / (1 - yes)), 1 / (len(responses) * yes * (1 - yes))
+    return ClassInference.classical(np.array([logit]), np.array([[variance]]), NONE, NONE, None, np.zeros((1, 0)))
 
 
 def which(separation: Separation, names: Names) -> str:

@@ -1,4 +1,4 @@
-"""What inference needs from the trials, in three passes over blocks, so memory does not grow with their number.
+"""What all classes need from the trials, in two passes over blocks, so memory does not grow with their number.
 
 Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost digits; the
 intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per class
@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.special import expit
 
-from hdlogit.compute.threads import cut, each, total
+from hdlogit.compute.threads import cut, total
 
 Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
 
-TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double;
 NEGLIGIBLE = 1e-4  # then trials with a smaller √D are left out of a Hessian: they are about a millionth of it
-SAMPLE = 100_000  # trials whose leave-one-out logits are computed
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
 DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
@@ -71,30 +69,6 @@ class Sums(NamedTuple):
     reach: float  # max |t̃|²
 
 
-class Minimum(NamedTuple):
-    """One class's fit."""
-
-    coefficients: Array  # (p + 1,) of standardised factors
-    root: Array  # (p + 1, p + 1) upper triangular, H⁻¹ = root · rootᵀ
-    dominant: NDArray[np.intp]  # (d,) the factors that carry much of the index and are not normal
-    axes: Array  # (p, d) x_D = t · axes: these factors, uncorrelated and of variance 1
-    decrement: float  # of Newton's method at the given fit
-    means: Array  # (2,) of ψ² and D over all trials, at the given fit
-    reach: float  # as in `Sums`
-
-
-class LeftOut(NamedTuple):
-    """One class, trial by trial, for all trials or SAMPLE evenly spaced ones: all (m,)."""
-
-    response: Responses
-    logit: Array  # z_i
-    residual: Array  # ψ_i
-    curvature: Array  # D_i
-    leverage: Array  # w_i = t̃_iᵀ H⁻¹ t̃_i
-    dominant: Array  # (m, d) x_D
-    influence: Array  # (m, d) onto · H⁻¹t̃_i: where the trial moves ω
-
-
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
     n, p = factors.shape
@@ -126,11 +100,6 @@ def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None
     raise Refused("the factors are so large that their squares overflow: use smaller units")
 
 
-def mean_variance(factors: Factors) -> float:
-    """Variance of a factor (n, p) about its own mean, averaged over the factors: the unit of ridge."""
-    return float(np.mean(measure(factors).scale ** 2))
-
-
 def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
     """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
 
@@ -160,42 +129,6 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
 
     squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
     return Sums(squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach))
-
-
-def leave_out(
-    factors: Factors, responses: Responses, units: Units, minima: list[Minimum], onto: list[Array], shrinkage: float
-) -> list[LeftOut]:
-    """Per class, what leave-one-out logits are computed from; responses (n, k) of these classes;
-    onto: as of `Setting`."""
-    chosen = slice(0, len(factors), -(-len(factors) // SAMPLE))  # all, or some, evenly spaced
-    x, y = factors[chosen], np.asarray(responses[chosen])
-    coefficients = np.stack([m.coefficients for m in minima], axis=1)
-    precision: type[np.floating] = np.float32 if len(factors) >= SINGLE_FROM else np.float64
-    roots = [m.root.astype(precision) for m in minima]
-    directions = [m.root @ (m.root.T @ o.T) for m, o in zip(minima, onto, strict=True)]  # (p + 1, d) each
-
-    def one(rows: slice) -> tuple[list[Array], ...]:
-        t = units.standardise(x[rows])
-        z = (t @ coefficients).T
-        p = expit(z)
-        residual = (1 - shrinkage) * y[rows].T + shrinkage / 2 - p
-        rounded = t.astype(precision)
-        leverage = [_leverage(rounded, root) for root in roots]
-        dominant, influence = [t[:, :-1] @ m.axes for m in minima], [t @ d for d in directions]
-        return [*z], [*residual], [*(p * expit(-z))], leverage, dominant, influence
-
-    blocks = zip(*each(one, cut(len(x), len(coefficients))), strict=True)  # for each quantity, all blocks
-    columns = [[np.concatenate(parts) for parts in zip(*quantity, strict=True)] for quantity in blocks]
-    return [LeftOut(*fields) for fields in zip([*np.ascontiguousarray(y.T)], *columns, strict=True)]
-
-
-def _leverage(t: NDArray[np.floating], root: NDArray[np.floating]) -> Array:
-    """t̃ᵀH⁻¹t̃ of each row (m,), by blocks of columns, above the diagonal only."""
-    leverage = np.zeros(len(t))
-    for columns in cut(len(root), 1, TRIANGLE):
-        half = t[:, : columns.stop] @ root[: columns.stop, columns]
-        leverage += np.vecdot(half, half)
-    return leverage
 
 
 def inverse_root(matrix: Array) -> Array | None:

@@ -52,7 +52,7 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
                 if progress.disable:  # no terminal
                     print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
     coefficients = training.coefficients.cpu().double()
-    gradients = largest_gradient(factors, responses, coefficients)
+    gradients = largest_gradient(trials.factors, trials.responses, coefficients.numpy())
     evidence = {
         "solver": p.solver,
         "ridge": 0.0,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hdlogit.exact import ExactFit, fit
-from hdlogit.exact.shrinkage import with_shrinkage
 from stages.files.account import named, separate
 from stages.files.errors import InputError, NoEstimateError, check_memory
 from stages.files.parameters import Train
 from stages.files.reading import Trials
 from stages.files.writing import SIGNIFICANT_DIGITS
 from stages.training import Fitted
-
-Fit = ExactFit[NDArray[Any]]
 
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
 NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials do"
@@ -29,16 +23,14 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
     what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
-    found, shrinkage = with_shrinkage(
-        lambda responses: _fit(p, ridge, trials.factors, responses), trials.responses, n_factors, p.shrinkage
-    )
+    found = _fit(p, ridge, trials)
     without, shrunk = list[str](), list[str]()
     for k, (name, reason) in enumerate(zip(classes, found.reasons, strict=True)):
         by = separate([factors[j] for j in found.separating[k] or []])
         if reason:
             without.append(f"{named(name, 'class')}: {by + ' its responses' + NONE if by else reason}")
-        elif by and shrinkage[k]:
-            shrunk.append(f"{named(name, 'class')}: {by} its responses; shrinkage is {shrinkage[k]:.3g}")
+        elif by and (shrinkage := found.shrinkage[k]):
+            shrunk.append(f"{named(name, 'class')}: {by} its responses; shrinkage is {shrinkage:.3g}")
     if len(without) == len(found.reasons):
         kind = InputError if "not converged" in without[0] else NoEstimateError
         raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
@@ -52,7 +44,7 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
         # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
         "max_gradient": np.where(reached, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
         "converged": reached.tolist(),
-        "shrinkage": shrinkage.tolist(),
+        "shrinkage": found.shrinkage.tolist(),
         "reasons": found.reasons,
     }
     if any(found.separating):
@@ -72,14 +64,15 @@ def best_ridge(trials: Trials) -> float:
     return float(f"{strength:.{SIGNIFICANT_DIGITS}g}")
 
 
-def _fit(p: Train, ridge: float, factors: NDArray[Any], responses: NDArray[Any]) -> Fit:
+def _fit(p: Train, ridge: float, trials: Trials) -> ExactFit:
     with tqdm(unit="iteration", disable=None, leave=False) as progress:
 
         def advance(iteration: int, gradient: float) -> None:
             progress.set_postfix(max_gradient=f"{gradient:.1e}", refresh=False)
             progress.update(iteration - progress.n)
 
+        how = ridge, p.tolerance, p.max_iterations, advance, True, p.shrinkage
         try:
-            return fit(factors, responses, ridge, p.tolerance, p.max_iterations, advance, polish=True)
+            return fit(trials.factors, trials.responses, *how)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None

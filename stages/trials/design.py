@@ -148,6 +148,7 @@ class Study:
     n_rows: int
     n_taken: int
     lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
+    rows: NDArray[np.intp]  # (n_trials,) of the file
     factors: Floats  # (n_trials, n_factors)
     yes: Bools  # (n_trials, n_classes)
     groups: NDArray[np.int32] | None  # (n_trials,) codes, indices of labels
@@ -254,6 +255,7 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         n_rows=n_rows,
         n_taken=int(taken.sum()),
         lacking=lacking,
+        rows=frame.index.to_numpy(),
         factors=factors,
         yes=needed[complete] == 1,
         groups=groups,
