@@ -143,14 +143,16 @@ def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str
 
 
 def rates(text: str) -> dict[str, Any]:
-    """`estimate`, `tied`, or a guess rate and a lapse rate."""
-    if text in ("estimate", "tied"):
-        return {"evaluate.asymptotes": text, "evaluate.guess_rate": "auto", "evaluate.lapse_rate": "auto"}
+    """`estimate`, `tied`, or guess and lapse rate, each a number or `estimate`."""
+    both = text in ("estimate", "tied")
     try:
-        guess_rate, lapse_rate = map(float, text.split(","))
+        given = ["estimate"] * 2 if both else text.split(",")
+        guess_rate, lapse_rate = ("auto" if rate == "estimate" else float(rate) for rate in given)
     except ValueError:
-        raise InputError(f"--rates {text}: it must be estimate, tied, or guess and lapse rate as in 0.5,0.02") from None
-    return {"evaluate.asymptotes": "none", "evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
+        right = "estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
+        raise InputError(f"--rates {text}: it must be {right}") from None
+    asymptotes = text if both else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
+    return {"evaluate.asymptotes": asymptotes, "evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -354,7 +356,7 @@ def parse() -> argparse.Namespace:
         default=[],
         help="as in: ~ contrast * side + lag(choice, 1); of several, a study of each",
     )
-    text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02"
+    text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
     add("--rates", type=rates, default={}, help=text)
     text = "the response is whether one of two was right: guess rate 0.5"
     add("--correct", dest="rates", action="store_const", const={"evaluate.guess_rate": 0.5}, help=text)
