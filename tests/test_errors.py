@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,17 +84,3 @@ def test_a_stage_takes_no_arguments_and_has_help(
     assert exits(main, run_stage) == 0
     assert f"Stage `{stage}`:" in capsys.readouterr().out
     assert not project.data.exists()
-
-
-@pytest.mark.parametrize("module", ["stages.train", "comparisons.experiments.show"])
-def test_ctrl_c_while_a_command_imports_shows_no_traceback(module: str, tmp_path: Path) -> None:
-    slow = "import pathlib, time; pathlib.Path('importing').touch(); time.sleep(60)"
-    (tmp_path / "numpy.py").write_text(slow)  # in the place of NumPy, as the current folder comes first
-    environment, command = Project(tmp_path).environment(), [sys.executable, "-m", module]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE) as process:
-        while not (tmp_path / "importing").exists():
-            assert process.poll() is None
-            time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == b""
-    assert process.returncode == -signal.SIGINT  # 130 for a shell

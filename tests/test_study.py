@@ -252,7 +252,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--response", "choise"], "the nearest is choice"),
     (["--group", "whom"], "the nearest is who"),
     (["--formula", "{1}"], "it names no factor"),
-    (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
+    (["--held-out", "2"], "held_out = 2, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
     (["--rates", "half"], "guess and lapse rate, as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
