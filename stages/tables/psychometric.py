@@ -1,4 +1,4 @@
-"""The psychometric function along a stimulus, by condition: threshold and slope, d′ and criterion; points; a sentence."""
+"""The psychometric function along a stimulus, by condition: its numbers, its points, and a sentence."""
 
 from __future__ import annotations
 
