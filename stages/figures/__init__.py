@@ -52,7 +52,7 @@ SLOPES = "plain plain_error corrected corrected_error"
 
 FUNCTION = {
     "inference/psychometric_points": "x observed low high",
-    "inference/psychometric": "stimulus condition quantity estimate low high",
+    "inference/psychometric": "class stimulus condition quantity estimate low high",
     "inference/classes": "guess_rate lapse_rate",
 }
 

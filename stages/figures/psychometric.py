@@ -20,32 +20,25 @@ def function(figure: Figure, points: pd.DataFrame, numbers: pd.DataFrame, classe
     """Psychometric function: fraction of yes along the stimulus, by condition.
 
     Bars on the curves are the thresholds, where the function is halfway between its guess and lapse rate, with their
-    intervals; those of the points hold 95 % of the fractions that so many trials give.
+    intervals; those of the points are 95 % intervals of the fraction of yes.
     """
     [ax] = panels(figure, 5.2, 4.4)
     rates = classes[classes["class"] == points["class"].iloc[0]].iloc[0]
+    guess, lapse, between = rates.guess_rate, rates.lapse_rate, 1 - rates.guess_rate - rates.lapse_rate
     grid = np.linspace(points.x.min(), points.x.max(), 200)
-    numbers = numbers[numbers.stimulus == points.stimulus.iloc[0]].set_index(["condition", "quantity"])
+    same = (numbers["class"] == points["class"].iloc[0]) & (numbers.stimulus == points.stimulus.iloc[0])
+    numbers = numbers[same].set_index(["condition", "quantity"])
+    last = points.condition.nunique() - 1
     for k, (condition, some) in enumerate(points.groupby("condition", sort=False)):
-        look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)]}
+        color, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
         threshold, slope = (numbers.loc[(condition, name)] for name in ("threshold", "slope"))
-        between, rising = 1 - rates.guess_rate - rates.lapse_rate, {"zorder": 3, "label": condition or "fitted"}
         logits = 4 * slope.estimate / between * (grid - threshold.estimate)
-        ax.plot(grid, probability(logits, rates.guess_rate, rates.lapse_rate), lw=1.6, **look, **rising)
-        estimates = some[["observed", "low", "high"]]
-        style.points(ax, some.x, estimates, clip_on=False, fmt=MARKERS[k % len(MARKERS)], ms=4, **look)
-        if np.isfinite([threshold.low, threshold.high]).all():
-            half = rates.guess_rate + between / 2
-            ax.errorbar(
-                threshold.estimate,
-                half,
-                xerr=[[threshold.estimate - threshold.low], [threshold.high - threshold.estimate]],
-                fmt="|",
-                capsize=3,
-                lw=2,
-                **look,
-            )
+        ax.plot(grid, probability(logits, guess, lapse), lw=1.6, color=color, label=condition or "fitted")
+        look: dict[str, Any] = {"fmt": marker, "ms": 4, "color": color, "clip_on": False, "dodge": 3 * (k - last / 2)}
+        style.points(ax, some.x, some[["observed", "low", "high"]], **look)
+        interval = threshold[["estimate", "low", "high"]].to_numpy(float)[None]
+        style.points(ax, [guess + between / 2], interval, horizontal=True, fmt="|", ms=9, capsize=3, color=color)
     ax.set(xlabel=points.stimulus.iloc[0], ylabel="probability of yes", ylim=(-0.02, 1.02))
     heading(ax, f"Psychometric function of {class_of(points)}", "bars on the curves: threshold with its interval")
-    if len(points.condition.unique()) > 1:
+    if last:
         style.legend_below(ax)

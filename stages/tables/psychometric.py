@@ -30,15 +30,25 @@ def along(found: Inferred) -> list[Stimulus]:
 
 
 def psychometric_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
-    """A row for each class, condition and number, with its interval."""
+    """A row for each class, condition and number, with its interval.
+
+    Of several factors of two values that is the signal which responses differ most by. Responses that are right or
+    wrong (a guess rate is given) are no hits and false alarms.
+    """
     (x, y), p, rows = found.fit.train, found.p, list[tuple[str, Estimate]]()
     for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
-        for one in stimuli:
-            estimates = thresholds(c, x, y[:, k], one, p.interval_level, p.threshold_at)
-            if len(np.unique(one.x)) == 2:
-                estimates = [*_detections(one, y[:, k], p.interval_level)] if not p.known_rates[0] else []
-            rows += [(name, row) for each in estimates for row in (each, *_without_logarithm(each))]
+        if stimuli and _is_graded(stimuli[0]):
+            estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at)
+        else:
+            tried = [] if p.known_rates[0] else [[*_detections(one, y[:, k], p.interval_level)] for one in stimuli]
+            estimates = max(tried, key=lambda rows: sum(abs(d.estimate) for d in rows[::2]), default=[])
+        rows += [(name, row) for each in estimates for row in (each, *_without_logarithm(each))]
     return pd.DataFrame([(name, *row) for name, row in rows], columns=["class", *Estimate._fields])
+
+
+def _is_graded(one: Stimulus) -> bool:
+    """Whether it has more than two values."""
+    return len(np.unique(one.x)) > 2
 
 
 def _detections(one: Stimulus, yes: Responses, level: float) -> Iterator[Estimate]:
@@ -61,18 +71,17 @@ def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
 
 
 def points_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
-    """The fraction of yes at each stimulus, or in bins of trials; with Wilson's interval, 95 %."""
-    y, parts = found.fit.train.responses, [pd.DataFrame()]
-    for k, name in enumerate(found.fit.classes):
-        for one in (one for one in stimuli if len(np.unique(one.x)) > 2):
-            for condition in one.conditions:
-                table = pd.DataFrame({"x": one.x[condition.rows], "observed": y[condition.rows, k]})
-                bins = table.x if table.x.nunique() <= LEVELS else pd.qcut(table.x, BINS, duplicates="drop")
-                table = table.groupby(bins, observed=True).agg(
-                    x=("x", "mean"), trials=("x", "size"), observed=("observed", "mean")
-                )
-                table["low"], table["high"] = wilson(table.observed.to_numpy(), table.trials.to_numpy())
-                parts.append(table.assign(**{"class": name, "stimulus": one.name, "condition": condition.name}))
+    """Fractions of yes at each stimulus, or in bins, where there are thresholds; with Wilson's 95 % interval."""
+    parts = [pd.DataFrame()]
+    for name, c, yes in zip(found.fit.classes, found.classes, found.fit.train.responses.T, strict=True):
+        for one in filter(_is_graded, stimuli):
+            for condition in one.conditions if not c.separated else ():
+                trials = pd.DataFrame({"x": one.x[condition.rows], "yes": yes[condition.rows]})
+                bins = trials.x if trials.x.nunique() <= LEVELS else pd.qcut(trials.x, BINS, duplicates="drop")
+                groups = trials.groupby(bins.rename("bin"), observed=True)
+                part = groups.agg(x=("x", "mean"), trials=("x", "size"), observed=("yes", "mean"))
+                part["low"], part["high"] = wilson(part.observed.to_numpy(), part.trials.to_numpy())
+                parts.append(part.assign(**{"class": name, "stimulus": one.name, "condition": condition.name}))
     return pd.concat(parts, ignore_index=True)
 
 
