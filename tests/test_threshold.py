@@ -207,13 +207,13 @@ def test_a_study_along_one_stimulus(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             [10**row.estimate, 10**row.low, 10**row.high], rel=1e-4
         )
         assert table.estimate["contrast", where, "threshold at 0.75"] > own.estimate
-    points = read_table("inference/psychometric_points.csv")
+    points, page = read_table("inference/psychometric_points.csv"), Path("data/report.html").read_text()
     assert points.trials.sum() == 600
     assert points.x.unique() == pytest.approx(np.log10([0.05, 0.1, 0.2, 0.4, 0.8]), abs=1e-5)
     assert "log10(contrast): where cue[T.b] = 0: threshold −0." in Path("data/inference/answer.txt").read_text()
-    assert Path("data/figures/function.png").exists()
-    assert not Path("data/figures/psychometric.png").exists()  # the same along the index
-    assert "The psychometric function</h2>" in Path("data/report.html").read_text()
+    assert page.count("<b>Psychometric function: fraction of yes along the stimulus, by condition.</b>") == 1
+    assert "over the fitted index" not in page
+    assert "The psychometric function</h2>" in page
 
 
 def test_the_signal_is_what_responses_differ_most_by() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hdlogit.psychometric.function import probability
 from stages.figures import style
 from stages.figures.style import CORRECTED, class_of, heading, panels
 
@@ -33,7 +32,8 @@ def function(figure: Figure, points: pd.DataFrame, numbers: pd.DataFrame, classe
         color, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
         threshold, slope = (numbers.loc[(condition, name)] for name in ("threshold", "slope"))
         logits = 4 * slope.estimate / between * (grid - threshold.estimate)
-        ax.plot(grid, probability(logits, guess, lapse), lw=1.6, color=color, label=condition or "fitted")
+        fitted = guess + between * (0.5 + 0.5 * np.tanh(logits / 2))  # cannot overflow
+        ax.plot(grid, fitted, lw=1.6, color=color, label=condition or "fitted")
         look: dict[str, Any] = {"fmt": marker, "ms": 4, "color": color, "clip_on": False, "dodge": 3 * (k - last / 2)}
         style.points(ax, some.x, some[["observed", "low", "high"]], **look)
         interval = threshold[["estimate", "low", "high"]].to_numpy(float)[None]
