@@ -23,7 +23,7 @@ def function(figure: Figure, points: pd.DataFrame, numbers: pd.DataFrame, classe
     """
     [ax] = panels(figure, 5.2, 4.4)
     rates = classes[classes["class"] == points["class"].iloc[0]].iloc[0]
-    guess, lapse, between = rates.guess_rate, rates.lapse_rate, 1 - rates.guess_rate - rates.lapse_rate
+    guess, between = rates.guess_rate, 1 - rates.guess_rate - rates.lapse_rate
     grid = np.linspace(points.x.min(), points.x.max(), 200)
     same = (numbers["class"] == points["class"].iloc[0]) & (numbers.stimulus == points.stimulus.iloc[0])
     numbers = numbers[same].set_index(["condition", "quantity"])

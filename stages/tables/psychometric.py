@@ -38,7 +38,7 @@ def psychometric_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataF
     (x, y), p, rows = found.fit.train, found.p, list[tuple[str, Estimate]]()
     for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
         if stimuli and _is_graded(stimuli[0]):
-            estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at)
+            estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at or ())
         else:
             tried = [] if p.known_rates[0] else [[*_detections(one, y[:, k], p.interval_level)] for one in stimuli]
             estimates = max(tried, key=lambda rows: sum(abs(d.estimate) for d in rows[::2]), default=[])
