@@ -80,11 +80,11 @@ def minimise(x: Array, y: Array, penalty: Array, start: Array) -> Minimum:
         return np.asarray(y * expit(-z) - (1 - y) * expit(z))
 
     def gradient(beta: Array) -> Array:
-        return penalty * beta - x.T @ residual(x @ beta)
+        return np.asarray(penalty * beta - x.T @ residual(x @ beta))
 
     def hessian(beta: Array) -> Array:
         z = x @ beta
-        return (x.T * (expit(z) * expit(-z))) @ x + np.diag(penalty)
+        return np.asarray((x.T * (expit(z) * expit(-z))) @ x + np.diag(penalty))
 
     options = {"gtol": ENOUGH * len(x), "maxiter": STEPS}
     beta = minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options=options).x
