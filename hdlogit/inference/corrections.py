@@ -35,7 +35,8 @@ class Correction(NamedTuple):
 
     @property
     def with_rates(self) -> Array:
-        """Covariance (p + 3, p + 3) of (corrected, g, l): a link's errors of g or l go with those of length and b."""
+        """Covariance (p + 3, p + 3) of (corrected, g, l): a link's errors of g or l go with those of length
+        and b."""
         of_link = self.link.covariance
         shared = np.outer(self.corrected, of_link[0, 2:])  # (p + 1, 2)
         shared[-1] = of_link[1, 2:]
@@ -43,7 +44,8 @@ class Correction(NamedTuple):
 
 
 def correct(observed: Observed, setting: Setting) -> Correction:
-    """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
+    """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a
+    signal."""
     if setting.rates != (0, 0) or setting.shrinkage:
         try:
             return by_link(_fit_link(observed, setting), observed, setting)
@@ -97,7 +99,8 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
 
 
 def _law(t: Array, omega: Array) -> Dominant:
-    """The distribution of the dominant factors t (m, d), uncorrelated and of variance 1, by groups of trials."""
+    """The distribution of the dominant factors t (m, d), uncorrelated and of variance 1, by groups of
+    trials."""
     if not len(omega):
         return NONE
     part = np.arange(1, GROUPS[len(omega)]) / GROUPS[len(omega)]
@@ -110,8 +113,8 @@ def _law(t: Array, omega: Array) -> Dominant:
 
 
 def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
-    """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a logistic curve
-    over leave-one-out logits.
+    """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a
+    logistic curve over leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of what the other factors add.
     """
@@ -143,8 +146,8 @@ def _fit_link(observed: Observed, setting: Setting) -> Link:
 
 
 def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
-    """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error stretches all
-    weights together.
+    """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error
+    stretches all weights together.
     """
     fitted, noise = observed.fitted, observed.noise
     alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
@@ -174,8 +177,8 @@ def as_fitted(observed: Observed, setting: Setting) -> Correction:
 def _propagated(noise: Array, moves: Array, sampled: Array, at_least: Array) -> Array:
     """Covariance of corrected coefficients.
 
-    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them, all
-    together; at_least: (p + 1,) variances.
+    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them,
+    all together; at_least: (p + 1,) variances.
     """
     covariance = moves @ noise @ moves.T + np.outer(sampled, sampled)
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), at_least))
@@ -188,7 +191,8 @@ def _known_link(a: Asymptotics, log_gain: float, intercept: float) -> Link:
 
 
 def _measured(observed: Observed, setting: Setting, alpha: float, **known: float) -> Asymptotics:
-    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of ŵ."""
+    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of
+    ŵ."""
     b = float(observed.fitted[-1])
     measured = Asymptotics(
         kappa=setting.kappa,

@@ -1,8 +1,10 @@
-"""What all classes need from the trials, in two passes over blocks, so memory does not grow with their number.
+"""What all classes need from the trials, in two passes over blocks, so memory does not grow with their
+number.
 
-Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost digits; the
-intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per class
-z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y + shrinkage/2.
+Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost
+digits; the intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per
+class z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y +
+shrinkage/2.
 """
 
 from collections.abc import Sequence
@@ -70,7 +72,8 @@ class Sums(NamedTuple):
 
 
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
-    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
+    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming
+    it."""
     n, p = factors.shape
     parts = cut(n, p)
     shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
@@ -101,10 +104,11 @@ def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None
 
 
 def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
-    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
+    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and
+    moments.
 
-    With many trials the products of factors are in single precision: their rounding errors average out. Trials whose
-    response is all but certain add nothing to a Hessian, and are left out of it.
+    With many trials the products of factors are in single precision: their rounding errors average out.
+    Trials whose response is all but certain add nothing to a Hessian, and are left out of it.
     """
     (n, p), k = factors.shape, coefficients.shape[1]
     precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
@@ -132,7 +136,8 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
 
 
 def inverse_root(matrix: Array) -> Array | None:
-    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive definite."""
+    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive
+    definite."""
     factor, failed = lapack.dpotrf(matrix, lower=0, clean=1)
     return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
 
