@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdlogit import exact
+from hdlogit.exact import fit as fit_exactly
+from hdlogit.inference import infer
 from hdlogit.inference.comparison import Comparison, Model, compare
-from hdlogit.inference.result import ClassInference
 from stages.figures.style import FAINT, saved
 from stages.files.account import counted, measured, named, read_account, some
 from stages.files.errors import InputError, run
-from stages.files.fit import Fit
 from stages.files.parameters import Evaluate, read_study
+from stages.files.reading import Fit
 from stages.finished import for_each, inside, read_finished
-from stages.tables.inferred import infer_classes
+from stages.tables.inferred import Results
 from stages.terminal import say, table
 from stages.trials.prepared import prepare
 
-Finished = tuple[Fit, dict[str, ClassInference], Evaluate]  # of a study, as `read_finished` gives it
+Finished = tuple[Fit, Results, Evaluate]  # of a study, as `read_finished` gives it
 
 HEADINGS = ("study", "leave-\none-out", "gain", "±", "para-\nmeters", "AIC", "BIC", "more", "p")
 NOTES = """\
@@ -103,14 +103,15 @@ def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> li
     if not len(shared):
         raise InputError(f"{some([*studies])} share no trials: they are not of one file, or take other rows of it")
     say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
-    found = []
+    found = list[Finished]()
     for study, own, (fit, _, p) in zip(studies, rows, finished, strict=True):
-        x, y = (numbers[own.get_indexer(shared)] for numbers in (fit.train.factors, fit.train.responses))
-        fitted = exact.fit(x, y, fit.evidence.ridge, polish=True)
+        chosen, ridge = own.get_indexer(shared), fit.evidence["ridge"]
+        trials = fit.train._replace(factors=fit.train.factors[chosen], responses=fit.train.responses[chosen])
+        fitted = fit_exactly(*trials, ridge, polish=True)
         if reasons := [reason for reason in fitted.reasons if reason]:
             raise InputError(f"{study} has no estimate for the trials that are shared: {reasons[0]}")
-        fit = replace(fit, train=replace(fit.train, factors=x, responses=y), coefficients=fitted.coefficients)
-        found.append((fit, dict(zip(fit.classes, infer_classes(fit, p), strict=True)), p))
+        results = infer(*trials, fitted.coefficients, ridge, 0.0, p.asymptotes, *p.known_rates, fit.factors)
+        found.append((replace(fit, train=trials), dict(zip(fit.classes, results, strict=True)), p))
     return found
 
 

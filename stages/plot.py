@@ -20,7 +20,7 @@ from stages.files.parameters import read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.paper import paper
-from stages.page.render import MEDIA, render
+from stages.page.render import MEDIA, Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
 OF_THE_PAGE = tuple(f"inference/{name}" for name in ("questions", "usefulness", "goals", "smooth", "terms"))
@@ -32,16 +32,16 @@ def main() -> None:
     p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
     tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
-    answer, pictures = read_lines("inference/answer.txt"), []
+    answer, pictures = read_lines("inference/answer.txt"), dict[str, Picture]()
     with Outputs("plot") as outputs:
         for each in FIGURES:
             needed = each.tables(tables)
-            if needed is not None:
+            if needed is not None and each.name not in pictures:
                 path = outputs.path(f"figures/{each.name}.png")
                 with saved(path, p.dpi, p.formats, p.width) as figure:
                     each.draw(figure, *needed, metrics)
                 width, height = figure.get_size_inches()
-                pictures.append((each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()))
+                pictures[each.name] = each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()
         sections = parameters.model_dump(mode="json")
         outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
@@ -51,7 +51,7 @@ def main() -> None:
             tables=tables,
             answer=answer,
             left_out=read_lines("inference/left_out.txt"),
-            pictures=pictures,
+            pictures=[*pictures.values()],
             hashed=[DATA / name for name in HASHED],
         )
         outputs.text("report.html", page)

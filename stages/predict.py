@@ -27,7 +27,7 @@ from stages.finished import for_each, inside, read_finished
 from stages.tables.answer import NOTHING
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
-from stages.trials.values import canonical, key, keys, words
+from stages.trials.values import key, keys, words
 
 BATCH = 2048  # trials
 WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
@@ -85,7 +85,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     labels = new.frame[[name for name in named_by if name in new.frame]]
     labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
     if asked.by:
-        new = dataclasses.replace(new, frame=new.frame[keys(new.column(asked.by)) == key(canonical(alone))])
+        new = dataclasses.replace(new, frame=new.frame[keys(new.column(asked.by)) == key(alone)])
     factors, lacking, why = study.code(new)
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
@@ -98,8 +98,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
     say("; ".join([counted(len(factors), "trial"), *empty]))
     if whole.any():
-        given = {each.name: each.code(new) for each in study.study.responses if each.column in new.frame}
-        report(numbers, given, p.interval_level)
+        report(numbers, study.study.answers(new), p.interval_level)
     of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
     columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
     return labels.join(pd.DataFrame(columns, new.frame.index))
@@ -117,21 +116,22 @@ def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level
 
 
 def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> None:
-    """Means over the predicted trials, and of classes whose responses are `given` how well they were predicted.
+    """Means over the predicted rows, and of classes whose responses are `given` how well they were predicted.
 
-    By class: numbers: probability, low, high (3, n_trials); given: 1 for yes, 0 for no, NaN (n_trials,).
+    By class: numbers: probability, low, high (3, n_rows); given: how often it was yes and no (n_rows, 2).
     """
     rows = []
     for name, (p, low, high) in numbers.items():
         row = [name, "-", "-"]
         if np.isfinite(p).any():
             row = [name, shown(np.nanmean(p)), shown(np.nanmean(high - low))]
-        known = np.isfinite(p) & np.isfinite(given.get(name, np.nan))
-        if known.any():
-            yes = given[name][known] == 1
-            with np.errstate(divide="ignore"):
-                row.append(shown(-np.log(np.where(yes, p[known], 1 - p[known])).mean()))
-            row.append(f"{100 * np.mean((p[known] > 0.5) == yes):.1f}")
+        yes, no = given[name].T * np.isfinite(p) if name in given else np.zeros((2, len(p)))
+        if n := (yes + no).sum():
+            likely = np.nan_to_num(p, nan=0.5)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                lost = np.where(yes > 0, yes * np.log(likely), 0) + np.where(no > 0, no * np.log1p(-likely), 0)
+            right = np.where(likely > 0.5, yes, no).sum()
+            row += [shown(-lost.sum() / n), f"{100 * right / n:.1f}"]
         rows.append([*row, *["-"] * (5 - len(row))] if given else row)
     headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
     table([*headings, "cross-entropy\n(nats)", "predicted\nright (%)"] if given else headings, rows)

@@ -60,7 +60,7 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
             for response, fraction in zip(study.responses, study.yes.mean(axis=0), strict=True)
         },
         "missing": {name: {"trials": n, "first": place} for name, (n, place) in study.lacking.items()},
-        "left_out": study.left_out | {study.names[j]: why for j, why in prepared.left_out.items()},
+        "left_out": study.left_out | {study.names[each.index]: each.why for each in prepared.dependent},
         "notes": [*study.table.notes],
         "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
     }

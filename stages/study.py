@@ -158,14 +158,19 @@ def spacing(text: str) -> float:
 
 
 def rates(text: str) -> dict[str, Any]:
-    """`estimate`, `tied`, or a guess rate and a lapse rate."""
-    if text in ("estimate", "tied"):
-        return {"evaluate.asymptotes": text, "evaluate.guess_rate": "auto", "evaluate.lapse_rate": "auto"}
+    """`estimate`, `tied`, or guess and lapse rate, each a number or `estimate`."""
+    one, _, other = text.partition(",")
+    given = {"evaluate.guess_rate": one, "evaluate.lapse_rate": other} if other else {}
     try:
-        guess_rate, lapse_rate = map(float, text.split(","))
+        values = {key: "auto" if rate == "estimate" else float(rate) for key, rate in given.items()}
     except ValueError:
-        raise InputError(f"--rates {text}: it must be estimate, tied, or guess and lapse rate as in 0.5,0.02") from None
-    return {"evaluate.asymptotes": "none", "evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
+        values = {}
+    if not values and text not in ("estimate", "tied"):
+        raise InputError(
+            f"--rates {text}: it must be estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
+        )
+    asymptotes = ("estimate" if "auto" in values.values() else "none") if values else text
+    return {"evaluate.asymptotes": asymptotes, "evaluate.guess_rate": "auto", "evaluate.lapse_rate": "auto"} | values
 
 
 # --- params.yaml, with its comments
@@ -338,7 +343,7 @@ def parse() -> argparse.Namespace:
     add("--group", nargs="+", help="the columns of sessions or observers; lags do not run across groups")
     add("--by", help="the column of observers, who are fitted each alone")
     add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')
-    add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02")
+    add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate")
     add("--correct", action="store_true", help="the response is whether one of two was right: guess rate 0.5")
     add("--smooth", nargs="+", metavar="FACTOR", help="factors with a smooth kernel, by pattern, as in: 'frame*'")
     add("--standardise", action="store_true", default=None, help="weights per standard deviation of a factor")

@@ -8,28 +8,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.files.errors import InputError
-from stages.trials.checks import hold_out, moments, repeats, undetermined
+from stages.trials.checks import dependent, hold_out, repeats
 
 
 def test_a_factor_whose_squares_overflow_is_refused_by_name() -> None:
     factors = np.random.default_rng(0).normal(size=(50, 2))
     factors[3, 1] = 1e200
     with pytest.raises(InputError, match=r"mine\.csv: b holds numbers so large that their squares are not finite"):
-        undetermined(moments(factors), ["a", "b"], "mine.csv")
+        dependent(factors, ["a", "b"], "mine.csv")
 
 
-def test_factors_that_determine_no_weight_are_named() -> None:
+def test_factors_that_determine_no_weight_are_named_and_known_elsewhere() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal([0, 1e6, 0], size=(200, 3))
     factors = np.column_stack([x, np.full(200, 7.0), x[:, 1], x[:, 0] + 2 * x[:, 2], rng.normal(size=200)])
-    found = undetermined(moments(factors), list("abcdefg"), "mine.csv")
-    assert found == {
+    found, mean, sd = dependent(factors, list("abcdefg"), "mine.csv")
+    assert {each.index: each.why for each in found} == {
         3: "it is 7 in every trial",
         4: "it equals b in every trial",
         5: "it follows from a, c (a linear combination)",
     }
-    np.testing.assert_allclose(moments(factors).mean, factors.mean(axis=0))
-    np.testing.assert_allclose(moments(factors).sd, factors.std(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(mean, factors.mean(axis=0))
+    np.testing.assert_allclose(sd, factors.std(axis=0), rtol=1e-9)
+    for each in found:
+        changed = factors.copy()
+        changed[7, each.index] += 1
+        assert np.flatnonzero(each.differs(changed)).tolist() == [7]
 
 
 @given(

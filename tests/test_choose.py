@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.trials.choose import best, choose, question
+from stages.trials.choose import choose, question, tells
 from stages.trials.design import learn
 from tests import coding
 
@@ -72,6 +72,14 @@ def test_two_columns_that_determine_the_response_together_are_asked_about() -> N
         assert question(columns, left_out, doubts).endswith(f"as in: --factors contrast {stimulus}")
 
 
+@pytest.mark.parametrize("held", [np.arange(N) // 50, -(np.arange(N) // 7), np.arange(N) % 120 // 30])
+def test_a_column_that_counts_with_the_rows_is_asked_about(held: NDArray[np.int64]) -> None:
+    """A block, a countdown, blocks that begin again in each session; under names that do not tell."""
+    assert asked(STIMULI | {"durchgang": held.astype(float)})[1] == {
+        "durchgang": "durchgang counts up or down in the order of the rows, as a block or a clock does"
+    }
+
+
 def test_a_column_that_determines_nearly_all_responses_is_asked_about() -> None:
     wrong = np.arange(N) % 200 == 7
     assert [*asked(STIMULI | {"q": np.where(wrong, 1 - YES, YES)})[1]] == ["q"]
@@ -110,4 +118,4 @@ def test_what_a_threshold_tells_is_what_trying_all_of_them_finds() -> None:
         rng = np.random.default_rng(seed)
         x, yes = rng.integers(0, 6, 30).astype(float), rng.integers(0, 2, 30).astype(float)
         told = [max(((x <= t) == yes).mean(), ((x > t) == yes).mean()) for t in range(-1, 7)]
-        assert best(pd.Series(x), yes) == pytest.approx(max(told), abs=1e-12)
+        assert tells(pd.Series(x), None, yes) == pytest.approx(max(told), abs=1e-12)

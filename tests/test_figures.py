@@ -179,7 +179,7 @@ def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_ed
     lines = {"classical": (0.5, 0.8), "corrected weights": (0.0, 0.9), "best prediction": (-0.1, 1.0)}
     first, second, third = ({"calibration_intercept": a, "calibration_slope": b} for a, b in lines.values())
     scores = {"test": {**first, "debiased": second, "best": third}}
-    predictions.predictions(figure, SHARES, SHARES, SHARES, scores)
+    predictions.calibrations(figure, SHARES, SHARES, SHARES, scores)
     [ax] = figure.axes
     assert drawn(ax, "classical") == [(0.001, ax.get_xlim()[0]), (0.4, 0.5), (0.9, 0.8)]
     drawn_lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]  # type: ignore[arg-type]
@@ -270,7 +270,7 @@ FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
 BOTH = {"calibration", "probabilities", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"loss", "trajectory"},
-    "exact": BOTH | {"coverage", "intervals", "map", "planning", "predictions", "psychometric"},
+    "exact": BOTH | {"coverage", "intervals", "map", "planning", "psychometric"},
 }
 
 

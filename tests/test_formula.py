@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.trials import formula
+from stages.trials import coding
 from stages.trials.design import Study, learn
 from stages.trials.values import Table
 from tests.coding import asked, coded, one_line, refused
@@ -20,7 +20,7 @@ from tests.coding import asked, coded, one_line, refused
 
 def factors_of(study: Study, path: Path) -> tuple[np.ndarray, pd.DataFrame]:
     """Of another file: (n_rows, n_factors), NaN where a row lacks a value; and what its factors are made from."""
-    frame = study.coding.frame(study.open(path))
+    frame = study.coding.frame(study.open(path), study.p.groups)
     complete = frame.notna().all(axis=1)
     factors = np.full((len(frame), len(study.names)), np.nan)
     factors[complete] = study.coding.encode(frame[complete])
@@ -139,7 +139,7 @@ def test_what_the_study_has_not_seen_is_not_coded_and_its_neighbours_are(trials:
         table = pd.read_csv(trials).astype({column: object})
         table.loc[3, column] = value
         table.to_csv(trials.with_name("new.csv"), index=False)
-        frame = study.coding.frame(study.open(trials.with_name("new.csv")))
+        frame = study.coding.frame(study.open(trials.with_name("new.csv")), study.p.groups)
         assert np.flatnonzero(np.isnan(study.coding.encode(frame)).any(axis=1)).tolist() == [3]
         assert study.coding.why_not(frame.iloc[[3]]).startswith(why)
 
@@ -215,10 +215,10 @@ def test_the_point_stands_for_every_column(trials: Path) -> None:
 
 @given(st.text("abxy~+-*:/^()[]{}`'\"., 0123456789lagIC\\\n", max_size=25))
 def test_any_text_is_a_formula_or_refused_in_one_line(text: str) -> None:
-    table = Table("t.csv", pd.DataFrame({name: [1.0] for name in ("x", "y", "a b")}), str)
+    table = Table("t.csv", pd.DataFrame({name: [1.0] for name in ("x", "y", "a b")}))
 
     def parse() -> None:
-        assert set(formula.parse(text, table, ["x", "a b"], ["y"]).columns) <= {"x", "a b"}
+        assert set(coding.of_formula(text, table, ["x", "a b"], ["y"]).origins) <= {"x", "a b"}
 
     assert one_line(parse)
 

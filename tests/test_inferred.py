@@ -113,7 +113,7 @@ def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: 
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
     assert "loss" not in names  # it has no epochs
-    assert {"map", "intervals", "coverage", "predictions", "planning"} <= names
+    assert {"map", "intervals", "coverage", "planning"} <= names
     (weak.data / "observer.npy").unlink()
     evaluate.main()
     plot.main()

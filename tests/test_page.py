@@ -161,7 +161,7 @@ def test_small_numbers_do_not_vanish() -> None:
 
 def test_it_answers_in_the_order_in_which_a_person_asks(runs: dict[str, Path]) -> None:
     text = Elements(report(runs["study"])).text
-    place = text.index("Cross-entropy is in nats")
+    place = text.index("measured in nats per trial")
     for part in ("Is the model right?", "What the model may lack", "Table of weights", "Groups against one another"):
         place = text.index(part, place)
     for part in ("for weights that are right to 5 %", "is no factor", "prepare", "SHA-256"):
@@ -189,7 +189,7 @@ def test_the_paper_has_the_numbers_of_the_study(runs: dict[str, Path]) -> None:
     assert "2 trials were left out because a value was missing (b)." in text
     assert "2 weights were tested: 1 have p < 0.05" in text
     latex, csv = (text.split(f"```{kind}\n")[1].split("```")[0] for kind in ("latex", "csv"))
-    assert r"<i>\"tone\" \& noise</i> & ".replace('\\"', '"') in latex
+    assert r'$<$i$>$"tone" \& noise$<$/i$>$ & ' in latex
     assert {line.count(" & ") for line in latex.splitlines() if line.endswith(r" \\")} == {6}
     pd.testing.assert_frame_equal(
         pd.read_csv(io.StringIO(csv)), pd.read_csv(runs["study"] / "data/inference/coefficients.csv")

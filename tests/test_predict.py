@@ -308,7 +308,7 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
     assert Path("p.csv").read_bytes() == before
     assert "no column 'contrast'; the nearest is contrasts" in wrong(new.rename(columns={"contrast": "contrasts"}))
     assert "line 2: rule is 'd', which it is in no trial of the study" in wrong(new.assign(rule="d"))
-    assert "contrast is 1e+308; it must be within ±1e+100" in wrong(new.assign(contrast=1e308))
+    assert "contrast is 1e+308, but it must be within ±1e+100" in wrong(new.assign(contrast=1e308))
     assert "must be finite" in wrong(new.assign(contrast=np.inf))
     assert "it must be a number" in wrong(new.assign(contrast="much"))
     assert "holds no params.yaml" in wrong(new, ".", "new.csv", "--out", "q.csv")
@@ -319,3 +319,15 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
 def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
     run_study(tmp_path / "study", solver="adam")
     assert "train.solver must be exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)
+
+
+def test_rows_that_stand_for_several_trials_are_scored_by_them(predicted: Predict, tmp_path: Path, capsys: Any) -> None:
+    rng, level = np.random.default_rng(0), np.linspace(-2, 2, 9)
+    table = pd.DataFrame({"level": level, "n": 400.0, "n_yes": rng.binomial(400, expit(level))})
+    run_study(tmp_path / "study", table=table, response="n_yes/n", formula="~ level")
+    found = predicted(table)
+    p = found.probability
+    entropy = -(table.n_yes * np.log(p) + (table.n - table.n_yes) * np.log1p(-p)).sum() / table.n.sum()
+    right = np.where(p > 0.5, table.n_yes, table.n - table.n_yes).sum() / table.n.sum()
+    assert f"{entropy:.3f} {100 * right:.1f}" in " ".join(capsys.readouterr().out.split())
+    assert len(predicted(table.drop(columns="n_yes"), "without.csv")) == 9

@@ -167,7 +167,8 @@ def test_a_contrast_that_is_missing_on_the_other_side_is_0_and_no_choice_is_none
     np.testing.assert_array_equal(responses[:, 0], np.delete(choice, 4) == 1)
     study = learn(asked(response="choice=1", factors=["contrastLeft", "contrastRight"]), tmp_path / "t.pqt")
     table.drop(columns="choice").to_parquet(tmp_path / "new.pqt")
-    np.testing.assert_array_equal(study.coding.encode(study.coding.frame(study.open(tmp_path / "new.pqt"))), expected)
+    new = study.coding.frame(study.open(tmp_path / "new.pqt"), [])
+    np.testing.assert_array_equal(study.coding.encode(new), expected)
 
 
 def matlab(path: Path, table: pd.DataFrame) -> None:
@@ -450,7 +451,7 @@ def test_several_files_are_told_apart_by_their_names(tmp_path: Path) -> None:
         part.to_csv(path, index=False)
     table = read(paths)
     assert table.frame["file"].tolist() == ["a"] * 25 + ["b"] * 15
-    assert table.place(27) == "b.csv, line 4"
+    assert table.frame.index[27] == "b.csv, line 4"
     np.testing.assert_array_equal(table.frame.contrast, frame().contrast)
 
 
@@ -459,5 +460,5 @@ def test_truth_is_the_same_in_every_spelling(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "t.csv", index=False)
     study = learn(asked(factors=["contrast", "cued"]), tmp_path / "t.csv")
     table.assign(cued=table.cued.map({True: "TRUE", False: "FALSE"})).to_csv(tmp_path / "new.csv", index=False)
-    factors = study.coding.encode(study.coding.frame(study.open(tmp_path / "new.csv")))
+    factors = study.coding.encode(study.coding.frame(study.open(tmp_path / "new.csv"), []))
     np.testing.assert_array_equal(factors, study.factors)

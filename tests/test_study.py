@@ -233,6 +233,21 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("estimate", ("estimate", "auto", "auto")),
+        ("tied", ("tied", "auto", "auto")),
+        ("0.5,0.02", ("none", 0.5, 0.02)),
+        ("0.5,estimate", ("estimate", 0.5, "auto")),
+        ("estimate,0", ("estimate", "auto", 0.0)),
+    ],
+)
+def test_rates_are_estimated_or_given_each_alone(text: str, expected: tuple[object, ...]) -> None:
+    values = study.rates(text)
+    assert tuple(values[f"evaluate.{key}"] for key in ("asymptotes", "guess_rate", "lapse_rate")) == expected
+
+
 REFUSALS = [  # options besides file and response, and what must be in the line
     (["--name", "a/b"], "without /"),
     (["--response", "choise"], "the nearest is choice"),
@@ -240,7 +255,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--formula", "{1}"], "it names no factor"),
     (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
-    (["--rates", "half"], "guess and lapse rate as in 0.5,0.02"),
+    (["--rates", "half"], "guess and lapse rate, as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
     (["--intervals", "_1"], "two endings of column names"),
     (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),

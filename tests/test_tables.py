@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.trials.design import learn
+from stages.trials.read import apart, unreadable
 from tests.coding import asked, coded, frame, one_line, refused
 
 
@@ -416,7 +419,7 @@ def test_a_response_that_marks_both_intervals_or_none_is_refused(mark: int, mess
     table.loc[table.t == 7, "chosen"] = mark
     table.to_csv(tmp_path / "t.csv", index=False)
     for response in ("chosen", "chosen=1"):
-        assert f"t.csv: trial 7: {message} intervals" in refused(tmp_path / "t.csv", **LONG | {"response": response})
+        assert f"t.csv, trial 7: {message} intervals" in refused(tmp_path / "t.csv", **LONG | {"response": response})
 
 
 def test_a_response_of_the_whole_trial_stands_in_both_intervals(tmp_path: Path) -> None:
@@ -482,7 +485,7 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
 def test_where_may_not_cut_trials(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(side=table.p).to_csv(tmp_path / "t.csv", index=False)
-    message = "t.csv, line 2: where takes only a part of the rows with t 0; it must take whole trials"
+    message = "t.csv, line 2: where takes only a part of the rows with t '0'; it must take whole trials"
     assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
     both = pd.concat([table.assign(who="a", side=table.p), table.assign(who="b", side=table.p)])
     both.to_csv(tmp_path / "t.csv", index=False)
@@ -541,29 +544,19 @@ def test_a_trial_with_a_row_that_lacks_its_group_is_named_so(tmp_path: Path) -> 
     table = table.assign(who=["a"] * 17 + [None] + ["a"] * 30)
     table.to_csv(tmp_path / "t.csv", index=False)
     found = learn(asked(**LONG, group="who"), tmp_path / "t.csv")
-    places = [found.table.place(row) for row in range(13)]
+    places = [*found.table.frame.index]
     assert "t.csv, trial 4, who a" in places
     assert "t.csv, trial 4, no who" in places
 
 
-def test_a_position_that_few_trials_have_is_a_mistake(tmp_path: Path) -> None:
+def test_a_position_that_few_trials_have_is_no_factor_and_that_is_told(tmp_path: Path) -> None:
     table, _, _ = long_trials(40)
-    table.assign(p=table.p.map({0: "left", 1: "right"}).where(table.index != 30, "leftt")).to_csv(
-        tmp_path / "t.csv", index=False
-    )
-    message = "t.csv, line 32: p is 'leftt', which it is in 1 of 40 trials; correct it, or leave such rows out"
-    assert message in refused(tmp_path / "t.csv", **LONG)
-    both = pd.concat([table.assign(p="leftt", who="b")[:2], pd.read_csv(tmp_path / "t.csv").assign(who="a")])
-    both.to_csv(tmp_path / "t.csv", index=False)
-    message = message.replace("line 32", "line 34")
-    assert message in refused(tmp_path / "t.csv", **LONG, group="who", where="who == 'a'")
-    for n, few in ((3, True), (6, False)):  # in both intervals
-        third = table[(table.p == 1) & (table.t < n)].assign(p="third")
-        pd.concat([table, third]).to_csv(tmp_path / "t.csv", index=False)
-        if few:
-            assert "p is 'third', which it is in 3 of 40 trials" in refused(tmp_path / "t.csv", **LONG)
-        else:
-            assert len(coded(tmp_path / "t.csv", **LONG)[1]) == n
+    mistake = table.p.map({0: "left", 1: "right"}).where(table.index != 30, "leftt")
+    table.assign(p=mistake).to_csv(tmp_path / "t.csv", index=False)
+    found = learn(asked(**LONG), tmp_path / "t.csv")
+    assert found.names == ["v[left]", "v[right]"]
+    assert found.left_out == {"v[leftt]": "it is empty"}
+    assert len(found.factors) == 39
 
 
 def test_a_trial_none_of_whose_rows_is_taken_is_not_taken(tmp_path: Path) -> None:
@@ -685,7 +678,7 @@ LONG_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], 
         {"response": "yes", "intervals": None},
         "yes differs within trial 3; it must have one value a trial",
     ),
-    (lambda t: t.assign(p=t.t * 2 + t.p), {}, "t.csv, line 2: p is '0', which it is in 1 of 12 trials; correct it"),
+    (lambda t: t.assign(p=t.t * 2 + t.p), {}, "t.csv holds no factor: it needs columns of numbers"),
     (lambda t: t.assign(i=t.i + t.p), {}, "i must number two intervals, but it holds ['1', '2', '3']"),
     (lambda t: t, {"where": "t > 99"}, "no row fulfils where"),
 ]
@@ -742,6 +735,14 @@ def test_any_file_gives_arrays_or_one_line(
 def test_any_bytes_give_one_line(content: bytes, ending: str, tmp_path: Path) -> None:
     (tmp_path / f"t.{ending}").write_bytes(content)
     assert refused(tmp_path / f"t.{ending}")
+
+
+def test_a_reader_that_crashes_is_one_line() -> None:
+    with pytest.raises(BrokenProcessPool) as crash:
+        apart(os._exit, 11)
+    assert "t.mat is damaged or not what its ending says: its reader crashed" in str(
+        unreadable(Path("t.mat"), crash.value)
+    )
 
 
 @pytest.mark.parametrize("ending", ["parquet", "feather", "npz"])

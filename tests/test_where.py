@@ -65,12 +65,12 @@ def test_a_backtick_in_a_text_is_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("__import__('os')", "x", "x +", "(lambda: 1)() == 1", "f'{x}' == 1", "x is 1", ""),
+        *("__import__('os')", "x", "x +", "(lambda: 1)() == 1", "x is 1", ""),
         *("1 == 1", "'a' in ('a', 'b')", "x == 1 and True < 2"),  # no column decides them
     ],
 )
 def test_where_compares_columns_with_values(text: str) -> None:
-    table = Table("t.csv", pd.DataFrame({"x": [1.0, 2.0], "y.z": [1.0, 1.0]}), str)
+    table = Table("t.csv", pd.DataFrame({"x": [1.0, 2.0], "y.z": [1.0, 1.0]}))
     with pytest.raises(InputError, match="where = "):
         where.parse(text)(table)
 

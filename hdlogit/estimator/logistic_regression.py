@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -230,6 +230,27 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             )
             for c, of_class in zip(self.inference_, responses.T, strict=True)
         ]
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
+
+    def threshold(
+        self, X: ArrayLike, y: ArrayLike, at: Sequence[float] = (), level: float | None = None
+    ) -> pd.DataFrame:
+        """Threshold, slope, width, JND and estimated rates along the stimulus, by condition.
+
+        X, y: the trials the model was fitted to, with one feature of more than two values, or of two; at:
+        probabilities of yes whose x is wanted, too. Columns: stimulus, condition, quantity, estimate, low,
+        high, note; no rows where no feature is such a stimulus. Source: `hdlogit.inference.threshold`. Needs
+        pandas.
+        """
+        import pandas as pd
+
+        from hdlogit.inference.threshold import Estimate, stimuli, thresholds
+
+        (factors, responses), level = self._trials(X, y), self._level(level)
+        along, tables = stimuli(factors, self._features), []
+        for c, k in zip(self.inference_, responses.T, strict=True):
+            rows = [row for one in along for row in thresholds(c, factors, k, one, level, at)]
+            tables.append(pd.DataFrame(rows, columns=Estimate._fields))
         return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:

@@ -50,15 +50,15 @@ CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calib
 PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
 SLOPES = "plain plain_error corrected corrected_error"
 
-FIGURES = (  # in the page's order
+FIGURES = (  # in the page's order; of those with the same name the first that can be drawn
     Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
     Drawing("weights", "intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
     Drawing("weights", "trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
     Drawing("weights", "psychometric", predictions.psychometric, CURVE),
     Drawing("weights", "recovery", coefficients.recovery, {"coefficients": "true fitted"}),
     Drawing("weights", "coverage", coefficients.coverage, COVERAGE),
+    Drawing("model", "calibration", predictions.calibrations, dict.fromkeys(CALIBRATIONS, BINS)),
     Drawing("model", "calibration", predictions.calibration, {"calibration": BINS}),
-    Drawing("model", "predictions", predictions.predictions, dict.fromkeys(CALIBRATIONS, BINS)),
     Drawing("model", "probabilities", predictions.probabilities, {"histogram": "low high fitted"}),
     Drawing("model", "loss", history.loss, {"loss": "epoch loss"}, rows=2),
     Drawing("replication", "replication", coefficients.replication, {"inference/replication": SLOPES}),

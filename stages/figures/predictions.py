@@ -60,7 +60,7 @@ def calibration(figure: Figure, curve: pd.DataFrame, metrics: Any) -> None:
     calibration_curves(figure, f"Calibration of {SOURCES[name]} predictions", drawn)
 
 
-def predictions(
+def calibrations(
     figure: Figure, fitted: pd.DataFrame, corrected: pd.DataFrame, best: pd.DataFrame, metrics: Any
 ) -> None:
     """Calibration of the classical fit, of corrected weights and of the best prediction.

@@ -3,7 +3,7 @@ const form = document.querySelector("form");
 const text = (row, column) => row.cells[column].textContent;
 
 function value(row, column) { // a number, if the text is one
-  const number = Number(text(row, column).replaceAll("−", "-").replace("∞", "Infinity"));
+  const number = Number(text(row, column).replaceAll("−", "-").replace("< ", "").replace("∞", "Infinity"));
   return Number.isNaN(number) ? text(row, column) : number;
 }
 

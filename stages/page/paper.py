@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,8 +23,7 @@ PAPERS = (
     "high-dimensional logistic regression. NeurIPS 34. https://doi.org/10.48550/arXiv.2103.12725",
 )
 MOST = 200  # rows of a table
-LATEX = re.compile(r"[&%$#_{}~^\\]")
-ESCAPES = {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+MATHS = {"−": "$-$", "<": "$<$", ">": "$>$", "∞": r"$\infty$"}  # what LaTeX has in math mode only
 
 
 def paper(
@@ -37,10 +35,18 @@ def paper(
 ) -> str:
     """Markdown: the arguments are those of `render`."""
     shown, has_inference = tables["shown"], "inference" in metrics
+    rows = cells(shown)
+    markdown = rows.replace(r"\|", r"\|", regex=True).to_markdown(
+        index=False,
+        colalign=["left" if name in ("class", "factor") else "right" for name in rows],
+        disable_numparse=True,
+    )
+    latex = rows.to_latex(index=False, escape=True, column_format="l" + "r" * (len(rows.columns) - 1))
+    for sign, maths in MATHS.items():
+        latex = latex.replace(sign, maths)
     parts = ["# For the paper", *(f"> {line}" for line in answer)]
-    parts += ["## Methods", " ".join(methods(parameters, metrics, account, tables))]
-    rows, csv = cells(shown), shown[:MOST].to_csv(index=False)
-    parts += ["## Weights", markdown(rows), f"```latex\n{latex(rows)}\n```", f"```csv\n{csv}```"]
+    parts += ["## Methods", " ".join(methods(parameters, metrics, account, tables)), "## Weights"]
+    parts += [markdown, f"```latex\n{latex}```", f"```csv\n{shown[:MOST].to_csv(index=False)}```"]
     if len(shown) > MOST:
         parts += [f"The first {MOST} of {len(shown)} coefficients; all are in the CSV files of coefficients."]
     if has_inference:
@@ -58,7 +64,6 @@ def methods(
     """What was done, in sentences."""
     shown, train, evaluate = tables["shown"], parameters["train"], parameters["evaluate"]
     classes = [*dict.fromkeys(shown["class"])]
-    n_factors = len(shown) // len(classes) - 1
     n_trials = account["trials"]["train"] if account else parameters["simulate"]["n_trials"]
     response = named(classes[0], "response") if len(classes) == 1 else f"{len(classes)} yes/no responses"
     how = "maximum likelihood"
@@ -67,91 +72,68 @@ def methods(
     elif metrics["fit"]["ridge"]:
         how = f"penalised likelihood (ridge {metrics['fit']['ridge']:.3g})"
     if train["shrinkage"] != 0:
-        how += ", with responses shrunk towards 1/2" + (
-            " if no estimate exists otherwise" if train["shrinkage"] == "auto" else ""
-        )
+        how += ", with responses shrunk towards 1/2"
+        how += " if no estimate exists otherwise" if train["shrinkage"] == "auto" else ""
     lines = [
         f"We fitted the probability of {response} in {number(n_trials)} trials as a logistic function of "
-        f"{counted(n_factors, 'factor')} and a bias, by {how}."
+        f"{counted(len(shown) // len(classes) - 1, 'factor')} and a bias, by {how}."
     ]
-    classes_table = tables.get("inference/classes")
-    if classes_table is not None:
-        rates = [between(classes_table[f"{name}_rate"], 3) for name in ("guess", "lapse")]
-        if evaluate["asymptotes"] != "none" or rates != ["0.000", "0.000"]:
-            estimated = "estimated" if evaluate["asymptotes"] != "none" else "given"
-            lines += [f"Guess and lapse rates were {estimated}: {rates[0]} and {rates[1]}."]
-        level = 100 * metrics["inference"]["level"]
+    found, use = tables.get("inference/classes"), tables.get("inference/usefulness")
+    if found is not None:
+        estimated, rates = evaluate["asymptotes"] != "none", found[["guess_rate", "lapse_rate"]]
+        if estimated or rates.to_numpy().any():
+            guess, lapse = (between(rates[name], 3) for name in rates)
+            lines += [f"Guess and lapse rates were {'estimated' if estimated else 'given'}: {guess} and {lapse}."]
         lines += [
             f"There were {metrics['theory']['kappa']:.3g} factors per trial; weights were corrected for the factor "
-            f"α = {between(classes_table.alpha, 3)} by which weights of such fits differ from the true ones on average "
-            f"(Sur & Candès 2019), estimated from leave-one-out logits (Yadlowsky et al. 2021); {level:g} % intervals "
-            "hold the noise of each weight (Bellec 2022) and the error of α."
+            f"α = {between(found.alpha, 3)} by which weights of such fits differ from the true ones on average "
+            "(Sur & Candès 2019), estimated from leave-one-out logits (Yadlowsky et al. 2021); "
+            f"{100 * metrics['inference']['level']:g} % intervals hold the noise of each weight (Bellec 2022) and the "
+            "error of α."
         ]
-    use = tables.get("inference/usefulness")
     if use is not None:
         lines += [
             f"With each trial predicted by the fit to all others, cross-entropy was {between(use.classical, 3)} nats "
             f"per trial ({between(use.constant, 3)} of a constant; R² {between(use.r_squared, 2)})."
         ]
-    return lines + left_out(account)
+    return lines + (left_out(account) if account else [])
 
 
 def between(values: pd.Series, decimals: int) -> str:
     """`0.12`, or of several different ones `0.12 to 0.34`."""
-    ends = fixed(values.min(), decimals), fixed(values.max(), decimals)
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+    return " to ".join(dict.fromkeys(fixed(end, decimals) for end in (values.min(), values.max())))
 
 
-def left_out(account: Mapping[str, Any] | None) -> list[str]:
+def left_out(account: Mapping[str, Any]) -> list[str]:
     """Why trials of the file are not in the fit."""
-    if account is None:
-        return []
-    trials, lines = account["trials"], []
-    if other := trials["read"] - trials["taken"]:
-        lines += [f"{number(other)} of {number(trials['read'])} trials were left out by the choice of conditions."]
-    if missing := trials["taken"] - trials["used"]:
-        columns = ", ".join(name for name, *_ in lacking(account))
-        lines += [f"{number(missing)} trials were left out because a value was missing ({columns})."]
-    if trials["test"]:
-        lines += [f"{number(trials['test'])} trials were held out."]
-    return lines
+    trials, columns = account["trials"], ", ".join(name for name, *_ in lacking(account))
+    whys = {
+        f"of {number(trials['read'])} trials were left out by the choice of conditions": trials["read"]
+        - trials["taken"],
+        f"trials were left out because a value was missing ({columns})": trials["taken"] - trials["used"],
+        "trials were held out": trials["test"],
+    }
+    return [f"{number(n)} {why}." for why, n in whys.items() if n]
 
 
 def cells(shown: pd.DataFrame) -> pd.DataFrame:
     """Factor, weight, interval and p as text; the classical ones beside them. Of several classes with the class."""
     table = shown[:MOST]
-    columns = {"class": table["class"]} if shown["class"].nunique() > 1 else {}
-    columns["factor"] = table.factor
+    rows = table[["class", "factor"]] if shown["class"].nunique() > 1 else table[["factor"]]
     if "corrected" not in table:
-        return pd.DataFrame(columns | {"weight": [fixed(x, 3) for x in table.fitted]})
-    for words, names in (
-        ("corrected", ("corrected", "low", "high", "p")),
-        ("classical", ("estimate", "classical_low", "classical_high", "classical_p")),
+        return rows.assign(weight=[fixed(x, 3) for x in table.fitted])
+    for words, weight, low, high, p in (
+        ("corrected", "corrected", "low", "high", "p"),
+        ("classical", "estimate", "classical_low", "classical_high", "classical_p"),
     ):
-        weight, low, high, p = (table[name] for name in names)
-        columns[words] = [fixed(x, 3) for x in weight]
-        columns[f"{words} interval"] = [f"{fixed(a, 3)} to {fixed(b, 3)}" for a, b in zip(low, high, strict=True)]
-        columns[f"{words} p"] = [p_value(x) for x in p]
-    return pd.DataFrame(columns)
-
-
-def markdown(rows: pd.DataFrame) -> str:
-    lines = [[*rows], ["---", *["---:"] * (len(rows.columns) - 1)], *rows.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def latex(rows: pd.DataFrame) -> str:
-    """A tabular for the package booktabs."""
-    lines = [" & ".join(map(escaped, line)) + r" \\" for line in [[*rows], *rows.to_numpy().tolist()]]
-    columns = "l" + "r" * (len(rows.columns) - 1)
-    body = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:]]
-    return "\n".join([*body, r"\bottomrule", r"\end{tabular}"])
-
-
-def escaped(text: str) -> str:
-    """As LaTeX has it, where & and _ have a meaning; minus signs and ∞ in math mode."""
-    text = LATEX.sub(lambda m: ESCAPES.get(m[0], "\\" + m[0]), text)
-    return text.replace("−", "$-$").replace("∞", r"$\infty$")
+        ends = zip(table[low], table[high], strict=True)
+        columns = {
+            words: [fixed(x, 3) for x in table[weight]],
+            f"{words} interval": [f"{fixed(a, 3)} to {fixed(b, 3)}" for a, b in ends],
+            f"{words} p": [p_value(x) for x in table[p]],
+        }
+        rows = rows.assign(**columns)
+    return rows
 
 
 def tests(shown: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> str:

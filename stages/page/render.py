@@ -11,17 +11,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from stages.files.account import lacking
 from stages.files.tables import reading
-from stages.page.meanings import COLUMNS, SECTIONS
 from stages.page.words import sentences
 
 STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have parameters
 MOST = 5000  # rows of coefficients; if there are more, the largest are shown
+LEAST = 1e-12  # of p-values
 ASKED = 12  # questions to the model, those with the smallest p-values
+COLUMNS = {  # scores of other fits, beside those of the classical one
+    "debiased": "corrected weights",
+    "best": "best prediction",
+    "corrected": "corrected weights",
+}
+HERE = Path(__file__).parent
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
+
+Picture = tuple[
+    str, Path, tuple[float, float], tuple[str, str]
+]  # section, file, inches, (what it shows, how to read it)
 
 
 def render(
@@ -32,14 +43,14 @@ def render(
     tables: Mapping[str, pd.DataFrame],
     answer: Sequence[str],
     left_out: Sequence[str],
-    pictures: Sequence[tuple[str, Path, tuple[float, float], tuple[str, str]]],
+    pictures: Sequence[Picture],
     hashed: Sequence[Path],
 ) -> str:
     """The page of a run: the same bytes for the same run.
 
     parameters: by section; account: of own trials, None where they are simulated; tables: of stage plot, with
     `shown` (all coefficients) and `weights` (of the class that the figures show); answer, left_out: lines;
-    pictures: of each figure its section, its file, its size in inches, what it shows and how to read it; hashed: files.
+    hashed: files.
     """
     coefficients = tables["shown"]
     groups = column_groups(coefficients, metrics)
@@ -48,7 +59,7 @@ def render(
         metrics=metrics,
         account=account,
         sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
-        sections=SECTIONS,
+        sections=yaml.safe_load((HERE / "meanings.yaml").read_text(encoding="utf-8")),
         useful=records(tables, "inference/usefulness"),
         asked=records(tables, "inference/questions", most=ASKED),
         n_asked=len(tables.get("inference/questions", ())),
@@ -76,7 +87,7 @@ def render_observers(means: pd.DataFrame, **values: Any) -> str:
 
 def template(name: str) -> Template:
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(HERE),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -172,5 +183,5 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value; "0" if it is too small for floating-point numbers."""
-    return (f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−") if p else "0"
+    """A p-value; of those below LEAST only that, as no distribution here is known so far out."""
+    return (f"< {LEAST:.0e}" if p < LEAST else f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−")

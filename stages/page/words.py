@@ -14,12 +14,11 @@ Metrics = Mapping[str, Any]
 
 
 def sentences(answer: Sequence[str], metrics: Metrics, trajectory: pd.DataFrame) -> Iterator[str]:
-    """The answer of an exact fit, then what the truth, held-out trials and groups say of this run."""
+    """The answer of an exact fit, then what the truth and held-out trials say of this run."""
     yield from (f"{line[0].upper()}{line[1:]}." for line in answer if line)
     yield from truth(metrics)
     yield from predictions(metrics)
     yield from overfitting(trajectory)
-    yield from replication(metrics.get("replication", {}))
     if "inference" not in metrics and not answer:  # after Adam; after an exact fit the answer says why
         yield "This fit comes without corrections and intervals: they need an exact one, train.solver: exact."
 
@@ -79,12 +78,3 @@ def overfitting(trajectory: pd.DataFrame) -> Iterator[str]:
         when = f"After epoch {epochs[best]:g} of {epochs[last]:g}"
         how = f"held-out trials were predicted ever worse, at the end by {worse:.4f} nats"
         yield f"{when} {how}, while training trials were fitted ever better: overfitting."
-
-
-def replication(metrics: Metrics) -> Iterator[str]:
-    """Whether groups of trials have the same weights."""
-    if metrics.get("plain_slope_error") is None or metrics.get("corrected_slope_error") is None:
-        return
-    slopes = [(metrics[f"{key}_slope"], metrics[f"{key}_slope_error"]) for key in ("plain", "corrected")]
-    classical, corrected = (f"{slope:.2f} ± {error:.2f} times" for slope, error in slopes)
-    yield f"Weights of one group alone are {classical} those of all others; corrected, {corrected}."

@@ -6,9 +6,10 @@ programs.py           which rows of an experiment program's file are trials
 long.py               a long file as one row per trial; two intervals as their difference
 where.py              which rows are taken
 responses.py          which value is a yes; rows that stand for several trials
-formula.py            factors by formula, and lags
-design.py             columns as factors, learned from a study's trials and applied to others
+choose.py             which columns can be factors, where nobody names any
+coding.py             columns as factors, by formula, and lags; learned from a study's trials and applied to others
+design.py             all of it: a study's trials, coded
 checks.py             constant, copied and dependent factors; trials to hold out
-prepared.py           all of it: trials ready to be fitted
+prepared.py           trials ready to be fitted
 observers.py          who is in a file whose observers are fitted each alone
 """

@@ -11,107 +11,68 @@ from numpy.typing import NDArray
 from stages.files.errors import InputError
 
 MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
-BLOCK = 4096  # rows
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
-Floats = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Moments of factors over trials: mean (p,), sd (p,) and, up to MOST_CHECKED factors, their correlations (p, p)."""
-
-    n_trials: int
-    mean: Floats
-    sd: Floats
-    correlations: Floats | None
-
-
-@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name in `undetermined`
-def moments(factors: Floats) -> Moments:
-    """Of (n_trials, p), over blocks of rows, centred at the first trial: a large offset costs no digits."""
-    n, width = factors.shape
-    centre = factors[0]
-    total, squares = np.zeros(width), np.zeros(width)
-    products = np.zeros((width, width)) if width <= MOST_CHECKED else None
-    for start in range(0, n, BLOCK):
-        centred = factors[start : start + BLOCK] - centre
-        total += centred.sum(axis=0)
-        squares += (centred * centred).sum(axis=0)
-        if products is not None:
-            products += centred.T @ centred
-    shift = total / n
-    variance = np.maximum(squares / n - shift**2, 0)
-    is_constant = variance <= 1e-24 * np.maximum(centre**2, 1e-300)
-    sd = np.where(is_constant, 0, np.sqrt(variance))
-    if products is not None:
-        scale = np.where(sd > 0, sd, 1)
-        products = (products / n - np.outer(shift, shift)) / np.outer(scale, scale)
-    return Moments(n, centre + shift, sd, products)
-
-
-def undetermined(found: Moments, names: list[str], file: str) -> dict[int, str]:
-    """Factors that are constant or follow from earlier ones, by index, and why. Their weights would be arbitrary.
-
-    Raises InputError, with the name of the file, for factors so large that their squares are not finite.
-    """
-    for large in np.flatnonzero(~np.isfinite(found.sd)):
-        raise InputError(
-            f"{file}: {names[large]} holds numbers so large that their squares are not finite; use a larger unit"
-        )
-    reasons = {int(j): f"it is {found.mean[j]:.6g} in every trial" for j in np.flatnonzero(found.sd == 0)}
-    varying = [j for j in range(len(names)) if j not in reasons]
-    if found.correlations is None or len(varying) >= found.n_trials or not varying:
-        return reasons
-    matrix = found.correlations[np.ix_(varying, varying)]
-    if np.linalg.eigvalsh(matrix)[0] > TOLERANCE:
-        return reasons
-    left, selected = matrix.copy(), list[int]()  # what remains of each factor given the selected earlier ones
-    for j in range(len(varying)):
-        if left[j, j] > TOLERANCE:
-            selected.append(j)
-            left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
-            continue
-        slopes = np.linalg.solve(matrix[np.ix_(selected, selected)], matrix[selected, j])
-        sources = [varying[selected[i]] for i in np.flatnonzero(np.abs(slopes) > 1e-6)]
-        reasons[varying[j]] = _because(found, varying[j], sources, names)
-    return dict(sorted(reasons.items()))
-
-
-def _because(found: Moments, j: int, sources: list[int], names: list[str]) -> str:
-    listed = ", ".join(names[i] for i in sources[:5]) + (", …" if len(sources) > 5 else "")
-    if len(sources) == 1 and np.isclose(found.mean[j], found.mean[sources[0]]) and found.sd[j] == found.sd[sources[0]]:
-        return f"it equals {listed} in every trial"
-    return f"it follows from {listed} (a linear combination)"
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Dependent:
-    """A factor that was not fitted, as it follows from those that were: x = mean + Σ slope_i (x_i − mean_i)."""
+    """A factor that determines no weight: it is constant, or x = mean + Σ slope_i (x_i − m_i) of earlier ones."""
 
     index: int  # among all factors
+    why: str
     mean: float
     sd: float
-    slopes: Floats  # (n_selected,)
+    sources: list[int]  # the earlier factors
+    source_means: Floats  # m_i
+    slopes: Floats
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
-    def differs(self, factors: Floats, centred: Floats) -> NDArray[np.bool_]:
-        """Rows where it does not follow; `centred` are the fitted factors less their means, (n_rows, n_selected)."""
-        moved = centred * self.slopes
+    def differs(self, factors: Floats) -> NDArray[np.bool_]:
+        """Rows of (n_rows, n_factors) where it does not follow."""
+        moved = (factors[:, self.sources] - self.source_means) * self.slopes
         tolerance = 1e-3 * (self.sd + np.abs(moved).sum(axis=1)) + 1e-9 * abs(self.mean)  # TOLERANCE is 3e-5 sd
         return np.asarray(np.abs(factors[:, self.index] - self.mean - moved.sum(axis=1)) > tolerance)
 
 
-def dependence(found: Moments, selected: list[int], others: list[int]) -> list[Dependent]:
-    """How the factors that are not selected follow from those that are."""
-    slopes: Floats = np.zeros((len(selected), len(others)))
-    if found.correlations is not None and others and len(selected) < found.n_trials:  # else the others are constant
-        at, on = found.correlations[np.ix_(selected, selected)], found.correlations[np.ix_(selected, others)]
-        slopes = np.linalg.solve(at, on)
-    slopes[np.abs(slopes) < 1e-6] = 0
-    slopes *= found.sd[others] / found.sd[selected][:, None]
-    pairs = zip(others, slopes.T, strict=True)
-    return [Dependent(j, float(found.mean[j]), float(found.sd[j]), column) for j, column in pairs]
+@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name
+def dependent(factors: Floats, names: list[str], file: str) -> tuple[list[Dependent], Floats, Floats]:
+    """Factors (n_trials, p) whose weights would be arbitrary; and mean and standard deviation of all, (p,).
+
+    Raises InputError, with the name of the file, for factors so large that their squares are not finite.
+    """
+    n, mean = len(factors), factors.mean(axis=0)
+    sd = (factors - mean).std(axis=0)
+    sd[sd <= 1e-12 * np.abs(mean)] = 0
+    for large in np.flatnonzero(~np.isfinite(sd)):
+        raise InputError(
+            f"{file}: {names[large]} holds numbers so large that their squares are not finite; use a larger unit"
+        )
+    varying = np.flatnonzero(sd)
+    found = [
+        Dependent(int(j), f"it is {mean[j]:.6g} in every trial", float(mean[j]), 0.0, [], np.zeros(0), np.zeros(0))
+        for j in np.flatnonzero(sd == 0)
+    ]
+    if not 0 < len(varying) < min(n, MOST_CHECKED + 1):
+        return found, mean, sd
+    scaled = (factors[:, varying] - mean[varying]) / sd[varying]
+    correlations = scaled.T @ scaled / n
+    left, selected = correlations.copy(), list[int]()  # what remains of each factor given the selected earlier ones
+    for j in range(len(varying) if np.linalg.eigvalsh(correlations)[0] <= TOLERANCE else 0):
+        if left[j, j] > TOLERANCE:
+            selected.append(j)
+            left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
+            continue
+        slopes = np.linalg.solve(correlations[np.ix_(selected, selected)], correlations[selected, j])
+        used = np.flatnonzero(np.abs(slopes) > 1e-6)
+        sources = [int(varying[selected[i]]) for i in used]
+        at, slopes = int(varying[j]), slopes[used] * sd[varying[j]] / sd[sources]
+        listed = ", ".join(names[i] for i in sources[:5]) + (", …" if len(sources) > 5 else "")
+        is_equal = len(sources) == 1 and np.isclose(mean[at], mean[sources[0]]) and np.isclose(slopes[0], 1, rtol=1e-9)
+        why = f"it equals {listed} in every trial" if is_equal else f"it follows from {listed} (a linear combination)"
+        found.append(Dependent(at, why, float(mean[at]), float(sd[at]), sources, mean[sources], slopes))
+    return sorted(found, key=lambda each: each.index), mean, sd
 
 
 def repeats(factors: Floats, responses: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Container, Iterable, Mapping
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 LEAST = 20  # trials from which on content tells anything
 LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for, before all trials decide
@@ -52,9 +50,11 @@ def choose(
     n_classes) the responses; `named` columns were said to be factors, and only content counts.
     """
     left_out, doubts = dict[str, str](), dict[str, str]()  # name -> why
-    for name in columns:
-        if name not in named and (why := by_name(name, is_number(columns[name])) or by_order(rows[name])):
+    for name in [name for name in columns if name not in named]:
+        if why := by_name(name, is_number(columns[name])) or by_order(rows[name]):
             left_out[name] = why
+        elif counts(rows[name]):
+            doubts[name] = f"{name} counts up or down in the order of the rows, as a block or a clock does"
     wanted = int(np.clip(2e6 / max(len(columns.columns), 1), *LOOKED_AT))
     some = np.unique(np.linspace(0, len(yes) - 1, wanted).astype(int))
     for y in yes.T if len(yes) >= LEAST else ():
@@ -85,14 +85,11 @@ def is_number(column: pd.Series[Any]) -> bool:
 
 def by_name(name: str, number: bool) -> str:
     """Why a column of this name is no factor, or ""."""
-    parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    words = "_".join(part.lower() for part in parts)
+    words = "_".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)).lower()
     if EARLIER & {*words.split("_")} or re.fullmatch(WANTED, words):
         return ""
-    for why, pattern in ASIDE:
-        if re.search(rf"(^|_)({pattern})($|_)", words):
-            return f"it is by its name {why}"
-    for why, pattern in ASIDE_NUMBERS if number else ():
+    is_whole = [(why, rf"(.*_)?({pattern})(_.*)?") for why, pattern in ASIDE]
+    for why, pattern in [*is_whole, *(ASIDE_NUMBERS if number else ())]:
         if re.fullmatch(pattern, words):
             return f"it is by its name {why}"
     return ""
@@ -108,25 +105,35 @@ def by_order(column: pd.Series[Any]) -> str:
     return "it rises from row to row, as a clock does" if (steps > 0).mean() > 0.97 else ""
 
 
+def counts(column: pd.Series[Any]) -> bool:
+    """Whether numbers only stay, go on to the next larger (or smaller) one, or from the last begin again."""
+    given = column.dropna()
+    n = given.nunique()
+    if not is_number(column) or len(given) < LEAST or n < 3 or not column.index.is_unique:
+        return False  # rows that stand for several trials tell no order
+    steps = np.diff(given.rank(method="dense").to_numpy())
+    return any(np.isin(steps * sign % n, (0, 1)).all() for sign in (1, -1))
+
+
 # --- what gives the response away
 
 
 def alone(columns: pd.DataFrame, yes: Floats) -> list[str]:
     """Columns of which some threshold, or the set of their few values, tells all responses."""
     few = coded(columns)
-    by_threshold = separated(columns, np.zeros(len(yes), np.int64), yes)
-    return [name for name in columns if name in by_threshold or (name in few and pure(few[name], yes))]
+    return [name for name in columns if tells(columns[name], few.get(name), yes) == 1]
 
 
 def together(columns: pd.DataFrame, yes: Floats) -> list[tuple[str, str]]:
     """Pairs that tell all responses where either alone tells fewer; first the one that tells more."""
-    tells = {name: best(columns[name], yes) for name in columns}
-    columns = columns[[name for name, told in tells.items() if (1 - told) * len(yes) >= FEW]]
     few = coded(columns)
+    tell = {name: tells(columns[name], few.get(name), yes) for name in columns}
+    columns = columns[[name for name in tell if (1 - tell[name]) * len(yes) >= FEW]]
+    few = {name: codes for name, codes in few.items() if name in columns}
     pairs = {frozenset(pair) for pair in purely(few, yes)}
     many = columns.drop(columns=[name for name, codes in few.items() if codes.max() < 3])
     pairs |= {frozenset((a, b)) for b, codes in few.items() for a in separated(many, codes, yes) if a != b}
-    return sorted((a, b) if tells[a] >= tells[b] else (b, a) for a, b in map(sorted, pairs))
+    return sorted((a, b) if tell[a] >= tell[b] else (b, a) for a, b in map(sorted, pairs))
 
 
 def nearly(columns: pd.DataFrame, yes: Floats) -> list[str]:
@@ -148,52 +155,42 @@ def told(codes: Codes, yes: Floats) -> float:
     return float(np.maximum(n_yes, n - n_yes).sum() / len(yes))
 
 
-def pure(codes: Codes, yes: Floats) -> bool:
-    """Whether each code, of few among many trials, has one response only."""
-    return len(np.unique(codes)) <= len(codes) / 10 and told(codes, yes) == 1
-
-
-def best(column: pd.Series[Any], yes: Floats) -> float:
-    """The fraction of the responses that a column tells: by a threshold on numbers, or for each word one response."""
+def tells(column: pd.Series[Any], codes: Codes | None, yes: Floats) -> float:
+    """The fraction of the responses that a column tells, by its few codes or by a threshold on numbers."""
+    by_code = told(codes, yes) if codes is not None else 0.0
     if not is_number(column):
-        return told(pd.factorize(column, use_na_sentinel=False)[0], yes)
+        return by_code
     given = column.to_numpy()
     order = np.argsort(given)  # missing values last
     ends = np.append(np.flatnonzero(np.diff(given[order])), len(order) - 1)  # of runs of the same number
     right = np.cumsum(2 * yes[order] - 1)[ends]  # yes below the threshold less no, so far
-    return float((max((2 * right - right[-1]).max(), (right[-1] - 2 * right).max(), abs(right[-1])) / len(yes) + 1) / 2)
+    most = max((2 * right - right[-1]).max(), (right[-1] - 2 * right).max(), abs(right[-1]))
+    return max(by_code, float((most / len(yes) + 1) / 2))
 
 
 def purely(few: dict[str, Codes], yes: Floats) -> list[tuple[str, str]]:
     """Pairs of columns whose combinations have one response each."""
-    names = [*few]
-    if len(names) < 2:
+    if len(few) < 2:
         return []
-    sizes = [int(codes.max()) + 1 for codes in few.values()]
-    starts = np.cumsum([0, *sizes[:-1]])
-    levels = np.zeros((len(yes), sum(sizes)), np.float32)  # one column for each level of each
-    for start, codes in zip(starts, few.values(), strict=True):
+    starts = np.cumsum([0, *(int(codes.max()) + 1 for codes in few.values())])
+    levels = np.zeros((len(yes), starts[-1]), np.float32)  # one column for each level of each
+    for start, codes in zip(starts, few.values(), strict=False):
         levels[np.arange(len(yes)), start + codes] = 1
     n, n_yes = levels.T @ levels, (levels * yes[:, None].astype(np.float32)).T @ levels
-    mixed = ((n_yes > 0) & (n_yes < n)).astype(int)
-    cells = (n > 0).astype(int)
+    mixed, cells = ((n_yes > 0) & (n_yes < n)).astype(int), (n > 0).astype(int)
     for axis in (0, 1):
-        mixed, cells = (np.add.reduceat(each, starts, axis=axis) for each in (mixed, cells))
-    pairs = combinations(range(len(names)), 2)
-    return [(names[i], names[j]) for i, j in pairs if not mixed[i, j] and cells[i, j] <= len(yes) / 10]
+        mixed, cells = (np.add.reduceat(each, starts[:-1], axis=axis) for each in (mixed, cells))
+    is_pure = (mixed == 0) & (cells <= len(yes) / 10)
+    names = [*few]
+    return [(names[i], names[j]) for i, j in zip(*np.triu_indices(len(names), 1), strict=True) if is_pure[i, j]]
 
 
 def separated(columns: pd.DataFrame, codes: Codes, yes: Floats) -> list[str]:
     """Columns of numbers that tell all responses by a threshold of its own, of any direction, within each code."""
     numbers = columns.select_dtypes("float64")
-    values, tells = numbers.to_numpy(), np.ones(numbers.shape[1], bool)
-    for code in np.unique(codes) if tells.size else ():
-        ends = []
-        for response in (0, 1):
-            held = values[(codes == code) & (yes == response)]
-            low = np.where(np.isnan(held), np.inf, held).min(axis=0, initial=np.inf)
-            high = np.where(np.isnan(held), -np.inf, held).max(axis=0, initial=-np.inf)
-            ends.append((low, high))
-        (low_no, high_no), (low_yes, high_yes) = ends
-        tells &= (high_no < low_yes) | (high_yes < low_no)
-    return [str(name) for name in numbers.columns[tells]]
+    values, tell = numbers.to_numpy(), np.ones(numbers.shape[1], bool)
+    for code in np.unique(codes):
+        no, right = (values[(codes == code) & (yes == response)] for response in (0, 1))
+        ends = [(np.fmin.reduce(held, initial=np.inf), np.fmax.reduce(held, initial=-np.inf)) for held in (no, right)]
+        tell &= (ends[0][1] < ends[1][0]) | (ends[1][1] < ends[0][0])
+    return [str(name) for name in numbers.columns[tell]]

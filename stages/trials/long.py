@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,37 +14,30 @@ from numpy.typing import NDArray
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.values import MOSTLY, Table, levels, numbers, words
+from stages.trials.values import Table, first, levels, numbers, words
 from stages.trials.where import Where
 
-Bools = NDArray[np.bool_]
+Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 Codes = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Places:
-    """In the study's trials."""
-
-    positions: list[str]  # each a factor
-    intervals: list[str]  # the first and the second, or none
 
 
 @dataclass(frozen=True)
 class Rows:
     """To which trial, interval and position each row belongs, (n_rows,); -1: to none of the study's."""
 
-    taken: Bools
-    trials: Codes  # in the order in which they come
-    intervals: Codes  # 0 if there are none
-    positions: Codes
-    names: list[str]  # (n_trials,)
+    table: Table
+    taken: NDArray[np.bool_]
+    trial: Codes  # in the order in which they come
+    labels: pd.Series[str]  # of the trials
+    interval: Codes  # 0 if there are none
+    position: Codes
 
-    def first(self, among: Bools) -> Codes:
-        """The first row of each trial among these, -1 where it has none; (n_trials,)."""
-        rows = np.flatnonzero(among)[::-1]
-        found = np.full(len(self.names), -1)
-        found[self.trials[rows]] = rows
-        return found
+    @property
+    def placed(self) -> NDArray[np.bool_]:
+        return (self.interval >= 0) & (self.position >= 0)
+
+    def fault(self, trial: int, why: str) -> InputError:
+        return InputError(f"{self.table.name}, trial {self.labels.iloc[trial]}: {why}")
 
 
 def pivot(
@@ -57,211 +50,141 @@ def pivot(
     the second. What a trial has no row for is missing. In another file than the study's, further positions are ignored.
     Raises InputError for trials that have a value twice, of which only a part is taken, or with both intervals marked.
     """
-    trial, position, value = str(p.trial), str(p.position), str(p.value)
-    interval = p.intervals if isinstance(p.intervals, str) else None
-    keys = [value, position, *([interval] if interval else [])]
-    for name in (trial, *keys):
-        table.column(name)
-    frame = table.frame
+    frame, trial, value = table.frame, str(p.trial), str(p.value)
+    keys = [str(p.position), *([p.intervals] if isinstance(p.intervals, str) else [])]
+    table.column(value)
+    given = {name: words(table.column(name)) for name in (trial, *keys)}
     taken = take.among(frame.columns)(table)
-    places = study or _places(table, keys, taken)
-    factors = [f"{value}[{each}]" for each in places.positions]
-    example = f"named as in {factors[0]}" if factors else "one for each position"
-    unusable = dict.fromkeys(keys, f"is no column of trials, whose factors are {example}")
+    places = study or [levels(given[name][taken]) for name in keys]
+    factors = [f"{value}[{position}]" for position in places[0]]
+    named = f"named as in {factors[0]}" if factors else "one for each position"
+    unusable = dict.fromkeys([value, *keys], f"is no column of trials, whose factors are {named}")
     _check(table, unusable, [*take.columns, *p.groups])
-    for name in (trial, *keys[1:]):
-        _refuse(table, taken & frame[name].isna().to_numpy(), f"{name} is missing")
-    rows = _locate(table, p, keys, places, taken)
+    for name in given:
+        _refuse(given[name].isna() & taken, f"{name} is missing")
     if study is None:
-        _check_shared(table, position, places, rows)
-        for name in sorted({*factors} & {*frame.columns}):
+        if keys[1:] and taken.any() and len(places[1]) != 2:
+            raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
+        for name in sorted({*factors} & {*frame}):
             raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
-    second = rows.first(rows.intervals == 1)
-    own = np.where(second >= 0, second, rows.first(np.ones_like(taken)))  # one row decides of a trial, also in where
-    found: dict[str, pd.Series[Any]] = {}
-    for name in [name for name in frame.columns if name not in (*keys, *factors)]:
-        row = _differs(frame[name], rows.trials, taken)
-        if row is None:
-            found[name] = frame[name].iloc[own].reset_index(drop=True)
-        elif interval and name in marks and _differs(frame[name], 2 * rows.trials + rows.intervals, taken) is None:
-            if study is None:
-                _check_marks(table, frame[name], rows)
-            found[name] = frame[name].iloc[second].reset_index(drop=True).where(second >= 0)
-        else:
-            unusable[name] = f"differs within trial {rows.names[rows.trials[row]]}; it must have one value a trial"
+    rows = _located(table, p, taken, given, places)
+    others = frame.drop(columns=[value, *keys, *factors], errors="ignore")
+    found, differing = _of_trials(rows, others, marks if keys[1:] else ())
+    unusable |= differing
     _check(table, unusable, take.columns)
-    cube = _values(table, value, factors, rows, max(len(places.intervals), 1))
-    matrix = cube[1] - cube[0] if interval and len(cube) == 2 else cube[0]
-    factors_of = pd.DataFrame(matrix, columns=factors)
-    wide = pd.concat([pd.DataFrame(found, index=factors_of.index), factors_of], axis=1)
-    notes = (
-        *table.notes,
-        *([order_note(interval, *map(show, places.intervals))] if places.intervals else []),
-    )
-    place = lambda row: f"{table.name}, trial {rows.names[row]}"  # noqa: E731
-    numeric = frozenset(factors)
-    return places, Table(table.name, wide, place, notes, numeric, {**table.unusable, **unusable}, table.merged)
-
-
-def order_note(interval: str | None, first: str, second: str) -> str:
-    return (
-        f"{interval}: {first} is first and {second} second, in their order; factors are the second's value minus the "
-        "first's"
+    matrix = pd.DataFrame(_values(rows, frame[value], factors, bool(keys[1:])), found.index, factors)
+    notes = list[str]()
+    if keys[1:]:
+        order = f"{keys[1]}: {' is first and '.join(map(show, places[1]))} second, in their order"
+        notes.append(f"{order}; factors are the second's value minus the first's")
+    return places, dataclasses.replace(
+        table,
+        frame=pd.concat([found, matrix], axis=1),
+        notes=(*table.notes, *notes),
+        numeric=frozenset(factors),
+        unusable={**table.unusable, **unusable},
     )
 
 
-def differences(table: Table, first: str, second: str) -> Table:
-    """Two columns per factor, one for each interval, become one: the second minus the first.
-
-    `contrast_1` and `contrast_2`, with the endings `_1` and `_2`, become `contrast`. A word in either stays.
-    """
-    frame = table.frame
-    bases = [name.removesuffix(first) for name in frame if name.endswith(first) and name != first]
-    bases = [base for base in bases if base + second in frame and first != second]
-    if not bases:
-        raise InputError(
-            f"{table.name}: no two columns differ in the endings {first!r} and {second!r} alone (intervals)"
-        )
-    pairs = {base: (base + first, base + second) for base in bases}
-    others = frame.drop(columns=[name for pair in pairs.values() for name in pair])
-    for base in sorted({*bases} & {*others}):
-        one, other = pairs[base]
-        raise InputError(f"{table.name}: the difference of {one} and {other} would be named like another column")
-    found = {base: _difference(frame[one], frame[other]) for base, (one, other) in pairs.items()}
-    both = pd.concat([others, pd.DataFrame(found)], axis=1)
-    note = f"factors are the difference of two columns: the one in {second} minus the one in {first}"
-    return dataclasses.replace(table, frame=both, numeric=frozenset(bases), notes=(*table.notes, note))
-
-
-def _difference(first: pd.Series[Any], second: pd.Series[Any]) -> pd.Series[Any]:
-    """If one of two texts is a word, the result is that word; whether it matters shows later."""
-    found = numbers(second) - numbers(first)
-    for given in (second, first):
-        is_word = given.notna() & numbers(given).isna()
-        if is_word.any():
-            found = found.map(repr, na_action="ignore").astype("str") if found.dtype.kind == "f" else found
-            found = found.mask(is_word, given)
-    return found
-
-
-def _places(table: Table, keys: list[str], taken: Bools) -> Places:
-    """Raises InputError unless there are two intervals."""
-    positions, *intervals = (levels(table.frame[name][taken]) for name in keys[1:])
-    if intervals and taken.any() and len(intervals[0]) != 2:
-        raise InputError(f"{table.name}: {keys[2]} must number two intervals, but it holds {show(intervals[0][:5])}")
-    return Places(positions, intervals[0] if intervals else [])
-
-
-def _locate(table: Table, p: Prepare, keys: list[str], places: Places, taken: Bools) -> Rows:
-    """Raises InputError where a row's place is unknown, or the same as another's."""
-    frame = table.frame
-    number = words(frame[str(p.trial)])
-    groups = {name: words(frame[name]) for name in p.groups if name in frame}
-    by = pd.DataFrame({0: number} | {j + 1: group for j, group in enumerate(groups.values())})
-    trials = by.groupby([*by.columns], sort=False, dropna=False).ngroup().to_numpy()
+def _located(
+    table: Table, p: Prepare, taken: NDArray[np.bool_], given: dict[str, pd.Series[Any]], places: Places
+) -> Rows:
+    """Raises InputError where the place of a row to take is unknown, or the same as another's."""
+    frame, (trial, *keys) = table.frame, given
+    by = pd.DataFrame({trial: given[trial]} | {name: words(frame[name]) for name in p.groups if name in frame})
+    trials = by.groupby([*by], sort=False, dropna=False).ngroup().to_numpy()
     heads = by.drop_duplicates()
-    labels = [
-        [f"no {name}" if pd.isna(word) else f"{name} {word}" for word in heads[j + 1]] for j, name in enumerate(groups)
-    ]
-    names = [", ".join(parts) for parts in zip(heads[0].astype(object).map(str), *labels, strict=True)]
-    cut = np.isin(trials, trials[taken]) & np.isin(trials, trials[~taken])
+    labels = heads[trial].fillna("?")
+    for name in [*heads][1:]:
+        labels += ", " + (f"{name} " + heads[name]).fillna(f"no {name}")
+    position, *interval = (pd.Index(known).get_indexer(given[name]) for name, known in zip(keys, places, strict=True))
+    rows = Rows(table, taken, trials, labels, interval[0] if interval else np.zeros_like(trials), position)
+    for name, known, codes in zip(keys, places, (position, *interval), strict=True):
+        unknown = pd.Series(taken & (codes < 0), frame.index)
+        if name == p.intervals or unknown.sum() == taken.sum():  # a few unknown positions are like further columns
+            listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
+            _refuse(unknown, f"{name} is", given[name], f"; it must be {listed}, as in the study")
+    part = f"where takes only a part of the rows with {trial}"
     whole = "it must take whole trials, and columns in which trial numbers restart must be named as group"
-    part = f"where takes only a part of the rows with {p.trial}"
-    _refuse(table, cut, lambda row: f"{part} {number.iloc[row]}; {whole}")
-    positions = _codes(frame[keys[1]], places.positions)
-    intervals = _codes(frame[keys[2]], places.intervals) if keys[2:] else np.zeros_like(positions)
-    if keys[2:]:
-        _check_known(table, keys[2], places.intervals, taken & (intervals < 0))
-    if (positions[taken] < 0).all():  # a few unknown positions are like columns that the study does not have
-        _check_known(table, keys[1], places.positions, taken)
-    rows = Rows(taken, trials, intervals, positions, names)
-    again = pd.DataFrame({0: trials, 1: intervals, 2: positions})[taken & (positions >= 0)].duplicated()
-    if again.any():
+    share = pd.Series(taken, frame.index).groupby(trials).transform("mean")
+    _refuse((share > 0) & (share < 1), part, given[trial], f"; {whole}")
+    each = pd.DataFrame([trials, rows.interval, position]).T[taken & rows.placed]
+    for row in each.index[each.duplicated()][:1]:
         for name in p.groups:
             table.column(name)
-        row = int(again.idxmax())
-        raise InputError(
-            f"{table.place(row)}: trial {names[trials[row]]} has two values for one position; name the columns in "
-            "which trial numbers restart as group"
-        )
+        why = "has two values for one position; name the columns in which trial numbers restart as group"
+        raise InputError(f"{frame.index[row]}: trial {labels.iloc[trials[row]]} {why}")
     return rows
 
 
-def _check_known(table: Table, name: str, known: list[str], wrong: Bools) -> None:
-    listed = " or ".join([*map(show, known[:5]), *(["…"] if known[5:] else [])])
-    shown = table.frame[name]
-    _refuse(table, wrong, lambda row: f"{name} is {_shown(shown, row)}; it must be {listed}, as in the study")
+def _of_trials(rows: Rows, frame: pd.DataFrame, marks: Collection[str]) -> tuple[pd.DataFrame, dict[str, str]]:
+    """The columns that have one value in each trial; and why others have not. A row of the second interval decides."""
+    order = np.argsort(-rows.interval, kind="stable")
+    _, at = np.unique(rows.trial[order], return_index=True)
+    own = order[at]
+    found = frame.iloc[own].set_axis(f"{rows.table.name}, trial " + rows.labels)
+    inner, trial, interval = frame[rows.taken], rows.trial[rows.taken], rows.interval[rows.taken]
+    differs = inner.groupby(trial).nunique(dropna=False) > 1
+    within = inner.groupby([trial, interval]).nunique(dropna=False) > 1
+    has_both = pd.Series(interval).groupby(trial).nunique() == 2
+    unusable = dict[str, str]()
+    for name in differs.columns[differs.any()]:
+        if name not in marks or within[name].any():
+            which = rows.labels.iloc[differs[name].idxmax()]
+            unusable[name] = f"differs within trial {which}; it must have one value a trial"
+            continue
+        for alike in has_both.index[has_both & ~differs[name]]:
+            if (mark := words(found[name]).iloc[alike]) == mark:
+                why = "must differ between the one that was chosen and the other, as it does in other trials"
+                raise rows.fault(alike, f"{name} is {show(mark)} in both intervals; it {why}")
+        found[name] = found[name].where(rows.interval[own] == 1)
+    return found.drop(columns=[*unusable]), unusable
 
 
-def _check_shared(table: Table, name: str, places: Places, rows: Rows) -> None:
-    """Raise InputError for a position that few trials have: a mistake, or each trial has positions of its own."""
-    pairs = pd.DataFrame({0: rows.trials, 1: rows.positions})[rows.taken].drop_duplicates()
-    counts, n_trials = np.bincount(pairs[1], minlength=len(places.positions)), pairs[0].nunique()
-    if n_trials and counts.min() < (1 - MOSTLY) * n_trials:
-        rare = int(np.argmin(counts))
-        row = int(np.argmax(rows.taken & (rows.positions == rare)))
-        raise InputError(
-            f"{table.place(row)}: {name} is {_shown(table.frame[name], row)}, which it is in {counts[rare]} of "
-            f"{n_trials} trials; correct it, or leave such rows out of the file"
-        )
+def _values(rows: Rows, column: pd.Series[Any], factors: list[str], is_difference: bool) -> NDArray[np.float64]:
+    """(n_trials, n_positions), NaN where a trial has no row."""
+    values = numbers(column)
+    for row in np.flatnonzero(rows.placed & rows.taken & column.notna() & values.isna())[:1]:
+        why = "but it must be a number; correct it, or leave it empty if it is missing"
+        raise rows.fault(rows.trial[row], f"{factors[rows.position[row]]} is {show(column.iloc[row])}, {why}")
+    cube = np.full((2 if is_difference else 1, len(rows.labels), len(factors)), np.nan)
+    cube[tuple(each[rows.placed] for each in (rows.interval, rows.trial, rows.position))] = values[rows.placed]
+    return np.asarray(cube[1] - cube[0] if is_difference else cube[0])
 
 
-def _check_marks(table: Table, mark: pd.Series[Any], rows: Rows) -> None:
-    """Raise InputError where a response that differs between intervals is alike in both of one trial."""
-    trials = np.unique(rows.trials[rows.taken])
-    first, second = (rows.first(rows.intervals == i)[trials] for i in (0, 1))
-    a, b = (words(mark).iloc[each].where(each >= 0).to_numpy() for each in (first, second))
-    alike = np.flatnonzero((a == b) & pd.notna(a))
-    if len(alike):
-        raise InputError(
-            f"{table.name}: trial {rows.names[trials[alike[0]]]}: {mark.name} is {show(str(a[alike[0]]))} in both "
-            "intervals; it must differ between the one that was chosen and the other, as it does in other trials"
-        )
-
-
-def _values(table: Table, value: str, factors: list[str], rows: Rows, n_intervals: int) -> NDArray[np.float64]:
-    """(n_intervals, n_trials, n_positions), NaN where a trial has no row."""
-    given = table.frame[value]
-    found = numbers(given)
-    placed = (rows.intervals >= 0) & (rows.positions >= 0)
-    wrong = rows.taken & placed & (given.notna() & found.isna()).to_numpy()
+def _refuse(wrong: pd.Series[Any], why: str, column: pd.Series[Any] | None = None, after: str = "") -> None:
     if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InputError(
-            f"{table.name}, trial {rows.names[rows.trials[row]]}: {factors[rows.positions[row]]} is "
-            f"{_shown(given, row)}, but it must be a number; correct it, or leave it empty if it is missing"
-        )
-    cube = np.full((n_intervals, len(rows.names), len(factors)), np.nan)
-    cube[rows.intervals[placed], rows.trials[placed], rows.positions[placed]] = found.to_numpy()[placed]
-    return cube
+        word = "" if column is None else f" {show(column[wrong.to_numpy()].iloc[0])}"
+        raise InputError(f"{first(wrong)}: {why}{word}{after}")
 
 
-def _codes(column: pd.Series[Any], known: list[str]) -> Codes:
-    """Which of the known values it is, -1 for none."""
-    return np.asarray(pd.Index(known).get_indexer(pd.Index(words(column).astype(object))), np.int64)
-
-
-def _differs(column: pd.Series[Any], classes: Codes, taken: Bools) -> int | None:
-    """A row, of those taken, whose value is not that of another of its class; None if each class has one value."""
-    at = np.flatnonzero(taken)
-    codes = pd.factorize(words(column) if column.dtype == "str" else column + 0.0)[0][at]  # no −0
-    first = np.empty(classes.max(initial=0) + 1, codes.dtype)
-    first[classes[at]] = codes
-    wrong = np.flatnonzero(first[classes[at]] != codes)
-    return int(at[wrong[0]]) if len(wrong) else None
-
-
-def _check(table: Table, unusable: dict[str, str], names: list[str]) -> None:
+def _check(table: Table, unusable: dict[str, str], names: Collection[str]) -> None:
     for name in names:
         if name in unusable:
             raise InputError(f"{table.name}: {name} {unusable[name]}")
 
 
-def _refuse(table: Table, wrong: Bools, why: str | Callable[[int], str]) -> None:
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise InputError(f"{table.place(row)}: {why if isinstance(why, str) else why(row)}")
+def differences(table: Table, one: str, other: str) -> Table:
+    """Two columns per factor, one for each interval, become one: the second minus the first.
 
-
-def _shown(column: pd.Series[Any], row: int) -> str:
-    return show(str(words(column.iloc[row : row + 1]).iloc[0]))
+    `contrast_1` and `contrast_2`, with the endings `_1` and `_2`, become `contrast`. A word in either stays.
+    """
+    frame = table.frame
+    bases = [name.removesuffix(one) for name in frame if name.endswith(one) and name != one]
+    bases = [base for base in bases if base + other in frame and one != other]
+    if not bases:
+        raise InputError(f"{table.name}: no two columns differ in the endings {one!r} and {other!r} alone (intervals)")
+    rest = frame.drop(columns=[base + ending for base in bases for ending in (one, other)])
+    found = dict[str, Any]()
+    for base in bases:
+        if base in rest:
+            pair = f"{base}{one} and {base}{other}"
+            raise InputError(f"{table.name}: the difference of {pair} would be named like another column")
+        pair_ = [frame[base + ending] for ending in (one, other)]
+        found[base] = numbers(pair_[1]) - numbers(pair_[0])
+        word = [column.astype("str").where(column.notna() & numbers(column).isna()) for column in pair_]
+        if (either := word[0].fillna(word[1])).notna().any():  # whether it matters shows later
+            found[base] = either.fillna(words(found[base]))
+    note = f"factors are the difference of two columns: the one in {other} minus the one in {one}"
+    wide = pd.concat([rest, pd.DataFrame(found)], axis=1)
+    return dataclasses.replace(table, frame=wide, numeric=frozenset(bases), notes=(*table.notes, note))

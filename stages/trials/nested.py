@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -14,6 +15,7 @@ from stages.files.account import some
 from stages.files.errors import InputError
 
 MOST_VALUES = 1000  # of a trial in one field
+Array = np.ndarray[Any, Any]
 
 
 def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -33,63 +35,59 @@ def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
         if value.ndim == 1 and len(value) == n:
             columns[key] = list(value) if value.dtype == object else value
         elif value.ndim == 2 and n in value.shape:
-            label = f"{key}[{{}}]" if key else "{}"
             matrix = value if len(value) == n else value.T
-            columns |= {label.format(j): matrix[:, j] for j in range(matrix.shape[1])}
+            columns |= {f"{key}[{j}]" if key else str(j): matrix[:, j] for j in range(matrix.shape[1])}
         else:
             others.append(key)
-    notes = [f"of another length than {n}, and left out: {some(others)}"] if others else []
-    return pd.DataFrame(columns), notes
+    return pd.DataFrame(columns), [f"of another length than {n}, and left out: {some(others)}"] if others else []
 
 
-def _leaves(tree: Any, name: str) -> list[tuple[str, np.ndarray[Any, Any]]]:
+def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
     """Arrays of a tree by their dotted names; a list of records is an array for each field."""
-    if isinstance(tree, dict):
-        prefix = f"{name}." if name else ""
-        own = {key: value for key, value in tree.items() if not re.match("__|#refs#|#subsystem#", str(key))}
-        return [leaf for key, value in own.items() for leaf in _leaves(value, f"{prefix}{key}")]
-    if isinstance(tree, list | tuple) or (isinstance(tree, np.ndarray) and tree.dtype == object):
-        items = list(tree)
-        if items and all(isinstance(item, list) and item and isinstance(item[0], dict) for item in items):
-            items = [record for item in items for record in item]  # a list for each subject, say
-        if items and all(isinstance(item, dict) for item in items):
-            return _leaves(_fields(items), name)
-        rows = [np.ravel(np.asarray(item, object)) for item in items]
-        if (width := max(map(len, rows), default=0)) > 1:  # several values for each trial
-            return [(name, np.stack(rows))] if all(len(row) == width <= MOST_VALUES for row in rows) else []
-        return [(name, _column(items))]
     if isinstance(tree, np.ndarray) and tree.dtype.names:
-        return _leaves({field: tree[field] for field in tree.dtype.names}, name)
-    array = np.squeeze(np.asarray(tree))
-    return [(name, array.astype(object) if array.dtype.kind not in "biufUS" else array)]
+        tree = {field: tree[field] for field in tree.dtype.names}
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if not re.match("__|#refs#|#subsystem#", str(key)):
+                yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(tree, list | tuple) or (isinstance(tree, np.ndarray) and tree.dtype == object):
+        items = [*tree]
+        if items and all(map(_are_records, items)):  # a list for each subject, say
+            items = [record for item in items for record in item]
+        if _are_records(items) and all(isinstance(item, dict) for item in items):
+            yield from _leaves(_fields(items), name)
+            return
+        rows = [np.ravel(np.asarray(item, object)) for item in items]
+        width = max(map(len, rows), default=0)
+        if width <= 1:  # an empty array is a missing value
+            column = np.empty(len(rows), object)
+            column[:] = [row[0] if len(row) else None for row in rows]
+            yield name, column
+        elif all(len(row) == width <= MOST_VALUES for row in rows):  # several values for each trial
+            yield name, np.stack(rows)
+    else:
+        array = np.squeeze(np.asarray(tree))
+        yield name, array if array.dtype.kind in "biufUS" else array.astype(object)
+
+
+def _are_records(item: Any) -> bool:
+    return isinstance(item, list) and bool(item) and isinstance(item[0], dict)
 
 
 def _fields(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Records as a list for each field; trials within each block as records of their own, with the block's number."""
-    keys = dict.fromkeys(key for record in records for key in record)
-    for key in keys:
-        held = [record.get(key) for record in records]
-        if all(isinstance(item, list) and item and isinstance(item[0], dict) for item in held):
+    columns = {key: [record.get(key) for record in records] for key in {key: 0 for each in records for key in each}}
+    for key, held in columns.items():
+        if all(map(_are_records, held)):
             rest = [{k: v for k, v in record.items() if k != key and np.ndim(v) == 0} for record in records]
             pairs = [(i, trial) for i, trials in enumerate(held) for trial in trials or ()]
             return _fields([{"block": i + 1, **rest[i], **trial} for i, trial in pairs])
-    columns: dict[str, Any] = {key: [record.get(key) for record in records] for key in keys}
     return {
-        key: _fields([value or {} for value in values])
-        if any(isinstance(value, dict) for value in values) and all(isinstance(v, dict | None) for v in values)
-        else values
-        for key, values in columns.items()
+        key: _fields([value or {} for value in held])
+        if any(isinstance(value, dict) for value in held) and all(isinstance(value, dict | None) for value in held)
+        else held
+        for key, held in columns.items()
     }
-
-
-def _column(items: list[Any]) -> np.ndarray[Any, Any]:
-    """One value for each item: arrays of one value as it, empty ones as missing."""
-    column = np.empty(len(items), object)
-    for i, item in enumerate(items):
-        if isinstance(item, list | np.ndarray) and np.size(item) == 1:
-            item = np.ravel(np.asarray(item, object))[0]
-        column[i] = None if isinstance(item, list | np.ndarray) and np.size(item) == 0 else item
-    return column
 
 
 def read_json(document: Any, name: str) -> tuple[pd.DataFrame, list[str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numpy as np
-
 from stages.files.account import counted
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
@@ -22,14 +20,13 @@ def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[Any, int]], 
     by, table = str(p.by), prepared(table, p)
     column = table.column(by)
     taken = where.parse(p.where).among(table.frame.columns)(table)
-    missing = taken & column.isna().to_numpy()
-    lines = []
+    missing = column.isna() & taken
+    n, lines = counted(len(taken), "row"), list[str]()
     if not taken.all():
-        lines.append(f"{int((~taken).sum())} of {counted(len(taken), 'row')}: excluded by where")
+        lines.append(f"{int((~taken).sum())} of {n}: excluded by where")
     if missing.any():
         why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
-        place = table.place(int(column.index[np.argmax(missing)]))
-        lines.append(f"{int(missing.sum())} of {counted(len(taken), 'row')}: {why}; the first: {place}")
+        lines.append(f"{int(missing.sum())} of {n}: {why}; the first: {values.first(missing)}")
     counts = values.words(column[taken]).value_counts()
     if counts.empty:
         raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")

@@ -15,7 +15,7 @@ from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import design
-from stages.trials.checks import Dependent, Moments, dependence, hold_out, moments, repeats, undetermined
+from stages.trials.checks import Dependent, dependent, hold_out, repeats
 from stages.trials.values import Table, words
 
 LARGEST_FACTOR = 1e100
@@ -30,23 +30,15 @@ class Prepared:
     study: design.Study
     test: NDArray[np.bool_]  # (n_trials,)
     n_repeated: int
-    stats: Moments  # of all factors, over the trials to train on
-    left_out: dict[int, str]  # factors that are constant or follow from others, and why
+    dependent: list[Dependent]  # factors that are not fitted
     selected: list[int]  # the others
-    dependent: list[Dependent]
+    mean: list[float]  # of these, over the trials to train on
+    sd: list[float]
 
     @property
     def names(self) -> list[str]:
         """Of the factors that are fitted."""
         return [self.study.names[j] for j in self.selected]
-
-    @property
-    def mean(self) -> list[float]:
-        return [stable(self.stats.mean[j]) for j in self.selected]
-
-    @property
-    def sd(self) -> list[float]:
-        return [stable(self.stats.sd[j]) for j in self.selected]
 
     def fitted(self, factors: Floats) -> Floats:
         """The factors that are fitted, of all (n_rows, n_factors); standardised if the study is."""
@@ -57,31 +49,32 @@ class Prepared:
         """Other trials: factors (n_rows, n_selected), NaN where they cannot be predicted; which rows lack a value; and
         the first row that lacks none and cannot be coded, with its line.
         """
-        study, frame = self.study, self.study.coding.frame(table)
+        study = self.study
+        frame = study.coding.frame(table, study.p.groups)
         lacking = frame.isna().any(axis=1).to_numpy()
         complete = frame[~lacking]
         coded = study.coding.encode(complete)
-        centred = coded[:, self.selected] - self.stats.mean[self.selected]
-        large = np.where(np.abs(coded) > LARGEST_FACTOR, coded, 0.0)[:, self.selected]
-        limit, j = f"it must be within ±{LARGEST_FACTOR:g}", np.abs(large).argmax(axis=1)
         faults: list[tuple[NDArray[np.bool_], Callable[[int], str]]] = [  # which rows, and why one of them
-            (np.asarray(np.isnan(coded).any(axis=1)), lambda i: study.coding.why_not(complete.iloc[[i]])),
-            (np.asarray(large.any(axis=1)), lambda i: f"{self.names[j[i]]} is {large[i, j[i]]:g}; {limit}"),
+            (np.asarray(np.isnan(coded).any(axis=1)), lambda row: study.coding.why_not(complete.iloc[[row]]))
         ]
-        for d in self.dependent:
-            why = f"but in the study {self.left_out[d.index]}"
-            faults.append((d.differs(coded, centred), _is(study.names[d.index], coded[:, d.index], why)))
+        for j in self.selected:
+            large = f"but it must be within ±{LARGEST_FACTOR:g}"
+            faults.append((np.abs(coded[:, j]) > LARGEST_FACTOR, _is(study.names[j], coded[:, j], large)))
+        for each in self.dependent:
+            why = f"but in the study {each.why}"
+            faults.append((each.differs(coded), _is(study.names[each.index], coded[:, each.index], why)))
         for name, value in study.constants.items():
             if name in table.frame:
                 given = words(table.frame[name])[~lacking]
                 why = f"but {show(value)} in every trial of the study"
                 faults.append(((given.notna() & (given != value)).to_numpy(), _is(name, [*given], why)))
         wrong = np.logical_or.reduce([rows for rows, _ in faults])
-        first = int(np.argmax(wrong)) if wrong.any() else None
-        told = next((why(first) for rows, why in faults if rows[first]), "") if first is not None else ""
         factors = np.full((len(frame), len(self.selected)), np.nan)
         factors[~lacking] = np.where(wrong[:, None], np.nan, self.fitted(coded))
-        return factors, lacking, f"{table.place(int(complete.index[first]))}: {told}" if told else ""
+        for row in np.flatnonzero(wrong)[:1]:
+            reason = next(why(row) for rows, why in faults if rows[row])
+            return factors, lacking, f"{complete.index[row]}: {reason}"
+        return factors, lacking, ""
 
 
 def _is(name: str, given: Any, why: str) -> Callable[[int], str]:
@@ -93,26 +86,22 @@ def prepare(p: Prepare, trials: Path | Table) -> Prepared:
     study = design.learn(p, trials)
     same, n_repeated = repeats(study.factors, study.yes)
     test = hold_out(p.held_out, p.held_out_by, same, study.groups, p.seed)
+    key = f"params.yaml: prepare.held_out = {p.held_out}, which"
     if p.held_out and not test.any():
         units = f"{len(study.labels)} groups" if p.held_out_by == "group" else f"{len(test)} trials"
-        raise InputError(
-            f"params.yaml: prepare.held_out = {p.held_out}, which holds out none of {units}; it must be 0 or larger "
-            "than that"
-        )
+        raise InputError(f"{key} holds out none of {units}; it must be 0 or larger than that")
     if test.all():
-        raise InputError(f"params.yaml: prepare.held_out = {p.held_out}, which leaves no trial to train on")
+        raise InputError(f"{key} leaves no trial to train on")
     for response, yes in zip(study.responses, study.yes[~test].mean(axis=0), strict=True):
         if yes in (0, 1):
-            raise InputError(
-                f"{study.table.name}: {response.name} is {'always' if yes else 'never'} a yes in the "
-                f"{int((~test).sum())} trials to train on; there is nothing to fit"
-            )
-    stats = moments(study.factors[~test] if test.any() else study.factors)
-    left_out = undetermined(stats, study.names, study.table.name)
-    selected = [j for j in range(len(study.names)) if j not in left_out]
+            which = f"{response.name} is {'always' if yes else 'never'} a yes in the {int((~test).sum())} trials"
+            raise InputError(f"{study.table.name}: {which} to train on; there is nothing to fit")
+    left_out, mean, sd = dependent(study.factors[~test], study.names, study.table.name)
+    selected = [j for j in range(len(study.names)) if j not in {each.index for each in left_out}]
     if not selected:
         raise InputError(f"{study.table.name}: no factor varies, so there is no weight to fit")
-    return Prepared(study, test, n_repeated, stats, left_out, selected, dependence(stats, selected, [*left_out]))
+    means, sds = ([stable(of[j]) for j in selected] for of in (mean, sd))
+    return Prepared(study, test, n_repeated, left_out, selected, means, sds)
 
 
 def stable(value: float) -> float:

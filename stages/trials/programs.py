@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,18 +25,13 @@ class Program:
     equal: dict[str, str] = field(default_factory=dict)  # trials have such a value in this column
     most: str = ""  # trials have the most frequent value of this column, of rows with a response
     none: dict[str, float] = field(default_factory=dict)  # a number that means that there was no response
-    sides: tuple[str, str] | None = (
-        None  # of two columns, each is missing where the other holds the value: then it is 0
-    )
+    sides: tuple[str, ...] = ()  # of two columns, each is missing where the other holds the value: then it is 0
 
 
 PROGRAMS = (
     Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
     Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
-    Program(
-        "OpenSesame",
-        ("opensesame_version|experiment_file|opensesame_codename", "subject_nr|subject_parity|title"),
-    ),
+    Program("OpenSesame", ("opensesame_(version|codename)|experiment_file", "subject_nr|subject_parity|title")),
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
@@ -44,9 +40,9 @@ PROGRAMS = (
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
 NAMES_OF_PRACTICE = (
-    r"(?i)(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
+    r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
 )
-PRACTICE = r"(?i).*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
+PRACTICE = r".*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 
 def recognised(table: Table, p: Prepare) -> Table:
@@ -54,47 +50,41 @@ def recognised(table: Table, p: Prepare) -> Table:
 
     Nothing is left out by a column that `where` names: then the person has decided.
     """
-    frame = table.frame
-    for program in PROGRAMS:
-        if not all(_like(frame, pattern) for pattern in program.columns):
-            continue
-        kept = pd.Series(True, frame.index)
-        named = p.where or ""
-        filled = [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name)]
-        if filled:
-            kept &= frame[filled].notna().any(axis=1)
-        for name, pattern in program.equal.items():
-            if name not in named:
-                kept &= frame[name].astype("str").str.fullmatch(pattern, case=False).fillna(False).astype(bool)
-        for name in _like(frame, NAMES_OF_PRACTICE):
-            if name not in named and frame[name].dtype == "str":
-                is_flag = re.match(PRACTICE, name) is not None
-                pattern = r"(?i)yes|y|true|1" if is_flag else PRACTICE
-                kept &= ~frame[name].str.fullmatch(f"{pattern}|{PRACTICE}").fillna(False).astype(bool)
-            elif name not in named and re.match(PRACTICE, name):
-                kept &= frame[name] != 1
-        asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
-        if program.most in frame and program.most not in named:
-            answered = kept & frame[asked].notna().all(axis=1)
-            most = frame[program.most][answered].mode()
-            kept &= frame[program.most].isin(most[:1]) if len(most) else True
-        frame = frame[kept] if kept.any() else frame
-        n = len(table.frame) - len(frame)
-        said = [f"left out {counted(n, 'row')} that {'is' if n == 1 else 'are'} no trial (practice, instructions, …)"][
-            :n
-        ]
-        for name in [name for name in program.none if name in frame]:
-            said.append(f"{name} {program.none[name]:g} is no response")
-            frame = frame.assign(**{name: numbers(frame[name]).replace(program.none[name], np.nan)})
-        if program.sides:
-            left, right = (numbers(frame[name]) for name in program.sides)
-            frame = frame.assign(**{program.sides[0]: left.where(left.notna() | right.isna(), 0.0)})
-            frame = frame.assign(**{program.sides[1]: right.where(right.notna() | left.isna(), 0.0)})
-            said.append("a contrast that is missing on one side is 0")
-        note = f"looks like {program.name}{': ' if said else ''}{', '.join(said)}"
-        return dataclasses.replace(table, frame=frame, notes=(*table.notes, note))
-    return table
+    frame, named = table.frame, p.where or ""
+    found = (each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns))
+    if (program := next(found, None)) is None:
+        return table
+    kept = pd.Series(True, frame.index)
+    if filled := [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name, re.I)]:
+        kept &= frame[filled].notna().any(axis=1)
+    for name in [name for name in program.equal if name not in named]:
+        kept &= _matches(frame[name], program.equal[name])
+    for name in [name for name in _like(frame, NAMES_OF_PRACTICE) if name not in named]:
+        flag = r"yes|y|true|1(\.0)?" if re.match(PRACTICE, name, re.I) else "$^"
+        kept &= ~(_matches(frame[name], flag) | _matches(frame[name], PRACTICE))
+    asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
+    if program.most in frame and program.most not in named:
+        most = frame[program.most][kept & frame[asked].notna().all(axis=1)].mode()
+        kept &= frame[program.most].isin(most[:1]) if len(most) else True
+    frame = frame[kept] if kept.any() else frame
+    said = []
+    if n := len(table.frame) - len(frame):
+        what = f"{counted(n, 'row')} that {'is' if n == 1 else 'are'} no trial (practice, instructions, …)"
+        said.append(f"left out {what}")
+    for name in [name for name in program.none if name in frame]:
+        said.append(f"{name} {program.none[name]:g} is no response")
+        frame = frame.assign(**{name: numbers(frame[name]).replace(program.none[name], np.nan)})
+    if program.sides:
+        sides = frame[[*program.sides]].apply(numbers)
+        frame = frame.assign(**sides.fillna(0.0).where(sides.notna().any(axis=1)))
+        said.append("a contrast that is missing on one side is 0")
+    note = f"looks like {program.name}{': ' if said else ''}{', '.join(said)}"
+    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note))
 
 
 def _like(frame: pd.DataFrame, pattern: str) -> list[str]:
-    return [name for name in frame.columns if pattern and re.fullmatch(pattern, name)]
+    return [name for name in frame.columns if pattern and re.fullmatch(pattern, name, re.I)]
+
+
+def _matches(column: pd.Series[Any], pattern: str) -> pd.Series[bool]:
+    return column.astype("str").str.fullmatch(pattern, case=False).fillna(False).astype(bool)

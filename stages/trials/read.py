@@ -12,6 +12,9 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +32,9 @@ from stages.trials.text import Read, read_text, tabulate
 from stages.trials.values import Table, plain
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_CELL, PER_BYTE = (
-    40,
-    8,
-)  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
+PER_CELL, PER_BYTE = 40, 8  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
-
-Columns = tuple[pd.DataFrame, list[str]]  # and what is to be said
+NOT_A_TABLE = "holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows"
 
 
 def read(paths: Path | Sequence[Path]) -> Table:
@@ -52,80 +51,87 @@ def read(paths: Path | Sequence[Path]) -> Table:
     if len(set(names)) < len(names):
         names = [table.name for table in tables]
     frames = [table.frame.assign(file=name).astype({"file": "str"}) for table, name in zip(tables, names, strict=True)]
-    starts = np.cumsum([0, *map(len, frames)])
-    both = pd.concat(frames, ignore_index=True)
-    both = both.apply(lambda column: column if column.dtype.kind == "f" else plain(column))
-
-    def place(row: int) -> str:
-        which = int(np.searchsorted(starts, row, side="right")) - 1
-        return tables[which].place(row - int(starts[which]))
-
+    both = pd.concat(frames).apply(lambda column: column if column.dtype.kind == "f" else plain(column))
     notes = dict.fromkeys(note for table in tables for note in table.notes)
-    return Table(f"{tables[0].name} and {len(tables) - 1} more", both, place, tuple(notes))
+    return Table(f"{tables[0].name} and {len(tables) - 1} more", both, tuple(notes))
 
 
 def read_one(path: Path) -> Table:
     """One file. Its columns are float64 or text; those without a name are left out."""
     check_file(path)
-    packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
-    inner = Path(path.stem if packed else path.name)
     try:
-        size = path.stat().st_size * PER_BYTE * (5 if packed else 1)
-        if READERS.get(inner.suffix.lower()) is _parquet and not packed:
-            size = (shape := pq.read_metadata(path)).num_rows * shape.num_columns * PER_CELL
-        check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
-        if size > MUCH:
-            print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
-        source: Any = path
-        if packed:
-            inner, source = UNPACK[packed](inner, path.read_bytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
-            reader: Callable[[Any, str], Any] = READERS.get(inner.suffix.lower(), _text)
-            frame, *lines, notes = reader(source, path.name)
-            frame = frame.reset_index(drop=True)
-            names = [" ".join(str(name).split()) for name in frame.columns]
-            frame.columns = range(len(names))
-            columns = [plain(frame.pop(j)) for j in range(len(names))]
-    except InputError:
-        raise
+        frame, notes = _contents(path)
     except OSError as error:
         raise (InputError(f"{path.name}: {error.strerror}") if error.errno else unreadable(path, error)) from None
     except ImportError as error:
         raise InputError(f"{path.name}: reading it needs the package {error.name}; pip install {error.name}") from None
     except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise
-        raise unreadable(path, error) from None
-    named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
-    for name, n in Counter(named.values()).items():
+        raise (error if isinstance(error, InputError) else unreadable(path, error)) from None
+    for name, n in Counter(frame.columns).items():
         if n > 1:
             raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
         if not name.isprintable():
-            raise InputError(
-                f"{path.name}: the column name {show(name)} holds what cannot be printed; name it otherwise"
-            )
+            what = f"the column name {show(name)} holds what cannot be printed"
+            raise InputError(f"{path.name}: {what}; name it otherwise")
     if not len(frame):
         raise InputError(f"{path.name} holds no trials")
-    frame = pd.DataFrame({name: columns[j] for j, name in named.items()}, index=frame.index, copy=False)
-    what, numbers = ("line", lines[0]) if lines else ("row", np.arange(1, len(frame) + 1))
-    return Table(path.name, frame, lambda row: f"{path.name}, {what} {numbers[row]}", tuple(notes))
+    return Table(path.name, frame, tuple(notes))
 
 
 def unreadable(path: Path, error: BaseException) -> InputError:
-    words = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()  # it may quote damaged bytes
-    return InputError(
-        f"{path.name} is damaged or not what its ending says: {' '.join(words)[:300] or type(error).__name__}"
-    )
+    text = "its reader crashed" if isinstance(error, BrokenProcessPool) else str(error)
+    words = "".join(sign if sign.isprintable() else " " for sign in text).split()  # it may quote damaged bytes
+    why = " ".join(words)[:300] or type(error).__name__
+    return InputError(f"{path.name} is damaged or not what its ending says: {why}")
 
 
-def _text(source: Any, name: str) -> Read:
-    return read_text(_bytes(source), name)
+def _contents(path: Path) -> Read:
+    source: Any = path
+    packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
+    inner = Path(path.stem if packed else path.name)
+    size = path.stat().st_size * PER_BYTE * (5 if packed else 1)
+    if READERS.get(inner.suffix.lower()) is _parquet and not packed:
+        size = (shape := pq.read_metadata(path)).num_rows * shape.num_columns * PER_CELL
+    check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
+    if size > MUCH:
+        print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
+    if packed == ".zip":
+        inner, source = _only_member(path)
+    elif packed:
+        source = io.BytesIO(UNPACK[packed](path.read_bytes()))
+    reader = READERS.get(inner.suffix.lower(), _text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
+        frame, notes = apart(reader, source, path.name) if reader in CRASH else reader(source, path.name)
+        if frame.index.name != "line":
+            frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
+        names = [" ".join(str(name).split()) for name in frame.columns]
+        frame.columns = range(len(names))
+        columns = {j: plain(frame.pop(j)) for j in range(len(names))}  # one by one, to save memory
+    named = [j for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)]
+    places = pd.Index([f"{path.name}, {frame.index.name} {number}" for number in frame.index], dtype="str")
+    found = pd.DataFrame({j: columns[j] for j in named}, frame.index, copy=False).set_axis(places)
+    return found.set_axis([names[j] for j in named], axis=1), notes
+
+
+def apart(call: Callable[..., Any], *arguments: Any) -> Any:
+    """In a process of its own: of damaged bytes some C libraries crash, which is no exception."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(call, *arguments).result()
+
+
+# --- a reader for each kind of file
 
 
 def _bytes(source: Any) -> bytes:
     return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
 
-def _json(source: Any, name: str) -> Columns:
+def _text(source: Any, name: str) -> Read:
+    return read_text(_bytes(source), name)
+
+
+def _json(source: Any, name: str) -> Read:
     text = _bytes(source).decode("utf-8-sig")
     try:
         return read_json(json.loads(text), name)
@@ -142,26 +148,26 @@ def _sheets(source: Any, name: str) -> Read:
     cells = sheet.where(sheet.notna(), "").astype(str).to_numpy().tolist()
     start = int(np.argmax(sheet.notna().sum(axis=1)))  # the first of the fullest rows has the column names
     rows = ((line, row) for line, row in enumerate(cells[start:], start=start + 1) if any(row))
-    frame, lines, notes = tabulate(rows, name)
-    return frame, lines, notes + ([f"of its sheets the first, {title}"] if len(held) > 1 else [])
+    frame, notes = tabulate(rows, name)
+    return frame, notes + ([f"of its sheets the first, {title}"] if len(held) > 1 else [])
 
 
-def _parquet(source: Any, name: str) -> Columns:
+def _parquet(source: Any, name: str) -> Read:
     return _arrow_frame(pq.read_table(source))
 
 
-def _feather(source: Any, name: str) -> Columns:
+def _feather(source: Any, name: str) -> Read:
     data = _bytes(source)
     open_ = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
     return _arrow_frame(open_(pa.BufferReader(data)).read_all())
 
 
-def _arrow_frame(table: pa.Table) -> Columns:
+def _arrow_frame(table: pa.Table) -> Read:
     table.validate(full=True)
     return table.to_pandas(ignore_metadata=True, split_blocks=True, self_destruct=True), []
 
 
-def _numpy(source: Any, name: str) -> Columns:
+def _numpy(source: Any, name: str) -> Read:
     loaded = np.load(source, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         if loaded.ndim != 2 and not loaded.dtype.names:
@@ -171,46 +177,46 @@ def _numpy(source: Any, name: str) -> Columns:
     return table_of({key: loaded[key] for key in loaded.files}, name)
 
 
-def _matlab(source: Any, name: str) -> Columns:
+def _matlab(source: Any, name: str) -> Read:
     if _bytes(source)[:10] == b"MATLAB 7.3":  # HDF5
         return _hdf(source, name)
     from scipy.io import loadmat
 
     variables = loadmat(source, squeeze_me=True, simplify_cells=True)
     if any(type(value).__name__ == "MatlabOpaque" for value in variables.values()):
-        raise InputError(f"{name} holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
+        raise InputError(f"{name} {NOT_A_TABLE}")
     return table_of(variables, name)
 
 
-def _hdf(source: Any, name: str) -> Columns:
+def _hdf(source: Any, name: str) -> Read:
     with h5py.File(source) as file:
         return read_hdf(file, name)
 
 
-def _stata(source: Any, name: str) -> Columns:
+def _stata(source: Any, name: str) -> Read:
     try:
         return pd.read_stata(source), []
     except ValueError:  # labels that are not unique
         return pd.read_stata(source, convert_categoricals=False), []
 
 
-def _spss(source: Any, name: str) -> Columns:
+def _spss(source: Any, name: str) -> Read:
     return pd.read_spss(source), []
 
 
-def _r(source: Any, name: str) -> Columns:
+def _r(source: Any, name: str) -> Read:
     import rdata
 
-    is_one = str(name).lower().endswith(".rds")
-    held = rdata.read_rds(source) if is_one else rdata.read_rda(source)
-    frames = {key: value for key, value in ({"": held} if is_one else held).items() if isinstance(value, pd.DataFrame)}
+    is_one = name.lower().endswith(".rds")
+    held = {"": rdata.read_rds(source)} if is_one else rdata.read_rda(source)
+    frames = {key: value for key, value in held.items() if isinstance(value, pd.DataFrame)}
     if not frames:
         return table_of(held, name)
     largest = max(frames, key=lambda key: len(frames[key]))
     return frames[largest], [f"of its data frames {largest}, the largest"] if len(frames) > 1 else []
 
 
-READERS: dict[str, Callable[[Any, str], Any]] = {  # of other endings: text
+READERS: dict[str, Callable[[Any, str], Read]] = {  # of other endings: text
     **dict.fromkeys((".parquet", ".pq", ".pqt"), _parquet),
     **dict.fromkeys((".feather", ".arrow", ".ipc", ".arrows"), _feather),
     **dict.fromkeys((".npy", ".npz"), _numpy),
@@ -218,28 +224,21 @@ READERS: dict[str, Callable[[Any, str], Any]] = {  # of other endings: text
     **dict.fromkeys((".json", ".jsonl", ".ndjson"), _json),
     **dict.fromkeys((".h5", ".hdf5", ".nwb"), _hdf),
     **dict.fromkeys((".rds", ".rda", ".rdata"), _r),
-    ".mat": _matlab,
-    ".dta": _stata,
-    ".sav": _spss,
-    ".zsav": _spss,
+    **dict.fromkeys((".sav", ".zsav"), _spss),
+    **{".mat": _matlab, ".dta": _stata},
+}
+CRASH = (_matlab, _hdf, _spss)
+UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zip": bytes,
 }
 
 
-def _unpacked(unpack: Callable[[bytes], bytes]) -> Callable[[Path, bytes], tuple[Path, io.BytesIO]]:
-    return lambda inner, data: (inner, io.BytesIO(unpack(data)))
-
-
-def _only_member(inner: Path, data: bytes) -> tuple[Path, io.BytesIO]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+def _only_member(path: Path) -> tuple[Path, io.BytesIO]:
+    with zipfile.ZipFile(path) as archive:
         members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
         if len(members) != 1:
-            raise InputError(f"{inner}.zip holds {some(members) or 'nothing'}; it must be one file")
+            raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
         return Path(members[0]), io.BytesIO(archive.read(members[0]))
-
-
-UNPACK: dict[str, Callable[[Path, bytes], tuple[Path, io.BytesIO]]] = {
-    ".gz": _unpacked(gzip.decompress),
-    ".bz2": _unpacked(bz2.decompress),
-    ".xz": _unpacked(lzma.decompress),
-    ".zip": _only_member,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -14,21 +14,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.documents import show
+from stages.files.documents import one_line, show
 from stages.files.errors import InputError
 from stages.trials.values import EXACT, Table, keys, numbers
 
-COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-# Names in backticks or with points; and strings, which hold any backticks.
-QUOTED = r"""`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\b([A-Za-z_]\w*(?:\.\w+)+)(?![\w(.])"""
+EQUAL = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: operator.eq, ast.NotIn: operator.ne}
+ORDER = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
+# Names, perhaps in backticks or with points, that are not called and no argument's; and strings, which hold anything.
+NAME = r"""`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)(?![\w(]|\s*=[^=])"""
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
+
+
+def aliased(text: str, columns: Collection[str] | None = None) -> tuple[str, dict[str, str]]:
+    """A text with names that are the columns', or (without columns) no Python names, replaced by such, which the second
+    result maps to them.
+    """
+    aliases: dict[str, str] = {}
+
+    def stand_in(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        is_column = match[1] or (name and (name in columns if columns is not None else "." in name))
+        return aliases.setdefault(name, f"_name{len(aliases)}_") if is_column else match[0]
+
+    return re.sub(NAME, stand_in, text), {alias: name for name, alias in aliases.items()}
 
 
 @dataclass(frozen=True)
@@ -36,112 +44,46 @@ class Where:
     """Conditions that must all hold. A comparison with a missing value holds for no row, also under `not`."""
 
     text: str = ""
-    conditions: tuple[ast.expr, ...] = ()
-    quoted: dict[str, str] = field(default_factory=dict)  # what stands for `a name` that is no Python name
+    parts: tuple[tuple[ast.expr, tuple[str, ...]], ...] = ()  # each condition, and the columns that it names
+    aliases: dict[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
-        return [*dict.fromkeys(name for part in self.conditions for name in self._names(part))]
+        return [*dict.fromkeys(name for _, names in self.parts for name in names)]
 
     def among(self, columns: Collection[str]) -> Where:
         """Those of the conditions that these columns decide."""
-        return Where(
-            self.text,
-            tuple(part for part in self.conditions if {*self._names(part)} <= {*columns}),
-            self.quoted,
-        )
+        return Where(self.text, tuple(part for part in self.parts if {*part[1]} <= {*columns}), self.aliases)
 
     def __call__(self, table: Table) -> NDArray[np.bool_]:
         """Whether they hold, (n_rows,)."""
-        for name in self.columns:
-            table.column(name)
-        taken = np.ones(len(table.frame), bool)
-        for part in self.conditions:
-            taken &= self._holds(part, table.frame).fillna(False).to_numpy(bool)
+        frame = pd.DataFrame({self.stands_in(name): table.column(name) for name in self.columns}, table.frame.index)
+        taken = np.ones(len(frame), bool)
+        for part, _ in self.parts:
+            try:
+                taken &= _holds(part, frame).fillna(False).to_numpy(bool)
+            except Exception as error:  # whatever Python and pandas raise
+                why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
+                raise InputError(f"where = {show(self.text)}: {show(ast.unparse(part))}: {why}; {FORM}") from None
         return taken
 
-    def _names(self, node: ast.expr) -> list[str]:
-        called = {id(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call)}
-        names = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name) and id(inner) not in called]
-        return [self.quoted.get(name.id, name.id) for name in names]
-
-    def _holds(self, node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
-        """Of dtype boolean, which knows missing values."""
-        match node:
-            case ast.BoolOp(op=op, values=values):
-                join = operator.and_ if isinstance(op, ast.And) else operator.or_
-                return reduce(join, [self._holds(value, frame) for value in values])
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return ~self._holds(operand, frame)
-            case ast.Compare(left=left, ops=ops, comparators=rights):
-                triples = zip([left, *rights], ops, rights, strict=False)
-                return reduce(operator.and_, [self._compared(*triple, frame) for triple in triples])
-        found = self._value(node, frame)
-        if not isinstance(found, pd.Series) or found.dtype not in (bool, "boolean"):
-            raise InputError(f"where = {show(self.text)}, but {FORM}")
-        return found.astype("boolean")
-
-    def _compared(self, left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
-        if isinstance(right, ast.Tuple | ast.List) and right.elts:  # == and != a list are in and not in, as in pandas
-            any_of = reduce(operator.or_, [self._compared(left, ast.Eq(), value, frame) for value in right.elts])
-            return ~any_of if isinstance(op, ast.NotIn | ast.NotEq) else any_of
-        if type(op) not in COMPARE:
-            raise InputError(f"where = {show(self.text)}: {show(ast.unparse(right))} is not allowed; {FORM}")
-        given = [pd.Series(value, frame.index) for value in (self._value(left, frame), self._value(right, frame))]
-        a, b = (pd.to_numeric(each) if each.dtype.kind in "biuf" else each.astype("str") for each in given)
-        is_order = not isinstance(op, ast.Eq | ast.NotEq)
-        texts = [each for each in (a, b) if each.dtype == "str"]
-        is_of_numbers = is_order and all(map(_are_numbers, texts))
-        if is_of_numbers or (len(texts) == 1 and numbers(texts[0]).notna().any()):
-            a, b = (numbers(each) if each.dtype == "str" else each for each in (a, b))
-        elif texts:
-            a, b = (keys(each) for each in (a, b))
-        missing = a.isna() | b.isna()
-        return pd.Series(COMPARE[type(op)](a, b), frame.index).astype("boolean").mask(missing)
-
-    def _value(self, node: ast.expr, frame: pd.DataFrame) -> Any:
-        """A column, a constant, or what pandas makes of another expression."""
-        match node:
-            case ast.Name(id=name):
-                return frame[self.quoted.get(name, name)]
-            case ast.Constant(value=int() as value) if abs(value) >= EXACT:
-                return str(value)
-            case ast.Constant(value=bool() | int() | float() as number):
-                return float(number)
-            case ast.Constant(value=str() as text):
-                return {"true": 1.0, "false": 0.0}.get(text.lower(), text)
-        try:
-            names = {
-                self.quoted.get(name.id, name.id): name.id for name in ast.walk(node) if isinstance(name, ast.Name)
-            }
-            return (
-                frame[[name for name in names if name in frame]]
-                .rename(columns=names)
-                .eval(ast.unparse(node), engine="python")
-            )
-        except Exception as error:  # whatever pandas raises
-            raise InputError(f"where = {show(self.text)}: {show(ast.unparse(node))}: {_line(error)}; {FORM}") from None
+    def stands_in(self, name: str) -> str:
+        return next((alias for alias, column in self.aliases.items() if column == name), name)
 
 
 def parse(text: str | None) -> Where:
     """The condition that a text states; of None one that always holds. Raises InputError for any other text."""
     if text is None:
         return Where()
-    quoted: dict[str, str] = {}
-
-    def stand_in(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        return quoted.setdefault(name, f"_quoted_{len(quoted)}") if name else match[0]
-
     try:
-        tree = ast.parse(re.sub(QUOTED, stand_in, text).strip(), mode="eval").body
-        where = Where(text, tuple(_joined_by_and(tree)), {value: name for name, value in quoted.items()})
-        names = [where._names(part) for part in where.conditions]
+        plain, aliases = aliased(text)
+        nodes = _joined_by_and(ast.parse(plain.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
-    if not all(names):
+    parts = [(node, tuple(aliases.get(name, name) for name in _names(node))) for node in nodes]
+    if not all(names for _, names in parts):
         raise InputError(f"where = {show(text)}: a part of it names no column; {FORM}")
-    return where
+    return Where(text, tuple(parts), aliases)
 
 
 def _joined_by_and(node: ast.expr) -> list[ast.expr]:
@@ -150,9 +92,53 @@ def _joined_by_and(node: ast.expr) -> list[ast.expr]:
     return [node]
 
 
-def _are_numbers(column: pd.Series[Any]) -> bool:
-    return bool(numbers(column).notna().eq(column.notna()).all())
+def _names(node: ast.expr) -> list[str]:
+    """The columns that an expression names; what it calls is none."""
+    called = {id(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call)}
+    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and id(inner) not in called]
 
 
-def _line(error: Exception) -> str:
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in str(error)).split())[:200]
+def _holds(node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
+    """Of dtype boolean, which knows missing values."""
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            join = operator.and_ if isinstance(op, ast.And) else operator.or_
+            return reduce(join, [_holds(value, frame) for value in values])
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return ~_holds(operand, frame)
+        case ast.Compare(left=left, ops=ops, comparators=rights):
+            values_ = [_value(each, frame) for each in (left, *rights)]
+            triples = zip(values_, map(type, ops), values_[1:], strict=False)
+            return reduce(operator.and_, [_compared(*triple, frame.index) for triple in triples])
+    found = _value(node, frame)
+    if not isinstance(found, pd.Series) or found.dtype not in (bool, "boolean"):
+        raise TypeError("it compares nothing")
+    return found.astype("boolean")
+
+
+def _value(node: ast.expr, frame: pd.DataFrame) -> Any:
+    columns = {name: frame[name] for name in frame}
+    return eval(compile(ast.Expression(node), "where", "eval"), {"__builtins__": {}}, columns)
+
+
+def _compared(a: Any, op: type[ast.cmpop], b: Any, index: pd.Index[Any]) -> pd.Series[Any]:
+    if isinstance(b, tuple | list) and op in EQUAL:  # == and != a list are in and not in, as in pandas
+        any_of = reduce(operator.or_, [_compared(a, ast.Eq, value, index) for value in b])
+        return ~any_of if op in (ast.NotIn, ast.NotEq) else any_of
+    a, b = (_column(each, index) for each in (a, b))
+    texts = [each for each in (a, b) if each.dtype == "str"]
+    if (op in ORDER or len(texts) == 1) and all(numbers(text).notna().any() for text in texts):
+        a, b = numbers(a), numbers(b)
+    elif texts:
+        a, b = keys(a), keys(b)
+    return pd.Series((EQUAL | ORDER)[op](a, b)).astype("boolean").mask(a.isna() | b.isna())
+
+
+def _column(value: Any, index: pd.Index[Any]) -> pd.Series[Any]:
+    """Of float64 or str, as columns are; a constant in each row."""
+    if isinstance(value, str):
+        value = {"true": 1.0, "false": 0.0}.get(value.lower(), value)
+    if isinstance(value, int) and abs(value) >= EXACT:
+        value = str(value)
+    column = pd.Series(value, index)
+    return column.astype(np.float64) if column.dtype.kind in "biuf" else column.astype("str")

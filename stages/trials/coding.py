@@ -1,0 +1,246 @@
+"""Columns as factors: by a formula in the notation of R, by formulaic; and lags, which it does not have.
+
+`lag(x, k)` is the value of x in the k-th row before in the same group; `lags(x, k)` is lag(x, 1) + … + lag(x, k).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula, ModelSpec, SimpleFormula
+from formulaic.errors import DataMismatchWarning
+from formulaic.parser import DefaultFormulaParser
+from formulaic.transforms import basis_spline, stateful_transform
+from formulaic.utils.variables import Variable
+from numpy.typing import NDArray
+
+from stages.files.documents import nearest, show
+from stages.files.errors import InputError
+from stages.trials.values import Table, is_number, key, levels, nearby, numbers, words
+from stages.trials.where import aliased
+
+LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
+IN_C = r"\bC\(\s*(\w+)"
+MOST_LAGS = 1000
+
+Floats = NDArray[np.float64]
+
+
+@stateful_transform  # type: ignore[untyped-decorator]
+def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
+    """formulaic's bs, with NaN for values beyond the bounds, where formulaic raises."""
+    splines = basis_spline(x, *arguments, extrapolation="clip", _state=_state, **keywords)
+    outside = (np.asarray(x) < _state["lower_bound"]) | (np.asarray(x) > _state["upper_bound"])
+    for number, values in splines.items():
+        splines[number] = np.where(outside, np.nan, values)
+    return splines
+
+
+CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": bs}
+
+
+class Unseen(Exception):  # noqa: N818  # a finding about some rows
+    """A call inside C(…) gives a category that no trial of the study has."""
+
+
+@dataclass
+class Coding:
+    """Numbers as they are, words by treatment coding, or as a formula says; `learn` learns it from a study's trials."""
+
+    text: str  # the formula as it was given
+    formula: SimpleFormula  # of names of Python's
+    columns: dict[str, str]  # what these stand for: columns and lags
+    lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2
+    every: bool  # whether the formula contains `.`
+    numeric: set[str] = field(default_factory=set)  # columns of numbers
+    levels: dict[str, list[str] | None] = field(default_factory=dict)  # of columns and lags; None for numbers
+    spec: Any = None  # what formulaic has learned
+    names: list[str] = field(default_factory=list)  # of the factors
+    terms: dict[str, list[int]] = field(default_factory=dict)  # name -> indices of its factors
+
+    def origin(self, name: str) -> str:
+        """The column that a column or lag comes from."""
+        return self.lags[name][0] if name in self.lags else name
+
+    @property
+    def origins(self) -> list[str]:
+        """The columns of the file that it needs."""
+        return [*dict.fromkeys(map(self.origin, self.columns.values()))]
+
+    def frame(self, table: Table, groups: list[str]) -> pd.DataFrame:
+        """The columns that factors are made from, as the file holds them; lags do not run across groups."""
+        codes = np.zeros(len(table.frame), np.int64)
+        if self.lags and groups:
+            by = pd.DataFrame({j: words(table.column(name)) for j, name in enumerate(groups)})
+            codes = by.groupby([*by.columns], dropna=False).ngroup().to_numpy()
+        held = {name: table.column(self.origin(name)) for name in self.columns.values()}
+        held |= {name: held[name].groupby(codes).shift(k) for name, (_, k) in self.lags.items()}
+        return pd.DataFrame(held, table.frame.index)
+
+    def learn(self, complete: pd.DataFrame) -> None:
+        """Levels, names and terms, and what transforms need to know; of rows without missing values."""
+        in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula)) if alias in self.columns}
+        for name in self.columns.values():
+            is_plain = self.origin(name) in self.numeric and name not in in_c
+            self.levels[name] = None if is_plain else levels(complete[name])
+        with explained(self.text):
+            spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
+        self.spec = self._matrix(self._values(complete), spec).model_spec
+        terms = {self._named(term): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
+        if terms.pop("1", None) is None:
+            raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
+        self.names, self.terms = [self._named(name) for name in self.spec.column_names[1:]], terms
+
+    def encode(self, complete: pd.DataFrame) -> Floats:
+        """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
+        values = self._values(complete)
+        factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
+        if fit.any():
+            factors[fit] = self._factors(values[fit])
+        factors[~np.isfinite(factors).all(axis=1)] = np.nan
+        return factors + 0.0  # no −0, which equals 0 but has other bytes
+
+    def why_not(self, row: pd.DataFrame) -> str:
+        """Why this row, a frame of one, cannot be coded."""
+        for name, known in self.levels.items():
+            [value], [number], [word] = row[name], numbers(row[name]), words(row[name])
+            if known is None and not np.isfinite(number):
+                what = f"{show(value)}; it must be a number" if np.isnan(number) else f"{number}; it must be finite"
+                return f"{name} is {what}"
+            if known is not None and key(word) not in map(key, known):
+                return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
+        try:
+            factors = np.asarray(self._matrix(self._values(row), self.spec), np.float64)[0, 1:]
+        except Unseen as error:
+            return str(error)
+        j = int(np.argmin(np.isfinite(factors)))
+        if np.isnan(factors[j]) and "bs(" in self.names[j]:
+            return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
+        return f"{self.names[j]} is {factors[j]}; it must be finite"
+
+    def _named(self, text: object) -> str:
+        return re.sub(r"_name\d+_", lambda alias: self.columns[alias[0]], str(text))
+
+    def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
+        """Numbers, and words as the study spells them; NaN where a column is neither, or not finite."""
+        found: dict[str, Any] = {}
+        for alias, name in self.columns.items():
+            given, known = complete[name], self.levels[name]
+            if known is not None:
+                spelling = words(given).map({word: key(word) for word in words(given).unique()})
+                spelling = spelling.map({key(level): level for level in known})
+                if not all(map(is_number, known)):
+                    found[alias] = pd.Series(pd.Categorical(spelling, known), given.index)
+                    continue
+                given = given.where(spelling.notna())  # numbers in C(…)
+            found[alias] = numbers(given).where(np.isfinite(numbers(given)))
+        return pd.DataFrame(found, complete.index)
+
+    def _factors(self, values: pd.DataFrame) -> Floats:
+        """NaN in rows where a call in C(…) gives a category that no trial of the study has."""
+        try:
+            return np.asarray(self._matrix(values, self.spec), np.float64)[:, 1:]
+        except Unseen:
+            if len(values) == 1:
+                return np.full((1, len(self.names)), np.nan)
+        half = len(values) // 2
+        return np.concatenate([self._factors(part) for part in (values[:half], values[half:])])
+
+    def _matrix(self, values: pd.DataFrame, spec: ModelSpec) -> Any:
+        in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
+        whole = [name for name in in_c if values[name].dtype.kind == "f" and (values[name] % 1 == 0).all()]
+        with explained(self.text):
+            return spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
+
+
+def of_columns(names: list[str]) -> Coding:
+    """A factor for each column of numbers, and of words for each of its words but the first."""
+    columns = {f"_name{j}_": name for j, name in enumerate(names)}
+    return Coding("", Formula(" + ".join(columns)), columns, {}, every=True)
+
+
+def of_formula(text: str, table: Table, every: Collection[str], responses: Collection[str]) -> Coding:
+    """`every`: what `.` stands for. Raises InputError for what is not a formula of the table's columns."""
+    plain, columns = aliased(text, {*table.frame.columns, *table.unusable})
+    lags: dict[str, tuple[str, int]] = {}
+
+    def alias_of(name: str) -> str:
+        columns.update({} if name in columns.values() else {f"_name{len(columns)}_": name})
+        return next(alias for alias, column in columns.items() if column == name)
+
+    def lagged(match: re.Match[str]) -> str:
+        column, order = columns.get(match[2], match[2]), int(match[3] or 1)
+        check_column(text, table, column)
+        if not 1 <= order <= MOST_LAGS:
+            raise refused(text, f"a lag of {order}; it must be 1 to {MOST_LAGS}")
+        new = {f"lag({column}, {k})": (column, k) for k in range(1 if match[1] == "lags" else order, order + 1)}
+        lags.update(new)
+        return f"({' + '.join(map(alias_of, new))})"
+
+    if re.search(r"\w\([^()]*\blags\(", plain):
+        raise refused(text, "lags(…) is a sum of terms; inside a transform name one lag(…)")
+    plain = re.sub(LAG, lagged, plain)
+    if re.search(r"\blags?\(", plain):
+        raise refused(text, "a lag is of a column, by a whole number of rows, as in lag(choice, 2)")
+    if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", plain):  # formulaic would write it out
+        raise refused(text, "a power must be below 10")
+    with explained(text):
+        has_point = any(str(token.token) == "." for token in DefaultFormulaParser().get_tokens(plain))
+        points = {"__formulaic_variables_available__": [*map(alias_of, every)]} if has_point else {}
+        formula = Formula(plain, _context=points)
+        left = str(getattr(formula, "lhs", "")).removeprefix("1 + ")
+        formula = getattr(formula, "rhs", formula)
+        if not isinstance(formula, SimpleFormula):
+            raise refused(text, "it must be one sum of terms")
+        used = {columns[alias] for alias in re.findall(r"_name\d+_", str(formula))}
+        unknown = {str(name) for name in formula.required_variables if Variable.Role.VALUE in name.roles} - {*columns}
+    if (left := columns.get(left, left)) not in ("", *responses):
+        expected = " or ".join(responses)
+        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left)}")
+    for name in sorted(used - {*lags} | unknown):
+        check_column(text, table, name)
+        if name in responses:
+            raise refused(text, f"{name} is the response; only its past, lag({name}, 1), can be a factor")
+    if not used:
+        raise refused(text, "it names no factor; it must name columns, as in contrast * side + log(dots)")
+    names = {alias_of(name): name for name in (*table.frame.columns, *lags) if name in used}
+    return Coding(text, formula, names, {name: lag for name, lag in lags.items() if name in used}, has_point)
+
+
+def check_column(text: str, table: Table, name: str) -> None:
+    if name in table.unusable:
+        raise refused(text, f"{name} {table.unusable[name]}")
+    if name not in table.frame.columns:
+        raise refused(text, f"no column {name!r}; {nearby(name, table.frame.columns)}")
+
+
+def refused(text: str, why: str) -> InputError:
+    return InputError(f"formula = {show(text)}: {why}")
+
+
+@contextlib.contextmanager
+def explained(text: str) -> Iterator[None]:
+    """Whatever formulaic, transforms and Python's parser raise in one line; unknown categories as Unseen."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", DataMismatchWarning)
+            yield
+    except (InputError, Unseen):
+        raise
+    except DataMismatchWarning as error:
+        unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
+        what = "; it must be a number" if unseen == "nan" else ", a category that no trial of the study has"
+        raise Unseen(f"a call in C(…) gives {unseen}{what}") from None
+    except (SyntaxError, RecursionError):
+        raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
+    except Exception as error:
+        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines() or [type(error).__name__]
+        raise refused(text, "".join(sign if sign.isprintable() else " " for sign in words[0])[:200]) from None

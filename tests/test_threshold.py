@@ -1,0 +1,173 @@
+"""Threshold and slope of a psychometric function; d′ and criterion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.special import expit
+from scipy.stats import norm
+
+from hdlogit import LogisticRegression
+from hdlogit.inference.threshold import stimuli
+from hdlogit.psychometric.detection import d_prime_of_two_alternatives, detection
+
+Array = NDArray[Any]
+
+LEVELS = np.array([10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 100]) * 1e-4
+CORRECT = np.array([45, 50, 44, 44, 52, 53, 62, 64, 76, 79, 88, 90, 90])  # of 90: psignifit's example, two alternatives
+
+
+def trials(levels: Array, yes: Sequence[int] | Array, n: int) -> tuple[Array, Array]:
+    return np.repeat(levels, n)[:, None], np.concatenate([np.arange(n) < k for k in yes])
+
+
+def fitted(x: Array, y: Array, at: Sequence[float] = (), **options: Any) -> pd.DataFrame:
+    model = LogisticRegression(**options).fit(x, y)
+    return model.threshold(x, y, at).set_index("quantity")
+
+
+def test_psignifits_example() -> None:
+    """psignifit 4.3 with a logistic sigmoid: threshold .004633, width .004831, lapse rate 0, slope 152.4."""
+    table = fitted(*trials(LEVELS, CORRECT, 90), at=[0.75], guess_rate=0.5, asymptotes="estimate")
+    assert table.estimate["threshold"] == pytest.approx(0.004633, rel=1e-3)
+    assert table.estimate["threshold at 0.75"] == pytest.approx(table.estimate["threshold"], rel=1e-3)
+    assert table.estimate["width"] == pytest.approx(0.004831, rel=5e-3)
+    assert table.estimate["slope"] == pytest.approx(152.4, rel=5e-3)
+    assert table.estimate["lapse rate"] == pytest.approx(0, abs=1e-6)
+    # Its intervals allow for overdispersion: threshold .00424 to .00492, width .0034 to .0063, lapse rate to .020.
+    assert table.loc["threshold", ["low", "high"]].tolist() == pytest.approx([0.00424, 0.00492], rel=0.03)
+    assert 0.0034 < table.low["width"] < 0.0040
+    assert 0.0057 < table.high["width"] < 0.0064
+    assert 0.005 < table.high["lapse rate"] < 0.02
+
+
+def test_intervals_are_likelihood_ratios_where_a_lapse_rate_is_estimated() -> None:
+    levels, n = np.linspace(-2, 2, 7), 29
+    yes = np.array([15, 14, 18, 17, 25, 28, 27])
+    x, y = trials(levels, yes, n)
+    table = fitted(x, y, guess_rate=0.5, asymptotes="estimate")
+
+    def loss(threshold: float, weight: float, lapse: float) -> float:
+        p = 0.5 + (0.5 - lapse) * expit(weight * (levels - threshold))
+        prior = 9 * np.log1p(-lapse) - weight**2 * (x.var() + (x.mean() - threshold) ** 2) / 200
+        return -float(yes @ np.log(p) + (n - yes) @ np.log1p(-p) + prior)
+
+    def least(of: Any, *starts: tuple[float, float]) -> float:
+        bounds = [(-9, 9), (1e-9, 0.24)]
+        return min(float(minimize(of, start, method="L-BFGS-B", bounds=bounds, tol=1e-13).fun) for start in starts)
+
+    starts = [(weight, lapse) for weight in (1.0, 5.0) for lapse in (0.001, 0.1)]
+    best = minimize_scalar(lambda m: least(lambda v: loss(m, *v), *starts), bounds=(-1, 1), options={"xatol": 1e-9})
+    assert table.estimate["threshold"] == pytest.approx(best.x, abs=1e-4)
+
+    def excess(lost: float) -> float:
+        return math.sqrt(2 * max(lost - best.fun, 0)) - 1.959964
+
+    for k, far in (("low", -4), ("high", 4)):
+        end = brentq(lambda m: excess(least(lambda v: loss(m, *v), *starts)), best.x, far, xtol=1e-6)
+        assert table[k]["threshold"] == pytest.approx(end, abs=1e-4)
+        other = [(threshold, lapse) for threshold in (0.0, 1.0) for lapse in (0.001, 0.1)]
+        lost = least(lambda v, k=k: loss(v[0], 2 * math.log(19) / table[k]["width"], v[1]), *other)
+        assert excess(lost) == pytest.approx(0, abs=1e-3)
+
+
+def test_without_rates_the_interval_is_fiellers() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.permutation(np.repeat(np.linspace(-2, 2, 5), 80))[:, None]
+    y = rng.random(400) < expit(1.5 * x[:, 0] - 0.5)
+    model = LogisticRegression().fit(x, y)
+    (w,), b = model.coef_[0], model.intercept_[0]
+    covariance = model.inference_[0].covariance
+    row = model.threshold(x, y).set_index("quantity").loc["threshold"]
+    assert row.estimate == pytest.approx(-b / w)
+    for end in (row.low, row.high):
+        at = np.array([end, 1.0])
+        assert abs(at @ [w, b]) / math.sqrt(at @ covariance[:2, :2] @ at) == pytest.approx(1.959964, abs=1e-5)
+
+
+def test_units_change_nothing_else() -> None:
+    x, y = trials(np.linspace(-2, 2, 5), [3, 8, 21, 33, 38], 40)
+    table = fitted(x, y, at=[0.8], asymptotes="estimate")
+    other = fitted(1e-3 * (50 - x), y, at=[0.8], asymptotes="estimate")
+    for quantity, row in table.iterrows():
+        ends = np.array([row.estimate, row.low, row.high])
+        if "threshold" in quantity:
+            ends = 1e-3 * (50 - ends)[[0, 2, 1]]
+        elif quantity == "slope":
+            ends = -1e3 * ends[[0, 2, 1]]
+        elif "rate" not in quantity:
+            ends *= 1e-3
+        assert other.loc[quantity, ["estimate", "low", "high"]].tolist() == pytest.approx(ends, rel=1e-4, abs=1e-6)
+
+
+def test_a_flat_function_has_no_threshold() -> None:
+    x, y = trials(np.linspace(-2, 2, 5), [20, 22, 18, 21, 20], 40)
+    table = fitted(x, y)
+    assert (table.low["threshold"], table.high["threshold"], table.high["width"]) == (-math.inf, math.inf, math.inf)
+    assert "slope of 0" in table.note["threshold"]
+    assert table.low["slope"] < 0 < table.high["slope"]
+
+
+def test_conditions_are_those_of_the_other_factors() -> None:
+    rng = np.random.default_rng(5)
+    x, cue = rng.choice([0.1, 0.2, 0.4, 0.6], 3000), rng.integers(0, 2, 3000)
+    y = rng.random(3000) < expit(9 * (x - np.where(cue, 0.25, 0.4)))
+    together = pd.DataFrame({"x": x, "cue": cue, "x:cue": x * cue})
+    table = LogisticRegression().fit(together, y).threshold(together, y).set_index(["condition", "quantity"])
+    for value in (0, 1):
+        alone = fitted(x[cue == value][:, None], y[cue == value])
+        for quantity in ("threshold", "slope", "width"):
+            row = table.loc[(f"cue = {value}", quantity), ["estimate", "low", "high"]]
+            assert row.tolist() == pytest.approx(alone.loc[quantity, ["estimate", "low", "high"]].tolist(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "found"),
+    [
+        ("x", ["x"], {"x": [""]}),
+        ("x c", ["x", "c"], {"x": ["c = 0", "c = 1"]}),
+        ("c x c*x", ["c", "x", "c:x"], {"x": ["c = 0", "c = 1"]}),
+        ("c", ["c"], {"c": [""]}),
+        ("c d", ["c", "d"], {"c": ["d = 0", "d = 1"], "d": ["c = 0", "c = 1"]}),
+        ("x x*x", ["x", "square"], {}),
+        ("x z", ["x", "z"], {}),
+    ],
+)
+def test_what_is_a_stimulus(columns: str, names: list[str], found: dict[str, list[str]]) -> None:
+    rng = np.random.default_rng(1)
+    at = {"x": rng.choice([1.0, 2.0, 4.0], 400), "z": rng.choice([1.0, 2.0, 3.0, 4.0], 400)}
+    at |= {"c": rng.integers(0, 2, 400), "d": rng.integers(0, 2, 400)}
+    parts = [[at[name] for name in column.split("*")] for column in columns.split()]
+    factors = np.column_stack([np.prod(part, axis=0) for part in parts]).astype(float)
+    assert {s.name: [c.name for c in s.conditions] for s in stimuli(factors, names)} == found
+
+
+def test_d_prime_and_criterion() -> None:
+    found = detection(84.134, 100, 15.866, 100)  # z = 1 and −1
+    assert [found.d_prime, found.criterion] == pytest.approx([2, 0], abs=1e-4)
+    variance = 2 * 0.84134 * 0.15866 / (100 * norm.pdf(1) ** 2)
+    assert found.d_prime_interval == pytest.approx(
+        (2 - 1.959964 * variance**0.5, 2 + 1.959964 * variance**0.5), abs=1e-4
+    )
+    assert found.criterion_interval[1] == pytest.approx(1.959964 * variance**0.5 / 2, abs=1e-4)
+    assert not found.log_linear
+    extreme = detection(20, 20, 3, 20)
+    assert extreme.d_prime == pytest.approx(norm.ppf(20.5 / 21) - norm.ppf(3.5 / 21))
+    assert extreme.log_linear
+    assert d_prime_of_two_alternatives(76, 100)[0] == pytest.approx(1.0, abs=2e-3)  # Macmillan & Creelman's table
+
+
+def test_intervals_of_d_prime_cover() -> None:
+    rng = np.random.default_rng(7)
+    for d, c, n in ((1.0, 0.0, 50), (2.0, 0.3, 100), (0.0, 0.5, 200)):
+        hits, false_alarms = (rng.binomial(n, norm.cdf(sign * d / 2 - c), 2000) for sign in (1, -1))
+        found = [detection(*counts) for counts in zip(hits, [n] * 2000, false_alarms, [n] * 2000, strict=True)]
+        assert 0.93 < np.mean([low < d < high for low, high in (one.d_prime_interval for one in found)]) < 0.975
+        assert 0.93 < np.mean([low < c < high for low, high in (one.criterion_interval for one in found)]) < 0.975
