@@ -54,9 +54,8 @@ from hdlogit.inference.sums import (
     Responses,
     Units,
     add_up,
-    check_independence,
-    inverse_root,
     measure,
+    precision_of,
 )
 
 __all__ = ["ClassInference", "infer"]
@@ -122,7 +121,7 @@ def _set_up(
     units = measure(factors, names)
     near = units.coefficients(fitted)
     sums = add_up(factors, responses, units, near, shrinkage)
-    precision = np.ones(p) if ridge else _precision(sums.correlation, n, names)
+    precision = np.ones(p) if ridge else precision_of(sums.correlation, n, names)
     penalty = np.append(n * ridge / units.scale**2, 0.0)
     for_theory = _theory_ridge(sums.correlation, units, ridge)
     return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
@@ -240,15 +239,6 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
         f"{setting.names[int(usual[worst])]}'s weight is {ratio[worst]:.2g} times what it says. Intervals "
         "and tests use the noise measured on these factors, but other predictions of the theory are approximate"
     )
-
-
-def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
-    """[Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased. Raises Refused where factors
-    depend."""
-    check_independence(correlation, n_trials, names)
-    root = inverse_root(correlation)
-    assert root is not None
-    return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials
 
 
 def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
