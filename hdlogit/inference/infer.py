@@ -155,15 +155,15 @@ def _infer_class(factors: Factors, responses: Responses, observed: Observed, set
         return _result(found, observed, setting)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    others = constant(y)
-    if x.size:
-        from hdlogit.exact import fit  # only here: it brings torch
+    if not x.size:
+        return with_separation(shrunken, constant(y), separation, factors, responses, setting.names)
+    from hdlogit.exact import fit  # only here: it brings torch
 
-        limit = fit(x, y[:, None])
-        [others] = infer(x, y[:, None], limit.coefficients, names=[str(setting.names[j]) for j in separation.kept])
-        if reason := limit.reasons[0] or others.reason:
-            n_separated, factor = len(responses) - len(y), which(separation, setting.names)
-            raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
+    limit, kept = fit(x, y[:, None]), [str(setting.names[j]) for j in separation.kept]
+    [others] = infer(x, y[:, None], limit.coefficients, names=kept)
+    if reason := limit.reasons[0] or others.reason:
+        n_separated, factor = len(responses) - len(y), which(separation, setting.names)
+        raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
     return with_separation(shrunken, others, separation, factors, responses, setting.names)
 
 
