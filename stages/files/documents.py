@@ -86,10 +86,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def show(value: object) -> str:
     """A value for an error message: one printable line, not too long."""
-    try:
-        text = one_line(repr(value))
-    except Exception as error:  # an integer of more than 4300 digits, say
-        return f"<{type(value).__name__}: {one_line(error)}>"
+    text = one_line(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

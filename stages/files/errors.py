@@ -6,7 +6,6 @@ import argparse
 import math
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,6 @@ class NoEstimateError(InputError):
 def run(main: Callable[[], None]) -> None:
     """Run a command's `main`; turn mistakes that the user can correct into one line on stderr and an exit status."""
     try:
-        heed_interruption()
         main()
     except InputError as error:
         _fail(str(error), error.status)
@@ -58,19 +56,12 @@ def check_memory(needed: float, what: str, instead: str) -> None:
         )
 
 
-def heed_interruption() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt again: see stages/__init__.py."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage. Its parameters are in params.yaml and its files below data/, so it takes no arguments."""
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
     notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
-    parser.parse_args()
+    argparse.ArgumentParser(f"python -m stages.{stage}", description=module.__doc__, epilog=notice).parse_args()
 
     def alone() -> None:
         if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's
@@ -82,14 +73,12 @@ def run_stage(main: Callable[[], None]) -> None:
 
 def _fail(message: str, status: int = 1) -> None:
     here = Path.cwd()
-    study = here.parents[1] if here.parent.name == OBSERVERS else here
-    message = message if study == here else f"{here.name}: {message}"
+    if here.parent.name == OBSERVERS:
+        message, here = f"{here.name}: {message}", here.parents[1]
     if SAID in os.environ:
         Path(os.environ[SAID]).touch()
     print(f"error: {message}", file=sys.stderr)
     if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
-        print(
-            f"to go back: cd {shlex.quote(str(study))} && git checkout params.yaml && dvc repro dvc.yaml",
-            file=sys.stderr,
-        )
+        back = f"cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml"
+        print(f"to go back: {back}", file=sys.stderr)
     sys.exit(status)
