@@ -110,7 +110,7 @@ def write_inference(
         "curve_bins": bins,
         "curve": curve,
         "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": goal_table(fit.classes, found.classes),
+        "goals": goal_table(dict(zip(fit.classes, found.classes, strict=True))),
         "planning": theory.planning_table(found.classes, len(fit.train.factors)),
     }
     along = psychometric.along(found)
