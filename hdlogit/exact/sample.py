@@ -33,10 +33,10 @@ class Sample:
     factors: list[Floats]  # of each part of it, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
     subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials
-    progress: Callable[[float], None]  # told the largest gradient left, after each step
+    progress: Callable[[float], object] | None  # told the largest gradient left, after each step
 
     @classmethod
-    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Callable[[float], None]) -> Sample:
+    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Callable[[float], object] | None) -> Sample:
         """With coordinates from the copy's factors, or from all trials' where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
@@ -83,7 +83,8 @@ class Sample:
 
     def report(self, gradient: Array) -> None:
         """That a step has been made, to this gradient (n, n_factors + 1)."""
-        self.progress(float(self.coordinates.largest(gradient).max()))
+        if self.progress:
+            self.progress(float(self.coordinates.largest(gradient).max()))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:
