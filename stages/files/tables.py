@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
-TEXT = ["class", "factor", "family", "goal", "group", "reason", "term", "verdict"]  # even if it looks like a number
+TEXT = ["class", "condition", "factor", "family", "goal", "group", "note", "quantity", "reason", "stimulus", "term"]
+TEXT += ["verdict"]  # columns of text, even if it looks like a number
 
 
 @contextmanager
