@@ -22,7 +22,7 @@ from hdlogit.asymptotics.planning import (
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, inside, read_finished
-from stages.tables.goals import GOALS
+from stages.tables.theory import GOALS
 from stages.terminal import numbers, say, table
 
 COLUMNS = {

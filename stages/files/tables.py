@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
-TEXT = ["class", "factor", "family", "goal", "group", "reason", "term", "verdict"]  # even if it looks like a number
+TEXT = ["class", "factor", "family", "goal", "group", "reason", "term", "verdict"]  # even of digits
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing; {AGAIN}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # parsers also pass on what Python raises: IndexError, SyntaxError, struct.error
+    except Exception as error:  # parsers also pass on what Python raises: IndexError, struct.error
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}; {AGAIN}") from None
 
 
