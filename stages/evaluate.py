@@ -19,7 +19,7 @@ from stages.files.errors import InputError, run_stage
 from stages.files.parameters import read_parameters
 from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
-from stages.tables import inference, inferred, scores, theory
+from stages.tables import inference, inferred, psychometric, scores, theory
 from stages.tables.answer import Agreement, together, trustworthy, without_estimate
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
@@ -113,6 +113,9 @@ def write_inference(
         "goals": theory.goal_table(fit.classes[hardest], found.classes[hardest]),
         "planning": theory.planning_table(found.classes, len(fit.train.factors)),
     }
+    along = psychometric.along(found)
+    tables["psychometric"] = psychometric.psychometric_table(found, along)
+    tables["psychometric_points"] = psychometric.points_table(found, along)
     if fit.account:
         tables["terms"] = inference.term_table(found, fit.account["terms"])
     for name in CORRECTED:
@@ -127,6 +130,8 @@ def write_inference(
         metrics["recovery"] |= inference.corrected_recovery(found)
     estimated = found.p.asymptotes != "none" and None in found.p.known_rates
     lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
+    holds = {one.name: not one.lacks(len(situations)) for one in situations}
+    lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 

@@ -24,7 +24,7 @@ from stages.page.render import MEDIA, Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
 OF_THE_PAGE = tuple(f"inference/{name}" for name in ("questions", "usefulness", "goals", "smooth", "terms"))
-OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
+OF_ONE_CLASS = ("curve", "curve_bins", "psychometric_points", "replication")
 
 
 def main() -> None:
@@ -74,7 +74,7 @@ def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | 
     shown = tables.get("inference/coefficients", tables["coefficients"])
     wanted = dict(enumerate(classes)).get(class_index, str(class_index))
     chosen = wanted if wanted in [*shown["class"]] else shown["class"].iloc[0]
-    for name in tables.keys() & {*OF_ONE_CLASS}:
+    for name in tables.keys() & {f"inference/{one}" for one in OF_ONE_CLASS}:
         tables[name] = tables[name][tables[name]["class"] == chosen]
     weights = shown[(shown["class"] == chosen) & (shown.factor != "bias")].reset_index(drop=True)
     weights = weights.join(families([] if "true" in weights else [*weights.factor], axis))

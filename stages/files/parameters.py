@@ -162,6 +162,7 @@ class Evaluate(Section):
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
     smooth: Texts | None = None
+    threshold_at: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
 
     @property
     def known_rates(self) -> tuple[float | None, float | None]:

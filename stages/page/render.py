@@ -60,6 +60,7 @@ def render(
         account=account,
         sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
         sections=yaml.safe_load((HERE / "meanings.yaml").read_text(encoding="utf-8")),
+        function=tables.get("inference/psychometric", pd.DataFrame()).to_dict("records"),
         useful=records(tables, "inference/usefulness"),
         asked=records(tables, "inference/questions", most=ASKED),
         n_asked=len(tables.get("inference/questions", ())),
@@ -170,6 +171,8 @@ def number(value: float | bool | None) -> str:
         return "not defined"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if not math.isfinite(value):
+        return fixed(value, 0)
     text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
     return text.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "−")
 
