@@ -21,6 +21,7 @@ from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, psychometric, scores, theory
 from stages.tables.answer import Agreement, together, trustworthy, without_estimate
+from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
 from stages.tables.smooth import smooth_table
@@ -101,7 +102,6 @@ def write_inference(
     expected = theory.theory_metrics(found.classes, classes, level)
     situations = inference.situations(found, asked, groups, classes.logistic_p)
     bins, curve = inference.curve_tables(found)
-    hardest = int(classes.smallest_n_trials.argmax())
     tables = {
         "coefficients": coefficients,
         "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
@@ -110,7 +110,7 @@ def write_inference(
         "curve_bins": bins,
         "curve": curve,
         "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": theory.goal_table(fit.classes[hardest], found.classes[hardest]),
+        "goals": goal_table(dict(zip(fit.classes, found.classes, strict=True))),
         "planning": theory.planning_table(found.classes, len(fit.train.factors)),
     }
     along = psychometric.along(found)

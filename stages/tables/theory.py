@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hdlogit.asymptotics.existence import OutsideTheory, existence_threshold
-from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, plan, smallest_n_trials
+from hdlogit.asymptotics.existence import existence_threshold
+from hdlogit.asymptotics.planning import base_rate_for, intercept_for, plan, smallest_n_trials
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference
 
-GOALS: dict[str, Callable[[Plan], bool]] = {
-    "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
-    "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
-    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or math.inf) <= 0.1,
-}
 FRACTIONS = np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])  # of the existence threshold, on the map
 
 
@@ -95,19 +90,6 @@ def _rarer(c: ClassInference) -> tuple[float, float, float]:
     """Probability of the rarer response, and rates: where no is rarer, guess and lapse rate are exchanged."""
     yes = base_rate_for(float(c.theory.intercept), c.signal, c.guess_rate, c.lapse_rate)
     return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
-
-
-def goal_table(name: str, c: ClassInference) -> pd.DataFrame:
-    """Trials for each goal, for an observer like this class; NaN: no number is enough."""
-    signal, rates = c.theory.signal, (c.guess_rate, c.lapse_rate)
-    base_rate = base_rate_for(float(c.theory.intercept), signal, *rates)
-    n_trials: list[float] = []
-    for good in GOALS.values():
-        try:
-            n_trials.append(n_trials_until(len(c.scale), signal, base_rate, good, *rates, c.inflation))
-        except OutsideTheory:
-            n_trials.append(math.nan)
-    return pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": n_trials})
 
 
 def map_table(largest_signal: float) -> pd.DataFrame:

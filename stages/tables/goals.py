@@ -1,0 +1,63 @@
+"""How many trials reach what one may want of them, for an observer like this one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, smallest_n_trials
+from hdlogit.inference import ClassInference
+
+GOALS: dict[str, Callable[[Plan], bool]] = {
+    "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
+    "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
+    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or math.inf) <= 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An observer for whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning` share."""
+
+    n_factors: int
+    signal: float
+    base_rate: float
+    guess_rate: float
+    lapse_rate: float
+    inflation: float  # of the variance of a weight, by correlated factors
+
+    @classmethod
+    def like(cls, c: ClassInference) -> Planned:
+        rates = c.guess_rate, c.lapse_rate
+        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
+        return cls(len(c.centre), c.signal, base_rate, *rates, c.inflation)
+
+    def smallest_n_trials(self) -> int:
+        """From which on an estimate exists."""
+        rates = self.guess_rate, self.lapse_rate
+        intercept = intercept_for(self.base_rate, self.signal, *rates)
+        return smallest_n_trials(self.n_factors, self.signal, intercept, *rates)
+
+    def trials_for(self, goal: str) -> int | None:
+        """None: no number is enough."""
+        try:
+            return n_trials_until(**vars(self), good=GOALS[goal])
+        except OutsideTheory:
+            return None
+
+
+def neediest(classes: Mapping[str, ClassInference]) -> tuple[str, Planned]:
+    """The class that needs the most trials for an estimate to exist."""
+    observers = {name: Planned.like(c) for name, c in classes.items()}
+    return max(observers.items(), key=lambda item: item[1].smallest_n_trials())
+
+
+def goal_table(classes: Mapping[str, ClassInference]) -> pd.DataFrame:
+    """Trials for each goal, of the class that needs the most; NaN: no number is enough."""
+    name, observer = neediest(classes)
+    needed = [observer.trials_for(goal) for goal in GOALS]
+    return pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": pd.Series(needed, dtype=float)})
