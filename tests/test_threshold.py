@@ -146,6 +146,7 @@ def test_conditions_are_those_of_the_other_factors() -> None:
         ("x", ["x"], {"x": [""]}),
         ("x c", ["x", "c"], {"x": ["c = 0", "c = 1"]}),
         ("c x c*x", ["c", "x", "c:x"], {"x": ["c = 0", "c = 1"]}),
+        ("x c d", ["x", "c[T.b]", "d"], {"x": [f"d = {d}, c is {c}" for d in (0, 1) for c in ("not b", "b")]}),
         ("c", ["c"], {"c": [""]}),
         ("c d", ["c", "d"], {"c": ["d = 0", "d = 1"], "d": ["c = 0", "c = 1"]}),
         ("x x*x", ["x", "square"], {}),
@@ -203,7 +204,7 @@ def test_a_study_along_one_stimulus(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("params.yaml").write_text(yaml.safe_dump(params))
     run_here("prepare", "train", "evaluate", "plot")
     table = read_table("inference/psychometric.csv").set_index(["stimulus", "condition", "quantity"])
-    for where, truth in (("cue[T.b] = 0", -0.8), ("cue[T.b] = 1", -0.4)):
+    for where, truth in (("cue is not b", -0.8), ("cue is b", -0.4)):
         row = table.loc[("log10(contrast)", where, "threshold")]
         assert row.low < truth < row.high
         assert row.low + 0.2 > row.high
@@ -216,7 +217,7 @@ def test_a_study_along_one_stimulus(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert points.trials.sum() == 600
     assert points.x.unique() == pytest.approx(np.log10([0.05, 0.1, 0.2, 0.4, 0.8]), abs=1e-5)
     answer = Path("data/inference/answer.txt").read_text()
-    assert "log10(contrast): where cue[T.b] = 0: threshold −0." in answer
+    assert "log10(contrast): where cue is not b: threshold −0." in answer
     assert page.count("<b>Psychometric function: fraction of yes along the stimulus, by condition.</b>") == 1
     assert "over the fitted index" not in page
     assert "The psychometric function</h2>" in page

@@ -107,10 +107,25 @@ def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str])
         ends, *_ = np.linalg.lstsq(line, factors[rows], rcond=None)
         if np.abs(line @ ends - factors[rows]).max() > EXACT * np.abs(factors).max():
             return []
-        label = ", ".join(f"{name} = {value:g}" for name, value in zip(names, row, strict=True))
         if np.ptp(x[rows]) > 0:
-            conditions.append(Condition(label, rows, np.append(ends[0], 1.0), np.append(ends[1], 0.0)))
+            at_zero, per_unit = np.append(ends[0], 1.0), np.append(ends[1], 0.0)
+            conditions.append(Condition(_name(names, row), rows, at_zero, per_unit))
     return conditions
+
+
+def _name(names: Sequence[str], values: Array) -> str:
+    """`lag = 1, cue is b`: columns of a coded word, cue[T.b], are that word."""
+    parts, coded = list[str](), dict[str, dict[str, float]]()
+    for name, value in zip(names, values, strict=True):
+        word, _, level = name.removesuffix("]").partition("[T.")
+        if level:
+            coded.setdefault(word, {})[level] = value
+        else:
+            parts.append(f"{name} = {value:g}")
+    for word, levels in coded.items():
+        found = [level for level, value in levels.items() if value > 0.5]
+        parts.append(f"{word} is {found[0]}" if found else f"{word} is not {' or '.join(levels)}")
+    return ", ".join(parts)
 
 
 def thresholds(
@@ -227,34 +242,34 @@ class _Tests:
         error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
         if self.posterior is None:
             return abs(off) / error
-        posterior, units, d = self.posterior, self.units, len(gradient) - 2
-        back = units.original(posterior.moves)  # ∂θ/∂φ
+        posterior, original = self.posterior, self.units.original
+        back = original(posterior.moves)  # ∂θ/∂φ
+
+        def off_by(phi: Array) -> float:
+            return constraint(original(posterior.theta(phi)))[0] / error
+
+        def slopes(phi: Array) -> Array:
+            return np.asarray(constraint(original(posterior.theta(phi)))[1] @ back / error)
 
         def loss(phi: Array) -> tuple[float, Array]:
             found = posterior.evaluate(phi)
             return self.most.value - found.value, -found.gradient
 
-        def off_by(phi: Array) -> float:
-            return constraint(units.original(posterior.theta(phi)))[0] / error
-
-        def slopes(phi: Array) -> Array:
-            return np.asarray(constraint(units.original(posterior.theta(phi)))[1] @ back / error)
-
-        along = np.linalg.solve(self.most.squares, slopes(self.best))
-        along[d:] = 0.0  # a rate would leave its bounds
-        across = float(slopes(self.best) @ along)
-        start = self.best - off_by(self.best) / across * along if across else self.best
-        options: Any = {
+        how: Any = {
             "method": "SLSQP",
             "bounds": [*zip(*posterior.bounds, strict=True)],
             "constraints": {"type": "eq", "fun": off_by, "jac": slopes},
             "options": {"ftol": 1e-12, "maxiter": 200},
         }
-        losses = [math.inf]
-        for more in (0.0, SOME) if len(posterior.room) else (0.0,):  # there may be several maxima
-            begin = np.clip(start + np.append(np.zeros(d), np.full(len(start) - d, more)), *posterior.bounds)
-            found = minimize(loss, begin, jac=True, **options)
+        along = np.linalg.solve(self.most.squares, slopes(self.best))
+        d, losses = len(posterior.precision), [math.inf]
+        along[d:] = 0.0  # rates would leave their bounds
+        across = float(slopes(self.best) @ along)
+        start = self.best - off_by(self.best) / across * along if across else self.best.copy()
+        for _ in range(2 if len(posterior.room) else 1):  # there may be several maxima
+            found = minimize(loss, np.clip(start, *posterior.bounds), jac=True, **how)
             losses += [float(found.fun)] if abs(off_by(found.x)) < 1e-6 else []
+            start[d:] += SOME
         return math.sqrt(2 * max(min(losses), 0.0))
 
     def interval(self, of: Numbered, value: float, *bounds: float) -> tuple[float, float]:
