@@ -112,7 +112,7 @@ def test_the_logistic_curve_is_without_rates_also_where_they_are_known(weak: Pro
 def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: Project) -> None:
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
-    assert "loss" not in names  # it has no epochs
+    assert "trajectory" not in names  # it has no epochs
     assert {"map", "intervals", "coverage", "planning"} <= names
     (weak.data / "observer.npy").unlink()
     evaluate.main()
