@@ -106,7 +106,8 @@ def infer(
                 if not exists[c]:
                     raise Refused("it has no estimate")
                 y = np.asarray(responses[:, c])
-                results.append(_infer_class(factors, y, Observed(factors, y, near[:, c], c, setting), setting))
+                observed = Observed(factors, y, near[:, c], c, setting)
+                results.append(_infer_class(factors, y, observed, setting))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results

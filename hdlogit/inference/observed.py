@@ -74,7 +74,7 @@ class Observed:
         fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
-        self.dominant, self.axes = _dominant(fitted, factors, setting)  # x_D: (d,) which, (p, d) x_D = t · axes
+        self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
         # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
         self.onto = np.column_stack([self.axes.T @ sums.correlation, np.zeros(len(self.dominant))])
         x, self.responses = factors[some], responses[some]  # (m,)
@@ -94,7 +94,8 @@ class Observed:
         self.dispersion = mean_square / self.curvature  # f
         others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
         gradient, spread = setting.spread(others), setting.spread(fitted)
-        self.eta_squared = float(others @ gradient + self.rest.var() - (z - carried @ omega).var())  # Var(rest)
+        # Var(rest)
+        self.eta_squared = float(others @ gradient + self.rest.var() - (z - carried @ omega).var())
         self.eta_gradient = 2 * gradient  # (p + 1,) its derivative in ŵ
         # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
         self.log_length = spread / max(float(fitted @ spread), 1e-300)
@@ -110,7 +111,7 @@ class Observed:
         self.certificate = 0.0
         if not (setting.ridge or setting.shrinkage):
             # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite
-            # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to exactly 1: 1/2 is required.
+            # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to 1: 1/2 is required.
             largest = w.max() if len(w) == n else sums.reach * np.square(root).sum()
             self.certificate = decrement * float(np.sqrt(largest))
 

@@ -1,6 +1,6 @@
 """Probabilities of new trials, and how surely they are known.
 
-    p = g + (1 − g − l) σ(z)      z = x·w + b      true probability of trial x; C the covariance of (w, b, g, l)
+    p = g + (1 − g − l) σ(z)      z = x·w + b      true probability of x; C the covariance of (w, b, g, l)
     π = E[g + (1 − g − l) σ(ζ)]                    best prediction, ζ the true logit given the fitted one
 
 π averages over the noise of ŵ, so no other function of the fitted logit has less cross-entropy.

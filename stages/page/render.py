@@ -167,7 +167,7 @@ def parameter(value: object) -> str:
 
 def number(value: float | bool | None) -> str:
     """A number with four significant digits, whole ones with all: 0.09946, 10 000."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "not defined"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -187,4 +187,6 @@ def fixed(value: float, decimals: int) -> str:
 
 def p_value(p: float) -> str:
     """A p-value; of those below LEAST only that, as no distribution here is known so far out."""
+    if math.isnan(p):
+        return "not determined"
     return (f"< {LEAST:.0e}" if p < LEAST else f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−")
