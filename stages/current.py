@@ -1,4 +1,4 @@
-"""Do the results in data/ belong to params.yaml as it is now? Those of an earlier run must not look current."""
+"""Do the results in data/ belong to params.yaml as it is now? Those of an earlier run must not look so."""
 
 from __future__ import annotations
 

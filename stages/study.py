@@ -1,7 +1,7 @@
 """Fit your own trials: `python -m stages.study trials.csv --response choice=right`.
 
-Makes a study in studies/, runs it, and prints the answer. Named again, with `--name`, it changes what the options say,
-and runs what that touches.
+Makes a study in studies/, runs it, and prints the answer. Named again, with `--name`, it changes what the
+options say, and runs what that touches.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ def main() -> None:
     files = [file for some in arguments.trials for file in some]
     name = arguments.name or name_of(files)
     if Path(name).name != name:
-        raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
+        right = f"that of a folder in {shown(STUDIES)}, without / and not . or .."
+        raise InputError(f"--name {name}: it must be {right}")
     if len(arguments.formula) < 2:
         sys.exit(one(STUDIES / name, files, given(arguments, *arguments.formula)))
-    asked = {STUDIES / f"{name}-{k}": given(arguments, each) for k, each in enumerate(arguments.formula, start=1)}
+    numbered = enumerate(arguments.formula, start=1)
+    asked = {STUDIES / f"{name}-{k}": given(arguments, formula) for k, formula in numbered}
     for folder, values in asked.items():
         one(folder, files, values, is_check=True)
     for folder, values in asked.items():
@@ -73,7 +75,7 @@ def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bo
     """
     is_new = not folder.exists()
     if is_new and not (files and "prepare.response" in values):
-        raise InputError(f"{shown(folder)} is no study yet; to make one, give a file of trials and --response")
+        raise InputError(f"{shown(folder)} is no study yet; to make one, name a file of trials and --response")
     parameters = PARAMETERS if is_new else folder / FILE
     if not parameters.is_file():
         raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
@@ -111,8 +113,10 @@ def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bo
 def find(text: str) -> list[Path]:
     """The files that an argument names: a file, a folder of files, or a pattern as in data/*.csv."""
     path = Path(text).expanduser()
-    pattern = str(path / "*" if path.is_dir() else path)
-    files = [path] if path.is_file() else [*filter(Path.is_file, map(Path, sorted(glob.glob(pattern))))]  # noqa: PTH207
+    if path.is_file():
+        return [path]
+    found = glob.glob(str(path / "*" if path.is_dir() else path))  # noqa: PTH207
+    files = [file for file in map(Path, sorted(found)) if file.is_file()]
     if not files:
         raise InputError(f"{text} is missing or not a file")
     return files
@@ -131,7 +135,8 @@ def folder_of(files: list[Path]) -> Path:
 
 def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str, Any]:
     """The parameters that the command line names."""
-    values: dict[str, Any] = {key: value for key, value in vars(arguments).items() if "." in key and value is not None}
+    values: dict[str, Any] = {key: value for key, value in vars(arguments).items() if "." in key}
+    values = {key: value for key, value in values.items() if value is not None}
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:
             values[f"prepare.{key}"] = columns[0]
@@ -152,7 +157,8 @@ def rates(text: str) -> dict[str, Any]:
         right = "estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
         raise InputError(f"--rates {text}: it must be {right}") from None
     asymptotes = text if both else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
-    return {"evaluate.asymptotes": asymptotes, "evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
+    rates = {"evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
+    return {"evaluate.asymptotes": asymptotes, **rates}
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -229,12 +235,13 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 
 def copied(files: list[Path], folder: Path) -> Path:
-    """A copy of the file; of several a folder, in which those of the same name are told apart by their folders."""
+    """A copy of the file; of several a folder of copies, which also have the names of their folders."""
     if len(files) == 1:
         return Path(shutil.copyfile(files[0], folder / files[0].name))
     (folder / "trials").mkdir()
     for file in files:
-        shutil.copyfile(file, folder / "trials" / "-".join(file.absolute().relative_to(folder_of(files)).parts))
+        parts = file.absolute().relative_to(folder_of(files)).parts
+        shutil.copyfile(file, folder / "trials" / "-".join(parts))
     return folder / "trials"
 
 
@@ -242,7 +249,8 @@ def replace(old: Path, new: Path) -> None:
     """Put new trials in the place of those that DVC keeps. Raises InputError for any that it does not."""
     if old.exists():
         if dvc("status", "--quiet", f"{old.name}.dvc", folder=old.parent).wait():
-            raise InputError(f"{shown(old)} was changed by hand; move it away, and name it as the file of trials")
+            instead = "move it away, and name it as the file of trials"
+            raise InputError(f"{shown(old)} was changed by hand; {instead}")
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     new.rename(old)
 
@@ -290,10 +298,10 @@ def pipeline(is_by_observer: bool) -> str:
 
 def dvc(*words: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
     """Start DVC, whose stages run with this Python."""
-    python = Path(sys.executable)
-    options["env"] = os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", **options.pop("env", {})}
-    command = [str(python), "-m", "dvc", *words]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, **options)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path} | options.pop("env", {})
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, env=environment, **options)
 
 
 def reproduce(folder: Path, observers: Collection[str]) -> tuple[list[str], int]:
@@ -324,9 +332,9 @@ def shown(path: Path) -> str:
 
 MANY: dict[str, Any] = {"nargs": "+"}
 SEVERAL: dict[str, Any] = {"action": "append"}
-OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, the key that it sets, its help, how it is given
+OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, how it is given
     ("--response", "prepare.response", "column, or column=value that is a yes; may be repeated", SEVERAL),
-    ("--factors", "prepare.factors", "the columns of factors, in order; patterns as in frame* are allowed", MANY),
+    ("--factors", "prepare.factors", "columns of factors, in order; patterns as in frame* are allowed", MANY),
     ("--count", "prepare.count", "the column that says how many trials a row is", {}),
     ("--missing", "prepare.missing_words", "further words for a missing value, as in: -99 timeout", MANY),
     ("--group", "prepare.group", "the columns of sessions or observers; lags do not run across groups", MANY),
@@ -337,9 +345,9 @@ OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, the key that 
     ("--trial", "prepare.trial", "a long file's column that numbers the trials", {}),
     ("--position", "prepare.position", "a long file's column that names the factor", {}),
     ("--value", "prepare.value", "a long file's column of values", {}),
-    ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column of intervals", MANY),
+    ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column", MANY),
     ("--smooth", "evaluate.smooth", "factors with a smooth kernel, by pattern, as in: 'frame*'", MANY),
-    ("--axis", "plot.axis", 'label and spacing of numbered factors in figures, as in: "time (ms)" 20', {"nargs": 2}),
+    ("--axis", "plot.axis", 'label and spacing of numbered factors, as in: "time (ms)" 20', {"nargs": 2}),
 ]
 
 
@@ -356,13 +364,13 @@ def parse() -> argparse.Namespace:
         default=[],
         help="as in: ~ contrast * side + lag(choice, 1); of several, a study of each",
     )
-    text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
+    text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate"
     add("--rates", type=rates, default={}, help=text)
     text = "the response is whether one of two was right: guess rate 0.5"
     add("--correct", dest="rates", action="store_const", const={"evaluate.guess_rate": 0.5}, help=text)
     text = "weights per standard deviation of a factor"
     add("--standardise", dest="prepare.standardise", action="store_const", const=True, help=text)
-    add("--set", type=assignment, action="append", default=[], metavar="KEY=VALUE", help="as in: train.shrinkage=auto")
+    add("--set", **SEVERAL, type=assignment, default=[], metavar="KEY=VALUE", help="train.shrinkage=auto, say")
     try:
         return parser.parse_intermixed_args([*shlex.split(os.environ.get(ENVIRONMENT, "")), *sys.argv[1:]])
     except ValueError as error:  # a quote without its end

@@ -27,14 +27,13 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("pipeline", "stage"), damage.targets())
+@pytest.mark.parametrize(("pipeline", "stage"), [*damage.targets()])
 def test_a_damaged_file_is_refused_in_one_line_or_gives_what_it_says(
     pipeline: str, stage: str, pipelines: Path
 ) -> None:
     with damage.copied(pipelines / pipeline):
         assert damage.outcome(stage) == ("", 0)
-    for number in range(2):
-        assert damage.attempt(pipelines, pipeline, stage, random.Random(number)) in ("refused", "accepted")
+    assert damage.attempt(pipelines, pipeline, stage, random.Random(0)) in ("refused", "accepted")
 
 
 def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has(pipelines: Path) -> None:

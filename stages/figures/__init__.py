@@ -58,8 +58,8 @@ FUNCTION = {
 
 FIGURES = (  # in the page's order; of those with the same name the first that can be drawn
     Drawing("function", "psychometric", psychometric.function, FUNCTION),
-    Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
     Drawing("weights", "intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
+    Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
     Drawing("weights", "trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
     Drawing("weights", "psychometric", predictions.psychometric, CURVE),
     Drawing("weights", "recovery", coefficients.recovery, {"coefficients": "true fitted"}),

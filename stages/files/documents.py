@@ -38,17 +38,18 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def validate(model: type[Model], document: object, where: str) -> Model:
-    """`document` as a `model`. Raises InputError for the first mistake: `where: key = value, but it must be …`."""
+    """`document` as a `model`. Raises InputError for a mistake: `where: key = value, but it must be …`."""
     try:
         return model.model_validate(document)
     except ValidationError as errors:
         schema = model.model_json_schema()
-        known = [key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", ())]
+        sections = schema, *schema.get("$defs", {}).values()
+        known = [key for section in sections for key in section.get("properties", ())]
         raise InputError(f"{where}: {_explain(errors.errors(), document, known)}") from None
 
 
 def _explain(errors: list[ErrorDetails], document: object, known: Iterable[str]) -> str:
-    """The first of the errors, unknown keys before others: often they are what is missing elsewhere, misspelt."""
+    """The first error, unknown keys before others: often they are what is missing elsewhere, misspelt."""
     error = max(errors, key=lambda error: error["type"] == "extra_forbidden")
     name, kind = _name(error, document), error["type"]
     if kind == "extra_forbidden":
@@ -57,7 +58,7 @@ def _explain(errors: list[ErrorDetails], document: object, known: Iterable[str])
         return f"{'.'.join(map(str, error['loc']))} is missing"
     if kind == "value_error":  # of our own validators: values that are right one by one, but not together
         return ".".join(filter(None, [name, str(error["ctx"]["error"])]))
-    allowed = [_allowed(other) for other in errors if _name(other, document) == name]  # by each of several types
+    allowed = [_allowed(other) for other in errors if _name(other, document) == name]  # by each type
     return f"{name} = {show(error['input'])}, but it must {' or '.join(dict.fromkeys(allowed))}"
 
 
@@ -69,7 +70,7 @@ def _allowed(error: ErrorDetails) -> str:
 
 
 def _name(error: ErrorDetails, document: object) -> str:
-    """The place of an error, as in train.ridge: without the alternative types of a value, which pydantic adds."""
+    """The place of an error, as in train.ridge: without the types of a value, which pydantic adds."""
     parts = list[str]()
     for part in error["loc"]:
         if isinstance(document, Mapping) and part in document:
@@ -79,9 +80,11 @@ def _name(error: ErrorDetails, document: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`the nearest is …`, for a name that is not known."""
-    [closest] = difflib.get_close_matches(name, [*known], n=1, cutoff=0)
-    return f"the nearest is {closest if closest.isprintable() else show(closest)}"
+    """`the nearest is …` for a name that is not known, where one is near; else what is."""
+    names = [each if each.isprintable() else show(each) for each in known]
+    if close := difflib.get_close_matches(name.lower(), [each.lower() for each in names], n=1):
+        return f"the nearest is {next(each for each in names if each.lower() == close[0])}"
+    return f"it must be one of {', '.join(names[:12])}{', …' if names[12:] else ''}"
 
 
 def show(value: object) -> str:

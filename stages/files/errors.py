@@ -1,9 +1,8 @@
-"""Mistakes that the user can correct are reported in one line, with a non-zero exit status and no traceback."""
+"""Mistakes that the user can correct are one line, with a non-zero exit status and no traceback."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from stages.files import OBSERVERS, remove_results_after
 
-SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed, as DVC hides whose failure its own was
+SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed: DVC fails alike without one
 
 
 class InputError(Exception):
@@ -28,14 +27,14 @@ class NoEstimateError(InputError):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; turn mistakes that the user can correct into one line on stderr and an exit status."""
+    """Run a command's `main`; mistakes that the user can correct become one line on stderr and a status."""
     try:
         main()
     except InputError as error:
         _fail(str(error), error.status)
     except MemoryError as error:
         _fail(f"not enough memory for parameters or data of this size: {error}")
-    except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
+    except OSError as error:  # a full disk, a missing permission: the system's own words say it best
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell reports for SIGINT
@@ -49,11 +48,12 @@ def check_file(path: Path) -> None:
 
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf  # Windows
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise InputError(
-            f"{what} needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}; {instead}"
-        )
+        sizes = f"needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}"
+        raise InputError(f"{what} {sizes}; {instead}")
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -61,7 +61,8 @@ def run_stage(main: Callable[[], None]) -> None:
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
     notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
-    argparse.ArgumentParser(f"python -m stages.{stage}", description=module.__doc__, epilog=notice).parse_args()
+    parser = argparse.ArgumentParser(f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
+    parser.parse_args()
 
     def alone() -> None:
         if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's
@@ -78,7 +79,7 @@ def _fail(message: str, status: int = 1) -> None:
     if SAID in os.environ:
         Path(os.environ[SAID]).touch()
     print(f"error: {message}", file=sys.stderr)
-    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
+    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, in no temporary folder
         back = f"cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml"
         print(f"to go back: {back}", file=sys.stderr)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""`params.yaml`: one section per stage. A stage uses its own, but checks all of them before it does any work."""
+"""`params.yaml`: one section per stage. A stage uses its own, but checks all before it does any work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class Section(BaseModel):
 def too_large(guess_rate: float, lapse_rate: float) -> Iterator[str]:
     """What is wrong with two rates that leave no room for any response to the stimulus."""
     if guess_rate + lapse_rate >= 1:
-        yield f"lapse_rate = {lapse_rate:g}, but with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        limit = f"with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        yield f"lapse_rate = {lapse_rate:g}, but {limit}"
 
 
 class Simulate(Section):
@@ -117,13 +118,12 @@ class Prepare(Section):
             if (column is not None) != is_long:
                 yield f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
         if self.intervals is not None and isinstance(self.intervals, str) != is_long:
-            yield (
-                f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "
-                "column names in a wide one"
-            )
-        columns = [name for name in (self.trial, self.position, self.value, self.intervals) if isinstance(name, str)]
-        if len(set(columns)) < len(columns):
-            yield f"trial, position, value and intervals = {', '.join(columns)}, but they must be different columns"
+            right = "the intervals' column in a long file, two endings of column names in a wide one"
+            yield f"intervals = {self.intervals!r}, but it must be {right}"
+        keys = self.trial, self.position, self.value, self.intervals
+        names = [name for name in keys if isinstance(name, str)]
+        if len({*names}) < len(names):
+            yield f"trial, position, value and intervals = {', '.join(names)}, but these must differ"
 
 
 class Train(Section):
@@ -167,16 +167,14 @@ class Evaluate(Section):
     @property
     def known_rates(self) -> tuple[float | None, float | None]:
         """Guess and lapse rate as given; None for auto."""
-        guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
-        return guess_rate, lapse_rate
+        guess_rate = None if self.guess_rate == "auto" else self.guess_rate
+        return guess_rate, None if self.lapse_rate == "auto" else self.lapse_rate
 
     def mistakes(self) -> Iterator[str]:
         yield from too_large(*(rate or 0.0 for rate in self.known_rates))
         if self.asymptotes == "tied" and self.known_rates != (None, None):
-            yield (
-                f"evaluate.asymptotes = tied, so guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate} "
-                "must be auto: they are one, which is estimated"
-            )
+            rates = f"guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate}"
+            yield f"evaluate.asymptotes = tied, so {rates} must be auto: they are one, which is estimated"
 
 
 class Plot(Section):
@@ -191,12 +189,14 @@ class Plot(Section):
     def mistakes(self) -> Iterator[str]:
         label, spacing = self.axis or ("", 1)
         if not isinstance(label, str) or isinstance(spacing, str) or spacing <= 0:
-            yield f'axis = {self.axis}, but it must be null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
+            right = 'null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
+            yield f"axis = {self.axis}, but it must be {right}"
 
     def without_class(self, n_classes: int) -> Iterator[str]:
         """What is wrong where there are only so many classes."""
         if self.class_index >= n_classes:
-            yield f"plot.class_index = {self.class_index}, but it must be below the number of classes, {n_classes}"
+            limit = f"below the number of classes, {n_classes}"
+            yield f"plot.class_index = {self.class_index}, but it must be {limit}"
 
 
 class Parameters(Section):
@@ -242,8 +242,8 @@ class Study(Parameters):
             yield "observers must be given where prepare.by is, and not otherwise"
         if self.prepare.intervals is not None and self.evaluate.guess_rate not in (0, "auto"):
             yield (
-                f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals factors are differences "
-                "of two intervals: the response must be which of them was chosen, and guess_rate auto or 0"
+                f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals factors are "
+                "differences of two intervals: the response must be which was chosen, and guess_rate auto or 0"
             )
 
 
