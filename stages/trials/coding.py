@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
-from stages.trials.values import Table, is_number, key, levels, nearby, numbers, words
+from stages.trials.values import Table, is_number, key, levels, numbers, words
 from stages.trials.where import aliased
 
 LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
@@ -227,7 +227,7 @@ def spread(text: str, columns: Collection[str]) -> str:
         pattern = re.search(PATTERN, match[0])[0]  # type: ignore[index]  # as the match holds one
         names = [name for name in columns if fnmatchcase(name, pattern)]
         if not names:
-            raise refused(text, f"no column is like {pattern}; {nearby(pattern[:-1], columns)}")
+            raise refused(text, f"no column is like {pattern}; {nearest(pattern[:-1], columns)}")
         return f"({' + '.join(match[0].replace(pattern, f'`{name}`') for name in names)})"
 
     return re.sub(rf"`[^`]*`|\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", each, text)
@@ -237,7 +237,7 @@ def check_column(text: str, table: Table, name: str) -> None:
     if name in table.unusable:
         raise refused(text, f"{name} {table.unusable[name]}")
     if name not in table.frame.columns:
-        raise refused(text, f"no column {name!r}; {nearby(name, table.frame.columns)}")
+        raise refused(text, f"no column {name!r}; {nearest(name, table.frame.columns)}")
 
 
 def refused(text: str, why: str) -> InputError:
