@@ -68,7 +68,7 @@ def one(already: Collection[str]) -> None:
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
 NONE = "no corrections"
-MADE = "coefficients.csv", "population.*", "index.html"  # of all observers
+MADE = "coefficients.csv", "psychometric.csv", "population.*", "index.html"  # of all observers
 
 
 class Found(NamedTuple):
@@ -78,6 +78,7 @@ class Found(NamedTuple):
     lines: list[str]  # what was left out, and why
     weights: pd.DataFrame | None = None
     observer: Observer | None = None
+    numbers: pd.DataFrame | None = None  # of the psychometric function
 
 
 def side_by_side(study: Study) -> None:
@@ -101,6 +102,8 @@ def side_by_side(study: Study) -> None:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
         outputs.table("coefficients.csv", pd.concat(weights))
+        if numbers := [one.numbers for one in found.values() if one.numbers is not None]:
+            outputs.table("psychometric.csv", pd.concat(numbers))
         said, means, tests = write_population(study, [one.observer for one in found.values() if one.observer], outputs)
         picture = outputs.path("population.png")
         page = render_observers(
@@ -130,7 +133,9 @@ def read_observer(name: str, p: Evaluate) -> Found:
             return Found(rows, lines)
         weights = read_table("inference/coefficients.csv", "class", "factor")
         weights.insert(0, "observer", name)
-        return Found(rows, lines, weights, Observer(name, read_factors(), read_and_infer(p)[1]))
+        found, function = Observer(name, read_factors(), read_and_infer(p)[1]), "inference/psychometric.csv"
+        numbers = read_table(function).assign(observer=name) if (DATA / function).exists() else None
+        return Found(rows, lines, weights, found, numbers)
     except InputError as error:
         return Found([[name, "", "", "", "no estimate"]], [f"{name}: no corrected weights: {error}"])
 
