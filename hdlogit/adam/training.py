@@ -6,7 +6,7 @@
 with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row =
 bias.
 
-The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the update.
+The gradient is a formula, so nothing is recorded for autograd: a step is two narrow products and the update.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Training:
                 yield float(torch.stack(losses).mean(dtype=torch.float64))
 
     def _step(self, trials: Tensor, memory: Tensor) -> Tensor:
-        """One batch: the update, and the loss before it. memory: to allocate it anew takes as long as a step."""
+        """One batch: the update, and the loss before it. memory: allocating it takes as long as a step."""
         x = memory[: len(trials)]
         if x.is_cpu and x.dtype == self._factors.dtype:
             torch.index_select(self._factors, 0, trials, out=x[:, :-1])  # spares a copy

@@ -49,7 +49,7 @@ def each(
     parts: Sequence[Part],
     waiting: int | None = None,
 ) -> Iterator[Result]:
-    """The results of `work` on each part, in their order; at most `waiting` (or WAITING) are held at a time."""
+    """The results of `work` on each part, in order; at most `waiting` (or WAITING) are held at a time."""
     if len(parts) == 1:
         yield work(parts[0])
         return
@@ -76,7 +76,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: to wake another costs as much as a small product. All have its error state.
+    # The calling thread works too: waking another costs as much as a small product. All share NumPy's errstate.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:
