@@ -76,7 +76,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: waking another costs as much as a small product. All share NumPy's errstate.
+    # The calling thread works too: waking another costs as much as a small product. All share NumPy's state.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:
