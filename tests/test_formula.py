@@ -200,7 +200,7 @@ def test_whatever_is_no_formula_is_refused_in_one_line(text: str, trials: Path) 
         ("~ contrast - 1", "it removes the intercept"),
         ("~ 1", "it names no factor; it must name columns"),
         ("~", "it names no factor; it must name columns"),
-        ("~ C(sqrt(rule - 2))", "a call in C(…) gives nan; it must be a number"),
+        ("~ C(sqrt(rule - 2))", "a call in C(…) gives nan, it must be a number"),
         ('~ __import__("os").system("true")', "it cannot be read; it must be a sum of columns"),
     ],
 )

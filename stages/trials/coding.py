@@ -46,10 +46,6 @@ def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
 CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": bs}
 
 
-class Unseen(Exception):  # noqa: N818  # a finding about some rows
-    """A call inside C(…) gives a category that no trial of the study has."""
-
-
 @dataclass
 class Coding:
     """Numbers as they are, words by treatment coding, or as a formula says; `learn` learns it from a study's trials."""
@@ -103,7 +99,7 @@ class Coding:
         values = self._values(complete)
         factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
         if fit.any():
-            factors[fit] = self._factors(values[fit])
+            factors[fit] = np.asarray(self._matrix(values[fit], self.spec), np.float64)[:, 1:]
         factors[~np.isfinite(factors).all(axis=1)] = np.nan
         return factors + 0.0  # no −0, which equals 0 but has other bytes
 
@@ -116,10 +112,7 @@ class Coding:
                 return f"{name} is {what}"
             if known is not None and key(word) not in map(key, known):
                 return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
-        try:
-            factors = np.asarray(self._matrix(self._values(row), self.spec), np.float64)[0, 1:]
-        except Unseen as error:
-            return str(error)
+        factors = np.asarray(self._matrix(self._values(row), self.spec), np.float64)[0, 1:]
         j = int(np.argmin(np.isfinite(factors)))
         if np.isnan(factors[j]) and "bs(" in self.names[j]:
             return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
@@ -142,16 +135,6 @@ class Coding:
                 given = given.where(spelling.notna())  # numbers in C(…)
             found[alias] = numbers(given).where(np.isfinite(numbers(given)))
         return pd.DataFrame(found, complete.index)
-
-    def _factors(self, values: pd.DataFrame) -> Floats:
-        """NaN in rows where a call in C(…) gives a category that no trial of the study has."""
-        try:
-            return np.asarray(self._matrix(values, self.spec), np.float64)[:, 1:]
-        except Unseen:
-            if len(values) == 1:
-                return np.full((1, len(self.names)), np.nan)
-        half = len(values) // 2
-        return np.concatenate([self._factors(part) for part in (values[:half], values[half:])])
 
     def _matrix(self, values: pd.DataFrame, spec: ModelSpec) -> Any:
         in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
@@ -227,18 +210,18 @@ def refused(text: str, why: str) -> InputError:
 
 @contextlib.contextmanager
 def explained(text: str) -> Iterator[None]:
-    """Whatever formulaic, transforms and Python's parser raise in one line; unknown categories as Unseen."""
+    """Whatever formulaic, transforms and Python's parser raise in one line."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", DataMismatchWarning)
             yield
-    except (InputError, Unseen):
+    except InputError:
         raise
     except DataMismatchWarning as error:
         unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
-        what = "; it must be a number" if unseen == "nan" else ", a category that no trial of the study has"
-        raise Unseen(f"a call in C(…) gives {unseen}{what}") from None
+        what = "it must be a number" if unseen == "nan" else "a category that no trial of the study has"
+        raise refused(text, f"a call in C(…) gives {unseen}, {what}") from None
     except (SyntaxError, RecursionError):
         raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
     except Exception as error:

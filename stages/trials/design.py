@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -20,7 +19,20 @@ from stages.files.parameters import Prepare
 from stages.trials import coding, long, programs, responses, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, check_numbers, first, is_number, key, keys, kind, merged, numbers, words
+from stages.trials.values import (
+    FEW,
+    Table,
+    check_numbers,
+    first,
+    is_number,
+    key,
+    keys,
+    kind,
+    merged,
+    numbers,
+    repeated,
+    words,
+)
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
@@ -55,7 +67,7 @@ class Study:
 
     def open(self, path: Path) -> Table:
         """Other trials, in the study's layout."""
-        _, table = laid_out(prepared(read(path), self.p), self.p, where.Where(), self.places)
+        _, table = laid_out(cleaned(read(path), self.p), self.p, self.places)
         return with_signal(table, [response.column for response in self.responses])
 
     def answers(self, table: Table) -> dict[str, Floats]:
@@ -70,11 +82,9 @@ class Study:
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
     """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
-    take = where.parse(p.where)
-    table = prepared(read(trials) if isinstance(trials, Path) else trials, p)
-    places, table = laid_out(table, p, take)
+    places, table = laid_out(cleaned(read(trials) if isinstance(trials, Path) else trials, p), p)
     table = responses.expanded(table, p.responses, p.count)
-    taken = take(table)
+    taken = where.taken(table, p.where)
     if not taken.any():
         what = "no row fulfils where" if len(taken) else "it holds no trials"
         raise InputError(f"{table.name}: {what}; nothing to fit")
@@ -125,7 +135,7 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     )
 
 
-def prepared(table: Table, p: Prepare) -> Table:
+def cleaned(table: Table, p: Prepare) -> Table:
     """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one."""
     frame, alike = table.frame.copy(deep=False), dict[str, str]()
     missing = {key(word) for word in p.missing_words or ()}
@@ -139,14 +149,11 @@ def prepared(table: Table, p: Prepare) -> Table:
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
 
 
-def laid_out(
-    table: Table, p: Prepare, take: where.Where, study: long.Places | None = None
-) -> tuple[long.Places | None, Table]:
+def laid_out(table: Table, p: Prepare, study: long.Places | None = None) -> tuple[long.Places | None, Table]:
     """A row per trial."""
     if p.trial:
-        return long.pivot(
-            table, p, take, [] if study else [responses.parts(table, each)[0] for each in p.responses], study
-        )
+        marks = [] if study else [responses.parts(table, each)[0] for each in p.responses]
+        return long.pivot(table, p, marks, study)
     return None, long.differences(table, *p.intervals) if p.intervals else table
 
 
@@ -250,9 +257,8 @@ def complete_rows(
 
 
 def check_names(table: Table, names: list[str]) -> None:
-    for name, n in Counter(names).items():
-        if n > 1:
-            raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
+    for name in repeated(names):
+        raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
     if "bias" in names:
         raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
 
@@ -261,7 +267,6 @@ def grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[n
     """Codes of the trials' groups, and the groups' labels, in order of appearance."""
     by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
     labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-    for label, n in Counter(labels).items():
-        if n > 1:
-            raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    for label in repeated(labels):
+        raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
     return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels

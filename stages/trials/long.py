@@ -15,7 +15,7 @@ from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials.values import Table, first, levels, numbers, words
-from stages.trials.where import Where
+from stages.trials.where import conditions, taken
 
 Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 Codes = NDArray[np.int64]
@@ -40,10 +40,8 @@ class Rows:
         return InputError(f"{self.table.name}, trial {self.labels.iloc[trial]}: {why}")
 
 
-def pivot(
-    table: Table, p: Prepare, take: Where, marks: Collection[str], study: Places | None = None
-) -> tuple[Places, Table]:
-    """The places that the rows to `take` have, and one row per trial with a factor `value[position]` for each position.
+def pivot(table: Table, p: Prepare, marks: Collection[str], study: Places | None = None) -> tuple[Places, Table]:
+    """The places that the rows to take have, and one row per trial with a factor `value[position]` for each position.
 
     With an interval, the factor is the second interval's value minus the first's. Other columns that are constant in
     each trial stay; one of `marks` that differs between a trial's intervals (which of them was chosen) has its value in
@@ -54,24 +52,28 @@ def pivot(
     keys = [str(p.position), *([p.intervals] if isinstance(p.intervals, str) else [])]
     table.column(value)
     given = {name: words(table.column(name)) for name in (trial, *keys)}
-    taken = take.among(frame.columns)(table)
-    places = study or [levels(given[name][taken]) for name in keys]
+    where = p.where if study is None else None
+    rows_taken, conditioned = (
+        taken(table, where, only=True),
+        [name for _, of in conditions(where) for name in of.values()],
+    )
+    places = study or [levels(given[name][rows_taken]) for name in keys]
     factors = [f"{value}[{position}]" for position in places[0]]
     named = f"named as in {factors[0]}" if factors else "one for each position"
     unusable = dict.fromkeys([value, *keys], f"is no column of trials, whose factors are {named}")
-    _check(table, unusable, [*take.columns, *p.groups])
+    _check(table, unusable, [*conditioned, *p.groups])
     for name in given:
-        _refuse(given[name].isna() & taken, f"{name} is missing")
+        _refuse(given[name].isna() & rows_taken, f"{name} is missing")
     if study is None:
-        if keys[1:] and taken.any() and len(places[1]) != 2:
+        if keys[1:] and rows_taken.any() and len(places[1]) != 2:
             raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
         for name in sorted({*factors} & {*frame}):
             raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
-    rows = _located(table, p, taken, given, places)
+    rows = _located(table, p, rows_taken, given, places)
     others = frame.drop(columns=[value, *keys, *factors], errors="ignore")
     found, differing = _of_trials(rows, others, marks if keys[1:] else ())
     unusable |= differing
-    _check(table, unusable, take.columns)
+    _check(table, unusable, conditioned)
     matrix = pd.DataFrame(_values(rows, frame[value], factors, bool(keys[1:])), found.index, factors)
     notes = list[str]()
     if keys[1:]:
