@@ -80,28 +80,30 @@ class Coding:
         held |= {name: held[name].groupby(codes).shift(k) for name, (_, k) in self.lags.items()}
         return pd.DataFrame(held, table.frame.index)
 
-    def learn(self, complete: pd.DataFrame) -> None:
-        """Levels, names and terms, and what transforms need to know; of rows without missing values."""
+    def learn(self, complete: pd.DataFrame) -> Floats:
+        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors."""
         in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula)) if alias in self.columns}
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
             self.levels[name] = None if is_plain else levels(complete[name])
         with explained(self.text):
-            spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
-        self.spec = self._matrix(self._values(complete), spec).model_spec
+            self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
+        factors = self.encode(complete)
         terms = {self._named(term): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
         if terms.pop("1", None) is None:
             raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
         self.names, self.terms = [self._named(name) for name in self.spec.column_names[1:]], terms
+        return factors
 
     def encode(self, complete: pd.DataFrame) -> Floats:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
         values = self._values(complete)
-        factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
-        if fit.any():
-            factors[fit] = np.asarray(self._matrix(values[fit], self.spec), np.float64)[:, 1:]
-        factors[~np.isfinite(factors).all(axis=1)] = np.nan
-        return factors + 0.0  # no −0, which equals 0 but has other bytes
+        fit = values.notna().all(axis=1).to_numpy()
+        coded = self._matrix(values[fit]) if fit.any() else np.zeros((0, len(self.names)))
+        coded[~np.isfinite(coded).all(axis=1)] = np.nan
+        factors = np.full((len(complete), coded.shape[1]), np.nan)
+        factors[fit] = coded + 0.0  # no −0, which equals 0 but has other bytes
+        return factors
 
     def why_not(self, row: pd.DataFrame) -> str:
         """Why this row, a frame of one, cannot be coded."""
@@ -112,7 +114,7 @@ class Coding:
                 return f"{name} is {what}"
             if known is not None and key(word) not in map(key, known):
                 return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
-        factors = np.asarray(self._matrix(self._values(row), self.spec), np.float64)[0, 1:]
+        [factors] = self._matrix(self._values(row))
         j = int(np.argmin(np.isfinite(factors)))
         if np.isnan(factors[j]) and "bs(" in self.names[j]:
             return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
@@ -133,14 +135,18 @@ class Coding:
                     found[alias] = pd.Series(pd.Categorical(spelling, known), given.index)
                     continue
                 given = given.where(spelling.notna())  # numbers in C(…)
-            found[alias] = numbers(given).where(np.isfinite(numbers(given)))
+            number = numbers(given).to_numpy()
+            found[alias] = np.where(np.isfinite(number), number, np.nan)
         return pd.DataFrame(found, complete.index)
 
-    def _matrix(self, values: pd.DataFrame, spec: ModelSpec) -> Any:
+    def _matrix(self, values: pd.DataFrame) -> Floats:
+        """Factors, also what is not finite; what transforms need to know is learned the first time."""
         in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
         whole = [name for name in in_c if values[name].dtype.kind == "f" and (values[name] % 1 == 0).all()]
         with explained(self.text):
-            return spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
+            matrix = self.spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
+        self.spec = matrix.model_spec
+        return np.asarray(matrix, np.float64)[:, 1:]
 
 
 def of_columns(names: list[str]) -> Coding:

@@ -70,15 +70,6 @@ class Study:
         _, table = laid_out(cleaned(read(path), self.p), self.p, self.places)
         return with_signal(table, [response.column for response in self.responses])
 
-    def answers(self, table: Table) -> dict[str, Floats]:
-        """How often each row of other trials was answered by yes and by no, (n_rows, 2); of classes that it holds."""
-        response, count = self.p.responses[0], self.p.count if self.p.count in table.frame else None
-        times, _ = responses.counts(table, response, count) or (np.ones((len(table.frame), 2)), [])
-        if response == self.responses[0].column and response not in table.frame:  # by counts
-            return {response: times} if _ else {}
-        codes = {each.name: each.code(table) for each in self.responses if each.column in table.frame}
-        return {name: np.nan_to_num(np.column_stack([code, 1 - code])) * times[:, :1] for name, code in codes.items()}
-
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
     """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
@@ -110,9 +101,8 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     lacks = {str(name): frame[name].isna().to_numpy() for name in frame} | lacks
     complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
     frame = frame[complete]
-    code.learn(frame)
+    factors = code.learn(frame)
     check_names(table, code.names)
-    factors = code.encode(frame)
     for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
         raise InputError(f"{frame.index[row]}: {code.why_not(frame.iloc[[row]])}")
     groups, labels = grouped(table, p.groups, complete) if p.groups else (None, [])

@@ -75,7 +75,8 @@ def read_one(path: Path) -> Table:
     if not len(frame):
         raise InputError(f"{path.name} holds no trials")
     what, numbers = ("line", frame.index) if frame.index.name == "line" else ("row", range(1, len(frame) + 1))
-    places = pd.Index([f"{path.name}, {what} {number}" for number in numbers], dtype="str")
+    start = f"{path.name}, {what} "
+    places = pd.Index([f"{start}{number}" for number in numbers], dtype="str")
     found = pd.DataFrame({j: columns[j] for j in named}, frame.index, copy=False)
     return Table(path.name, found.set_axis(places).set_axis([names[j] for j in named], axis=1), tuple(notes))
 
