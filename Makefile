@@ -71,7 +71,7 @@ gate: $(VENV)/installed           ## fail if a metric is worse than at BASE by m
 	$(AT) python -m comparisons.ci.gate $${BASE:+"$$BASE"}
 
 report: $(VENV)/installed         ## write report/report.md: what changed since BASE, for people
-	$(AT) python -m comparisons.ci.report $${BASE:+"$$BASE"}
+	$(AT) python -m comparisons.ci.gate --report $${BASE:+"$$BASE"}
 
 experiments: $(VENV)/installed    ## run what is missing of the grid of experiments, and draw it into docs/
 	$(RUN) python -m comparisons.experiments.run

@@ -2,7 +2,6 @@
 
 The notebook's side is its loop as it stands there: a DataLoader that collates single trials, autograd, BCELoss on a
 sigmoid, torch.optim.Adam, in float64. Both start from the same coefficients; their orders of trials differ.
-Then the parts of our step that differ from torch's usual ones are timed against those, on one core.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import time
-import timeit
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -63,40 +61,16 @@ def measure(side: Callable[[torch.Tensor, torch.Tensor], Iterator[float]]) -> No
     print(time.perf_counter() - begin, losses[-1])
 
 
-def parts() -> None:
-    """Microseconds of the two products of a batch and of an update, each in our way and in torch's."""
-    torch.set_num_threads(1)
-    x = torch.randn(BATCH_SIZE, N_FACTORS + 1, dtype=torch.float64)
-    w = torch.nn.Parameter(torch.randn(N_FACTORS + 1, N_CLASSES, dtype=torch.float64))
-    z, w.grad = x @ w.detach(), torch.randn_like(w)
-    adam = torch.optim.Adam([w], lr=LEARNING_RATE, amsgrad=True, fused=True)
-    adam.step()
-    state = [[w], [w.grad], *([moment] for moment in adam.state[w].values() if moment.dim()), [adam.state[w]["step"]]]
-    how = {"lr": LEARNING_RATE, "beta1": BETA1, "beta2": BETA2, "eps": 1e-8, "weight_decay": 0.0}
-    a, b, c = x.numpy(), w.detach().numpy(), z.numpy()
-    sides: dict[str, Callable[[], object]] = {
-        "products: torch": lambda: (torch.mm(x, w, out=z), torch.mm(x.T, z)),
-        "products: NumPy": lambda: (np.matmul(a, b, out=c), np.matmul(a.T, c)),
-        "Adam(fused).step": adam.step,
-        "_fused_adam_": lambda: torch._fused_adam_(*state, **how, amsgrad=True, maximize=False),  # type: ignore[call-overload]
-    }
-    with torch.no_grad():
-        for name, call in sides.items():
-            times = timeit.repeat(call, number=1, repeat=2000)
-            print(f"{name:17} {1e6 * statistics.median(times):4.0f} us (median of {len(times)})")
-
-
 def main() -> None:
     print(f"{N_TRIALS} trials, {N_FACTORS} factors, {N_CLASSES} classes, {NUM_EPOCHS} epochs")
     seconds: dict[str, list[float]] = {"notebook": [], "ours": []}
     last = {}
     for _ in range(ROUNDS):
         for name, times in seconds.items():
-            printed = subprocess.run(
-                [sys.executable, "-m", "benchmarks.adam", name], check=True, capture_output=True, text=True
-            ).stdout
-            time_taken, last[name] = map(float, printed.split())
-            times.append(time_taken)
+            command = [sys.executable, "-m", "benchmarks.adam", name]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            taken, last[name] = map(float, printed.split())
+            times.append(taken)
     if abs(last["ours"] / last["notebook"] - 1) > 0.02:  # losses differ, as orders of trials do, but by less than this
         raise SystemExit(f"the two sides do not reach the same loss: {last}")
     for name, times in seconds.items():
@@ -104,13 +78,10 @@ def main() -> None:
         print(f"{name}: {median:.2f} s (median of {ROUNDS}; 513 epochs: {median * 513 / NUM_EPOCHS:.1f} s)")
     ratios = sorted(theirs / mine for theirs, mine in zip(*seconds.values(), strict=True))
     print(f"ratio: {statistics.median(ratios):.1f} times faster (median of pairs; {ratios[0]:.1f} .. {ratios[-1]:.1f})")
-    subprocess.run([sys.executable, "-m", "benchmarks.adam", "parts"], check=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["parts"]:
-        parts()
-    elif sys.argv[1:]:
+    if sys.argv[1:]:
         measure({"notebook": notebook, "ours": ours}[sys.argv[1]])
     else:
         main()

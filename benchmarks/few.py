@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from hdlogit.exact import fit
-from hdlogit.inference import ClassInference, infer
+from hdlogit.inference import infer
 from hdlogit.inference.terms import joint_test
 
 Array = NDArray[np.float64]
@@ -31,20 +31,12 @@ def of_file(n: int, slope: float, rng: np.random.Generator) -> list[str]:
     weight, bias = ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean(axis=0)
     new = [c.predict(LEVELS[:, None]) for c in found]
     predicted = np.mean([(each.low <= p) & (p <= each.high) for each in new], axis=0)
-    rejected, classical = (np.mean([p[0] < 0.05 for p in column]) for column in zip(*map(p_values, found), strict=True))
+    rejected = np.mean([c.p_values()[0] < 0.05 for c in found])
+    classical = np.mean([c.classical_p_values()[0] < 0.05 for c in found])
     named = np.mean([c.note is not None for c in found])
     covered = f"{weight:.3f}, {bias:.3f}", f"{predicted.mean():.3f} ({predicted.min():.2f})"
-    return [
-        f"{n}, {slope:g}",
-        f"{len(found)} of {FILES}",
-        *covered,
-        f"{rejected:.2f} ({classical:.2f})",
-        f"{named:.2f}",
-    ]
-
-
-def p_values(c: ClassInference) -> tuple[Array, Array]:
-    return c.p_values(), c.classical_p_values()
+    first = f"{n}, {slope:g}", f"{len(found)} of {FILES}"
+    return [*first, *covered, f"{rejected:.2f} ({classical:.2f})", f"{named:.2f}"]
 
 
 def of_term(n: int, p: int, size: int, rng: np.random.Generator) -> list[str]:
@@ -77,8 +69,5 @@ if __name__ == "__main__":
     ]
     print(pd.DataFrame(rows, columns=heads).to_markdown(index=False, disable_numparse=True), end="\n\n")
     terms = [of_term(*shape, rng) for shape in ((1000, 60, 4), (600, 80, 20), (300, 100, 30))]
-    print(
-        pd.DataFrame(terms, columns=["n × p, factors tested", "no effect: S/J, rejected", "with effect"]).to_markdown(
-            index=False, disable_numparse=True
-        )
-    )
+    heads = ["n × p, factors tested", "no effect: S/J, rejected", "with effect"]
+    print(pd.DataFrame(terms, columns=heads).to_markdown(index=False, disable_numparse=True))

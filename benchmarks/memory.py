@@ -1,22 +1,22 @@
 """How much memory does each stage take, and how long, as the trials grow?
 
-    python -m benchmarks.memory [--trials 10000 100000] [--dtype float64 float32] [--solver exact] [--folder .]
+    python -m benchmarks.memory [--trials 10000 100000]
 
-The stages run one after the other, as DVC runs them, in a folder of their own in `--folder`. What must fit is the
-process's RssAnon, read every 5 ms: pages of the trials' files can be dropped from memory. Fails if a stage takes more
-than 600 MB. Linux only.
+The stages run one after the other, as DVC runs them, in a folder of their own in the current one, with trials in double
+and in single precision and the exact solver. What must fit is the process's RssAnon, read every 5 ms: pages of the
+trials' files can be dropped from memory. Fails if a stage takes more than 600 MB. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -48,35 +48,19 @@ def run(stage: str, folder: Path) -> tuple[float, int]:
     return time.perf_counter() - start, most
 
 
-def pipeline(parent: Path, params: dict[str, Any]) -> int:
-    """Print one row per stage; return the most MB of all."""
-    simulate, most = params["simulate"], 0
-    with tempfile.TemporaryDirectory(dir=parent) as name:
-        (Path(name) / "params.yaml").write_text(yaml.safe_dump(params))
-        for stage in STAGES:
-            seconds, memory = run(stage, Path(name))
-            print(
-                f"{stage:<9} {simulate['n_trials']:>9,} {simulate['dtype']}  {seconds:8.2f} s  {memory:6} MB",
-                flush=True,
-            )
-            most = max(most, memory)
-    return most
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--dtype", nargs="+", default=["float64", "float32"])
-    parser.add_argument("--solver", default="exact")
-    parser.add_argument("--folder", type=Path, default=Path())
-    a = parser.parse_args()
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    most = 0
-    for dtype in a.dtype:
-        for n_trials in a.trials:
-            params["simulate"] |= {"n_trials": n_trials, "dtype": dtype}
-            params["train"] |= {"solver": a.solver, "dtype": dtype}
-            most = max(most, pipeline(a.folder, params))
+    params, most = yaml.safe_load((ROOT / "params.yaml").read_text()), 0
+    for dtype, n_trials in itertools.product(("float64", "float32"), parser.parse_args().trials):
+        params["simulate"] |= {"n_trials": n_trials, "dtype": dtype}
+        params["train"] |= {"solver": "exact", "dtype": dtype}
+        with tempfile.TemporaryDirectory(dir=Path()) as folder:
+            Path(folder, "params.yaml").write_text(yaml.safe_dump(params))
+            for stage in STAGES:
+                seconds, memory = run(stage, Path(folder))
+                print(f"{stage:<9} {n_trials:>9,} {dtype}  {seconds:8.2f} s  {memory:6} MB", flush=True)
+                most = max(most, memory)
     if most > LIMIT:
         raise SystemExit(f"a stage took {most} MB of memory; it must stay below {LIMIT}")
 

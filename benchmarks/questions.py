@@ -1,11 +1,15 @@
-"""Are questions to a model answered rightly? False alarms on clean observers, and what is found of others.
+"""Is the answer right? False alarms on clean observers, what is found of others, and the verdict on both.
 
-    python -m benchmarks.questions --replicates 200      clean designs, then observers: some minutes each
+    python -m benchmarks.questions --replicates 60      a line each; half an hour
+    python -m benchmarks.questions history squares      only those whose names have these words
 
-Clean: responses follow the model, with trials in eight groups; a family of tests should reject in 5 % of replicates at
-.05, and all together (Bonferroni) in about as many. Observers: 33 factors, a signal that is there or not and 32 frames
-of noise, of whom one thing is not as the model has it; printed is how often it is found, how often the advice is the
-right one, and how often anything else is.
+Clean designs: responses follow the model, trials are in eight groups. A family of tests should reject in 5 % of
+replicates at .05, all together (Bonferroni) in about as many. `wrong` is a verdict that asserts a family, or says "good
+enough" where weights are more than 10 % off on average, or "use corrected" where they are less than 2 % off.
+
+Observers: 33 factors, a signal that is there or not and 32 frames of noise, of whom one thing is not as the model has
+it. `found`: it is among what the model lacks; `first`: the verdict names it; `other`: the verdict names something else;
+`told`: the verdict is neither "good enough" nor "use corrected".
 """
 
 import argparse
@@ -20,11 +24,14 @@ from tqdm import trange
 from benchmarks.designs import ASYMPTOTES, FRESH, THEORY, Design, draw_truth
 from hdlogit.exact import fit
 from hdlogit.inference import infer
-from hdlogit.inference.questions import LINK, Question, questions
+from hdlogit.inference.comparison import usefulness
+from hdlogit.inference.questions import ASYMMETRY, LINK, Question, questions
+from stages.tables.answer import LACKING, Situation
 
 Array = NDArray[np.float64]
-Drawn = tuple[Array, NDArray[np.bool_], bool]  # factors, responses, whether rates are estimated
+Drawn = tuple[Array, NDArray[np.bool_], str]  # factors, responses, asymptotes
 
+LEVEL = 0.95
 CLEAN = [one for one in (*THEORY, *FRESH, *ASYMPTOTES) if not one.large and one.name != "no signal"]
 OBSERVERS = {
     "squares": "squares of the factors",
@@ -34,19 +41,19 @@ OBSERVERS = {
     "drift": "a trend over trials",
     "sessions": "differences between groups",
     "8 % guesses, 8 % lapses": LINK,
+    "15 % guesses": LINK,
     "8 % + 8 %, fitted with rates": "",
-    "1 − exp(−exp z)": LINK,
-    "clean": "",
+    "1 − exp(−exp z)": ASYMMETRY,
+    "clean observer": "",
 }
 
 
-def clean(design: Design, replicates: int) -> Iterator[Drawn]:
+def truth_of(design: Design) -> tuple[Array, Array, Array]:
+    """Factors (n, p), true weights (p,), P(y = 1) (n,)."""
     rng = np.random.default_rng(7)
     x = design.draw(rng)
     truth, bias = draw_truth(rng, design, x)
-    p = design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ truth + bias)
-    for _ in range(replicates):
-        yield x, rng.random(len(x)) < p, design.asymptotes
+    return x, truth, design.guess_rate + (1 - design.guess_rate - design.lapse_rate) * expit(x @ truth + bias)
 
 
 def observed(kind: str, n: int, replicates: int) -> Iterator[Drawn]:
@@ -67,54 +74,87 @@ def observed(kind: str, n: int, replicates: int) -> Iterator[Drawn]:
             p = expit(z + np.repeat(0.4 * rng.normal(size=8), n // 8 + 1)[:n])
         elif "8 %" in kind:
             p = 0.08 + 0.84 * expit(2 * z)
+        elif kind == "15 % guesses":
+            p = 0.15 + 0.85 * expit(2 * z)
         elif kind.startswith("1 −"):
             p = -np.expm1(-np.exp(1.5 * z))
         y, u = rng.random(n) < p, rng.random(n)
         if kind == "history":
             for t in range(1, n):
                 y[t] = u[t] < expit(z[t] + (0.5 if y[t - 1] else -0.5))
-        yield x, y, "fitted with rates" in kind
+        yield x, y, "estimate" if "fitted with rates" in kind else "none"
 
 
-def asked(drawn: Drawn) -> list[Question]:
-    """[] where there is no inference."""
-    x, y, with_rates = drawn
-    coefficients = fit(x, y[:, None]).coefficients
-    [result] = infer(x, y[:, None], coefficients, asymptotes="estimate" if with_rates else "none")
+def asked(x: Array, y: NDArray[np.bool_], asymptotes: str) -> tuple[list[Question], str, Array]:
+    """(Questions, verdict, fitted weights); no questions where there is no inference."""
+    coefficients = fit(x, y[:, None], polish=True).coefficients
+    [c] = infer(x, y[:, None], coefficients, asymptotes=asymptotes)  # type: ignore[arg-type]
+    if c.reason:
+        return [], "", coefficients[:-1, 0]
     names = ["signal", *(f"frame{j}" for j in range(1, x.shape[1]))]
-    return questions(result, x, y, names, np.arange(len(x)) * 8 // len(x))
+    found, use = questions(c, x, y, names, np.arange(len(x)) * 8 // len(x)), usefulness(c, x, y)
+    sizes = c.signal, c.theory.alpha, c.alpha_error, *c.expected_classical_coverage(LEVEL)
+    situation = Situation("y", *sizes, c.guess_rate, c.lapse_rate, 1.0, use, tuple(found))
+    return found, situation.verdict(LEVEL, 1), coefficients[:-1, 0]
 
 
 def family(question: Question) -> str:
     return "products" if question.family.startswith("products") and "signal" not in question.family else question.family
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replicates", type=int, default=200)
-    replicates = parser.parse_args().replicates
-    for design in CLEAN:
-        counts, any_of = defaultdict[str, list[bool]](list), list[bool]()
-        for drawn, _ in zip(clean(design, replicates), trange(replicates, desc=design.name, leave=False), strict=True):
-            found = asked(drawn)
+def of_design(design: Design, replicates: int) -> str:
+    x, truth, p = truth_of(design)
+    asymptotes, rng = "estimate" if design.asymptotes else "none", np.random.default_rng(8)
+    counts, any_of, verdicts, slopes = defaultdict[str, list[bool]](list), list[bool](), Counter[str](), list[float]()
+    metric = np.atleast_2d(np.cov(x, rowvar=False)) @ truth
+    for _ in trange(replicates, desc=design.name, leave=False):
+        found, verdict, w = asked(x, rng.random(len(x)) < p, asymptotes)
+        if found:
             for one in found:
                 counts[family(one)].append(one.p_value < 0.05)
-            any_of += [min(one.p_value for one in found) < 0.05 / len(found)] if found else []
-        rates = ", ".join(f"{name} {np.mean(of):.3f}" for name, of in sorted(counts.items()))
-        print(f"{design.name}: {len(any_of)} fits, any {np.mean(any_of):.3f}; {rates}", flush=True)
+            any_of.append(min(one.p_value for one in found) < 0.05 / len(found))
+            verdicts[verdict] += 1
+            slopes.append(float(w @ metric / (truth @ metric)))
+    off = abs(float(np.mean(slopes)) - 1)
+    wrong = sum(n for verdict, n in verdicts.items() if verdict.startswith(LACKING) or "no better" in verdict)
+    wrong += verdicts["good enough"] * (off > 0.1) + verdicts["use corrected"] * (off < 0.02)
+    rates = ", ".join(f"{name} {np.mean(of):.3f}" for name, of in sorted(counts.items()))
+    said = ", ".join(f"{verdict} {n}" for verdict, n in verdicts.most_common())
+    return (
+        f"{design.name}: {len(any_of)} fits, weights {100 * np.mean(slopes) - 100:+.0f} %; any {np.mean(any_of):.3f}; "
+        f"wrong {wrong / max(len(any_of), 1):.3f} ({said}); {rates}"
+    )
+
+
+def of_observer(kind: str, n: int, replicates: int) -> str:
+    tally, fits, right = Counter[str](), 0, OBSERVERS[kind]
+    for drawn, _ in zip(observed(kind, n, replicates), trange(replicates, desc=kind, leave=False), strict=True):
+        found, verdict, _ = asked(*drawn)
+        lacks = verdict.removeprefix(f"{LACKING} ") if verdict.startswith(LACKING) else ""
+        fits += bool(found)
+        tally["found"] += any(one.family == right and one.p_value < 0.05 / len(found) for one in found)
+        tally["first"] += bool(lacks) and lacks == right
+        tally["other"] += bool(lacks) and lacks != right
+        tally["told"] += bool(found) and verdict not in ("good enough", "use corrected")
+    rates = ", ".join(f"{name} {tally[name] / max(fits, 1):.2f}" for name in ("found", "first", "other", "told"))
+    return f"{n} trials, {kind}: {fits} fits, {rates}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="in the names of designs and observers")
+    parser.add_argument("--replicates", type=int, default=60)
+    arguments = parser.parse_args()
+
+    def wanted(name: str) -> bool:
+        return not arguments.words or any(word in name for word in arguments.words)
+
     for n in (600, 2000):
-        for kind, right in OBSERVERS.items():
-            tally, fits = Counter[str](), 0
-            drawn_ones = zip(observed(kind, n, replicates), trange(replicates, desc=kind, leave=False), strict=True)
-            for drawn, _ in drawn_ones:
-                found = asked(drawn)
-                fits += bool(found)
-                sure = [one for one in found if one.p_value < 0.05 / len(found)]
-                tally["found"] += any(one.family == right for one in sure)
-                tally["first"] += bool(sure) and sure[0].family == right
-                tally["other"] += bool(sure) and sure[0].family != right
-            rates = ", ".join(f"{name} {tally[name] / max(fits, 1):.2f}" for name in ("found", "first", "other"))
-            print(f"{n} trials, {kind}: {fits} fits, {rates}", flush=True)
+        for kind in filter(wanted, OBSERVERS):
+            print(of_observer(kind, n, arguments.replicates), flush=True)
+    for design in CLEAN:
+        if wanted(design.name):
+            print(of_design(design, arguments.replicates), flush=True)
 
 
 if __name__ == "__main__":

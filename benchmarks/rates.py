@@ -69,11 +69,8 @@ def main() -> None:
         errors = sets.std(axis=0, ddof=1) / np.sqrt(SETS)
         cells = [f"{t:.3f}, {m:.3f} ± {e:.3f}" for t, m, e in zip(theory, sets.mean(axis=0), errors, strict=True)]
         rows.append([f"{n}×{p}, {signal:g}, {intercept:g}, {guess:g}, {lapse:g}", *cells])
-    print(
-        pd.DataFrame(
-            rows, columns=["n × p, γ, β0, g, l", "slope: theory, simulated", "sd of the rest", "held-out cross-entropy"]
-        ).to_markdown(index=False, disable_numparse=True)
-    )
+    heads = ["n × p, γ, β0, g, l", "slope: theory, simulated", "sd of the rest", "held-out cross-entropy"]
+    print(pd.DataFrame(rows, columns=heads).to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":

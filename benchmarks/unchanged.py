@@ -68,11 +68,8 @@ def main() -> None:
         rows = unchanged(trials.factors, truth, groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
-    print(
-        pd.DataFrame(
-            lines, columns=["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]
-        ).to_markdown(index=False, disable_numparse=True)
-    )
+    heads = ["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]
+    print(pd.DataFrame(lines, columns=heads).to_markdown(index=False, disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from stages.files.errors import InputError
 
@@ -34,10 +32,8 @@ def reason(printed: str) -> str:
 def base(revision: str | None) -> str:
     """The merge base of HEAD and a revision; without one, of HEAD and origin's branch, or else HEAD's parent.
 
-    Raises InputError for a shallow clone, and where there is no such revision or no common history.
+    Raises InputError where there is no such revision, or no common history.
     """
-    if output("git", "rev-parse", "--is-shallow-repository") == "true":
-        raise InputError("this clone is shallow, so the base may be cut off: git fetch --unshallow")
     names = ["refs/remotes/origin/HEAD", "HEAD^"] if revision is None else [revision]
     for name in names:
         found = subprocess.run(["git", "merge-base", name, "HEAD"], capture_output=True, text=True, check=False)
@@ -45,14 +41,7 @@ def base(revision: str | None) -> str:
         if sha and (revision is not None or sha != output("git", "rev-parse", "HEAD")):
             return sha
     tried = " nor ".join(map(repr, names))
-    raise InputError(f"no commit to compare HEAD with: not {tried}; git fetch it, or name another: BASE=...")
-
-
-def base_of_arguments(description: str | None, arguments: Sequence[str] | None) -> str:
-    """The base for a command whose only argument it is."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", nargs="?", help="what to compare with (default: origin's branch)")
-    return base(parser.parse_args(arguments).base)
+    raise InputError(f"no common history of HEAD with {tried}: git fetch --unshallow, or name another: BASE=...")
 
 
 def described(sha: str) -> str:

@@ -1,4 +1,4 @@
-"""Do the results in data/ belong to params.yaml as it is now? Those of an earlier run must not look current."""
+"""Do the results in data/ belong to params.yaml as it is now? Those of an earlier run must not look so."""
 
 from __future__ import annotations
 
@@ -33,14 +33,13 @@ def check_parameters() -> None:
     lock = file.with_name("dvc.lock")
     if not lock.exists():
         return
-    parameters, stages = read_yaml(file), read_yaml(lock)
+    parameters, recorded = read_yaml(file), read_yaml(lock)
     with reading(lock):
-        recorded = {name: stage.get("params", {}).get(str(file), {}) for name, stage in stages["stages"].items()}
-        names = {f"{name}@{alone}" if alone else name: name for name in STAGES}
-        used = [(stage, *item) for name, stage in names.items() for item in recorded.get(name, {}).items()]
-    for name, key, value in used:
-        if at(parameters, key) != value:
-            raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")
+        for name in STAGES:
+            stage = recorded["stages"].get(f"{name}@{alone}" if alone else name, {})
+            for key, value in stage.get("params", {}).get(str(file), {}).items():
+                if at(parameters, key) != value:
+                    raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")
 
 
 def at(tree: Any, name: str) -> Any:

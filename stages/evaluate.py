@@ -1,7 +1,7 @@
-"""Stage `evaluate`: score the fit on its own trials and on held-out ones, and report how far it can be trusted.
+"""Stage `evaluate`: score the fit on its own trials and on held-out ones, and say how far it can be trusted.
 
-Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact fit,
-everything that the theory of exact fits predicts. Each class (yes/no response) without an estimate is left out, too.
+Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact
+fit, everything that its theory predicts. A class (yes/no response) without an estimate is left out, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stages.files.errors import InputError, run_stage
 from stages.files.parameters import read_parameters
 from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
-from stages.tables import inference, inferred, scores, theory
+from stages.tables import inference, inferred, psychometric, scores, theory
 from stages.tables.answer import Agreement, together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
@@ -29,6 +29,7 @@ from stages.tables.smooth import smooth_table
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
 Metrics = dict[str, Any]
+Agreements = Sequence[Agreement | None]  # of each class
 
 
 def main() -> None:
@@ -48,11 +49,10 @@ def main() -> None:
         predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
-        trajectory = scores.trajectory_table(fit)
         outputs.table("calibration.csv", vars(curve))
         outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
         outputs.table("coefficients.csv", scores.fitted_table(fit))
-        outputs.table("trajectory.csv", trajectory)
+        outputs.table("trajectory.csv", scores.trajectory_table(fit))
         metrics: Metrics = {}
         if source == "test":
             metrics["test"] = scores.prediction_metrics(shown, curve.error)
@@ -85,17 +85,17 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
     wrong = np.argwhere(~(np.abs(logits) <= LARGEST_LOGIT))
     if len(wrong):
         trial, k = wrong[0]
+        what = f"the logit of {named(classes[k], 'class')} is {logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}"
         raise InputError(
-            f"data/test/factors.npy, trial {trial}: the logit of {named(classes[k], 'class')} is "
-            f"{logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, or in other units than "
-            "those of the training trials (or the fit has diverged)"
+            f"data/test/factors.npy, trial {trial}: {what}: a factor is damaged, or in other units than those of "
+            "the training trials (or the fit has diverged)"
         )
 
 
 def write_inference(
-    outputs: Outputs, found: Inferred, shown: Predictions, groups: Sequence[Agreement | None], metrics: Metrics
+    outputs: Outputs, found: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
 ) -> list[str]:
-    """The tables of an exact fit, and its sections of the metrics; gives the answer in words. groups: of each class."""
+    """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
     fit, level = found.fit, found.p.interval_level
     asked, coefficients = inference.ask(found), inference.coefficient_table(found)
     classes = inference.class_table(found, coefficients, asked)
@@ -110,9 +110,12 @@ def write_inference(
         "curve_bins": bins,
         "curve": curve,
         "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": goal_table(fit.classes, found.classes),
+        "goals": goal_table(dict(zip(fit.classes, found.classes, strict=True))),
         "planning": theory.planning_table(found.classes, len(fit.train.factors)),
     }
+    along = psychometric.along(found)
+    tables["psychometric"] = psychometric.psychometric_table(found, along)
+    tables["psychometric_points"] = psychometric.points_table(found, along)
     if fit.account:
         tables["terms"] = inference.term_table(found, fit.account["terms"])
     for name in CORRECTED:
@@ -127,14 +130,14 @@ def write_inference(
         metrics["recovery"] |= inference.corrected_recovery(found)
     estimated = found.p.asymptotes != "none" and None in found.p.known_rates
     lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
+    holds = {one.name: not one.lacks(len(situations)) for one in situations}
+    lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
-def write_replication(
-    outputs: Outputs, found: Inferred, metrics: Metrics
-) -> tuple[Sequence[Agreement | None], list[str]]:
-    """The table of groups of trials against one another, and its metrics; gives what the answer needs to know of each
-    class, and lines on what is left out or shared.
+def write_replication(outputs: Outputs, found: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
+    """The table of groups against one another, and its metrics; gives what the answer needs of each class, and
+    lines on what is left out or shared.
     """
     from stages.tables import replication  # brings torch
 
@@ -146,7 +149,8 @@ def write_replication(
     if (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: there is one group only"]
     classes = replication.replications(found)
-    outputs.table("inference/replication.csv", replication.replication_table(fit.classes, classes, fit.labels))
+    table = replication.replication_table(fit.classes, classes, fit.labels)
+    outputs.table("inference/replication.csv", table)
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
@@ -157,7 +161,8 @@ def general_notices(fit: Fit, source: str) -> list[str]:
     """Lines on what is left out of all classes, or of those that have no estimate."""
     lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in fit.missing.items()]
     if fit.evidence["solver"] != "exact":
-        lines.insert(0, "intervals and corrections are left out: they are for exact fits, train.solver: exact")
+        needed = "they are for exact fits, train.solver: exact"
+        lines.insert(0, f"intervals and corrections are left out: {needed}")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")

@@ -20,7 +20,7 @@ from stages.terminal import say
 
 @contextmanager
 def inside(folder: str) -> Iterator[None]:
-    """Within this, params.yaml and data/ are those of the folder. Raises InputError where it has no params.yaml."""
+    """Within this, params.yaml and data/ are those of the folder, which must have a params.yaml."""
     wanted = f"{folder} holds no {FILE}; it must be the folder of a study, as in: studies/rat"
     if not Path(folder).is_dir():
         raise InputError(wanted)
@@ -31,7 +31,7 @@ def inside(folder: str) -> Iterator[None]:
 
 
 def observers_of(folder: str) -> dict[str, str]:
-    """The folder of each observer, by name, of a study in which each is fitted alone; of any other its own, by ""."""
+    """The folder of each observer, by name, of a study in which each is fitted alone; else its own, by ""."""
     with inside(folder):
         study, alone = read_parameters(), observer()
     if not isinstance(study, Study) or study.observers is None or alone:
@@ -40,7 +40,7 @@ def observers_of(folder: str) -> dict[str, str]:
 
 
 def for_each(folder: str, one: Callable[[str, str], None]) -> None:
-    """Call one(name, folder) for each observer. Of several, one that fails is named and does not stop the others."""
+    """Call one(name, folder) for each observer. One that fails is named, and does not stop the others."""
     folders = observers_of(folder)
     errors = list[InputError]()
     for name, own in folders.items():
@@ -65,7 +65,8 @@ def read_finished() -> tuple[Fit, Results, Evaluate]:
         raise InputError("params.yaml: train.solver must be exact: inference is for exact fits")
     check_current()
     fit, results = read_and_infer(parameters.evaluate)
-    reasons = [f"{named(name, 'class')} has no inference: {c.reason}" for name, c in results.items() if c.reason]
+    reasons = {name: c.reason for name, c in results.items() if c.reason}
     if len(reasons) == len(results):
-        raise InputError(reasons[0])
+        name, reason = next(iter(reasons.items()))
+        raise InputError(f"{named(name, 'class')} has no inference: {reason}")
     return fit, results, parameters.evaluate

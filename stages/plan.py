@@ -6,23 +6,13 @@ For a study that has been run, how many more: `python -m stages.plan --study stu
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.planning import (
-    Plan,
-    base_rate_for,
-    inflation_for,
-    intercept_for,
-    n_trials_until,
-    plan,
-    signal_for,
-    smallest_n_trials,
-)
+from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, plan, signal_for
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, inside, read_finished
-from stages.tables.goals import GOALS
+from stages.tables.goals import GOALS, Planned, neediest
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -55,24 +45,6 @@ The signal is the standard deviation of the true logits. If you have no data to 
 fraction of trials the observer's response could be predicted at best, and give --accuracy instead."""
 
 
-@dataclass(frozen=True)
-class Observer:
-    """For whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning` share."""
-
-    n_factors: int
-    signal: float
-    base_rate: float
-    guess_rate: float
-    lapse_rate: float
-    inflation: float  # of the variance of a weight, by correlated factors
-
-    def smallest_n_trials(self) -> int:
-        """From which on an estimate exists."""
-        rates = self.guess_rate, self.lapse_rate
-        intercept = intercept_for(self.base_rate, self.signal, *rates)
-        return smallest_n_trials(self.n_factors, self.signal, intercept, *rates)
-
-
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
@@ -84,21 +56,7 @@ def main() -> None:
 
 def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
-        if study is None:
-            observer = observer_of(arguments)
-        else:
-            with inside(study):
-                n_trials, observers = read_study()
-            name, observer = max(observers.items(), key=lambda item: item[1].smallest_n_trials())
-            size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
-            say(f"{size}. {named(name, 'class')} needs the most, for its signal of {observer.signal:.3g}:")
-            if observer.signal > 0:
-                numbers(needed(n_trials, goal, observer) for goal in GOALS)
-                say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
-            else:
-                say(
-                    "No factor predicts its responses better than chance would: nothing tells how many trials it needs."
-                )
+        observer = observer_of(arguments) if study is None else of_study(study)
         first = observer.smallest_n_trials()
         sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
         lines = plan(**vars(observer), n_trials=sizes)
@@ -111,34 +69,36 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     say(NOTES)
 
 
-def observer_of(arguments: argparse.Namespace) -> Observer:
+def observer_of(arguments: argparse.Namespace) -> Planned:
     rates = arguments.guess_rate or 0.0, arguments.lapse_rate or 0.0
     signal = arguments.signal if arguments.accuracy is None else signal_for(arguments.accuracy, *rates)
     even = base_rate_for(0, signal, *rates)  # also refuses impossible observers
     base_rate = even if arguments.base_rate is None else arguments.base_rate
     inflation = inflation_for(arguments.correlation or 0.0, arguments.n_factors)
-    return Observer(arguments.n_factors, signal, base_rate, *rates, inflation)
+    return Planned(arguments.n_factors, signal, base_rate, *rates, inflation)
 
 
-def read_study() -> tuple[int, dict[str, Observer]]:
-    """The number of trials, and the observer of each class that `evaluate` has an answer for."""
-    _, results, _ = read_finished()
+def of_study(folder: str) -> Planned:
+    """The class that needs the most trials; says how many more."""
+    with inside(folder):
+        _, results, _ = read_finished()
     classes = {name: c for name, c in results.items() if not c.reason}
-    observers = {}
-    for name, c in classes.items():
-        rates = c.guess_rate, c.lapse_rate
-        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
-        observers[name] = Observer(len(c.centre), c.signal, base_rate, *rates, c.inflation)
-        n_trials = round(len(c.centre) / c.theory.kappa)
-    return n_trials, observers
+    name, observer = neediest(classes)
+    n_trials = round(observer.n_factors / classes[name].theory.kappa)
+    size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
+    say(f"{size}. {named(name, 'class')} needs the most, for its signal of {observer.signal:.3g}:")
+    if observer.signal > 0:
+        numbers(needed(n_trials, goal, observer) for goal in GOALS)
+        say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+    else:
+        say("No factor predicts its responses better than chance would: nothing tells how many trials it needs.")
+    return observer
 
 
-def needed(n_trials: int, goal: str, observer: Observer) -> tuple[str, str]:
+def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
     """How many trials a goal needs, and how many more that is."""
-    guesses = observer.guess_rate > 0 or observer.lapse_rate > 0
-    try:
-        n = n_trials_until(**vars(observer), good=GOALS[goal])
-    except OutsideTheory:
+    guesses, n = observer.guess_rate > 0 or observer.lapse_rate > 0, observer.trials_for(goal)
+    if n is None:
         of = ", as the observer guesses or lapses: use corrected ones" if guesses and observer.signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
     least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known

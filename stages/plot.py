@@ -12,7 +12,7 @@ import pandas as pd
 
 from stages.figures import FIGURES
 from stages.figures.style import saved
-from stages.files import DATA
+from stages.files import DATA, TABLES
 from stages.files.account import read_account
 from stages.files.errors import run_stage
 from stages.files.families import families
@@ -23,8 +23,7 @@ from stages.page.paper import paper
 from stages.page.render import MEDIA, Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
-OF_THE_PAGE = tuple(f"inference/{name}" for name in ("questions", "usefulness", "goals", "smooth", "terms"))
-OF_ONE_CLASS = ("inference/curve", "inference/curve_bins", "inference/replication")
+OF_ONE_CLASS = ("curve", "curve_bins", "psychometric_points", "replication")
 
 
 def main() -> None:
@@ -58,23 +57,19 @@ def main() -> None:
 
 
 def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
-    """The tables that figures need, by their paths in data/ without .csv; some only of the chosen class.
+    """The tables, by their paths in data/ without .csv; some only of the chosen class.
 
     And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias,
     with the family and the position of factors whose names number them (not of simulated ones), and with smooth
     ones. The chosen class is the one of this index (classes: names, if they have any), or the first one where that
     has no estimate. axis: plot.axis.
     """
-    names = {"coefficients", "inference/coefficients", *OF_THE_PAGE, *(name for each in FIGURES for name in each.needs)}
-    tables = {
-        name: read_table(f"{name}.csv")
-        for name in names - {"weights"}
-        if not name.startswith("inference/") or (DATA / f"{name}.csv").exists()
-    }
+    inferred = (f"inference/{path.name}" for path in sorted(DATA.glob("inference/*.csv")))
+    tables = {name.removesuffix(".csv"): read_table(name) for name in (*TABLES, "loss.csv", *inferred)}
     shown = tables.get("inference/coefficients", tables["coefficients"])
     wanted = dict(enumerate(classes)).get(class_index, str(class_index))
     chosen = wanted if wanted in [*shown["class"]] else shown["class"].iloc[0]
-    for name in tables.keys() & {*OF_ONE_CLASS}:
+    for name in tables.keys() & {f"inference/{one}" for one in OF_ONE_CLASS}:
         tables[name] = tables[name][tables[name]["class"] == chosen]
     weights = shown[(shown["class"] == chosen) & (shown.factor != "bias")].reset_index(drop=True)
     weights = weights.join(families([] if "true" in weights else [*weights.factor], axis))

@@ -11,10 +11,12 @@ from stages.files.errors import InputError
 
 
 def allow_no_git(root: Path) -> bool:
-    """Set core.no_scm, without which DVC refuses to work if no git is at `root` or above. Whether that is new."""
+    """Set core.no_scm, without which DVC refuses to work if no git is at `root` or above. Whether it is new."""
     config = root / ".dvc" / "config.local"
-    set_already = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"), re.IGNORECASE)
-    if set_already or any((above / ".git").exists() for above in (root, *root.parents)):
+    written = config.read_text(encoding="utf-8") if config.exists() else ""
+    if re.search(r"no_scm\s*=\s*true", written, re.IGNORECASE):
+        return False
+    if any((above / ".git").exists() for above in (root, *root.parents)):
         return False
     command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

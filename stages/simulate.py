@@ -23,9 +23,8 @@ def main() -> None:
                 draw_notebook_trials(p.seed, observer, factors, responses, p.guess_rate, p.lapse_rate)
             else:
                 draw_trials(p.seed, split, observer, factors, responses, p.guess_rate, p.lapse_rate)
-            print(
-                f"{name}: {n_trials} trials, {p.n_factors} factors, {p.n_classes} classes, {responses.mean():.3f} yes"
-            )
+            size = f"{n_trials} trials, {p.n_factors} factors, {p.n_classes} classes"
+            print(f"{name}: {size}, {responses.mean():.3f} yes")
 
 
 if __name__ == "__main__":

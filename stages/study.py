@@ -1,7 +1,7 @@
 """Fit your own trials: `python -m stages.study trials.csv --response choice=right`.
 
-Makes a study in studies/, runs it, and prints the answer. Named again, with `--name`, it changes what the options say,
-and runs what that touches.
+Makes a study in studies/, runs it, and prints the answer. Named again, with `--name`, it changes what the
+options say, and runs what that touches.
 """
 
 from __future__ import annotations
@@ -40,41 +40,42 @@ from stages.trials.read import read
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "studies"
 PIPELINE, PARAMETERS = ROOT / "stages/study.yaml", ROOT / "stages/study_params.yaml"  # of a study that is made
-OPTIONS = "STUDY_OPTIONS"  # holds options in the environment, as `make study` gives them: no shell runs their backticks
-IGNORED = "/.partial/\n"  # what a killed stage leaves behind; DVC adds its own outputs
+ENVIRONMENT = "STUDY_OPTIONS"  # holds options, as `make study` gives them: no shell runs their backticks
 
 
 def main() -> None:
-    """Check everything, make or change the study, run it, and print the answer. Of several formulas one for each."""
+    """Make or change the study, run it, and print the answer. Of several formulas one for each."""
     arguments = parse()
-    files = [file for text in arguments.trials for file in find(text)]
-    name, formulas = arguments.name or name_of(files), arguments.formula or [None]
-    if len(formulas) == 1:
-        sys.exit(one(arguments, files, name, formulas[0]))
-    names = [f"{name}-{k}" for k in range(1, len(formulas) + 1)]
-    for is_check in (True, False):
-        for name, formula in zip(names, formulas, strict=True):
-            say(*([] if is_check else [f"{name}: {formula}"]))
-            if status := one(arguments, files, name, formula, is_check):
-                sys.exit(status)
-    folders = [STUDIES / name for name in names]
-    found = compare.side_by_side([*map(shown, folders)])
-    with contextlib.chdir(folders[0]), Outputs("compare") as outputs:
-        compare.draw(outputs.path("compare.png"), found)
-    say(f"Figure: {folders[0] / DATA / 'compare.png'}")
-
-
-def one(
-    arguments: argparse.Namespace, files: list[Path], name: str, formula: str | None, is_check: bool = False
-) -> int:
-    """One study: its exit status. is_check: nothing is made or changed."""
-    arguments.formula = formula
+    files = [file for some in arguments.trials for file in some]
+    name = arguments.name or name_of(files)
     if Path(name).name != name:
-        raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
-    folder = STUDIES / name
+        right = f"that of a folder in {shown(STUDIES)}, without / and not . or .."
+        raise InputError(f"--name {name}: it must be {right}")
+    if len(arguments.formula) < 2:
+        sys.exit(one(STUDIES / name, files, given(arguments, *arguments.formula)))
+    numbered = enumerate(arguments.formula, start=1)
+    asked = {STUDIES / f"{name}-{k}": given(arguments, formula) for k, formula in numbered}
+    for folder, values in asked.items():
+        one(folder, files, values, is_check=True)
+    for folder, values in asked.items():
+        say(f"{folder.name}: {values['prepare.formula']}")
+        if status := one(folder, files, values):
+            sys.exit(status)
+    first, *_ = asked
+    found = compare.side_by_side([*map(shown, asked)])
+    with contextlib.chdir(first), Outputs("compare") as outputs:
+        compare.draw(outputs.path("compare.png"), found)
+    say(f"Figure: {first / DATA / 'compare.png'}")
+
+
+def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bool = False) -> int:
+    """Check everything, make or change one study, run it, and print the answer; gives the exit status.
+
+    is_check: nothing is made or changed.
+    """
     is_new = not folder.exists()
-    if is_new and not (files and arguments.response):
-        raise InputError(f"{shown(folder)} is no study yet; to make one, give a file of trials and --response")
+    if is_new and not (files and "prepare.response" in values):
+        raise InputError(f"{shown(folder)} is no study yet; to make one, name a file of trials and --response")
     parameters = PARAMETERS if is_new else folder / FILE
     if not parameters.is_file():
         raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
@@ -82,7 +83,7 @@ def one(
     document = ROUND_TRIP.load(parameters.read_text(encoding="utf-8"))
     with scratch_beside(folder) as scratch:
         trials = copied(files, scratch) if files else None
-        change(document, given(arguments, trials))
+        change(document, values | ({"prepare.trials": trials.name} if trials else {}))
         if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
             raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
@@ -112,8 +113,10 @@ def one(
 def find(text: str) -> list[Path]:
     """The files that an argument names: a file, a folder of files, or a pattern as in data/*.csv."""
     path = Path(text).expanduser()
-    pattern = str(path / "*" if path.is_dir() else path)
-    files = [path] if path.is_file() else [*filter(Path.is_file, map(Path, sorted(glob.glob(pattern))))]  # noqa: PTH207
+    if path.is_file():
+        return [path]
+    found = glob.glob(str(path / "*" if path.is_dir() else path))  # noqa: PTH207
+    files = [file for file in map(Path, sorted(found)) if file.is_file()]
     if not files:
         raise InputError(f"{text} is missing or not a file")
     return files
@@ -130,47 +133,45 @@ def folder_of(files: list[Path]) -> Path:
     return Path(os.path.commonpath([file.absolute().parent for file in files]))
 
 
-def given(arguments: argparse.Namespace, trials: Path | None) -> dict[str, Any]:
+def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str, Any]:
     """The parameters that the command line names."""
-    section = vars(arguments) | {"trials": trials and trials.name}
-    values = {f"prepare.{key}": section[key] for key in Prepare.model_fields if section.get(key) is not None}
+    values: dict[str, Any] = {key: value for key, value in vars(arguments).items() if "." in key}
+    values = {key: value for key, value in values.items() if value is not None}
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:
             values[f"prepare.{key}"] = columns[0]
-    if arguments.axis:
-        values["plot.axis"] = [arguments.axis[0], spacing(arguments.axis[1])]
-    if arguments.smooth:
-        values["evaluate.smooth"] = arguments.smooth
-    if arguments.correct:
-        values["evaluate.guess_rate"] = 0.5
-    if arguments.rates:
-        values |= rates(arguments.rates)
-    return values | dict(arguments.set)
-
-
-def spacing(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(
-            f"--axis: the spacing is {text}, but it must be a number, as in: --axis 'time (ms)' 20"
-        ) from None
+    if label_and_spacing := values.get("plot.axis"):
+        values["plot.axis"] = [label_and_spacing[0], setting(label_and_spacing[1])]
+    if formula is not None:
+        values["prepare.formula"] = formula
+    return {**values, **arguments.rates, **dict(arguments.set)}
 
 
 def rates(text: str) -> dict[str, Any]:
     """`estimate`, `tied`, or guess and lapse rate, each a number or `estimate`."""
-    one, _, other = text.partition(",")
-    given = {"evaluate.guess_rate": one, "evaluate.lapse_rate": other} if other else {}
+    both = text in ("estimate", "tied")
     try:
-        values = {key: "auto" if rate == "estimate" else float(rate) for key, rate in given.items()}
+        given = ["estimate"] * 2 if both else text.split(",")
+        guess_rate, lapse_rate = ("auto" if rate == "estimate" else float(rate) for rate in given)
     except ValueError:
-        values = {}
-    if not values and text not in ("estimate", "tied"):
-        raise InputError(
-            f"--rates {text}: it must be estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
-        )
-    asymptotes = ("estimate" if "auto" in values.values() else "none") if values else text
-    return {"evaluate.asymptotes": asymptotes, "evaluate.guess_rate": "auto", "evaluate.lapse_rate": "auto"} | values
+        right = "estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
+        raise InputError(f"--rates {text}: it must be {right}") from None
+    asymptotes = text if both else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
+    rates = {"evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
+    return {"evaluate.asymptotes": asymptotes, **rates}
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    return key, setting(value)
+
+
+def setting(text: str) -> Any:
+    """A value as in params.yaml."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        raise InputError(f"{text!r} is not a value, such as auto, 0.5, null or [a, b]") from None
 
 
 # --- params.yaml, with its comments
@@ -234,12 +235,13 @@ def scratch_beside(folder: Path) -> Iterator[Path]:
 
 
 def copied(files: list[Path], folder: Path) -> Path:
-    """A copy of the file; of several a folder, in which those of the same name are told apart by their folders."""
+    """A copy of the file; of several a folder of copies, which also have the names of their folders."""
     if len(files) == 1:
         return Path(shutil.copyfile(files[0], folder / files[0].name))
     (folder / "trials").mkdir()
     for file in files:
-        shutil.copyfile(file, folder / "trials" / "-".join(file.absolute().relative_to(folder_of(files)).parts))
+        parts = file.absolute().relative_to(folder_of(files)).parts
+        shutil.copyfile(file, folder / "trials" / "-".join(parts))
     return folder / "trials"
 
 
@@ -247,7 +249,8 @@ def replace(old: Path, new: Path) -> None:
     """Put new trials in the place of those that DVC keeps. Raises InputError for any that it does not."""
     if old.exists():
         if dvc("status", "--quiet", f"{old.name}.dvc", folder=old.parent).wait():
-            raise InputError(f"{shown(old)} was changed by hand; move it away, and name it as the file of trials")
+            instead = "move it away, and name it as the file of trials"
+            raise InputError(f"{shown(old)} was changed by hand; {instead}")
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     new.rename(old)
 
@@ -263,10 +266,8 @@ def track(name: str, folder: Path) -> None:
 
 def write(folder: Path, document: Any) -> None:
     """params.yaml, and what is not there yet."""
-    for place in (folder, *(folder / OBSERVERS / name for name in document.get("observers") or ())):
-        (place / DATA).mkdir(parents=True, exist_ok=True)
-        if not (place / DATA / ".gitignore").exists():
-            (place / DATA / ".gitignore").write_text(IGNORED, encoding="utf-8")
+    for name in document.get("observers", ()):
+        (folder / OBSERVERS / name).mkdir(parents=True, exist_ok=True)
     if not (folder / "dvc.yaml").exists():
         (folder / "dvc.yaml").write_text(pipeline("observers" in document), encoding="utf-8")
     unfinished = folder / f".{FILE}"
@@ -297,10 +298,10 @@ def pipeline(is_by_observer: bool) -> str:
 
 def dvc(*words: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
     """Start DVC, whose stages run with this Python."""
-    python = Path(sys.executable)
-    options["env"] = os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", **options.pop("env", {})}
-    command = [str(python), "-m", "dvc", *words]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, **options)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path} | options.pop("env", {})
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, env=environment, **options)
 
 
 def reproduce(folder: Path, observers: Collection[str]) -> tuple[list[str], int]:
@@ -329,44 +330,51 @@ def shown(path: Path) -> str:
 
 # --- the command line
 
+MANY: dict[str, Any] = {"nargs": "+"}
+SEVERAL: dict[str, Any] = {"action": "append"}
+OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, how it is given
+    ("--response", "prepare.response", "column, or column=value that is a yes; may be repeated", SEVERAL),
+    ("--factors", "prepare.factors", "columns of factors, in order; patterns as in frame* are allowed", MANY),
+    ("--count", "prepare.count", "the column that says how many trials a row is", {}),
+    ("--missing", "prepare.missing_words", "further words for a missing value, as in: -99 timeout", MANY),
+    ("--group", "prepare.group", "the columns of sessions or observers; lags do not run across groups", MANY),
+    ("--by", "prepare.by", "the column of observers, who are fitted each alone", {}),
+    ("--where", "prepare.where", 'which rows to take, as in: block == 2 and rule in ("a", "b")', {}),
+    ("--held-out", "prepare.held_out", "fraction of the trials that is held out", {"type": setting}),
+    ("--held-out-by", "prepare.held_out_by", "how to choose them: trial, group or last", {}),
+    ("--trial", "prepare.trial", "a long file's column that numbers the trials", {}),
+    ("--position", "prepare.position", "a long file's column that names the factor", {}),
+    ("--value", "prepare.value", "a long file's column of values", {}),
+    ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column", MANY),
+    ("--smooth", "evaluate.smooth", "factors with a smooth kernel, by pattern, as in: 'frame*'", MANY),
+    ("--axis", "plot.axis", 'label and spacing of numbered factors, as in: "time (ms)" 20', {"nargs": 2}),
+]
+
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m stages.study", description=__doc__)
     add = parser.add_argument
-    add("trials", nargs="*", help="files of trials, which are copied into the study")
+    add("trials", nargs="*", type=find, help="files of trials, which are copied into the study")
     add("--name", help="of the study, which is in studies/ (default: the file's name)")
-    add("--response", action="append", help="column, or column=value that is a yes; may be repeated")
-    add("--factors", nargs="+", help="the columns of factors, in order; patterns as in frame* are allowed")
-    add("--count", help="the column that says how many trials a row is")
-    add("--missing", nargs="+", dest="missing_words", help="further words for a missing value, as in: -99 timeout")
-    add("--formula", action="append", help="as in: ~ contrast * side + lag(choice, 1); several are compared")
-    add("--group", nargs="+", help="the columns of sessions or observers; lags do not run across groups")
-    add("--by", help="the column of observers, who are fitted each alone")
-    add("--where", help='which rows to take, as in: block == 2 and rule in ("a", "b")')
-    add("--rates", help="estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate")
-    add("--correct", action="store_true", help="the response is whether one of two was right: guess rate 0.5")
-    add("--smooth", nargs="+", metavar="FACTOR", help="factors with a smooth kernel, by pattern, as in: 'frame*'")
-    add("--standardise", action="store_true", default=None, help="weights per standard deviation of a factor")
-    add("--held-out", type=float, help="fraction of the trials that is held out")
-    add("--held-out-by", choices=("trial", "group", "last"), help="how to choose them")
-    add("--trial", help="a long file's column that numbers the trials")
-    add("--position", help="a long file's column that names the factor")
-    add("--value", help="a long file's column of values")
-    add("--intervals", nargs="+", help="two endings of column names, or a long file's column of intervals")
-    add("--axis", nargs=2, metavar=("LABEL", "SPACING"), help='of numbered factors in figures, as in: "time (ms)" 20')
-    add("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help="as in: train.shrinkage=auto")
+    for option, key, text, how in OPTIONS:
+        add(option, dest=key, help=text, metavar=option.strip("-").upper(), **how)
+    add(
+        "--formula",
+        **SEVERAL,
+        default=[],
+        help="as in: ~ contrast * side + lag(choice, 1); of several, a study of each",
+    )
+    text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate"
+    add("--rates", type=rates, default={}, help=text)
+    text = "the response is whether one of two was right: guess rate 0.5"
+    add("--correct", dest="rates", action="store_const", const={"evaluate.guess_rate": 0.5}, help=text)
+    text = "weights per standard deviation of a factor"
+    add("--standardise", dest="prepare.standardise", action="store_const", const=True, help=text)
+    add("--set", **SEVERAL, type=assignment, default=[], metavar="KEY=VALUE", help="train.shrinkage=auto, say")
     try:
-        return parser.parse_intermixed_args([*shlex.split(os.environ.get(OPTIONS, "")), *sys.argv[1:]])
+        return parser.parse_intermixed_args([*shlex.split(os.environ.get(ENVIRONMENT, "")), *sys.argv[1:]])
     except ValueError as error:  # a quote without its end
-        raise InputError(f"OPTIONS={os.environ[OPTIONS]}: {error}") from None
-
-
-def setting(text: str) -> tuple[str, Any]:
-    key, _, value = text.partition("=")
-    try:
-        return key, YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE, as in train.shrinkage=auto") from None
+        raise InputError(f"OPTIONS={os.environ[ENVIRONMENT]}: {error}") from None
 
 
 if __name__ == "__main__":

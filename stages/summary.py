@@ -60,16 +60,10 @@ def one(already: Collection[str]) -> None:
     metrics = read_json("metrics.json")
     check_current()
     say(*(line for line in read_lines("inference/answer.txt") if line not in already))
-    values = [(f"{value:.4g}", text) for name, text in LINES.items() if (value := lookup(metrics, name)) is not None]
-    numbers(values[:SHOWN])
+    values = {text: at(metrics, name) for name, text in LINES.items()}
+    numbers([(f"{value:.4g}", text) for text, value in values.items() if value is not None][:SHOWN])
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(f"Page:    {folder / 'report.html'}", f"Figures: {folder / 'figures'}", f"Numbers: {folder / 'metrics.json'}")
-
-
-def lookup(metrics: dict[str, Any], name: str) -> float | None:
-    """The number at "test.cross_entropy"; None where there is none."""
-    value = at(metrics, name)
-    return value if isinstance(value, int | float) else None
 
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"

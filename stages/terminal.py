@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -23,8 +24,8 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], text: Collecti
     """Numbers, right-aligned; columns of text, by default the first, are left-aligned and wrapped if long."""
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for k, heading in enumerate(headings):
-        is_text = k in text
-        drawn.add_column(heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold")
+        side: Literal["left", "right"] = "left" if k in text else "right"
+        drawn.add_column(heading, justify=side, no_wrap=k not in text, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
     CONSOLE.print(drawn)

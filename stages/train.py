@@ -17,7 +17,7 @@ def main() -> None:
     """Fit, and write the model, its checkpoints and the history of the loss."""
     p = read_parameters().train
     if p.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("params.yaml: train.device = 'cuda', but there is no CUDA device here; use auto or cpu")
+        raise InputError("params.yaml: train.device = 'cuda', but there is none here; it must be auto or cpu")
     device = torch.device("cuda" if p.device != "cpu" and torch.cuda.is_available() else "cpu")
     trials = read_trials("train")
     with Outputs("train") as outputs:

@@ -23,11 +23,11 @@ def test_on_real_factors_every_factor_is_covered_and_a_note_is_made() -> None:
     factors = data.data[:, :10] / data.data[:, :10].std(axis=0)
     responses = data.target[:, None] == 1
     truth = fit(factors, responses, 0.002)
-    drawn = np.random.default_rng(3).random((569, 100)) < expit(factors @ truth[:-1] + truth[-1])
+    drawn = np.random.default_rng(3).random((569, 50)) < expit(factors @ truth[:-1] + truth[-1])
     classes = inferred(factors, drawn, fit(factors, drawn))
     by_factor = covered(classes, truth).mean(axis=1)
     assert by_factor[:-1].mean() == pytest.approx(0.95, abs=0.02)
-    assert by_factor.min() > 0.89  # by chance 0.92
+    assert by_factor.min() > 0.85  # by chance 0.90
     assert np.mean([c.note is not None and "factor" in c.note for c in classes]) > 0.7
 
 
@@ -86,7 +86,7 @@ def test_few_discrete_factors_with_rates_are_fitted_jointly() -> None:
     factors = (rng.random((5000, 5)) < 0.3).astype(float)
     truth = np.array([2.0, -2.0, 3.0, 0.0, 1.0, -1.0])
     p = 0.05 + 0.9 * expit(factors @ truth[:-1] + truth[-1])
-    responses = rng.random((5000, 20)) < p[:, None]
+    responses = rng.random((5000, 10)) < p[:, None]
     classes = inferred(factors, responses, fit(factors, responses), asymptotes="estimate")
     assert all(c.profiles is not None for c in classes)
     assert covered(classes, truth[:, None]).mean() > 0.88

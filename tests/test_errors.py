@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,21 +84,3 @@ def test_a_stage_takes_no_arguments_and_has_help(
     assert exits(main, run_stage) == 0
     assert f"Stage `{stage}`:" in capsys.readouterr().out
     assert not project.data.exists()
-
-
-@pytest.mark.parametrize(
-    ("module", "imported"),
-    [
-        ("stages.train", "numpy"),  # torch is still to come
-        ("comparisons.experiments.show", "pydantic_core"),
-    ],
-)
-def test_ctrl_c_while_a_command_imports_shows_no_traceback(module: str, imported: str, project: Project) -> None:
-    with subprocess.Popen(
-        ["python", "-m", module], cwd=project.folder, env=project.environment(), stderr=subprocess.PIPE
-    ) as process:
-        while imported not in Path(f"/proc/{process.pid}/maps").read_text():
-            time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=60)[1] == b""
-    assert process.returncode == -signal.SIGINT  # 130 for a shell

@@ -119,10 +119,10 @@ def test_a_grid_runs_and_a_failing_experiment_does_not_stop_the_others(ran: Ran)
     assert changes(repository) == ["?? docs/"]
     lines = (repository.folder / "docs/experiments/solver.md").read_text().splitlines()
     assert (repository.folder / "docs/experiments/solver.png").read_bytes().startswith(b"\x89PNG")
-    assert [[cell.strip() for cell in line.split("|")[1:5]] for line in [lines[0], *lines[2:]]] == [
-        ["train.solver", "seeds", "no estimate", "mean"],
-        ["adam", "1", "-", "0.1"],
-        ["exact", "1", "1", "-"],
+    assert [[cell.strip() for cell in line.split("|")[1:6]] for line in [lines[0], *lines[2:]]] == [
+        ["train.solver", "metric", "seeds", "no estimate", "mean"],
+        ["adam", "test.loss", "1", "-", "0.1"],
+        ["exact", "test.loss", "1", "1", "-"],
     ]
 
 
@@ -309,12 +309,12 @@ def test_the_theory_drawn_is_that_of_planning_and_only_of_maximum_likelihood(tmp
     expected = [line.held_out for line in plan(256, 16.0, 0.5, [2000, 5000, 10000])]
     assert [line["theory"] for line in read] == ["" if value is None else f"{value:.12g}" for value in expected]
     last = (tmp_path / "size.md").read_text().splitlines()[2]
-    assert last.split()[1::2] == ["2000", "1", "1", *"-----"]
-    assert chart.expected("test.brier", SETTINGS, [10000]) is None
-    assert chart.in_theory(SETTINGS | {"train.shrinkage": "auto"})  # of what has no estimate only
+    assert last.split()[1::2] == ["2000", "test.cross_entropy", "1", "1", *"-----"]
+    assert chart.expected("test.brier", (256, 16.0), [10000]) is None
+    assert chart.observer(SETTINGS | {"train.shrinkage": "auto"}) == (256, 16.0)  # of what has no estimate only
     for other in ({"train.solver": "adam"}, {"train.ridge": 0.1}, {"train.shrinkage": "always"}):
-        assert not chart.in_theory(SETTINGS | other)
-    assert not chart.in_theory(SETTINGS | {"simulate.lapse_rate": 0.02})
+        assert chart.observer(SETTINGS | other) is None
+    assert chart.observer(SETTINGS | {"simulate.lapse_rate": 0.02}) is None
 
 
 @pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])

@@ -253,7 +253,7 @@ def test_names_that_look_like_numbers_stay_as_they_are(project: Project) -> None
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_not_a_number_is_refused(value: float, project: Project) -> None:
-    with pytest.raises(InputError, match="a metric is NaN or infinite"), Outputs("evaluate") as outputs:
+    with pytest.raises(InputError, match="a metric is not finite"), Outputs("evaluate") as outputs:
         outputs.json("metrics.json", {"a": value})
 
 

@@ -67,6 +67,29 @@ def test_factors_are_those_of_formulaic(text: str, trials: Path) -> None:
     np.testing.assert_allclose(factors, expected.to_numpy(float)[:, 1:], rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("~ side * frame*", "side * (frame1 + `frame.2` + frame3)"),
+        ("~ side:frame* + frame*", "side:(frame1 + `frame.2` + frame3) + (frame1 + `frame.2` + frame3)"),
+        ("frame* + I(frame* ** 2)", "frame1 + `frame.2` + frame3 + I(frame1**2) + I(`frame.2`**2) + I(frame3**2)"),
+        ("lag(frame*, 1) + side", "lag(frame1, 1) + lag(`frame.2`, 1) + lag(frame3, 1) + side"),
+        ("side*frame1", "side + frame1 + side:frame1"),
+    ],
+)
+def test_a_pattern_stands_for_all_columns_like_it(short: str, long: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(rng.normal(size=(40, 3)).round(3), columns=["frame1", "frame.2", "frame3"])
+    table["side"], table["choice"] = rng.integers(0, 2, 40), rng.integers(0, 2, 40)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    one, other = (coded(tmp_path / "t.csv", response="choice", formula=text) for text in (short, long))
+    assert one[0] == other[0]
+    np.testing.assert_array_equal(one[1], other[1])
+    assert "no column is like fram_*; the nearest is frame" in refused(
+        tmp_path / "t.csv", response="choice", formula="fram_* + side"
+    )
+
+
 def test_a_lag_is_the_row_before_in_the_same_group(trials: Path) -> None:
     table = pd.read_csv(trials)
     past = table.groupby("day")

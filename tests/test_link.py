@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -12,7 +13,7 @@ from scipy.stats import norm
 
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.index import group, law_of_index
-from hdlogit.inference.link import Link, fit_link, logistic_test
+from hdlogit.inference.link import Link, asymmetry_test, fit_link, logistic_test
 from hdlogit.inference.observer import Block, Posterior
 
 Array = NDArray[np.float64]
@@ -216,3 +217,18 @@ def test_the_curve_runs_through_the_binned_responses() -> None:
     beside = np.interp(curve.index, curve.grid, curve.logistic)
     assert np.abs(beside - curve.observed).max() > 2 * np.abs(fitted - curve.observed).max()
     assert curve.function[0] == pytest.approx(link.guess_rate, abs=0.01)
+
+
+def test_asymmetry_is_the_textbook_s_score_of_the_squared_index() -> None:
+    """Rao's, by statsmodels, where the index is known without noise; with a guess rate it is seen, too."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=2000)
+    y = rng.random(2000) < -np.expm1(-np.exp(z))
+    null = sm.GLM(y.astype(float), sm.add_constant(z), family=sm.families.Binomial()).fit()
+    textbook = null.score_test(exog_extra=z[:, None] ** 2)
+    statistic, p = asymmetry_test(z, 1e-3, y, (0.0, 0.0))
+    assert statistic == pytest.approx(textbook[0], rel=0.05)
+    assert p == pytest.approx(textbook[1], rel=0.2)
+    guessing = rng.random(2000) < 0.2 + 0.8 * expit(3 * z)
+    assert asymmetry_test(z, 1e-3, guessing, (0.0, 0.0))[1] < 1e-6
+    assert asymmetry_test(z, 1e-3, guessing, (None, None))[1] > 0.05  # which guesses explain

@@ -153,10 +153,8 @@ def test_a_missing_key_is_named() -> None:
     assert complaint(Train, values) == "beta2 is missing"
 
 
-def test_the_old_name_of_the_exact_solver_is_refused_with_the_new_one(project: Project, refuses: Refuses) -> None:
-    project.set(train={"solver": "lbfgs"})
-    for stage in (simulate, train):
-        assert refuses(stage.main) == "error: params.yaml: train.solver: lbfgs is now called exact"
+def test_the_old_name_of_the_exact_solver_is_refused_with_the_new_one() -> None:
+    assert complaint(Train, {**GOOD, "solver": "lbfgs"}) == "solver = 'lbfgs', but it must be 'adam' or 'exact'"
 
 
 def test_values_that_are_right_one_by_one_may_not_go_together() -> None:

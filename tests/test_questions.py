@@ -14,7 +14,7 @@ from scipy.stats import kstest
 
 from hdlogit.exact import fit
 from hdlogit.inference import infer
-from hdlogit.inference.questions import LINK, RISING, Question, families, questions
+from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, Question, families, questions
 from hdlogit.inference.terms import score_test
 
 Array = NDArray[np.float64]
@@ -60,6 +60,10 @@ def guessing(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.boo
     return drawn(0.12 + 0.76 * expit(3 * logit), rng)
 
 
+def bending(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
+    return drawn(-np.expm1(-np.exp(1.5 * logit)), rng)
+
+
 @pytest.mark.parametrize(
     ("observer", "family"),
     [
@@ -68,6 +72,7 @@ def guessing(x: Array, logit: Array, rng: np.random.Generator) -> NDArray[np.boo
         (drifting, "a trend over trials"),
         (remembering, "previous responses"),
         (guessing, LINK),
+        (bending, ASYMMETRY),
     ],
 )
 def test_what_gains_most_is_what_is_missing(
@@ -87,7 +92,7 @@ def test_nothing_is_missing_where_nothing_is() -> None:
     for _ in range(20):
         x, logit = trials(rng, 240)
         found = asked(x, rng.random(240) < expit(logit), np.repeat(np.arange(4.0), 60))
-        seen += [question.p_value for question in found if question.family not in (LINK, RISING)]
+        seen += [question.p_value for question in found if question.family not in (LINK, ASYMMETRY, RISING)]
         assert min(question.p_value for question in found) > 1e-4
     assert kstest(seen, "uniform").pvalue > 0.01
 
@@ -153,6 +158,23 @@ def test_units_do_not_matter_and_groups_have_a_memory_of_their_own() -> None:
     assert known is not None
     assert np.flatnonzero(~known).tolist() == [0, 1, 2, 200, 201, 202, 400, 401, 402]
     np.testing.assert_array_equal(added(slice(3, 6)), np.stack([y[2:5], y[1:4], y[:3]], axis=1))
+
+
+def test_rows_that_are_sorted_are_no_sequence_of_trials() -> None:
+    rng = np.random.default_rng(10)
+    x, y = np.column_stack([rng.choice(5, 600), rng.normal(size=600)]), rng.random(600) < 0.5
+    level, half = np.argsort(x[:, 0]), np.repeat([0, 1], 300)
+    dummies = x[:, :1] == [1, 2, 3, 4]
+    for factors, order, groups, asked_of_order in (
+        (x, np.arange(600), None, True),
+        (x, np.argsort(y), None, False),
+        (x, level, None, False),
+        (dummies, level, None, False),
+        (x > 1, np.argsort(x[:, 0] > 1), None, True),  # two conditions in two blocks
+        (x, np.lexsort([x[:, 0], half]), half, False),
+    ):
+        found = families(factors[order].astype(float), y[order], "abcd", groups)
+        assert ("previous responses" in found) == asked_of_order
 
 
 def test_successive_trials_that_are_alike_are_no_memory() -> None:

@@ -175,7 +175,7 @@ def test_a_class_without_any_finite_weight_is_drawn_and_is_no_other_function(
 def test_complete_separation_leaves_one_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     table = trials().assign(choice=lambda one: np.where(one.contrast > 0, "right", "left"))
-    verdict, _, line = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
+    verdict, _, line, *_ = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
     assert verdict == "400 trials, 3 factors: without shrinkage there is no estimate; use the corrected column"
     assert "separate 400 of 400 trials of choice=right: contrast has no upper bound (95 % interval: from " in line
     assert line.endswith("); cue[T.b], cue[T.c], the bias are not determined")

@@ -29,7 +29,6 @@ from tests.conftest import ROOT, Project, copy_code
 
 RAT = ROOT / "studies" / "rat"
 TRIALS = "trials of mine.csv"
-STUDY = "studies/trials of mine"
 
 
 @pytest.fixture(scope="module")
@@ -57,42 +56,63 @@ def run(project: Project, *options: str, **environment: str) -> list[str]:
     return ran.stdout.splitlines()
 
 
-def test_a_study_is_made_run_and_changed_where_it_is_told_to(project: Project) -> None:
-    original = project.folder.parent / TRIALS
-    content = original.read_bytes()
-    options = "--group who --where '`contrast` > -9' --formula '~ contrast + lag(choice, 1)'"  # as `make study` does
-    lines = run(project, str(original), "--response", "choice", STUDY_OPTIONS=options)
-    folder = project.folder / STUDY
+@pytest.fixture(scope="module")
+def made(pristine_project: Path) -> tuple[Project, list[str]]:
+    """A project with a study of two files, made by a command that was killed and run again; and what that printed."""
+    shutil.copytree(pristine_project, pristine_project.with_name("with a study"))
+    project = Project(pristine_project.with_name("with a study"))
+    files = [project.folder.parent / name / "a.csv" for name in ("day1", "day2")]
+    for file in files:
+        file.parent.mkdir()
+        shutil.copy(project.folder.parent / TRIALS, file)
+    contents = [file.read_bytes() for file in files]
+    options = [*map(str, files), "--name", "mine", "--response", "choice", "--set", "plot.dpi=40"]
+    more = "--group file --where '`contrast` > -9' --formula '~ contrast + lag(choice, 1)'"  # as `make study` does
+    with subprocess.Popen(
+        ["python", "-m", "stages.study", *options],
+        cwd=project.folder,
+        env=project.environment(STUDY_OPTIONS=more),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        time.sleep(3)
+        os.killpg(running.pid, signal.SIGKILL)
+    assert project.run("python", "-m", "comparisons.unlock").returncode == 0  # as `make study` does
+    lines = run(project, *options, STUDY_OPTIONS=more)
+    assert [file.read_bytes() for file in files] == contents
+    project.commit()
+    return project, lines
+
+
+def test_a_study_is_made_and_run_and_its_answer_is_printed(made: tuple[Project, list[str]]) -> None:
+    project, lines = made
+    folder = project.folder / "studies/mine"
     answer = (folder / "data/inference/answer.txt").read_text().splitlines()
     assert [lines.count(line) for line in answer] == [1] * len(answer)
     assert f"Page:    {folder / 'data/report.html'}" in lines
     assert not any("stage" in line or "dvc" in line.lower() for line in lines)  # DVC's lines
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["mine", "rat"]
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [".gitignore", "data", "dvc.lock", "dvc.yaml", "params.yaml", TRIALS, f"{TRIALS}.dvc"]
+        [".gitignore", "data", "dvc.lock", "dvc.yaml", "params.yaml", "trials", "trials.dvc"]
     )
-    assert json.loads((folder / "data/trials.json").read_text())["factors"] == ["contrast", "lag(choice, 1)"]
+    found = json.loads((folder / "data/trials.json").read_text())
+    assert found["factors"] == ["contrast", "lag(choice, 1)"]
+    assert found["groups"] == ["day1-a", "day2-a"]
 
+
+def test_named_again_it_changes_what_it_is_told_to(made: tuple[Project, list[str]], tmp_path: Path) -> None:
+    project = made[0].copy_to(tmp_path / "project")
+    folder = project.folder / "studies/mine"
     before = (folder / "params.yaml").read_text()
-    run(project, "--name", folder.name, "--rates", "0.1,0", "--set", "prepare.group=null")
+    run(project, "--name", "mine", "--axis", "time (ms)", "20", "--set", "plot.dpi=41")
     after = (folder / "params.yaml").read_text()
-    changed = [
-        new.split("#")[0].split()
-        for old, new in zip(before.splitlines(), after.splitlines(), strict=True)
-        if old != new
-    ]
-    assert changed == [["group:", "null"], ["guess_rate:", "0.1"], ["lapse_rate:", "0.0"]]
-    assert json.loads((folder / "data/trials.json").read_text())["groups"] == []
-
-    refused = project.run("python", "-m", "stages.study", "--name", folder.name, "--where", "contrast > 99")
+    lines = zip(before.splitlines(), after.splitlines(), strict=True)
+    changed = [new.split("#")[0].split() for old, new in lines if old != new]
+    assert changed == [["dpi:", "41"], ["axis:", "[time", "(ms),", "20.0]"]]
+    refused = project.run("python", "-m", "stages.study", "--name", "mine", "--where", "contrast > 99")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert (folder / "params.yaml").read_text() == after
-    assert (folder / TRIALS).read_bytes() == original.read_bytes() == content
-
-    (folder / TRIALS).unlink()
-    (folder / TRIALS).write_text("mine\n")
-    refused = project.run("python", "-m", "stages.study", str(original))
-    assert "was changed by hand" in refused.stderr
-    assert (folder / TRIALS).read_text() == "mine\n"
 
 
 def test_of_several_formulas_all_are_checked_before_one_is_made(
@@ -106,13 +126,16 @@ def test_of_several_formulas_all_are_checked_before_one_is_made(
     assert [*(tmp_path / "studies").iterdir()] == []
 
 
-def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Project) -> None:
-    files = [project.folder.parent / name / "a.csv" for name in ("day1", "day2")]
-    for file in files:
-        file.parent.mkdir()
-        shutil.copy(project.folder.parent / TRIALS, file)
-    run(project, *map(str, files), "--name", "mine", "--response", "choice", "--group", "file")
-    project.commit()
+def test_rates_are_numbers_or_estimated() -> None:
+    numbers, words = study.rates("0.1,0"), study.rates("tied")
+    assert [*numbers.values()] == ["none", 0.1, 0.0]
+    assert [*words.values()] == ["tied", "auto", "auto"]
+
+
+def test_experiments_run_from_the_root_and_from_the_study_s_folder(
+    made: tuple[Project, list[str]], tmp_path: Path
+) -> None:
+    project = made[0].copy_to(tmp_path / "project")
     folder = Project(project.folder / "studies/mine")
     changes = "-S", "studies/mine/params.yaml:prepare.held_out=0.2"
     for here, command in (
@@ -124,35 +147,7 @@ def test_experiments_run_from_the_root_and_from_the_study_s_folder(project: Proj
     found = json.loads((folder.folder / "data/trials.json").read_text())
     assert found["standardise"] is True
     assert found["trials"]["test"] == 120
-    assert found["groups"] == ["day1-a", "day2-a"]
     assert len(folder.run("dvc", "exp", "list", "--name-only").stdout.split()) == 2
-
-
-def test_after_kills_the_trials_are_unchanged_and_the_same_command_goes_on(project: Project) -> None:
-    original = project.folder.parent / TRIALS
-    content = original.read_bytes()
-    command = ["python", "-m", "stages.study", str(original), "--name", "mine", "--response", "choice"]
-    for delay in (4.0,):
-        kill_after(delay, project, *command)
-        assert original.read_bytes() == content
-        assert project.run("python", "-m", "comparisons.unlock").returncode == 0  # as `make study` does
-    run(project, *command[3:])
-    assert sorted(path.name for path in (project.folder / "studies").iterdir()) == ["mine", "rat"]
-    assert (project.folder / "studies/mine" / TRIALS).read_bytes() == content
-
-
-def kill_after(seconds: float, project: Project, *command: str) -> None:
-    """SIGKILL for a command and all that it has started."""
-    with subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env=project.environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as running:
-        time.sleep(seconds)
-        os.killpg(running.pid, signal.SIGKILL)
 
 
 def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
@@ -160,9 +155,8 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
         trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
     path = project.folder.parent / TRIALS
     pd.read_csv(path, dtype=str, keep_default_na=False).assign(day=1).to_csv(path, index=False)
-    whose = "--by", "who", "--group", "day"
-    shown = run(project, str(path), "--name", "mine", "--response", "choice", *whose)
-    folder = project.folder / "studies/mine"
+    shown = run(project, str(path), "--response", "choice", "--by", "who", "--group", "day", "--set", "plot.dpi=40")
+    folder = project.folder / "studies/trials of mine"
     n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
     rows = [line.split() for line in shown if line.split() and line.split()[0] in ("anna", "bert")]
     assert [rows[0][2], rows[1][1]] == [str(n["anna b"]), str(n["bert"] - 1)]
@@ -179,11 +173,16 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     own = pd.read_csv(folder / "observers/who-bert/data/inference/coefficients.csv")
     pd.testing.assert_frame_equal(table[table.observer == "bert"].reset_index(drop=True)[[*own]], own)
 
-    predict = "python", "-m", "stages.predict", "studies/mine", str(path), "--out", "p.csv"
-    predicted = project.run(*predict)
+    predicted = project.run("python", "-m", "stages.predict", str(folder), str(path), "--out", "p.csv")
     assert predicted.returncode == 0, predicted.stderr
     whose = pd.read_csv(folder / TRIALS).dropna().who.isin(["anna b", "bert"])
     assert pd.read_csv(project.folder / "p.csv", skip_blank_lines=False).probability.count() == whose.sum()
+
+    (folder / TRIALS).unlink()
+    (folder / TRIALS).write_text("mine\n")
+    refused = project.run("python", "-m", "stages.study", str(path))
+    assert "was changed by hand" in refused.stderr
+    assert (folder / TRIALS).read_text() == "mine\n"
 
 
 def alone(prepare: Prepare, found: dict[str, tuple[str | float, int]], folder: str) -> Prepare:
@@ -253,46 +252,34 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--response", "choise"], "the nearest is choice"),
     (["--group", "whom"], "the nearest is who"),
     (["--formula", "{1}"], "it names no factor"),
-    (["--held-out", "2"], "held_out = 2.0, but it must be less than 1"),
+    (["--held-out", "2"], "held_out = 2, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
     (["--rates", "half"], "guess and lapse rate, as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
     (["--intervals", "_1"], "two endings of column names"),
-    (["--trial", "who", "--position", "who", "--value", "contrast"], "be different columns"),
-    (["--correct", "--intervals", "_1", "_2"], "which of them was chosen"),
+    (["--trial", "who", "--position", "who", "--value", "contrast"], "but these must differ"),
+    (["--correct", "--intervals", "_1", "_2"], "which was chosen"),
     (["--name", "rat", "--by", "day"], "it is another study, which needs another --name"),
     (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]
-REFUSE = """
-import contextlib, io, json, sys
-from stages import study
-from stages.files.errors import run
-
-found = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv[1:] = arguments
-    with contextlib.redirect_stderr(io.StringIO()) as printed, contextlib.redirect_stdout(sys.stderr):
-        try:
-            found.append([run(study.main), ""])
-        except SystemExit as stop:
-            found.append([stop.code, printed.getvalue()])
-print(json.dumps(found))
-"""
 
 
-def test_a_refusal_is_one_line_and_leaves_nothing(project: Project) -> None:
-    trials = str(project.folder.parent / TRIALS)
-    commands = [[trials, *([] if "--response" in more else ["--response=choice"]), *more] for more, _ in REFUSALS]
-    before = sorted(project.folder.rglob("studies/*"))
-    refused = project.run("python", "-c", REFUSE, json.dumps(commands))  # in one process: imports are slow
-    assert refused.returncode == 0, refused.stderr
-    for (status, line), (_, message) in zip(json.loads(refused.stdout), REFUSALS, strict=True):
-        assert status == 1, message
-        assert line.startswith("error: ")
-        assert message in line
-        assert line.count("\n") == 1
-    assert sorted(project.folder.rglob("studies/*")) == before
+@pytest.mark.parametrize(("more", "message"), REFUSALS)
+def test_a_refusal_is_one_line_and_leaves_nothing(
+    more: list[str],
+    message: str,
+    pristine_project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refuses: Callable[..., str],
+) -> None:
+    shutil.copytree(RAT, tmp_path / "rat", ignore=shutil.ignore_patterns("data"))
+    monkeypatch.setattr(study, "STUDIES", tmp_path)
+    response = [] if "--response" in more else ["--response=choice"]
+    monkeypatch.setattr(sys, "argv", ["study", str(pristine_project.parent / TRIALS), *response, *more])
+    assert message in refuses(study.main)
+    assert [path.name for path in tmp_path.iterdir()] == ["rat"]
 
 
 def test_without_git_make_repro_can_run_and_what_was_configured_stays(project: Project) -> None:

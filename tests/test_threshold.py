@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit
@@ -17,6 +20,11 @@ from scipy.stats import norm
 from hdlogit import LogisticRegression
 from hdlogit.inference.threshold import stimuli
 from hdlogit.psychometric.detection import d_prime_of_two_alternatives, detection
+from stages.files.reading import Trials
+from stages.files.tables import read_table
+from stages.tables.psychometric import in_words, psychometric_table
+from tests.coding import DEFAULTS
+from tests.conftest import ROOT, SMALL, run_here
 
 Array = NDArray[Any]
 
@@ -171,3 +179,55 @@ def test_intervals_of_d_prime_cover() -> None:
         found = [detection(*counts) for counts in zip(hits, [n] * 2000, false_alarms, [n] * 2000, strict=True)]
         assert 0.93 < np.mean([low < d < high for low, high in (one.d_prime_interval for one in found)]) < 0.975
         assert 0.93 < np.mean([low < c < high for low, high in (one.criterion_interval for one in found)]) < 0.975
+
+
+def test_a_study_along_one_stimulus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threshold of the factor and of what its logarithm is taken of, in tables, answer, figure and page."""
+    rng = np.random.default_rng(2)
+    contrast, cue = rng.choice([0.05, 0.1, 0.2, 0.4, 0.8], 600), rng.choice(["a", "b"], 600)
+    logits = 8 * (np.log10(contrast) - np.where(cue == "a", -0.8, -0.4))
+    yes = rng.random(600) < expit(logits)
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"contrast": contrast, "cue": cue, "yes": yes.astype(int)}).to_csv("t.csv", index=False)
+    others = yaml.safe_load((ROOT / "params.yaml").read_text())
+    prepare = DEFAULTS | {"response": "yes", "formula": "~ log10(contrast) + cue", "standardise": True}
+    params = {"prepare": prepare, **{key: others[key] for key in ("train", "evaluate", "plot")}}
+    params["evaluate"]["threshold_at"] = [0.75]
+    params["train"] |= {"solver": "exact"}
+    params["plot"] |= SMALL["plot"]
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    run_here("prepare", "train", "evaluate", "plot")
+    table = read_table("inference/psychometric.csv").set_index(["stimulus", "condition", "quantity"])
+    for where, truth in (("cue[T.b] = 0", -0.8), ("cue[T.b] = 1", -0.4)):
+        row = table.loc[("log10(contrast)", where, "threshold")]
+        assert row.low < truth < row.high
+        assert row.low + 0.2 > row.high
+        own = table.loc[("contrast", where, "threshold")]
+        assert [own.estimate, own.low, own.high] == pytest.approx(
+            [10**row.estimate, 10**row.low, 10**row.high], rel=1e-4
+        )
+        assert table.estimate["contrast", where, "threshold at 0.75"] > own.estimate
+    points, page = read_table("inference/psychometric_points.csv"), Path("data/report.html").read_text()
+    assert points.trials.sum() == 600
+    assert points.x.unique() == pytest.approx(np.log10([0.05, 0.1, 0.2, 0.4, 0.8]), abs=1e-5)
+    assert "log10(contrast): where cue[T.b] = 0: threshold −0." in Path("data/inference/answer.txt").read_text()
+    assert page.count("<b>Psychometric function: fraction of yes along the stimulus, by condition.</b>") == 1
+    assert "over the fitted index" not in page
+    assert "The psychometric function</h2>" in page
+
+
+def test_the_signal_is_what_responses_differ_most_by() -> None:
+    x = np.repeat([[0, 0], [0, 1], [1, 0], [1, 1]], 50, axis=0).astype(float)
+    yes = np.concatenate([np.arange(50) < k for k in (5, 15, 30, 50)])[:, None]
+    fit = SimpleNamespace(train=Trials(x, yes), classes=["yes"])
+    found: Any = SimpleNamespace(
+        fit=fit, classes=[None], p=SimpleNamespace(interval_level=0.95, known_rates=(None, None))
+    )
+    table = psychometric_table(found, stimuli(x, ["signal", "cue"]))
+    assert {*table.stimulus} == {"signal"}
+    first, _, second, _ = table.itertuples()
+    assert (first.condition, first.estimate) == ("cue = 0", pytest.approx(norm.ppf(0.6) - norm.ppf(0.1)))
+    assert (second.note != "", first.note) == (True, "")
+    assert "signal: where cue = 0: d′ (yes/no) 1.53 [" in in_words(table, 0.95, {"yes": True})[0]
+    found.p.known_rates = (0.5, None)  # right or wrong
+    assert psychometric_table(found, stimuli(x, ["signal", "cue"])).empty

@@ -3,13 +3,18 @@
 Compares data/metrics.json with that of the merge base of BASE and HEAD, by the folder's rules.yaml or else by the
 one beside this file. (`dvc metrics diff` does not decide: it exits 0 whatever happened to a metric, and leaves out
 null.) Exit status 1: a metric is worse than its rule allows, missing, or not a number; or they cannot be compared.
+
+With --report (`make report`) it writes what changed to report/report.md, also at the end of the file that
+$GITHUB_STEP_SUMMARY names, and DVC's page of figures and plots, old beside new, to report/plots/index.html.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -20,12 +25,12 @@ import pandas as pd
 from dvc.utils.flatten import flatten
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeFloat, model_validator
 
-from comparisons.git import base_of_arguments, described, file_at
+from comparisons.git import DVC, base, described, file_at, output
 from stages.current import check_parameters
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError, run
 
-METRICS = "data/metrics.json"
+METRICS, REPORT = "data/metrics.json", Path("report")
 ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits
 FAILURES = ("worse than allowed", "missing", "not a number")
 
@@ -158,8 +163,36 @@ def verdict(table: pd.DataFrame) -> tuple[str, bool]:
     return "\n\n".join(parts), not failed
 
 
+def report(base: str) -> None:
+    """Replace the report, once all of it is known."""
+    rules = rules_file()
+    rules_changed = file_at(base, str(rules)) != rules.read_text(encoding="utf-8")
+    parts = [
+        f"# What this change does\n\nCompared with {described(base)}.",
+        "Figures and plots, old beside new where DVC's cache holds the old ones: plots/index.html, kept with the run.",
+        f"## Metrics\n\n{verdict(measure(base))[0]}" + "\n\nThe rules changed too." * rules_changed,
+        f"## Parameters\n\n{output(*DVC, 'params', 'diff', '--md', base) or 'None changed.'}",
+    ]
+    page = "\n\n".join(parts) + "\n"
+    shutil.rmtree(REPORT, ignore_errors=True)
+    REPORT.mkdir()
+    output(*DVC, "plots", "diff", base[:10], "--out", str(REPORT / "plots"))
+    (REPORT / "report.md").write_text(page, encoding="utf-8")
+    if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(of_the_run).open("a", encoding="utf-8") as file:
+            file.write(page)
+    print(f"{REPORT / 'report.md'} and {REPORT / 'plots' / 'index.html'} show what changed.")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    text, good = verdict(measure(base_of_arguments(__doc__, arguments)))
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("base", nargs="?", help="what to compare with (default: origin's branch)")
+    options.add_argument("--report", action="store_true", help="write what changed, whether it is good or not")
+    given = options.parse_args(arguments)
+    compared_with = base(given.base)
+    if given.report:
+        return report(compared_with)
+    text, good = verdict(measure(compared_with))
     print(text)
     sys.exit(not good)
 

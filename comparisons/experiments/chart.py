@@ -36,12 +36,7 @@ NAMES = {
     "recovery.weight_slope": "weight slope (1: right size)",
     "test.cross_entropy": "held-out cross-entropy (nats)",
 }
-EXPECTED = {  # metrics, and what `plan` calls them
-    "recovery.weight_slope": "alpha",
-    "test.cross_entropy": "held_out",
-    "test.best.cross_entropy": "best",
-    "test.bayes_cross_entropy": "bayes",
-}
+EXPECTED = {"recovery.weight_slope": "alpha", "test.cross_entropy": "held_out"}  # metrics, and what `plan` calls them
 
 
 def main() -> None:
@@ -59,66 +54,52 @@ def main() -> None:
 
 def make(chosen: Sequence[Row], metrics: Sequence[str], parameter: str, out: Path) -> None:
     """Draw the panels and write the table: <out>.png, .md, .csv. Raises InputError before it writes."""
-    points = {metric: results.points(chosen, metric, parameter) for metric in metrics}
-    params, tables = chosen[0].params, []
-    with_theory = parameter == "simulate.n_trials" and all(in_theory(row.params) for row in chosen)
+    points = [results.points(chosen, metric, parameter) for metric in metrics]
+    observers = [observer(row.params) for row in chosen] if parameter == "simulate.n_trials" else [None]
+    theory, tables = None if None in observers else observers[0], []
     out.parent.mkdir(parents=True, exist_ok=True)
     with saved(Path(f"{out}.png"), dpi=150) as figure:
         axes = panels(figure, 5.6, 1 + 2.5 * len(metrics), nrows=len(metrics))
-        for ax, (metric, found) in zip(axes, points.items(), strict=True):
+        for ax, metric, found in zip(axes, metrics, points, strict=True):
             table = results.summary(found)
-            draw(ax, found, theory=with_theory)
-            if with_theory:
-                draw_theory(ax, metric, params)
-                table["theory"] = expected(metric, params, [*table["value"]])
+            draw(ax, found, theory=theory is not None)
+            if theory:
+                draw_theory(ax, metric, theory)
+                table["theory"] = expected(metric, theory, table["value"])
             floors = [row.metrics.get("test.bayes_cross_entropy") for row in chosen if not row.lacks_estimates]
-            two_fits = isinstance(params[parameter], bool | str)  # whose difference is much smaller than that to it
+            two_fits = isinstance(chosen[0].params[parameter], bool | str)  # their difference is much smaller
             if metric == "test.cross_entropy" and not two_fits and None not in floors:
-                ax.axhline(float(np.mean(np.array(floors, float))), color=FAINT, lw=1, ls="--", label="true observer")
+                ax.axhline(float(np.array(floors, float).mean()), color=FAINT, lw=1, ls="--", label="true observer")
             ax.set_ylabel(NAMES.get(metric, metric))
-            tables.append(table.assign(value=table["value"].astype(object).map(written), metric=metric))
+            table.insert(2, "metric", metric)
+            tables.append(table)
         axes[-1].set_xlabel(NAMES.get(parameter, parameter))
         legend_below(*axes)
-    everything = pd.concat(tables).set_index(["series", "value", "metric"]).reset_index()
-    everything = everything.rename(columns={"value": parameter})
+    everything = pd.concat(tables).rename(columns={"value": parameter})
+    everything[parameter] = everything[parameter].astype(object).map(written)
     everything.to_csv(f"{out}.csv", index=False, float_format="%.12g")  # the last digits differ between processors
-    Path(f"{out}.md").write_text(markdown(everything), encoding="utf-8")
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """The table for a person, without empty columns, and without the metric if there is only one."""
-    empty = [name for name in table if table[name].replace("", None).isna().all()]
-    single = ["metric"] if table["metric"].nunique() == 1 else []
-
-    def cell(value: Any) -> str:
-        return "-" if pd.isna(value) else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    shown = table.drop(columns=[*empty, *single]).astype(object).map(cell)
-    return str(shown.to_markdown(index=False, disable_numparse=True, colalign=["right"] * shown.shape[1])) + "\n"
+    filled = everything.replace("", None).dropna(axis="columns", how="all").astype(object)
+    cells = filled.where(filled.notna(), None)
+    Path(f"{out}.md").write_text(cells.to_markdown(index=False, floatfmt=".4g", missingval="-"), encoding="utf-8")
 
 
 def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
     """Every seed, and per series the mean over seeds; at the bottom a cross where a seed has no estimate.
 
-    With `theory`, which has a line of its own, seeds are points and means have bars of one standard deviation
-    each way. Without it, the points of a seed are joined: it has one observer and one set of trials throughout,
-    so differences along its line are due to the parameter.
+    With `theory`, which has a line of its own, means have bars of one standard deviation each way. Without it, the
+    points of a seed are joined: it has one observer and one set of trials throughout, so differences along its line are
+    due to the parameter.
     """
     points = points.assign(at=points["value"].map(positions(ax, points["value"].astype(object).unique())))
     if wide(points["y"].dropna()):
         logarithmic(ax.yaxis)
     look = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for (series, members), (color, marker) in zip(points.groupby("series", sort=False), look, strict=False):
-        several = members["seeds"].nunique() > 1
-        line = "none" if theory else "-"
-        for number, (_, seed) in enumerate(members.groupby("seeds", sort=False)):
-            label = None if number or not several else "one seed"
-            ax.plot(
-                seed["at"], seed["y"], line, marker=marker, lw=0.8, ms=3, mew=0, color=color, alpha=0.6, label=label
-            )
+        for _, seed in members.groupby("seeds", sort=False):
+            ax.plot(seed["at"], seed["y"], "none" if theory else "-", marker=".", ms=4, lw=0.8, color=color, alpha=0.6)
         table = results.summary(members)
-        bars = table["sd"].fillna(0) if several and theory else None
-        label = series or f"mean over seeds{', ± sd' * theory}" if several else "one experiment"
+        bars = table["sd"].fillna(0) if theory else None
+        label = series or f"mean over seeds{', ± sd' * theory}"
         at = members["at"].unique()
         ax.errorbar(at, table["mean"], bars, fmt=marker, ms=5, mfc="none", color=color, capsize=3, label=label)
     absent = points.loc[points["y"].isna(), "at"].unique()
@@ -145,33 +126,36 @@ def wide(numbers: Sequence[float]) -> bool:
     return len(numbers) > 0 and 0 < WIDE * min(numbers) < max(numbers)
 
 
-def in_theory(params: Mapping[str, Any]) -> bool:
-    """Whether theory covers these parameters: maximum likelihood, of an observer who never guesses or lapses."""
-    likelihood = params["train.solver"] == "exact" and params["train.ridge"] == 0
-    rates = params["simulate.guess_rate"], params["simulate.lapse_rate"]
-    return likelihood and params["train.shrinkage"] != "always" and rates == (0, 0)
+# --- theory
 
 
-def observer(params: Mapping[str, Any]) -> tuple[int, float]:
-    """The number of factors, and γ, the sd of the logits of simulate's observer: weight_scale √n_factors."""
+def observer(params: Mapping[str, Any]) -> tuple[int, float] | None:
+    """The number of factors, and γ, the sd of the logits of simulate's observer: weight_scale √n_factors.
+
+    None where theory is not of this fit: it is of maximum likelihood, without guesses and lapses.
+    """
+    if (params["train.solver"], params["train.ridge"]) != ("exact", 0) or params["train.shrinkage"] == "always":
+        return None
+    if (params["simulate.guess_rate"], params["simulate.lapse_rate"]) != (0, 0):
+        return None
     return params["simulate.n_factors"], params["simulate.weight_scale"] * math.sqrt(params["simulate.n_factors"])
 
 
-def expected(metric: str, params: Mapping[str, Any], n_trials: Iterable[float]) -> list[float | None] | None:
+def expected(metric: str, observer: tuple[int, float], n_trials: Iterable[float]) -> list[float | None] | None:
     """The metric at each number of trials, None where no estimate exists; None if theory has no such metric."""
     try:
-        lines = plan(*observer(params), 0.5, [round(n) for n in n_trials])  # a yes in every second trial
+        lines = plan(*observer, 0.5, [round(n) for n in n_trials])  # a yes in every second trial
     except OutsideTheory:
         return None
     return [getattr(line, EXPECTED[metric]) for line in lines] if metric in EXPECTED else None
 
 
-def draw_theory(ax: Axes, metric: str, params: Mapping[str, Any]) -> None:
+def draw_theory(ax: Axes, metric: str, observer: tuple[int, float]) -> None:
     """What theory expects of a fit, and from how many trials on there is one."""
-    (low, high), (bottom, top), first = ax.get_xlim(), ax.get_ylim(), smallest_n_trials(*observer(params))
+    (low, high), (bottom, top), first = ax.get_xlim(), ax.get_ylim(), smallest_n_trials(*observer)
     ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: by theory none exists")
     x = first * (1 + np.geomspace(0.005, max(high / first - 1, 0.1), 80))  # denser where it is steep
-    if values := expected(metric, params, x):
+    if values := expected(metric, observer, x):
         ax.plot(x, np.array(values, float), color=THEORY, label="theory")
         ax.set(xlim=(low, high), ylim=(bottom, top))  # the points decide: theory goes to infinity
 

@@ -107,8 +107,7 @@ def check_clean() -> None:
     """Raise InputError for uncommitted changes: experiments would include them, and not be the commit's."""
     changed = output("git", "diff", "--name-only", "HEAD", "--", ".", f":(exclude){DRAWINGS}").splitlines()
     if changed:
-        names = ", ".join(changed[:5])
-        undo = "`git checkout . && dvc checkout`"
+        names, undo = ", ".join(changed[:5]), "`git checkout . && dvc checkout`"
         raise InputError(f"the workspace has changes ({names}): commit them, or {undo} first")
 
 

@@ -67,7 +67,6 @@ def descend(
     state: State,
     arrived: Callable[[State], Mask],
     max_iterations: NDArray[np.int64],
-    progress: Callable[[Array], None],
 ) -> tuple[Array, Array, NDArray[np.int64]]:
     """Minimise the sample's objective + shift·v for n classes.
 
@@ -89,7 +88,7 @@ def descend(
             break
         direction = np.asarray(state.gradient.astype(inverse.dtype) @ inverse, dtype=np.float64)
         state = _step(sample, state, direction)
-        progress(state.gradient)
+        sample.report(state.gradient)
     return v, gradient, iterations
 
 
@@ -107,12 +106,13 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
         hessian += _products(axes, sample.ridge)
     amounts = _newton_step(np.vecdot(axes, state.gradient[:, None]), hessian)
     step = np.matvec(axes.transpose(0, 2, 1), amounts)
-    length = np.minimum(1, LONGEST_STEP * (1 + _norm(state.v)) / np.maximum(_norm(step), 1e-300))
+    longest = LONGEST_STEP * (1 + np.linalg.norm(state.v, axis=1))
+    length = np.minimum(1, longest / np.maximum(np.linalg.norm(step, axis=1), 1e-300))
     amounts, step = amounts * length[:, None], step * length[:, None]
     changes = STILL + amounts[:, None]
     for _ in range(20):
         there = _moved(sample, state, state.v + step, step, changes)
-        length = secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
+        length = _secant(np.vecdot(state.gradient, step), np.vecdot(there.gradient, step))
         if (length == 1).all():
             break
         step = step * length[:, None]
@@ -154,11 +154,7 @@ def _products(axes: Floats, weights: Floats) -> Floats:
     return np.asarray((axes * weights) @ axes.transpose(0, 2, 1))
 
 
-def _norm(vectors: Array) -> Array:
-    return np.asarray(np.sqrt(np.vecdot(vectors, vectors)))
-
-
-def secant(before: Array, there: Array) -> Array:
+def _secant(before: Array, there: Array) -> Array:
     """Factors (n,) for steps along which the slopes were `before` and now are `there`: 1 unless the sign changed.
 
     For a convex function the slopes alone tell that a step was too long, and about where along it the slope was zero.

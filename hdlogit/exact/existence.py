@@ -1,27 +1,26 @@
 """Does the maximum-likelihood estimate of a class exist? A proof that it does, and a decision for all other cases.
 
-It exists if and only if no direction separates the responses (`hdlogit.exact.separation`): s_i = +1 for a yes, −1 for a
-no, x_i with the bias's 1.
+It exists if and only if no direction separates the responses (`hdlogit.exact.separation`): s_i = +1 for a yes, −1
+for a no, x_i with the bias's 1.
 
-*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0: then sum_i q_i |x_i·d| = 0.
-The residuals are almost such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and mean_i |r_i| s_i x_i = -g, the
-gradient. What is missing can be made up on any m trials S whose second moments M = mean_S x xᵀ have an inverse:
+*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then
+sum_i q_i |x_i·d| = 0. The residuals are almost such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and
+mean_i |r_i| s_i x_i = -g, the gradient. What is missing can be made up on any m trials S whose second moments
+M = mean_S x xᵀ have an inverse:
 
-    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),      v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
+    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),    v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
 
 so s_i x_i·v < TILT on S proves it. It needs a point at which g + c is small: the minimum of the objective tilted by
 c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a proof on a
 sample is a proof for all trials.
 
-*In doubt,* Newton's method in double precision goes on, for one class over all trials (`hdlogit.exact.newton`).
-
-*Where that gives neither a proof nor a separation,* as with quasi-separation and the narrowest of gaps, the linear
-programme decides.
+*In doubt,* also where factors depend on one another, so that M has no inverse, Newton's method in double precision
+goes on, for one class over all trials (`hdlogit.exact.newton`). *Where that gives neither a proof nor a separation,*
+as with quasi-separation and the narrowest of gaps, the linear programme decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -30,29 +29,25 @@ from numpy.typing import NDArray
 from hdlogit.exact.coordinates import inverse_of
 from hdlogit.exact.descent import State, descend, start
 from hdlogit.exact.newton import newton
-from hdlogit.exact.objective import Array, Floats, Mask
+from hdlogit.exact.objective import Array, Mask
 from hdlogit.exact.sample import Sample
 from hdlogit.exact.separation import find_separation
 
 TILT = 5e-5
-BOUND = 0.8 * TILT  # for s_i x_i·v: the rest is for rounding of g, which was 0.002 of TILT with independent factors
+BOUND = 0.8 * TILT  # for s_i x_i·v: the rest is for rounding of g, 0.002 of TILT with independent factors
 DIVERGED = 1e4  # a standardised coefficient beyond which the tilted objective is taken to have no minimum
-LARGEST_PROGRAMME = 2**19  # numbers in factors up to which the linear programme names those that separate completely
+LARGEST_PROGRAMME = 2**19  # numbers in factors up to which the linear programme names those that separate
 CHIEF = 0.1  # of the largest weight of a direction: what a factor must have to be named
 
 
 def prove(
-    sample: Sample,
-    v: Array,
-    classes: NDArray[np.intp],
-    max_iterations: NDArray[np.int64],
-    progress: Callable[[Array], None],
+    sample: Sample, v: Array, classes: NDArray[np.intp], max_iterations: NDArray[np.int64]
 ) -> tuple[Mask, NDArray[np.int64]]:
-    """Which of n classes provably have an estimate, by descents from v (n, n_factors + 1), near it; and iterations."""
+    """Which of n classes provably have an estimate, by descents from v (n, n_factors + 1), near it; iterations."""
     x, y = sample.subset  # S
     signs = np.where((y == 0) | (y == 1), 2 * y - 1, 0)[classes]  # (n, m)
     tilt = np.asarray(signs @ x, dtype=np.float64) * (-TILT / len(x))
-    inverse = _inverse_moments(sample)
+    inverse = inverse_of(sample.coordinates.moments.astype(np.float32))  # NaN, which proves nothing, if there is none
 
     def holds(gradient: Array, rows: NDArray[np.intp]) -> Mask:
         found = np.abs(gradient).max(axis=1) < BOUND  # cheap: all others are far from a proof
@@ -64,40 +59,21 @@ def prove(
     def arrived(state: State) -> Mask:
         return np.asarray(holds(state.gradient, state.rows) | (np.abs(state.v).max(axis=1) > DIVERGED))
 
-    _, gradient, iterations = descend(
-        sample, start(sample, v, classes).shifted(tilt), arrived, max_iterations, progress
-    )
+    tilted = start(sample, v, classes).shifted(tilt)
+    _, gradient, iterations = descend(sample, tilted, arrived, max_iterations)
     return holds(gradient, np.arange(len(v))), iterations
 
 
-def _inverse_moments(sample: Sample) -> Floats:
-    """M⁻¹ (n_factors + 1, n_factors + 1); NaN, which proves nothing, where M misses a direction of all trials."""
-    c, x = sample.coordinates, sample.subset[0]
-    if not c.dependent:
-        return inverse_of(c.moments.astype(np.float32))
-    moments = x.T @ x / len(x)
-    inverse = np.linalg.pinv(moments, hermitian=True)
-    whole = np.allclose(c.projector @ (moments @ inverse)[:-1, :-1], c.projector, atol=1e-4)
-    return inverse if whole else np.full_like(inverse, np.nan)
-
-
-def decide(
-    sample: Sample, k: int, v: Array, tolerance: float, progress: Callable[[Array], None]
-) -> tuple[bool | None, Array, list[int] | None]:
-    """Whether the estimate of class k exists (None: undecided), from where to go on, and the factors that separate it.
-
-    v: (n_factors + 1,), where the descent has ended.
-    """
-    exists, end = newton(sample, k, v, tolerance, progress)
-    if exists is None:  # where all responses are nearly certain, the curvature vanishes
-        exists, end = newton(sample, k, v * 0, tolerance, progress)
+def decide(sample: Sample, k: int, tolerance: float) -> tuple[bool | None, Array | None, list[int] | None]:
+    """Whether the estimate of class k exists (None: undecided), v there if it is known, the factors that separate."""
+    exists, v = newton(sample, k, np.zeros_like(sample.ridge), tolerance)  # from 0, where all responses are uncertain
     if exists is None:
         try:
             direction = _separating(sample, k)
         except RuntimeError:
-            return None, v, None
-        return (True, v, None) if direction is None else (False, v, _chief(direction))
-    return exists, end, None if exists else factors_that_separate(sample, k, end)
+            return None, None, None
+        return direction is None, None, None if direction is None else _chief(direction)
+    return exists, v, None if exists else factors_that_separate(sample, k, v)
 
 
 def factors_that_separate(sample: Sample, k: int, v: Array) -> list[int]:

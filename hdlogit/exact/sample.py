@@ -1,7 +1,8 @@
-"""Some trials, or all of them, standardised and in single precision: what the descent works on."""
+"""What a fit works on: all trials, and a copy of some or all of them, standardised and in single precision."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,24 +24,24 @@ SINGLE = 1e-7  # tolerance that single precision can reach
 
 @dataclass(frozen=True)
 class Sample:
-    """Copies of the trials."""
+    """The trials, and the copy of some of them."""
 
     trials: Trials  # all of them
     coordinates: Coordinates
-    n_trials: int
-    factors: list[Floats]  # of each part, standardised, with a 1 for the bias: (rows, n_factors + 1)
+    ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
+    n_trials: int  # of the copy
+    factors: list[Floats]  # of each part of it, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
     subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials
-    ridge: Array  # (n_factors + 1,), the penalty's Hessian in v
+    progress: Callable[[float], object] | None  # told the largest gradient left, after each step
 
     @classmethod
-    def draw(cls, trials: Trials, ridge: float, tolerance: float) -> Sample:
-        """A sample, with coordinates from its factors, or from all trials' where factors depend on one another."""
+    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Callable[[float], object] | None) -> Sample:
+        """With coordinates from the copy's factors, or from all trials' where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
-        rows = sampled_rows(
-            n_trials, min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
-        )
+        most = min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
+        rows = sampled_rows(n_trials, most)
         subset = rows[:: max(1, round(len(rows) / max(SUBSET_PER_FACTOR * n_factors, SUBSET)))]
         c = coordinates_of(trials.factors[subset], ridge)
         if c.dependent:
@@ -56,11 +57,10 @@ class Sample:
             return x, np.ascontiguousarray(trials.responses[chosen].T).astype(dtype)
 
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
-        with np.errstate(over="ignore", invalid="ignore"):
-            copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), parts))
-            some = copy(subset)
+        copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), parts))
+        factors, responses = map(list, zip(*copies, strict=True))
         penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
-        return cls(trials, c, len(rows), [x for x, _ in copies], [y for _, y in copies], some, penalty)
+        return cls(trials, c, penalty, len(rows), factors, responses, copy(subset), progress)
 
     def logits(self, v: Array, part: int, out: Floats | None = None) -> Floats:
         """(n_classes, rows) of one part, from standardised coefficients (n_classes, n_factors + 1)."""
@@ -74,12 +74,17 @@ class Sample:
         return out
 
     def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Mask]:
-        """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there, loss
-        (n,) without the penalty, the objective's gradient in v, and whether all residuals are below 1/2 (n,).
+        """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there,
+        loss (n,) without the penalty, the objective's gradient in v, and whether all residuals are below 1/2 (n,).
         """
         coefficients = self.coordinates.coefficients(v)
         loss, gradient, fitted = self.trials.evaluate(coefficients, classes)
         return coefficients, loss, self.coordinates.standardised_gradient(gradient) + self.ridge * v, fitted
+
+    def report(self, gradient: Array) -> None:
+        """That a step has been made, to this gradient (n, n_factors + 1)."""
+        if self.progress:
+            self.progress(float(self.coordinates.largest(gradient).max()))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:

@@ -117,16 +117,11 @@ def fit(
     check(x, y, ridge, tolerance)
     softness, always = x.shape[1] / sum(x.shape), shrinkage == "always"  # 1 − δ
     used = np.full(y.shape[1], softness if always else 0.0)
-    turns = count(1)
+    steps = count(1)
 
     def solved(y: NDArray[Any]) -> list[Class]:
-        sample = Sample.draw(Trials(x, y), ridge, tolerance)
-
-        def report(gradient: Array) -> None:
-            if progress:
-                progress(next(turns), float(sample.coordinates.largest(gradient).max()))
-
-        return Solver(sample, tolerance, max_iterations, report).solve(polish)
+        sample = Sample.draw(Trials(x, y), ridge, tolerance, progress and (lambda left: progress(next(steps), left)))
+        return Solver(sample, tolerance, max_iterations).solve(polish)
 
     def soft(y: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(y * (1 - softness) + softness / 2)
@@ -162,7 +157,6 @@ class Solver:
     sample: Sample
     tolerance: float
     max_iterations: int
-    report: Callable[[Array], None]  # of gradients (n, n_factors + 1), after each step
 
     def solve(self, polish: bool) -> list[Class]:
         classes = self.begin()
@@ -210,7 +204,7 @@ class Solver:
             small = self.sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * self.tolerance
             return np.asarray(small | (may_be_separated[now.rows] & now.separates))
 
-        v, _, iterations = descend(self.sample, state, arrived, self.steps(going), self.report)
+        v, _, iterations = descend(self.sample, state, arrived, self.steps(going))
         for i, c in enumerate(going):
             c.v = v[i] if np.isfinite(v[i]).all() else c.v
             c.iterations += int(iterations[i])
@@ -231,11 +225,11 @@ class Solver:
             c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
 
     def prove(self, at_minimum: list[Class]) -> None:
-        """Step 4, for all classes at once."""
-        if not at_minimum:
+        """Step 4, for all classes at once; no proof where factors depend on one another."""
+        if not at_minimum or self.sample.coordinates.dependent:
             return
         rows, v = _stacked(at_minimum)
-        proven, iterations = existence.prove(self.sample, v, rows, self.steps(at_minimum), self.report)
+        proven, iterations = existence.prove(self.sample, v, rows, self.steps(at_minimum))
         for i, c in enumerate(at_minimum):
             c.proven, c.iterations = bool(proven[i]), c.iterations + int(iterations[i])
 
@@ -247,15 +241,15 @@ class Solver:
         if c.max_gradient > self.tolerance and c.iterations >= self.max_iterations:
             return self.end(c, self.not_converged(c))
         if not c.proven:
-            exists, v, c.separating = existence.decide(self.sample, c.k, c.v, self.tolerance, self.report)
+            exists, v, c.separating = existence.decide(self.sample, c.k, self.tolerance)
             if not exists:
                 return self.end(c, UNDECIDED if exists is None else SEPARATED)
             c.proven = True
-            if c.max_gradient > self.tolerance and v is not c.v:
+            if c.max_gradient > self.tolerance and v is not None:
                 c.v = v
                 self.evaluate([c])
         if c.max_gradient > self.tolerance and not c.improved:
-            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, self.report, exists=True)
+            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, exists=True)
             self.evaluate([c])
             if c.max_gradient > self.tolerance:
                 return self.end(c, self.not_converged(c))

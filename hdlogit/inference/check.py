@@ -1,19 +1,20 @@
-"""Do the intervals cover for factors like these? The experiment repeated by simulation, from its own corrected fit.
+"""Do the intervals cover for factors like these? The experiment repeated by simulation, from its own
+corrected fit.
 
-Responses are drawn from the corrected coefficients (and asymptotes) with the same factors as the data, all repetitions
-are fitted at once, as classes that share the factors, and each is analysed as the data were. What holds for an observer
-like the estimated one should hold for the true one; no truth is needed.
+Responses are drawn from the corrected coefficients (and asymptotes) with the same factors as the data, all
+repetitions are fitted at once, as classes that share the factors, and each is analysed as the data were. What
+holds for an observer like the estimated one should hold for the true one; no truth is needed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
-from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.psychometric.function import logits, probability
 
@@ -65,16 +66,15 @@ def check(
     level: float = 0.95,
     ridge: float = 0.0,
     shrinkage: float = 0.0,
-    asymptotes: Asymptotes = "none",
-    guess_rate: float | None = None,
-    lapse_rate: float | None = None,
     seed: int = 0,
     progress: Callable[[int], object] = lambda done: None,
+    **rates: Any,
 ) -> Check:
     """Repeat the experiment of one class by simulation.
 
-    factors: (n, p), those that were fitted; inference: of the class; ridge to lapse_rate: as given to `infer`;
-    progress is called with the number of repetitions done. Raises ValueError where no repetition has an inference.
+    factors: (n, p), those that were fitted; inference: of the class; ridge, shrinkage, rates: as given to
+    `infer`; progress is called with the number of repetitions done. Raises ValueError where no repetition has
+    an inference.
     """
     n, p = factors.shape
     truth = (inference.separated.shrunken if inference.separated else inference).corrected  # an observer is finite
@@ -84,22 +84,26 @@ def check(
     while len(results) < repetitions:
         count = min(repetitions - len(results), MOST, max(1, AT_ONCE // (p + 1) ** 2))
         y = rng.random((n, count)) < yes
-        soft = (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y
-        fitted = fit(factors, soft, ridge=ridge).coefficients
-        results += infer(factors, y, fitted, ridge, shrinkage, asymptotes, guess_rate, lapse_rate)
+        fitted = fit(factors, (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y, ridge=ridge)
+        results += infer(factors, y, fitted.coefficients, ridge, shrinkage, **rates)
         progress(len(results))
     found, reasons = [c for c in results if not c.reason], [c.reason for c in results if c.reason]
     if not found:
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
     centred = factors - factors.mean(axis=0, dtype=np.float64)
     spread = centred.T @ (centred @ truth[:-1])
-    classical = _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, spread)
-    corrected = _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, spread)
-    return Check(classical, corrected, expected_by_rank(p, len(found), level), len(found), reasons)
+    return Check(
+        _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, spread),
+        _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, spread),
+        expected_by_rank(p, len(found), level),
+        len(found),
+        reasons,
+    )
 
 
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
-    """Mean coverages (n_factors,), from worst to best, of factors whose intervals are perfect and independent.
+    """Mean coverages (n_factors,), from worst to best, of factors whose intervals are perfect and
+    independent.
 
     By simulation.
     """
@@ -110,15 +114,12 @@ def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> A
 def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, spread: Array) -> Coverage:
     low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
     covered, weights = (low < truth) & (truth < high), np.array(estimates)[:, :-1]
-    slopes = np.full(len(weights), np.inf)
+
+    def mean_and_error(values: Array) -> tuple[float, float]:
+        return float(values.mean()), float(values.std() / np.sqrt(len(values)))
+
+    slope = np.inf, np.inf
     if np.isfinite(weights).all():
-        slopes = weights @ spread / (truth[:-1] @ spread)
-    root, by_repetition = np.sqrt(len(covered)), covered[:, :-1].mean(axis=1)
-    return Coverage(
-        slope=float(slopes.mean()),
-        slope_error=float(slopes.std() / root) if np.isfinite(slopes).all() else np.inf,
-        by_factor=covered[:, :-1].mean(axis=0),
-        all_factors=float(by_repetition.mean()),
-        all_factors_error=float(by_repetition.std() / root),
-        bias=float(covered[:, -1].mean()),
-    )
+        slope = mean_and_error(weights @ spread / (truth[:-1] @ spread))
+    all_factors = mean_and_error(covered[:, :-1].mean(axis=1))
+    return Coverage(*slope, covered[:, :-1].mean(axis=0), *all_factors, float(covered[:, -1].mean()))

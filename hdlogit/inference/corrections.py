@@ -35,7 +35,8 @@ class Correction(NamedTuple):
 
     @property
     def with_rates(self) -> Array:
-        """Covariance (p + 3, p + 3) of (corrected, g, l): a link's errors of g or l go with those of length and b."""
+        """Covariance (p + 3, p + 3) of (corrected, g, l): a link's errors of g or l go with those of length
+        and b."""
         of_link = self.link.covariance
         shared = np.outer(self.corrected, of_link[0, 2:])  # (p + 1, 2)
         shared[-1] = of_link[1, 2:]
@@ -43,20 +44,27 @@ class Correction(NamedTuple):
 
 
 def correct(observed: Observed, setting: Setting) -> Correction:
-    """By the equations, which are more precise; with shrinkage by the link, more robust, if there is a signal."""
-    if setting.rates != (0, 0) or setting.shrinkage:
-        try:
-            return by_link(_fit_link(observed, setting), observed, setting)
-        except Refused:
-            if setting.rates != (0, 0):
-                raise
+    """By the equations, which are more precise; with rates by the link, and with shrinkage, if there is a signal."""
+    has_rates = setting.rates != (0, 0)
+    if has_rates or setting.shrinkage:
+        reason: str | None = "its fitted logits vary no more than if no factor mattered, so they determine no rates"
+        if observed.eta_squared > observed.s_squared:
+            guess, lapse = setting.rates
+            noise = np.sqrt(observed.variance)
+            link = fit_link(observed.index, noise, observed.responses, guess_rate=guess, lapse_rate=lapse)
+            reason = link.reason
+        if not reason:
+            return by_link(link, observed, setting)
+        if has_rates:
+            raise Refused(reason)
     return _by_equations(observed, setting)
 
 
 def _by_equations(observed: Observed, setting: Setting) -> Correction:
     """By the equations (SLOE), with the errors of their inputs."""
     kappa, fitted, onto, chosen = setting.kappa, observed.fitted, observed.onto, observed.dominant
-    n, noise, size = setting.units.n_trials, observed.noise, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    size = {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    n, noise = setting.units.n_trials, observed.noise
     b, eta_squared = float(fitted[-1]), observed.eta_squared
     if not eta_squared > 0:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
@@ -80,7 +88,7 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
     moves -= np.outer(corrected, log_alpha)
     with_data = -corrected * change[1, 0]
     corrected[-1], moves[-1], with_data[-1] = a.intercept, change[2] @ data, change[2, 0]
-    # Along x_D weights have a scale of their own: β_D less what the other factors' corrected weights add there.
+    # Along x_D weights have a scale of their own: β_D less what the others' corrected weights add there.
     others, axes = onto.copy(), observed.axes[chosen]
     others[:, chosen] = 0.0
     corrected[chosen] = axes @ (found.dominant - others @ corrected)
@@ -97,7 +105,8 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
 
 
 def _law(t: Array, omega: Array) -> Dominant:
-    """The distribution of the dominant factors t (m, d), uncorrelated and of variance 1, by groups of trials."""
+    """The distribution of the dominant factors t (m, d), uncorrelated and of variance 1, by groups of
+    trials."""
     if not len(omega):
         return NONE
     part = np.arange(1, GROUPS[len(omega)]) / GROUPS[len(omega)]
@@ -110,8 +119,8 @@ def _law(t: Array, omega: Array) -> Dominant:
 
 
 def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
-    """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a logistic curve
-    over leave-one-out logits.
+    """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a
+    logistic curve over leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of what the other factors add.
     """
@@ -124,27 +133,16 @@ def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int
 
     (p, slope), (no, _) = yes(1.0), yes(1.0, -1.0)
     step = (yes(1.001)[0] - yes(0.999)[0]) / 0.002
-    derivatives = np.stack([step, slope, *(slope * value[:, None] for value in law.values.T)])  # (2 + d, k, POINTS)
+    of_dominant = slope * law.values.T[:, :, None]
+    derivatives = np.concatenate([[step, slope], of_dominant])  # (2 + d, k, POINTS)
     weight = n_trials / POINTS * law.mass[:, None] / (p * no)
     information = np.einsum("akq,bkq->ab", derivatives * weight, derivatives)
     return np.asarray(np.linalg.pinv(information, hermitian=True)[1:, 1:])
 
 
-def _fit_link(observed: Observed, setting: Setting) -> Link:
-    """The link between the leave-one-out logits and the responses."""
-    if not observed.eta_squared > observed.s_squared:
-        raise Refused("its fitted logits vary no more than if no factor mattered, so they determine no rates")
-    guess_rate, lapse_rate = setting.rates
-    noise = np.sqrt(observed.variance)
-    link = fit_link(observed.index, noise, observed.responses, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    if link.reason:
-        raise Refused(link.reason)
-    return link
-
-
 def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
-    """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error stretches all
-    weights together.
+    """An error of ŵ along itself changes nothing, as the link takes it out again; the link's own error
+    stretches all weights together.
     """
     fitted, noise = observed.fitted, observed.noise
     alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
@@ -156,7 +154,7 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
     corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
     at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / alpha**2)
-    # The noise of ŵ along itself is in the error of log Γ, too, so that log α = log a − log Γ has only the rest of it.
+    # The noise of ŵ along itself is in the error of log Γ, too: log α = log a − log Γ has only the rest of it.
     along, of_gain = observed.along, float(link.covariance[0, 0])
     unshared = max(of_gain - along, 0.0)
     with_stretch = noise @ observed.log_length / alpha - corrected * (along + of_gain - unshared) / 2
@@ -174,8 +172,8 @@ def as_fitted(observed: Observed, setting: Setting) -> Correction:
 def _propagated(noise: Array, moves: Array, sampled: Array, at_least: Array) -> Array:
     """Covariance of corrected coefficients.
 
-    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them, all
-    together; at_least: (p + 1,) variances.
+    moves: (p + 1, p + 1) their derivatives in the fitted ones; sampled: (p + 1,) sd of what else moves them,
+    all together; at_least: (p + 1,) variances.
     """
     covariance = moves @ noise @ moves.T + np.outer(sampled, sampled)
     np.fill_diagonal(covariance, np.maximum(np.diag(covariance), at_least))
@@ -188,7 +186,8 @@ def _known_link(a: Asymptotics, log_gain: float, intercept: float) -> Link:
 
 
 def _measured(observed: Observed, setting: Setting, alpha: float, **known: float) -> Asymptotics:
-    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of ŵ."""
+    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of
+    ŵ."""
     b = float(observed.fitted[-1])
     measured = Asymptotics(
         kappa=setting.kappa,

@@ -1,26 +1,30 @@
 """Can these coefficients be trusted? Bias, intervals and tests of an exact fit, corrected from the data.
 
-With many factors per trial the textbook's answer, ŵ ± z √[H⁻¹]_jj, is wrong: weights come out too large by a factor α,
-and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights) the Hessian, x̃ = (x − x̄, 1):
+With many factors per trial the textbook's answer, ŵ ± z √[H⁻¹]_jj, is wrong: weights come out too large by a
+factor α, and vary more than by H⁻¹. Per class, H = Σ D_i x̃_i x̃_iᵀ (+ n·ridge on the weights) the Hessian,
+x̃ = (x − x̄, 1):
 
     z_i fitted logit     ψ_i = y_i − σ(z_i)     D_i = σ'(z_i)     w_i = x̃_iᵀH⁻¹x̃_i     h_i = D_i w_i
     q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: from the fit without trial i
     f = mean ψ² / mean D(1 − h)                             1 in the textbook
     s_i² = f q_i                 noise of V_i               a² = Var(V) − mean s_i²,     c² = a² / (a² + mean s_i²)
 
-- Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur & Candès, PNAS
-  2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our finding: `docs/theory.md`.
-- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj), for which no scale is needed; of several at once: `hdlogit.inference.terms`.
-- Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`). Factors that
-  carry much of the index and are not normal have an equation of their own there, and a scale of their own. Where the
-  psychometric function has asymptotes, `fit_link` estimates the length of the true index from the V_i instead; with
-  shrinkage, too; and with few factors per trial, where a wrong link can bias the direction too, `fit_joint` fits all
-  coefficients and rates together.
-- Covariance of the corrected coefficients ŵ/α̂, β̂0 by the delta method: α̂ and β̂0 are functions of ŵ (through
-  Var(V)) and of the fitted bias, so an error of ŵ moves its own coefficient and, through α̂, all. By the link, an error
-  of ŵ along itself moves nothing, as the link takes it out again, and the link's own error stretches all weights.
-- Interval of β_j: all values that a test at their own standard error does not reject (`ClassInference.interval`), so
-  that it holds 0 just where the test of β_j = 0 does not reject.
+- Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur &
+  Candès, PNAS 2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our
+  finding: `docs/theory.md`.
+- Test of β_j = 0: ŵ_j / √(f [H⁻¹]_jj), for which no scale is needed; of several at once:
+  `hdlogit.inference.terms`.
+- Scale: Var(V) and the mean logit give γ̂, β̂0 and α̂ (SLOE, NeurIPS 2021; `hdlogit.asymptotics.inverse`).
+  Factors that carry much of the index and are not normal have an equation of their own there, and a scale of
+  their own. Where the psychometric function has asymptotes, `fit_link` estimates the length of the true index
+  from the V_i instead; with shrinkage, too; and with few factors per trial, where a wrong link can bias the
+  direction too, `fit_joint` fits all coefficients and rates together.
+- Covariance of the corrected coefficients ŵ/α̂, β̂0 by the delta method: α̂ and β̂0 are functions of ŵ
+  (through Var(V)) and of the fitted bias, so an error of ŵ moves its own coefficient and, through α̂, all. By
+  the link, an error of ŵ along itself moves nothing, as the link takes it out again, and the link's own error
+  stretches all weights.
+- Interval of β_j: all values that a test at their own standard error does not reject
+  (`ClassInference.interval`), so that it holds 0 just where the test of β_j = 0 does not reject.
 - Bias: its variance is the largest of that, f [H⁻¹]_bb/α̂², and what a logistic curve through the V_i tells.
 - Where a direction separates some of the trials: `hdlogit.inference.separation`.
 
@@ -50,9 +54,8 @@ from hdlogit.inference.sums import (
     Responses,
     Units,
     add_up,
-    check_independence,
-    inverse_root,
     measure,
+    precision_of,
 )
 
 __all__ = ["ClassInference", "infer"]
@@ -74,13 +77,13 @@ def infer(
 ) -> list[ClassInference]:
     """The inference of every class of an exact fit; `reason` is one line on why a class has none.
 
-    factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k) bool;
-    coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; they may be rounded, as a Newton
-    step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage: 1 − δ of the soft responses
-    y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and lapse rates
-    are estimated, tied: as one, g = l, half of the rate of lapses that do not depend on the stimulus; a number fixes a
-    rate, which is 0 where it is neither given nor estimated; names: of the factors, for the lines. Raises ValueError
-    where shapes or rates are impossible.
+    factors: (n, p), may be a memory map: read in blocks, so memory does not grow with n; responses: (n, k)
+    bool; coefficients: (p + 1, k), last row the bias, NaN in a class without an estimate; they may be
+    rounded, as a Newton step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage:
+    1 − δ of the soft responses y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and
+    lapse rates are estimated, tied: as one, g = l, half of the rate of lapses that do not depend on the
+    stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated; names: of the
+    factors, for the lines. Raises ValueError where shapes or rates are impossible.
     """
     _check(factors, responses, coefficients, guess_rate, lapse_rate)
     if asymptotes == "tied" and (guess_rate, lapse_rate) != (None, None):
@@ -118,15 +121,16 @@ def _set_up(
     units = measure(factors, names)
     near = units.coefficients(fitted)
     sums = add_up(factors, responses, units, near, shrinkage)
-    precision = np.ones(p) if ridge else _precision(sums.correlation, n, names)
+    precision = np.ones(p) if ridge else precision_of(sums.correlation, n, names)
     penalty = np.append(n * ridge / units.scale**2, 0.0)
     for_theory = _theory_ridge(sums.correlation, units, ridge)
     return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
 
 
 def _infer_class(factors: Factors, responses: Responses, observed: Observed, setting: Setting) -> ClassInference:
-    """Few factors and rates are fitted together, which has the last word on both. With shrinkage the coefficients are
-    those from the trials that no direction separates, if one separates others, and only predictions are of all trials.
+    """Few factors and rates are fitted together, which has the last word on both. With shrinkage the
+    coefficients are those from the trials that no direction separates, if one separates others, and only
+    predictions are of all trials.
 
     Raises OutsideTheory or Refused where there is no answer.
     """
@@ -151,15 +155,15 @@ def _infer_class(factors: Factors, responses: Responses, observed: Observed, set
         return _result(found, observed, setting)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
     x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    others = constant(y)
-    if x.size:
-        from hdlogit.exact import fit  # only here: it brings torch
+    if not x.size:
+        return with_separation(shrunken, constant(y), separation, factors, responses, setting.names)
+    from hdlogit.exact import fit  # only here: it brings torch
 
-        limit = fit(x, y[:, None])
-        [others] = infer(x, y[:, None], limit.coefficients, names=[str(setting.names[j]) for j in separation.kept])
-        if reason := limit.reasons[0] or others.reason:
-            n_separated, factor = len(responses) - len(y), which(separation, setting.names)
-            raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
+    limit, kept = fit(x, y[:, None]), [str(setting.names[j]) for j in separation.kept]
+    [others] = infer(x, y[:, None], limit.coefficients, names=kept)
+    if reason := limit.reasons[0] or others.reason:
+        n_separated, factor = len(responses) - len(y), which(separation, setting.names)
+        raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
     return with_separation(shrunken, others, separation, factors, responses, setting.names)
 
 
@@ -205,10 +209,12 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
 
 
 def _note(s: float, observed: Observed, setting: Setting) -> str | None:
-    """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
+    """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or
+    solved.
 
-    H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest differs by
-    chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the effective trials.
+    H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest
+    differs by chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the
+    effective trials.
     """
     weights, p = observed.fitted[:-1], len(setting.precision)
     share = weights * (setting.sums.correlation @ weights)
@@ -235,16 +241,9 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     )
 
 
-def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
-    """[Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased. Raises Refused where factors depend."""
-    check_independence(correlation, n_trials, names)
-    root = inverse_root(correlation)
-    assert root is not None
-    return np.asarray(np.vecdot(root, root)) * (n_trials - len(correlation)) / n_trials
-
-
 def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic: then the theory has no answer."""
+    """Ridge for factors of variance 1. Raises Refused where they are not isotropic: then the theory has no
+    answer."""
     if ridge == 0:
         return 0.0
     covariance = correlation * np.outer(units.scale, units.scale)

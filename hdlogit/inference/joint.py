@@ -1,23 +1,23 @@
 """Weights, bias, guess and lapse rates fitted together, for few factors per trial.
 
 A wrong link biases the *direction* of a logistic fit unless its factors are elliptical or many act together; then
-`hdlogit.inference.link`, which changes only its length, does not help at any number of trials. So, with few factors,
+`hdlogit.inference.link`, which changes only its length, does not help at any number of trials. With few factors,
 
     P(y = 1 | x) = g + (1 − g − l) σ(x·w + b)
 
-is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with the prior −(p wᵀΣw + b̄²)/(2·10²),
-b̄ = b + x̄·w: maximum likelihood except for psignifit's priors of the rates and a wide normal prior of the others, by
-which the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and
-matters only where the likelihood is all but flat: where a steeper curve, or one farther away, would change no response.
-Such a coefficient is named as undetermined. (With the same prior for each weight, however many, the steep maximum below
+is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with the prior
+−(p wᵀΣw + b̄²)/(2·10²), b̄ = b + x̄·w: psignifit's priors of the rates and a wide normal prior of the others, by which
+the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and matters only
+where the likelihood is all but flat: where a steeper curve, or one farther away, would change no response. Such a
+coefficient is named as undetermined. (With the same prior for each weight, however many, the steep maximum below
 would win with 60 factors, and weights come out three times too large.)
 
-The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one is taken:
-it is no nearer to the truth than the other, but its errors cover it, and the other's do not (docs/theory.md). Errors
-come from the squared scores, as those of the link.
+The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one is
+taken: it is no nearer to the truth than the other, but its errors cover it, and the other's do not
+(docs/theory.md). Errors come from the squared scores, as those of the link.
 
-Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in simulations its
-slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
+Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in simulations
+its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.special import chdtrc
 
-from hdlogit.compute.threads import cut
+from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
 from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
@@ -36,8 +36,8 @@ from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, meas
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
 WIDE = 10.0  # sd of the prior of the logits
-UNDETERMINED = 0.5  # error of a coefficient, in sd of its prior, above which the prior decides as much as the responses
-SMALL = 1_000_000  # trials times coefficients² up to which there is time to look whether the posterior is quadratic
+UNDETERMINED = 0.5  # error, in sd of the prior, of a coefficient that the prior decides as much as the responses
+SMALL = 1_000_000  # trials times coefficients² for which there is time to see whether the posterior is quadratic
 NAMED = 5  # coefficients before "and … more"
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 SKEWED = 0.2  # signed root at two standard errors that is so far from 2
@@ -73,11 +73,10 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
 def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates, names: Names) -> JointFit:
     """factors: (n, p), read in blocks; responses: (n,); units, names: of factors; known: rates given."""
     precision = _prior(factors, units)
-    posterior = _posterior(factors, responses, units, precision, known)
-    phi, end = _best(factors, responses, units, precision, known)
+    posterior, phi, end = _best(factors, responses, units, precision, known)
     inverse, back = np.linalg.inv(end.squares), units.original(posterior.moves)  # ∂(coefficients, g, l)/∂φ
-    whole, of_weights = posterior.moves @ inverse @ posterior.moves.T, np.diag(np.linalg.inv(precision))
-    vague = np.diag(whole)[:-2] > UNDETERMINED**2 * of_weights
+    whole = posterior.moves @ inverse @ posterior.moves.T
+    vague = np.diag(whole)[:-2] > UNDETERMINED**2 * np.diag(np.linalg.inv(precision))
     many = len(factors) * len(precision) ** 2 > SMALL
     z, profiles = np.empty(len(precision)), np.empty((len(precision), len(ROOTS)))
     for j, of in enumerate(back[:-2]):
@@ -96,44 +95,51 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
 def likelihood_ratio(
     factors: Factors, responses: Responses, known: Rates, term: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """(statistic, p) of the test that these of the factors (n, p) have no effect: χ² of twice what the log-posterior
-    loses without them. known: rates given.
+    """(statistic, p) of the test that these of the factors (n, p) have no effect.
+
+    χ² of twice what the log-posterior loses without them. known: rates given.
     """
     units, others = measure(factors), np.delete(factors, term, axis=1)
     precision = _prior(factors, units)
-    _, whole = _best(factors, responses, units, precision, known)
+    *_, whole = _best(factors, responses, units, precision, known)
     precision = np.delete(np.delete(precision, term, 0), term, 1)
-    _, without = _best(others, responses, measure(others), precision, known)
+    *_, without = _best(others, responses, measure(others), precision, known)
     statistic = 2 * max(whole.value - without.value, 0.0)
     return statistic, float(chdtrc(len(term), statistic))
 
 
-def _blocks(factors: Factors, responses: Responses, units: Units) -> Iterator[Block]:
-    for rows in cut(len(factors), factors.shape[1] + 3):
-        y = responses[rows]
-        yield Block(units.standardise(factors[rows]), y.astype(np.float64), np.ones(len(y)))
-
-
 def _prior(factors: Factors, units: Units) -> Array:
     """Precision (p + 1, p + 1) of the weights of standardised factors and of the logit at their means."""
-    nothing = np.zeros(len(factors), bool)
-    moments = sum((b.t.T @ b.t for b in _blocks(factors, nothing, units)), np.zeros(())) / len(factors)
-    return np.asarray(moments * np.append(np.full(factors.shape[1], factors.shape[1]), 1.0) / WIDE**2)
+    n, p = factors.shape
+
+    def squares(rows: slice) -> Array:
+        t = units.standardise(factors[rows])
+        return t.T @ t
+
+    moments = total(squares, cut(n, p + 1)) / n
+    return np.asarray(moments * np.append(np.full(p, p), 1.0) / WIDE**2)
 
 
 def _posterior(factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates) -> Posterior:
     """In standardised factors: θ = (weights, logit at the factors' means, g, l)."""
-    return Posterior(lambda: _blocks(factors, responses, units), precision, known)
+
+    def blocks() -> Iterator[Block]:
+        for rows in cut(len(factors), len(precision) + 2):
+            y = responses[rows].astype(np.float64)
+            yield Block(units.standardise(factors[rows]), y, np.ones(len(y)))
+
+    return Posterior(blocks, precision, known)
 
 
 def _best(
     factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates
-) -> tuple[Array, Evaluation]:
+) -> tuple[Posterior, Array, Evaluation]:
     """The highest maximum; some trials decide which one that is."""
     some = slice(None, None, -(-len(factors) // ENOUGH_TO_START))
-    posterior = _posterior(factors[some], responses[some], units, precision, known)
-    start, _ = highest(posterior, flat(posterior, float(np.mean(responses[some]))))
-    return maximise(_posterior(factors, responses, units, precision, known), start)
+    few = _posterior(factors[some], responses[some], units, precision, known)
+    start, _ = highest(few, flat(few, float(np.mean(responses[some]))))
+    posterior = _posterior(factors, responses, units, precision, known)
+    return posterior, *maximise(posterior, start)
 
 
 def _link(theta: Array, covariance: Array, precision: Array, known: Rates) -> Link:

@@ -30,6 +30,7 @@ NOTHING, SMALL = 0.5, 4.0  # statistics that mean nothing (with two conditions, 
 # below 0.1), and that mean so little, p > .05, that the bound will do
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 200, 5  # at a time, at most, and how many that gain more are enough
 COARSE = 1e-3  # nats, to which the gain of drawn responses is known
+DEPENDENT, TINY = 1e-6, 1e-150  # part of the information on δ that Γ and b may leave; least variance
 CLEAR = 2 * np.log(1 + MOST_SAMPLES)  # a statistic with a p-value below what so many samples can show
 
 
@@ -58,6 +59,7 @@ class LogisticTest:
 
     statistic: float  # twice the gain in log-likelihood by free guess and lapse rates, without priors
     p_value: float  # against samples from the fitted logistic function, or their bound
+    steeper: float  # by which fraction weights are larger with free rates
 
 
 def fit_link(
@@ -105,19 +107,19 @@ def logistic_test(
     """
     (cells, _), rates = _cells(index, noise, responses), (guess_rate, lapse_rate)
 
-    def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array]:
-        """Twice the gain of these responses, and what it is over."""
+    def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array, float]:
+        """Twice the gain of these responses, what it is over, and by which fraction Γ is larger."""
         drawn = cells._replace(yes=yes)
         null, logistic = highest(_posterior(drawn, rates, prior=0.0), start, enough)
-        _, free = highest(_posterior(drawn, (None, None), prior=0.0), null, enough)
-        return round(2 * max(free.value - logistic.value, 0.0), 9), null  # what is below is rounding
+        phi, free = highest(_posterior(drawn, (None, None), prior=0.0), null, enough)
+        return round(2 * max(free.value - logistic.value, 0.0), 9), null, float(phi[0] / null[0]) - 1  # below: rounding
 
     start = flat(_posterior(cells, rates), cells.yes.sum() / cells.n.sum())
-    statistic, null = gain(cells.yes, start)
+    statistic, null, steeper = gain(cells.yes, start)
     if statistic < NOTHING:
-        return LogisticTest(statistic, 1.0)
+        return LogisticTest(statistic, 1.0, steeper)
     if statistic < SMALL or statistic > CLEAR:
-        return LogisticTest(statistic, float(chdtrc(2, statistic)))
+        return LogisticTest(statistic, float(chdtrc(2, statistic)), steeper)
     assert cells.average is not None
     p = guess_rate + (1 - guess_rate - lapse_rate) * (cells.average @ expit(cells.t @ null))
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
@@ -125,7 +127,37 @@ def logistic_test(
         samples = rng.binomial(cells.n.astype(np.int64), np.clip(p, 0.0, 1.0), (SAMPLES, len(p))).astype(np.float64)
         drawn += SAMPLES
         exceeding += sum(gain(yes, null, COARSE)[0] >= statistic - 1e-6 for yes in samples)
-    return LogisticTest(statistic, (1 + exceeding) / (1 + drawn))
+    return LogisticTest(statistic, (1 + exceeding) / (1 + drawn), steeper)
+
+
+def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates) -> tuple[float, float]:
+    """(statistic, p): does the logit bend? Score test of δ in P = g + (1 − g − l) σ(z + δz²), z = Γ U/a + b, at δ = 0.
+
+    One degree of freedom, in the direction of every smooth link that is steeper on one side (Pregibon, Applied
+    Statistics 1980), so that it sees such a link better than two rates do. rates: as of `fit_link`; other arguments:
+    `logistic_test`. (NaN, 1) where nothing is left to test.
+    """
+    cells, _ = _cells(index, noise, responses)
+    assert cells.average is not None
+    posterior = _posterior(cells, rates, prior=0.0)
+    phi, _ = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
+    *of_link, guess, lapse = posterior.theta(phi)
+    z = cells.t @ of_link
+    s, between = expit(z), 1 - guess - lapse
+    slope = between * s * expit(-z)
+    inside = posterior.moves[:, (phi > posterior.bounds[0]) & (phi < posterior.bounds[1])]
+    of_theta = cells.average @ np.column_stack([slope[:, None] * cells.t, 1 - s, -s, slope * z**2])
+    moves = np.column_stack([of_theta[:, :-1] @ inside, of_theta[:, -1]])  # ∂P/∂(φ, δ); of φ, what is at no bound
+    p = guess + between * (cells.average @ s)
+    variance = np.maximum(p * (1 - p), TINY)
+    information = (moves * (cells.n / variance)[:, None]).T @ moves
+    u = moves.T @ ((cells.yes - cells.n * p) / variance)
+    known = np.linalg.lstsq(information[:-1, :-1], information[:-1, -1])[0]
+    left = information[-1, -1] - known @ information[:-1, -1]
+    if not left > DEPENDENT * information[-1, -1]:
+        return np.nan, 1.0
+    statistic = float((u[-1] - known @ u[:-1]) ** 2 / left)
+    return statistic, float(chdtrc(1, statistic))
 
 
 def _cells(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Block, Law]:

@@ -1,4 +1,5 @@
-"""What the fit of one class shows before anything is corrected: its noise, leave-one-out logits, dominant factors.
+"""What the fit of one class shows before anything is corrected: its noise, leave-one-out logits, dominant
+factors.
 
 The formulas are in `hdlogit.inference.infer`.
 """
@@ -137,7 +138,8 @@ def observe(factors: Factors, responses: Responses, near: Array, c: int, setting
 def _leave_out(
     x: Factors, y: Responses, fitted: Array, root: Array, axes: Array, towards: Array, setting: Setting
 ) -> list[Array]:
-    """z_i, ψ_i, D_i, w_i (m,) each, x_D and by how much the trial moves ω (m, d): towards (p + 1, d), H⁻¹ onto."""
+    """z_i, ψ_i, D_i, w_i (m,) each, x_D and by how much the trial moves ω (m, d): towards (p + 1, d), H⁻¹
+    onto."""
     units, precision = setting.units, np.float32 if setting.units.n_trials >= SINGLE_FROM else np.float64
     rounded: NDArray[np.floating] = root.astype(precision)
 
@@ -194,7 +196,8 @@ def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArra
 
 
 def _leverage(t: Array, root: NDArray[np.floating]) -> Array:
-    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, by blocks of columns, above the diagonal only."""
+    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, by blocks of columns, above the diagonal
+    only."""
     leverage, rounded = np.zeros(len(t)), t.astype(root.dtype)
     for columns in cut(len(root), 1, TRIANGLE):
         half = rounded[:, : columns.stop] @ root[: columns.stop, columns]

@@ -27,7 +27,7 @@ from scipy.special import chdtrc, expit, xlogy
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
 from hdlogit.inference.joint import SMALL, likelihood_ratio
-from hdlogit.inference.link import logistic_test
+from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
 from hdlogit.inference.terms import Columns, Residuals
@@ -37,13 +37,16 @@ RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not mult
 MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
+RUN = 5  # rows of the same value, on average, in a file that is sorted by it
 EDGE = 1e-3  # of P between its ends, where the weights of trials end
 
 UNLIKELY = 0.05  # p-value of "nothing is missing", over all classes and all that was asked
-NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing
+NOTABLE = 0.02  # of what the factors gain over a constant: what would gain less is not said to be missing,
+STEEPER = 0.05  # unless it would make all weights larger by more than this fraction
 
 MEMORY = "previous responses"
-LINK, RISING = "guesses or lapses", "a yes that does not become more frequent along the index"
+LINK, ASYMMETRY = "guesses or lapses", "an asymmetric psychometric function"
+RISING = "a yes that does not become more frequent along the index"
 
 
 class Question(NamedTuple):
@@ -54,6 +57,7 @@ class Question(NamedTuple):
     statistic: float  # nearly χ² of df where n is large
     p_value: float
     gain: float  # nats per trial, about, that a model with it would gain in leave-one-out cross-entropy
+    steeper: float = 0.0  # by which fraction all weights would be larger, where they would be
 
 
 def questions(
@@ -69,7 +73,8 @@ def questions(
 
     factors: (n, p), trials in the order in which they were run; responses: (n,) bool; names: of the factors; groups:
     (n,) labels of sessions or observers, across which nothing is remembered; in_order: whether trials are in the order
-    in which they were run, so that memory and trends can be asked about.
+    in which they were run, so that memory and trends can be asked about. They are not where rows are sorted by the
+    response or by conditions.
     """
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
@@ -91,19 +96,23 @@ def questions(
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
     if not free:
         test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
-        asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y))))
+        gained = (test.statistic - 2) / (2 * len(y))
+        asked.append(Question(LINK, 2, test.statistic, test.p_value, gained, test.steeper))
+    s, p = asymmetry_test(*result.index, y, result.link.known)
+    if free or test.p_value > UNLIKELY or asymmetry_test(*result.index, y, (None, None))[1] < UNLIKELY:
+        asked += [Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * len(y)))] if np.isfinite(s) else []
     index = np.asarray(factors[::step] @ result.estimate[:-1])  # so that trials of equal factors stay together
     asked.append(rising(best, y, bins_of(index, 1e-6 * float(np.ptp(index)), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
 
 
 def missing(asked: Sequence[Question], gain: float, n_classes: int = 1) -> list[Question]:
-    """What chance does not explain (Bonferroni, also over the classes), and would gain notably.
+    """What chance does not explain (Bonferroni, also over the classes), and would gain or change weights notably.
 
     gain: nats per trial, of the factors over a constant.
     """
     chance, least = UNLIKELY / max(n_classes * len(asked), 1), NOTABLE * max(gain, 0.0)
-    return [one for one in asked if one.p_value < chance and one.gain > least]
+    return [one for one in asked if one.p_value < chance and (one.gain > least or one.steeper > STEEPER)]
 
 
 def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
@@ -118,7 +127,7 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
     if first.family == RISING:
         text = f"a yes does not become more frequent all along the index{of} ({p})"
     also = [one.family for one in others if one.family != RISING]
-    beside = f"; beside it {', '.join(also)}" if also else ""
+    beside = f"; perhaps because of it, tests of {', '.join(also)} fail, too" if also else ""
     return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
 
 
@@ -200,17 +209,27 @@ def families(
 
     if len(codes) > 1:
         found["differences between groups"] = lambda rows: member(rows)[:, 1:], None
-    if not in_order:
+    y = np.asarray(responses, np.float64)
+    conditions = [factors[:, j] for j in more] + [np.unique(factors[:, two], axis=0, return_inverse=True)[1].ravel()]
+    if not in_order or _is_sorted(y, group, 2) or any(_is_sorted(column, group, 3) for column in conditions):
         return found
     if len(codes) > 1:
         found["trends within groups"] = lambda rows: member(rows) * (time - middle[group])[rows, None], None
     found["a trend over trials"] = lambda rows: time[rows, None], None
     earlier = [np.maximum(np.arange(n) - k, 0) for k in range(1, LAGS + 1)]
     same = [(np.arange(n) >= k) & (group[t] == group) for k, t in enumerate(earlier, 1)]
-    y = np.asarray(responses, np.float64)
     found[MEMORY] = lambda rows: np.stack([y[t[rows]] for t in earlier], axis=1), np.all(same, axis=0)
     found["factors of the previous trial"] = lambda rows: standardised(earlier[0][rows]), same[0]
     return found
+
+
+def _is_sorted(column: NDArray[np.generic], group: NDArray[np.intp], fewest: int) -> bool:
+    """Whether rows are sorted by this column: each value is in one long run of each group, and has `fewest` or more."""
+    runs = 1 + np.count_nonzero((column[1:] != column[:-1]) | (group[1:] != group[:-1]))
+    if RUN * runs > len(column):
+        return False
+    n_values = len(np.unique(np.column_stack([group, column]), axis=0))
+    return bool(runs == n_values >= fewest * (group.max() + 1))
 
 
 def _rarer(column: Array) -> float | None:

@@ -33,26 +33,10 @@ def two_sided(z: Array) -> Array:
     return np.asarray(2 * ndtr(-np.abs(z)))
 
 
-def fieller(w: Array, a: Array, c: Array, b: float, z2: float, rejected: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Ends of {β: (w − β)² ≤ z2 (a − 2cβ + bβ²)}, element by element; rejected: whether it leaves out 0."""
-    first, middle, last = 1 - z2 * b, w - z2 * c, w**2 - z2 * a  # first β² − 2 middle β + last ≤ 0
-    far = middle + np.copysign(np.sqrt(np.maximum(middle**2 - first * last, 0.0)), middle)
-    near = np.divide(last, far, out=np.zeros_like(far), where=far != 0)  # the root nearer to 0
-    if first > 0:
-        return np.minimum(near, far / first), np.maximum(near, far / first)
-    low = np.where(rejected & (middle > 0), near, -np.inf)
-    return low, np.where(rejected & (middle < 0), near, np.inf)
-
-
-def _seen(rows: Array, directions: Array) -> NDArray[np.bool_]:
-    """Whether linear combinations (m, p + 1) of coefficients vary along some of these directions (p + 1, d)."""
-    return np.asarray((np.abs(rows @ directions) > 1e-6 * (np.abs(rows) @ np.abs(directions))).any(axis=1))
-
-
 class LeaveOneOut(NamedTuple):
-    """Logits of each trial, predicted from the fit to all others, so that no trial need be held out; (m,) each.
+    """Logits of each trial, predicted from the fit to all others, so that no trial need be held out.
 
-    Of all trials, or of `hdlogit.inference.sums.SAMPLE` evenly spaced ones.
+    (m,) each, of all trials, or of `hdlogit.inference.observed.SAMPLE` evenly spaced ones.
     """
 
     plain: Array  # V, of the fit
@@ -61,15 +45,10 @@ class LeaveOneOut(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The index of each trial, as measured by the fit without it; as `fit_link`, `logistic_test` and
-    `psychometric_curve` take it, for the trials of `LeaveOneOut`.
-    """
+    """The index of each trial of `LeaveOneOut`, as measured by the fit without it; what `fit_link` takes."""
 
     logit: Array  # (m,) V, centred; dominant factors rescaled to the scale α of the others
     noise: Array  # (m,) s
-
-
-NO_LOGITS, NO_INDEX = LeaveOneOut(NONE, NONE, NONE), Index(NONE, NONE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +58,7 @@ class Separated:
     left: NDArray[np.bool_]  # (n,) the trials that are not separated
     places: NDArray[np.intp]  # among all coefficients, of those of `others`
     infinite: NDArray[np.intp]  # (m,) the coefficients that have no estimate
-    profiles: Array  # (m, 161) the values of these that have the signed roots `hdlogit.inference.joint.ROOTS`
+    profiles: Array  # (m, 161) the values of these that have the signed roots `joint.ROOTS`
     others: ClassInference  # from the trials that are left
     shrunken: ClassInference  # of all trials, for predictions
 
@@ -89,7 +68,8 @@ class Separated:
         return int((~self.left).sum())
 
     def interval(self, level: float) -> tuple[Array, Array]:
-        """Without end where a coefficient may be infinite; on the other side up to where the score test rejects."""
+        """Without end where a coefficient may be infinite; on the other side to where the score test
+        rejects."""
         z, ends = float(ndtri(0.5 + level / 2)), np.empty((2, len(self.shrunken.corrected)))
         ends[:, self.places] = self.others.interval(level)
         ends[:, self.infinite] = values_at(self.profiles, -z), values_at(self.profiles, z)
@@ -98,49 +78,54 @@ class Separated:
 
 @dataclass(frozen=True)
 class ClassInference:
-    """One class. Of coefficients (p + 1,), the bias last; in the units of the factors, unless noted."""
+    """One class. Of coefficients (p + 1,), the bias last; in the units of the factors, unless noted.
 
-    theory: Asymptotics  # γ̂ (without dominant factors), β̂0 (at the mean of the factors), α̂, s, λ, b̂
-    link: Link  # (γ̂, β̂0, guess and lapse rate) and their errors, NaN for γ̂ if no signal was found; rates are 0
-    # unless asked for
+    theory: γ̂ (without dominant factors), β̂0 (at the mean of the factors), α̂, s, λ, b̂; link: the same γ̂,
+    β̂0, and guess and lapse rate, 0 unless asked for, with their errors, NaN for γ̂ if no signal was found;
+    reason: why this class has no inference: everything else is then NaN, or the classical answer.
+    """
+
+    theory: Asymptotics
+    link: Link
     estimate: Array  # (p + 1,) as fitted
     noise: Array  # (p + 1, p + 1) covariance of the fitted weights and of the logit at x̄: f H⁻¹
     classical_error: Array  # (p + 1,) √[H⁻¹]_jj
     corrected: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of the corrected coefficients, guess and lapse rate
-    z: Array  # (p + 1,) statistics of tests that a coefficient is 0; of the bias, the corrected one over its error
-    predictor: Array  # (p + 1,) coefficients of the logit of the best prediction, before the noise is averaged over
+    z: Array  # (p + 1,) statistics of tests that a coefficient is 0; the bias over its error
+    predictor: Array  # (p + 1,) of the logit of the best prediction, before the noise is averaged over
     centre: Array  # (p,) x̄
     scale: Array  # (p,) standard deviations of the factors
     with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
-    dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal: `asymptotics.inverse`
-    predictor_sd: float = 0.0  # sd of the true logit about it, typical; 0 where nothing is averaged over
+    dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal
+    leave_one_out: LeaveOneOut
+    index: Index
+    predictor_sd: float = 0.0  # typical sd of the true logit about the predictor; 0: nothing is averaged over
     stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
     along: float = np.nan  # variance of log |ŵ|, by its noise
     signal: float = np.nan  # standard deviation of the true logit over the trials, with dominant factors
     inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
     certificate: float = np.nan  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage
-    leave_one_out: LeaveOneOut = NO_LOGITS
-    index: Index = NO_INDEX
-    profiles: Array | None = None  # of few factors with rates, fitted jointly: `hdlogit.inference.joint.JointFit`
-    separated: Separated | None = None  # where some trials are: coefficients that are ±infinite, or unknown (NaN)
-    unknown: Array | None = None  # (p + 1, m) directions of the weights and the logit at x̄ that the data do not
-    # determine, in a classical answer
+    profiles: Array | None = None  # of few factors with rates, fitted jointly: `joint.JointFit`
+    separated: Separated | None = None  # where some trials are: coefficients are ±infinite, or unknown (NaN)
+    unknown: Array | None = None  # (p + 1, m) in a classical answer: what directions the data do not determine
     note: str | None = None  # a line on what is unusual
-    reason: str | None = None  # why this class has no inference: everything else is then NaN, or the classical answer
+    reason: str | None = None
 
     @classmethod
     def classical(
         cls, estimate: Array, noise: Array, centre: Array, scale: Array, reason: str | None, unknown: Array
     ) -> ClassInference:
-        """The textbook's answer: nothing is corrected, and rates are 0. noise: H⁻¹; unknown: as below."""
-        to_bias, p = np.append(-centre, 1.0), len(centre)
-        with_bias = np.vstack([np.eye(p, p + 1), to_bias])
+        """The textbook's answer: nothing is corrected, and rates are 0.
+
+        noise: H⁻¹; unknown: (p + 1, m), directions of the weights and of the logit at x̄.
+        """
+        p, intercept = len(centre), float(estimate[-1] + centre @ estimate[:-1])
+        with_bias = np.vstack([np.eye(p, p + 1), np.append(-centre, 1.0)])
         covariance = np.zeros((p + 3, p + 3))
         covariance[:-2, :-2] = with_bias @ noise @ with_bias.T
         error = np.sqrt(np.diag(covariance)[:-2])
         error[_seen(with_bias, unknown)] = np.inf
-        intercept = float(estimate[-1] + centre @ estimate[:-1])
         nan = dict.fromkeys(("kappa", "signal", "ridge", "shrinkage", "s", "lambda_"), np.nan)
         return cls(
             theory=Asymptotics(**nan, intercept=intercept, alpha=1.0, b=intercept),
@@ -156,6 +141,8 @@ class ClassInference:
             scale=scale,
             with_stretch=np.zeros(p + 1),
             dominant=np.zeros(0, np.intp),
+            leave_one_out=LeaveOneOut(NONE, NONE, NONE),
+            index=Index(NONE, NONE),
             unknown=unknown,
             reason=reason,
         )
@@ -177,8 +164,7 @@ class ClassInference:
     @property
     def corrected_error(self) -> Array:
         """Standard errors of the corrected coefficients."""
-        error = np.sqrt(np.diag(self.covariance)[:-2])
-        return error if self.unknown is None else self.classical_error
+        return np.sqrt(np.diag(self.covariance)[:-2]) if self.unknown is None else self.classical_error
 
     @property
     def null_error(self) -> Array:
@@ -193,19 +179,21 @@ class ClassInference:
     def expected_classical_coverage(self, level: float = 0.95) -> tuple[float, float]:
         """(Coverage to expect of the classical intervals of the weights, from the data alone; its error.)
 
-        ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z with
-        k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are; and ŵ_j/n_j is the
-        same in all units of the factors. The mean over the weights that have an estimate. Its error is what an α̂ nearer
-        to 1 by its own error would change.
+        ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z
+        with k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are, and
+        ŵ_j/n_j is the same in all units of the factors. The mean over the weights that have an estimate. Its
+        error is what an α̂ nearer to 1 by its own error would change.
         """
         if self.separated:
             return self.separated.others.expected_classical_coverage(level)
         known = np.isfinite(self.corrected[:-1])
-        fitted, corrected, unit = self.estimate[:-1][known], self.corrected[:-1][known], self.null_error[known]
         if not known.any():
             return level, 0.0
+        fitted, corrected = self.estimate[:-1][known], self.corrected[:-1][known]
+        unit = self.null_error[known]
         half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
-        k = np.clip(1 - np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0), -0.999, 0.999)
+        ratio = np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0)
+        k = np.clip(1 - ratio, -0.999, 0.999)
 
         def coverage(part: float) -> float:
             off, sd = part * (fitted - corrected) / unit, np.sqrt(1 - (part * k) ** 2)
@@ -217,30 +205,36 @@ class ClassInference:
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Corrected interval (low, high): every value that a test at its own standard error does not reject.
 
-        (ŵ/α̂ − β)² ≤ z² (A − 2Cβ + Bβ²), A = f [H⁻¹]_jj/α̂², B = Var(log α̂), C their covariance (Fieller 1954): at β = 0
-        it is the test of `p_values`, so interval and p-value agree. Without end on one side, or both, where α̂ is hardly
-        known (z²B ≥ 1). For the bias ŵ ± z error; for dominant factors, too, as far as it agrees with the p-value.
+        (ŵ/α̂ − β)² ≤ z² (A − 2Cβ + Bβ²), A = f [H⁻¹]_jj/α̂², B = Var(log α̂), C their covariance (Fieller
+        1954): at β = 0 it is the test of `p_values`, so interval and p-value agree. Without end on one side,
+        or both, where α̂ is hardly known (z²B ≥ 1). For the bias ŵ ± z error; for dominant factors, too, as
+        far as it agrees with the p-value.
         """
         z = float(ndtri(0.5 + level / 2))
         if self.profiles is not None:
             return values_at(self.profiles, -z), values_at(self.profiles, z)
         if self.separated:
             return self.separated.interval(level)
-        if self.unknown is not None:
-            return self.classical_interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
+        if self.unknown is not None:
+            return low, high
         w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
-        ends = fieller(
-            w, (self.null_error / self.theory.alpha) ** 2, self.with_stretch[:-1], self.stretch, z * z, rejected
-        )
+        null_variance = (self.null_error / self.theory.alpha) ** 2
+        # Ends of {β: first β² − 2 middle β + last ≤ 0}; the near one is nearer to 0.
+        first, middle = 1 - z**2 * self.stretch, w - z**2 * self.with_stretch[:-1]
+        last = w**2 - z**2 * null_variance
+        far = middle + np.copysign(np.sqrt(np.maximum(middle**2 - first * last, 0.0)), middle)
+        near = np.divide(last, far, out=np.zeros_like(far), where=far != 0)
+        if first > 0:
+            ends = np.sort([near, far / first], axis=0)
+        else:
+            ends = np.where([rejected & (middle > 0), rejected & (middle < 0)], near, [[-np.inf], [np.inf]])
         usual = np.setdiff1d(np.arange(len(w)), self.dominant)
-        low[usual], high[usual] = (end[usual] for end in ends)
+        low[usual], high[usual] = ends[:, usual]
         for j in self.dominant.tolist():
-            nearest = 1e-9 * w[j] if rejected[j] else 0.0
-            if w[j] > 0:
-                low[j] = max(low[j], nearest) if rejected[j] else min(low[j], nearest)
-            else:
-                high[j] = min(high[j], nearest) if rejected[j] else max(high[j], nearest)
+            side, inner = (1.0, low) if w[j] > 0 else (-1.0, high)
+            reach = side * inner[j]
+            inner[j] = side * (max(reach, 1e-9 * abs(w[j])) if rejected[j] else min(reach, 0.0))
         return low, high
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
@@ -257,29 +251,40 @@ class ClassInference:
 
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, p), with an interval of the true probability."""
-        if self.separated:  # their limits would be 0 and 1
+        p, rates = expit(self.log_odds(factors)), (self.guess_rate, self.lapse_rate)
+        if self.separated:  # the limits of its coefficients would be 0 and 1
             _, low, high = self.separated.shrunken.predict(factors, level)
-            return Prediction(np.clip(expit(self.log_odds(factors)), low, high), low, high)
-        rates = self.guess_rate, self.lapse_rate
+            return Prediction(np.clip(p, low, high), low, high)
         low, high = interval_of_probability(factors, self.corrected, rates, self.covariance, level)
         if self.unknown is not None:
-            undetermined = _seen(np.column_stack([factors - self.centre, np.ones(len(factors))]), self.unknown)
+            undetermined = _seen(self._centred(factors), self.unknown)
             low, high = np.where(undetermined, 0.0, low), np.where(undetermined, 1.0, high)
-        return Prediction(expit(self.log_odds(factors)), low, high)
+        return Prediction(p, low, high)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
         """log P(y = 1) / P(y = 0) of new trials (n, p), best prediction, to full precision."""
-        mean, rates = np.asarray(factors @ self.predictor[:-1] + self.predictor[-1]), (self.guess_rate, self.lapse_rate)
+        mean = np.asarray(factors @ self.predictor[:-1] + self.predictor[-1], np.float64)
         if not self.predictor_sd:
-            return np.asarray(log_odds(mean, *rates), np.float64)
-        centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
+            return np.asarray(log_odds(mean, self.guess_rate, self.lapse_rate), np.float64)
+        centred = self._centred(factors)
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
-        return average_log_odds(mean, self.predictor_sd / self.theory.s * noise, rates)
+        sd = self.predictor_sd / self.theory.s * noise
+        return average_log_odds(mean, sd, (self.guess_rate, self.lapse_rate))
 
     def corrected_logits(self, factors: NDArray[np.floating]) -> tuple[Array, Array]:
-        """Of new trials (n, p): log-odds by the corrected coefficients, and the best ones for a typical noise."""
+        """Of new trials (n, p): log-odds by the corrected coefficients, and the best ones for a typical
+        noise."""
         coefficients = self.predictor if self.separated else self.corrected
         debiased, best = (factors @ w[:-1] + w[-1] for w in (coefficients, self.predictor))
         best = logit_of_probability(best, self.predictor_sd)
         debiased, best = (log_odds(logits, self.guess_rate, self.lapse_rate) for logits in (debiased, best))
         return np.asarray(debiased, np.float64), np.asarray(best, np.float64)
+
+    def _centred(self, factors: NDArray[np.floating]) -> Array:
+        return np.column_stack([factors - self.centre, np.ones(len(factors))])
+
+
+def _seen(rows: Array, directions: Array) -> NDArray[np.bool_]:
+    """Whether linear combinations (m, p + 1) of coefficients vary along some of these directions (p + 1,
+    d)."""
+    return np.asarray((np.abs(rows @ directions) > 1e-6 * (np.abs(rows) @ np.abs(directions))).any(axis=1))

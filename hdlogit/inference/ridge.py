@@ -1,4 +1,5 @@
-"""Ridge without cross-validation: the strength with the smallest held-out cross-entropy that the theory predicts."""
+"""Ridge without cross-validation: the strength with the smallest held-out cross-entropy that the theory
+predicts."""
 
 from __future__ import annotations
 
@@ -17,14 +18,16 @@ ROUNDS = 2  # each estimates the signal at one ridge, then the best ridge for th
 
 
 def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: Any) -> float:
-    """One strength for all classes; factors, responses and `how` (tolerance, ...) are as in `hdlogit.exact.fit`.
+    """One strength for all classes; factors, responses and `how` (tolerance, ...) are as in
+    `hdlogit.exact.fit`.
 
-    The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its intercept. They
-    are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge. Where that does not exist,
-    or only just, from a fit with ridge: first with the strength that would suit a signal of 1, then with that for the
-    signal found; if the first shrinks so much that the signal cannot be estimated, with a tenth or a hundredth of it.
-    The result is best for the root-mean-square signal and the mean size of the intercept over the classes where they
-    can be estimated. Raises OutsideTheory where there are none.
+    The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its
+    intercept. They are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge.
+    Where that does not exist, or only just, from a fit with ridge: first with the strength that would suit a
+    signal of 1, then with that for the signal found; if the first shrinks so much that the signal cannot be
+    estimated, with a tenth or a hundredth of it. The result is best for the root-mean-square signal and the
+    mean size of the intercept over the classes where they can be estimated. Raises OutsideTheory where there
+    are none.
     """
     kappa, variance = factors.shape[1] / len(factors), float(np.mean(measure(factors).scale ** 2))
     varied = responses.any(axis=0) & ~responses.all(axis=0)
@@ -33,9 +36,9 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
 
     def best_after(ridge: float) -> float:
         fitted = fit(factors, responses, ridge=ridge, polish=True, **how)
-        missing = [f"class {c}: {reason}" for c, reason in enumerate(fitted.reasons) if reason]
-        if missing:  # the classes that remain have the weaker signals
-            raise OutsideTheory(missing[0])
+        for c, reason in enumerate(fitted.reasons):
+            if reason:  # the classes that remain have the weaker signals
+                raise OutsideTheory(f"class {c}: {reason}")
         results = infer(factors, responses, fitted.coefficients, ridge)
         found = [result.theory for result in results if not result.reason]
         if not found:
@@ -43,10 +46,10 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
         signal = float(np.sqrt(np.mean([a.signal**2 for a in found])))
         return best_ridge(kappa, signal, float(np.mean([abs(a.intercept) for a in found]))) * variance
 
-    for start in (0.0, kappa * variance, 0.1 * kappa * variance, 0.01 * kappa * variance):
+    for part in (0.0, 1.0, 0.1, 0.01):
         try:
-            strength = best_after(start)
-            for _ in range(ROUNDS if start > 0 else 0):
+            strength = best_after(part * kappa * variance)
+            for _ in range(ROUNDS if part else 0):
                 strength = best_after(strength)
             return strength
         except OutsideTheory as error:

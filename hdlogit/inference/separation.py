@@ -1,10 +1,10 @@
-"""What trials tell where some of them are separated: no estimate of the weights along there, but one of the others.
+"""Where some trials are separated: no estimate of the weights along there, but one of the others.
 
-Some d separates the responses if s_i x̃_i·d ≥ 0 for every trial, and not all are 0 (s_i = ±1, x̃ = (x, 1)). Along d the
-likelihood grows without end, and every trial with s_i x̃_i·d > 0 is fitted perfectly in the limit. So these trials tell
-nothing about other directions, and the maximum-likelihood estimate of these is that of the trials that are left
-(Albert & Anderson, Biometrika 1984; Geyer, Electronic Journal of Statistics 2009). A weight that d moves is infinite;
-how small it may be is told by the score test of w_j = c, the others being fitted with it at c:
+Some d separates the responses if s_i x̃_i·d ≥ 0 for every trial, and not all are 0 (s_i = ±1, x̃ = (x, 1)). Along d
+the likelihood grows without end, and every trial with s_i x̃_i·d > 0 is fitted perfectly in the limit. So these
+trials tell nothing about other directions, and the maximum-likelihood estimate of these is that of the trials that
+are left (Albert & Anderson, Biometrika 1984; Geyer, Electronic Journal of Statistics 2009). A weight that d moves is
+infinite; how small it may be is told by the score test of w_j = c, the others being fitted with it at c:
 
     z(c) = Σ x_ij ψ_i / √(f V),    V = Σ D_i x_ij² given the others
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.linalg import qr
+from scipy.linalg import null_space, qr
 from scipy.optimize import linprog, minimize
 from scipy.special import expit
 
@@ -62,32 +62,26 @@ def separation_of(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -
     try:
         found = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
     except RuntimeError:
-        found = None
+        return None
     if found is None:
         return None
-    separated = found[1]
-    x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
-    signed = np.where(responses, 1.0, -1.0)[:, None] * x
-    size = x.shape[1]
+    separated, size = found[1], len(found[0])
     by_chance = Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
     if by_chance.by_chance:
         return by_chance
+    x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
     left = x[~separated]
-    unseen = _null_space(left)  # (p + 1, m) the directions in which the trials that are left do not vary
+    # (p + 1, m) the directions in which the trials that are left do not vary
+    unseen = null_space(np.linalg.qr(left, mode="r"), rcond=SEEN)
     kept = np.zeros(0, np.intp)
     if len(left):  # the constant is always kept
         order = qr(left[:, :-1] - left[:, :-1].mean(axis=0), mode="r", pivoting=True)[1]
         kept = np.sort(order[: size - unseen.shape[1] - 1]).astype(np.intp)
-    cone = signed[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
+    signs = np.where(responses, 1.0, -1.0)[:, None]
+    cone = (signs * x)[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
     unseen[-1] -= centre / scale @ unseen[:-1]  # from the logit at the means to the bias
     above, below = (np.array([_reaches(cone, side * row) for row in unseen]) for side in (1, -1))
     return Separation(~separated, kept, above, below)
-
-
-def _null_space(x: Array) -> Array:
-    _, singular, rows = np.linalg.svd(np.linalg.qr(x, mode="r"))
-    rank = int((singular > SEEN * max(float(singular.max(initial=0)), 1e-300)).sum())
-    return np.asarray(rows[rank:].T)
 
 
 def _reaches(cone: Array, row: Array) -> bool:
@@ -110,27 +104,24 @@ def with_separation(
 
     shrunken: of all trials, for predictions; others: from the trials that are left, of the factors that are kept.
     """
-    moved = separation.above | separation.below
-    infinite, places = np.flatnonzero(moved), np.append(separation.kept, len(moved) - 1)
-    ends = [(bool(separation.above[j]), bool(separation.below[j])) for j in infinite]
+    above, below = separation.above, separation.below
+    infinite, finite = np.flatnonzero(above | below), np.flatnonzero(~(above | below))
+    places = np.append(separation.kept, len(above) - 1)
     dispersion = (others.null_error[0] / others.classical_error[0]) ** 2 if len(separation.kept) else 1.0
-    tests = [_score_statistic(factors, responses, j, dispersion) for j in infinite.tolist()]
-    profiles = [_profile(test, *end) / sd for (test, sd), end in zip(tests, ends, strict=True)]
-    sides = [np.nan if above and below else np.inf if above else -np.inf for above, below in ends]
-    corrected, z = np.empty((2, len(moved)))
+    corrected, z = np.empty((2, len(above)))
     corrected[places], z[places] = others.corrected, others.z
-    corrected[infinite], z[infinite] = sides, [test(0.0) for test, _ in tests]
-    finite = np.flatnonzero(~moved)
-    covariance = np.diag(np.append(np.where(moved, np.inf, 0.0), [0.0, 0.0]))
-    covariance[np.ix_(finite, finite)] = others.covariance[np.ix_(*[np.searchsorted(places, finite)] * 2)]
+    corrected[infinite] = np.where(above, np.where(below, np.nan, np.inf), -np.inf)[infinite]
+    profiles = np.empty((len(infinite), len(ROOTS)))
+    for k, j in enumerate(infinite.tolist()):
+        test, sd = _score_statistic(factors, responses, j, dispersion)
+        profiles[k], z[j] = _profile(test, above[j], below[j]) / sd, test(0.0)
+    covariance = np.diag(np.append(np.where(above | below, np.inf, 0.0), [0.0, 0.0]))
+    of_finite = np.searchsorted(places, finite)
+    covariance[np.ix_(finite, finite)] = others.covariance[np.ix_(of_finite, of_finite)]
     known = others if len(separation.kept) else shrunken
-    whose = (
-        "the interval of its weight has no end" if len(infinite) == 1 else "the intervals of their weights have no end"
-    )
-    note = (
-        f"{which(separation, names)} separate{'s' * (len(infinite) == 1)} {int((~separation.left).sum())} of "
-        f"{len(responses)} trials: {whose}, and the other coefficients are what the trials that are left tell"
-    )
+    separated = Separated(separation.left, places, infinite, profiles, others, shrunken)
+    one = len(infinite) == 1
+    whose = "the interval of its weight has no end" if one else "the intervals of their weights have no end"
     return replace(
         shrunken,
         theory=known.theory,
@@ -142,10 +133,9 @@ def with_separation(
         z=z,
         predictor=shrunken.estimate,
         predictor_sd=0.0,
-        separated=Separated(
-            separation.left, places, infinite, np.reshape(profiles, (-1, len(ROOTS))), others, shrunken
-        ),
-        note=note,
+        separated=separated,
+        note=f"{which(separation, names)} separate{'s' * one} {separated.n_separated} of {len(responses)} trials: "
+        f"{whose}, and the other coefficients are what the trials that are left tell",
     )
 
 

@@ -1,8 +1,10 @@
-"""What all classes need from the trials, in two passes over blocks, so memory does not grow with their number.
+"""What all classes need from the trials, in two passes over blocks, so memory does not grow with their
+number.
 
-Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost digits; the
-intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per class
-z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y + shrinkage/2.
+Everything is in standardised factors t = (x − x̄)/sd, t̃ = (t, 1), so that neither units nor offsets cost
+digits; the intercept is then the logit at the factors' means, as in the theory. σ is the sigmoid, and per
+class z_i = t̃_i·w, ψ_i = y*_i − σ(z_i), D_i = σ'(z_i), with the soft responses y* = (1 − shrinkage) y +
+shrinkage/2.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
 
-SINGLE_FROM = 100_000  # trials from which on products of factors are in single precision, and summed in double;
+SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double;
 NEGLIGIBLE = 1e-4  # then trials with a smaller √D are left out of a Hessian: they are about a millionth of it
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
@@ -70,7 +72,8 @@ class Sums(NamedTuple):
 
 
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
-    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming it."""
+    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming
+    it."""
     n, p = factors.shape
     parts = cut(n, p)
     shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
@@ -100,20 +103,21 @@ def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None
     raise Refused("the factors are so large that their squares overflow: use smaller units")
 
 
-def add_up(factors: Factors, responses: Responses, units: Units, coefficients: Array, shrinkage: float) -> Sums:
-    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and moments.
+def add_up(factors: Factors, responses: Responses, units: Units, fitted: Array, shrinkage: float) -> Sums:
+    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and
+    moments.
 
-    With many trials the products of factors are in single precision: their rounding errors average out. Trials whose
-    response is all but certain add nothing to a Hessian, and are left out of it.
+    With many trials the products of factors are in single precision: their rounding errors average out.
+    Trials whose response is all but certain add nothing to a Hessian, and are left out of it.
     """
-    (n, p), k = factors.shape, coefficients.shape[1]
+    (n, p), k = factors.shape, fitted.shape[1]
     precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
     least = NEGLIGIBLE if n >= SINGLE_FROM else 0.0
     reach: list[float] = []  # of each block, in any order
 
     def of_block(rows: slice) -> tuple[Array, Array, Array]:
         t = units.standardise(factors[rows])
-        probability = expit(t @ coefficients)
+        probability = expit(t @ fitted)
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
         curvature = probability * (1 - probability)
         reach.append(float(np.vecdot(t, t).max()))
@@ -125,28 +129,36 @@ def add_up(factors: Factors, responses: Responses, units: Units, coefficients: A
             some = np.flatnonzero(roots[:, c] > least)
             weighted = rounded[some] * roots[some, c, None]
             squares[c] = weighted.T @ weighted
-        return squares, residual.T @ t, np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
+        means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
+        return squares, residual.T @ t, means
 
     squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
     return Sums(squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach))
 
 
 def inverse_root(matrix: Array) -> Array | None:
-    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive definite."""
+    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive
+    definite."""
     factor, failed = lapack.dpotrf(matrix, lower=0, clean=1)
     return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
 
 
-def check_independence(correlation: Array, n_trials: int, names: Names) -> None:
-    """Raises Refused where a factor is a linear combination of others (and the constant), naming them."""
+def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
+    """(p,) [Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased.
+
+    Raises Refused where a factor is a linear combination of others (and the constant), naming them.
+    """
     factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
-    small = np.flatnonzero(np.diag(factor)[: failed - 1 if failed else None] ** 2 < DEPENDENT[n_trials >= SINGLE_FROM])
+    unexplained = np.diag(factor)[: failed - 1 if failed else None] ** 2  # 1 − R² given the factors before
+    small = np.flatnonzero(unexplained < DEPENDENT[n_trials >= SINGLE_FROM])
     j = int(small[0]) if len(small) else failed - 1
     if j < 0:
-        return
+        root = lapack.dtrtri(factor, lower=0)[0]
+        return np.asarray(np.vecdot(root, root)) * (n_trials - len(root)) / n_trials
     made_of, _ = lapack.dtrtrs(factor[:j, :j], factor[:j, j])
     others = np.flatnonzero(np.abs(made_of) > 1e-6 * np.abs(made_of).max(initial=0))
     what = f"factor{'s' * (len(others) > 1)} {', '.join(str(names[i]) for i in others[:5])}"
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     exactly = "repeats" if len(others) == 1 else "is a linear combination of"
-    raise Refused(f"factor {names[j]} {exactly} {what}{more}: these data cannot distinguish them, leave one out")
+    instead = "these data cannot distinguish them, leave one out"
+    raise Refused(f"factor {names[j]} {exactly} {what}{more}: {instead}")

@@ -42,14 +42,12 @@ class Population:
     """k observers, p weights in the units of the factors; NaN of a weight of which fewer than two observers tell."""
 
     names: list[str]  # (p,) of the factors
-    reasons: list[str | None]  # (k,) why an observer tells nothing, or nothing of some weights
     estimates: Array  # (k, p) b, NaN where an observer tells nothing
     mean: Array  # (p,) μ̂, of the population
     error: Array  # (p,) its standard error, from the differences between observers
     df: Array  # (p,) degrees of freedom of error
     tau: Array  # (p,) sd between observers; the same in all of a family (per sd of the factors) if they are few
     heterogeneity: Array  # (p,) Q = Σ (b − μ̃)²/V, χ² of df if observers do not differ; μ̃ weighted by 1/V
-    shares: Array  # (k, p) the share of each observer in the mean
     shrunk: Array  # (k, p) each observer's weights, partially pooled: E(β_i | b, T)
     shrunk_error: Array  # (k, p)
     families: dict[str, FamilyTest]
@@ -116,14 +114,12 @@ def population(
 
     return Population(
         names=names,
-        reasons=[_reason(c, names) for c in results],
         estimates=full(b, sd),
         mean=full(found.mean, sd),
         error=full(found.error, sd),
         df=full(np.isfinite(b).sum(axis=0) - 1.0),
         tau=full(np.sqrt(found.tau_squared), sd),
         heterogeneity=full(cochran(b, variances)),
-        shares=full(np.einsum("ij,kji->ki", found.covariance, found.precisions)),
         shrunk=full(shrunk, sd),
         shrunk_error=full(shrunk_error, sd),
         families={name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in members.items()},
@@ -132,31 +128,21 @@ def population(
 
 def _checked(results: Sequence[ClassInference], names: Sequence[str] | None) -> list[str]:
     """Names of the factors. Raises ValueError if these results make no population."""
-    sizes = sorted({len(c.centre) for c in results})
+    sizes, answered = sorted({len(c.centre) for c in results}), sum(not c.reason for c in results)
     if len(sizes) != 1:
         raise ValueError(f"observers must have the same factors, got {' and '.join(map(str, sizes)) or 'none'}")
-    answered = sum(not c.reason for c in results)
     if answered < 2:
         raise ValueError(f"a population needs two observers with an inference; of {len(results)} there are {answered}")
     if names is not None and len(names) != sizes[0]:
         raise ValueError(f"{len(names)} names for {sizes[0]} factors")
-    return [str(name) for name in (range(sizes[0]) if names is None else names)]
+    return [*map(str, range(sizes[0]) if names is None else names)]
 
 
 def _places(family: str, members: Sequence[int | str], names: list[str]) -> NDArray[np.intp]:
-    for name in members:
-        if name not in names if isinstance(name, str) else not 0 <= name < len(names):
-            raise ValueError(f"family {family}: there is no factor {name}; factors are {', '.join(names[:20])}")
-    return np.array([names.index(name) if isinstance(name, str) else name for name in members], np.intp)
-
-
-def _reason(c: ClassInference, names: list[str]) -> str | None:
-    """Why an observer tells nothing, or nothing of some weights."""
-    missing = np.flatnonzero(~np.isfinite(c.corrected[:-1]))
-    if c.reason or not missing.size:
-        return c.reason
-    more = f" and {len(missing) - 5} more" if missing[5:].size else ""
-    return f"no finite estimate of {', '.join(names[j] for j in missing[:5].tolist())}{more}"
+    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)} | {j: j for j in range(len(names))}
+    if missing := [name for name in members if name not in numbers]:
+        raise ValueError(f"family {family}: there is no factor {missing[0]}; factors are {', '.join(names[:20])}")
+    return np.array([numbers[name] for name in members], np.intp)
 
 
 def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.intp], sd: Array) -> Array:

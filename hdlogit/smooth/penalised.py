@@ -27,10 +27,8 @@ from scipy.special import expit
 
 from hdlogit.inference.sums import Array, Refused, inverse_root
 
-STEPS, HALVINGS = 100, 40
-ENOUGH = 1e-20  # squared Newton decrement, per trial
-ROUNDING = 1e-12  # of the value
-FARTHEST = 20.0  # that a step moves a logit
+STEPS = 100
+ENOUGH = 1e-11  # length of the gradient, per trial
 WEAKEST, STRONGEST = np.log(1e-4), np.log(1e9)  # of λ, in units of the curvature of a weight: hardly any; a line
 STEP = 1e-3  # of second derivatives of R
 SEPARATED = (
@@ -69,37 +67,32 @@ def spectrum(m: int) -> tuple[Array, Array]:
 
 
 def minimise(x: Array, y: Array, penalty: Array, start: Array) -> Minimum:
-    """Newton's method with halved steps, for the penalty ½ Σ penalty_j β_j²; raises Refused where nothing is highest.
+    """By a trust region, for the penalty ½ Σ penalty_j β_j²; raises Refused where nothing is highest.
 
     That there is a highest is proven by (Newton decrement) · max √w_i < 1/2 (`hdlogit.exact.newton`).
     x: (n, p + 1) with a last column of 1; y: (n,) 0 or 1; penalty, start: (p + 1,).
     """
 
-    def value(beta: Array) -> float:
-        return float(-np.logaddexp(0, (1 - 2 * y) * (x @ beta)).sum() - 0.5 * penalty @ beta**2)
+    def loss(beta: Array) -> float:
+        return float(np.logaddexp(0, (1 - 2 * y) * (x @ beta)).sum() + 0.5 * penalty @ beta**2)
 
-    beta, now = start, value(start)
-    for _ in range(STEPS):
+    def residual(z: Array) -> Array:
+        return np.asarray(y * expit(-z) - (1 - y) * expit(z))
+
+    def gradient(beta: Array) -> Array:
+        return np.asarray(penalty * beta - x.T @ residual(x @ beta))
+
+    def hessian(beta: Array) -> Array:
         z = x @ beta
-        p, q = expit(z), expit(-z)
-        residual, curvature = y * q - (1 - y) * p, p * q
-        root = inverse_root((x.T * curvature) @ x + np.diag(penalty))
-        if root is None:
-            break
-        downhill = root.T @ (x.T @ residual - penalty * beta)
-        if downhill @ downhill < ENOUGH * len(x):
-            leverage = np.square(x @ root).sum(axis=1)
-            if not downhill @ downhill * leverage.max() < 0.25:
-                break
-            return Minimum(beta, now, root, z, residual, curvature, leverage)
-        step = root @ downhill
-        step /= max(1.0, float(np.abs(x @ step).max()) / FARTHEST)
-        for _ in range(HALVINGS):
-            there = value(beta + step)
-            if there >= now + ROUNDING * now:  # which is negative
-                break
-            step = step / 2
-        beta, now = beta + step, there
+        return np.asarray((x.T * (expit(z) * expit(-z))) @ x + np.diag(penalty))
+
+    options = {"gtol": ENOUGH * len(x), "maxiter": STEPS}
+    beta = minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options=options).x
+    z, root = x @ beta, inverse_root(hessian(beta))
+    if root is not None:
+        leverage, decrement = np.square(x @ root).sum(axis=1), root.T @ gradient(beta)
+        if decrement @ decrement * leverage.max() < 0.25:
+            return Minimum(beta, -loss(beta), root, z, residual(z), expit(z) * expit(-z), leverage)
     raise Refused(SEPARATED)
 
 

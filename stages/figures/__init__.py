@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from stages.figures import coefficients, history, predictions, theory, weights
+from stages.figures import coefficients, history, predictions, psychometric, theory, weights
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,16 @@ CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calib
 PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
 SLOPES = "plain plain_error corrected corrected_error"
 
+FUNCTION = {
+    "inference/psychometric_points": "x observed low high",
+    "inference/psychometric": "class stimulus condition quantity estimate low high",
+    "inference/classes": "guess_rate lapse_rate",
+}
+
 FIGURES = (  # in the page's order; of those with the same name the first that can be drawn
-    Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
+    Drawing("function", "psychometric", psychometric.function, FUNCTION),
     Drawing("weights", "intervals", coefficients.intervals, {"weights": f"true {BOTH}"}),
+    Drawing("weights", "weights", weights.weights, {"weights": "factor family position axis"}),
     Drawing("weights", "trajectory", history.trajectory, {"trajectory": "epoch train_cross_entropy"}, rows=2),
     Drawing("weights", "psychometric", predictions.psychometric, CURVE),
     Drawing("weights", "recovery", coefficients.recovery, {"coefficients": "true fitted"}),

@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike
 
 from stages.files.account import named
@@ -65,10 +65,6 @@ def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",), width: float 
         yield figure
         if width and figure.get_figwidth() > width:
             narrow(figure, width)
-        engine = figure.get_layout_engine()
-        assert engine is not None
-        engine.execute(figure)
-        figure.set_layout_engine(None)  # else each save would draw everything twice, to lay it out again
         for kind in formats:
             figure.savefig(path.with_suffix(f".{kind}"), dpi=dpi, metadata=UNDATED.get(kind))
 
@@ -99,7 +95,7 @@ def points(
 ) -> None:
     """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (or of the y axis).
 
-    An interval without end is an arrow to the edge of the axes. All are moved by `dodge` points along that
+    An interval without end is an arrow to the edge of the axes. All others are moved by `dodge` points along that
     axis, so that two at the same position can be told apart.
     """
     at, values = np.asarray(at, float), np.asarray(estimates, float)
@@ -107,35 +103,31 @@ def points(
     bounded = np.isfinite([middle, low, high]).all(axis=0)
     m, a, b = middle[bounded], low[bounded], high[bounded]
     bars = np.maximum([m - a, b - m], 0) if values.ndim == 2 else None
-    assert isinstance(ax.figure, Figure)
-    right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
-    moved = ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
     style = {"elinewidth": 1, "zorder": 3, "rasterized": len(at) > MANY, **look, "ls": "none"}
     if dodge:
-        style["transform"] = ax.transData + moved
+        right, up = (0, dodge / 72) if horizontal else (dodge / 72, 0)
+        assert isinstance(ax.figure, Figure)
+        style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
     ends = np.column_stack([np.tile(at, 2), np.concatenate([low, high])])
     ends = ends[np.isfinite(ends[:, 1])]
-    ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # matplotlib counts neither moved points
+    ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # matplotlib counts neither moved points nor arrows
     if horizontal:
         ax.errorbar(m, at[bounded], xerr=bars, **style)
     else:
         ax.errorbar(at[bounded], m, yerr=bars, **style)
     for i in np.flatnonzero(~bounded):
-        _arrow(ax, (at[i], low[i], high[i]), moved, horizontal, look["color"])  # nor arrows
+        _arrow(ax, at[i], low[i], high[i], horizontal, look["color"])
 
 
-def _arrow(ax: Axes, row: Sequence[float], moved: Transform, horizontal: bool, color: str) -> None:
+def _arrow(ax: Axes, at: float, low: float, high: float, horizontal: bool, color: str) -> None:
     """From low to high, with a head at the edge of the axes in the place of an end that is not finite."""
-    at, low, high = row
-    along = (ax.transAxes, ax.transData) if horizontal else (ax.transData, ax.transAxes)
-    edge, data = blended_transform_factory(*along) + moved, ax.transData + moved
 
-    def end(value: float, fraction: float) -> tuple[tuple[float, float], Transform]:
-        place, transform = (value, data) if math.isfinite(value) else (fraction, edge)
-        return ((place, at) if horizontal else (at, place)), transform
+    def end(value: float, edge: float) -> tuple[tuple[float, float], tuple[str, str]]:
+        place, of = (value, "data") if math.isfinite(value) else (edge, "axes fraction")
+        return ((place, at), (of, "data")) if horizontal else ((at, place), ("data", of))
 
     (start, from_), (tip, to) = end(low, 0), end(high, 1)
-    heads = f"{'' if from_ is data else '<'}-{'' if to is data else '>'}"
+    heads = f"{'' if math.isfinite(low) else '<'}-{'' if math.isfinite(high) else '>'}"
     look = {"arrowstyle": heads, "color": color, "lw": 1, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", tip, start, to, from_, arrowprops=look, zorder=3)
 

@@ -44,8 +44,10 @@ def separate(factors: Sequence[str]) -> str:
     """`factors a, b separate`; nothing of none."""
     if not factors:
         return ""
+    if len(factors) == 1:
+        return f"factor {factors[0]} separates"
     more = f" and {len(factors) - 5} more" if factors[5:] else ""
-    return f"factor {factors[0]} separates" if len(factors) == 1 else f"factors {', '.join(factors[:5])}{more} separate"
+    return f"factors {', '.join(factors[:5])}{more} separate"
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:

@@ -38,17 +38,18 @@ def read_yaml(path: Path) -> dict[Any, Any]:
 
 
 def validate(model: type[Model], document: object, where: str) -> Model:
-    """`document` as a `model`. Raises InputError for the first mistake: `where: key = value, but it must be …`."""
+    """`document` as a `model`. Raises InputError for a mistake: `where: key = value, but it must be …`."""
     try:
         return model.model_validate(document)
     except ValidationError as errors:
         schema = model.model_json_schema()
-        known = [key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", ())]
+        sections = schema, *schema.get("$defs", {}).values()
+        known = [key for section in sections for key in section.get("properties", ())]
         raise InputError(f"{where}: {_explain(errors.errors(), document, known)}") from None
 
 
 def _explain(errors: list[ErrorDetails], document: object, known: Iterable[str]) -> str:
-    """The first of the errors, unknown keys before others: often they are what is missing elsewhere, misspelt."""
+    """The first error, unknown keys before others: often they are what is missing elsewhere, misspelt."""
     error = max(errors, key=lambda error: error["type"] == "extra_forbidden")
     name, kind = _name(error, document), error["type"]
     if kind == "extra_forbidden":
@@ -57,7 +58,7 @@ def _explain(errors: list[ErrorDetails], document: object, known: Iterable[str])
         return f"{'.'.join(map(str, error['loc']))} is missing"
     if kind == "value_error":  # of our own validators: values that are right one by one, but not together
         return ".".join(filter(None, [name, str(error["ctx"]["error"])]))
-    allowed = [_allowed(other) for other in errors if _name(other, document) == name]  # by each of several types
+    allowed = [_allowed(other) for other in errors if _name(other, document) == name]  # by each type
     return f"{name} = {show(error['input'])}, but it must {' or '.join(dict.fromkeys(allowed))}"
 
 
@@ -69,7 +70,7 @@ def _allowed(error: ErrorDetails) -> str:
 
 
 def _name(error: ErrorDetails, document: object) -> str:
-    """The place of an error, as in train.ridge: without the alternative types of a value, which pydantic adds."""
+    """The place of an error, as in train.ridge: without the types of a value, which pydantic adds."""
     parts = list[str]()
     for part in error["loc"]:
         if isinstance(document, Mapping) and part in document:
@@ -86,10 +87,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def show(value: object) -> str:
     """A value for an error message: one printable line, not too long."""
-    try:
-        text = one_line(repr(value))
-    except Exception as error:  # an integer of more than 4300 digits, say
-        return f"<{type(value).__name__}: {one_line(error)}>"
+    text = one_line(repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

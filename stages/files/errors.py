@@ -1,19 +1,17 @@
-"""Mistakes that the user can correct are reported in one line, with a non-zero exit status and no traceback."""
+"""Mistakes that the user can correct are one line, with a non-zero exit status and no traceback."""
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from stages.files import OBSERVERS, remove_results_after
 
-SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed, as DVC hides whose failure its own was
+SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed: DVC fails alike without one
 
 
 class InputError(Exception):
@@ -29,15 +27,14 @@ class NoEstimateError(InputError):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command's `main`; turn mistakes that the user can correct into one line on stderr and an exit status."""
+    """Run a command's `main`; mistakes that the user can correct become one line on stderr and a status."""
     try:
-        heed_interruption()
         main()
     except InputError as error:
         _fail(str(error), error.status)
     except MemoryError as error:
         _fail(f"not enough memory for parameters or data of this size: {error}")
-    except OSError as error:  # a full disk, a missing permission: the operating system's own words say it best
+    except OSError as error:  # a full disk, a missing permission: the system's own words say it best
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # what a shell reports for SIGINT
@@ -51,17 +48,12 @@ def check_file(path: Path) -> None:
 
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf  # Windows
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
-        raise InputError(
-            f"{what} needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}; {instead}"
-        )
-
-
-def heed_interruption() -> None:
-    """From now on Ctrl-C is a KeyboardInterrupt again: see stages/__init__.py."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sizes = f"needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}"
+        raise InputError(f"{what} {sizes}; {instead}")
 
 
 def run_stage(main: Callable[[], None]) -> None:
@@ -69,7 +61,7 @@ def run_stage(main: Callable[[], None]) -> None:
     module = sys.modules[main.__module__]
     stage = Path(str(module.__file__)).stem
     notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
+    parser = argparse.ArgumentParser(f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
     parser.parse_args()
 
     def alone() -> None:
@@ -82,14 +74,12 @@ def run_stage(main: Callable[[], None]) -> None:
 
 def _fail(message: str, status: int = 1) -> None:
     here = Path.cwd()
-    study = here.parents[1] if here.parent.name == OBSERVERS else here
-    message = message if study == here else f"{here.name}: {message}"
+    if here.parent.name == OBSERVERS:
+        message, here = f"{here.name}: {message}", here.parents[1]
     if SAID in os.environ:
         Path(os.environ[SAID]).touch()
     print(f"error: {message}", file=sys.stderr)
-    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, and not in a temporary folder
-        print(
-            f"to go back: cd {shlex.quote(str(study))} && git checkout params.yaml && dvc repro dvc.yaml",
-            file=sys.stderr,
-        )
+    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, in no temporary folder
+        back = f"cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml"
+        print(f"to go back: {back}", file=sys.stderr)
     sys.exit(status)

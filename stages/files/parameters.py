@@ -1,10 +1,11 @@
-"""`params.yaml`: one section per stage. A stage uses its own, but checks all of them before it does any work."""
+"""`params.yaml`: one section per stage. A stage uses its own, but checks all before it does any work."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -27,6 +28,16 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with values that are right one by one."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for mistake in self.mistakes():
+            raise ValueError(mistake)
+        return self
+
     @field_validator("*", mode="before")
     @classmethod
     def _whole(cls, value: Any, key: ValidationInfo) -> Any:
@@ -35,11 +46,11 @@ class Section(BaseModel):
         return int(value) if whole and cls.model_fields[str(key.field_name)].annotation is int else value
 
 
-def _check_rates(guess_rate: float, lapse_rate: float) -> None:
+def too_large(guess_rate: float, lapse_rate: float) -> Iterator[str]:
+    """What is wrong with two rates that leave no room for any response to the stimulus."""
     if guess_rate + lapse_rate >= 1:
-        raise ValueError(
-            f"lapse_rate = {lapse_rate:g}, but with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
-        )
+        limit = f"with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        yield f"lapse_rate = {lapse_rate:g}, but {limit}"
 
 
 class Simulate(Section):
@@ -56,10 +67,8 @@ class Simulate(Section):
     dtype: Literal["float64", "float32"]
     streams: Literal["independent", "notebook"]
 
-    @model_validator(mode="after")
-    def _rates_leave_room(self) -> Simulate:
-        _check_rates(self.guess_rate, self.lapse_rate)
-        return self
+    def mistakes(self) -> Iterator[str]:
+        yield from too_large(self.guess_rate, self.lapse_rate)
 
 
 class Prepare(Section):
@@ -99,29 +108,22 @@ class Prepare(Section):
         """Names of columns, or a shell's patterns of them; empty: every column that can be a factor."""
         return [self.factors] if isinstance(self.factors, str) else self.factors or []
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Prepare:
+    def mistakes(self) -> Iterator[str]:
         if self.formula and self.factors:
-            raise ValueError(f"factors = {self.factors!r}, but formula is not null; only one of them names the factors")
+            yield f"factors = {self.factors!r}, but formula is not null; only one of them names the factors"
         if self.held_out_by == "group" and self.group is None:
-            raise ValueError("held_out_by = 'group', but group is null; it must name a column")
-        long = {"trial": self.trial, "position": self.position, "value": self.value}
-        for key, column in long.items():
-            if (column is None) != (self.trial is None):
-                raise ValueError(
-                    f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
-                )
-        if self.intervals is not None and isinstance(self.intervals, str) == (self.trial is None):
-            raise ValueError(
-                f"intervals = {self.intervals!r}, but it must be the intervals' column in a long file, two endings of "
-                "column names in a wide one"
-            )
-        columns = [*filter(None, long.values()), *([self.intervals] if isinstance(self.intervals, str) else [])]
-        if len(set(columns)) < len(columns):
-            raise ValueError(
-                f"trial, position, value and intervals = {', '.join(columns)}, but they must be different columns"
-            )
-        return self
+            yield "held_out_by = 'group', but group is null; it must name a column"
+        is_long = self.trial is not None
+        for key, column in (("trial", self.trial), ("position", self.position), ("value", self.value)):
+            if (column is not None) != is_long:
+                yield f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
+        if self.intervals is not None and isinstance(self.intervals, str) != is_long:
+            right = "the intervals' column in a long file, two endings of column names in a wide one"
+            yield f"intervals = {self.intervals!r}, but it must be {right}"
+        keys = self.trial, self.position, self.value, self.intervals
+        names = [name for name in keys if isinstance(name, str)]
+        if len({*names}) < len(names):
+            yield f"trial, position, value and intervals = {', '.join(names)}, but these must differ"
 
 
 class Train(Section):
@@ -142,23 +144,12 @@ class Train(Section):
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _renamed(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("solver") == "lbfgs":
-            raise ValueError("solver: lbfgs is now called exact")
-        return values
-
-    @model_validator(mode="after")
-    def _penalties_need_the_exact_fit(self) -> Train:
+    def mistakes(self) -> Iterator[str]:
         for name, value in (("ridge", self.ridge), ("shrinkage", self.shrinkage)):
             if self.solver == "adam" and value != 0:
-                raise ValueError(
-                    f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver exact"
-                )
+                yield f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver exact"
         if self.ridge != 0 and self.shrinkage != 0:
-            raise ValueError(f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not")
-        return self
+            yield f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not"
 
 
 class Evaluate(Section):
@@ -171,22 +162,19 @@ class Evaluate(Section):
     guess_rate: Rate | Literal["auto"]
     lapse_rate: Rate | Literal["auto"]
     smooth: Texts | None = None
+    threshold_at: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
 
     @property
     def known_rates(self) -> tuple[float | None, float | None]:
         """Guess and lapse rate as given; None for auto."""
-        guess_rate, lapse_rate = (None if rate == "auto" else rate for rate in (self.guess_rate, self.lapse_rate))
-        return guess_rate, lapse_rate
+        guess_rate = None if self.guess_rate == "auto" else self.guess_rate
+        return guess_rate, None if self.lapse_rate == "auto" else self.lapse_rate
 
-    @model_validator(mode="after")
-    def _rates_leave_room(self) -> Evaluate:
-        _check_rates(*(rate or 0.0 for rate in self.known_rates))
-        if self.asymptotes == "tied" and (self.guess_rate, self.lapse_rate) != ("auto", "auto"):
-            raise ValueError(
-                f"evaluate.asymptotes = tied, so guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate} "
-                "must be auto: they are one, which is estimated"
-            )
-        return self
+    def mistakes(self) -> Iterator[str]:
+        yield from too_large(*(rate or 0.0 for rate in self.known_rates))
+        if self.asymptotes == "tied" and self.known_rates != (None, None):
+            rates = f"guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate}"
+            yield f"evaluate.asymptotes = tied, so {rates} must be auto: they are one, which is estimated"
 
 
 class Plot(Section):
@@ -198,14 +186,17 @@ class Plot(Section):
     axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
     width: Annotated[float, Field(ge=1, le=20)] | None = None
 
-    @model_validator(mode="after")
-    def _axis_is_a_label_and_a_spacing(self) -> Plot:
+    def mistakes(self) -> Iterator[str]:
         label, spacing = self.axis or ("", 1)
         if not isinstance(label, str) or isinstance(spacing, str) or spacing <= 0:
-            raise ValueError(
-                f'axis = {self.axis}, but it must be null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
-            )
-        return self
+            right = 'null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
+            yield f"axis = {self.axis}, but it must be {right}"
+
+    def without_class(self, n_classes: int) -> Iterator[str]:
+        """What is wrong where there are only so many classes."""
+        if self.class_index >= n_classes:
+            limit = f"below the number of classes, {n_classes}"
+            yield f"plot.class_index = {self.class_index}, but it must be {limit}"
 
 
 class Parameters(Section):
@@ -215,28 +206,14 @@ class Parameters(Section):
     evaluate: Evaluate
     plot: Plot
 
-    @property
-    def n_classes(self) -> int:
-        """The number of responses to each trial."""
-        raise NotImplementedError
-
-    @model_validator(mode="after")
-    def _class_exists(self) -> Parameters:
-        index, n = self.plot.class_index, self.n_classes
-        if index >= n:
-            raise ValueError(f"plot.class_index = {index}, but it must be below the number of classes, {n}")
-        return self
-
 
 class Simulation(Parameters):
     """The whole of `params.yaml` where the trials are simulated."""
 
     simulate: Simulate
 
-    @property
-    def n_classes(self) -> int:
-        """The number of responses to each trial."""
-        return self.simulate.n_classes
+    def mistakes(self) -> Iterator[str]:
+        yield from self.plot.without_class(self.simulate.n_classes)
 
 
 class Study(Parameters):
@@ -259,26 +236,15 @@ class Study(Parameters):
         }
         return self.model_copy(update={"prepare": self.prepare.model_copy(update=update)})
 
-    @model_validator(mode="after")
-    def _observers_are_told_apart(self) -> Study:
+    def mistakes(self) -> Iterator[str]:
+        yield from self.plot.without_class(len(self.prepare.responses))
         if (self.prepare.by is None) != (self.observers is None):
-            raise ValueError("observers must be given where prepare.by is, and not otherwise")
-        return self
-
-    @property
-    def n_classes(self) -> int:
-        """The number of responses to each trial."""
-        return len(self.prepare.responses)
-
-    @model_validator(mode="after")
-    def _differences_know_no_guessing(self) -> Study:
-        guess_rate = self.evaluate.guess_rate
-        if self.prepare.intervals is not None and guess_rate not in (0, "auto"):
-            raise ValueError(
-                f"evaluate.guess_rate = {guess_rate}, but with prepare.intervals factors are differences of two "
-                "intervals: the response must be which of them was chosen, and guess_rate auto or 0"
+            yield "observers must be given where prepare.by is, and not otherwise"
+        if self.prepare.intervals is not None and self.evaluate.guess_rate not in (0, "auto"):
+            yield (
+                f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals factors are "
+                "differences of two intervals: the response must be which was chosen, and guess_rate auto or 0"
             )
-        return self
 
 
 def observer() -> str | None:

@@ -46,7 +46,7 @@ class Fit:
     evidence: Mapping[str, Any]  # what the solver reports: `stages.training.Fitted`
     shrinkage: Mapping[str, float]  # by class
     missing: Mapping[str, str]  # by the classes that have no estimate, why
-    separating: Mapping[str, list[str]]  # by the classes that have none without shrinkage, the factors at fault
+    separating: Mapping[str, list[str]]  # by the classes that have none without shrinkage, by which factors
     account: Mapping[str, Any] | None  # of a person's own trials: data/trials.json
     groups: NDArray[np.integer] | None  # (n_trials,) the number of each training trial's group, if it has one
 
@@ -59,12 +59,11 @@ class Fit:
         """The fit of some of its classes."""
         if len(places) == len(self.classes):
             return self
-        of_train, of_test = (Trials(split.factors, split.responses[:, places]) for split in (self.train, self.test))
         return replace(
             self,
             classes=[self.classes[k] for k in places],
-            train=of_train,
-            test=of_test,
+            train=Trials(self.train.factors, self.train.responses[:, places]),
+            test=Trials(self.test.factors, self.test.responses[:, places]),
             coefficients=self.coefficients[:, places],
             checkpoints={epoch: w[:, places] for epoch, w in self.checkpoints.items()},
             observer=self.observer and Observer(*(array[:, places] for array in self.observer)),
@@ -72,7 +71,7 @@ class Fit:
 
 
 def read_fit() -> Fit:
-    """The fit of all classes. Raises InputError where trials, truth and fits have other factors and classes."""
+    """The fit of all classes. Raises InputError where trials, truth and fits do not have the same ones."""
     train, test = read_trials("train"), read_trials("test")
     account, (classes, factors) = read_account(), read_names(train)
     (coefficients, evidence), observer = read_model(), None
@@ -86,18 +85,17 @@ def read_fit() -> Fit:
     shapes["test"] = test.factors.shape[1], test.responses.shape[1]
     for name, (p, k) in shapes.items():
         if (p, k) != (len(factors), len(classes)):
-            raise InputError(
-                f"data/{name} has {p} factors and {k} classes, but data/train has {len(factors)} and {len(classes)}; "
-                f"{AGAIN}"
-            )
+            wanted = f"data/train has {len(factors)} and {len(classes)}"
+            raise InputError(f"data/{name} has {p} factors and {k} classes, but {wanted}; {AGAIN}")
     with reading(DATA / "model.safetensors"):
         shrinkage = dict(zip(classes, evidence["shrinkage"], strict=True))
         missing = {name: why for name, why in zip(classes, evidence["reasons"], strict=True) if why}
         by_class = zip(classes, evidence.get("separating", ()), strict=False)
         separating = {name: [factors[j] for j in places] for name, places in by_class if places}
-    groups = read_groups(len(train.factors), len(account["groups"])) if account and account["groups"] else None
-    known = shrinkage, missing, separating
-    return Fit(classes, factors, train, test, coefficients, checkpoints, observer, evidence, *known, account, groups)
+    labels = account["groups"] if account else []
+    groups = read_groups(len(train.factors), len(labels)) if labels else None
+    fitted = coefficients, checkpoints, observer, evidence, shrinkage, missing, separating
+    return Fit(classes, factors, train, test, *fitted, account, groups)
 
 
 def read_trials(split: str) -> Trials:
@@ -105,9 +103,8 @@ def read_trials(split: str) -> Trials:
     trials = Trials(read_array(f"{split}/factors.npy", 2), read_array(f"{split}/responses.npy", 2))
     n_factors, n_responses = map(len, trials)
     if n_factors != n_responses:
-        raise InputError(
-            f"{DATA / split}: factors.npy has {n_factors} trials but responses.npy has {n_responses}; {AGAIN}"
-        )
+        lengths = f"factors.npy has {n_factors} trials but responses.npy has {n_responses}"
+        raise InputError(f"{DATA / split}: {lengths}; {AGAIN}")
     return trials
 
 
@@ -119,9 +116,8 @@ def read_names(trials: Trials) -> tuple[list[str], list[str]]:
     else:
         classes, factors = account["classes"], account["factors"]
     if (len(classes), len(factors)) != shape:
-        raise InputError(
-            f"{DATA / 'trials.json'} does not name the {shape[1]} factors and {shape[0]} classes of the trials; {AGAIN}"
-        )
+        wanted = f"the {shape[1]} factors and {shape[0]} classes of the trials"
+        raise InputError(f"{DATA / 'trials.json'} does not name {wanted}; {AGAIN}")
     return classes, factors
 
 
@@ -129,7 +125,7 @@ def read_groups(n_trials: int, n_groups: int) -> NDArray[np.integer]:
     """The number of each training trial's group, (n_trials,), below n_groups."""
     groups = read_array("train/groups.npy", 1)
     if len(groups) != n_trials or groups.max(initial=0) >= n_groups:
-        raise InputError(f"{DATA / 'train'}: groups.npy does not give each trial one of {n_groups} groups; {AGAIN}")
+        raise InputError(f"data/train: groups.npy does not give each trial one of {n_groups} groups; {AGAIN}")
     return groups
 
 
@@ -143,7 +139,7 @@ def read_array(name: str, n_dimensions: int) -> NDArray[Any]:
 
 
 def read_model(name: str = "model.safetensors") -> tuple[Floats, dict[str, Any]]:
-    """Coefficients (n_factors + 1, n_classes), last row = bias, and of a model what the solver reports of them."""
+    """Coefficients (n_factors + 1, n_classes), last row = bias, and what the solver reports of a model."""
     path = DATA / name
     with reading(path), safe_open(path, framework="numpy") as file:
         weight, bias = file.get_tensor("weight"), file.get_tensor("bias")

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
-TEXT = ["class", "factor", "family", "goal", "group", "reason", "term", "verdict"]  # even if it looks like a number
+TEXT = {  # columns of text, even if it looks like a number
+    *("class", "condition", "factor", "family", "goal", "group", "note"),
+    *("quantity", "reason", "stimulus", "term", "verdict"),
+}
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is missing; {AGAIN}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # parsers also pass on what Python raises: IndexError, SyntaxError, struct.error
+    except Exception as error:  # parsers also pass on what Python raises: IndexError, struct.error
         raise InputError(f"{path} is damaged: {' '.join(str(error).split())}; {AGAIN}") from None
 
 
@@ -40,7 +43,7 @@ def read_table(name: str, *columns: str) -> pd.DataFrame:
     path = DATA / name
     with reading(path):
         table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-        for column in table.columns.difference(TEXT):
+        for column in table.columns.difference([*TEXT]):
             table[column] = table[column].astype(float)
     if table.empty or not {*columns} <= {*table.columns}:
         raise InputError(f"{path} must have lines with the columns {', '.join(columns)}; {AGAIN}")

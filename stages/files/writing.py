@@ -1,11 +1,11 @@
 """The outputs of a stage: whole or not at all, and with bytes that do not depend on the processor.
 
-A stage writes into a folder of its own below data/.partial/ and renames whole outputs into place at its end, so a stage
-that dies leaves nothing that looks complete. When a stage starts, it removes what its earlier runs left there,
-which then cannot write any more.
+A stage writes into a folder of its own below data/.partial/ and renames whole outputs into place at its end,
+so that one that dies leaves nothing that looks complete. When a stage starts, it removes what its earlier
+runs left there, which then cannot write any more.
 
-The last bits of a sum depend on the processor. So tables and metrics keep SIGNIFICANT_DIGITS digits, and weights are
-stored in single precision: then dvc.lock is the same everywhere.
+The last bits of a sum depend on the processor. So tables and metrics keep SIGNIFICANT_DIGITS digits, and
+weights are stored in single precision: then dvc.lock is the same everywhere.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if not self._scratch.exists():
-                raise InputError(f"another run of {self._stage} was started meanwhile; this one has written nothing")
+                raise InputError(f"another run of {self._stage} has been started; this one wrote nothing")
             if kind is None:
                 self._commit()
         finally:
@@ -61,7 +61,7 @@ class Outputs:
 
     def _commit(self) -> None:
         whole = sorted((self._scratch / "outputs").iterdir())
-        for new in whole:  # first move all old ones, so that a run killed here leaves some missing, not a mixture
+        for new in whole:  # first move all old ones: a run killed here leaves some missing, not a mixture
             if (DATA / new.name).exists():
                 (DATA / new.name).rename(self._scratch / f"old-{new.name}")
         for new in whole:
@@ -77,16 +77,14 @@ class Outputs:
         """A new memory-mapped .npy file, to be filled in place; refused where the disk has no room for it."""
         needed, free = math.prod(shape) * np.dtype(dtype).itemsize, shutil.disk_usage(self._scratch).free
         if needed > free:
-            raise InputError(
-                f"{DATA}: an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free; "
-                "free some disk, or take fewer trials or factors"
-            )
+            sizes = f"an array of shape {shape} needs {needed / 1e9:.3g} GB but {free / 1e9:.3g} GB are free"
+            raise InputError(f"{DATA}: {sizes}; free some disk, or take fewer trials or factors")
         return np.lib.format.open_memmap(self.path(name), mode="w+", dtype=np.dtype(dtype), shape=shape)
 
     def model(
         self, name: str, coefficients: NDArray[np.floating], means: NDArray[np.floating], **evidence: object
     ) -> None:
-        """Coefficients (n_factors + 1, n_classes), last row = bias, and what the solver reports, as safetensors.
+        """As safetensors: coefficients (n_factors + 1, n_classes), last row = bias, and the solver's report.
 
         Weights are rounded to float32. Each bias changes with them, so that the logit at the factors' `means`
         (n_factors,) stays what it was, and is rounded to BIAS_STEP.
@@ -94,7 +92,8 @@ class Outputs:
         with np.errstate(over="ignore", under="ignore"):  # refused below
             weights = coefficients[:-1].astype(np.float32)
         if np.isinf(weights).any() or ((weights == 0) & (coefficients[:-1] != 0)).any():
-            raise InputError(f"{DATA / name}: a weight is beyond float32's range, 1e-45 to 3e38; rescale its factor")
+            limits = "float32's range, 1e-45 to 3e38"
+            raise InputError(f"{DATA / name}: a weight is beyond {limits}; rescale its factor")
         bias = coefficients[-1] + means @ (coefficients[:-1] - weights)
         bias = np.round(bias / BIAS_STEP) * BIAS_STEP + 0.0  # no -0.0
         # One metadata entry: with several, their order, and so the file's hash, would change from run to run.
@@ -106,8 +105,8 @@ class Outputs:
         """A CSV file of equally long columns, numbers with SIGNIFICANT_DIGITS digits."""
         import pandas as pd  # takes a third of a second, which stages without a table to write do not need
 
-        style: dict[str, Any] = {"float_format": f"%.{SIGNIFICANT_DIGITS}g", "na_rep": "nan", "lineterminator": "\n"}
-        pd.DataFrame(columns).to_csv(self.path(name), index=False, **style)
+        table, path, digits = pd.DataFrame(columns), self.path(name), f"%.{SIGNIFICANT_DIGITS}g"
+        table.to_csv(path, index=False, float_format=digits, na_rep="nan", lineterminator="\n")
 
     def text(self, name: str, text: str) -> None:
         """A text file, with a line break added at its end."""
@@ -123,5 +122,5 @@ def _rounded(values: Mapping[str, Any]) -> Any:
     try:
         exact = json.dumps(values, allow_nan=False)
     except ValueError:
-        raise InputError(f"a metric is NaN or infinite: look for NaN or infinite factors in {DATA}/") from None
+        raise InputError(f"a metric is not finite: look for NaN or infinite factors in {DATA}/") from None
     return json.loads(exact, parse_float=lambda text: float(f"{float(text):.{SIGNIFICANT_DIGITS}g}"))

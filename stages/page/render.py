@@ -60,6 +60,7 @@ def render(
         account=account,
         sentences=sentences(answer, metrics, tables.get("trajectory", pd.DataFrame())),
         sections=yaml.safe_load((HERE / "meanings.yaml").read_text(encoding="utf-8")),
+        function=tables.get("inference/psychometric", pd.DataFrame()).to_dict("records"),
         useful=records(tables, "inference/usefulness"),
         asked=records(tables, "inference/questions", most=ASKED),
         n_asked=len(tables.get("inference/questions", ())),
@@ -166,10 +167,12 @@ def parameter(value: object) -> str:
 
 def number(value: float | bool | None) -> str:
     """A number with four significant digits, whole ones with all: 0.09946, 10 000."""
-    if value is None:
+    if value is None or math.isnan(value):
         return "not defined"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if not math.isfinite(value):
+        return fixed(value, 0)
     text = f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
     return text.replace(",", "\N{NARROW NO-BREAK SPACE}").replace("-", "−")
 
@@ -184,4 +187,6 @@ def fixed(value: float, decimals: int) -> str:
 
 def p_value(p: float) -> str:
     """A p-value; of those below LEAST only that, as no distribution here is known so far out."""
+    if math.isnan(p):
+        return "not determined"
     return (f"< {LEAST:.0e}" if p < LEAST else f"{p:.1e}" if p < 0.001 else f"{p:.3f}").replace("-", "−")

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 OVERFITTED = 0.01  # held-out predictions are worse than at their best by this fraction
-CALIBRATED = 0.02  # distance of the calibration slope from 1 that is not worth mentioning
+CALIBRATED, NEARLY = 0.02, 0.1  # distances of the calibration slope from 1
 
 Metrics = Mapping[str, Any]
 
@@ -17,7 +17,10 @@ def sentences(answer: Sequence[str], metrics: Metrics, trajectory: pd.DataFrame)
     """The answer of an exact fit, then what the truth and held-out trials say of this run."""
     yield from (f"{line[0].upper()}{line[1:]}." for line in answer if line)
     yield from truth(metrics)
-    yield from predictions(metrics)
+    if not answer or "bayes_cross_entropy" in metrics.get(
+        "test", {}
+    ):  # else the answer says what predictions are worth
+        yield from predictions(metrics)
     yield from overfitting(trajectory)
     if "inference" not in metrics and not answer:  # after Adam; after an exact fit the answer says why
         yield "This fit comes without corrections and intervals: they need an exact one, train.solver: exact."
@@ -56,8 +59,9 @@ def predictions(metrics: Metrics) -> Iterator[str]:
     slope, best, floor = scores["calibration_slope"], scores.get("best"), scores.get("bayes_cross_entropy")
     text = f"Predictions of {of[name]}"
     if slope is not None:
-        wrong = "overconfident" if slope < 1 else "too cautious"
-        how = "calibrated" if abs(slope - 1) <= CALIBRATED else wrong
+        how = "overconfident" if slope < 1 else "too cautious"
+        if abs(slope - 1) <= NEARLY:  # which few trials do not tell from chance
+            how = "calibrated" if abs(slope - 1) <= CALIBRATED else "nearly calibrated"
         text += f" are {how} (calibration slope {slope:.2f}, where 1 is right) and"
     text += f" cost {scores['cross_entropy']:.4f} nats (mean −ln P) per response"
     if best and scores["cross_entropy"] - best["cross_entropy"] > 0.00005:

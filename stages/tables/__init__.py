@@ -1,1 +1,1 @@
-"""What `evaluate` writes: a function for each file and each section of metrics.json, which touches no file itself."""
+"""What `evaluate` writes: a function for each file and each section of metrics.json; none touches a file."""

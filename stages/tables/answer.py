@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, RISING, UNLIKELY, Question, missing, sentence
+from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, UNLIKELY, Question, missing, sentence
 from stages.files.account import counted, measured, named
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
@@ -31,6 +31,7 @@ NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
     LINK: "--rates estimate (evaluate.asymptotes) allows for guesses and lapses; another shape may explain it, too",
+    ASYMMETRY: "It is steeper on one side than a logistic one: try a transform of the factors, as in log(x)",
     RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
     "squares of the factors": "To add them: --formula (prepare.formula) with I(x**2) for each factor x",
     "a trend over trials": "To add it: --formula (prepare.formula) with a column that counts the trials",
@@ -172,7 +173,8 @@ def trustworthy(
         part = f"{len(sized or shown)} of " if valid and len(sized or shown) < len(classes) else ""
         head += f", {part}{len(classes)} classes (yes/no responses)"
     unbounded_lines = [_unbounded(n_trials, n_factors, level, c.name, c.unbounded) for c in classes if c.unbounded]
-    return [f"{head}{_signal(sized)}: {lines[0]}", *lines[1:], *unbounded_lines]
+    signal = _signal(sized) if valid else ""  # which nobody knows of a model that does not hold
+    return [f"{head}{signal}: {lines[0]}", *lines[1:], *unbounded_lines]
 
 
 def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
@@ -280,10 +282,11 @@ def _groups(classes: Sequence[Situation]) -> list[str]:
     if not c.differ(len(classes)):
         alike = "groups replicate one another" if worst.error < LOOSE else "groups are too short to be compared"
         return [f"{alike}{of}: corrected weights of one are {slope} times those of the others"]
+    lowest, highest = (f"{slope:.2f}".replace("-", "−") for slope in (worst.lowest, worst.highest))
     return [
-        f"groups do not replicate one another{of}: corrected weights of one are {worst.lowest:.2f} to "
-        f"{worst.highest:.2f} times those of the others, {slope} in all (p = {worst.p_value:.1g} that these are "
-        "alike): fit each group alone, or add what changes between them"
+        f"groups do not replicate one another{of}: corrected weights of one are {lowest} to {highest} times those of "
+        f"the others, {slope} in all (p = {worst.p_value:.1g} that these are alike): fit each group alone, or add what "
+        "changes between them"
     ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -18,19 +19,45 @@ GOALS: dict[str, Callable[[Plan], bool]] = {
 }
 
 
-def goal_table(names: Sequence[str], classes: Sequence[ClassInference]) -> pd.DataFrame:
-    """Trials for each goal, of the class that needs the most for an estimate to exist; NaN: no number is enough."""
-    observers = []
-    for name, c in zip(names, classes, strict=True):
-        n_factors, signal, rates = len(c.scale), c.theory.signal, (c.guess_rate, c.lapse_rate)
-        base_rate = base_rate_for(float(c.theory.intercept), signal, *rates)
-        first = smallest_n_trials(n_factors, signal, intercept_for(base_rate, signal, *rates), *rates)
-        observers.append((first, name, (n_factors, signal, base_rate), (*rates, c.inflation)))
-    _, name, observer, others = max(observers, key=lambda one: one[0])
-    n_trials: list[float] = []
-    for good in GOALS.values():
+@dataclass(frozen=True)
+class Planned:
+    """An observer for whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning` share."""
+
+    n_factors: int
+    signal: float
+    base_rate: float
+    guess_rate: float
+    lapse_rate: float
+    inflation: float  # of the variance of a weight, by correlated factors
+
+    @classmethod
+    def like(cls, c: ClassInference) -> Planned:
+        rates = c.guess_rate, c.lapse_rate
+        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
+        return cls(len(c.centre), c.signal, base_rate, *rates, c.inflation)
+
+    def smallest_n_trials(self) -> int:
+        """From which on an estimate exists."""
+        rates = self.guess_rate, self.lapse_rate
+        intercept = intercept_for(self.base_rate, self.signal, *rates)
+        return smallest_n_trials(self.n_factors, self.signal, intercept, *rates)
+
+    def trials_for(self, goal: str) -> int | None:
+        """None: no number is enough."""
         try:
-            n_trials.append(n_trials_until(*observer, good, *others))
+            return n_trials_until(**vars(self), good=GOALS[goal])
         except OutsideTheory:
-            n_trials.append(math.nan)
-    return pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": n_trials})
+            return None
+
+
+def neediest(classes: Mapping[str, ClassInference]) -> tuple[str, Planned]:
+    """The class that needs the most trials for an estimate to exist."""
+    observers = {name: Planned.like(c) for name, c in classes.items()}
+    return max(observers.items(), key=lambda item: item[1].smallest_n_trials())
+
+
+def goal_table(classes: Mapping[str, ClassInference]) -> pd.DataFrame:
+    """Trials for each goal, of the class that needs the most; NaN: no number is enough."""
+    name, observer = neediest(classes)
+    needed = [observer.trials_for(goal) for goal in GOALS]
+    return pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": pd.Series(needed, dtype=float)})

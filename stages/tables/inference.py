@@ -1,7 +1,7 @@
 """How far an exact fit can be trusted: from the data alone, and compared with the truth where it is known.
 
-The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data), with
-their sources and what is proven; here they are put side by side.
+The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data),
+with their sources and what is proven; here they are put side by side.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from stages.files.families import families
 from stages.tables.answer import Agreement, Situation, Unbounded
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
+
+BINS = "class", "index", "trials", "observed", "low", "high"
+CURVE = "class", "grid", "fitted", "logistic", "function"
 
 Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
@@ -70,7 +73,8 @@ def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
     ends = zip(c.interval(level), wald_interval(np.array(bias), np.sqrt(variance), level), strict=True)
     low, high = (np.append(weights[:-1] / units.scale, of_bias) for weights, of_bias in ends)
     corrected = np.append(c.corrected[:-1] / units.scale, bias)
-    return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, "raw_low": low, "raw_high": high}
+    interval = {"raw_low": low, "raw_high": high}
+    return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, **interval}
 
 
 def ask(found: Inferred) -> list[tuple[Usefulness, list[Question]]]:
@@ -88,22 +92,24 @@ def ask(found: Inferred) -> list[tuple[Usefulness, list[Question]]]:
 
 
 def question_table(found: Inferred, asked: Asked) -> pd.DataFrame:
-    """What the model may lack: per class and family its test, and about what it would gain (nats per trial)."""
+    """What the model may lack: per class and family its test, and about what it would gain, nats per trial."""
     pairs = zip(found.fit.classes, asked, strict=True)
     return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
 
 
 def usefulness_table(found: Inferred, asked: Asked) -> pd.DataFrame:
-    """Leave-one-out cross-entropies of a constant, of the fit and of the best prediction; the test of all factors."""
-    pairs = zip(found.fit.classes, asked, strict=True)
-    return pd.DataFrame([{"class": name} | use._asdict() | {"r_squared": use.r_squared} for name, (use, _) in pairs])
+    """Per class, leave-one-out cross-entropies of a constant, of the fit and of the best prediction."""
+    uses = [use for use, _ in asked]
+    table = pd.DataFrame([use._asdict() for use in uses])
+    table.insert(0, "class", found.fit.classes)
+    return table.assign(r_squared=[use.r_squared for use in uses])
 
 
 def class_table(found: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
-    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only; inflation: of
-    the variance of a weight by correlations of the factors. coefficients: the `coefficient_table`.
+    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
+    inflation: of the variance of a weight by correlations of the factors; coefficients: the `coefficient_table`.
     """
     rows = []
     for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
@@ -142,7 +148,7 @@ def _logistic(found: Inferred, k: int) -> Question:
 
 
 def _bound(certificate: float) -> float:
-    """The next power of ten: a certificate is a solver's last step, and only its order of magnitude has a meaning."""
+    """The next power of ten: a certificate is a solver's last step, whose order of magnitude has a meaning."""
     return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
@@ -156,8 +162,8 @@ def curve_tables(found: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
     def curve_of(k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         c, y = found.classes[k], found.responses[:, k]
         curve = vars(psychometric_curve(*c.index, y, c.link)) | {"class": names[k]}
-        bins = pd.DataFrame({key: curve[key] for key in ("class", "index", "trials", "observed", "low", "high")})
-        smooth = pd.DataFrame({key: curve[key] for key in ("class", "grid", "fitted", "logistic", "function")})
+        bins = pd.DataFrame({key: curve[key] for key in BINS})
+        smooth = pd.DataFrame({key: curve[key] for key in CURVE})
         if observer is not None:
             z = logits(thinned(found.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index.logit)]

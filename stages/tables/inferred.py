@@ -1,4 +1,4 @@
-"""What is inferred from an exact fit, class by class: `evaluate` infers, and all that follows takes it from here."""
+"""What is inferred from an exact fit, class by class: for the stage `evaluate` and all commands alike."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Inferred:
 
 
 def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
-    """The fit, and a result for each class that has an estimate, which may be that it has none; none after Adam.
+    """The fit, and a result for each class that has an estimate, if only why; none after Adam.
 
-    Results are not kept in a file: that would change with the last bits of a processor, and dvc.lock with it.
+    Results are not kept in a file: it would change with the last bits of a processor, and dvc.lock with it.
     """
     fit, results = read_fit(), dict[str, ClassInference]()
     names = [name for name in fit.classes if name not in fit.missing and fit.evidence["solver"] == "exact"]
-    for strength in {fit.shrinkage[name] for name in names}:  # classes that were shrunk alike are inferred together
+    for strength in {fit.shrinkage[name] for name in names}:  # those that were shrunk alike together
         alike = [name for name in names if fit.shrinkage[name] == strength]
         part = fit.part([fit.classes.index(name) for name in alike])
         penalties = fit.evidence["ridge"], strength
@@ -52,7 +52,7 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
 
 
 def estimated(fit: Fit, results: Results) -> Fit:
-    """The classes that have an estimate; the coefficients are those that inference begins with, a Newton step on."""
+    """The classes that have an estimate; with the coefficients that inference begins with, a Newton step on."""
     part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
     coefficients = part.coefficients.copy()
     for k, name in enumerate(part.classes):
@@ -80,13 +80,14 @@ def left_out_predictions(found: Inferred) -> Predictions:
 
 
 def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predictions:
-    """Also held-out trials by the corrected fit; of a class without an inference, the fitted logits stand for it."""
+    """Also held-out trials by the corrected fit; of a class without an inference by the fit as it is."""
     x, fitted = fit.test.factors, predicted.logits["fitted"]
     logits = predicted.logits | {name: fitted.copy() for name in CORRECTED}
 
     def correct(k: int) -> None:
         for rows in cut(*x.shape):
-            logits["debiased"][rows, k], logits["best"][rows, k] = results[fit.classes[k]].corrected_logits(x[rows])
+            debiased, best = results[fit.classes[k]].corrected_logits(x[rows])
+            logits["debiased"][rows, k], logits["best"][rows, k] = debiased, best
 
     with single_threaded_blas():
         list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))
@@ -107,5 +108,5 @@ def class_notices(results: Results) -> list[str]:
 def missing_inference(fit: Fit, results: Results) -> list[str]:
     """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
     reasons = {name: result.reason for name, result in results.items() if result.reason}
-    separating = {name: factors for name, factors in fit.separating.items() if name in results}
-    return without_inference(reasons, {n: factors for n, factors in separating.items() if not results[n].separated})
+    bounded = [name for name, result in results.items() if not result.separated]
+    return without_inference(reasons, {name: fit.separating[name] for name in bounded if name in fit.separating})

@@ -16,7 +16,7 @@ from stages.tables.inferred import Inferred
 
 
 def replications(found: Inferred) -> list[Replication]:
-    """For each class, each group alone against the others pooled, by maximum likelihood with the rates of the class."""
+    """For each class, each group alone against the others pooled, with the rates of the class."""
     fit, results = found.fit, list[Replication]()
     assert fit.groups is not None
     total = len(fit.labels) * len(found.classes)
@@ -43,8 +43,8 @@ def replication_table(names: Sequence[str], classes: Sequence[Replication], labe
             row = {"class": name, "group": labels[g.group], "trials": g.trials}
             for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
                 row[kind], row[f"{kind}_error"] = slope or (np.nan, np.nan)
-            rows.append(row | {"covered": np.nan if g.covered is None else g.covered, "reason": g.reason or ""})
-    return pd.DataFrame(rows)
+            rows.append(row | {"covered": g.covered, "reason": g.reason or ""})
+    return pd.DataFrame(rows).astype({"covered": float})
 
 
 def replication_metrics(
@@ -56,36 +56,39 @@ def replication_metrics(
     """
     metrics: dict[str, float | int | None] = {}
     for name in ("plain", "corrected"):
-        some = [common for one in classes if (common := getattr(one, name))]
-        slope = float(np.mean([common.value for common in some])) if some else None
-        error = float(np.linalg.norm([common.error for common in some])) / len(some) if some else None
-        p = float(chdtrc(sum(common.df for common in some), sum(common.q for common in some))) if some else None
-        metrics |= {f"{name}_slope": slope, f"{name}_slope_error": error, f"{name}_heterogeneity_p": p}
+        keys = f"{name}_slope", f"{name}_slope_error", f"{name}_heterogeneity_p"
+        metrics |= dict.fromkeys(keys)
+        if some := [common for one in classes if (common := getattr(one, name))]:
+            slopes, errors, q, df = zip(*some, strict=True)
+            numbers = np.mean(slopes), np.linalg.norm(errors) / len(some), chdtrc(sum(df), sum(q))
+            metrics |= dict(zip(keys, map(float, numbers), strict=True))
     by_group = [*zip(*(one.groups for one in classes), strict=True)]
     covered = [g.covered for group in by_group for g in group if g.covered is not None]
     metrics["coverage"] = float(np.mean(covered)) if covered else None
     metrics["groups_without_estimate"] = sum(any(g.reason for g in group) for group in by_group)
     if passes:
-        metrics |= {"shared_stimuli": passes.stimuli, "double_pass_agreement": float(np.mean(passes.agreement))}
+        metrics["shared_stimuli"] = passes.stimuli
+        metrics["double_pass_agreement"] = float(np.mean(passes.agreement))
     return metrics
 
 
 def agreement(one: Replication) -> Agreement | None:
     """What the answer in words needs to know of a class; None where fewer than two groups have an estimate.
 
-    Groups that differ do so in their plain weights, too; with rates, corrected ones of short groups may run away.
+    Groups that differ do so in their plain weights, too; with rates, corrected ones of short groups run away.
     """
     if one.plain is None or one.corrected is None:
         return None
-    slopes = [group.corrected.value for group in one.groups if group.corrected]
-    p_value = max(one.plain.p_value, one.corrected.p_value)
-    return Agreement(min(slopes), max(slopes), one.corrected.value, one.corrected.error, one.corrected.df, p_value)
+    slopes, of_all = [group.corrected.value for group in one.groups if group.corrected], one.corrected
+    p_value = max(one.plain.p_value, of_all.p_value)
+    return Agreement(min(slopes), max(slopes), of_all.value, of_all.error, of_all.df, p_value)
 
 
 def double_pass_line(names: Sequence[str], passes: DoublePass) -> str:
     """What to know of groups that share stimuli."""
     same = ", ".join(f"{name} {share:.2f}" for name, share in zip(names, passes.agreement, strict=True))
     return (
-        f"{passes.stimuli} stimuli are shown in more than one group ({passes.groups} groups share some): such groups "
-        f"are not independent; the answers to both agree in a fraction of the pairs (double-pass consistency): {same}"
+        f"{passes.stimuli} stimuli are shown in more than one group ({passes.groups} groups share some): such "
+        "groups are not independent; the answers to both agree in a fraction of the pairs (double-pass "
+        f"consistency): {same}"
     )

@@ -1,4 +1,4 @@
-"""Scores of predictions and of the solver, and the recovery of the true coefficients where these are known."""
+"""Scores of predictions and of the solver, and the true coefficients where these are known."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def histogram_table(predicted: Predictions, n_bins: int) -> pd.DataFrame:
 def names_table(fit: Fit) -> pd.DataFrame:
     """One row per class and factor, the bias last: class, factor, and if it is known the true coefficient."""
     rows, n_classes = fit.coefficients.shape
-    table = pd.DataFrame({"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes})
+    names = {"class": np.repeat(fit.classes, rows), "factor": [*fit.factors, "bias"] * n_classes}
+    table = pd.DataFrame(names)
     return table if fit.observer is None else table.assign(true=fit.observer.coefficients.T.ravel())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,28 @@ from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference
 
+FRACTIONS = np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])  # of the existence threshold, on the map
+
 
 def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
-    Position on the map: kappa, signal (the sd of the true logits), existence_threshold (kappa must be below it for a
-    maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it proves that
-    these data have one). The last three are for the worst class. The rest is to be compared with measured values.
-    `table` is the classes' `class_table`.
+    Position on the map: kappa, signal (sd of the true logits), existence_threshold (kappa must be below it for
+    a maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it
+    proves that these data have one). The last three are for the worst class. The rest is to be compared with
+    measured values. table: the `class_table`.
     """
-    expected = [predict(c.theory) for c in classes if not c.separated]  # it knows nothing of separated ones
+    bounded = [c for c in classes if not c.separated]  # it knows nothing of the others
+    expected = [predict(c.theory) for c in bounded]
     kappa, n_factors = float(classes[0].theory.kappa), len(classes[0].estimate) - 1
+    means = {
+        "train_cross_entropy": [e.training for e in expected],
+        "test_cross_entropy": [e.held_out for e in expected],
+        "test_debiased_cross_entropy": [e.debiased for e in expected],
+        "test_best_cross_entropy": [e.best for e in expected],
+        "bayes_cross_entropy": [e.bayes for e in expected],
+        "classical_coverage": [c.expected_classical_coverage(level)[0] for c in bounded],
+    }
     return {
         "n_trials": round(n_factors / kappa),
         "kappa": kappa,
@@ -34,33 +45,23 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
         "smallest_n_trials": int(table.smallest_n_trials.max()),
         "certificate": table.certificate.max(),
         "weight_slope": table.alpha.mean(),
-        "residual_sd": _mean(_residual_sd(c) for c in classes),
-        "train_cross_entropy": _mean(e.training for e in expected),
-        "test_cross_entropy": _mean(e.held_out for e in expected),
-        "test_debiased_cross_entropy": _mean(e.debiased for e in expected),
-        "test_best_cross_entropy": _mean(e.best for e in expected),
-        "bayes_cross_entropy": _mean(e.bayes for e in expected),
-        "classical_coverage": _mean(c.expected_classical_coverage(level)[0] for c in classes if not c.separated),
+        "residual_sd": float(np.mean([_residual_sd(c) for c in classes])),
+        **{name: float(np.mean(values)) if values else None for name, values in means.items()},
     }
 
 
 def _residual_sd(c: ClassInference) -> float:
-    """Root-mean-square noise of the weights across their own direction (about the slope), per sd of a factor."""
+    """Root-mean-square noise of the weights across their own direction, about the slope, per sd of a factor."""
     across = float(np.mean((c.null_error**2 - c.along * c.estimate[:-1] ** 2) * c.scale**2))
-    return math.sqrt(max(across, 0.0))  # with a single factor it is the difference of two estimates of the same
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = [*values]
-    return float(np.mean(found)) if found else None
+    return math.sqrt(max(across, 0.0))  # with a single factor a difference of two estimates of the same
 
 
 def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataFrame:
-    """Weight errors and held-out cross-entropy to expect with other numbers of trials, for an observer like this one.
+    """Weight errors and held-out cross-entropy to expect with other numbers of trials, for such an observer.
 
-    That observer has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred times this
-    experiment. Errors are in logits per standard deviation of a factor.
+    It has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
+    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred times
+    this experiment. Errors are in logits per standard deviation of a factor.
     """
     n_factors = len(classes[0].scale)
     signal = float(np.sqrt(np.mean([c.signal**2 for c in classes])))
@@ -86,15 +87,15 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataF
 
 
 def _rarer(c: ClassInference) -> tuple[float, float, float]:
-    """Probability of the rarer response, with its rates: if yes and no are exchanged, so are guess and lapse rate."""
+    """Probability of the rarer response, and rates: where no is rarer, guess and lapse rate are exchanged."""
     yes = base_rate_for(float(c.theory.intercept), c.signal, c.guess_rate, c.lapse_rate)
     return (yes, c.guess_rate, c.lapse_rate) if yes <= 0.5 else (1 - yes, c.lapse_rate, c.guess_rate)
 
 
 def map_table(largest_signal: float) -> pd.DataFrame:
-    """The map: alpha* over signal and kappa / threshold, intercept 0; columns signal, kappa, alpha, class by class."""
+    """The map: alpha* over signal and kappa, intercept 0."""
     rows = []
     for signal in largest_signal * np.linspace(0, 1, 18) ** 1.5:  # denser where the frontier bends
-        kappas = existence_threshold(float(signal)) * np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])
+        kappas = existence_threshold(float(signal)) * FRACTIONS
         rows += [(signal, kappa, solve(float(kappa), float(signal)).alpha) for kappa in kappas]
     return pd.DataFrame(rows, columns=["signal", "kappa", "alpha"])

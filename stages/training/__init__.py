@@ -13,5 +13,5 @@ class Fitted(NamedTuple):
     coefficients: Floats
     checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
-    evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); by class: max_gradient, converged, shrinkage,
-    # reasons (why it has no estimate, or None), and where some are separated: separating (by which factors, or None)
+    evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); of each class max_gradient, converged,
+    # shrinkage, reasons (why it has no estimate, or None); and where factors separate some, separating (which)

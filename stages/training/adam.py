@@ -33,8 +33,8 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
     )
     losses: list[float] = []
     checkpoints: dict[int, Floats] = {}
-    printed = {*range(0, p.num_epochs, max(p.num_epochs // 32, 1)), p.num_epochs - 1}  # where the notebook prints
-    # Some 34 checkpoints, with the first and the last, each a sixth later than the one before: most happens early.
+    printed = {*range(0, p.num_epochs, max(p.num_epochs // 32, 1)), p.num_epochs - 1}  # as in the notebook
+    # Some 34 checkpoints, with the first and the last, each a sixth later than the one before: most is early.
     kept = {round(count) - 1 for count in np.geomspace(1, p.num_epochs, 41).tolist()}
     with tqdm(total=p.num_epochs, unit="epoch", disable=None) as progress:
         for epoch, loss in enumerate(training.epochs(p.num_epochs)):
@@ -45,8 +45,8 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
                 )
             losses.append(loss)
             progress.update()
-            if epoch in kept:
-                checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()  # training changes it in place
+            if epoch in kept:  # copied, as training changes it in place
+                checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()
             if epoch in printed:
                 progress.set_postfix(loss=f"{loss:.5f}")
                 if progress.disable:  # no terminal
@@ -62,4 +62,5 @@ def fit_by_adam(p: Train, trials: Trials, device: torch.device) -> Fitted:
         "shrinkage": [0.0] * n_classes,
         "reasons": [None] * n_classes,
     }
-    return Fitted(coefficients.numpy(), checkpoints, {"epoch": [*range(p.num_epochs)], "loss": losses}, evidence)
+    history = {"epoch": [*range(p.num_epochs)], "loss": losses}
+    return Fitted(coefficients.numpy(), checkpoints, history, evidence)

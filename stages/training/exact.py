@@ -13,12 +13,12 @@ from stages.files.reading import Trials
 from stages.files.writing import SIGNIFICANT_DIGITS
 from stages.training import Fitted
 
-BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured with 3000 and 5000: 73
-NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials do"
+BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured: 73
+NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials"
 
 
 def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]) -> Fitted:
-    """The exact fit of all classes. Raises NoEstimateError, with the factors' names, where no class has an estimate."""
+    """The exact fit of all classes. Raises NoEstimateError, naming factors, where no class has an estimate."""
     n_factors = trials.factors.shape[1]
     what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
@@ -53,7 +53,7 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
 
 
 def best_ridge(trials: Trials) -> float:
-    """The strength that theory finds best, in as many digits as a table has: the next depend on the processor."""
+    """The strength that theory finds best, in as many digits as a table has: others depend on the processor."""
     from hdlogit.inference import ridge  # imports scipy's optimisers, which a given strength does not need
 
     try:

@@ -1,6 +1,7 @@
 """Columns as factors: by a formula in the notation of R, by formulaic; and lags, which it does not have.
 
 `lag(x, k)` is the value of x in the k-th row before in the same group; `lags(x, k)` is lag(x, 1) + … + lag(x, k).
+`frame*` stands for the sum of all columns that begin with frame; in a call, for the sum of the calls of each.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 import warnings
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from stages.trials.where import aliased
 
 LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 IN_C = r"\bC\(\s*(\w+)"
+PATTERN = r"[\w.]+\*(?=\s*(?:$|[-+:),])|\s+\*)"  # a product has its second factor right after the *
 MOST_LAGS = 1000
 
 Floats = NDArray[np.float64]
@@ -157,7 +160,8 @@ def of_columns(names: list[str]) -> Coding:
 
 def of_formula(text: str, table: Table, every: Collection[str], responses: Collection[str]) -> Coding:
     """`every`: what `.` stands for. Raises InputError for what is not a formula of the table's columns."""
-    plain, columns = aliased(text, {*table.frame.columns, *table.unusable})
+    named = spread(text, [name for name in table.frame.columns if name not in responses])
+    plain, columns = aliased(named, {*table.frame.columns, *table.unusable})
     lags: dict[str, tuple[str, int]] = {}
 
     def alias_of(name: str) -> str:
@@ -201,6 +205,21 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
         raise refused(text, "it names no factor; it must name columns, as in contrast * side + log(dots)")
     names = {alias_of(name): name for name in (*table.frame.columns, *lags) if name in used}
     return Coding(text, formula, names, {name: lag for name, lag in lags.items() if name in used}, has_point)
+
+
+def spread(text: str, columns: Collection[str]) -> str:
+    """A formula with each pattern such as `frame*` written out."""
+
+    def each(match: re.Match[str]) -> str:
+        if match[0].startswith("`"):
+            return match[0]
+        pattern = re.search(PATTERN, match[0])[0]  # type: ignore[index]  # as the match holds one
+        names = [name for name in columns if fnmatchcase(name, pattern)]
+        if not names:
+            raise refused(text, f"no column is like {pattern}; {nearby(pattern[:-1], columns)}")
+        return f"({' + '.join(match[0].replace(pattern, f'`{name}`') for name in names)})"
+
+    return re.sub(rf"`[^`]*`|\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", each, text)
 
 
 def check_column(text: str, table: Table, name: str) -> None:

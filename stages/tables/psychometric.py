@@ -1,0 +1,107 @@
+"""The psychometric function along a stimulus, by condition: its numbers, its points, and a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hdlogit.inference.sums import Responses
+from hdlogit.inference.threshold import Estimate, Stimulus, stimuli, thresholds
+from hdlogit.psychometric.detection import detection
+from hdlogit.scores.calibration import wilson
+from stages.files.account import named
+from stages.tables.inferred import Inferred
+
+LEVELS, BINS = 20, 10  # different stimuli up to which each is a point; else bins of equally many trials
+LOGARITHM = re.compile(r"(?:np\.)?(log|log2|log10)\(`?([^()`]+)`?\)")
+BASES = {"log": np.e, "log2": 2.0, "log10": 10.0}
+TOLD = 4  # conditions that the answer names
+IN_WORDS = ("threshold", "slope", "d′ (yes/no)", "criterion (yes/no)", "guess rate", "lapse rate")
+
+
+def along(found: Inferred) -> list[Stimulus]:
+    """What the fit's factors are functions of, in its own units."""
+    account = found.fit.account
+    units = (np.array(account["mean"]), np.array(account["sd"])) if account and account["standardise"] else ()
+    return stimuli(found.fit.train.factors, found.fit.factors, *units) if account else []
+
+
+def psychometric_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
+    """A row for each class, condition and number, with its interval.
+
+    Of several factors of two values that is the signal which responses differ most by. Responses that are right or
+    wrong (a guess rate is given) are no hits and false alarms.
+    """
+    (x, y), p, rows = found.fit.train, found.p, list[tuple[str, Estimate]]()
+    for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
+        if stimuli and _is_graded(stimuli[0]):
+            estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at or ())
+        else:
+            tried = [] if p.known_rates[0] else [[*_detections(one, y[:, k], p.interval_level)] for one in stimuli]
+            estimates = max(tried, key=lambda rows: sum(abs(d.estimate) for d in rows[::2]), default=[])
+        rows += [(name, row) for each in estimates for row in (each, *_without_logarithm(each))]
+    return pd.DataFrame([(name, *row) for name, row in rows], columns=["class", *Estimate._fields])
+
+
+def _is_graded(one: Stimulus) -> bool:
+    """Whether it has more than two values."""
+    return len(np.unique(one.x)) > 2
+
+
+def _detections(one: Stimulus, yes: Responses, level: float) -> Iterator[Estimate]:
+    """d′ and criterion, where the larger value of the stimulus is the signal."""
+    for condition in one.conditions:
+        x, y = one.x[condition.rows], yes[condition.rows]
+        counts = [(int(y[x == value].sum()), int((x == value).sum())) for value in (x.max(), x.min())]
+        found = detection(*counts[0], *counts[1], level)
+        note = "half a trial more of either response was added" if found.log_linear else ""
+        where = one.name, condition.name
+        yield Estimate(*where, "d′ (yes/no)", found.d_prime, *found.d_prime_interval, note)
+        yield Estimate(*where, "criterion (yes/no)", found.criterion, *found.criterion_interval, note)
+
+
+def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
+    """A threshold of log(x) as one of x, too."""
+    if (match := LOGARITHM.fullmatch(one.stimulus)) and one.quantity.startswith("threshold"):
+        values = np.power(BASES[match[1]], [one.estimate, one.low, one.high])
+        yield one._replace(stimulus=match[2], estimate=values[0], low=values[1], high=values[2])
+
+
+def points_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
+    """Fractions of yes at each stimulus, or in bins, where there are thresholds; with Wilson's 95 % interval."""
+    parts = [pd.DataFrame()]
+    for name, c, yes in zip(found.fit.classes, found.classes, found.fit.train.responses.T, strict=True):
+        for one in filter(_is_graded, stimuli):
+            for condition in one.conditions if not c.separated else ():
+                trials = pd.DataFrame({"x": one.x[condition.rows], "yes": yes[condition.rows]})
+                bins = trials.x if trials.x.nunique() <= LEVELS else pd.qcut(trials.x, BINS, duplicates="drop")
+                groups = trials.groupby(bins.rename("bin"), observed=True)
+                part = groups.agg(x=("x", "mean"), trials=("x", "size"), observed=("yes", "mean"))
+                part["low"], part["high"] = wilson(part.observed.to_numpy(), part.trials.to_numpy())
+                parts.append(part.assign(**{"class": name, "stimulus": one.name, "condition": condition.name}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> list[str]:
+    """A line for each class and stimulus. holds: whether the model of a class does."""
+    lines = []
+    for (name, stimulus), rows in table.groupby(["class", "stimulus"], sort=False):
+        parts = []
+        for condition, some in rows[rows.quantity.isin(IN_WORDS)].groupby("condition", sort=False):
+            numbers = ", ".join(
+                _number(*row) for row in some[["quantity", *Estimate._fields[3:]]].itertuples(index=False)
+            )
+            parts.append(f"where {condition}: {numbers}" if condition else numbers)
+        more = f"; {len(parts) - TOLD} more in data/inference/psychometric.csv" if parts[TOLD:] else ""
+        of = f"{named(name, 'class')}, " if table["class"].nunique() > 1 else ""
+        held = "" if holds[name] else "if the model held, "
+        lines.append(f"{of}{stimulus}: {held}{'; '.join(parts[:TOLD])}{more} ({100 * level:g} % intervals)")
+    return lines
+
+
+def _number(quantity: str, estimate: float, low: float, high: float, note: str) -> str:
+    text = f"{quantity} {estimate:.3g} [{low:.3g}, {high:.3g}]" if np.isfinite(high - low) else f"no {quantity}"
+    return (f"{text} ({note})" if note else text).replace("-", "−")
