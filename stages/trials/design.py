@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -163,9 +163,17 @@ def chosen(
     `yes` (n_trials, n_classes) are the responses, in the columns `asked`, of the trials that are `whole`.
     """
     frame, doubt = table.frame[whole], ""
-    columns, left_out, constants = candidates(table, p, asked, frame)
-    if columns and not p.factors:
-        aside, doubts = _judged(table, columns, whole, yes, table.numeric | {"signal"})
+    kinds = {str(name): "numbers" if name in table.numeric else kind(frame[name]) for name in frame}
+    numeric = {name for name, what in kinds.items() if what == "numbers"}
+    rows = table.frame.assign(**{name: numbers(table.frame[name]) for name in numeric})
+    others = {name: what for name, what in kinds.items() if name not in (*asked, *p.groups, p.trial)}
+    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
+    columns, left_out, constants = candidates(frame, {name: kinds[name] for name in named} or others, bool(named))
+    if not named:
+        hidden = (p.value, p.position, p.intervals)
+        left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in hidden}
+    if columns and not named:
+        aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
         doubt = question(columns, aside, doubts)
         columns, left_out = [name for name in columns if name not in aside], left_out | aside
     code = coding.of_formula(p.formula, table, columns, asked) if p.formula else coding.of_columns(columns)
@@ -175,57 +183,42 @@ def chosen(
         needed = "it needs columns of numbers or of few words that vary, besides the response"
         reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
-    code.numeric = {name for name in code.origins if name in table.numeric or kind(frame[name]) == "numbers"}
-    for name in code.origins:
-        if name in code.numeric:
-            check_numbers(name, frame[name])
+    code.numeric = numeric
+    for name in [name for name in code.origins if name in numeric]:
+        check_numbers(name, frame[name])
     fitted = [name for name in code.columns.values() if name not in code.lags]
-    aside, doubts = _judged(table, fitted, whole, yes, fitted)
+    aside, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
     notes = [*(f"{name}: {why}" for name, why in aside.items()), *doubts.values()]
     return code, *((left_out, constants) if code.every else ({}, {})), notes
 
 
 def candidates(
-    table: Table, p: Prepare, asked: list[str], frame: pd.DataFrame
+    frame: pd.DataFrame, kinds: Mapping[str, str], is_named: bool
 ) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Columns that vary, of those named or of all; why others are no factors; and the values of constant ones."""
-    others = [name for name in frame if name not in (*asked, *p.groups, p.trial)]
-    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
+    """Columns that vary; why others are no factors; and the values of constant ones."""
     columns, left_out, constants = list[str](), dict[str, str](), dict[str, str]()
-    for name in dict.fromkeys(named) if p.factors else others:
-        what = "numbers" if name in table.numeric else kind(frame[name])
+    for name, what in kinds.items():
         given = frame[name].dropna()
-        if what == "empty" or not len(given):
+        if what == "empty":
             left_out[name] = "it is empty"
         elif what == "text":
             left_out[name] = f"it is text, of more than {FEW} values"
         elif given.nunique() == 1:
             [constants[name]] = words(given[:1])
             left_out[name] = f"it is {constants[name] if what == 'numbers' else show(constants[name])} in every trial"
-        elif len(given) < FILLED * len(frame) and not (p.factors or p.formula):
+        elif len(given) < FILLED * len(frame) and not is_named:
             left_out[name] = f"it is missing in {1 - len(given) / len(frame):.0%} of the trials"
         else:
             columns.append(name)
-    keys_ = (p.value, p.position, p.intervals)
-    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys_}
     return columns, left_out, constants
 
 
-def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
+def _matching(table: Table, pattern: str, others: Collection[str]) -> list[str]:
     found = [pattern] if pattern in others else [name for name in others if fnmatchcase(name, pattern)]
     if not found:
         table.column(pattern)
         raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
     return found
-
-
-def _judged(
-    table: Table, columns: list[str], whole: Bools, yes: Floats, named: Collection[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    rows = table.frame[columns]
-    is_of_numbers = [name for name in columns if name in table.numeric or kind(rows[name][whole]) == "numbers"]
-    rows = rows.assign(**{name: numbers(rows[name]) for name in is_of_numbers})
-    return choose(rows[whole], rows, yes, named)
 
 
 def complete_rows(

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
+from stages.trials import where
 from stages.trials.values import Table, first, levels, numbers, words
-from stages.trials.where import conditions, taken
 
 Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 Codes = NDArray[np.int64]
@@ -52,40 +52,31 @@ def pivot(table: Table, p: Prepare, marks: Collection[str], study: Places | None
     keys = [str(p.position), *([p.intervals] if isinstance(p.intervals, str) else [])]
     table.column(value)
     given = {name: words(table.column(name)) for name in (trial, *keys)}
-    where = p.where if study is None else None
-    rows_taken, conditioned = (
-        taken(table, where, only=True),
-        [name for _, of in conditions(where) for name in of.values()],
-    )
-    places = study or [levels(given[name][rows_taken]) for name in keys]
+    condition = p.where if study is None else None
+    taken = where.taken(table, condition, only=True)
+    places = study or [levels(given[name][taken]) for name in keys]
     factors = [f"{value}[{position}]" for position in places[0]]
     named = f"named as in {factors[0]}" if factors else "one for each position"
     unusable = dict.fromkeys([value, *keys], f"is no column of trials, whose factors are {named}")
-    _check(table, unusable, [*conditioned, *p.groups])
-    for name in given:
-        _refuse(given[name].isna() & rows_taken, f"{name} is missing")
+    for name in [name for _, names in where.conditions(condition) for name in names.values()] + p.groups:
+        if name in unusable:
+            raise InputError(f"{table.name}: {name} {unusable[name]}")
     if study is None:
-        if keys[1:] and rows_taken.any() and len(places[1]) != 2:
+        if keys[1:] and taken.any() and len(places[1]) != 2:
             raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
         for name in sorted({*factors} & {*frame}):
             raise InputError(f"{table.name}: a factor is named {name}, as a column is; rename that column")
-    rows = _located(table, p, rows_taken, given, places)
+    rows = _located(table, p, taken, given, places)
     others = frame.drop(columns=[value, *keys, *factors], errors="ignore")
     found, differing = _of_trials(rows, others, marks if keys[1:] else ())
-    unusable |= differing
-    _check(table, unusable, conditioned)
     matrix = pd.DataFrame(_values(rows, frame[value], factors, bool(keys[1:])), found.index, factors)
-    notes = list[str]()
+    notes = [*table.notes]
     if keys[1:]:
         order = f"{keys[1]}: {' is first and '.join(map(show, places[1]))} second, in their order"
         notes.append(f"{order}; factors are the second's value minus the first's")
-    return places, dataclasses.replace(
-        table,
-        frame=pd.concat([found, matrix], axis=1),
-        notes=(*table.notes, *notes),
-        numeric=frozenset(factors),
-        unusable={**table.unusable, **unusable},
-    )
+    wide, unusable = pd.concat([found, matrix], axis=1), {**table.unusable, **unusable, **differing}
+    numeric = frozenset(factors)
+    return places, dataclasses.replace(table, frame=wide, notes=tuple(notes), numeric=numeric, unusable=unusable)
 
 
 def _located(
@@ -93,6 +84,8 @@ def _located(
 ) -> Rows:
     """Raises InputError where the place of a row to take is unknown, or the same as another's."""
     frame, (trial, *keys) = table.frame, given
+    for name in given:
+        _refuse(given[name].isna() & taken, f"{name} is missing")
     by = pd.DataFrame({trial: given[trial]} | {name: words(frame[name]) for name in p.groups if name in frame})
     trials = by.groupby([*by], sort=False, dropna=False).ngroup().to_numpy()
     heads = by.drop_duplicates()
@@ -158,12 +151,6 @@ def _refuse(wrong: pd.Series[Any], why: str, column: pd.Series[Any] | None = Non
     if wrong.any():
         word = "" if column is None else f" {show(column[wrong.to_numpy()].iloc[0])}"
         raise InputError(f"{first(wrong)}: {why}{word}{after}")
-
-
-def _check(table: Table, unusable: dict[str, str], names: Collection[str]) -> None:
-    for name in names:
-        if name in unusable:
-            raise InputError(f"{table.name}: {name} {unusable[name]}")
 
 
 def differences(table: Table, one: str, other: str) -> Table:
