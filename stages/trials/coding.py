@@ -92,6 +92,8 @@ class Coding:
         with explained(self.text):
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
+        if "C(" in str(self.formula):  # the first time, formulaic takes NaN that a call gives for the first category
+            factors = self.encode(complete)
         terms = {self._named(term): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
         if terms.pop("1", None) is None:
             raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
