@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -89,7 +89,7 @@ class Coding:
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
             self.levels[name] = None if is_plain else levels(complete[name])
-        with explained(self.text):
+        with explained(self.text, self.columns):
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
         if "C(" in str(self.formula):  # the first time, formulaic takes NaN that a call gives for the first category
@@ -148,7 +148,7 @@ class Coding:
         """Factors, also what is not finite; what transforms need to know is learned the first time."""
         in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
         whole = [name for name in in_c if values[name].dtype.kind == "f" and (values[name] % 1 == 0).all()]
-        with explained(self.text):
+        with explained(self.text, self.columns):
             matrix = self.spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
         self.spec = matrix.model_spec
         return np.asarray(matrix, np.float64)[:, 1:]
@@ -186,7 +186,7 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
         raise refused(text, "a lag is of a column, by a whole number of rows, as in lag(choice, 2)")
     if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", plain):  # formulaic would write it out
         raise refused(text, "a power must be below 10")
-    with explained(text):
+    with explained(text, columns):
         has_point = any(str(token.token) == "." for token in DefaultFormulaParser().get_tokens(plain))
         points = {"__formulaic_variables_available__": [*map(alias_of, every)]} if has_point else {}
         formula = Formula(plain, _context=points)
@@ -236,7 +236,7 @@ def refused(text: str, why: str) -> InputError:
 
 
 @contextlib.contextmanager
-def explained(text: str) -> Iterator[None]:
+def explained(text: str, names: Mapping[str, str]) -> Iterator[None]:
     """Whatever formulaic, transforms and Python's parser raise in one line."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -252,5 +252,6 @@ def explained(text: str) -> Iterator[None]:
     except (SyntaxError, RecursionError):
         raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
     except Exception as error:
-        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines() or [type(error).__name__]
+        said = re.sub(r"_name\d+_", lambda alias: names.get(alias[0], alias[0]), str(error))
+        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", said).strip().splitlines() or [type(error).__name__]
         raise refused(text, "".join(sign if sign.isprintable() else " " for sign in words[0])[:200]) from None

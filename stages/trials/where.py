@@ -52,7 +52,8 @@ def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.b
             held &= _holds(part, frame).fillna(False).to_numpy(bool)
         except Exception as error:  # whatever Python and pandas raise
             why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
-            raise InputError(f"where = {show(text)}: {show(ast.unparse(part))}: {why}; {FORM}") from None
+            shown = re.sub(r"_name\d+_", lambda alias: names[alias[0]], ast.unparse(part))
+            raise InputError(f"where = {show(text)}: {show(shown)}: {why}; {FORM}") from None
     return held
 
 
