@@ -28,7 +28,8 @@ repro: $(VENV)/installed          ## run whatever of the pipeline is out of date
 page: $(VENV)/installed           ## open the page of the run in a browser; of a study: make page FOLDER=studies/rat
 	@$(RUN) python -m comparisons.unlock
 	$(RUN) python -m dvc repro "$$FOLDER/dvc.yaml"
-	$(RUN) python -m webbrowser "file://$$(cd "$$FOLDER" && pwd)/data/report.html"
+	$(RUN) python -m webbrowser "file://$$(cd "$$FOLDER/data" && \
+	    ls -d "$$PWD/index.html" "$$PWD/report.html" 2>/dev/null | head -n 1)"
 
 test: $(VENV)/installed           ## the whole test suite, on all cores
 	$(RUN) python -m pytest -n auto --dist worksteal

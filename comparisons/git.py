@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from dvc.utils.flatten import flatten
+from ruamel.yaml import YAML
 
 from stages.files.errors import InputError
 
 DVC = (sys.executable, "-m", "dvc")  # from this interpreter's environment, activated or not
+FILES = ("params.yaml", "data/metrics.json", "observers/*/data/metrics.json")
 
 
 def output(*command: str) -> str:
@@ -49,8 +58,30 @@ def described(sha: str) -> str:
     return output("git", "show", "--no-patch", "--format=%h (%s)", sha)
 
 
-def file_at(revision: str, path: str) -> str | None:
-    """The file at `path` in a commit, relative to the current folder, or None if there is none."""
+def file_at(revision: str, path: str | Path) -> str:
+    """The file at `path` in a commit, relative to the current folder; empty if there is none."""
     command = ["git", "cat-file", "blob", f"{revision}:./{path}"]
-    found = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    return found.stdout if found.returncode == 0 else None
+    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
+
+
+def outcome(revision: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parameters and metrics by name, as in train.ridge, in a commit or (None) in the current folder as it is.
+
+    Metrics of several observers are means over those that have them. Raises InputError, naming the file.
+    """
+    if revision is None:
+        texts = {path: path.read_text("utf-8") for pattern in FILES for path in Path().glob(pattern)}
+    else:
+        paths = output("git", "ls-tree", "-r", "--name-only", revision, "params.yaml", "data", "observers").splitlines()
+        texts = {Path(path): file_at(revision, path) for path in paths if any(fnmatch(path, name) for name in FILES)}
+    params = flatten(YAML(typ="safe", pure=True).load(texts.pop(Path("params.yaml"), "{}")))
+    metrics = []
+    for path, text in texts.items():
+        try:
+            metrics.append(flatten(dict(json.loads(text))))
+        except (ValueError, TypeError) as error:
+            where = f" at {described(revision)}" if revision else ""
+            raise InputError(f"{path}{where} does not hold metrics by name, as JSON: {error}") from None
+    if len(metrics) > 1:
+        metrics = [pd.DataFrame(metrics).mean(numeric_only=True).to_dict()]
+    return params, metrics[0] if metrics else {}

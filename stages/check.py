@@ -56,7 +56,7 @@ def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> N
     for name, found in checks.items():
         say(sentence(named(name, "class"), found, fit.factors))
     rows = [
-        row(name if kind == "classical" else "", kind, getattr(found, kind), found.worst_by_chance)
+        row(name if kind == "classical" else "", kind, getattr(found, kind), found.by_chance[0])
         for name, found in checks.items()
         for kind in ("classical", "corrected")
     ]
@@ -93,10 +93,11 @@ def sentence(name: str, found: Check, factors: Sequence[str]) -> str:
     """The result in words."""
 
     def covered(one: Coverage) -> tuple[str, str]:
-        return f"{100 * one.all_factors:.1f} %", f"({factors[one.worst_factor]}) {100 * one.worst:.1f} %"
+        worst = int(one.by_factor.argmin())
+        return f"{100 * one.all_factors:.1f} %", f"({factors[worst]}) {100 * one.by_factor[worst]:.1f} %"
 
     (corrected, worst), (classical, worst_classical) = covered(found.corrected), covered(found.classical)
-    chance = f"chance alone: {100 * found.worst_by_chance:.1f} %"
+    chance = f"chance alone: {100 * found.by_chance[0]:.1f} %"
     without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
     return (
         f"{name}: in {found.repetitions} repetitions of your experiment, {corrected} of the corrected intervals "
@@ -112,7 +113,7 @@ def row(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
         kind,
         f"{one.slope:.3f} ± {one.slope_error:.3f}" if math.isfinite(one.slope) else "infinite",
         f"{100 * one.all_factors:.1f} ± {100 * one.all_factors_error:.1f}",
-        f"{100 * one.worst:.1f} ({100 * chance:.1f})",
+        f"{100 * one.by_factor.min():.1f} ({100 * chance:.1f})",
         f"{100 * one.bias:.1f}",
     ]
 

@@ -37,15 +37,15 @@ def main() -> None:
     p = read_parameters().evaluate
     whole, results = inferred.read_and_infer(p)
     fit = inferred.estimated(whole, results)
-    found = inferred.with_inference(fit, results, p)
+    answered = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
         predictions = {"test": scores.fitted_predictions(fit, fit.test)} if len(fit.test.factors) else {}
         if predictions:
             refuse_large(predictions["test"].logits["fitted"], fit.classes)
-        if found:
+        if answered:
             if predictions:
                 predictions["test"] = inferred.with_corrected(predictions["test"], fit, results)
-            predictions["loo"] = inferred.left_out_predictions(found)
+            predictions["loo"] = inferred.left_out_predictions(answered)
         predictions = predictions or {"train": scores.fitted_predictions(fit, fit.train)}
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
@@ -60,10 +60,10 @@ def main() -> None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
         notices, answer = inferred.class_notices(results), []
-        if found:
+        if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
-            groups, lines = write_replication(outputs, found, metrics)
-            answer = write_inference(outputs, found, shown, groups, metrics)
+            groups, lines = write_replication(outputs, answered, metrics)
+            answer = write_inference(outputs, answered, shown, groups, metrics)
             notices += lines
         metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
@@ -93,33 +93,33 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
 
 
 def write_inference(
-    outputs: Outputs, found: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
+    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
 ) -> list[str]:
-    """The tables of an exact fit, and its sections of the metrics; gives the answer in words."""
-    fit, level = found.fit, found.p.interval_level
-    asked, coefficients = inference.ask(found), inference.coefficient_table(found)
-    classes = inference.class_table(found, coefficients, asked)
-    expected = theory.theory_metrics(found.classes, classes, level)
-    situations = inference.situations(found, asked, groups, classes.logistic_p)
-    bins, curve = inference.curve_tables(found)
+    """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
+    fit, level = answered.fit, answered.p.interval_level
+    asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
+    classes = inference.class_table(answered, coefficients, asked)
+    expected = theory.theory_metrics(answered.classes, classes, level)
+    situations = inference.situations(answered, asked, groups, classes.logistic_p)
+    bins, curve = inference.curve_tables(answered)
     tables = {
         "coefficients": coefficients,
         "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
-        "questions": inference.question_table(found, asked),
-        "usefulness": inference.usefulness_table(found, asked),
+        "questions": inference.question_table(answered, asked),
+        "usefulness": inference.usefulness_table(answered, asked),
         "curve_bins": bins,
         "curve": curve,
         "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": goal_table(dict(zip(fit.classes, found.classes, strict=True))),
-        "planning": theory.planning_table(found.classes, len(fit.train.factors)),
+        "goals": goal_table(dict(zip(fit.classes, answered.classes, strict=True))),
+        "planning": theory.planning_table(answered.classes, len(fit.train.factors)),
     }
-    along = psychometric.along(found)
-    tables["psychometric"] = psychometric.psychometric_table(found, along)
-    tables["psychometric_points"] = psychometric.points_table(found, along)
+    along = psychometric.along(answered)
+    tables["psychometric"] = psychometric.psychometric_table(answered, along)
+    tables["psychometric_points"] = psychometric.points_table(answered, along)
     if fit.account:
-        tables["terms"] = inference.term_table(found, fit.account["terms"])
+        tables["terms"] = inference.term_table(answered, fit.account["terms"])
     for name in CORRECTED:
-        calibration = calibration_curve(shown.logits[name], shown.responses, found.p.calibration_bins)
+        calibration = calibration_curve(shown.logits[name], shown.responses, answered.p.calibration_bins)
         outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
     for name, table in tables.items():
         if len(table):
@@ -127,28 +127,28 @@ def write_inference(
     metrics["inference"], metrics["theory"] = {"level": level}, expected
     if fit.observer is not None:
         metrics["inference"] |= {name: classes[name].mean() for name in ("coverage", "classical_coverage")}
-        metrics["recovery"] |= inference.corrected_recovery(found)
-    estimated = found.p.asymptotes != "none" and None in found.p.known_rates
+        metrics["recovery"] |= inference.corrected_recovery(answered)
+    estimated = answered.p.asymptotes != "none" and None in answered.p.known_rates
     lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
     holds = {one.name: not one.lacks(len(situations)) for one in situations}
     lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
-def write_replication(outputs: Outputs, found: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
+def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
     """The table of groups against one another, and its metrics; gives what the answer needs of each class, and
     lines on what is left out or shared.
     """
     from stages.tables import replication  # brings torch
 
-    fit, none = found.fit, [None] * len(found.classes)
+    fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
     if fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes):
         return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
     if (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: there is one group only"]
-    classes = replication.replications(found)
+    classes = replication.replications(answered)
     table = replication.replication_table(fit.classes, classes, fit.labels)
     outputs.table("inference/replication.csv", table)
     passes = double_pass(*fit.train, fit.groups)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stages.figures import FIGURES
 from stages.figures.style import saved
-from stages.files import DATA, TABLES
+from stages.files import DATA
 from stages.files.account import read_account
 from stages.files.errors import run_stage
 from stages.files.families import families
@@ -23,6 +23,7 @@ from stages.page.paper import paper
 from stages.page.render import MEDIA, Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
+TABLES = "calibration.csv", "coefficients.csv", "histogram.csv", "loss.csv", "trajectory.csv"  # of every fit
 OF_ONE_CLASS = ("curve", "curve_bins", "psychometric_points", "replication")
 
 
@@ -65,7 +66,7 @@ def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | 
     has no estimate. axis: plot.axis.
     """
     inferred = (f"inference/{path.name}" for path in sorted(DATA.glob("inference/*.csv")))
-    tables = {name.removesuffix(".csv"): read_table(name) for name in (*TABLES, "loss.csv", *inferred)}
+    tables = {name.removesuffix(".csv"): read_table(name) for name in (*TABLES, *inferred)}
     shown = tables.get("inference/coefficients", tables["coefficients"])
     wanted = dict(enumerate(classes)).get(class_index, str(class_index))
     chosen = wanted if wanted in [*shown["class"]] else shown["class"].iloc[0]

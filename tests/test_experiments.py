@@ -343,6 +343,7 @@ def test_where_a_seed_has_no_estimate_there_is_a_cross_and_no_mean() -> None:
     ax = Figure().subplots()
     chart.draw(ax, points({9: {1: np.nan, 2: np.nan}, 99: {1: np.nan, 2: 3.0}, 999: {1: 1.5, 2: 1.0}}), theory=True)
     (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
+    assert not [line for line in ax.lines if line.get_marker() == "." and line.get_linestyle() != "None"]
     assert np.asarray(crosses.get_xdata()).tolist() == [9, 99]
     assert ax.get_xlim()[0] < 9
     means = next(line for line in ax.lines if (line.get_marker(), line.get_markersize()) == ("s", 5))

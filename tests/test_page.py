@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from hdlogit.inference.questions import UNLIKELY
 from stages import plot
-from stages.page.render import MOST, fixed, goals, largest, number
+from stages.page.render import MOST, fixed, goals, largest, number, p_value
 from stages.page.words import sentences
 from tests.browser import CHROMIUM, Browser
 from tests.coding import DEFAULTS
@@ -166,6 +167,8 @@ def test_it_answers_in_the_order_in_which_a_person_asks(runs: dict[str, Path]) -
         place = text.index(part, place)
     for part in ("for weights that are right to 5 %", "is no factor", "prepare", "SHA-256"):
         place = text.index(part, place)
+    asked = len(pd.read_csv(runs["study"] / "data/inference/questions.csv"))
+    assert f"below {p_value(UNLIKELY / asked)} speaks against the model" in text  # as the answer has it
     corrected = text.index("corrected, with 95 % interval")
     assert corrected < text.index("classical, with 95 % interval")  # as a narrow window shows the first columns
 

@@ -155,7 +155,7 @@ def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
     printed = " ".join(capsys.readouterr().out.split())
     assert (
         "9 trials; lines left empty because a value is missing: 1; lines left empty because a value cannot be coded: "
-        "4, the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; the nearest is"
+        "4, the first: new.csv, line 5: rule is 'd', which it is in no trial of the study; it must be one of"
     ) in printed
 
 

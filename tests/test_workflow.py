@@ -18,30 +18,23 @@ from tests.conftest import ROOT
 
 WORKFLOW: dict[Any, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 STEPS: list[dict[str, Any]] = WORKFLOW["jobs"]["ci"]["steps"]
-ON = WORKFLOW[True]  # YAML 1.1 reads `on` as true
 
 
 def make(*arguments: str) -> str:
     return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_it_runs_what_anyone_can_run_on_every_python_that_is_promised() -> None:
+def test_it_runs_make_ci_on_every_python_with_the_whole_history_and_without_secrets() -> None:
     assert [step["run"].split()[:2] for step in STEPS if "run" in step] == [["sudo", "apt-get"], ["make", "ci"]]
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make ci"
     assert WORKFLOW["jobs"]["ci"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-
-
-def test_it_runs_on_pull_requests_of_forks_too() -> None:
-    assert set(ON) == {"pull_request", "push"}  # pull_request_target would hand secrets to strangers' code
+    # YAML 1.1 reads `on` as true; pull_request_target would hand secrets to strangers' code.
+    assert set(WORKFLOW[True]) == {"pull_request", "push"}
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert "secrets" not in (ROOT / ".github/workflows/ci.yml").read_text()
-
-
-def test_it_has_the_whole_history_and_keeps_the_report() -> None:
-    given = {step["uses"].split("@")[0]: step for step in STEPS if "uses" in step}
-    assert given["actions/checkout"]["with"]["fetch-depth"] == 0
-    assert given["actions/upload-artifact"]["if"] == "always()"
-    assert given["actions/upload-artifact"]["with"]["path"] == "report/"
+    given = {step["uses"].split("@")[0]: step["with"] for step in STEPS if "uses" in step}
+    assert given["actions/checkout"]["fetch-depth"] == 0
+    assert given["actions/upload-artifact"]["path"] == "report/"
 
 
 def test_the_report_is_a_comment_where_one_may_be_written_by_a_job_that_runs_no_code_of_the_request() -> None:
@@ -50,9 +43,7 @@ def test_the_report_is_a_comment_where_one_may_be_written_by_a_job_that_runs_no_
     assert "permissions" not in WORKFLOW["jobs"]["ci"]
     assert "github.event.pull_request.head.repo.full_name == github.repository" in comment["if"]
     got, written = comment["steps"]
-    assert got["uses"].startswith("actions/download-artifact@")
     assert got["with"]["name"].removeprefix("report-") in WORKFLOW["jobs"]["ci"]["strategy"]["matrix"]["python"]
-    assert written["run"].endswith("--edit-last --create-if-none --body-file report.md")
     assert "${{" not in written["run"]  # what others name must not become part of a command
 
 

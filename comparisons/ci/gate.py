@@ -1,8 +1,9 @@
 """Is a change good for the metrics? `make gate`, or in the pipeline's folder `python -m comparisons.ci.gate [BASE]`.
 
-Compares data/metrics.json with that of the merge base of BASE and HEAD, by the folder's rules.yaml or else by the
-one beside this file. (`dvc metrics diff` does not decide: it exits 0 whatever happened to a metric, and leaves out
-null.) Exit status 1: a metric is worse than its rule allows, missing, or not a number; or they cannot be compared.
+Compares data/metrics.json (of several observers: means) with that of the merge base of BASE and HEAD, by the folder's
+rules.yaml or else by the one beside this file. (`dvc metrics diff` does not decide: it exits 0 whatever happened to a
+metric, and leaves out null.) Exit status 1: a metric is worse than its rule allows, missing, or not a number; or they
+cannot be compared.
 
 With --report (`make report`) it writes what changed to report/report.md, also at the end of the file that
 $GITHUB_STEP_SUMMARY names, and DVC's page of figures and plots, old beside new, to report/plots/index.html.
@@ -22,15 +23,14 @@ from pathlib import Path
 from typing import Literal, TypeGuard
 
 import pandas as pd
-from dvc.utils.flatten import flatten
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeFloat, model_validator
 
-from comparisons.git import DVC, base, described, file_at, output
+from comparisons.git import DVC, base, described, file_at, outcome, output
 from stages.current import check_parameters
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError, run
 
-METRICS, REPORT = "data/metrics.json", Path("report")
+REPORT = Path("report")
 ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits
 FAILURES = ("worse than allowed", "missing", "not a number")
 
@@ -135,19 +135,10 @@ def measure(base: str) -> pd.DataFrame:
     Raises InputError if that is impossible, or if the workspace's metrics are not from its parameters.
     """
     check_parameters()
-    now = Path(METRICS).read_text(encoding="utf-8") if Path(METRICS).exists() else None
-    before = file_at(base, METRICS)
-    if now is before is None:
-        raise InputError(f"{METRICS} is missing, here and at {described(base)}: name the folder of a pipeline")
-    return compare(read_rules(rules_file()), metrics(now, METRICS), metrics(before, f"{METRICS} at {described(base)}"))
-
-
-def metrics(text: str | None, where: str) -> dict[str, object]:
-    """The metrics in a file's text by name, none if there is no file. Raises InputError, naming its origin."""
-    try:
-        return dict(flatten(dict(json.loads("{}" if text is None else text))))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{where} does not hold metrics by name, as JSON: {error}") from None
+    (_, now), (_, before) = outcome(None), outcome(base)
+    if not now and not before:
+        raise InputError(f"no data/metrics.json here, nor at {described(base)}: name the folder of a pipeline")
+    return compare(read_rules(rules_file()), now, before)
 
 
 def verdict(table: pd.DataFrame) -> tuple[str, bool]:

@@ -80,7 +80,8 @@ def make(chosen: Sequence[Row], metrics: Sequence[str], parameter: str, out: Pat
     everything.to_csv(f"{out}.csv", index=False, float_format="%.12g")  # the last digits differ between processors
     filled = everything.replace("", None).dropna(axis="columns", how="all").astype(object)
     cells = filled.where(filled.notna(), None)
-    Path(f"{out}.md").write_text(cells.to_markdown(index=False, floatfmt=".4g", missingval="-"), encoding="utf-8")
+    text = cells.to_markdown(index=False, floatfmt=".4g", missingval="-")
+    Path(f"{out}.md").write_text(f"{text}\n", encoding="utf-8")
 
 
 def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
@@ -95,8 +96,9 @@ def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
         logarithmic(ax.yaxis)
     look = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for (series, members), (color, marker) in zip(points.groupby("series", sort=False), look, strict=False):
+        points_of_seeds: dict[str, Any] = {"ls": "none" if theory else "-", "marker": ".", "color": color, "alpha": 0.6}
         for _, seed in members.groupby("seeds", sort=False):
-            ax.plot(seed["at"], seed["y"], "none" if theory else "-", marker=".", ms=4, lw=0.8, color=color, alpha=0.6)
+            ax.plot(seed["at"], seed["y"], ms=4, lw=0.8, **points_of_seeds)
         table = results.summary(members)
         bars = table["sd"].fillna(0) if theory else None
         label = series or f"mean over seeds{', ± sd' * theory}"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
-from dvc.utils.flatten import flatten
-from ruamel.yaml import YAML
 
-from comparisons.git import file_at, output
+from comparisons.git import outcome, output
 from stages.files.documents import nearest
 from stages.files.errors import InputError
 
@@ -40,25 +37,13 @@ def load(revision: str = "HEAD") -> list[Row]:
     """
     base = output("git", "rev-parse", "--verify", f"{revision}^{{commit}}")
     params = output("git", "rev-parse", "--show-prefix") + "params.yaml"  # with "", or "studies/rat/" before it
-    rows = []
-    for name in [
-        base,
-        *output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/{base[:2]}/{base[2:]}").split(),
-    ]:
-        changed = output("git", "diff", "--name-only", base, name, "--", ":(top,glob)**/params.yaml").split()
+    refs = output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/{base[:2]}/{base[2:]}").split()
+    rows = [Row("baseline", *outcome(base))]
+    for ref in refs:
+        changed = output("git", "diff", "--name-only", base, ref, "--", ":(top,glob)**/params.yaml").split()
         if not changed or params in changed:  # else it is an experiment of another folder
-            files = output("git", "ls-tree", "-r", "--name-only", name, "data", "observers").splitlines()
-            metrics = [file_at(name, file) for file in files if file.endswith("data/metrics.json")]
-            rows.append(row_of(name.rpartition("/")[2], file_at(name, "params.yaml"), metrics))
-    return [rows[0]._replace(name="baseline"), *rows[1:]]
-
-
-def row_of(name: str, params: str | None, metrics: Sequence[str | None]) -> Row:
-    """A row from the texts of its files. Metrics of several observers are means over those that have them."""
-    found = [flatten(json.loads(text)) for text in metrics if text]
-    if len(found) > 1:
-        found = [pd.DataFrame(found).mean(numeric_only=True).to_dict()]
-    return Row(name, flatten(YAML(typ="safe", pure=True).load(params or "{}")), *(found or [{}]))
+            rows.append(Row(ref.rpartition("/")[2], *outcome(ref)))
+    return rows
 
 
 def choose(rows: Sequence[Row], pattern: str, parameter: str) -> list[Row]:

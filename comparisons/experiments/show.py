@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from comparisons.experiments.results import Row, load, row_of, written
+from comparisons.experiments.results import Row, load, written
+from comparisons.git import outcome
 from stages.current import check_parameters
 from stages.files.errors import InputError, run
 from stages.terminal import say, table
@@ -37,14 +37,13 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
     base, *others = load(options.parse_args().rev)
-    files, note = [*Path().glob("data/metrics.json"), *Path().glob("observers/*/data/metrics.json")], ""
+    now, notes = Row("workspace", *outcome(None)), []
     try:
         check_parameters()
     except InputError as error:
-        files, note = [], f"Workspace: {error}."
-    now = row_of("workspace", Path("params.yaml").read_text("utf-8"), [file.read_text("utf-8") for file in files])
+        now, notes = now._replace(metrics={}), [f"Workspace: {error}."]
     overview([now, base, *others], base)
-    say(*filter(None, [note]))
+    say(*notes)
 
 
 if __name__ == "__main__":

@@ -26,21 +26,12 @@ MOST = 50  # repetitions fitted together, at most: progress is reported between 
 class Coverage:
     """Coverage of nominal intervals, over the repetitions."""
 
-    slope: float  # of the estimated logits on the true ones; infinite where a repetition has an infinite weight
+    slope: float  # of the estimated logits on the true ones; infinite if a repetition has an infinite weight
     slope_error: float  # its standard error
     by_factor: Array  # (n_factors,) fraction of its weight's intervals that hold the truth
     all_factors: float  # their mean
     all_factors_error: float
     bias: float
-
-    @property
-    def worst_factor(self) -> int:
-        """The factor whose intervals hold the truth least often."""
-        return int(self.by_factor.argmin())
-
-    @property
-    def worst(self) -> float:
-        return float(self.by_factor.min())
 
 
 @dataclass(frozen=True)
@@ -52,10 +43,6 @@ class Check:
     by_chance: Array  # (n_factors,) coverages to expect if all intervals were perfect, from worst to best
     repetitions: int  # that have an inference
     reasons: list[str]  # why the others have none
-
-    @property
-    def worst_by_chance(self) -> float:
-        return float(self.by_chance[0])
 
 
 def check(
@@ -77,7 +64,8 @@ def check(
     an inference.
     """
     n, p = factors.shape
-    truth = (inference.separated.shrunken if inference.separated else inference).corrected  # an observer is finite
+    observer = inference.separated.shrunken if inference.separated else inference  # it is finite
+    truth = observer.corrected
     yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
     rng = np.random.default_rng(seed)
     results: list[ClassInference] = []
@@ -92,13 +80,9 @@ def check(
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
     centred = factors - factors.mean(axis=0, dtype=np.float64)
     spread = centred.T @ (centred @ truth[:-1])
-    return Check(
-        _coverage([c.estimate for c in found], [c.classical_interval(level) for c in found], truth, spread),
-        _coverage([c.corrected for c in found], [c.interval(level) for c in found], truth, spread),
-        expected_by_rank(p, len(found), level),
-        len(found),
-        reasons,
-    )
+    classical = _coverage([(c.estimate, *c.classical_interval(level)) for c in found], truth, spread)
+    corrected = _coverage([(c.corrected, *c.interval(level)) for c in found], truth, spread)
+    return Check(classical, corrected, expected_by_rank(p, len(found), level), len(found), reasons)
 
 
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
@@ -111,9 +95,10 @@ def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> A
     return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)
 
 
-def _coverage(estimates: list[Array], intervals: list[tuple[Array, Array]], truth: Array, spread: Array) -> Coverage:
-    low, high = np.array(intervals).transpose(1, 0, 2)  # (repetitions, p + 1)
-    covered, weights = (low < truth) & (truth < high), np.array(estimates)[:, :-1]
+def _coverage(answers: list[tuple[Array, Array, Array]], truth: Array, spread: Array) -> Coverage:
+    """answers: estimate, low and high of each repetition."""
+    estimates, low, high = np.array(answers).transpose(1, 0, 2)  # (repetitions, p + 1)
+    covered, weights = (low < truth) & (truth < high), estimates[:, :-1]
 
     def mean_and_error(values: Array) -> tuple[float, float]:
         return float(values.mean()), float(values.std() / np.sqrt(len(values)))

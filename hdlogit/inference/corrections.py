@@ -20,6 +20,7 @@ NOISELESS = 1e-4  # noise, in units of the signal, of logits that are taken as t
 POINTS = 500  # nodes of the integral for the information
 ROUGH_SLOPE = 1.2  # a first guess of α
 INVISIBLE = 1e-9  # sd of an index that is nothing but rounding
+NO_SIGNAL = "its fitted logits vary no more than if no factor mattered, so they determine no rates"
 
 
 class Correction(NamedTuple):
@@ -44,10 +45,10 @@ class Correction(NamedTuple):
 
 
 def correct(observed: Observed, setting: Setting) -> Correction:
-    """By the equations, which are more precise; with rates by the link, and with shrinkage, if there is a signal."""
+    """By the equations, which are more precise; by the link with rates, or with shrinkage and a signal."""
     has_rates = setting.rates != (0, 0)
     if has_rates or setting.shrinkage:
-        reason: str | None = "its fitted logits vary no more than if no factor mattered, so they determine no rates"
+        reason: str | None = NO_SIGNAL
         if observed.eta_squared > observed.s_squared:
             guess, lapse = setting.rates
             noise = np.sqrt(observed.variance)
@@ -154,7 +155,7 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
     corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
     at_least[-1] = max(float(link.covariance[1, 1]), float(noise[-1, -1]) / alpha**2)
-    # The noise of ŵ along itself is in the error of log Γ, too: log α = log a − log Γ has only the rest of it.
+    # The noise of ŵ along itself is in the error of log Γ, too: log α = log a − log Γ has the rest of it.
     along, of_gain = observed.along, float(link.covariance[0, 0])
     unshared = max(of_gain - along, 0.0)
     with_stretch = noise @ observed.log_length / alpha - corrected * (along + of_gain - unshared) / 2

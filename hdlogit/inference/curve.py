@@ -21,9 +21,9 @@ SHARP = 0.1  # noise of V, relative to its sd, below which E[P | V] is P at V to
 class Curve:
     """Bins of equally many trials, (n_bins,) each, then smooth curves, (POINTS,) each.
 
-    The abscissa is the expected logit given the leave-one-out logit V, so no trial helps to predict itself. Responses
-    follow E[P(yes) | V], which is flatter than the psychometric function because V is noisy; the curves are that
-    expectation, at the root mean square noise.
+    The abscissa is the expected logit given the leave-one-out logit V, so no trial helps to predict itself.
+    Responses follow E[P(yes) | V], which is flatter than the psychometric function because V is noisy; the
+    curves are that expectation, at the root mean square noise.
     """
 
     index: Array  # mean expected logit
@@ -66,8 +66,8 @@ def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.boo
 def bins_of(v: Array, noise: float, most: int = BINS) -> list[NDArray[np.intp]]:
     """Trials of each bin, in the order of V, equally many, but for few stimuli: then one or several to a bin.
 
-    A trial's own response is not in V, so at one and the same stimulus V is a little lower after a yes than after a no:
-    a limit between the two would sort trials by their responses.
+    A trial's own response is not in V, so at one and the same stimulus V is a little lower after a yes than
+    after a no: a limit between the two would sort trials by their responses.
     """
     order, n = np.argsort(v), len(v)
     gaps, limits = np.diff(v[order]), []

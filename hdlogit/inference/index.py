@@ -2,11 +2,11 @@
 
     V_i = U_i + N(0, s_i²)        U_i = α x_i·β, centred
 
-The law of U is that of maximum likelihood over all laws on a grid (Kiefer & Wolfowitz 1956; Laird 1978), by the EM
-algorithm from the normal law with the variance that the V_i leave for it. So where the index is normal it stays so, and
-where a factor with two values, or a few conditions, carry it, its law has steps. A trial that is known badly (a large
-s_i) says little, whatever its V_i. Given V_i the index is one of the grid's points, with the posterior probabilities
-that everything after this is averaged over.
+The law of U is that of maximum likelihood over all laws on a grid (Kiefer & Wolfowitz 1956; Laird 1978), by
+the EM algorithm from the normal law with the variance that the V_i leave for it. So where the index is normal
+it stays so, and where a factor with two values, or a few conditions, carry it, its law has steps. A trial
+that is known badly (a large s_i) says little, whatever its V_i. Given V_i the index is one of the grid's
+points, with the posterior probabilities that everything after this is averaged over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 TINY = 1e-100  # in place of no noise, or no variation, at all
-CELLS = 128  # of the leave-one-out logits, for each size of their noise; half are quantiles, half evenly spaced
+CELLS = 128  # of logits of about the same noise; half are quantiles, half evenly spaced
 POINTS = 400  # of the grid, at most
 FINE = 0.7  # spacing of the grid in units of the noise
 STEPS = 30  # of the EM algorithm: more would follow the noise
@@ -45,7 +45,7 @@ class Law(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Trials grouped by V and s: means of V, root mean squares of s, how many, and how many of them are a yes."""
+    """Trials grouped by V and s: means of V, root mean squares of s, how many, and how many are a yes."""
 
     logit: Array
     noise: Array
@@ -74,7 +74,7 @@ def law_of_index(cells: Cells) -> Law:
     points = np.linspace(low, high, count + 1)
     mean = float(np.average(v, weights=trials))
     variance = max(float(np.average((v - mean) ** 2, weights=trials)), (width / count) ** 2)
-    for _ in range(3):  # of maximum likelihood if U is normal (scoring): a trial that is known badly counts little
+    for _ in range(3):  # scoring, if U is normal: a trial that is known badly counts little
         weight = trials / (variance + s**2) ** 2
         variance = max(float(np.average((v - mean) ** 2 - s**2, weights=weight)), (width / count) ** 2)
     mass = np.exp(-0.5 * (points - mean) ** 2 / variance)

@@ -7,7 +7,7 @@ x̃ = (x − x̄, 1):
     z_i fitted logit     ψ_i = y_i − σ(z_i)     D_i = σ'(z_i)     w_i = x̃_iᵀH⁻¹x̃_i     h_i = D_i w_i
     q_i = w_i / (1 − h_i)        V_i = z_i − q_i ψ_i        leave-one-out logit: from the fit without trial i
     f = mean ψ² / mean D(1 − h)                             1 in the textbook
-    s_i² = f q_i                 noise of V_i               a² = Var(V) − mean s_i²,     c² = a² / (a² + mean s_i²)
+    s_i² = f q_i                 noise of V_i           a² = Var(V) − mean s_i²,   c² = a² / (a² + mean s_i²)
 
 - Noise of a fitted weight: f [H⁻¹]_jj. For Gaussian factors this is the published law (s²/λ = f: Sur &
   Candès, PNAS 2019; Zhao, Sur & Candès, Bernoulli 2022; observables: Bellec 2022), for others it is our
@@ -41,7 +41,7 @@ from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import INVISIBLE, Correction, as_fitted, by_link, correct
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.observed import Observed, Setting, observe
+from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
 from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
 from hdlogit.inference.separation import constant, separation_of, which, with_separation
@@ -60,7 +60,7 @@ from hdlogit.inference.sums import (
 
 __all__ = ["ClassInference", "infer"]
 
-NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2 (docs/theory.md)
+NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2
 ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
@@ -87,7 +87,8 @@ def infer(
     """
     _check(factors, responses, coefficients, guess_rate, lapse_rate)
     if asymptotes == "tied" and (guess_rate, lapse_rate) != (None, None):
-        raise ValueError("asymptotes tied: guess and lapse rate are one, which is estimated; neither can be given")
+        instead = "guess and lapse rate are one, which is estimated; neither can be given"
+        raise ValueError(f"asymptotes tied: {instead}")
     rates: Rates = (guess_rate or 0.0, lapse_rate or 0.0)
     if asymptotes != "none":
         rates = ("tied", None) if asymptotes == "tied" else (guess_rate, lapse_rate)
@@ -105,19 +106,27 @@ def infer(
                 if not exists[c]:
                     raise Refused("it has no estimate")
                 y = np.asarray(responses[:, c])
-                results.append(_infer_class(factors, y, observe(factors, y, near[:, c], c, setting), setting))
+                observed = Observed(factors, y, near[:, c], c, setting)
+                results.append(_infer_class(factors, y, observed, setting))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results
 
 
 def _set_up(
-    factors: Factors, responses: Responses, fitted: Array, ridge: float, shrinkage: float, rates: Rates, names: Names
+    factors: Factors,
+    responses: Responses,
+    fitted: Array,
+    ridge: float,
+    shrinkage: float,
+    rates: Rates,
+    names: Names,
 ) -> tuple[Setting, Array]:
     """What is common to all classes, and the coefficients of standardised factors (p + 1, k)."""
     n, p = factors.shape
     if ridge == 0 and n <= p + 1:
-        raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
+        needed = "without ridge there must be more trials than coefficients"
+        raise Refused(f"{n} trials for {p} factors: {needed}")
     units = measure(factors, names)
     near = units.coefficients(fitted)
     sums = add_up(factors, responses, units, near, shrinkage)
@@ -127,15 +136,15 @@ def _set_up(
     return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
 
 
-def _infer_class(factors: Factors, responses: Responses, observed: Observed, setting: Setting) -> ClassInference:
+def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting) -> ClassInference:
     """Few factors and rates are fitted together, which has the last word on both. With shrinkage the
     coefficients are those from the trials that no direction separates, if one separates others, and only
     predictions are of all trials.
 
     Raises OutsideTheory or Refused where there is no answer.
     """
-    if setting.rates != (0, 0) and is_for_joint_fit(*factors.shape):
-        joint = fit_joint(factors, responses, setting.units, setting.rates, setting.names)
+    if setting.rates != (0, 0) and is_for_joint_fit(*x.shape):
+        joint = fit_joint(x, y, setting.units, setting.rates, setting.names)
         link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
         return replace(
             _result(by_link(link, observed, setting), observed, setting),
@@ -147,24 +156,25 @@ def _infer_class(factors: Factors, responses: Responses, observed: Observed, set
             profiles=joint.profiles,
             note=joint.note,
         )
-    separation = separation_of(factors, responses) if setting.shrinkage else None
+    separation = separation_of(x, y) if setting.shrinkage else None
     if separation is None or separation.by_chance:
         found = correct(observed, setting)
         if separation and not found.link.length:
-            raise Refused("the factors separate its responses so well that nothing tells how large its weights are")
+            nothing = "nothing tells how large its weights are"
+            raise Refused(f"the factors separate its responses so well that {nothing}")
         return _result(found, observed, setting)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
-    x, y = factors[separation.left][:, separation.kept], responses[separation.left]
-    if not x.size:
-        return with_separation(shrunken, constant(y), separation, factors, responses, setting.names)
+    left, y_left = x[separation.left][:, separation.kept], y[separation.left]
+    if not left.size:
+        return with_separation(shrunken, constant(y_left), separation, x, y, setting.names)
     from hdlogit.exact import fit  # only here: it brings torch
 
-    limit, kept = fit(x, y[:, None]), [str(setting.names[j]) for j in separation.kept]
-    [others] = infer(x, y[:, None], limit.coefficients, names=kept)
+    limit, kept = fit(left, y_left[:, None]), [str(setting.names[j]) for j in separation.kept]
+    [others] = infer(left, y_left[:, None], limit.coefficients, names=kept)
     if reason := limit.reasons[0] or others.reason:
-        n_separated, factor = len(responses) - len(y), which(separation, setting.names)
+        n_separated, factor = len(y) - len(y_left), which(separation, setting.names)
         raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
-    return with_separation(shrunken, others, separation, factors, responses, setting.names)
+    return with_separation(shrunken, others, separation, x, y, setting.names)
 
 
 def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInference:
@@ -181,7 +191,8 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         predictor[chosen] += observed.axes[chosen] @ (found.dominant - slope * observed.onto @ fitted)
     index = observed.rest + observed.carried @ (a.alpha * found.dominant)
     best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
-    logits = observed.index + fitted[-1], debiased_logits(a, index + fitted[-1]), best_logits(a, best + fitted[-1])
+    b = fitted[-1]
+    leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
         signal=float(np.hypot(a.signal, np.linalg.norm(found.dominant))),
@@ -201,7 +212,7 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         scale=units.scale,
         inflation=float(setting.precision.mean()),
         certificate=observed.certificate,
-        leave_one_out=LeaveOneOut(*logits),
+        leave_one_out=leave_one_out,
         index=Index(index, np.sqrt(observed.variance)),
         dominant=chosen,
         note=_note(a.s, observed, setting),
@@ -209,8 +220,7 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
 
 
 def _note(s: float, observed: Observed, setting: Setting) -> str | None:
-    """A line if the noise of the weights is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or
-    solved.
+    """A line if the weights' noise is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
 
     H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest
     differs by chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the
@@ -223,7 +233,7 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
     along = observed.along - expected / share.sum()
-    # What a factor that carries most of the index adds across it is a difference of two estimates of the same.
+    # What a factor that carries most of the index adds across it is a difference of two equal quantities.
     usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), observed.dominant)
     if not len(usual):
         return None
@@ -237,27 +247,28 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     return (
         "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
         f"{setting.names[int(usual[worst])]}'s weight is {ratio[worst]:.2g} times what it says. Intervals "
-        "and tests use the noise measured on these factors, but other predictions of the theory are approximate"
+        "and tests use the noise measured on these factors, but other predictions of the theory are "
+        "approximate"
     )
 
 
 def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic: then the theory has no
-    answer."""
+    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
     if ridge == 0:
         return 0.0
-    covariance = correlation * np.outer(units.scale, units.scale)
-    p, trace, by_chance = len(covariance), float(np.trace(covariance)), (len(covariance) + 1) / units.n_trials
-    spread, of_correlation = (len(c) * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in (covariance, correlation))
+    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
+    by_chance = (p + 1) / units.n_trials
+    both = covariance, correlation
+    spread, of_correlation = (p * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in both)
     if spread - by_chance > ANISOTROPIC:
         only_units = of_correlation - by_chance <= ANISOTROPIC
         what = "of unequal variance" if only_units else "correlated, or of unequal variance"
         instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
         raise Refused(
-            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance {by_chance:.3g}): "
-            f"with ridge the theory is for isotropic factors only; {instead}"
+            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance "
+            f"{by_chance:.3g}): with ridge the theory is for isotropic factors only; {instead}"
         )
-    return ridge * p / trace
+    return ridge / float(np.mean(units.scale**2))
 
 
 def _check(
@@ -273,6 +284,7 @@ def _check(
             f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
             "they must be (n, p), (n, k), (p + 1, k)"
         )
-    rates = guess_rate or 0.0, lapse_rate or 0.0
-    if not (min(rates) >= 0 and max(rates) <= 0.5 and sum(rates) <= 0.99):
-        raise ValueError(f"guess_rate {rates[0]:g}, lapse_rate {rates[1]:g}: from 0 to 0.5, and together at most 0.99")
+    guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
+    if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
+        allowed = "from 0 to 0.5, and together at most 0.99"
+        raise ValueError(f"guess_rate {guess:g}, lapse_rate {lapse:g}: {allowed}")

@@ -1,23 +1,24 @@
 """Weights, bias, guess and lapse rates fitted together, for few factors per trial.
 
-A wrong link biases the *direction* of a logistic fit unless its factors are elliptical or many act together; then
-`hdlogit.inference.link`, which changes only its length, does not help at any number of trials. With few factors,
+A wrong link biases the *direction* of a logistic fit unless its factors are elliptical or many act together;
+then `hdlogit.inference.link`, which changes only its length, does not help at any number of trials. With few
+factors,
 
     P(y = 1 | x) = g + (1 − g − l) σ(x·w + b)
 
-is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with the prior
-−(p wᵀΣw + b̄²)/(2·10²), b̄ = b + x̄·w: psignifit's priors of the rates and a wide normal prior of the others, by which
-the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and matters only
-where the likelihood is all but flat: where a steeper curve, or one farther away, would change no response. Such a
-coefficient is named as undetermined. (With the same prior for each weight, however many, the steep maximum below
-would win with 60 factors, and weights come out three times too large.)
+is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with the prior −(p wᵀΣw +
+b̄²)/(2·10²), b̄ = b + x̄·w: psignifit's priors of the rates and a wide normal prior of the others, by which
+the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and matters
+only where the likelihood is all but flat: where a steeper curve, or one farther away, would change no
+response. Such a coefficient is named as undetermined. (With the same prior for each weight, however many, the
+steep maximum below would win with 60 factors, and weights come out three times too large.)
 
-The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one is
-taken: it is no nearer to the truth than the other, but its errors cover it, and the other's do not
+The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one
+is taken: it is no nearer to the truth than the other, but its errors cover it, and the other's do not
 (docs/theory.md). Errors come from the squared scores, as those of the link.
 
-Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in simulations
-its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
+Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in
+simulations its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
 from collections.abc import Iterator
@@ -36,8 +37,8 @@ from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, meas
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
 WIDE = 10.0  # sd of the prior of the logits
-UNDETERMINED = 0.5  # error, in sd of the prior, of a coefficient that the prior decides as much as the responses
-SMALL = 1_000_000  # trials times coefficients² for which there is time to see whether the posterior is quadratic
+UNDETERMINED = 0.5  # error, in sd of its prior, of a coefficient of which the prior tells as much as the data
+SMALL = 1_000_000  # trials times coefficients²: fewer are looked at for whether the posterior is quadratic
 NAMED = 5  # coefficients before "and … more"
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 SKEWED = 0.2  # signed root at two standard errors that is so far from 2
@@ -120,13 +121,13 @@ def _prior(factors: Factors, units: Units) -> Array:
     return np.asarray(moments * np.append(np.full(p, p), 1.0) / WIDE**2)
 
 
-def _posterior(factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates) -> Posterior:
+def _posterior(x: Factors, responses: Responses, units: Units, precision: Array, known: Rates) -> Posterior:
     """In standardised factors: θ = (weights, logit at the factors' means, g, l)."""
 
     def blocks() -> Iterator[Block]:
-        for rows in cut(len(factors), len(precision) + 2):
+        for rows in cut(len(x), len(precision) + 2):
             y = responses[rows].astype(np.float64)
-            yield Block(units.standardise(factors[rows]), y, np.ones(len(y)))
+            yield Block(units.standardise(x[rows]), y, np.ones(len(y)))
 
     return Posterior(blocks, precision, known)
 
@@ -162,7 +163,7 @@ def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
 
 
 def _is_quadratic(posterior: Posterior, phi: Array, best: float, along: Array) -> bool:
-    """Whether the log-posterior falls by 2 nats, or nearly so, two standard errors from its maximum on both sides.
+    """Whether the log-posterior falls by about 2 nats two standard errors from its maximum, on both sides.
 
     along: what φ changes when the coefficient does by one standard error.
     """
@@ -174,10 +175,10 @@ def _is_quadratic(posterior: Posterior, phi: Array, best: float, along: Array) -
 
 
 def _profile(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> tuple[Array, Array]:
-    """Values of a coefficient, of·φ, and their signed roots r of twice what the log-posterior loses by them, to ±FAR.
+    """Values of a coefficient, of·φ, and their signed roots, to ±FAR, of twice what the log-posterior loses.
 
-    r = ±√(2(best − maximum given of·φ)) is standard normal, where (of·φ − estimate)/error often is not. along: as for
-    `_is_quadratic`.
+    r = ±√(2(best − maximum given of·φ)) is standard normal, where (of·φ − estimate)/error often is not.
+    along: as for `_is_quadratic`.
     """
     estimate, error = float(of @ phi), float(of @ along)
     tangent = along / error

@@ -4,11 +4,12 @@ An observer who guesses at a rate g and lapses at a rate l says yes with probabi
 
     P(y = 1 | U) = g + (1 − g − l) σ(Γ U/a + b)          U: the true index, centred, of standard deviation a
 
-so Γ is the signal γ (sd of the true logits) and b their mean. A logistic fit presumes g = l = 0. Where that is wrong
-it still finds the direction of β if factors are elliptical (Li & Duan, Annals of Statistics 1989), and nearly so if
-many factors act together; only the length of ŵ is off. The leave-one-out logits V of the fit, which measure U with a
-known noise, then determine the link: with the law of U that they have (`hdlogit.inference.index`), P(y = 1 | V) =
-E[P(y = 1 | U) | V], and (Γ, b, g, l) is the most probable observer (`hdlogit.inference.observer`) of the index U/a.
+so Γ is the signal γ (sd of the true logits) and b their mean. A logistic fit presumes g = l = 0. Where that
+is wrong it still finds the direction of β if factors are elliptical (Li & Duan, Annals of Statistics 1989),
+and nearly so if many factors act together; only the length of ŵ is off. The leave-one-out logits V of the
+fit, which measure U with a known noise, then determine the link: with the law of U that they have
+(`hdlogit.inference.index`), P(y = 1 | V) = E[P(y = 1 | U) | V], and (Γ, b, g, l) is the most probable
+observer (`hdlogit.inference.observer`) of the index U/a.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from hdlogit.inference.sums import Array
 LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
 UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep the link is
-NOTHING, SMALL = 0.5, 4.0  # statistics that mean nothing (with two conditions, which any two parameters fit, it is
-# below 0.1), and that mean so little, p > .05, that the bound will do
+NOTHING = 0.5  # a statistic that means nothing; two conditions, which any parameters fit, have less than 0.1
+SMALL = 4.0  # a statistic that means so little, p > .05, that the bound will do
 SAMPLES, MOST_SAMPLES, ENOUGH = 20, 200, 5  # at a time, at most, and how many that gain more are enough
 COARSE = 1e-3  # nats, to which the gain of drawn responses is known
 DEPENDENT, TINY = 1e-6, 1e-150  # part of the information on δ that Γ and b may leave; least variance
@@ -72,15 +73,16 @@ def fit_link(
 ) -> Link:
     """The most probable link, from leave-one-out logits.
 
-    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; a number fixes a rate,
-    None estimates it, a guess rate "tied" is the lapse rate. A link that the trials do not determine is returned with a
-    `reason`.
+    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; a number fixes
+    a rate, None estimates it, a guess rate "tied" is the lapse rate. A link that the trials do not determine
+    has a `reason`.
     """
     cells, law = _cells(index, noise, responses)
     posterior = _posterior(cells, (guess_rate, lapse_rate))
     phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
     gain, b, guess, lapse = posterior.theta(phi).tolist()
-    unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))  # so that a flat direction is no rounding error
+    # In units of the parameters' own errors, so that a flat direction is no rounding error.
+    unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
     inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
     link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, posterior.known)
@@ -96,14 +98,14 @@ def logistic_test(
     lapse_rate: float = 0.0,
     seed: int = 0,
 ) -> LogisticTest:
-    """Twice the gain in log-likelihood by free rates over the given ones, and its p-value. Other arguments: `fit_link`.
+    """Twice the gain in log-likelihood by free rates over the given ones, and its p-value; as `fit_link`.
 
-    Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound, used where
-    it is small enough, or the statistic is so small that nobody needs a better one; else responses are drawn from the
-    fitted logistic function, at the same leave-one-out logits, until enough of them gain more (Besag & Clifford,
-    Biometrika 1991). A small p-value means that the responses do not follow a logistic function of the index, from
-    guess_rate to 1 − lapse_rate: its rates are others, or its shape is. A criterion that drifts is hardly seen
-    (docs/theory.md).
+    Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound,
+    used where it is small enough, or the statistic is so small that nobody needs a better one; else responses
+    are drawn from the fitted logistic function, at the same leave-one-out logits, until enough of them gain
+    more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not follow a
+    logistic function of the index, from guess_rate to 1 − lapse_rate: its rates are others, or its shape is.
+    A criterion that drifts is hardly seen (docs/theory.md).
     """
     (cells, _), rates = _cells(index, noise, responses), (guess_rate, lapse_rate)
 
@@ -124,18 +126,19 @@ def logistic_test(
     p = guess_rate + (1 - guess_rate - lapse_rate) * (cells.average @ expit(cells.t @ null))
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
-        samples = rng.binomial(cells.n.astype(np.int64), np.clip(p, 0.0, 1.0), (SAMPLES, len(p))).astype(np.float64)
+        samples = rng.binomial(cells.n.astype(int), np.clip(p, 0.0, 1.0), (SAMPLES, len(p)))
         drawn += SAMPLES
-        exceeding += sum(gain(yes, null, COARSE)[0] >= statistic - 1e-6 for yes in samples)
+        exceeding += sum(gain(yes.astype(float), null, COARSE)[0] >= statistic - 1e-6 for yes in samples)
     return LogisticTest(statistic, (1 + exceeding) / (1 + drawn), steeper)
 
 
 def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates) -> tuple[float, float]:
-    """(statistic, p): does the logit bend? Score test of δ in P = g + (1 − g − l) σ(z + δz²), z = Γ U/a + b, at δ = 0.
+    """(statistic, p): does the logit bend? Score test of δ in P = g + (1 − g − l) σ(z + δz²), z = Γ U/a + b,
+    at δ = 0.
 
-    One degree of freedom, in the direction of every smooth link that is steeper on one side (Pregibon, Applied
-    Statistics 1980), so that it sees such a link better than two rates do. rates: as of `fit_link`; other arguments:
-    `logistic_test`. (NaN, 1) where nothing is left to test.
+    One degree of freedom, in the direction of every smooth link that is steeper on one side (Pregibon,
+    Applied Statistics 1980), so that it sees such a link better than two rates do. rates: as of `fit_link`;
+    other arguments: `logistic_test`. (NaN, 1) where nothing is left to test.
     """
     cells, _ = _cells(index, noise, responses)
     assert cells.average is not None
@@ -176,7 +179,8 @@ def _posterior(cells: Block, rates: Rates, **prior: float) -> Posterior:
 
 def _reason(link: Link) -> str | None:
     if not 1.001 * LEAST < link.gain < MOST / 1.001:
-        return f"the link is not determined: its slope is at the bound {link.gain:.3g} (allowed: {LEAST:g} to {MOST:g})"
+        allowed = f"(allowed: {LEAST:g} to {MOST:g})"
+        return f"the link is not determined: its slope is at the bound {link.gain:.3g} {allowed}"
     error, *of_rates = link.errors[[0, 2, 3]].tolist()
     if error > UNKNOWN:
         return f"the link is not determined: the logarithm of its slope has the standard error {error:.2g}"

@@ -4,7 +4,6 @@ factors.
 The formulas are in `hdlogit.inference.infer`.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,15 +12,26 @@ from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each
 from hdlogit.inference.observer import Rates
-from hdlogit.inference.sums import SINGLE_FROM, Array, Factors, Names, Refused, Responses, Sums, Units, inverse_root
+from hdlogit.inference.sums import (
+    SINGLE_FROM,
+    Array,
+    Factors,
+    Names,
+    Refused,
+    Responses,
+    Sums,
+    Units,
+    inverse_root,
+)
 
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed
 TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 MOST_DOMINANT = 3  # factors
-DOMINANT = 0.2  # of the index's variance, from which on a factor that is not normal has an equation of its own
+DOMINANT = 0.2  # of the index's variance: a factor that has more and is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
 ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
+DECIDES = "its responses are separable but for a trial, which alone decides the fit (use shrinkage)"
 
 
 class Setting(NamedTuple):
@@ -49,97 +59,67 @@ class Setting(NamedTuple):
         return float(np.vdot(covariance[:-1, :-1], self.sums.correlation))
 
 
-@dataclass(frozen=True)
 class Observed:
-    """Of p standardised factors, d of them dominant; (m,): of all trials, or of SAMPLE evenly spaced ones."""
+    """The fit of one class, of p standardised factors, d of them dominant, and its leave-one-out logits.
 
-    fitted: Array  # (p + 1,) ŵ
-    inverse: Array  # (p + 1, p + 1) H⁻¹
-    noise: Array  # (p + 1, p + 1) of ŵ: f H⁻¹; with ridge its shrinkage is in it
-    log_length: Array  # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
-    dominant: NDArray[np.intp]  # (d,) the factors x_D that carry much of the index and are not normal
-    axes: Array  # (p, d) x_D = t · axes: uncorrelated and of variance 1
-    onto: Array  # (d, p + 1) ω = onto · ŵ, the weights of x_D with what the other factors add along it
-    responses: Responses  # (m,)
-    carried: Array  # (m, d) x_D
-    index: Array  # (m,) V_i − b
-    rest: Array  # (m,) V_i − b − x_D·ω: the same where no factor is dominant
-    variance: Array  # (m,) s_i², the noise of V_i
-    eta_squared: float  # Var(rest)
-    eta_gradient: Array  # (p + 1,) its derivative
-    dispersion: float  # f
-    curvature: float  # v = mean D(1 − h)
-    n_effective: float  # trials, (Σ D)²/Σ D²
-    certificate: float  # as in `ClassInference`
-
-    @property
-    def along(self) -> float:
-        """v_u: variance of the log length of ŵ, by its noise."""
-        return float(self.log_length @ self.noise @ self.log_length)
-
-    @property
-    def s_squared(self) -> float:
-        return float(self.variance.mean())
-
-
-def observe(factors: Factors, responses: Responses, near: Array, c: int, setting: Setting) -> Observed:
-    """Of class c, with coefficients near (p + 1,) its minimum; factors (n, p), responses (n,).
-
-    Raises Refused where they are not near it, or where a trial alone decides the fit.
+    (m,): of all trials, or of SAMPLE evenly spaced ones.
     """
-    sums, some = setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
-    fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
-    inverse, (mean_square, mean_curvature) = root @ root.T, sums.means[c]
-    dominant, axes = _dominant(fitted, factors, setting)
-    onto = np.column_stack([axes.T @ sums.correlation, np.zeros(len(dominant))])
-    z, residual, d, w, carried, influence = _leave_out(
-        factors[some], responses[some], fitted, root, axes, inverse @ onto.T, setting
-    )
-    certificate = 0.0
-    if not (setting.ridge or setting.shrinkage):
-        # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite estimate, as
-        # |σ''| ≤ σ'; where the responses are separable it tends to exactly 1, so 1/2 is required.
-        largest = w.max() if len(w) == len(factors) else sums.reach * np.square(root).sum()
-        certificate = decrement * float(np.sqrt(largest))
-    kept = 1 - d * w
-    moved = residual / kept
-    omega = onto @ fitted  # of the fit to all trials; each trial's own is that without it
-    index = z - w * moved - fitted[-1]
-    rest = index - (carried * (omega - influence * moved[:, None])).sum(axis=1)
-    # Of many trials only some were left out: by how much these change D and Var(z), whose means over all are known.
-    curvature = float(mean_curvature * (d @ kept) / d.sum())
-    dispersion = float(mean_square) / curvature
-    others = np.append(fitted[:-1] - axes @ omega, 0.0)
-    gradient, spread = setting.spread(others), setting.spread(fitted)
-    after_ridge = inverse - (inverse * setting.penalty) @ inverse if setting.ridge else inverse
-    of_logits = setting.trace(after_ridge) / setting.trace(inverse)
-    return Observed(
-        fitted=fitted,
-        inverse=inverse,
-        noise=dispersion * after_ridge,
-        log_length=spread / max(float(fitted @ spread), 1e-300),
-        dominant=dominant,
-        axes=axes,
-        onto=onto,
-        responses=responses[some],
-        carried=carried,
-        index=index,
-        rest=rest,
-        variance=dispersion * of_logits * w / kept,
-        eta_squared=float(others @ gradient + rest.var() - (z - carried @ omega).var()),
-        eta_gradient=2 * gradient,
-        dispersion=dispersion,
-        curvature=curvature,
-        n_effective=float(len(factors) * d.mean() ** 2 / (d**2).mean()),
-        certificate=certificate,
-    )
+
+    def __init__(self, factors: Factors, responses: Responses, near: Array, c: int, setting: Setting) -> None:
+        """Of class c, with coefficients near (p + 1,) its minimum; factors (n, p), responses (n,).
+
+        Raises Refused where they are not near it, or where a trial alone decides the fit.
+        """
+        n, sums, some = len(factors), setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
+        fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
+        self.fitted = fitted  # (p + 1,) ŵ
+        self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
+        self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
+        # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
+        self.onto = np.column_stack([self.axes.T @ sums.correlation, np.zeros(len(self.dominant))])
+        x, self.responses = factors[some], responses[some]  # (m,)
+        towards = self.inverse @ self.onto.T
+        left_out = _leave_out(x, self.responses, fitted, root, self.axes, towards, setting)
+        z, residual, d, w, carried, influence = left_out
+        self.carried = carried  # (m, d) x_D
+        kept = 1 - d * w
+        moved = residual / kept
+        omega = self.onto @ fitted  # of the fit to all trials; each trial's own is that without it
+        self.index = z - w * moved - fitted[-1]  # (m,) V_i − b
+        # (m,) V_i − b − x_D·ω: the same where no factor is dominant
+        self.rest = self.index - (carried * (omega - influence * moved[:, None])).sum(axis=1)
+        # Of many trials only some were left out: how much these change D and Var(z), known over all trials.
+        mean_square, mean_curvature = sums.means[c].tolist()
+        self.curvature = float(mean_curvature * (d @ kept) / d.sum())  # v = mean D(1 − h)
+        self.dispersion = mean_square / self.curvature  # f
+        others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
+        gradient, spread = setting.spread(others), setting.spread(fitted)
+        # Var(rest)
+        self.eta_squared = float(others @ gradient + self.rest.var() - (z - carried @ omega).var())
+        self.eta_gradient = 2 * gradient  # (p + 1,) its derivative in ŵ
+        # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
+        self.log_length = spread / max(float(fitted @ spread), 1e-300)
+        after_ridge = self.inverse
+        if setting.ridge:
+            after_ridge = self.inverse - (self.inverse * setting.penalty) @ self.inverse
+        self.noise = self.dispersion * after_ridge  # (p + 1, p + 1) of ŵ
+        self.along = float(self.log_length @ self.noise @ self.log_length)  # v_u: variance of that log length
+        of_logits = setting.trace(after_ridge) / setting.trace(self.inverse)
+        self.variance = self.dispersion * of_logits * w / kept  # (m,) s_i², the noise of V_i
+        self.s_squared = float(self.variance.mean())
+        self.n_effective = float(n * d.mean() ** 2 / (d**2).mean())  # trials, (Σ D)²/Σ D²
+        self.certificate = 0.0
+        if not (setting.ridge or setting.shrinkage):
+            # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite
+            # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to 1: 1/2 is required.
+            largest = w.max() if len(w) == n else sums.reach * np.square(root).sum()
+            self.certificate = decrement * float(np.sqrt(largest))
 
 
 def _leave_out(
     x: Factors, y: Responses, fitted: Array, root: Array, axes: Array, towards: Array, setting: Setting
 ) -> list[Array]:
-    """z_i, ψ_i, D_i, w_i (m,) each, x_D and by how much the trial moves ω (m, d): towards (p + 1, d), H⁻¹
-    onto."""
+    """z_i, ψ_i, D_i, w_i (m,) each, x_D and where the trial moves ω (m, d). towards: (p + 1, d) H⁻¹ onto."""
     units, precision = setting.units, np.float32 if setting.units.n_trials >= SINGLE_FROM else np.float64
     rounded: NDArray[np.floating] = root.astype(precision)
 
@@ -154,7 +134,7 @@ def _leave_out(
     z, residual, d, w, *others = (np.concatenate(block) for block in blocks)
     alone = ~(d * w < ALONE)
     if alone.any() and not setting.shrinkage:
-        raise Refused("its responses are separable but for a trial, which alone decides the fit (use shrinkage)")
+        raise Refused(DECIDES)
     if alone.any():  # the fit without it says nothing of it: its logit is as good as any
         z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
     return [z, residual, d, w, *others]
@@ -179,12 +159,13 @@ def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArra
     """The factors that carry much of the index and whose distribution is not a normal one, and their axes."""
     correlation, units, weights = setting.sums.correlation, setting.units, fitted[:-1]
     chosen = np.zeros(0, np.intp)
-    if setting.rates == (0, 0) and not (setting.ridge or setting.shrinkage):  # else nothing is known of how they matter
+    # With rates, ridge or shrinkage nothing is known of how they matter.
+    if setting.rates == (0, 0) and not (setting.ridge or setting.shrinkage):
         share = weights * (correlation @ weights)
         chosen = np.sort(np.argsort(share)[-MOST_DOMINANT:])
         chosen = chosen[share[chosen] > DOMINANT * share.sum()]
         t = (factors[:, chosen] - units.centre[chosen]) / units.scale[chosen]
-        chance = np.sqrt(6 / len(t))  # sd of the skewness of a normal factor; twice that of its excess kurtosis
+        chance = np.sqrt(6 / len(t))  # sd of a normal factor's skewness, half that of its excess kurtosis
         skewed = np.abs((t**3).mean(axis=0)) > SKEWED + 3 * chance
         excess = (t**4).mean(axis=0) - 3
         chosen = chosen[skewed | (excess > HEAVY + 6 * chance) | (excess < -HEAVY)]

@@ -1,17 +1,18 @@
 """An observer who guesses at a rate g and lapses at a rate l: the likelihood of responses, and its maxima.
 
-    P(yes) = g + (1 − g − l) E σ(z)        z = t·w + b        E: over the regressors t, where they are not known exactly
+    P(yes) = g + (1 − g − l) E σ(z)     z = t·w + b     E: over regressors t that are known with noise
 
 θ = (w, b, g, l) is sought that maximises
 
     Σ log P(y_i) + 9 log(1 − g) + 9 log(1 − l) − (w, b) Λ (w, b)ᵀ/2
 
-The terms of rates are psignifit's priors Beta(1, 10) (Schütt, Harmeling, Macke & Wichmann, Vision Research 2016); a
-rate that is given has none. In lapses of a rate λ that do not depend on the stimulus, half of the responses are a yes:
-then the rates are tied, g = l = λ/2, and the prior is that of λ.
+The terms of rates are psignifit's priors Beta(1, 10) (Schütt, Harmeling, Macke & Wichmann, Vision Research
+2016); a rate that is given has none. In lapses of a rate λ that do not depend on the stimulus, half of the
+responses are a yes: then the rates are tied, g = l = λ/2, and the prior is that of λ.
 
-It may have several maxima, a shallow curve without lapses and a steep one with lapses. Where the psychometric function
-is not logistic it is not concave, so Newton's method is damped (Levenberg 1944) until its matrix is positive definite.
+It may have several maxima, a shallow curve without lapses and a steep one with lapses. Where the psychometric
+function is not logistic it is not concave, so Newton's method is damped (Levenberg 1944) until its matrix is
+positive definite.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ Asymptotes = Literal["none", "estimate", "tied"]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
 HIGHEST = 0.49  # bound of a rate, of what the given one leaves
-STARTS = (1.0, 0.02), (4.0, 0.1), (2.0, 0.3)  # how much steeper than the maximum before; rates, of what is left
+STARTS = (1.0, 0.02), (4.0, 0.1), (2.0, 0.3)  # how much steeper than the maximum before; rates, of their room
 MAX_STEPS = 100
 ENOUGH = 1e-10  # nats that the last step gains
 
 
 class Block(NamedTuple):
-    """Trials: of n of them in a cell, `yes` are a yes. Without `average`, cells and rows of t are the same."""
+    """Trials: of n in a cell, `yes` are a yes. Without `average`, cells and rows of t are the same."""
 
     t: Array  # (rows, d + 1) regressors, the last of which is 1
     yes: Array  # (cells,)
@@ -57,7 +58,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Posterior:
-    """Of θ = given + moves φ, given responses; φ (q,) is w, b and the rates that are estimated, tied ones as one."""
+    """Of θ = given + moves φ, given responses; φ (q,) is w, b and the estimated rates, tied ones as one."""
 
     blocks: Callable[[], Iterable[Block]]
     precision: Array  # Λ, (d + 1, d + 1)

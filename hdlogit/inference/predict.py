@@ -1,7 +1,7 @@
 """Probabilities of new trials, and how surely they are known.
 
-    p = g + (1 − g − l) σ(z)      z = x·w + b        true probability of a trial x, with coefficients of covariance C
-    π = E[g + (1 − g − l) σ(ζ)]                      best prediction, ζ the true logit given the fitted one
+    p = g + (1 − g − l) σ(z)      z = x·w + b      true probability of x; C the covariance of (w, b, g, l)
+    π = E[g + (1 − g − l) σ(ζ)]                    best prediction, ζ the true logit given the fitted one
 
 π averages over the noise of ŵ, so no other function of the fitted logit has less cross-entropy.
 """
@@ -15,6 +15,7 @@ from scipy.special import expit, ndtri
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 
 Array = NDArray[np.float64]
+Rates = tuple[float, float]  # g, l
 
 BLOCK = 4096  # trials at a time
 
@@ -28,15 +29,13 @@ class Prediction(NamedTuple):
 
 
 def interval_of_probability(
-    factors: NDArray[np.floating], coefficients: Array, rates: tuple[float, float], covariance: Array, level: float
+    factors: NDArray[np.floating], coefficients: Array, rates: Rates, covariance: Array, level: float
 ) -> tuple[Array, Array]:
-    """(low, high) of p of new trials (n, p), by e = z √(jᵀCj), j = ∂p/∂(weights, bias, g, l).
+    """(low, high) of p of new trials (n, p), by e = z √(jᵀCj), j = ∂p/∂(w, b, g, l).
 
-    covariance: C (p + 3, p + 3), zero for a rate that is fixed.
-
-    p is from g to 1 − l, where g and l are the fixed rates, or 0. The interval is that of the logit between these
-    limits; with estimated rates that or p ± e, whichever reaches farther: near a limit the first may be too short on
-    its outer side, the second on its inner one.
+    covariance: C (p + 3, p + 3), zero for a rate that is fixed. p is from g to 1 − l, where g and l are the
+    fixed rates, or 0. The interval is that of the logit between these limits; with estimated rates that or
+    p ± e, whichever reaches farther: near a limit the first may be too short outwards, the second inwards.
     """
     x = np.column_stack([factors, np.ones(len(factors))])
     z, between = x @ coefficients, 1 - sum(rates)
@@ -51,19 +50,20 @@ def interval_of_probability(
     half, logit = error * width / (above * below), np.log(above) - np.log(below)
     low, high = width * expit(logit - half), width * expit(logit + half)
     if free.any():
-        low, high = np.minimum(low, np.maximum(above - error, 0.0)), np.maximum(high, np.minimum(above + error, width))
+        low = np.minimum(low, np.maximum(above - error, 0.0))
+        high = np.maximum(high, np.minimum(above + error, width))
     return guess + low, guess + high
 
 
-def average_log_odds(mean: Array, sd: Array, rates: tuple[float, float]) -> Array:
+def average_log_odds(mean: Array, sd: Array, rates: Rates) -> Array:
     """log π / (1 − π), (n,), to full precision, where ζ ~ N(mean, sd²)."""
-    guess, lapse = rates
-    yes, no = (floor + (1 - guess - lapse) * _average(side * mean, sd) for side, floor in ((1, guess), (-1, lapse)))
-    with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
-        return np.asarray(np.log(yes) - np.log(no))
-
-
-def _average(mean: Array, sd: Array) -> Array:
-    """E σ(mean + sd Z), in blocks, as the integral has many nodes."""
-    parts = (slice(start, start + BLOCK) for start in range(0, len(mean), BLOCK))
-    return np.concatenate([np.zeros(0), *(probability_and_slope(mean[rows], sd[rows])[0] for rows in parts)])
+    odds = np.empty(len(mean))
+    for start in range(0, len(mean), BLOCK):  # the integral has many nodes
+        rows = slice(start, start + BLOCK)
+        yes, no = (
+            floor + (1 - sum(rates)) * probability_and_slope(side * mean[rows], sd[rows])[0]
+            for side, floor in zip((1, -1), rates, strict=True)
+        )
+        with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
+            odds[rows] = np.log(yes) - np.log(no)
+    return odds

@@ -108,7 +108,7 @@ class ClassInference:
     certificate: float = np.nan  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients are ±infinite, or unknown (NaN)
-    unknown: Array | None = None  # (p + 1, m) in a classical answer: what directions the data do not determine
+    unknown: Array | None = None  # (p + 1, m) in a classical answer: directions that are not determined
     note: str | None = None  # a line on what is unusual
     reason: str | None = None
 

@@ -1,10 +1,11 @@
 """Where some trials are separated: no estimate of the weights along there, but one of the others.
 
-Some d separates the responses if s_i x̃_i·d ≥ 0 for every trial, and not all are 0 (s_i = ±1, x̃ = (x, 1)). Along d
-the likelihood grows without end, and every trial with s_i x̃_i·d > 0 is fitted perfectly in the limit. So these
-trials tell nothing about other directions, and the maximum-likelihood estimate of these is that of the trials that
-are left (Albert & Anderson, Biometrika 1984; Geyer, Electronic Journal of Statistics 2009). A weight that d moves is
-infinite; how small it may be is told by the score test of w_j = c, the others being fitted with it at c:
+Some d separates the responses if s_i x̃_i·d ≥ 0 for every trial, and not all are 0 (s_i = ±1, x̃ = (x, 1)).
+Along d the likelihood grows without end, and every trial with s_i x̃_i·d > 0 is fitted perfectly in the
+limit. So these trials tell nothing about other directions, and the maximum-likelihood estimate of these is
+that of the trials that are left (Albert & Anderson, Biometrika 1984; Geyer, Electronic Journal of Statistics
+2009). A weight that d moves is infinite; how small it may be is told by the score test of w_j = c, the others
+being fitted with it at c:
 
     z(c) = Σ x_ij ψ_i / √(f V),    V = Σ D_i x_ij² given the others
 
@@ -43,8 +44,8 @@ class Separation:
 
     left: NDArray[np.bool_]  # (n,) the trials that are not separated
     kept: NDArray[np.intp]  # factors that are independent on these trials
-    above: NDArray[np.bool_]  # (p + 1,) whether a coefficient may be ∞: some direction that separates has it > 0
-    below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞. If neither, the trials that are left determine it
+    above: NDArray[np.bool_]  # (p + 1,) whether it may be ∞: some direction that separates has it > 0
+    below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞; if neither, the trials that are left tell it
 
     @property
     def by_chance(self) -> bool:
@@ -102,7 +103,7 @@ def with_separation(
 ) -> ClassInference:
     """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others.
 
-    shrunken: of all trials, for predictions; others: from the trials that are left, of the factors that are kept.
+    shrunken: of all trials, for predictions; others: from the trials that are left, of the kept factors.
     """
     above, below = separation.above, separation.below
     infinite, finite = np.flatnonzero(above | below), np.flatnonzero(~(above | below))
@@ -134,16 +135,16 @@ def with_separation(
         predictor=shrunken.estimate,
         predictor_sd=0.0,
         separated=separated,
-        note=f"{which(separation, names)} separate{'s' * one} {separated.n_separated} of {len(responses)} trials: "
-        f"{whose}, and the other coefficients are what the trials that are left tell",
+        note=f"{which(separation, names)} separate{'s' * one} {separated.n_separated} of {len(responses)} "
+        f"trials: {whose}, and the other coefficients are what the trials that are left tell",
     )
 
 
 def constant(responses: NDArray[np.bool_]) -> ClassInference:
-    """Of trials (n,) for which no factor is left: logit of the rate, with the classical error; NaN of no trials."""
+    """Of trials (n,) for which no factor is left: logit of the rate, classical error; NaN of no trials."""
     yes = responses.mean() if len(responses) else np.nan
-    logit, variance = np.log(yes / (1 - yes)), 1 / (len(responses) * yes * (1 - yes))
-    return ClassInference.classical(np.array([logit]), np.array([[variance]]), NONE, NONE, None, np.zeros((1, 0)))
+    estimate, variance = np.log([yes / (1 - yes)]), 1 / np.array([[len(responses) * yes * (1 - yes)]])
+    return ClassInference.classical(estimate, variance, NONE, NONE, None, np.zeros((1, 0)))
 
 
 def which(separation: Separation, names: Names) -> str:
@@ -168,8 +169,9 @@ def _score_statistic(
         p = expit(others @ start + fixed * c)
         residual, curvature = responses - p, p * (1 - p)
         cross = others.T @ (curvature * fixed)
-        information = fixed @ (curvature * fixed) - cross @ np.linalg.solve(_hessian(start, *arguments), cross)
-        if information < NOTHING * (fixed @ fixed):  # the others separate the trials, whatever this coefficient is
+        explained = cross @ np.linalg.solve(_hessian(start, *arguments), cross)
+        information = fixed @ (curvature * fixed) - explained
+        if information < NOTHING * (fixed @ fixed):  # the others separate the trials, whatever c is
             return 0.0
         return float(fixed @ residual / np.sqrt(dispersion * information))
 
@@ -177,7 +179,7 @@ def _score_statistic(
 
 
 def _profile(statistic: Callable[[float], float], above: bool, below: bool) -> Array:
-    """The values that have the signed roots ROOTS: −z(c), but infinite on the side where the coefficient may be."""
+    """The values whose −z are the signed roots ROOTS; infinite on the side where the coefficient may be."""
     unknown, nodes, sign = np.where(ROOTS > 0, np.inf, -np.inf), dict[float, float](), 1.0 if above else -1.0
 
     def root(value: float) -> float:  # negative, and rises to 0

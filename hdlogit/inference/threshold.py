@@ -1,6 +1,6 @@
 """Threshold and slope of a psychometric function, where the logit is a line along one stimulus.
 
-    P(yes | x) = g + (1 − g − l) σ(w x + b)       x: the stimulus; w, b: of one condition, sums of coefficients
+    P(yes | x) = g + (1 − g − l) σ(w x + b)    x: the stimulus; w, b: of one condition, sums of coefficients
 
     threshold = −b/w               where the function without its rates is 1/2: P = (1 + g − l)/2
     threshold at q                 where P(yes | x) = q
@@ -8,10 +8,10 @@
     width = 2 log(19)/|w|          from .05 to .95 of the function without its rates
     JND = log(3)/|w|               half of the way from .25 to .75 of it
 
-as psignifit 4 has them (Schütt, Harmeling, Macke & Wichmann, Vision Research 2016), quickpsy's threshold where l is 0.
-A threshold's interval is all x at which the test of "the threshold is here" does not reject (Fieller 1954): without
-bounds where a slope of 0 is not rejected either. Where few factors were fitted together with their rates, all tests are
-likelihood ratios, twice what the log-posterior loses against χ² with one degree of freedom; else Wald's.
+as psignifit 4 has them (Schütt, Harmeling, Macke & Wichmann, Vision Research 2016), and where l = 0 quickpsy.
+A threshold's interval is all x at which the test of "the threshold is here" does not reject (Fieller 1954):
+without bounds where a slope of 0 is not rejected either. Where few factors were fitted with their rates, tests
+are likelihood ratios, twice what the log-posterior loses against χ² with one degree of freedom; else Wald's.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ WIDTH, JND = 2 * math.log(19), math.log(3)
 FLAT = "a slope of 0 is not rejected"
 
 Constraint = Callable[[Array], tuple[float, Array]]  # θ = (w, b, g, l) -> what is to be 0, and its gradient
+Numbered = Callable[..., tuple[float, Array]]  # a constraint of θ and `value`
 
 
 class Condition(NamedTuple):
@@ -74,10 +75,10 @@ class Estimate(NamedTuple):
 def stimuli(
     factors: Factors, names: Names = NUMBERS, centre: Array | float = 0.0, scale: Array | float = 1.0
 ) -> list[Stimulus]:
-    """The one factor of more than two values, if all others are conditions (of two values) or follow from it in each.
+    """The factor of more than two values, if others are conditions (two values) or a line along it in each.
 
-    Without such a factor, those of two values, each a stimulus among the conditions that the others make. factors:
-    (n, p), which are (x − centre)/scale. Names with a colon are products.
+    Without such a factor, those of two values, each a stimulus among the conditions that the others make.
+    factors: (n, p), which are (x − centre)/scale. Names with a colon are products.
     """
     p, words = factors.shape[1], [*map(str, names[: factors.shape[1]])]
     if p > MOST_FACTORS:
@@ -95,7 +96,7 @@ def stimuli(
 
 
 def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str]) -> list[Condition]:
-    """Trials that are alike in the others, of which x varies; none if a factor is not a line along x in one of them."""
+    """Trials that are alike in the others and vary in x; none if a factor is not a line along x in one."""
     values, places = np.unique(others, axis=0, return_inverse=True)
     if len(values) > MOST_CONDITIONS:
         return []
@@ -106,10 +107,25 @@ def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str])
         ends, *_ = np.linalg.lstsq(line, factors[rows], rcond=None)
         if np.abs(line @ ends - factors[rows]).max() > EXACT * np.abs(factors).max():
             return []
-        label = ", ".join(f"{name} = {value:g}" for name, value in zip(names, row, strict=True))
         if np.ptp(x[rows]) > 0:
-            conditions.append(Condition(label, rows, np.append(ends[0], 1.0), np.append(ends[1], 0.0)))
+            at_zero, per_unit = np.append(ends[0], 1.0), np.append(ends[1], 0.0)
+            conditions.append(Condition(_name(names, row), rows, at_zero, per_unit))
     return conditions
+
+
+def _name(names: Sequence[str], values: Array) -> str:
+    """`lag = 1, cue is b`: columns of a coded word, cue[T.b], are that word."""
+    parts, coded = list[str](), dict[str, dict[str, float]]()
+    for name, value in zip(names, values, strict=True):
+        word, _, level = name.removesuffix("]").partition("[T.")
+        if level:
+            coded.setdefault(word, {})[level] = value
+        else:
+            parts.append(f"{name} = {value:g}")
+    for word, levels in coded.items():
+        found = [level for level, value in levels.items() if value > 0.5]
+        parts.append(f"{word} is {found[0]}" if found else f"{word} is not {' or '.join(levels)}")
+    return ", ".join(parts)
 
 
 def thresholds(
@@ -122,7 +138,7 @@ def thresholds(
 ) -> list[Estimate]:
     """Of each condition: threshold, slope, width and JND; then the rates, if they are estimated.
 
-    factors: (n, p), responses: (n,) that c was inferred from; at: probabilities of yes whose x is wanted, too.
+    factors: (n, p), responses: (n,) of c; at: probabilities of yes whose x is wanted, too.
     """
     if c.separated or c.reason:
         return []
@@ -132,13 +148,11 @@ def thresholds(
         for one in stimulus.conditions
         for numbers in _of_condition(tests, one, stimulus.x[one.rows], at)
     ]
-    for name, value, of in zip(
-        ("guess rate", "lapse rate"), tests.theta[-2:], np.eye(len(tests.theta))[-2:], strict=True
-    ):
-        if of @ c.covariance @ of > 0:
-            ends = tests.interval(partial(_linear, of), max(value, LEAST), LEAST, tests.largest)
-            low, high = max(ends[0], 0.0), min(ends[1], tests.largest)
-            rows.append(Estimate(stimulus.name, "", name, float(value), low, high, ""))
+    for k, name in ((-2, "guess rate"), (-1, "lapse rate")):
+        if c.covariance[k, k] > 0:
+            rate, of = float(tests.theta[k]), np.eye(len(tests.theta))[k]
+            low, high = tests.interval(partial(_linear, of), max(rate, LEAST), LEAST, tests.largest)
+            rows.append(Estimate(stimulus.name, "", name, rate, max(low, 0.0), min(high, tests.largest), ""))
     return rows
 
 
@@ -228,34 +242,38 @@ class _Tests:
         error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
         if self.posterior is None:
             return abs(off) / error
-        posterior, units, d = self.posterior, self.units, len(gradient) - 2
-        back = units.original(posterior.moves)  # ∂θ/∂φ
+        posterior, original = self.posterior, self.units.original
+        back = original(posterior.moves)  # ∂θ/∂φ
+
+        def off_by(phi: Array) -> float:
+            return constraint(original(posterior.theta(phi)))[0] / error
+
+        def slopes(phi: Array) -> Array:
+            return np.asarray(constraint(original(posterior.theta(phi)))[1] @ back / error)
 
         def loss(phi: Array) -> tuple[float, Array]:
             found = posterior.evaluate(phi)
             return self.most.value - found.value, -found.gradient
 
-        def off_by(phi: Array) -> float:
-            return constraint(units.original(posterior.theta(phi)))[0] / error
-
-        def slopes(phi: Array) -> Array:
-            return np.asarray(constraint(units.original(posterior.theta(phi)))[1] @ back / error)
-
+        how: Any = {
+            "method": "SLSQP",
+            "bounds": [*zip(*posterior.bounds, strict=True)],
+            "constraints": {"type": "eq", "fun": off_by, "jac": slopes},
+            "options": {"ftol": 1e-12, "maxiter": 200},
+        }
         along = np.linalg.solve(self.most.squares, slopes(self.best))
-        along[d:] = 0.0  # a rate would leave its bounds
+        d, losses = len(posterior.precision), [math.inf]
+        along[d:] = 0.0  # rates would leave their bounds
         across = float(slopes(self.best) @ along)
-        start = self.best - off_by(self.best) / across * along if across else self.best
-        only: Any = {"type": "eq", "fun": off_by, "jac": slopes}
-        options: Any = {"bounds": [*zip(*posterior.bounds, strict=True)], "options": {"ftol": 1e-12, "maxiter": 200}}
-        losses = [math.inf]
-        for more in (0.0, SOME) if len(posterior.room) else (0.0,):  # there may be several maxima
-            begin = np.clip(start + np.append(np.zeros(d), np.full(len(start) - d, more)), *posterior.bounds)
-            found = minimize(loss, begin, jac=True, method="SLSQP", constraints=only, **options)
+        start = self.best - off_by(self.best) / across * along if across else self.best.copy()
+        for _ in range(2 if len(posterior.room) else 1):  # there may be several maxima
+            found = minimize(loss, np.clip(start, *posterior.bounds), jac=True, **how)
             losses += [float(found.fun)] if abs(off_by(found.x)) < 1e-6 else []
+            start[d:] += SOME
         return math.sqrt(2 * max(min(losses), 0.0))
 
-    def interval(self, of: Callable[..., tuple[float, Array]], value: float, *bounds: float) -> tuple[float, float]:
-        """(low, high) of a number from its estimate, between the bounds. of: θ, number -> as a `Constraint`."""
+    def interval(self, of: Numbered, value: float, *bounds: float) -> tuple[float, float]:
+        """(low, high) of a number from its estimate, between the bounds. of: holds where it is `value`."""
 
         def excess(tried: float) -> float:
             return self.z(partial(of, value=tried)) - self.quantile

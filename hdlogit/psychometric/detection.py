@@ -1,12 +1,12 @@
-"""How well a signal is told from noise: d′ and criterion of signal detection theory, from counts of responses.
+"""How well a signal is told from noise: d′ and criterion of signal detection theory, from counts.
 
     H = P(yes | signal), F = P(yes | noise)        z: the normal distribution's quantile
     d′ = z(H) − z(F)            variance V(H) + V(F), where V(p) = p (1 − p)/(n φ(z(p))²)
     c = −(z(H) + z(F))/2        variance (V(H) + V(F))/4
     d′ = √2 z(p)                of two alternatives, a fraction p correct; variance 2 V(p)
 
-(Gourevitch & Galanter, Psychometrika 1967). Where a fraction is 0 or 1, all have half a trial more of either response
-(log-linear: Hautus, Behavior Research Methods 1995).
+(Gourevitch & Galanter, Psychometrika 1967). Where a fraction is 0 or 1, all have half a trial more of either
+response (log-linear: Hautus, Behavior Research Methods 1995).
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ class Detection(NamedTuple):
     log_linear: bool  # whether half a trial more of either response was added
 
 
-def detection(hits: float, signals: float, false_alarms: float, noises: float, level: float = 0.95) -> Detection:
-    """hits of so many trials with a signal, false alarms of so many without: counts."""
-    log_linear = hits in (0, signals) or false_alarms in (0, noises)
-    (hit, of_hit), (false_alarm, of_false_alarm) = _z(hits, signals, log_linear), _z(false_alarms, noises, log_linear)
+def detection(hits: int, signals: int, false_alarms: int, noise: int, level: float = 0.95) -> Detection:
+    """hits: of `signals` trials with a signal; false_alarms: of `noise` trials without."""
+    log_linear = hits in (0, signals) or false_alarms in (0, noise)
+    hit, of_hit = _z(hits, signals, log_linear)
+    false_alarm, of_false_alarm = _z(false_alarms, noise, log_linear)
     d, c = hit - false_alarm, -(hit + false_alarm) / 2
     half = float(ndtri(0.5 + level / 2)) * math.sqrt(of_hit + of_false_alarm)
     return Detection(d, (d - half, d + half), c, (c - half / 2, c + half / 2), log_linear)
 
 
-def d_prime_of_two_alternatives(correct: float, n: float, level: float = 0.95) -> tuple[float, float, float]:
+def d_prime_of_two_alternatives(correct: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
     """(d′, low, high) from the number correct of n trials; log-linear where all or none are."""
     z, variance = _z(correct, n, correct in (0, n))
     half = float(ndtri(0.5 + level / 2)) * math.sqrt(variance)
     return math.sqrt(2) * z, math.sqrt(2) * (z - half), math.sqrt(2) * (z + half)
 
 
-def _z(k: float, n: float, log_linear: bool) -> tuple[float, float]:
+def _z(k: int, n: int, log_linear: bool) -> tuple[float, float]:
     """z of the fraction k/n, and its variance."""
     p = (k + 0.5) / (n + 1) if log_linear else k / n
     z = float(ndtri(p))

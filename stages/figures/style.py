@@ -34,6 +34,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
+    "figure.titlesize": 10,
     "axes.titlelocation": "left",
     "xtick.minor.pad": 5.0,  # so that labels of long and of short ticks are aligned
     "ytick.minor.pad": 5.0,
@@ -59,9 +60,9 @@ def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",), width: float 
 
     width: of a column in inches, which a wider figure is made to fit into, with smaller letters.
     """
-    letters = {"font.size": 7, "axes.titlesize": 7.5, "legend.fontsize": 6.5} if width else {}
-    with mpl.rc_context(STYLE | letters):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
-        figure = Figure(dpi=dpi, layout="constrained")
+    sizes = {"font.size": 7, "axes.titlesize": 7.5, "figure.titlesize": 7.5, "legend.fontsize": 6.5}
+    with mpl.rc_context(STYLE | (sizes if width else {})):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
+        figure = Figure((width or 8, 6), dpi, layout="constrained")
         yield figure
         if width and figure.get_figwidth() > width:
             narrow(figure, width)

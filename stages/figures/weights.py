@@ -15,6 +15,7 @@ from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, UNIT,
 from stages.files.account import named
 
 MOST = 12  # families that are drawn, the largest
+NARROW = 5  # inches, in which panels stand below one another
 MANY = 40  # factors of a family, above which they have no marks
 OBSERVERS: dict[str, Any] = {"color": FAINT, "alpha": 0.7, "label": "observers"}
 
@@ -32,7 +33,7 @@ def weights(figure: Figure, weights: pd.DataFrame, metrics: Any, observers: pd.D
     parts = [weights[weights.family == family].sort_values("position", kind="stable") for family in some]
     others = weights[weights.family.isna()]
     largest = others.loc[size(others).abs().nlargest(ROWS).sort_index().index]
-    columns = min(len(parts), 2) or 1
+    columns = 2 if len(parts) > 1 and figure.get_figwidth() > NARROW else 1
     heights = [2.4] * math.ceil(len(parts) / columns) + ([0.5 + 0.17 * len(largest)] if len(largest) else [])
     figure.set_size_inches(8 if parts else 5.6, 1.1 + sum(heights))
     grid, axes = figure.add_gridspec(len(heights), columns, height_ratios=heights), list[Axes]()
@@ -48,8 +49,8 @@ def weights(figure: Figure, weights: pd.DataFrame, metrics: Any, observers: pd.D
         left = size(others.drop(largest.index))
         note = f"the {ROWS} largest; the other {rest} are from {left.min():.2g} to {left.max():.2g}"
         style.heading(axes[-1], "", note)
-    figure.suptitle(f"Weights of {class_of(weights)}", x=0.01, ha="left", fontsize=10)
-    style.legend_below(*reversed(axes), columns=3)  # of entries of the same name the last one is shown
+    figure.suptitle(f"Weights of {class_of(weights)}", x=0.01, ha="left")
+    style.legend_below(*reversed(axes), columns=4)  # of entries of the same name the last one is shown
 
 
 def size(table: pd.DataFrame) -> pd.Series:

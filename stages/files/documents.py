@@ -80,9 +80,11 @@ def _name(error: ErrorDetails, document: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`the nearest is …`, for a name that is not known."""
-    [closest] = difflib.get_close_matches(name, [*known], n=1, cutoff=0)
-    return f"the nearest is {closest if closest.isprintable() else show(closest)}"
+    """`the nearest is …` for a name that is not known, where one is near; else what is."""
+    names = [each if each.isprintable() else show(each) for each in known]
+    if close := difflib.get_close_matches(name.lower(), [each.lower() for each in names], n=1):
+        return f"the nearest is {next(each for each in names if each.lower() == close[0])}"
+    return f"it must be one of {', '.join(names[:12])}{', …' if names[12:] else ''}"
 
 
 def show(value: object) -> str:

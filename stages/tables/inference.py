@@ -37,10 +37,10 @@ CURVE = "class", "grid", "fitted", "logistic", "function"
 Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
 
-def coefficient_table(found: Inferred) -> pd.DataFrame:
+def coefficient_table(inferred: Inferred) -> pd.DataFrame:
     """One row per class and coefficient, the bias last: classical, then corrected."""
-    level, account, parts = found.p.interval_level, found.fit.account, []
-    for c in found.classes:
+    level, account, parts = inferred.p.interval_level, inferred.fit.account, []
+    for c in inferred.classes:
         classical, interval = c.classical_interval(level), c.interval(level)
         part = {
             "estimate": c.estimate,
@@ -57,7 +57,7 @@ def coefficient_table(found: Inferred) -> pd.DataFrame:
         if account and account["standardise"]:
             part |= _raw(c, level, Units(0, np.array(account["mean"]), np.array(account["sd"])))
         parts.append(pd.DataFrame(part))
-    return names_table(found.fit).join(pd.concat(parts, ignore_index=True))
+    return names_table(inferred.fit).join(pd.concat(parts, ignore_index=True))
 
 
 def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
@@ -77,44 +77,44 @@ def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
     return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, **interval}
 
 
-def ask(found: Inferred) -> list[tuple[Usefulness, list[Question]]]:
+def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
     """Of each class: is its model any use, and what does it lack?"""
-    fit = found.fit
+    fit = inferred.fit
     in_order = fit.account is None or fit.account["in_order"]
 
     def of_class(k: int) -> tuple[Usefulness, list[Question]]:
-        c, (x, y) = found.classes[k], (fit.train.factors, fit.train.responses[:, k])
+        c, (x, y) = inferred.classes[k], (fit.train.factors, fit.train.responses[:, k])
         if c.separated:
-            return usefulness(c, x, y), [_logistic(found, k)]
+            return usefulness(c, x, y), [_logistic(inferred, k)]
         return usefulness(c, x, y), questions(c, x, y, fit.factors, fit.groups, in_order=in_order)
 
-    return [*each(of_class, range(len(found.classes)))]
+    return [*each(of_class, range(len(inferred.classes)))]
 
 
-def question_table(found: Inferred, asked: Asked) -> pd.DataFrame:
+def question_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """What the model may lack: per class and family its test, and about what it would gain, nats per trial."""
-    pairs = zip(found.fit.classes, asked, strict=True)
+    pairs = zip(inferred.fit.classes, asked, strict=True)
     return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
 
 
-def usefulness_table(found: Inferred, asked: Asked) -> pd.DataFrame:
+def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """Per class, leave-one-out cross-entropies of a constant, of the fit and of the best prediction."""
     uses = [use for use, _ in asked]
     table = pd.DataFrame([use._asdict() for use in uses])
-    table.insert(0, "class", found.fit.classes)
+    table.insert(0, "class", inferred.fit.classes)
     return table.assign(r_squared=[use.r_squared for use in uses])
 
 
-def class_table(found: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
     inflation: of the variance of a weight by correlations of the factors; coefficients: the `coefficient_table`.
     """
     rows = []
-    for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
+    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
         observer = c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate
-        link = next((one for one in asked[k][1] if one.family == LINK), None) or _logistic(found, k)
+        link = next((one for one in asked[k][1] if one.family == LINK), None) or _logistic(inferred, k)
         row = {
             "class": name,
             **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), observer, strict=True)),
@@ -122,7 +122,7 @@ def class_table(found: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd
             "alpha": c.theory.alpha,
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
-            "smallest_n_trials": smallest_n_trials(len(found.fit.factors), *observer),
+            "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
             "certificate": _bound(c.certificate),
         }
         if "true" in coefficients:
@@ -134,15 +134,15 @@ def class_table(found: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd
     return pd.DataFrame(rows)
 
 
-def _logistic(found: Inferred, k: int) -> Question:
+def _logistic(inferred: Inferred, k: int) -> Question:
     """Is the psychometric function logistic, with known rates only? Separated trials follow any function."""
-    c, y = found.classes[k], found.responses[:, k]
+    c, y = inferred.classes[k], inferred.responses[:, k]
     if c.separated:
-        y, c = found.fit.train.responses[c.separated.left, k], c.separated.others
+        y, c = inferred.fit.train.responses[c.separated.left, k], c.separated.others
         if not len(c.scale):  # no factor is left
             return Question(LINK, 2, 0.0, 1.0, 0.0)
         y = thinned(y, c)
-    guess_rate, lapse_rate = (rate or 0.0 for rate in found.p.known_rates)
+    guess_rate, lapse_rate = (rate or 0.0 for rate in inferred.p.known_rates)
     test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
     return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
 
@@ -152,20 +152,20 @@ def _bound(certificate: float) -> float:
     return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
-def curve_tables(found: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
+def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
 
     `true`, where the observer is known, is the mean of its probabilities over the trials of a bin.
     """
-    observer, names = found.fit.observer, found.fit.classes
+    observer, names = inferred.fit.observer, inferred.fit.classes
 
     def curve_of(k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        c, y = found.classes[k], found.responses[:, k]
+        c, y = inferred.classes[k], inferred.responses[:, k]
         curve = vars(psychometric_curve(*c.index, y, c.link)) | {"class": names[k]}
         bins = pd.DataFrame({key: curve[key] for key in BINS})
         smooth = pd.DataFrame({key: curve[key] for key in CURVE})
         if observer is not None:
-            z = logits(thinned(found.fit.train.factors, c), observer.coefficients[:, k])
+            z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index.logit)]
             in_bins = [some.mean() for some in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
@@ -176,62 +176,47 @@ def curve_tables(found: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.concat(bins), pd.concat(smooth)
 
 
-def term_table(found: Inferred, terms: Mapping[str, list[int]]) -> pd.DataFrame:
+def term_table(inferred: Inferred, terms: Mapping[str, list[int]]) -> pd.DataFrame:
     """Per class and family of factors, the joint test that none of its weights has an effect.
 
     Families are terms of a formula, patterns of names, and names that differ in one number only.
     """
-    x, y = found.fit.train
-    numbered = families(found.fit.factors).groupby("family").indices
+    x, y = inferred.fit.train
+    numbered = families(inferred.fit.factors).groupby("family").indices
     terms = {**terms, **{name: [*at] for name, at in numbered.items() if [*at] not in terms.values()}}
     rows = [
         (name, term, len(places), *joint_test(c, places, x, y[:, k]))
-        for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True))
+        for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True))
         for term, places in terms.items()
     ]
     return pd.DataFrame(rows, columns=["class", "term", "factors", "chi2", "p"])
 
 
-def corrected_recovery(found: Inferred) -> dict[str, Any]:
+def corrected_recovery(inferred: Inferred) -> dict[str, Any]:
     """How close the corrected coefficients come to the true ones, of classes in which all are finite."""
-    assert found.fit.observer is not None
-    true = found.fit.observer.coefficients
-    metrics: dict[str, Any] = {"residual_sd": recovery.residual_sd(found.fit.coefficients, true)}
-    finite = [k for k, c in enumerate(found.classes) if not c.separated]
+    assert inferred.fit.observer is not None
+    true = inferred.fit.observer.coefficients
+    metrics: dict[str, Any] = {"residual_sd": recovery.residual_sd(inferred.fit.coefficients, true)}
+    finite = [k for k, c in enumerate(inferred.classes) if not c.separated]
     if finite:
-        corrected = np.stack([found.classes[k].corrected for k in finite], axis=1)
+        corrected = np.stack([inferred.classes[k].corrected for k in finite], axis=1)
         metrics["corrected"] = recovery.recovery(corrected, true[:, finite])
     return metrics
 
 
 def situations(
-    found: Inferred, asked: Asked, groups: Sequence[Agreement | None], logistic_p: Sequence[float]
+    inferred: Inferred, asked: Asked, groups: Sequence[Agreement | None], logistic_p: Sequence[float]
 ) -> list[Situation]:
     """What the answer in words needs to know about each class."""
-    names, level, found_situations = [*found.fit.factors, "bias"], found.p.interval_level, []
-    for name, c, (use, some), of_groups, p in zip(
-        found.fit.classes, found.classes, asked, groups, logistic_p, strict=True
-    ):
+    names, level, situations = [*inferred.fit.factors, "bias"], inferred.p.interval_level, []
+    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
         unbounded = None
         if c.separated:
             low, high = c.interval(level)
             ends = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
             unbounded = Unbounded(c.separated.n_separated, ends)
-        found_situations.append(
-            Situation(
-                name,
-                c.signal,
-                c.theory.alpha,
-                c.alpha_error,
-                *c.expected_classical_coverage(level),
-                c.guess_rate,
-                c.lapse_rate,
-                p,
-                use,
-                tuple(some),
-                exists=name not in found.fit.separating,
-                unbounded=unbounded,
-                groups=of_groups,
-            )
-        )
-    return found_situations
+        sizes = c.signal, c.theory.alpha, c.alpha_error, *c.expected_classical_coverage(level)
+        model = c.guess_rate, c.lapse_rate, logistic_p[k], asked[k][0], tuple(asked[k][1])
+        exists = name not in inferred.fit.separating
+        situations.append(Situation(name, *sizes, *model, exists, unbounded, groups[k]))
+    return situations

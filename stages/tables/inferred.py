@@ -46,8 +46,8 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
         alike = [name for name in names if fit.shrinkage[name] == strength]
         part = fit.part([fit.classes.index(name) for name in alike])
         penalties = fit.evidence["ridge"], strength
-        found = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
-        results |= dict(zip(alike, found, strict=True))
+        of_alike = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
+        results |= dict(zip(alike, of_alike, strict=True))
     return fit, {name: results[name] for name in names}
 
 
@@ -72,11 +72,11 @@ def thinned(trials: Any, c: ClassInference) -> Any:
     return trials[:: -(-len(trials) // len(c.index.logit))]
 
 
-def left_out_predictions(found: Inferred) -> Predictions:
+def left_out_predictions(inferred: Inferred) -> Predictions:
     """Of each training trial from the fit to all others."""
-    columns = zip(*(c.leave_one_out for c in found.classes), strict=True)
+    columns = zip(*(c.leave_one_out for c in inferred.classes), strict=True)
     fitted, debiased, best = (np.stack(logits, axis=1) for logits in columns)
-    return Predictions(found.responses, {"fitted": fitted, "debiased": debiased, "best": best})
+    return Predictions(inferred.responses, {"fitted": fitted, "debiased": debiased, "best": best})
 
 
 def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predictions:

@@ -32,15 +32,16 @@ def along(found: Inferred) -> list[Stimulus]:
 def psychometric_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
     """A row for each class, condition and number, with its interval.
 
-    Of several factors of two values that is the signal which responses differ most by. Responses that are right or
-    wrong (a guess rate is given) are no hits and false alarms.
+    Of several factors of two values the signal is the one by which responses differ most. Responses that are
+    right or wrong (a guess rate is given) are no hits and false alarms.
     """
     (x, y), p, rows = found.fit.train, found.p, list[tuple[str, Estimate]]()
     for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
         if stimuli and _is_graded(stimuli[0]):
             estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at or ())
         else:
-            tried = [] if p.known_rates[0] else [[*_detections(one, y[:, k], p.interval_level)] for one in stimuli]
+            signals = [] if p.known_rates[0] else stimuli
+            tried = [[*_detections(one, y[:, k], p.interval_level)] for one in signals]
             estimates = max(tried, key=lambda rows: sum(abs(d.estimate) for d in rows[::2]), default=[])
         rows += [(name, row) for each in estimates for row in (each, *_without_logarithm(each))]
     return pd.DataFrame([(name, *row) for name, row in rows], columns=["class", *Estimate._fields])
@@ -71,17 +72,19 @@ def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
 
 
 def points_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
-    """Fractions of yes at each stimulus, or in bins, where there are thresholds; with Wilson's 95 % interval."""
+    """Where there are thresholds, fractions of yes at each stimulus, or in bins; Wilson's 95 % interval."""
     parts = [pd.DataFrame()]
     for name, c, yes in zip(found.fit.classes, found.classes, found.fit.train.responses.T, strict=True):
         for one in filter(_is_graded, stimuli):
             for condition in one.conditions if not c.separated else ():
                 trials = pd.DataFrame({"x": one.x[condition.rows], "yes": yes[condition.rows]})
-                bins = trials.x if trials.x.nunique() <= LEVELS else pd.qcut(trials.x, BINS, duplicates="drop")
+                few = trials.x.nunique() <= LEVELS
+                bins = trials.x if few else pd.qcut(trials.x, BINS, duplicates="drop")
                 groups = trials.groupby(bins.rename("bin"), observed=True)
                 part = groups.agg(x=("x", "mean"), trials=("x", "size"), observed=("yes", "mean"))
                 part["low"], part["high"] = wilson(part.observed.to_numpy(), part.trials.to_numpy())
-                parts.append(part.assign(**{"class": name, "stimulus": one.name, "condition": condition.name}))
+                words = {"class": name, "stimulus": one.name, "condition": condition.name}
+                parts.append(part.assign(**words))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -103,5 +106,6 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
 
 
 def _number(quantity: str, estimate: float, low: float, high: float, note: str) -> str:
-    text = f"{quantity} {estimate:.3g} [{low:.3g}, {high:.3g}]" if np.isfinite(high - low) else f"no {quantity}"
+    interval = f"{quantity} {estimate:.3g} [{low:.3g}, {high:.3g}]"
+    text = interval if np.isfinite(high - low) else f"no {quantity}"
     return (f"{text} ({note})" if note else text).replace("-", "−")

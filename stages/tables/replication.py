@@ -15,18 +15,18 @@ from stages.tables.answer import Agreement
 from stages.tables.inferred import Inferred
 
 
-def replications(found: Inferred) -> list[Replication]:
+def replications(inferred: Inferred) -> list[Replication]:
     """For each class, each group alone against the others pooled, with the rates of the class."""
-    fit, results = found.fit, list[Replication]()
+    fit, results = inferred.fit, list[Replication]()
     assert fit.groups is not None
-    total = len(fit.labels) * len(found.classes)
+    total = len(fit.labels) * len(inferred.classes)
     with tqdm(total=total, unit="group", desc="replication", disable=None, leave=False) as progress:
-        for k, c in enumerate(found.classes):
+        for k, c in enumerate(inferred.classes):
             results += replicate(
                 fit.train.factors,
                 np.asarray(fit.train.responses[:, [k]]),
                 fit.groups,
-                level=found.p.interval_level,
+                level=inferred.p.interval_level,
                 guess_rate=c.guess_rate,
                 lapse_rate=c.lapse_rate,
                 names=fit.factors,

@@ -23,33 +23,33 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
     what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
     ridge = best_ridge(trials) if p.ridge == "auto" else float(p.ridge)
-    found = _fit(p, ridge, trials)
+    fitted = _fit(p, ridge, trials)
     without, shrunk = list[str](), list[str]()
-    for k, (name, reason) in enumerate(zip(classes, found.reasons, strict=True)):
-        by = separate([factors[j] for j in found.separating[k] or []])
+    for k, (name, reason) in enumerate(zip(classes, fitted.reasons, strict=True)):
+        by = separate([factors[j] for j in fitted.separating[k] or []])
         if reason:
             without.append(f"{named(name, 'class')}: {by + ' its responses' + NONE if by else reason}")
-        elif by and (shrinkage := found.shrinkage[k]):
+        elif by and (shrinkage := fitted.shrinkage[k]):
             shrunk.append(f"{named(name, 'class')}: {by} its responses; shrinkage is {shrinkage:.3g}")
-    if len(without) == len(found.reasons):
+    if len(without) == len(fitted.reasons):
         kind = InputError if "not converged" in without[0] else NoEstimateError
         raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
-    reached, loss = found.converged, float(found.loss[found.converged].mean())
-    gradient = f"largest gradient {found.max_gradient[reached].max():.1e}"
-    print(*without, *shrunk, f"{found.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
+    reached, loss = fitted.converged, float(fitted.loss[fitted.converged].mean())
+    gradient = f"largest gradient {fitted.max_gradient[reached].max():.1e}"
+    print(*without, *shrunk, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
         "checkpoints": [0],
         # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
-        "max_gradient": np.where(reached, np.maximum(found.max_gradient, p.tolerance), 0).tolist(),
+        "max_gradient": np.where(reached, np.maximum(fitted.max_gradient, p.tolerance), 0).tolist(),
         "converged": reached.tolist(),
-        "shrinkage": found.shrinkage.tolist(),
-        "reasons": found.reasons,
+        "shrinkage": fitted.shrinkage.tolist(),
+        "reasons": fitted.reasons,
     }
-    if any(found.separating):
-        evidence["separating"] = found.separating
-    return Fitted(found.coefficients, {0: found.coefficients}, {"epoch": [0], "loss": [loss]}, evidence)
+    if any(fitted.separating):
+        evidence["separating"] = fitted.separating
+    return Fitted(fitted.coefficients, {0: fitted.coefficients}, {"epoch": [0], "loss": [loss]}, evidence)
 
 
 def best_ridge(trials: Trials) -> float:

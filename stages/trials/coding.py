@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
-from stages.trials.values import Table, is_number, key, levels, nearby, numbers, words
-from stages.trials.where import aliased
+from stages.trials.values import Table, is_number, key, levels, numbers, words
+from stages.trials.where import aliased, restored
 
 LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 IN_C = r"\bC\(\s*(\w+)"
@@ -94,10 +94,10 @@ class Coding:
         factors = self.encode(complete)
         if "C(" in str(self.formula):  # the first time, formulaic takes NaN that a call gives for the first category
             factors = self.encode(complete)
-        terms = {self._named(term): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
+        terms = {restored(term, self.columns): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
         if terms.pop("1", None) is None:
             raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
-        self.names, self.terms = [self._named(name) for name in self.spec.column_names[1:]], terms
+        self.names, self.terms = [restored(name, self.columns) for name in self.spec.column_names[1:]], terms
         return factors
 
     def encode(self, complete: pd.DataFrame) -> Floats:
@@ -124,9 +124,6 @@ class Coding:
         if np.isnan(factors[j]) and "bs(" in self.names[j]:
             return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
         return f"{self.names[j]} is {factors[j]}; it must be finite"
-
-    def _named(self, text: object) -> str:
-        return re.sub(r"_name\d+_", lambda alias: self.columns[alias[0]], str(text))
 
     def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
         """Numbers, and words as the study spells them; NaN where a column is neither, or not finite."""
@@ -218,7 +215,7 @@ def spread(text: str, columns: Collection[str]) -> str:
         pattern = re.search(PATTERN, match[0])[0]  # type: ignore[index]  # as the match holds one
         names = [name for name in columns if fnmatchcase(name, pattern)]
         if not names:
-            raise refused(text, f"no column is like {pattern}; {nearby(pattern[:-1], columns)}")
+            raise refused(text, f"no column is like {pattern}; {nearest(pattern[:-1], columns)}")
         return f"({' + '.join(match[0].replace(pattern, f'`{name}`') for name in names)})"
 
     return re.sub(rf"`[^`]*`|\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", each, text)
@@ -228,7 +225,7 @@ def check_column(text: str, table: Table, name: str) -> None:
     if name in table.unusable:
         raise refused(text, f"{name} {table.unusable[name]}")
     if name not in table.frame.columns:
-        raise refused(text, f"no column {name!r}; {nearby(name, table.frame.columns)}")
+        raise refused(text, f"no column {name!r}; {nearest(name, table.frame.columns)}")
 
 
 def refused(text: str, why: str) -> InputError:
@@ -252,6 +249,7 @@ def explained(text: str, names: Mapping[str, str]) -> Iterator[None]:
     except (SyntaxError, RecursionError):
         raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
     except Exception as error:
-        said = re.sub(r"_name\d+_", lambda alias: names.get(alias[0], alias[0]), str(error))
-        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", said).strip().splitlines() or [type(error).__name__]
+        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", restored(error, names)).strip().splitlines() or [
+            type(error).__name__
+        ]
         raise refused(text, "".join(sign if sign.isprintable() else " " for sign in words[0])[:200]) from None

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.documents import show
+from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.values import PERHAPS, Table, check_numbers, first, is_number, key, keys, levels, nearby
+from stages.trials.values import PERHAPS, Table, check_numbers, first, is_number, key, keys, levels
 
 TRUTH = {"1": "1", "true": "1", "0": "0", "false": "0"}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -118,7 +118,7 @@ def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:
     is_truth = wanted is not None and held == ["0", "1"]
     yes = [word for word in held if key(word) == (wanted if is_truth else key(value or ""))]
     if value is not None and not yes:
-        raise InputError(f"{table.name}: {name} holds {listed}, but never {show(value)}; {nearby(value, held)}")
+        raise InputError(f"{table.name}: {name} holds {listed}, but never {show(value)}; {nearest(value, held)}")
     if len(held) > 2:
         frequent = sorted(held, key=lambda word: (word not in yes, -(keys(column) == key(word)).sum()))
         kept, other = frequent[:2], next(word for word in held if word not in frequent[:2])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from stages.files.documents import show
+from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 
 FEW = 20  # words up to which a column is categorical; with more it is text
@@ -45,7 +44,7 @@ class Table:
         if name in self.unusable:
             raise InputError(f"{self.name}: {name} {self.unusable[name]}")
         if name not in self.frame:
-            raise InputError(f"{self.name} has no column {name!r}; {nearby(name, self.frame.columns)}")
+            raise InputError(f"{self.name} has no column {name!r}; {nearest(name, self.frame.columns)}")
         return self.frame[name]
 
 
@@ -176,13 +175,3 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     if all(word == new for word, new in spelling.items()):
         return column, ""
     return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""
-
-
-def nearby(name: str, known: Collection[str]) -> str:
-    """`the nearest is …` where one is near, else what there is."""
-    close = difflib.get_close_matches(name.lower(), [each.lower() for each in known], n=1, cutoff=0.6)
-    if close:
-        closest = next(each for each in known if each.lower() == close[0])
-        return f"the nearest is {closest if closest.isprintable() else show(closest)}"
-    listed = [*known]
-    return f"it must be one of {', '.join(listed[:12])}{', …' if listed[12:] else ''}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import reduce
 from typing import Any
 
@@ -38,6 +38,11 @@ def aliased(text: str, columns: Collection[str] | None = None) -> tuple[str, dic
     return re.sub(NAME, stand_in, text), {alias: name for name, alias in aliases.items()}
 
 
+def restored(text: object, names: Mapping[str, str]) -> str:
+    """A text with the columns' names again."""
+    return re.sub(r"_name\d+_", lambda alias: names.get(alias[0], alias[0]), str(text))
+
+
 def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.bool_]:
     """Whether all conditions hold, (n_rows,); `only` those that the table's columns decide.
 
@@ -52,8 +57,9 @@ def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.b
             held &= _holds(part, frame).fillna(False).to_numpy(bool)
         except Exception as error:  # whatever Python and pandas raise
             why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
-            shown = re.sub(r"_name\d+_", lambda alias: names[alias[0]], ast.unparse(part))
-            raise InputError(f"where = {show(text)}: {show(shown)}: {why}; {FORM}") from None
+            raise InputError(
+                f"where = {show(text)}: {show(restored(ast.unparse(part), names))}: {why}; {FORM}"
+            ) from None
     return held
 
 

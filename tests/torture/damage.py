@@ -44,12 +44,12 @@ COMMANDS = {  # with their arguments, in the folder of the study
 }
 
 
-def make(folder: Path) -> None:
-    """All pipelines, run, below `folder`."""
-    for name, train in PIPELINES.items():
+def make(folder: Path, *names: str) -> None:
+    """Pipelines, run, below `folder`."""
+    for name in names:
         project = Project.small(folder / name)
         simulated = {"n_trials": 120, "n_test_trials": 60, "n_factors": 3}
-        project.set(simulate=simulated, train={"device": "cpu", **train}, plot={"dpi": 30, "class_index": 0})
+        project.set(simulate=simulated, train={"device": "cpu", **PIPELINES[name]}, plot={"dpi": 30, "class_index": 0})
         if name == "study":
             own_trials(project)
         with contextlib.chdir(project.folder), contextlib.redirect_stdout(io.StringIO()):
@@ -146,7 +146,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     found, chosen = Counter[str](), [*targets()]
     with tempfile.TemporaryDirectory(prefix="damage-") as folder:
-        make(Path(folder))
+        make(Path(folder), *PIPELINES)
         for number in range(count):
             pipeline, stage = chosen[number % len(chosen)]
             result = attempt(Path(folder), pipeline, stage, random.Random(number))
