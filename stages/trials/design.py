@@ -199,7 +199,7 @@ def candidates(
     columns, left_out, constants = list[str](), dict[str, str](), dict[str, str]()
     for name, what in kinds.items():
         given = frame[name].dropna()
-        if what == "empty":
+        if not len(given):
             left_out[name] = "it is empty"
         elif what == "text":
             left_out[name] = f"it is text, of more than {FEW} values"
