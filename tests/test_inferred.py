@@ -104,7 +104,7 @@ def test_a_wider_level_covers_more(weak: Project) -> None:
 def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: Project) -> None:
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
-    assert "loss" not in names  # it has no epochs
+    assert "trajectory" not in names  # it has no epochs
     assert {"map", "intervals", "coverage", "planning"} <= names
     (weak.data / "observer.npy").unlink()
     weak.set(evaluate={"guess_rate": 0.1})
