@@ -109,7 +109,7 @@ def test_named_again_it_changes_what_it_is_told_to(made: tuple[Project, list[str
     after = (folder / "params.yaml").read_text()
     lines = zip(before.splitlines(), after.splitlines(), strict=True)
     changed = [new.split("#")[0].split() for old, new in lines if old != new]
-    assert changed == [["dpi:", "41"], ["axis:", "[time", "(ms),", "20.0]"]]
+    assert changed == [["dpi:", "41"], ["axis:", "[time", "(ms),", "20]"]]
     refused = project.run("python", "-m", "stages.study", "--name", "mine", "--where", "contrast > 99")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert (folder / "params.yaml").read_text() == after
