@@ -185,7 +185,7 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     assert (folder / TRIALS).read_text() == "mine\n"
 
 
-def alone(prepare: Prepare, found: dict[str, tuple[str | float, int]], folder: str) -> Prepare:
+def alone(prepare: Prepare, found: dict[str, tuple[str, int]], folder: str) -> Prepare:
     """What an observer's folder would read."""
     observers = {name: value for name, (value, _) in found.items()}
     whole = read_study(RAT / "params.yaml").model_copy(update={"prepare": prepare, "observers": observers})
@@ -216,7 +216,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
     assert [value for value, _ in found.values()] == ["anna", "bert"]
     for folder, (value, _) in found.items():
         learned = learn(alone(prepare, found, folder), path)
-        assert learned.names == names[str(value)]
+        assert learned.names == names[value]
         assert learned.n_taken == (taken & (who == value)).sum()
 
 
