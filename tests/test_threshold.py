@@ -117,6 +117,7 @@ def test_units_change_nothing_else() -> None:
         assert found == pytest.approx(ends, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("error")  # nothing is missing from the model
 def test_a_flat_function_has_no_threshold() -> None:
     x, y = trials(np.linspace(-2, 2, 5), [20, 22, 18, 21, 20], 40)
     table = fitted(x, y)
