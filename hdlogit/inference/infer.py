@@ -45,23 +45,11 @@ from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
 from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
 from hdlogit.inference.separation import constant, separation_of, which, with_separation
-from hdlogit.inference.sums import (
-    NUMBERS,
-    Array,
-    Factors,
-    Names,
-    Refused,
-    Responses,
-    Units,
-    add_up,
-    measure,
-    precision_of,
-)
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
 
 __all__ = ["ClassInference", "infer"]
 
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2
-ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
 def infer(
@@ -98,7 +86,7 @@ def infer(
     with single_threaded_blas():
         try:
             fitted = np.where(exists, coefficients, 0.0)
-            setting, near = _set_up(factors, responses, fitted, ridge, shrinkage, rates, names)
+            setting = Setting(factors, responses, fitted, ridge, shrinkage, rates, names)
         except Refused as reason:
             return [ClassInference.refused(str(reason), p)] * n_classes
         for c in range(n_classes):
@@ -106,34 +94,11 @@ def infer(
                 if not exists[c]:
                     raise Refused("it has no estimate")
                 y = np.asarray(responses[:, c])
-                observed = Observed(factors, y, near[:, c], c, setting)
+                observed = Observed(factors, y, c, setting)
                 results.append(_infer_class(factors, y, observed, setting))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results
-
-
-def _set_up(
-    factors: Factors,
-    responses: Responses,
-    fitted: Array,
-    ridge: float,
-    shrinkage: float,
-    rates: Rates,
-    names: Names,
-) -> tuple[Setting, Array]:
-    """What is common to all classes, and the coefficients of standardised factors (p + 1, k)."""
-    n, p = factors.shape
-    if ridge == 0 and n <= p + 1:
-        needed = "without ridge there must be more trials than coefficients"
-        raise Refused(f"{n} trials for {p} factors: {needed}")
-    units = measure(factors, names)
-    near = units.coefficients(fitted)
-    sums = add_up(factors, responses, units, near, shrinkage)
-    precision = np.ones(p) if ridge else precision_of(sums.correlation, n, names)
-    penalty = np.append(n * ridge / units.scale**2, 0.0)
-    for_theory = _theory_ridge(sums.correlation, units, ridge)
-    return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
 
 
 def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting) -> ClassInference:
@@ -250,25 +215,6 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
         "and tests use the noise measured on these factors, but other predictions of the theory are "
         "approximate"
     )
-
-
-def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
-    if ridge == 0:
-        return 0.0
-    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
-    by_chance = (p + 1) / units.n_trials
-    both = covariance, correlation
-    spread, of_correlation = (p * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in both)
-    if spread - by_chance > ANISOTROPIC:
-        only_units = of_correlation - by_chance <= ANISOTROPIC
-        what = "of unequal variance" if only_units else "correlated, or of unequal variance"
-        instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
-        raise Refused(
-            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance "
-            f"{by_chance:.3g}): with ridge the theory is for isotropic factors only; {instead}"
-        )
-    return ridge / float(np.mean(units.scale**2))
 
 
 def _check(
