@@ -73,14 +73,13 @@ def infer(
     stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated; names: of the
     factors, for the lines. Raises ValueError where shapes or rates are impossible.
     """
-    _check(factors, responses, coefficients, guess_rate, lapse_rate)
-    if asymptotes == "tied" and (guess_rate, lapse_rate) != (None, None):
-        instead = "guess and lapse rate are one, which is estimated; neither can be given"
-        raise ValueError(f"asymptotes tied: {instead}")
-    rates: Rates = (guess_rate or 0.0, lapse_rate or 0.0)
-    if asymptotes != "none":
-        rates = ("tied", None) if asymptotes == "tied" else (guess_rate, lapse_rate)
-    p, n_classes = factors.shape[1], responses.shape[1]
+    (n, p), n_classes = factors.shape, responses.shape[-1]
+    if responses.shape != (n, n_classes) or coefficients.shape != (p + 1, n_classes):
+        raise ValueError(
+            f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
+            "they must be (n, p), (n, k), (p + 1, k)"
+        )
+    rates = _rates(asymptotes, guess_rate, lapse_rate)
     exists = np.isfinite(coefficients).all(axis=0)
     results = list[ClassInference]()
     with single_threaded_blas():
@@ -217,20 +216,14 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     )
 
 
-def _check(
-    factors: Factors,
-    responses: Responses,
-    coefficients: NDArray[np.floating],
-    guess_rate: float | None,
-    lapse_rate: float | None,
-) -> None:
-    (n, p), k = factors.shape, responses.shape[-1]
-    if responses.shape != (n, k) or coefficients.shape != (p + 1, k):
-        raise ValueError(
-            f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
-            "they must be (n, p), (n, k), (p + 1, k)"
-        )
+def _rates(asymptotes: Asymptotes, guess_rate: float | None, lapse_rate: float | None) -> Rates:
     guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
     if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
         allowed = "from 0 to 0.5, and together at most 0.99"
         raise ValueError(f"guess_rate {guess:g}, lapse_rate {lapse:g}: {allowed}")
+    if asymptotes != "tied":
+        return (guess, lapse) if asymptotes == "none" else (guess_rate, lapse_rate)
+    if (guess_rate, lapse_rate) != (None, None):
+        instead = "guess and lapse rate are one, which is estimated; neither can be given"
+        raise ValueError(f"asymptotes tied: {instead}")
+    return "tied", None

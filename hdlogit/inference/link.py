@@ -85,7 +85,7 @@ def fit_link(
     unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
     inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
-    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, posterior.known)
+    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, (guess_rate, lapse_rate))
     return replace(link, reason=_reason(link))
 
 
