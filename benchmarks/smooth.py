@@ -3,13 +3,12 @@
     python -m benchmarks.smooth [--replicates 20]
 
 Factors are normal and independent, the kernels have a length of 1.5 (the signal), 0 for noise; a Gabor function has two
-cycles. `--save FOLDER` writes the trials of the first replicates, for other programs.
+cycles.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -63,14 +62,12 @@ def unsmoothed(x: Array, y: NDArray[np.bool_]) -> tuple[Array, Array]:
     return plain, ridge_
 
 
-def of_design(name: str, n: int, m: int, others: int, replicates: int, save: Path | None) -> list[str]:
+def of_design(name: str, n: int, m: int, others: int, replicates: int) -> list[str]:
     rng = np.random.default_rng([n, m, others, len(name)])
     kernel, rows = kernels(m)[name], []
     plain, ridge = list[float](), list[float]()
     for r in range(replicates):
         x, y, truth = draw(kernel, n, others, rng)
-        if save:
-            np.savez(save / f"{name}-{n}-{m}-{others}-{r}.npz", x=x, y=y, truth=truth)
         try:
             found = fit_smooth(x, y, [range(m)])
         except Refused:
@@ -98,9 +95,8 @@ def of_design(name: str, n: int, m: int, others: int, replicates: int, save: Pat
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=20)
-    parser.add_argument("--save", type=Path)
-    arguments = parser.parse_args()
+    replicates = parser.parse_args().replicates
     designs = [(name, *size) for size in DESIGNS + MANY for name in kernels(3)]
-    table = [of_design(*d, arguments.replicates, arguments.save) for d in tqdm(designs, disable=None)]
+    table = [of_design(*d, replicates) for d in tqdm(designs, disable=None)]
     heads = ["kernel, trials × positions", "fits", "covered", "slope", "α̂", "effective", "rmse: smooth, plain, ridge"]
     print(pd.DataFrame(table, columns=heads).to_markdown(index=False, disable_numparse=True))

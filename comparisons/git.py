@@ -45,12 +45,12 @@ def base(revision: str | None) -> str:
     """
     names = ["refs/remotes/origin/HEAD", "HEAD^"] if revision is None else [revision]
     for name in names:
-        found = subprocess.run(["git", "merge-base", name, "HEAD"], capture_output=True, text=True, check=False)
-        sha = found.stdout.strip()
+        command = ["git", "merge-base", name, "HEAD"]
+        sha = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
         if sha and (revision is not None or sha != output("git", "rev-parse", "HEAD")):
             return sha
     tried = " nor ".join(map(repr, names))
-    raise InputError(f"no common history of HEAD with {tried}: git fetch --unshallow, or name another: BASE=...")
+    raise InputError(f"HEAD has no common history with {tried}: git fetch --unshallow, or set BASE")
 
 
 def described(sha: str) -> str:
@@ -61,19 +61,20 @@ def described(sha: str) -> str:
 def file_at(revision: str, path: str | Path) -> str:
     """The file at `path` in a commit, relative to the current folder; empty if there is none."""
     command = ["git", "cat-file", "blob", f"{revision}:./{path}"]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
+    return subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace")
 
 
 def outcome(revision: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and metrics by name, as in train.ridge, in a commit or (None) in the current folder as it is.
+    """Parameters and metrics by name, as in train.ridge, in a commit or (None) in the folder as it is.
 
     Metrics of several observers are means over those that have them. Raises InputError, naming the file.
     """
     if revision is None:
         texts = {path: path.read_text("utf-8") for pattern in FILES for path in Path().glob(pattern)}
     else:
-        paths = output("git", "ls-tree", "-r", "--name-only", revision, "params.yaml", "data", "observers").splitlines()
-        texts = {Path(path): file_at(revision, path) for path in paths if any(fnmatch(path, name) for name in FILES)}
+        listed = output("git", "ls-tree", "-r", "--name-only", revision, "params.yaml", "data", "observers")
+        paths = [path for path in listed.splitlines() if any(fnmatch(path, name) for name in FILES)]
+        texts = {Path(path): file_at(revision, path) for path in paths}
     params = flatten(YAML(typ="safe", pure=True).load(texts.pop(Path("params.yaml"), "{}")))
     metrics = []
     for path, text in texts.items():

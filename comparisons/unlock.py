@@ -1,6 +1,7 @@
 """Make DVC ready to work, before `make` calls it: `python -m comparisons.unlock`.
 
-A killed DVC can leave a lock half-written, after which every DVC command fails; without git it needs a setting.
+A killed DVC can leave a lock half-written, after which every DVC command fails; without git it needs a
+setting.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ def main() -> None:
         print("there is no git here: .dvc/config.local tells DVC so (core.no_scm)")
     if TMP.exists():
         unlock("rwlock.lock", [TMP / "rwlock"], lambda path: json.loads(path.read_bytes()))
-        locks = [Path("dvc.lock"), *Path("studies").rglob("dvc.lock")]  # one that is broken stops DVC everywhere
+        locks = [Path("dvc.lock"), *Path("studies").rglob("dvc.lock")]  # a broken one stops DVC everywhere
         unlock("lock", locks, lambda path: load(str(path), COMPILED_LOCKFILE_SCHEMA))
 
 
 def unlock(guard: str, files: Iterable[Path], read: Callable[[Path], object]) -> None:
-    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds as it writes them."""
+    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds as it writes."""
     with (TMP / guard).open("a") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

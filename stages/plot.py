@@ -23,7 +23,7 @@ from stages.page.paper import paper
 from stages.page.render import MEDIA, Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
-TABLES = "calibration.csv", "coefficients.csv", "histogram.csv", "loss.csv", "trajectory.csv"  # of every fit
+TABLES = "calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv"  # of every fit
 OF_ONE_CLASS = ("curve", "curve_bins", "psychometric_points", "replication")
 
 

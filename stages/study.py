@@ -29,6 +29,7 @@ from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
 from stages.files.documents import validate
 from stages.files.errors import SAID, InputError, run
+from stages.files.families import smooth_families
 from stages.files.parameters import FILE, Prepare, Study, read_study
 from stages.files.writing import Outputs
 from stages.repository import allow_no_git
@@ -36,6 +37,7 @@ from stages.terminal import CONSOLE, say
 from stages.trials.observers import observers_of
 from stages.trials.prepared import prepare
 from stages.trials.read import read
+from stages.trials.values import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "studies"
@@ -196,11 +198,16 @@ def change(document: Any, values: dict[str, Any]) -> None:
             document[section] = value
 
 
+def check_one(study: Study, table: Table) -> None:
+    """Raise InputError unless the trials of one study, or of one observer, can be prepared, and have what is smooth."""
+    smooth_families(prepare(study.prepare, table).names, study.evaluate.smooth or [])
+
+
 def check(document: Any, trials: Path) -> None:
     """Raise InputError unless the trials can be prepared in this way; name the observers of whom they can."""
     p, table = validate(Prepare, document["prepare"], f"{FILE}: prepare"), read(trials)
     if p.by is None:
-        prepare(validate(Study, document, str(FILE)).prepare, table)
+        check_one(validate(Study, document, str(FILE)), table)
         return
     observers, notices = observers_of(p, table)
     if "observers" not in document:
@@ -209,7 +216,7 @@ def check(document: Any, trials: Path) -> None:
     study, reasons = validate(Study, document, str(FILE)), {}
     for folder, (value, n_rows) in observers.items():
         try:
-            prepare(study.alone(folder).prepare, table)
+            check_one(study.alone(folder), table)
         except InputError as error:
             reasons[folder] = f"{value}: {error} ({counted(n_rows, 'row')})"
     if len(reasons) == len(observers):

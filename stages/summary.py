@@ -16,7 +16,7 @@ import pandas as pd
 
 from stages.current import at, check_current
 from stages.files import DATA, OBSERVERS
-from stages.files.account import lacking, named, read_account, some
+from stages.files.account import lacking, named, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate, Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
@@ -100,8 +100,9 @@ def side_by_side(study: Study) -> None:
     if not weights:
         raise InputError("no observer has corrected weights")
     with Outputs("summary") as outputs:
-        outputs.table("coefficients.csv", pd.concat(weights))
-        said, means, tests = write_population(study, [one.observer for one in found.values() if one.observer], outputs)
+        observers = [one.observer for one in found.values() if one.observer]
+        said, means, tests, pooled = write_population(study, observers, outputs)
+        outputs.table("coefficients.csv", pd.concat(weights).merge(pooled, "left", ["observer", "class", "factor"]))
         picture = outputs.path("population.png")
         page = render_observers(
             title=f"{', '.join(study.prepare.responses)} in {study.prepare.trials}, {len(found)} observers",
@@ -122,55 +123,54 @@ def read_observer(name: str, p: Evaluate) -> Found:
     """What stands in the observer's folder, which is this one."""
     try:
         check_current()
-        rows, lines = verdicts(name), incomplete()
+        account = read_json("trials.json")
+        rows, lines, n = verdicts(name, account), list[str](), account["trials"]
         if any(row[-1] == NONE for row in rows):
-            lines = (read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")) + lines
+            lines += read_lines("inference/answer.txt") or read_lines("inference/left_out.txt")
+        if missing := n["taken"] - n["used"]:
+            columns = some([column for column, *_ in lacking(account)])
+            lines.append(f"{missing} of {n['taken']} trials left out because a value is missing: {columns}")
         lines = [f"{name}: {line}" for line in lines]
         if not (DATA / "inference/coefficients.csv").exists():
             return Found(rows, lines)
         weights = read_table("inference/coefficients.csv", "class", "factor")
         weights.insert(0, "observer", name)
-        return Found(rows, lines, weights, Observer(name, read_factors(), read_and_infer(p)[1]))
+        terms = {j: term for term, places in account["terms"].items() for j in places}
+        factors = {factor: terms.get(j, factor) for j, factor in enumerate(account["factors"])}
+        return Found(rows, lines, weights, Observer(name, factors, read_and_infer(p)[1]))
     except InputError as error:
         return Found([[name, "", "", "", "no estimate"]], [f"{name}: no corrected weights: {error}"])
 
 
-def verdicts(observer: str) -> list[list[str]]:
+def verdicts(observer: str, account: dict[str, Any]) -> list[list[str]]:
     """A row of the table for each class of the observer in whose folder this is."""
-    account = read_account() or {"classes": [], "trials": {"used": 0}}
-    known = dict[str, dict[str, Any]]()
+    known, several = dict[str, dict[str, Any]](), len(account["classes"]) > 1
     if (DATA / "inference/classes.csv").exists():
         known = read_table("inference/classes.csv", "verdict").set_index("class").to_dict("index")
     rows = []
     for name in account["classes"]:
-        numbers = ["", "", NONE]
-        if c := known.get(name):
-            numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]]
-        of = f", {name}" if len(account["classes"]) > 1 else ""
-        rows.append([f"{observer}{of}", str(account["trials"]["used"]), *numbers])
+        c = known.get(name)
+        numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]] if c else ["", "", NONE]
+        rows.append([f"{observer}, {name}" if several else observer, str(account["trials"]["used"]), *numbers])
     return rows
-
-
-def read_factors() -> dict[str, str]:
-    """The factors of the observer in whose folder this is, and the term of each."""
-    account = read_json("trials.json")
-    terms = {j: term for term, places in account["terms"].items() for j in places}
-    return {name: terms.get(j, name) for j, name in enumerate(account["factors"])}
 
 
 def write_population(
     study: Study, observers: list[Observer], outputs: Outputs
-) -> tuple[list[str], pd.DataFrame, list[dict[str, Any]]]:
-    """Say, write and draw (one class of) the population: sentences, means by class and factor, joint tests."""
+) -> tuple[list[str], pd.DataFrame, list[dict[str, Any]], pd.DataFrame]:
+    """Say, write and draw (one class of) the population: sentences, means by class and factor, joint tests; and each
+    observer's weights, partially pooled.
+    """
     from stages.figures import style, weights  # matplotlib takes a while
 
     level, p = study.evaluate.interval_level, study.plot
     classes = [*dict.fromkeys(name for one in observers for name in one.results)]
     sentences, tables, tests, drawn = list[str](), [pd.DataFrame()], list[dict[str, Any]](), list[Any]()
+    pooled = [pd.DataFrame(columns=["observer", "class", "factor", "pooled", "pooled_error"])]
     for name in classes:
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
         try:
-            found, places, others = population_of(observers, name, p.axis)
+            found, who, places, others = population_of(observers, name, p.axis)
         except ValueError as error:
             sentences.append(f"{of}no population mean: {error}")
             continue
@@ -181,6 +181,9 @@ def write_population(
         tables[-1].insert(0, "class", name)
         tests += [{"class": name} | test for test in family_tests(found)]
         drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
+        cells = pd.MultiIndex.from_product([who, [name], found.names], names=pooled[0].columns[:3])
+        values = {"pooled": found.shrunk.ravel(), "pooled_error": found.shrunk_error.ravel()}
+        pooled.append(pd.DataFrame(values, cells).reset_index())
     say(*sentences)
     for test in tests:
         of, df = f"{test['class']}: " if len(classes) > 1 else "", " and ".join(f"{x:.1f}" for x in test["df"])
@@ -193,17 +196,7 @@ def write_population(
         with style.saved(outputs.path("population.png"), p.dpi, formats, p.width) as figure:
             means_of_class, own = drawn[min(p.class_index, len(drawn) - 1)]
             weights.weights(figure, means_of_class, {"inference": {"level": level}}, own)
-    return sentences, means, tests
-
-
-def incomplete() -> list[str]:
-    """Of how many of its trials the study says nothing."""
-    account = read_account()
-    n = account["trials"] if account else {"used": 0, "taken": 0}
-    if account is None or n["used"] == n["taken"]:
-        return []
-    columns = some([name for name, *_ in lacking(account)])
-    return [f"{n['taken'] - n['used']} of {n['taken']} trials left out because a value is missing: {columns}"]
+    return sentences, means, tests, pd.concat(pooled[1:] or pooled)
 
 
 def parse() -> argparse.Namespace:

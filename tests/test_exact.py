@@ -393,7 +393,7 @@ def test_a_copy_of_a_factor_that_hardly_differs_in_one_trial_separates_that_tria
         factors = rng.standard_normal((n_trials, 3))
         copy = factors[:, :1].copy()
         copy[7] += change * n_trials**0.5
-        responses = rng.random((n_trials, 30)) < expit(factors @ rng.standard_normal((3, 30)))
+        responses = rng.random((n_trials, 8)) < expit(factors @ rng.standard_normal((3, 8)))
         found = fit(np.hstack([factors, copy]), responses)
         assert all(reason and "separate" in reason for reason in found.reasons)
 

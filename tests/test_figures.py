@@ -269,7 +269,7 @@ def test_the_axes_hold_whole_intervals(figure: Figure, dodge: float) -> None:
 FORMATS = {"adam": ("png", "svg"), "exact": ("svg",)}
 BOTH = {"calibration", "probabilities", "recovery", "weights"}
 EACH = {
-    "adam": BOTH | {"loss", "trajectory"},
+    "adam": BOTH | {"trajectory"},
     "exact": BOTH | {"coverage", "intervals", "map", "planning", "psychometric"},
 }
 

@@ -113,7 +113,7 @@ def test_where_the_base_has_no_metrics_all_are_new_and_where_nothing_has_any_it_
     assert status == 0
     assert all(f"{n}" in said for n in ("6 new", "1 unchanged"))  # null is as good as not there
     monkeypatch.chdir("docs")
-    with pytest.raises(InputError, match=r"^no data/metrics.json here, nor at .* \(as it is\): name the folder"):
+    with pytest.raises(InputError, match=r"^no data/metrics.json here, nor at .* \(as it is\): name a pipeline's folder"):
         gate.main(["HEAD"])
 
 
@@ -136,7 +136,7 @@ def test_the_base_is_where_the_branch_left_or_else_the_parent(
         return where.git("rev-parse", "HEAD")
 
     start = repository.git("rev-parse", "HEAD")
-    with pytest.raises(InputError, match=r"HEAD with 'refs/remotes/origin/HEAD' nor 'HEAD\^'"):
+    with pytest.raises(InputError, match=r"no common history with 'refs/remotes/origin/HEAD' nor 'HEAD\^'"):
         base(None)
     repository.git("checkout", "--quiet", "-b", "change")
     new(repository)
@@ -146,7 +146,7 @@ def test_the_base_is_where_the_branch_left_or_else_the_parent(
     assert base("main") == base(None) == start  # no remote: the parent
     new(repository)
     assert base("main") == start
-    with pytest.raises(InputError, match="no common history of HEAD with 'nowhere'"):
+    with pytest.raises(InputError, match="no common history with 'nowhere'"):
         base("nowhere")
     repository.git("checkout", "--quiet", "main")
     clone = repository.clone(tmp_path / "clone")

@@ -101,22 +101,18 @@ def test_a_wider_level_covers_more(weak: Project) -> None:
     assert wide["classical_coverage"] > narrow["classical_coverage"]
 
 
-def test_the_logistic_curve_is_without_rates_also_where_they_are_known(weak: Project) -> None:
-    weak.set(evaluate={"guess_rate": 0.1})
-    evaluate.main()
-    curve = rows(weak.data / "inference" / "curve.csv")
-    assert min(float(r["fitted"]) for r in curve) >= 0.1
-    assert min(float(r["logistic"]) for r in curve) < 0.02
-
-
 def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: Project) -> None:
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
-    assert "loss" not in names  # it has no epochs
+    assert "trajectory" not in names  # it has no epochs
     assert {"map", "intervals", "coverage", "planning"} <= names
     (weak.data / "observer.npy").unlink()
+    weak.set(evaluate={"guess_rate": 0.1})
     evaluate.main()
     plot.main()
+    curve = rows(weak.data / "inference" / "curve.csv")
+    assert min(float(r["fitted"]) for r in curve) >= 0.1
+    assert min(float(r["logistic"]) for r in curve) < 0.02  # without rates, also where they are known
     without = {path.stem for path in (weak.data / "figures").iterdir()}
     assert names - without == {"coverage", "intervals", "recovery"}
     assert without < names

@@ -99,6 +99,8 @@ def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     for name, values in (("mean", expected.mean), ("error", expected.error), ("low", expected.interval()[0])):
         np.testing.assert_allclose(table[name], values, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(table.heterogeneity_p, expected.heterogeneity_p_values(), rtol=1e-3)
+    own = pd.read_csv(folder / "data/coefficients.csv").query("observer == 'ben' and factor != 'bias'")
+    np.testing.assert_allclose(own.pooled, expected.shrunk[1], rtol=1e-3, atol=1e-4)
 
     forget(folder, "ben")
     capsys.readouterr()

@@ -1,9 +1,9 @@
-"""Is a change good for the metrics? `make gate`, or in the pipeline's folder `python -m comparisons.ci.gate [BASE]`.
+"""Is a change good for the metrics? `make gate`, or `python -m comparisons.ci.gate [BASE]` in its folder.
 
-Compares data/metrics.json (of several observers: means) with that of the merge base of BASE and HEAD, by the folder's
-rules.yaml or else by the one beside this file. (`dvc metrics diff` does not decide: it exits 0 whatever happened to a
-metric, and leaves out null.) Exit status 1: a metric is worse than its rule allows, missing, or not a number; or they
-cannot be compared.
+Compares data/metrics.json (of several observers: means) with that of the merge base of BASE and HEAD, by the
+folder's rules.yaml or else by the one beside this file. (`dvc metrics diff` does not decide: it exits 0
+whatever happened to a metric, and leaves out null.) Exit status 1: a metric is worse than its rule allows,
+missing, or not a number; or they cannot be compared.
 
 With --report (`make report`) it writes what changed to report/report.md, also at the end of the file that
 $GITHUB_STEP_SUMMARY names, and DVC's page of figures and plots, old beside new, to report/plots/index.html.
@@ -33,6 +33,8 @@ from stages.files.errors import InputError, run
 REPORT = Path("report")
 ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits
 FAILURES = ("worse than allowed", "missing", "not a number")
+
+Metrics = Mapping[str, object]
 
 
 class Rule(BaseModel):
@@ -82,7 +84,7 @@ def rules_file() -> Path:
 
 
 def read_rules(path: Path) -> dict[str, Rule]:
-    """The rules by name, which may be a pattern such as `theory.*`. Raises InputError, naming what is wrong."""
+    """The rules by name, which may be a pattern such as `theory.*`. Raises InputError."""
     return {name: validate(Rule, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
 
 
@@ -112,8 +114,8 @@ def judge(rule: Rule | None, old: object, new: object) -> str:
     return "worse within tolerance" if worse <= rule.allowed(old) + rounding else "worse than allowed"
 
 
-def compare(rules: Mapping[str, Rule], now: Mapping[str, object], before: Mapping[str, object]) -> pd.DataFrame:
-    """All metrics of the workspace and of the base, the failed ones first. An empty `now`: all are missing."""
+def compare(rules: Mapping[str, Rule], now: Metrics, before: Metrics) -> pd.DataFrame:
+    """All metrics of the workspace and of the base, failed ones first. An empty `now`: all are missing."""
     lines = []
     for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
@@ -137,12 +139,12 @@ def measure(base: str) -> pd.DataFrame:
     check_parameters()
     (_, now), (_, before) = outcome(None), outcome(base)
     if not now and not before:
-        raise InputError(f"no data/metrics.json here, nor at {described(base)}: name the folder of a pipeline")
+        raise InputError(f"no data/metrics.json here, nor at {described(base)}: name a pipeline's folder")
     return compare(read_rules(rules_file()), now, before)
 
 
 def verdict(table: pd.DataFrame) -> tuple[str, bool]:
-    """In Markdown: how many metrics have each verdict, and the table of those that changed; and whether all is good."""
+    """In Markdown: how many metrics have each verdict, and a table of changes; and whether all is good."""
     failed = [*table["metric"][table["verdict"].isin(FAILURES)]]
     numbers = ", ".join(f"{n} {each}" for each, n in table["verdict"].value_counts(sort=False).items())
     parts = [f"The gate {'fails' if failed else 'passes'}: {numbers}."]
@@ -150,7 +152,8 @@ def verdict(table: pd.DataFrame) -> tuple[str, bool]:
     if len(changed):
         parts.append(changed.to_markdown(index=False, disable_numparse=True))
     if failed:
-        parts.append(f"Not good: {', '.join(failed)}. If that is intended, change {rules_file()} and say why.")
+        names = ", ".join(failed)
+        parts.append(f"Not good: {names}. If that is intended, change {rules_file()} and say why.")
     return "\n\n".join(parts), not failed
 
 
@@ -160,7 +163,7 @@ def report(base: str) -> None:
     rules_changed = file_at(base, str(rules)) != rules.read_text(encoding="utf-8")
     parts = [
         f"# What this change does\n\nCompared with {described(base)}.",
-        "Figures and plots, old beside new where DVC's cache holds the old ones: plots/index.html, kept with the run.",
+        "Figures, old beside new where DVC's cache holds the old ones: plots/index.html, kept with the run.",
         f"## Metrics\n\n{verdict(measure(base))[0]}" + "\n\nThe rules changed too." * rules_changed,
         f"## Parameters\n\n{output(*DVC, 'params', 'diff', '--md', base) or 'None changed.'}",
     ]
@@ -176,9 +179,9 @@ def report(base: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("base", nargs="?", help="what to compare with (default: origin's branch)")
-    options.add_argument("--report", action="store_true", help="write what changed, whether it is good or not")
+    options.add_argument("--report", action="store_true", help="write what changed, good or not")
     given = options.parse_args(arguments)
     compared_with = base(given.base)
     if given.report:

@@ -1,6 +1,6 @@
 """Draw metrics of this commit's experiments against a parameter, and write the table:
 
-python -m comparisons.experiments.chart test.cross_entropy simulate.n_trials --experiments 'sample-size-*' --out size
+python -m comparisons.experiments.chart test.cross_entropy simulate.n_trials --experiments 'size-*' --out size
 
 gives size.png, .md and .csv. Several metrics, separated by commas, are drawn one above the other.
 """
@@ -25,6 +25,8 @@ from hdlogit.asymptotics.theory import OutsideTheory
 from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, legend_below, logarithmic, panels, saved
 from stages.files.errors import run
 
+Observer = tuple[int, float]  # the number of factors, and γ: the sd of the logits
+
 WIDE = 5.0  # positive numbers that span more than this factor get a logarithmic axis
 COLORS = (CLASSICAL, CORRECTED, "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito
 THEORY = "#009E73"
@@ -36,16 +38,16 @@ NAMES = {
     "recovery.weight_slope": "weight slope (1: right size)",
     "test.cross_entropy": "held-out cross-entropy (nats)",
 }
-EXPECTED = {"recovery.weight_slope": "alpha", "test.cross_entropy": "held_out"}  # metrics, and what `plan` calls them
+EXPECTED = {"recovery.weight_slope": "alpha", "test.cross_entropy": "held_out"}  # as `plan` calls them
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("metric", metavar="METRIC", help="a key of data/metrics.json, dotted")
     options.add_argument("parameter", metavar="PARAM", help="a key of params.yaml, dotted")
     options.add_argument("--experiments", metavar="GLOB", default="*", help="which, by name (default: all)")
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
-    options.add_argument("--out", metavar="NAME", default="chart", help="writes NAME.png, NAME.md and NAME.csv")
+    options.add_argument("--out", metavar="NAME", default="chart", help="writes NAME.png, .md and .csv")
     given = options.parse_args()
     chosen = results.choose(results.load(given.rev), given.experiments, given.parameter)
     make(chosen, given.metric.split(","), given.parameter, Path(given.out))
@@ -66,10 +68,12 @@ def make(chosen: Sequence[Row], metrics: Sequence[str], parameter: str, out: Pat
             if theory:
                 draw_theory(ax, metric, theory)
                 table["theory"] = expected(metric, theory, table["value"])
-            floors = [row.metrics.get("test.bayes_cross_entropy") for row in chosen if not row.lacks_estimates]
+            fits = [row.metrics for row in chosen if not row.lacks_estimates]
+            floors = [metrics.get("test.bayes_cross_entropy") for metrics in fits]
             two_fits = isinstance(chosen[0].params[parameter], bool | str)  # their difference is much smaller
             if metric == "test.cross_entropy" and not two_fits and None not in floors:
-                ax.axhline(float(np.array(floors, float).mean()), color=FAINT, lw=1, ls="--", label="true observer")
+                floor = float(np.array(floors, float).mean())
+                ax.axhline(floor, color=FAINT, lw=1, ls="--", label="true observer")
             ax.set_ylabel(NAMES.get(metric, metric))
             table.insert(2, "metric", metric)
             tables.append(table)
@@ -77,7 +81,7 @@ def make(chosen: Sequence[Row], metrics: Sequence[str], parameter: str, out: Pat
         legend_below(*axes)
     everything = pd.concat(tables).rename(columns={"value": parameter})
     everything[parameter] = everything[parameter].astype(object).map(written)
-    everything.to_csv(f"{out}.csv", index=False, float_format="%.12g")  # the last digits differ between processors
+    everything.to_csv(f"{out}.csv", index=False, float_format="%.12g")  # the last ones depend on processors
     filled = everything.replace("", None).dropna(axis="columns", how="all").astype(object)
     cells = filled.where(filled.notna(), None)
     text = cells.to_markdown(index=False, floatfmt=".4g", missingval="-")
@@ -87,27 +91,28 @@ def make(chosen: Sequence[Row], metrics: Sequence[str], parameter: str, out: Pat
 def draw(ax: Axes, points: pd.DataFrame, *, theory: bool) -> None:
     """Every seed, and per series the mean over seeds; at the bottom a cross where a seed has no estimate.
 
-    With `theory`, which has a line of its own, means have bars of one standard deviation each way. Without it, the
-    points of a seed are joined: it has one observer and one set of trials throughout, so differences along its line are
-    due to the parameter.
+    With `theory`, which has a line of its own, means have bars of one standard deviation each way. Without
+    it, the points of a seed are joined: it has one observer and one set of trials throughout, so differences
+    along its line are due to the parameter.
     """
     points = points.assign(at=points["value"].map(positions(ax, points["value"].astype(object).unique())))
     if wide(points["y"].dropna()):
         logarithmic(ax.yaxis)
     look = itertools.cycle(zip(COLORS, MARKERS, strict=True))
     for (series, members), (color, marker) in zip(points.groupby("series", sort=False), look, strict=False):
-        points_of_seeds: dict[str, Any] = {"ls": "none" if theory else "-", "marker": ".", "color": color, "alpha": 0.6}
+        joined = "none" if theory else "-"
         for _, seed in members.groupby("seeds", sort=False):
-            ax.plot(seed["at"], seed["y"], ms=4, lw=0.8, **points_of_seeds)
+            ax.plot(seed["at"], seed["y"], ls=joined, marker=".", ms=4, lw=0.8, color=color, alpha=0.6)
         table = results.summary(members)
         bars = table["sd"].fillna(0) if theory else None
         label = series or f"mean over seeds{', ± sd' * theory}"
         at = members["at"].unique()
-        ax.errorbar(at, table["mean"], bars, fmt=marker, ms=5, mfc="none", color=color, capsize=3, label=label)
+        means: dict[str, Any] = {"fmt": marker, "ms": 5, "mfc": "none", "capsize": 3, "color": color}
+        ax.errorbar(at, table["mean"], bars, label=label, **means)
     absent = points.loc[points["y"].isna(), "at"].unique()
     if absent.size:
-        bottom = ax.get_xaxis_transform()
-        ax.plot(absent, 0 * absent, "x", transform=bottom, color=TRUTH, clip_on=False, label="a seed without estimate")
+        bottom, label = ax.get_xaxis_transform(), "a seed without estimate"
+        ax.plot(absent, 0 * absent, "x", transform=bottom, color=TRUTH, clip_on=False, label=label)
         ax.update_datalim([(x, points["y"].min()) for x in absent])  # so that the axis includes them
         ax.autoscale_view()
 
@@ -131,20 +136,19 @@ def wide(numbers: Sequence[float]) -> bool:
 # --- theory
 
 
-def observer(params: Mapping[str, Any]) -> tuple[int, float] | None:
-    """The number of factors, and γ, the sd of the logits of simulate's observer: weight_scale √n_factors.
+def observer(params: Mapping[str, Any]) -> Observer | None:
+    """Simulate's observer, whose γ is weight_scale √n_factors.
 
     None where theory is not of this fit: it is of maximum likelihood, without guesses and lapses.
     """
-    if (params["train.solver"], params["train.ridge"]) != ("exact", 0) or params["train.shrinkage"] == "always":
-        return None
-    if (params["simulate.guess_rate"], params["simulate.lapse_rate"]) != (0, 0):
-        return None
-    return params["simulate.n_factors"], params["simulate.weight_scale"] * math.sqrt(params["simulate.n_factors"])
+    likelihood = params["train.solver"] == "exact" and params["train.shrinkage"] != "always"
+    zeros = [params[key] for key in ("train.ridge", "simulate.guess_rate", "simulate.lapse_rate")]
+    p, scale = params["simulate.n_factors"], params["simulate.weight_scale"]
+    return (p, scale * math.sqrt(p)) if likelihood and zeros == [0, 0, 0] else None
 
 
-def expected(metric: str, observer: tuple[int, float], n_trials: Iterable[float]) -> list[float | None] | None:
-    """The metric at each number of trials, None where no estimate exists; None if theory has no such metric."""
+def expected(metric: str, observer: Observer, n_trials: Iterable[float]) -> list[float | None] | None:
+    """The metric at each number of trials, None where no estimate exists; None where theory has none."""
     try:
         lines = plan(*observer, 0.5, [round(n) for n in n_trials])  # a yes in every second trial
     except OutsideTheory:
@@ -152,7 +156,7 @@ def expected(metric: str, observer: tuple[int, float], n_trials: Iterable[float]
     return [getattr(line, EXPECTED[metric]) for line in lines] if metric in EXPECTED else None
 
 
-def draw_theory(ax: Axes, metric: str, observer: tuple[int, float]) -> None:
+def draw_theory(ax: Axes, metric: str, observer: Observer) -> None:
     """What theory expects of a fit, and from how many trials on there is one."""
     (low, high), (bottom, top), first = ax.get_xlim(), ax.get_ylim(), smallest_n_trials(*observer)
     ax.axvline(first, color=TRUTH, lw=1, ls=":", label=f"fewer than {first}: by theory none exists")

@@ -1,4 +1,4 @@
-"""Results of the experiments that started from a commit: their parameters and metrics, and tables over seeds."""
+"""Results of the experiments that started from a commit: parameters and metrics, and tables over seeds."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Row(NamedTuple):
 def load(revision: str = "HEAD") -> list[Row]:
     """The commit, as `baseline`, then its experiments, as far as they are of the current folder's pipeline.
 
-    An experiment that has come to its end is a commit, too: DVC's reference refs/exps/<its base, after 2 signs a
-    slash>/<its name>. (`dvc exp show` mixes the metrics and parameters of all folders.)
+    An experiment that has come to its end is a commit, too: DVC's reference refs/exps/<its base, after 2
+    signs a slash>/<its name>. (`dvc exp show` mixes the metrics and parameters of all folders.)
     """
     base = output("git", "rev-parse", "--verify", f"{revision}^{{commit}}")
-    params = output("git", "rev-parse", "--show-prefix") + "params.yaml"  # with "", or "studies/rat/" before it
+    params = output("git", "rev-parse", "--show-prefix") + "params.yaml"  # or studies/rat/params.yaml
     refs = output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/{base[:2]}/{base[2:]}").split()
     rows = [Row("baseline", *outcome(base))]
     for ref in refs:
@@ -53,9 +53,10 @@ def choose(rows: Sequence[Row], pattern: str, parameter: str) -> list[Row]:
         raise InputError(f"{parameter} is not a parameter; {nearest(parameter, known)}")
     if not others:
         raise InputError("this commit has no experiments; `make experiments` runs the grid")
+    names = [row.name for row in others]
     chosen = [row for row in others if fnmatch.fnmatchcase(row.name, pattern)]
     if not chosen:
-        raise InputError(f"no experiment is called {pattern}; {nearest(pattern, [row.name for row in others])}")
+        raise InputError(f"no experiment is called {pattern}; {nearest(pattern, names)}")
     return [row for i, row in enumerate(chosen) if row.params not in [other.params for other in chosen[:i]]]
 
 

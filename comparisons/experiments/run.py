@@ -1,7 +1,8 @@
 """Run the grid of experiments (grid.yaml) with DVC, and draw the results: `make experiments`.
 
 Each runs in a temporary folder of DVC's (`dvc exp run --temp`), so the workspace is never touched, whatever
-happens. Experiments that this commit already has are skipped: stop at any time, and go on with the same command.
+happens. Experiments that this commit already has are skipped: stop at any time, and go on with the same
+command.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from stages.files.errors import InputError, NoEstimateError, run
 GRID = Path(__file__).with_name("grid.yaml")
 DRAWINGS = Path("docs/experiments")
 
+Values = Annotated[list[bool | int | float | str], Field(min_length=1)]
+
 
 class Group(BaseModel):
     """Experiments that answer one question: every combination of `vary`, with `fix`; `draw` names metrics."""
@@ -34,11 +37,11 @@ class Group(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     fix: dict[str, Any] = {}
-    vary: Annotated[dict[str, Annotated[list[bool | int | float | str], Field(min_length=1)]], Field(min_length=1)]
+    vary: Annotated[dict[str, Values], Field(min_length=1)]
     draw: list[str] = []
 
     def experiments(self, name: str) -> dict[str, dict[str, Any]]:
-        """Settings by name: the group's, the first value, the others with their keys: sample-size-5000-seed-1974."""
+        """Settings by name: group, first value, other values with their keys: sample-size-5000-seed-1974."""
         found = {}
         for values in itertools.product(*self.vary.values()):
             settings = dict(zip(self.vary, values, strict=True))
@@ -60,12 +63,14 @@ def read_grid(path: Path, parameters: Iterable[str]) -> dict[str, Group]:
 
 def main() -> None:
     """Run what is missing, then draw; exit status 1 if an experiment failed, after all the others."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--grid", type=Path, default=GRID, help="the grid (default: grid.yaml beside this)")
     grid = options.parse_args().grid
     base, *rows = results.load()
     groups, there = read_grid(grid, base.params), {row.name: row.params for row in rows}
-    wanted = {name: settings for group, its in groups.items() for name, settings in its.experiments(group).items()}
+    wanted = dict[str, dict[str, Any]]()
+    for name, group in groups.items():
+        wanted |= group.experiments(name)
     # Of another experiment that has one of these names, DVC says that it is in the way.
     todo = {name: made for name, made in wanted.items() if {**there.get(name, {}), **made} != there.get(name)}
     print(f"{len(wanted)} experiments, {len(todo)} of them to run", flush=True)
@@ -114,7 +119,7 @@ def check_clean() -> None:
 def perform(name: str, settings: dict[str, Any]) -> tuple[int, str]:
     """Run one: the exit status of the stage that failed, or of DVC, or 0; and one line with the reason.
 
-    Ctrl-C reaches DVC too, which then stops its stage, removes its folder and releases its locks: wait for it.
+    Ctrl-C reaches DVC too, which then stops its stage, removes its folder and releases its locks.
     """
     command = [*DVC, "exp", "run", "--temp", "--name", name]
     for key, value in settings.items():
@@ -125,7 +130,7 @@ def perform(name: str, settings: dict[str, Any]) -> tuple[int, str]:
     try:
         printed, _ = process.communicate()
     except KeyboardInterrupt:
-        print("stopping; what is done stays, and the same command goes on from there", file=sys.stderr, flush=True)
+        print("stopping; what is done stays, and the same command goes on from there", file=sys.stderr)
         process.communicate()
         raise
     of_stage = re.search(r"^ERROR: failed to reproduce .* exited with (\d+)$", printed, re.MULTILINE)

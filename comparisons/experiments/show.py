@@ -1,7 +1,8 @@
-"""The experiments of a commit: `make show`, or `python -m comparisons.experiments.show` in the pipeline's folder.
+"""The experiments of a commit: `make show`, or `python -m comparisons.experiments.show` in its folder.
 
-`dvc exp show` has a column for every metric, parameter and file, of all folders. Here are the few metrics that matter
-(docs/metrics.md), means over observers who are fitted each alone, and the parameters that differ from the commit's.
+`dvc exp show` has a column for every metric, parameter and file, of all folders. Here are the few metrics
+that matter (docs/metrics.md), means over observers who are fitted each alone, and the parameters that differ
+from the commit's.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from stages.current import check_parameters
 from stages.files.errors import InputError, run
 from stages.terminal import say, table
 
-SCORES = ("cross_entropy", "accuracy", "calibration_slope")  # of held-out trials, or else of trials left out one by one
+SCORES = ("cross_entropy", "accuracy", "calibration_slope")  # of held-out trials, or else leave-one-out
 OTHERS = ("replication.corrected_slope", "recovery.weight_slope", "inference.coverage")
 
 
@@ -34,7 +35,7 @@ def overview(rows: list[Row], base: Row) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rev", default="HEAD", help="the commit that they start from (default: HEAD)")
     base, *others = load(options.parse_args().rev)
     now, notes = Row("workspace", *outcome(None)), []

@@ -3,10 +3,11 @@
     loss(W)     = mean over trials i and classes k of  softplus(z_ik) - y_ik z_ik,     z = X W
     gradient(W) = X'R / (n n_classes),     R = sigmoid(z) - y
 
-with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row = bias.
+with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row =
+bias.
 
-The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the update.
-Shuffled trials are gathered, and losses computed, for several steps at once.
+The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the
+update. Shuffled trials are gathered, and losses computed, for several steps at once.
 """
 
 from __future__ import annotations
@@ -35,8 +36,14 @@ class Span(NamedTuple):
     sizes: list[int]  # of each batch, n together
 
 
-def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """As `torch.nn.Linear` has them after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row = bias.
+def initial_coefficients(
+    n_factors: int,
+    n_classes: int,
+    seed: int,
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """As `torch.nn.Linear` has them after `torch.manual_seed(seed)`: (n_factors + 1, n_classes), last row =
+    bias.
 
     Uniform within ±1 / sqrt(n_factors). Drawn on the CPU.
     """
@@ -49,10 +56,12 @@ def initial_coefficients(n_factors: int, n_classes: int, seed: int, dtype: torch
 class Training:
     """Epochs of Adam over shuffled batches.
 
-    Kingma & Ba 2015, algorithm 1; amsgrad: Reddi, Kale & Kumar 2018, algorithm 2; both as in `torch.optim.Adam`.
+    Kingma & Ba 2015, algorithm 1; amsgrad: Reddi, Kale & Kumar 2018, algorithm 2; both as in
+    `torch.optim.Adam`.
 
-    coefficients: (n_factors + 1, n_classes), last row = bias: where to start. `.coefficients` is a copy that every step
-        changes in place, on the same device and in the same dtype, which are also those of the arithmetic.
+    coefficients: (n_factors + 1, n_classes), last row = bias: where to start. `.coefficients` is a copy that
+        every step changes in place, on the same device and in the same dtype, which are also those of the
+        arithmetic.
     factors: (n_trials, n_factors), on the CPU, may be memory-mapped: only shuffled spans of it are copied.
     responses: (n_trials, n_classes), bool or soft in [0, 1], likewise.
     seed: of the order of the trials. Every epoch visits each trial once; its last batch may be smaller.

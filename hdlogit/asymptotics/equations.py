@@ -17,13 +17,13 @@ and Z1, Z2 ~ N(0, 1):
     λ   leverage of a trial on its own logit             b  intercept of the fit
 
 The estimator is maximum likelihood (μ = 0, ε = 0), ridge (μ/2)‖w‖² (mean loss, isotropic factors of unit
-variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0). Its model is σ: with
-guess or lapse rates above 0 it is misspecified, and α tends to a number below 1 as κ → 0.
+variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (ε = 1 − δ > 0). Its model is
+σ: with guess or lapse rates above 0 it is misspecified, and α tends to a number below 1 as κ → 0.
 
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
-2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023; rates: ours, as nothing in (1) to
-(4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and s
+2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023; rates: ours, as nothing
+in (1) to (4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and s
 are close (`docs/theory.md`), but the noise of a single weight is not: `hdlogit.inference` measures it.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
@@ -64,7 +64,7 @@ class Asymptotics:
     lambda_: float
     b: float  # mean of the fitted logits
     residual: float = np.nan  # largest |log(left / right)| of the four equations
-    guess_rate: float = 0.0  # g; where a link was fitted, α, s, λ and b come from the data, not from the equations
+    guess_rate: float = 0.0  # g; where a link was fitted, α, s, λ and b come from the data, not from theory
     lapse_rate: float = 0.0  # l
 
     @property
@@ -106,7 +106,8 @@ def trials(a: Asymptotics, step: float = STEP) -> Trials:
     sigmoid = expit(u)
     v = u + a.lambda_ * (sigmoid - target)
     density = np.exp(-0.5 * ((v - mean) / a.eta) ** 2) / (a.eta * np.sqrt(2 * np.pi))
-    response, slope = probability_and_slope(-sign * a.intercept - a.slope_of_truth * (v - mean), a.sd_of_truth)
+    true_logit = -sign * a.intercept - a.slope_of_truth * (v - mean)  # its mean given v
+    response, slope = probability_and_slope(true_logit, a.sd_of_truth)
     rates = np.array([[a.lapse_rate], [a.guess_rate]])  # of a "no" in row 0, of a "yes" in row 1
     logistic = 1 - a.guess_rate - a.lapse_rate
     response, slope = rates + logistic * response, logistic * slope
@@ -136,8 +137,8 @@ def _grid(a: Asymptotics, mean: Array, target: float, step: float) -> tuple[Arra
         centre = np.full((2, 1), -np.log(max(lambda_ / largest - 1, 1.0)))
         scale = np.full((2, 1), min(1.0, bend))
         reach = REACH * eta + abs(a.b) + lambda_ * target - centre[0, 0] + 2
-    # At a bend, the spacing grows in proportion to its distance from the centre: at most 0.75 of the bend's width
-    # is allowed.
+    # At a bend, the spacing grows in proportion to its distance from the centre: at most 0.75 of the bend's
+    # width is allowed.
     centred = 0.0 if narrow else a.b
     remote = max(abs(centred) / eta, abs(a.slope_of_truth * centred - a.intercept) / max(1.0, a.sd_of_truth))
     # Where λ is much larger than η, V moves by many η over the width of the sigmoid.

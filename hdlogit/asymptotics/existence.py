@@ -41,9 +41,10 @@ def existence_threshold(
         h = min over t0, t1 of E[(t0 Y + t1 XY − Z)₊²],   X, Z ~ N(0, 1),  Y = ±1,
         P(Y = 1) = g + (1 − g − l) σ(β0 + γX)
 
-    Theorem: Candès & Sur, Annals of Statistics 2020, theorem 2.1 (factors Gaussian); its proof needs P(Y = 1) to depend
-    on X alone, not to be logistic. h(0, 0) = 1/2. Guesses and lapses help: they keep responses from being separable.
-    Raises OutsideTheory outside 0 ≤ γ ≤ 100 or where the rarer response has a probability below 1e-5.
+    Theorem: Candès & Sur, Annals of Statistics 2020, theorem 2.1 (factors Gaussian); its proof needs P(Y =
+    1) to depend on X alone, not to be logistic. h(0, 0) = 1/2. Guesses and lapses help: they keep responses
+    from being separable. Raises OutsideTheory outside 0 ≤ γ ≤ 100 or where the rarer response has a
+    probability below 1e-5.
     """
     check_observer(signal, intercept)
     check_rates(guess_rate, lapse_rate)
@@ -52,9 +53,7 @@ def existence_threshold(
 
 @lru_cache(maxsize=256)
 def frontier(signal: float, intercept: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> Frontier:
-    """A smooth convex function of (t0, t1) is minimised: the integral over Z has a closed form, that over X is
-    one-dimensional.
-    """
+    """Minimises a smooth convex function of (t0, t1), an integral over X: that over Z has a closed form."""
     x, mass = _normal_grid(signal, intercept)
     logistic = 1 - guess_rate - lapse_rate
     yes = mass * (guess_rate + logistic * expit(intercept + signal * x))
@@ -96,9 +95,8 @@ def _normal_grid(signal: float, intercept: float) -> tuple[Array, Array]:
 def check_rates(guess_rate: float, lapse_rate: float) -> None:
     """Raises OutsideTheory unless guess and lapse rate are at least 0, and together below 1."""
     if not (guess_rate >= 0 and lapse_rate >= 0 and guess_rate + lapse_rate < 1):
-        raise OutsideTheory(
-            f"guess_rate is {guess_rate:g}, lapse_rate {lapse_rate:g}: they must be 0 or more, and together below 1"
-        )
+        given = f"guess_rate is {guess_rate:g}, lapse_rate {lapse_rate:g}"
+        raise OutsideTheory(f"{given}: they must be 0 or more, and together below 1")
 
 
 def check_observer(signal: float, intercept: float, rarest: float = RAREST) -> None:
@@ -106,7 +104,8 @@ def check_observer(signal: float, intercept: float, rarest: float = RAREST) -> N
     `rarest`.
     """
     if not 0 <= signal <= MAX_SIGNAL:
-        raise OutsideTheory(f"signal is {signal:g}: the sd of the true logits must be from 0 to {MAX_SIGNAL:g}")
+        allowed = f"the sd of the true logits must be from 0 to {MAX_SIGNAL:g}"
+        raise OutsideTheory(f"signal is {signal:g}: {allowed}")
     if not np.isfinite(intercept):
         raise OutsideTheory(f"intercept is {intercept:g}: it must be a finite number")
     rarer = float(probability_and_slope(-abs(intercept), signal)[0])

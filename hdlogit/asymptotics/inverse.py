@@ -1,16 +1,18 @@
-"""The equations solved backwards: which observer is behind a given fit? (SLOE: Yadlowsky, Yun, McLean & D'Amour,
-NeurIPS 2021)
+"""The equations solved backwards: which observer is behind a given fit? (SLOE: Yadlowsky, Yun, McLean &
+D'Amour, NeurIPS 2021)
 
-Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. These two can be estimated
-from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), determine the observer,
-and with it α and everything in `predictions`. The equations are those of `equations`, and no more certain.
+Forward, (γ, β0) give the mean b and the variance η² of the fitted logits of new trials. These two can be
+estimated from the data alone, so the same four equations, with (γ, β0) unknown in place of (s, b), determine
+the observer, and with it α and everything in `predictions`. The equations are those of `equations`, and no
+more certain.
 
-They take the true logits for normal. Where a few factors x_D carry much of them and are not normal (the side of the
-stimulus, say), what the others add still is, given x_D. With x_D at its mean zero and the others uncorrelated with it,
+They take the true logits for normal. Where a few factors x_D carry much of them and are not normal (the side
+of the stimulus, say), what the others add still is, given x_D. With x_D at its mean zero and the others
+uncorrelated with it,
 
     S = β0 + x_D·β_D + γ Z1        V = b + x_D·ω + α γ Z1 + s Z2        η² = Var(V − x_D·ω)
 
-the equations hold as averages over x_D, with one more for each of these factors (this project; `docs/theory.md`):
+the equations hold as averages over x_D, with one more for each of these factors (ours; `docs/theory.md`):
 
     (5)  E[r x_D] = 0
 
@@ -41,7 +43,7 @@ class NoSignal(OutsideTheory):
 
 
 class Dominant(NamedTuple):
-    """Factors whose distribution is taken as it is: `values` (k, d) with these probabilities, of mean zero."""
+    """Factors whose distribution is taken as it is: `values` (k, d) with these probabilities, mean zero."""
 
     values: Array
     mass: Array  # (k,)
@@ -69,12 +71,12 @@ def observer_from_fit(
     shrinkage: float = 0.0,
     near: Asymptotics | None = None,
 ) -> Observer:
-    """The observer whose fit has logits of new trials with mean b and variance η² about x_D·ω, and all that follows.
+    """The observer whose fit has logits of new trials with mean b and variance η² about x_D·ω.
 
-    kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of the
-    training trials; fitted_intercept: b, where the factors have mean zero; ridge and shrinkage: as
-    `hdlogit.asymptotics.theory.solve` has them; near: values of a similar problem, from which the answer is found
-    sooner. Without signal in the other factors γ is WEAKEST, if any are dominant.
+    kappa: n_factors / n_trials; eta_squared: η², for instance the variance of the leave-one-out logits of
+    the training trials; fitted_intercept: b, where the factors have mean zero; ridge and shrinkage: as
+    `hdlogit.asymptotics.theory.solve` has them; near: values of a similar problem, from which the answer is
+    found sooner. Without signal in the other factors γ is WEAKEST, if any are dominant.
 
     Raises NoSignal where η² is not above what chance alone gives, OutsideTheory where γ would exceed 100, or
     the fit cannot exist.
@@ -90,24 +92,31 @@ def observer_from_fit(
         return _observer(start, _unknowns(start, np.zeros(0)), (eta_squared, fitted_intercept, dominant))
     s = min(start.s, 0.95 * float(np.sqrt(eta_squared)))
     start = replace(start, s=s, signal=float(np.sqrt(eta_squared - s * s)) / start.alpha)
-    for variance in (eta_squared, None):  # None: no more than chance gives, so that γ = WEAKEST, and s is free
+    for variance in (eta_squared, None):  # None: no more than chance gives; γ = WEAKEST, and s is free
         given = variance, fitted_intercept, dominant
-        x, found = _solved(start if variance else replace(start, signal=WEAKEST), given, dominant.fitted / start.alpha)
-        if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL and (variance is None or found.signal > WEAKEST):
+        near_by = start if variance else replace(start, signal=WEAKEST)
+        x, found = _solved(near_by, given, dominant.fitted / start.alpha)
+        strong = variance is None or found.signal > WEAKEST
+        if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL and strong:
             return _observer(found, x, given)
-    raise OutsideTheory(
-        f"no observer found for kappa {kappa:g}, eta_squared {eta_squared:g}, fitted intercept {fitted_intercept:g} "
-        f"and {len(dominant.fitted)} dominant factors"
-    )
+    what = f"kappa {kappa:g}, eta_squared {eta_squared:g}, fitted intercept {fitted_intercept:g}"
+    raise OutsideTheory(f"no observer found for {what} and {len(dominant.fitted)} dominant factors")
 
 
-def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
+def without_signal(
+    kappa: float,
+    fitted_intercept: float,
+    *,
+    ridge: float = 0.0,
+    shrinkage: float = 0.0,
+) -> Asymptotics:
     """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
     start = solve(kappa, 0.0, ridge=ridge, shrinkage=shrinkage)
     _, found = _solved(start, (None, fitted_intercept, NONE), np.zeros(0))
     if found.residual <= ACCEPTED:
-        return solve(kappa, 0.0, found.intercept, ridge=ridge, shrinkage=shrinkage)  # raises outside its domain
-    raise OutsideTheory(f"no observer without signal has the fitted intercept {fitted_intercept:g} at kappa {kappa:g}")
+        return solve(kappa, 0.0, found.intercept, ridge=ridge, shrinkage=shrinkage)
+    what = f"the fitted intercept {fitted_intercept:g} at kappa {kappa:g}"
+    raise OutsideTheory(f"no observer without signal has {what}")
 
 
 def _without_dominant(
@@ -134,7 +143,7 @@ def _without_dominant(
 
 
 def _walk(start: Asymptotics, eta_squared: float, fitted_intercept: float, legs: int) -> Asymptotics:
-    """From the observer of one fit to that of another, in so many steps of log η² and b; its residual may be large."""
+    """From one fit's observer to another's, in so many steps of log η² and b; its residual may be large."""
     found = start
     for part in np.arange(1, legs + 1) / legs:
         variance = float(start.eta ** (2 - 2 * part) * eta_squared**part)
@@ -143,14 +152,14 @@ def _walk(start: Asymptotics, eta_squared: float, fitted_intercept: float, legs:
     return found
 
 
-def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: float, shrinkage: float) -> Asymptotics:
+def _nearby(kappa: float, eta_squared: float, fitted: float, ridge: float, shrinkage: float) -> Asymptotics:
     """A solved observer whose fit is similar: η mostly grows with γ, so bisection over SIGNALS."""
     size = {"ridge": ridge, "shrinkage": shrinkage}
 
     def candidate(signal: float) -> Asymptotics:
         # The mean of the fitted probabilities is that of the responses, up to the probit approximation.
         ratio = np.hypot(1.7, signal) / np.sqrt(2.89 + eta_squared)
-        return solve(kappa, float(signal), float(fitted_intercept * ratio), **size)
+        return solve(kappa, float(signal), float(fitted * ratio), **size)
 
     def too_strong(signal: float) -> bool:
         try:
@@ -161,11 +170,10 @@ def _nearby(kappa: float, eta_squared: float, fitted_intercept: float, ridge: fl
     weaker = bisect_left(SIGNALS, True, key=too_strong)
     if weaker:
         return candidate(SIGNALS[weaker - 1])
-    floor = without_signal(kappa, fitted_intercept, **size)
+    floor = without_signal(kappa, fitted, **size)
     if eta_squared <= floor.s**2:
-        raise NoSignal(
-            f"eta_squared is {eta_squared:g}: where no factor matters, a fit at kappa {kappa:g} has {floor.s**2:.6g}"
-        )
+        chance = f"where no factor matters, a fit at kappa {kappa:g} has {floor.s**2:.6g}"
+        raise NoSignal(f"eta_squared is {eta_squared:g}: {chance}")
     return solve(kappa, WEAKEST, floor.intercept, **size)
 
 
@@ -193,7 +201,8 @@ def _observer(a: Asymptotics, x: Array, given: Given) -> Observer:
 
     def derivatives(function: Callable[[Array], Array]) -> Array:
         y = np.append(x, inputs)
-        return np.stack([(function(y + e) - function(y - e)) / (2 * STEP) for e in STEP * np.eye(len(y))], axis=1)
+        differences = [function(y + e) - function(y - e) for e in STEP * np.eye(len(y))]
+        return np.stack(differences, axis=1) / (2 * STEP)
 
     def outputs(y: Array) -> Array:
         found, weights = _from_unknowns(a, *at(y))
@@ -235,7 +244,8 @@ def _ratios(near: Asymptotics, x: Array, given: Given) -> Array:
 def _unknowns(a: Asymptotics, dominant: Array, eta_squared: float | None = 1.0) -> Array:
     """(log γ, or log s without η², log α/s, log λ/s, β0/√(1 + γ²), β_D)."""
     first = a.signal if eta_squared else a.s
-    return np.append(np.log([first, a.alpha / a.s, a.lambda_ / a.s]), [a.intercept / np.hypot(1, a.signal), *dominant])
+    positive = np.log([first, a.alpha / a.s, a.lambda_ / a.s])
+    return np.array([*positive, a.intercept / np.hypot(1, a.signal), *dominant])
 
 
 def _from_unknowns(near: Asymptotics, x: Array, given: Given) -> tuple[Asymptotics, Array]:

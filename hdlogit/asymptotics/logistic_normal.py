@@ -22,9 +22,9 @@ WIDE = 8.0  # from this τ on, integrating over the logistic takes fewer nodes t
 def probability_and_slope(mean: ArrayLike, sd: ArrayLike) -> tuple[Array, Array]:
     """P and D of the module's formula, element by element, to about 1e-10.
 
-    mean: any shape, in units of a logit; sd: τ ≥ 0, one for all or one each. Probabilities are accurate relative to
-    their own size (for τ > 8 as long as |mean| < τ²), so their logarithm can be trusted; take P(−m) rather than
-    1 − P(m).
+    mean: any shape, in units of a logit; sd: τ ≥ 0, one for all or one each. Probabilities are accurate
+    relative to their own size (for τ > 8 as long as |mean| < τ²), so their logarithm can be trusted; take
+    P(−m) rather than 1 − P(m).
     """
     m, spread = np.asarray(mean, dtype=np.float64), np.asarray(sd, dtype=np.float64)
     wide = spread > WIDE
@@ -46,7 +46,7 @@ def probability_and_slope(mean: ArrayLike, sd: ArrayLike) -> tuple[Array, Array]
     normal = step * np.arange(-np.ceil(reach / step), np.ceil(reach / step) + 1)  # (nodes,)
     weight = np.exp(-0.5 * normal * normal)
     weight /= weight.sum()
-    # σ(m + τz) from a product of exponentials: with one τ, one exp per row and per column, none per entry. The
+    # σ(m + τz) from a product of exponentials: with one τ, one exp per row and column, none per entry. The
     # clip keeps the product finite, and a probability of e⁻⁵⁷⁰ is zero to every purpose here.
     p = 1.0 / (1.0 + np.exp(-np.clip(m, -570.0, 570.0)) * np.exp(-spread * normal))  # (..., nodes)
     return p @ weight, (p - p * p) @ weight
@@ -55,17 +55,19 @@ def probability_and_slope(mean: ArrayLike, sd: ArrayLike) -> tuple[Array, Array]
 def logit_of_probability(mean: ArrayLike, sd: float) -> Array:
     """log P(m, τ) / (1 − P(m, τ)) for many means at once, by a cubic spline; the error is below 1e-7.
 
-    It is odd in m, and straight from about m = τ² on, so one spline over half the axis and a line are enough. Beyond
-    30 τ, where a probability would underflow, the line is used as well. A million values take about 0.1 s.
+    It is odd in m, and straight from about m = τ² on, so one spline over half the axis and a line are
+    enough. Beyond 30 τ, where a probability would underflow, the line is used as well. A million values take
+    about 0.1 s.
     """
     m = np.asarray(mean, dtype=np.float64)
     if sd == 0:
         return m.copy()
     last = sd * sd + 8 * sd + 30 if sd <= WIDE else min(sd * sd, 30 * sd)
     scale = max(1.0, sd)
-    nodes = scale * np.sinh(np.arange(0.0, np.arcsinh(last / scale) + 0.015, 0.015))  # dense where the bend is
+    nodes = scale * np.sinh(np.arange(0.0, np.arcsinh(last / scale) + 0.015, 0.015))  # dense at the bend
     logits = np.log(probability_and_slope(nodes, sd)[0] / probability_and_slope(-nodes, sd)[0])
     spline = CubicSpline(nodes, logits, bc_type=((2, 0.0), "not-a-knot"))  # odd at 0
     size = np.abs(m)
     inside = np.asarray(spline(np.minimum(size, nodes[-1])), dtype=np.float64)
-    return np.asarray(np.copysign(inside + float(spline(nodes[-1], 1)) * np.maximum(size - nodes[-1], 0.0), m))
+    beyond = float(spline(nodes[-1], 1)) * np.maximum(size - nodes[-1], 0.0)
+    return np.asarray(np.copysign(inside + beyond, m))

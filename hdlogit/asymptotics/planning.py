@@ -36,7 +36,7 @@ class Plan:
 
 
 def intercept_for(base_rate: float, signal: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
-    """β0 such that P(y = 1) = g + (1 − g − l) E σ(β0 + γZ) = base_rate, to 1e-10. OutsideTheory if none exists."""
+    """β0 such that P(y = 1) = g + (1 − g − l) E σ(β0 + γZ) = base_rate, to 1e-10; else OutsideTheory."""
     check_rates(guess_rate, lapse_rate)
     logistic = (base_rate - guess_rate) / (1 - guess_rate - lapse_rate)  # E σ
     if not 0 < logistic < 1:
@@ -61,7 +61,7 @@ def base_rate_for(intercept: float, signal: float, guess_rate: float = 0.0, laps
 
 
 def signal_for(accuracy: float, guess_rate: float = 0.0, lapse_rate: float = 0.0) -> float:
-    """γ at which the best possible prediction is right in this fraction of trials: E max(p, 1 − p), at β0 = 0.
+    """γ at which the best possible prediction is right in this fraction of trials, E max(p, 1 − p); β0 = 0.
 
     Raises OutsideTheory if there is no γ <= 100, or where one response is always the likelier one.
     """
@@ -72,9 +72,8 @@ def signal_for(accuracy: float, guess_rate: float = 0.0, lapse_rate: float = 0.0
         )
     least, best = (_accuracy(signal, guess_rate, lapse_rate) for signal in (0.0, MAX_SIGNAL))
     if not least <= accuracy <= best:
-        raise OutsideTheory(
-            f"accuracy is {accuracy:g}: the best prediction is right in {least:.4g} to {best:.4g} of the trials"
-        )
+        possible = f"the best prediction is right in {least:.4g} to {best:.4g} of the trials"
+        raise OutsideTheory(f"accuracy is {accuracy:g}: {possible}")
     if accuracy == least:
         return 0.0
     return float(brentq(lambda signal: _accuracy(signal, guess_rate, lapse_rate) - accuracy, 0.0, MAX_SIGNAL))
@@ -105,7 +104,7 @@ def inflation_for(correlation: float, n_factors: int) -> float:
 def smallest_n_trials(
     n_factors: int, signal: float, intercept: float = 0.0, guess_rate: float = 0.0, lapse_rate: float = 0.0
 ) -> int:
-    """The smallest number of trials at which a maximum-likelihood estimate exists with probability → 1: n > p/h."""
+    """The smallest n_trials at which a maximum-likelihood estimate exists with probability → 1: n > p/h."""
     return int(np.floor(n_factors / existence_threshold(signal, intercept, guess_rate, lapse_rate))) + 1
 
 
@@ -120,11 +119,11 @@ def plan(
 ) -> list[Plan]:
     """The table over n_trials for an observer with sd γ = signal of its logits and P(y = 1) = base_rate.
 
-    The fit is the classical one, maximum likelihood with intercept, even if the observer guesses and lapses: then its
-    weights are too small when there are many trials. Factors are taken to be Gaussian, and true weights to have nothing
-    to do with their correlations, which inflate the variance of a weight: inflation is the mean of 1/(1 − R²), R the
-    correlation of a factor with all others. Raises OutsideTheory for an impossible observer, or n_trials or n_factors
-    below 1.
+    The fit is the classical one, maximum likelihood with intercept, even if the observer guesses and lapses:
+    then its weights are too small when there are many trials. Factors are taken to be Gaussian, and true
+    weights to have nothing to do with their correlations, which inflate the variance of a weight: inflation
+    is the mean of 1/(1 − R²), R the correlation of a factor with all others. Raises OutsideTheory for an
+    impossible observer, or n_trials or n_factors below 1.
     """
     rates = guess_rate, lapse_rate
     intercept = intercept_for(base_rate, signal, *rates)
@@ -142,7 +141,7 @@ def n_trials_until(
     lapse_rate: float = 0.0,
     inflation: float = 1.0,
 ) -> int:
-    """The smallest number of trials, to 1 %, from which on the maximum-likelihood fit exists and its `Plan` is `good`.
+    """The smallest n_trials, to 1 %, from which on a maximum-likelihood fit exists and its `Plan` is `good`.
 
     Raises OutsideTheory as `plan` does, and where MOST trials per factor are not enough.
     """

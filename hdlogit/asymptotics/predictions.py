@@ -1,7 +1,8 @@
 """What the theory predicts of a fit before it is measured, and the best use of its logits.
 
 All cross-entropies are means over trials in nats; all integrals are one-dimensional, over the nodes of
-`hdlogit.asymptotics.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the equations do.
+`hdlogit.asymptotics.equations.trials`. They follow from the joint law of (y, u, V) and hold as far as the
+equations do.
 """
 
 from dataclasses import dataclass, replace
@@ -62,7 +63,8 @@ def predict(a: Asymptotics, inflation: float = 1.0) -> Predictions:
     """All predictions of one solution, about 1 ms. inflation: of the variance of weights, as in `plan`."""
     q = trials(replace(a, lambda_=0.0))  # at λ = 0, u is V: new trials
     sign = np.array([[1.0], [-1.0]])
-    floor, ceiling = np.array([[[a.guess_rate], [a.lapse_rate]], [[a.lapse_rate], [a.guess_rate]]])  # mirrored
+    floor = np.array([[a.guess_rate], [a.lapse_rate]])
+    ceiling = floor[::-1]  # mirrored
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = a.s * np.sqrt(inflation)
         weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, noise), noise / a.alpha]) / a.signal
@@ -101,8 +103,8 @@ def classical_coverage(a: Asymptotics, level: float = 0.95, inflation: float = 1
     """Coverage of the textbook interval ŵ ± z √[H⁻¹]_jj, averaged over weights that are themselves normal.
 
     For isotropic factors ŵ − β = (α − 1) β + (s/√p) Z and [H⁻¹]_jj → λ/p (H summed over trials), hence
-    P(|N(0, (α − 1)²γ² + s²)| < z √λ); for correlated ones s² and λ are inflated. It leaves out that [H⁻¹]_jj is a
-    little larger for large weights.
+    P(|N(0, (α − 1)²γ² + s²)| < z √λ); for correlated ones s² and λ are inflated. It leaves out that [H⁻¹]_jj
+    is a little larger for large weights.
     """
     z = ndtri(0.5 + level / 2)
     off = np.hypot((a.alpha - 1) * a.signal, a.s * np.sqrt(inflation))
@@ -125,16 +127,16 @@ def _entropy(q: Trials) -> float:
 
 # --- ridge without cross-validation ----------------------------------------------------------------
 
-WEAKEST_SIGNAL = 0.01  # below it the best ridge, about κ/γ², grows without limit, and its value hardly matters
+WEAKEST_SIGNAL = 0.01  # below it the best ridge, about κ/γ², grows without limit, and hardly matters
 
 
 def best_ridge(kappa: float, signal: float, intercept: float = 0.0) -> float:
     """The ridge strength μ (of (μ/2)‖w‖², mean loss) with the smallest predicted held-out cross-entropy.
 
     It exists at any κ up to 10, even where the maximum-likelihood estimate does not. A normal prior of the
-    weights alone would give κ/γ², and the minimum lies near it: the search covers a factor of e⁷ to either side, on
-    log μ, to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of 0.01. Raises
-    OutsideTheory as `solve` does.
+    weights alone would give κ/γ², and the minimum lies near it: the search covers a factor of e⁷ to either
+    side, on log μ, to 1 part in 1000. For γ → 0 any large μ is as good; below γ = 0.01 the answer is that of
+    0.01. Raises OutsideTheory as `solve` does.
     """
     signal = max(signal, WEAKEST_SIGNAL)
     centre = np.log(kappa / signal**2)

@@ -6,7 +6,7 @@ Everything is in units in which a factor has variance 1. Without ridge this is n
 invariant under linear maps of the factors. The other way round, from a fit to the observer: `inverse`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 TOLERANCE = 1e-12  # relative, of the unknowns
 ACCEPTED = 1e-9  # the largest log(left / right) that is accepted; beyond it an error is raised
-FURTHEST = 10.0  # from its start no unknown (a logarithm, or a ratio to the spread of logits) moves more than this
+FURTHEST = 10.0  # no unknown (a logarithm, or a ratio to the spread of logits) moves more from its start
 WILD = 100.0  # what the equations are said to be off by there, and where they cannot be evaluated
 CLOSEST = 1 - 1e-6  # κ/h: nearer to the frontier α, which grows like 1 / (1 − κ/h), is lost in rounding
 
@@ -52,24 +52,27 @@ def solve(
 
     kappa: n_factors / n_trials > 0, below existence_threshold if there is neither ridge nor shrinkage, below
     1 if there is no ridge; signal: γ in 0 … 100 (at 0, α is the limit); intercept: β0, such that the rarer
-    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1; guess_rate, lapse_rate: of
-    the observer; the fit is still the classical one, by maximum likelihood (ridge = ε = 0). Raises
+    response has a probability of at least 1e-5; ridge: μ ≥ 0; shrinkage: 0 ≤ ε < 1; guess_rate, lapse_rate:
+    of the observer; the fit is still the classical one, by maximum likelihood (ridge = ε = 0). Raises
     OutsideTheory elsewhere, and if the equations could not be solved.
     """
     rates = {"guess_rate": guess_rate, "lapse_rate": lapse_rate}
-    problem = Asymptotics(kappa, signal, intercept, ridge, shrinkage, *[np.nan] * 4, **rates)  # α, s, λ, b: unknown
+    unknown = [np.nan] * 4  # α, s, λ, b
+    problem = Asymptotics(kappa, signal, intercept, ridge, shrinkage, *unknown, **rates)
     _check(problem)
     answer = _solved_from(_start(problem))
-    if answer.residual > ACCEPTED:
-        path = _from_easy_to(problem)
+    for path in _from_easy_to(problem):
+        if answer.residual <= ACCEPTED:
+            break
         answer = _start(path[0])
         for step in path:
-            answer = _solved_from(replace(answer, kappa=step.kappa, ridge=step.ridge))
+            near = {"alpha": answer.alpha, "s": answer.s, "lambda_": answer.lambda_, "b": answer.b}
+            answer = _solved_from(replace(step, **near))
     if answer.residual > ACCEPTED:
         raise OutsideTheory(
-            f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, intercept {intercept:g}, "
-            f"ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and {lapse_rate:g}: "
-            f"residual {answer.residual:.1e} instead of {ACCEPTED:g}"
+            f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, "
+            f"intercept {intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and "
+            f"{lapse_rate:g}: residual {answer.residual:.1e} instead of {ACCEPTED:g}"
         )
     return answer
 
@@ -101,7 +104,8 @@ def root(equations: Callable[[Array], Array], start: Array) -> tuple[Array, floa
         values = equations(x) if np.abs(x - start).max() < FURTHEST else np.full_like(x, WILD)
         return np.nan_to_num(values, nan=WILD, posinf=WILD, neginf=-WILD)
 
-    found = scipy.optimize.root(bounded, start, tol=TOLERANCE, options={"factor": 0.1})  # first step: a tenth of x
+    how = {"factor": 0.1}  # first step: a tenth of x
+    found = scipy.optimize.root(bounded, start, tol=TOLERANCE, options=how)
     return found.x, float(np.abs(found.fun).max())
 
 
@@ -112,24 +116,32 @@ def _start(problem: Asymptotics) -> Asymptotics:
     return _small_logits(problem) if problem.ridge > 0 or problem.shrinkage > 0 else _tabled(problem)
 
 
-def _from_easy_to(problem: Asymptotics) -> list[Asymptotics]:
-    """Problems, each to be solved from the one before: the first has strong ridge, or fewer factors."""
+def _from_easy_to(problem: Asymptotics) -> Iterator[list[Asymptotics]]:
+    """Problems, each solved from the one before: first with strong ridge, few factors, or weak signal."""
     if problem.ridge > 0:
         strong = max(problem.ridge, 0.5, 0.5 * problem.kappa)
         count = int(np.ceil(np.log(strong / problem.ridge) / np.log(3))) + 1
-        return [replace(problem, ridge=float(ridge)) for ridge in np.geomspace(strong, problem.ridge, count)]
-    if problem.shrinkage > 0:
-        return [replace(problem, kappa=problem.kappa * part) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
-    limit = frontier(problem.signal, problem.intercept, problem.guess_rate, problem.lapse_rate).kappa
-    room = np.geomspace(0.5, 1 - problem.kappa / limit, 12)
-    return [replace(problem, kappa=float(limit * (1 - part))) for part in room]
+        yield [replace(problem, ridge=float(ridge)) for ridge in np.geomspace(strong, problem.ridge, count)]
+    elif problem.shrinkage > 0:
+        yield [replace(problem, kappa=problem.kappa * part) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
+    else:
+        part = problem.kappa / _limit(problem)
+        room = [float(r) for r in np.geomspace(0.5, 1 - part, 12)]
+        yield [replace(problem, kappa=_limit(problem) * (1 - r)) for r in room]
+        weaker = [float(t) for t in np.geomspace(1 / max(problem.signal, 1), 1, 12)]
+        path = [replace(problem, signal=t * problem.signal, intercept=t * problem.intercept) for t in weaker]
+        yield [replace(step, kappa=part * _limit(step)) for step in path]
+
+
+def _limit(a: Asymptotics) -> float:
+    return frontier(a.signal, a.intercept, a.guess_rate, a.lapse_rate).kappa
 
 
 # α, and how far log(s/α) has moved from its classical value to its value on the frontier, are nearly
 # functions of ε = κ/h alone. Taken from the solution at γ = 3, β0 = 0; they are only starting points.
 _TABLE_ROOM = -np.log1p(-np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
 _TABLE_ALPHA = np.array([1, 1.04, 1.1, 1.16, 1.24, 1.33, 1.47, 1.66, 1.99, 2.73, 3.8, 6.1, 8.98, 45])
-_TABLE_MOVED = np.array([0, 0.043, 0.09, 0.14, 0.195, 0.256, 0.325, 0.405, 0.505, 0.643, 0.748, 0.847, 0.901, 0.994])
+_MOVED = 0, 0.043, 0.09, 0.14, 0.195, 0.256, 0.325, 0.405, 0.505, 0.643, 0.748, 0.847, 0.901, 0.994
 
 
 def _tabled(problem: Asymptotics) -> Asymptotics:
@@ -137,7 +149,7 @@ def _tabled(problem: Asymptotics) -> Asymptotics:
     kappa, signal, intercept = max(problem.kappa, 1e-12), max(problem.signal, 1e-3), problem.intercept
     edge = frontier(signal, intercept, problem.guess_rate, problem.lapse_rate)
     room = -np.log1p(-min(kappa / edge.kappa, 0.9999))
-    moved = np.interp(room, _TABLE_ROOM, _TABLE_MOVED)
+    moved = np.interp(room, _TABLE_ROOM, _MOVED)
     alpha = float(np.exp(np.interp(room, _TABLE_ROOM, np.log(_TABLE_ALPHA))))
     information = probability_and_slope(intercept, signal)[1]  # per trial, of a weight without effect
     classical, at_edge = np.sqrt(kappa / information), -signal / edge.signal
@@ -167,9 +179,10 @@ def _check(a: Asymptotics) -> None:
     rates = a.guess_rate, a.lapse_rate
     check_rates(*rates)
     if any(rates) and (a.ridge or a.shrinkage):
-        raise OutsideTheory("with guess and lapse rates the equations are for maximum likelihood, without ridge")
+        raise OutsideTheory("with guess and lapse rates the equations are for maximum likelihood alone")
     if not 0 < a.kappa <= MAX_KAPPA:
-        raise OutsideTheory(f"kappa is {a.kappa:g}: n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}")
+        allowed = f"n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}"
+        raise OutsideTheory(f"kappa is {a.kappa:g}: {allowed}")
     if not 0 <= a.ridge < np.inf:
         raise OutsideTheory(f"ridge is {a.ridge:g}: it must be 0 or a positive number")
     if not 0 <= a.shrinkage < 1:
@@ -180,7 +193,6 @@ def _check(a: Asymptotics) -> None:
     check_observer(a.signal, a.intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * a.kappa))
     if likelihood and a.kappa >= CLOSEST * (limit := existence_threshold(a.signal, a.intercept, *rates)):
         shown = f", rates {a.guess_rate:g} and {a.lapse_rate:g}" if any(rates) else ""
-        raise OutsideTheory(
-            f"no maximum-likelihood estimate exists at signal {a.signal:g}, intercept {a.intercept:g}{shown}: kappa is "
-            f"{a.kappa:g}, it must be below {limit:.6g} (or use ridge)"
-        )
+        where = f"at signal {a.signal:g}, intercept {a.intercept:g}{shown}"
+        must = f"kappa is {a.kappa:g}, it must be below {limit:.6g} (or use ridge)"
+        raise OutsideTheory(f"no maximum-likelihood estimate exists {where}: {must}")

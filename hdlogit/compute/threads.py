@@ -2,10 +2,11 @@
 
     total(of_block, cut(n_trials, n_factors))        # of_block(rows: slice) -> arrays, which are added up
 
-BLAS and OpenMP have threads of their own, which spin while they wait: with other work on the same cores, a product of
-half a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`), trials are cut into
-blocks of rows, and our own threads take block after block. The cuts depend on the trials alone, and results are summed
-in order, so the sum is the same to the last bit on one core or many; memory does not grow with the number of trials.
+BLAS and OpenMP have threads of their own, which spin while they wait: with other work on the same cores, a
+product of half a millisecond then takes a hundred. So both are held to one thread (`single_threaded_blas`),
+trials are cut into blocks of rows, and our own threads take block after block. The cuts depend on the trials
+alone, and results are summed in order, so the sum is the same to the last bit on one core or many; memory
+does not grow with the number of trials.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ WAITING = 64  # results that may wait to be summed
 
 
 def cut(n: int, width: int, most: int = BLOCK) -> list[slice]:
-    """Slices of n rows of this width, of about equal length, each of at most `most` numbers where possible."""
+    """Slices of n rows of this width, of about equal length, each of at most `most` numbers where
+    possible."""
     if n == 0:
         return []
     count = -(-n * width // most)
@@ -43,8 +45,13 @@ def cut(n: int, width: int, most: int = BLOCK) -> list[slice]:
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
-def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Iterator[Result]:
-    """The results of `work` on each of the parts, in their order; at most `waiting` (or WAITING) are held at a time."""
+def each(
+    work: Callable[[Part], Result],
+    parts: Sequence[Part],
+    waiting: int | None = None,
+) -> Iterator[Result]:
+    """The results of `work` on each of the parts, in their order; at most `waiting` (or WAITING) are held at
+    a time."""
     if len(parts) == 1:
         yield work(parts[0])
         return
@@ -54,7 +61,8 @@ def each(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | N
 
 
 def total(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Result:
-    """The sum of the results of `work` on the parts (one or more): numbers, arrays, or tuples of them, term by term."""
+    """The sum of the results of `work` on the parts (one or more): numbers, arrays, or tuples of them, term
+    by term."""
     results: Iterator[Any] = each(work, parts, waiting)
     found = next(results)
     if not isinstance(found, tuple):
@@ -71,7 +79,8 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: waking another costs as much as a small product. NumPy's error state applies to all.
+    # The calling thread works too: waking another costs as much as a small product. NumPy's error state
+    # applies to all.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:

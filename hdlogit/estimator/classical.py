@@ -12,7 +12,8 @@ SINGULAR = 1e-10  # smallest eigenvalue of the Hessian, in units that make its d
 def classical_inference(
     factors: NDArray[np.floating], coefficients: NDArray[np.float64], ridge: float, shrunken: bool, reason: str
 ) -> ClassInference:
-    """Of a fit (p + 1,) with the penalty n (ridge/2)‖w‖². H = Σ σ'(z_i) x̃_i x̃_iᵀ + penalty, x̃ = (x − x̄, 1).
+    """Of a fit (p + 1,) with the penalty n (ridge/2)‖w‖². H = Σ σ'(z_i) x̃_i x̃_iᵀ + penalty, x̃ = (x − x̄,
+    1).
 
     Where H is singular, H⁻¹ is the pseudoinverse, and errors are infinite along what it does not determine.
     Of a fit to shrunken responses the textbook knows no errors at all.

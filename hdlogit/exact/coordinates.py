@@ -1,4 +1,5 @@
-"""Standardised coefficients, and a preconditioner, so that bad units, correlation and offsets do a fit no harm."""
+"""Standardised coefficients, and a preconditioner, so that bad units, correlation and offsets do a fit no
+harm."""
 
 from __future__ import annotations
 
@@ -11,14 +12,16 @@ import torch
 from hdlogit.compute.threads import cut, total
 from hdlogit.exact.objective import Array, Floats, Trials
 
-DEPENDENT, NEARLY_DEPENDENT = 0.01, 0.1  # least pivot of the correlation matrix; nearly: rounding of gradients shows
+# least pivot of the correlation matrix; nearly: rounding of gradients shows
+DEPENDENT, NEARLY_DEPENDENT = 0.01, 0.1
 HEAVY_TAILED = 1e-3  # median / root mean square deviation, below which medians stand for mean and deviation
 FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an outlier is drawn in
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature in them."""
+    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature in
+    them."""
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
@@ -35,7 +38,8 @@ class Coordinates:
 
     def standardised_gradient(self, gradient: Array) -> Array:
         """The gradient in v, from the gradient in the coefficients."""
-        return np.column_stack([(gradient[:, :-1] - gradient[:, -1:] * self.center) * self.units, gradient[:, -1]])
+        weights, bias = gradient[:, :-1], gradient[:, -1:]
+        return np.column_stack([(weights - bias * self.center) * self.units, bias])
 
     @cached_property
     def gradient_units(self) -> Array:
@@ -44,10 +48,11 @@ class Coordinates:
         return np.append(np.where(self.units > 0, 2.0 ** np.round(np.log2(units)) / units, 0), 1)
 
     def largest(self, gradient: Array) -> Array:
-        """Largest |component|, (n_classes,), of a gradient in v, in units of the power of two nearest to deviations.
+        """Largest |component|, (n_classes,), of a gradient in v, in units of the power of two nearest to
+        deviations.
 
-        For factors of a standard deviation near 1 and a mean near 0 it is that in the coefficients; for others it does
-        not depend on their units and offsets.
+        For factors of a standard deviation near 1 and a mean near 0 it is that in the coefficients; for
+        others it does not depend on their units and offsets.
         """
         return np.asarray(np.abs(gradient * self.gradient_units).max(axis=1))
 
@@ -55,8 +60,8 @@ class Coordinates:
 def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     """From some trials' factors (n, n_factors); `dependent` where a factor seems to follow from others.
 
-    The covariance is shrunk towards the identity (Ledoit & Wolf, J. Multivariate Analysis 2004): where it is hardly
-    known, preconditioning by it would do harm.
+    The covariance is shrunk towards the identity (Ledoit & Wolf, J. Multivariate Analysis 2004): where it is
+    hardly known, preconditioning by it would do harm.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         center = factors.mean(0, dtype=np.float64)
@@ -67,7 +72,8 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
         few = x[:: max(1, len(x) // 64)]
         middle = _median(few)
         spread = _median(np.abs(few - middle))
-        heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)  # an outlier hides how the other values vary
+        # an outlier hides how the other values vary
+        heavy = (spread > 0) & (spread < HEAVY_TAILED * deviation)
         middle, deviation = np.where(heavy, middle, 0), np.where(heavy, spread, deviation)
         center, units = center + size * middle, _inverse(size * deviation, center)
         z = np.ones((len(x), len(center) + 1), np.float32)  # enough for a preconditioner
@@ -78,7 +84,8 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
     moments = total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(n, p)) / n
     z, covariance = z[:, :-1], moments[:-1, :-1]
     distance = np.square(covariance - np.eye(p)).sum()
-    noise = (np.square(np.einsum("ij,ij->i", z, z), dtype=np.float64).sum() / n - np.square(covariance).sum()) / n
+    fourth = np.square(np.einsum("ij,ij->i", z, z), dtype=np.float64).mean()
+    noise = (fourth - np.square(covariance).sum()) / n
     shrinkage = 1.0 if noise >= 0.9 * distance else noise / distance
     sd = np.sqrt(np.diagonal(covariance))
     correlation = covariance / np.outer(sd, sd).clip(1e-30)
@@ -96,30 +103,35 @@ def coordinates_of(factors: Floats, ridge: float) -> Coordinates:
 
 
 def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coordinates:
-    """The same from all trials, for factors that depend on one another. Raises ValueError where they are not finite.
+    """The same from all trials, for factors that depend on one another. Raises ValueError where they are not
+    finite.
 
-    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: that of the moments, as
-    in numpy's matrix_rank, and that of the factors as they are stored) are left out. No logit needs them, and of all
-    equal optima the fit is then the one with the smallest standardised weights.
+    Directions in which the factors do not vary (constant, duplicated, dependent up to rounding: that of the
+    moments, as in numpy's matrix_rank, and that of the factors as they are stored) are left out. No logit
+    needs them, and of all equal optima the fit is then the one with the smallest standardised weights.
     """
     n, p = trials.factors.shape
     squares = total(lambda rows: np.square(trials.factors[rows] - c.center).sum(axis=0), trials.blocks)
     if not np.isfinite(squares).all():
         trials.refuse()
-    units = np.where(c.units > 0, c.units, _inverse(np.sqrt(squares / n), c.center))  # 0 if constant in the sample
+    # 0 if constant in the sample
+    units = np.where(c.units > 0, c.units, _inverse(np.sqrt(squares / n), c.center))
 
     def moments(rows: slice) -> Array:
         x = (trials.factors[rows] - c.center) * units
-        x *= np.minimum(1, FAR_OUT * np.sqrt(p) / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300))
+        distance = np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
+        x *= np.minimum(1, FAR_OUT * np.sqrt(p) / distance)
         return np.asarray(x.T @ x)
 
     covariance = total(moments, trials.blocks, waiting=2) / n
     values, vectors = np.linalg.eigh(covariance / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
-    rounding = np.finfo(trials.factors.dtype).eps * np.abs(c.center * units).max(initial=1)  # of standardised factors
+    # of standardised factors
+    rounding = np.finfo(trials.factors.dtype).eps * np.abs(c.center * units).max(initial=1)
     varies = values > p * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T
-    return replace(c, units=units, inverse=_with_bias(inverse), projector=projector, dependent=True, needs_double=True)
+    found = replace(c, units=units, inverse=_with_bias(inverse), projector=projector)
+    return replace(found, dependent=True, needs_double=True)
 
 
 def inverse_of(positive: Floats) -> Floats:

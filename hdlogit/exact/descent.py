@@ -1,10 +1,10 @@
 """The descent on the sample: Newton's method in the span of the gradient, the point itself and the last step.
 
-Gradient and last step alone are conjugate gradients (with a new curvature at each step: the memory gradient method of
-Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis because, where responses
-are nearly certain, weights mostly just grow. Logits are linear in the coefficients, so those of the three axes give
-the objective's Hessian in their span; the only products with the factors are for the gradient's logits and for the next
-gradient.
+Gradient and last step alone are conjugate gradients (with a new curvature at each step: the memory gradient
+method of Miele & Cantrell, J. Optimization Theory and Applications 1969). The point is the third axis
+because, where responses are nearly certain, weights mostly just grow. Logits are linear in the coefficients,
+so those of the three axes give the objective's Hessian in their span; the only products with the factors are
+for the gradient's logits and for the next gradient.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def start(sample: Sample, v: Array, classes: NDArray[np.intp]) -> State:
     parts = [np.zeros((len(v), 4, y.shape[1]), y.dtype) for y in responses]
     state = State(np.arange(len(v)), v, still, still, still, still[:, 0] > 0, parts, responses)
     list(each(lambda k: sample.logits(v, k, out=parts[k][:, 0]), range(len(parts))))
-    return _moved(sample, state, v, still, np.tile([[1.0, 0, 0], [0, 0, 0]], (len(v), 1, 1)))  # their direction is v
+    from_direction = np.tile([[1.0, 0, 0], [0, 0, 0]], (len(v), 1, 1))  # which is v
+    return _moved(sample, state, v, still, from_direction)
 
 
 def descend(
@@ -93,7 +94,7 @@ def descend(
 
 
 def _step(sample: Sample, state: State, direction: Array) -> State:
-    """Step to the minimum of the quadratic model in the span; if the slope changed sign, go back by the secant."""
+    """To the minimum of the quadratic model in the span; if the slope changed sign, back by the secant."""
     axes = np.array([direction, state.v, state.step]).transpose(1, 0, 2)  # (n, 3, n_factors + 1)
 
     def curvature(k: int) -> Array:
@@ -124,8 +125,8 @@ def _step(sample: Sample, state: State, direction: Array) -> State:
 def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) -> State:
     """The state at v, after this step; it takes over the parts of the old one.
 
-    The logits of direction, v and step are state.parts[k][:, :3], p (1 − p) is [:, 3]; changes (n, 2, 3) make the new
-    logits of v and of step from these three.
+    The logits of direction, v and step are state.parts[k][:, :3], p (1 − p) is [:, 3]; changes (n, 2, 3)
+    make the new logits of v and of step from these three.
     """
 
     def move(k: int) -> tuple[Array, NDArray[np.intp]]:
@@ -142,7 +143,7 @@ def _moved(sample: Sample, state: State, v: Array, step: Array, changes: Array) 
 
 
 def _newton_step(slopes: Array, hessian: Array) -> Array:
-    """-hessian⁻¹ · slopes, (n, 3), with axes scaled to curvature 1 first; 0 where, by rounding, it would go upwards."""
+    """-hessian⁻¹ · slopes, (n, 3), with axes scaled to curvature 1; 0 where rounding turns it upwards."""
     scale = 1 / np.sqrt(np.einsum("nii->ni", hessian) + 1e-30)
     scaled = hessian * (scale[:, :, None] * scale[:, None]) + DAMPING
     step = -np.linalg.solve(scaled, (slopes * scale)[:, :, None])[:, :, 0] * scale
@@ -155,9 +156,9 @@ def _products(axes: Floats, weights: Floats) -> Floats:
 
 
 def _secant(before: Array, there: Array) -> Array:
-    """Factors (n,) for steps along which the slopes were `before` and now are `there`: 1 unless the sign changed.
+    """Factors (n,) for steps along which the slope was `before` and is `there`: 1 if its sign is the same.
 
-    For a convex function the slopes alone tell that a step was too long, and about where along it the slope was zero.
+    For a convex function slopes alone tell that a step was too long, and about where along it one was zero.
     """
     turned = (before < 0) & (there > -0.5 * before)
     return np.divide(before, before - there, out=np.ones_like(before), where=turned)

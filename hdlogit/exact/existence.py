@@ -1,22 +1,24 @@
-"""Does the maximum-likelihood estimate of a class exist? A proof that it does, and a decision for all other cases.
+"""Does the maximum-likelihood estimate of a class exist? A proof that it does, and a decision for all other
+cases.
 
-It exists if and only if no direction separates the responses (`hdlogit.exact.separation`): s_i = +1 for a yes, −1
-for a no, x_i with the bias's 1.
+It exists if and only if no direction separates the responses (`hdlogit.exact.separation`): s_i = +1 for a
+yes, −1 for a no, x_i with the bias's 1.
 
-*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then
-sum_i q_i |x_i·d| = 0. The residuals are almost such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and
-mean_i |r_i| s_i x_i = -g, the gradient. What is missing can be made up on any m trials S whose second moments
-M = mean_S x xᵀ have an inverse:
+*A proof that it exists.* No d separates if some weights q_i > 0 have sum_i q_i s_i x_i = 0, as then sum_i
+q_i |x_i·d| = 0. The residuals are almost such weights: r_i = sigmoid(z_i) - y_i has the sign of -s_i, and
+mean_i |r_i| s_i x_i = -g, the gradient. What is missing can be made up on any m trials S whose second
+moments M = mean_S x xᵀ have an inverse:
 
-    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v),    v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
+    q_i = |r_i|, and on S  q_i = |r_i| + (n/m) (TILT - s_i x_i·v)
+    v = -M⁻¹ (g + c),  c = -TILT · mean_S s_i x_i
 
-so s_i x_i·v < TILT on S proves it. It needs a point at which g + c is small: the minimum of the objective tilted by
-c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed, and a proof on a
-sample is a proof for all trials.
+so s_i x_i·v < TILT on S proves it. It needs a point at which g + c is small: the minimum of the objective
+tilted by c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed,
+and a proof on a sample is a proof for all trials.
 
-*In doubt,* also where factors depend on one another, so that M has no inverse, Newton's method in double precision
-goes on, for one class over all trials (`hdlogit.exact.newton`). *Where that gives neither a proof nor a separation,*
-as with quasi-separation and the narrowest of gaps, the linear programme decides.
+*In doubt,* also where factors depend on one another, so that M has no inverse, Newton's method in double
+precision goes on, for one class over all trials (`hdlogit.exact.newton`). *Where that gives neither a proof
+nor a separation,* as with quasi-separation and the narrowest of gaps, the linear programme decides.
 """
 
 from __future__ import annotations
@@ -43,11 +45,13 @@ CHIEF = 0.1  # of the largest weight of a direction: what a factor must have to 
 def prove(
     sample: Sample, v: Array, classes: NDArray[np.intp], max_iterations: NDArray[np.int64]
 ) -> tuple[Mask, NDArray[np.int64]]:
-    """Which of n classes provably have an estimate, by descents from v (n, n_factors + 1), near it; iterations."""
+    """Which of n classes provably have an estimate, by descents from v (n, n_factors + 1), near it;
+    iterations."""
     x, y = sample.subset  # S
     signs = np.where((y == 0) | (y == 1), 2 * y - 1, 0)[classes]  # (n, m)
     tilt = np.asarray(signs @ x, dtype=np.float64) * (-TILT / len(x))
-    inverse = inverse_of(sample.coordinates.moments.astype(np.float32))  # NaN, which proves nothing, if there is none
+    # NaN, which proves nothing, if there is none
+    inverse = inverse_of(sample.coordinates.moments.astype(np.float32))
 
     def holds(gradient: Array, rows: NDArray[np.intp]) -> Mask:
         found = np.abs(gradient).max(axis=1) < BOUND  # cheap: all others are far from a proof
@@ -65,8 +69,10 @@ def prove(
 
 
 def decide(sample: Sample, k: int, tolerance: float) -> tuple[bool | None, Array | None, list[int] | None]:
-    """Whether the estimate of class k exists (None: undecided), v there if it is known, the factors that separate."""
-    exists, v = newton(sample, k, np.zeros_like(sample.ridge), tolerance)  # from 0, where all responses are uncertain
+    """Whether the estimate of class k exists (None: undecided), v there if it is known, the factors that
+    separate."""
+    # from 0, where all responses are uncertain
+    exists, v = newton(sample, k, np.zeros_like(sample.ridge), tolerance)
     if exists is None:
         try:
             direction = _separating(sample, k)

@@ -1,11 +1,11 @@
 """Newton's method, which decides where the descent cannot, and polishes where it has converged.
 
-For one class, over all trials and in double precision, it is slow. With the Hessian H = Σ p_i (1 − p_i) x_i x_iᵀ
-(a sum, no mean) and the step δ = −H⁻¹g, |x_i·δ| < 1 for all trials proves that the estimate exists: with
-q_i = |r_i| + s_i p_i (1 − p_i) x_i·δ in the place of |r_i|, Σ q_i s_i x_i is 0, and q_i > 0 as p_i (1 − p_i) <= |r_i|
-(`hdlogit.exact.existence`). Half of that leaves room for rounding, and what rounding may have done to g counts as
-well: along a factor that only one trial has, that is all there is. Where a step leads too far its length is bisected,
-as no curvature tells how far an outlier is.
+For one class, over all trials and in double precision, it is slow. With the Hessian H = Σ p_i (1 − p_i) x_i
+x_iᵀ (a sum, no mean) and the step δ = −H⁻¹g, |x_i·δ| < 1 for all trials proves that the estimate exists:
+with q_i = |r_i| + s_i p_i (1 − p_i) x_i·δ in the place of |r_i|, Σ q_i s_i x_i is 0, and q_i > 0 as p_i (1 −
+p_i) <= |r_i| (`hdlogit.exact.existence`). Half of that leaves room for rounding, and what rounding may have
+done to g counts as well: along a factor that only one trial has, that is all there is. Where a step leads
+too far its length is bisected, as no curvature tells how far an outlier is.
 """
 
 from __future__ import annotations
@@ -27,12 +27,20 @@ SMALLEST = 1e-14  # with less, no step
 ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
 
 
-def newton(sample: Sample, k: int, v: Array, tolerance: float, exists: bool | None = None) -> tuple[bool | None, Array]:
-    """Whether the estimate of class k exists (if not known), and where Newton's method from v (n_factors + 1,) ended.
+def newton(
+    sample: Sample,
+    k: int,
+    v: Array,
+    tolerance: float,
+    known: bool = False,
+) -> tuple[bool | None, Array]:
+    """Whether the estimate of class k exists (if not known), and where Newton's method from v (n_factors +
+    1,) ended.
 
-    True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses. None:
-    with neither a proof nor a separation.
+    True: at the estimate, if rounding allows the tolerance. False: at a point that separates the responses.
+    None: with neither a proof nor a separation.
     """
+    exists = known or None
     may_be_separated = sample.trials.hard[k] and not sample.ridge.any()
     before = np.inf
     for _ in range(STEPS):
@@ -42,7 +50,8 @@ def newton(sample: Sample, k: int, v: Array, tolerance: float, exists: bool | No
         mean = gradient[None] / len(sample.trials.factors)
         sample.report(mean)
         largest = float(sample.coordinates.largest(mean)[0])
-        arrived = exists and (largest <= tolerance or largest > before / 2)  # so close, only rounding prevents it
+        # so close, only rounding prevents it
+        arrived = exists and (largest <= tolerance or largest > before / 2)
         root = _inverse_root(sample, hessian, SMALLEST if exists else SINGULAR)
         step = -root @ (root.T @ gradient)
         if arrived or not np.isfinite(step).all():
@@ -61,8 +70,8 @@ def _factors(sample: Sample, rows: slice) -> Array:
 
 
 def _derivatives(sample: Sample, k: int, v: Array) -> tuple[Array, Array, Array, bool]:
-    """Of n_trials times the objective of class k: Hessian, gradient, the sum of the sizes of its terms; and whether
-    every residual is below 1/2.
+    """Of n_trials times the objective of class k: Hessian, gradient, the sum of the sizes of its terms; and
+    whether every residual is below 1/2.
     """
 
     def of_block(rows: slice) -> tuple[Array, Array, Array, NDArray[np.intp]]:
@@ -127,8 +136,9 @@ def _length(sample: Sample, k: int, v: Array, step: Array) -> float:
 def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
     """Steps from v (n, n_factors + 1), where these n classes have converged, for as long as they gain.
 
-    So the gradient is only rounding, and the weights in float32 are the same on any processor. The steps are Newton's
-    but for the Hessian, which is that at v, in the precision of the copy: each gains several digits.
+    So the gradient is only rounding, and the weights in float32 are the same on any processor. The steps are
+    Newton's but for the Hessian, which is that at v, in the precision of the copy: each gains several
+    digits.
     """
     v = v.copy()
     for some in cut(len(v), v.shape[1] ** 2, POLISHED_AT_ONCE):

@@ -5,8 +5,9 @@ For every class by itself, over n_trials trials and in nats per trial, with resp
     objective(w, b) = mean_i [ log(1 + exp(z_i)) - y_i z_i ] + ridge/2 · |w|²      z_i = x_i·w + b
     gradient(w, b)  = mean_i [ r_i (x_i, 1) ] + ridge · (w, 0)                     r_i = sigmoid(z_i) - y_i
 
-The factors are read in blocks of rows, for the logits and, while a block is still in the cache, for the gradient; all
-classes share both products. Classes come first, (n_classes, ...): sums over trials run along memory.
+The factors are read in blocks of rows, for the logits and, while a block is still in the cache, for the
+gradient; all classes share both products. Classes come first, (n_classes, ...): sums over trials run along
+memory.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Trials:
         return cut(len(self.factors), self.factors.shape[1] + self.responses.shape[1])
 
     def evaluate(self, coefficients: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Mask]:
-        """Without the penalty: loss (n,) and gradient (n, n_factors + 1) of these n classes, and whether every trial's
-        residual is below 1/2, (n,).
+        """Without the penalty: loss (n,) and gradient (n, n_factors + 1) of these n classes, and whether
+        every trial's residual is below 1/2, (n,).
         """
         weights, bias = coefficients[:, :-1], coefficients[:, -1:]
 
@@ -56,7 +57,8 @@ class Trials:
             y = self.responses[rows][:, classes].T.astype(np.float64)  # (n, block)
             logits = weights @ x.T + bias
             z = torch.from_numpy(logits)
-            loss = -logsigmoid(-z).sum(1).numpy() - np.vecdot(y, logits)  # from logits: probabilities round to 0 and 1
+            # from logits: probabilities round to 0 and 1
+            loss = -logsigmoid(-z).sum(1).numpy() - np.vecdot(y, logits)
             residuals = torch.sigmoid_(z).numpy() - y
             return loss, np.column_stack([residuals @ x, residuals.sum(axis=1)]), misfits(residuals)
 
@@ -69,13 +71,14 @@ class Trials:
             wrong = np.argwhere(~np.isfinite(self.factors[block]))
             if len(wrong):
                 row, column = block.start + wrong[0, 0], wrong[0, 1]
-                value = self.factors[row, column]
-                raise ValueError(f"factors must be finite numbers, but that of trial {row}, factor {column} is {value}")
-        raise ValueError("factors must be finite numbers, and not so large or small that their squares are not")
+                where = f"that of trial {row}, factor {column} is {self.factors[row, column]}"
+                raise ValueError(f"factors must be finite numbers, but {where}")
+        raise ValueError("factors must be finite numbers, and their squares, too")
 
 
 def misfits(residuals: Floats) -> NDArray[np.intp]:
-    """How many trials of each class (n, n_trials) have a residual of 1/2 or more: with none, their logits separate."""
+    """How many trials of each class (n, n_trials) have a residual of 1/2 or more: with none, their logits
+    separate."""
     return np.asarray(np.count_nonzero(np.abs(residuals) >= 0.5, axis=1))
 
 
@@ -91,15 +94,15 @@ def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: flo
         raise ValueError(f"factors must be float64 or float32, got {factors.dtype}")
     low, high = responses.min(), responses.max()
     if responses.dtype != np.bool_ and not (responses.dtype.kind == "f" and low >= 0 and high <= 1):
-        raise ValueError(
-            f"responses must be bool, or floating numbers in [0, 1]; these are {responses.dtype} from {low} to {high}"
-        )
+        given = f"{responses.dtype} from {low} to {high}"
+        raise ValueError(f"responses must be bool, or floating numbers in [0, 1]; these are {given}")
     if not 0 <= ridge < np.inf or not tolerance > 0:
         raise ValueError(f"ridge must be >= 0 and tolerance > 0, got {ridge} and {tolerance}")
 
 
 def largest_gradient(factors: Floats, responses: NDArray[Any], coefficients: Array) -> Array:
-    """How far from the maximum-likelihood estimate: max |component of the gradient| of every class, (n_classes,).
+    """How far from the maximum-likelihood estimate: max |component of the gradient| of every class,
+    (n_classes,).
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """

@@ -1,4 +1,4 @@
-"""What a fit works on: all trials, and a copy of some or all of them, standardised and in single precision."""
+"""What a fit works on: all trials, and a standardised copy of some or all of them in single precision."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ PART = 2**22  # factors that a core takes at once: smaller parts cost more to ha
 LOGIT = 32  # factors that take as long to compute with as one logit
 SINGLE = 1e-7  # tolerance that single precision can reach
 
+Progress = Callable[[float], object]
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -33,11 +35,11 @@ class Sample:
     factors: list[Floats]  # of each part of it, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
     subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials
-    progress: Callable[[float], object] | None  # told the largest gradient left, after each step
+    progress: Progress | None  # told the largest gradient left, after each step
 
     @classmethod
-    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Callable[[float], object] | None) -> Sample:
-        """With coordinates from the copy's factors, or from all trials' where factors depend on one another."""
+    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Progress | None) -> Sample:
+        """With coordinates from some trials, or from all where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
         most = min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
@@ -74,8 +76,8 @@ class Sample:
         return out
 
     def evaluate(self, v: Array, classes: NDArray[np.intp]) -> tuple[Array, Array, Array, Mask]:
-        """Of all trials, in double precision, at v (n, n_factors + 1) of these n classes: the coefficients there,
-        loss (n,) without the penalty, the objective's gradient in v, and whether all residuals are below 1/2 (n,).
+        """Of all trials, in double precision, at v (n, n_factors + 1) of n classes: coefficients there, loss
+        (n,) without the penalty, the objective's gradient in v, and whether all residuals are below 1/2 (n,).
         """
         coefficients = self.coordinates.coefficients(v)
         loss, gradient, fitted = self.trials.evaluate(coefficients, classes)

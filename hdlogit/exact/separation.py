@@ -1,14 +1,15 @@
 """Which trials the factors separate, and along which direction: one linear programme.
 
-Some d separates the responses if s_i x̃_i·d >= 0 for every trial, not all of them 0; s_i = +1 for a yes, −1 for a no (a
-response between 0 and 1 counts as both), x̃ = (x, 1). The maximum-likelihood estimate exists if and only if no d does
-(Albert & Anderson, Biometrika 1984). Here
+Some d separates the responses if s_i x̃_i·d >= 0 for every trial, not all of them 0; s_i = +1 for a yes, −1
+for a no (a response between 0 and 1 counts as both), x̃ = (x, 1). The maximum-likelihood estimate exists if
+and only if no d does (Albert & Anderson, Biometrika 1984). Here
 
     min_d  Σ_a max(0, 1 − a·d) + RESOLUTION Σ_j |d_j|     subject to s_i x̃_i·d >= 0, the bias not penalised,
 
-where a is each s_i x̃_i, and d then separates every trial that any direction does; or their sum alone, and d has few
-factors. It is solved by way of its dual, which has few rows: max Σ u_a, 0 <= u_a <= 1, with weights q_i >= 0 such that
-Σ u_a a + Σ q_i s_i x̃_i = 0 (up to RESOLUTION): a proof, where all u_a are 1, that nothing is separated.
+where a is each s_i x̃_i, and d then separates every trial that any direction does; or their sum alone, and d
+has few factors. It is solved by way of its dual, which has few rows: max Σ u_a, 0 <= u_a <= 1, with weights
+q_i >= 0 such that Σ u_a a + Σ q_i s_i x̃_i = 0 (up to RESOLUTION): a proof, where all u_a are 1, that
+nothing is separated.
 """
 
 from __future__ import annotations
@@ -27,13 +28,19 @@ ROUNDS = 50
 
 
 def find_separation(
-    factors: NDArray[np.floating[Any]], responses: NDArray[Any], centre: Array, units: Array, *, every_trial: bool
+    factors: NDArray[np.floating[Any]],
+    responses: NDArray[Any],
+    centre: Array,
+    units: Array,
+    *,
+    every_trial: bool,
 ) -> tuple[Array, NDArray[np.bool_]] | None:
-    """d (p + 1,) of the standardised factors, and which trials (n,) it separates; None where nothing is separated.
+    """d (p + 1,) of the standardised factors, and which trials (n,) it separates; None where nothing is
+    separated.
 
-    factors: (n, p), standardised as (factors − centre) · units; responses: (n,) in [0, 1].
-    every_trial: d separates every trial that any direction does. Else it has few factors, and is found from few trials
-    and the sum of all, to which those are added that it violates: what these do not allow, all trials do not.
+    factors: (n, p), standardised as (factors − centre) · units; responses: (n,) in [0, 1]. every_trial: d
+    separates every trial that any direction does. Else it has few factors, and is found from few trials and
+    the sum of all, to which those are added that it violates: what these do not allow, all trials do not.
 
     Raises RuntimeError where the linear programme gives no answer.
     """
@@ -44,7 +51,8 @@ def find_separation(
     def signed(chosen: NDArray[np.intp]) -> Array:
         x = np.ones((len(chosen), len(centre) + 1))
         x[:, :-1] = (factors[rows[chosen]] - centre) * units
-        return np.asarray(x * (signs[chosen] / np.abs(x).max(axis=1))[:, None])  # an outlier is as good as any trial
+        # an outlier is as good as any trial
+        return np.asarray(x * (signs[chosen] / np.abs(x).max(axis=1))[:, None])
 
     few = 4 * (len(centre) + 1)
     blocks = np.array_split(np.arange(len(rows)), -(-len(rows) // 2**13))
@@ -68,7 +76,8 @@ def find_separation(
 
 
 def _direction(separate: Array, constraints: Array) -> Array:
-    """d (p + 1,), the multipliers of the equations of the dual; separate: (m, p + 1) a, constraints: (n, p + 1)."""
+    """d (p + 1,), the multipliers of the equations of the dual; separate: (m, p + 1) a, constraints: (n, p +
+    1)."""
     (m, size), n = separate.shape, len(constraints)
     answer = linprog(
         np.repeat([-1.0, 0.0, 0.0], [m, n, size - 1]),

@@ -1,15 +1,15 @@
-"""The exact fit: maximum likelihood (or ridge) for all classes at once; each gets a proof, or a reason why not.
+"""The exact fit: maximum likelihood (or ridge) for all classes at once; each gets a proof, or a reason.
 
-The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however it was reached:
+The objective (`hdlogit.exact.objective`) is convex, so a small gradient proves a good fit, however reached:
 
 1. Copy a sample of the trials, or all, in single precision and standardised (`hdlogit.exact.sample`).
 2. Descend on the copy (`hdlogit.exact.descent`), for all classes at once.
-3. Evaluate the gradient of all trials in double precision. Where it is small, the class is at its minimum; where
-   every residual is below 1/2, its responses are separated.
+3. Evaluate the gradient of all trials in double precision. Where it is small, the class is at its minimum;
+   where every residual is below 1/2, its responses are separated.
 4. Prove that the estimates exist (`hdlogit.exact.existence`). Without a proof Newton's method decides, on all
    trials in double precision (`hdlogit.exact.newton`), and a linear programme what that leaves open.
-5. Where the gradient is not small, go to 2, with the copy's gradient shifted by the difference found at the last
-   point. Where that no longer helps, the copy misleads (it lacks an outlier): Newton's method takes over.
+5. Where the gradient is not small, go to 2, with the copy's gradient shifted by the difference found at the
+   last point. Where that does not help, the copy misleads (it lacks an outlier): Newton's method takes over.
 6. Where that is asked for, polish, and fit classes that have no estimate to soft responses.
 
 Step 5 is iterative refinement where the copy has all trials, and otherwise Newton's method with the sample's
@@ -39,13 +39,9 @@ STEPS = 150  # of a descent: a class that needs more is left to Newton's method
 COPY_TOLERANCE = 0.5  # of the tolerance: the descent's
 ROUNDS = 50
 ALIKE = "its responses are all alike, so no estimate exists, with ridge or without"
-SEPARATED = (
-    "the factors separate its responses, so no maximum-likelihood estimate exists; more trials are needed, or ridge > 0"
-)
-UNDECIDED = (
-    "the factors nearly separate its responses, too nearly to tell whether an estimate exists; "
-    "more trials are needed, or ridge > 0"
-)
+NEEDED = "; more trials are needed, or ridge > 0"
+SEPARATED = f"the factors separate its responses, so no maximum-likelihood estimate exists{NEEDED}"
+UNDECIDED = f"the factors nearly separate its responses: whether an estimate exists is too near to tell{NEEDED}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class ExactFit:
 
 @dataclass
 class Class:
-    """A class on its way; v and its gradient are in standardised coefficients (`hdlogit.exact.coordinates`)."""
+    """A class on its way; v and gradient are in standardised coefficients: `hdlogit.exact.coordinates`."""
 
     k: int
     v: Array  # (n_factors + 1,)
@@ -98,20 +94,20 @@ def fit(
     responses:  (n_trials, n_classes) bool, or numbers in [0, 1].
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
     tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's
-                objective, for factors as deviations from their means, in units of the power of two nearest to
-                their standard deviations: for factors of mean 0 and deviation 1, what scikit-learn's `tol` bounds.
+                objective, for factors as deviations from their means in units of the power of two nearest
+                to their standard deviations: scikit-learn's `tol`, for factors of mean 0 and deviation 1.
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
-    polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits of
-                whatever follows are the same on any processor; up to twice as much work again. Not done where the
-                trials are so many that a sample stands for them (`hdlogit.exact.sample`).
+    polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits
+                of whatever follows are the same on any processor; up to twice as much work again. Not done
+                where the trials are so many that a sample stands for them (`hdlogit.exact.sample`).
     shrinkage:  "always", or "auto", for classes without an estimate: fit the soft responses δ y + (1 − δ)/2,
-                δ = n/(n + p), in place of y (Diaconis & Ylvisaker's prior). Their estimate always exists, and its
-                logits are the same in any units of the factors, and for any linear combinations of them
-                (Sterzinger & Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
+                δ = n/(n + p), in place of y (Diaconis & Ylvisaker's prior). Their estimate always exists,
+                and its logits are the same for any linear combinations of the factors (Sterzinger &
+                Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
-    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not finite,
-    and for an impossible ridge or tolerance.
+    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not
+    finite, and for an impossible ridge or tolerance.
     """
     x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
@@ -119,8 +115,12 @@ def fit(
     used = np.full(y.shape[1], softness if always else 0.0)
     steps = count(1)
 
+    def report(left: float) -> None:
+        if progress:
+            progress(next(steps), left)
+
     def solved(y: NDArray[Any]) -> list[Class]:
-        sample = Sample.draw(Trials(x, y), ridge, tolerance, progress and (lambda left: progress(next(steps), left)))
+        sample = Sample.draw(Trials(x, y), ridge, tolerance, report)
         return Solver(sample, tolerance, max_iterations).solve(polish)
 
     def soft(y: NDArray[Any]) -> NDArray[Any]:
@@ -249,7 +249,7 @@ class Solver:
                 c.v = v
                 self.evaluate([c])
         if c.max_gradient > self.tolerance and not c.improved:
-            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, exists=True)
+            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, known=True)
             self.evaluate([c])
             if c.max_gradient > self.tolerance:
                 return self.end(c, self.not_converged(c))

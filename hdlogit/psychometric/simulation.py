@@ -1,13 +1,13 @@
 """The true observer and its trials, from separate random streams.
 
-Independent streams (the default): every draw comes from `SeedSequence(seed, spawn_key=(what, chunk, ...))`, where
-`what` is OBSERVER, TRAIN or TEST and `chunk` counts blocks of CHUNK trials. So the trials do not depend on how many
-threads draw them, the first n of more trials are the same n trials, and the number of held-out trials does not affect
-the training trials.
+Independent streams (the default): every draw comes from `SeedSequence(seed, spawn_key=(what, chunk, ...))`,
+where `what` is OBSERVER, TRAIN or TEST and `chunk` counts blocks of CHUNK trials. So the trials do not
+depend on how many threads draw them, the first n of more trials are the same n trials, and the number of
+held-out trials does not affect the training trials.
 
-Notebook streams: a Mersenne twister, seeded for the observer and *re-seeded with the same seed* for the training
-trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol, kept to reproduce
-its figures. Its held-out trials come from an independent stream.
+Notebook streams: a Mersenne twister, seeded for the observer and *re-seeded with the same seed* for the
+training trials, so that the first factors are the entries of W. That is a flaw of the notebook's protocol,
+kept to reproduce its figures. Its held-out trials come from an independent stream.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from tqdm import tqdm
 from hdlogit.psychometric.function import Floats, Rate, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
-CHUNK = 1024  # trials that share a random stream; a constant of the data format: another value gives other trials
+# trials that share a random stream; a constant of the data format: another value gives other trials
+CHUNK = 1024
 PIECE = 2**17  # numbers drawn before they are stored: one megabyte
 QUEUE = 1024  # chunks that may wait for a thread
 
@@ -47,22 +48,25 @@ def draw_trials(
     guess_rate: Rate = 0.0,
     lapse_rate: Rate = 0.0,
 ) -> None:
-    """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in place.
+    """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in
+    place.
 
     Rates change which responses are drawn, not the random streams.
 
-    Factors are drawn in float64 and rounded to the precision of `factors`; responses depend on the rounded factors.
-    All cores draw chunk by chunk; nothing of the size of the arrays is allocated, so they may be on disk.
+    Factors are drawn in float64 and rounded to the precision of `factors`; responses depend on the rounded
+    factors. All cores draw chunk by chunk; nothing of the size of the arrays is allocated, so they may be on
+    disk.
     """
 
     def draw(start: int) -> None:
-        for rows, drawn, uniforms in _draw_chunk(seed, split, start, coefficients, factors, responses.shape[1]):
+        pieces = _draw_chunk(seed, split, start, coefficients, factors, responses.shape[1])
+        for rows, drawn, uniforms in pieces:
             factors[rows] = drawn
             responses[rows] = _respond(coefficients, drawn, uniforms, guess_rate, lapse_rate)
 
     starts = range(0, factors.shape[0], CHUNK)
     with (
-        threadpool_limits(1, user_api="blas"),  # every thread of the pool multiplies: BLAS's own would only contend
+        threadpool_limits(1, user_api="blas"),  # every thread of the pool multiplies: BLAS's own would contend
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(starts), desc="simulate", unit="chunk", leave=False, disable=None) as progress,
     ):

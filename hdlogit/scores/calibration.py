@@ -39,8 +39,8 @@ class CalibrationCurve:
 def calibration_curve(fitted: Floats, responses: Booleans, n_bins: int) -> CalibrationCurve:
     """The curve of logits `fitted` (n, n_classes), all classes pooled.
 
-    Bins divide the range of the logits within ±LARGEST_LOGIT; logits beyond go to the outer bins. So bins are filled
-    evenly even if logits are large and most probabilities near 0 or 1.
+    Bins divide the range of the logits within ±LARGEST_LOGIT; logits beyond go to the outer bins. So bins
+    are filled evenly even if logits are large and most probabilities near 0 or 1.
     """
     low = max(float(fitted.min()), -LARGEST_LOGIT)
     width = (min(float(fitted.max()), LARGEST_LOGIT) - low) / n_bins
@@ -81,8 +81,8 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
         P(y = 1) = 1 / (1 + exp(-(intercept + slope * logit)))       all classes pooled
 
     Calibrated predictions have intercept 0 and slope 1; overconfident ones a slope below 1. None where no
-    maximum-likelihood estimate exists, or nearly none: with one regressor that is when a threshold on it separates
-    "yes" from "no" (Albert & Anderson 1984).
+    maximum-likelihood estimate exists, or nearly none: with one regressor that is when a threshold on it
+    separates "yes" from "no" (Albert & Anderson 1984).
     """
     from hdlogit.exact import fit  # only here: it brings torch
 

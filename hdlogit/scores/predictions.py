@@ -15,7 +15,8 @@ Booleans = NDArray[np.bool_]
 
 
 def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
-    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes), finite or not."""
+    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes), finite or
+    not."""
     with np.errstate(invalid="ignore", over="ignore"):  # whether that warns depends on the processor
         for rows in cut(*factors.shape):
             out[rows] = logits(factors[rows], coefficients)
@@ -24,7 +25,8 @@ def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
 def cross_entropies(factors: Floats, responses: Booleans, models: Floats) -> Floats:
     """Mean cross-entropy in nats of each of `models` (n_models, n_factors + 1, n_classes): (n_models,)."""
     n_models, _, n_classes = models.shape
-    stacked = np.concatenate(models, axis=1)  # (n_factors + 1, n_models * n_classes): one matrix product per block
+    # (n_factors + 1, n_models * n_classes): one matrix product per block
+    stacked = np.concatenate(models, axis=1)
 
     def of_block(rows: slice) -> Floats:
         z = logits(factors[rows], stacked).reshape(-1, n_models, n_classes)

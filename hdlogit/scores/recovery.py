@@ -19,10 +19,10 @@ def weight_slope(fitted: Floats, true: Floats) -> float:
 def recovery(fitted: Floats, true: Floats) -> dict[str, float | None]:
     """How close `fitted` is to `true`, both (n_factors + 1, n_classes), over all classes."""
     w, t = fitted[:-1].ravel(), true[:-1].ravel()
-    spread = w.std() * t.std()
+    spread, product = w.std() * t.std(), np.mean((w - w.mean()) * (t - t.mean()))
     return {
         "weight_slope": weight_slope(fitted, true),
-        "weight_correlation": float(np.mean((w - w.mean()) * (t - t.mean())) / spread) if spread > 0 else None,
+        "weight_correlation": float(product / spread) if spread > 0 else None,
         "weight_rmse": float(np.sqrt(np.mean((w - t) ** 2))),
         "bias_rmse": float(np.sqrt(np.mean((fitted[-1] - true[-1]) ** 2))),
     }

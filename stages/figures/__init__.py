@@ -67,7 +67,6 @@ FIGURES = (  # in the page's order; of those with the same name the first that c
     Drawing("model", "calibration", predictions.calibrations, dict.fromkeys(CALIBRATIONS, BINS)),
     Drawing("model", "calibration", predictions.calibration, {"calibration": BINS}),
     Drawing("model", "probabilities", predictions.probabilities, {"histogram": "low high fitted"}),
-    Drawing("model", "loss", history.loss, {"loss": "epoch loss"}, rows=2),
     Drawing("replication", "replication", coefficients.replication, {"inference/replication": SLOPES}),
     Drawing("planning", "planning", theory.planning, {"inference/planning": PLAN}),
     Drawing("planning", "map", theory.existence_map, {"inference/map": "signal kappa alpha"}),

@@ -9,24 +9,6 @@ from matplotlib.figure import Figure
 
 from stages.figures.style import CLASSICAL, DATA, TRUTH, heading, legend_below, logarithmic, panels
 
-NATS = "cross-entropy (nats)"
-
-
-def loss(figure: Figure, loss: pd.DataFrame, metrics: Any) -> None:
-    """Training loss over the epochs.
-
-    Where it falls below the true observer's cross-entropy, the fit follows the noise.
-    """
-    [ax] = panels(figure, 5.2, 3.4)
-    at_end, bayes = metrics["train"]["cross_entropy"], metrics.get("test", {}).get("bayes_cross_entropy")
-    ax.plot(loss.epoch + 1, loss.loss, color=CLASSICAL, label="mean over the epoch's batches")
-    ax.axhline(at_end, color=CLASSICAL, ls=":", label=f"all training trials, at the end: {at_end:.4f}")
-    if bayes is not None:
-        ax.axhline(bayes, color=TRUTH, ls="--", label=f"true observer, held-out trials: {bayes:.4f}")
-    ax.set(xlabel="epoch, counted from 1", ylabel=NATS, title="Training loss")
-    logarithmic(ax.xaxis, ax.yaxis)
-    ax.legend()
-
 
 def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     """Cross-entropy of training and held-out trials over the epochs.
@@ -66,7 +48,7 @@ def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
         heading(ax, "Training trials fit ever better", "whether others do, only held-out trials could tell")
         logarithmic(ax.yaxis)
     ax.plot(x, above_train, "^--", ms=3.5, color=DATA, label="training trials")
-    ax.set_ylabel(NATS)
+    ax.set_ylabel("cross-entropy (nats)")
     if bayes is not None:
         ax.axhline(0, color=TRUTH, ls="--", lw=1, label="true observer: no prediction can be better")
         ax.set_ylabel("cross-entropy above\nthe true observer's (nats)")

@@ -6,9 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import pandas as pd
+
+from stages.files.account import some
+from stages.files.errors import InputError
 
 FEWEST = 4  # numbers that make a family
 NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
@@ -34,3 +39,27 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
         else:
             rows.append((family, spacing * way[family], label))
     return pd.DataFrame(rows, columns=["family", "position", "axis"])
+
+
+def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFrame:
+    """Factor and family of the factors that the patterns take, by index; families in order of their numbers.
+
+    * stands for anything. Raises InputError where a pattern takes no factor, or one without evenly spaced neighbours.
+    """
+    taken = set[int]()
+    for pattern in patterns:
+        literal = pattern.replace("[", "[[]").replace("…", "*")  # names have brackets, families a …
+        matching = {j for j, name in enumerate(names) if fnmatchcase(name, literal)}
+        if not matching:
+            raise InputError(f"evaluate.smooth: {pattern}: no factor has such a name; there are {some([*names])}")
+        taken |= matching
+    chosen = families(names).assign(factor=names).loc[sorted(taken)].sort_values("position", kind="stable")
+    for name in chosen.factor[chosen.family.isna()]:
+        raise InputError(f"evaluate.smooth: {name}: a kernel needs {FEWEST} factors whose names differ in one number")
+    parts = [part for _, part in chosen.groupby("family")]
+    for part in parts:
+        steps = np.diff(part.position)
+        for k in np.flatnonzero(~np.isclose(steps, steps[steps > 0].min(initial=np.inf))):
+            pair = " and ".join(part.factor.iloc[k : k + 2])
+            raise InputError(f"evaluate.smooth: a kernel's factors must be evenly spaced, but {pair} are not")
+    return pd.concat(parts) if parts else chosen

@@ -25,8 +25,9 @@ class Observer(NamedTuple):
 
 def population_of(
     observers: Sequence[Observer], class_: str, axis: Sequence[Any] | None
-) -> tuple[Population, pd.DataFrame, list[str]]:
-    """Of one class, for the factors that all observers have; their families, and the factors that only some have.
+) -> tuple[Population, list[str], pd.DataFrame, list[str]]:
+    """Of one class, for the factors that all observers have; who tells of it, the families of these factors, and those
+    that only some have.
 
     Factors of a family or a term are tested together. Raises ValueError where there is no population.
     """
@@ -42,7 +43,8 @@ def population_of(
     members = {str(label): [*of] for label, of in together.groupby(together, sort=False).groups.items()}
     several = {label: of for label, of in members.items() if len(of) > 1}
     tested = several if several and len(members) > 1 else {"all factors": [*range(len(shared))]}
-    return population(results, shared, tested), places, [name for name in every if name not in shared]
+    rest = [name for name in every if name not in shared]
+    return population(results, shared, tested), [one.name for one in answered], places, rest
 
 
 def _part(c: ClassInference, places: list[int]) -> ClassInference:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
-
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from hdlogit.smooth import fit_smooth
-from stages.files.account import named, some
-from stages.files.errors import InputError
-from stages.files.families import FEWEST, families
+from stages.files.account import named
+from stages.files.families import smooth_families
 from stages.files.parameters import Evaluate
 from stages.files.reading import Fit
 
@@ -37,27 +32,3 @@ def smooth_table(fit: Fit, p: Evaluate) -> tuple[pd.DataFrame, list[str]]:
     if p.asymptotes != "none" or {p.guess_rate, p.lapse_rate} - {0, "auto"}:
         lines.append("smooth kernels know no guesses and lapses, which this study has: they are too small")
     return pd.concat(parts) if parts else pd.DataFrame(), lines
-
-
-def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFrame:
-    """Factor and family of the factors that the patterns take, by index; families in order of their numbers.
-
-    * stands for anything. Raises InputError where a pattern takes no factor, or one without evenly spaced neighbours.
-    """
-    taken = set[int]()
-    for pattern in patterns:
-        literal = pattern.replace("[", "[[]").replace("…", "*")  # names have brackets, families a …
-        matching = {j for j, name in enumerate(names) if fnmatchcase(name, literal)}
-        if not matching:
-            raise InputError(f"evaluate.smooth: {pattern}: no factor has such a name; there are {some([*names])}")
-        taken |= matching
-    chosen = families(names).assign(factor=names).loc[sorted(taken)].sort_values("position", kind="stable")
-    for name in chosen.factor[chosen.family.isna()]:
-        raise InputError(f"evaluate.smooth: {name}: a kernel needs {FEWEST} factors whose names differ in one number")
-    parts = [part for _, part in chosen.groupby("family")]
-    for part in parts:
-        steps = np.diff(part.position)
-        for k in np.flatnonzero(~np.isclose(steps, steps[steps > 0].min(initial=np.inf))):
-            pair = " and ".join(part.factor.iloc[k : k + 2])
-            raise InputError(f"evaluate.smooth: a kernel's factors must be evenly spaced, but {pair} are not")
-    return pd.concat(parts)
