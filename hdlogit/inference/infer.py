@@ -191,7 +191,7 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     effective trials.
     """
     weights, p = observed.fitted[:-1], len(setting.precision)
-    share = weights * (setting.sums.correlation @ weights)
+    share = weights * (setting.correlation @ weights)
     if setting.ridge or share.sum() < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
         return None
     solved = setting.rates == (0, 0) and not setting.shrinkage

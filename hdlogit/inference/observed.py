@@ -55,20 +55,22 @@ class Setting:
         self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
         self.units = measure(factors, names)
         self.near = self.units.coefficients(fitted)  # (p + 1, k)
-        self.sums = add_up(factors, responses, self.units, self.near, shrinkage)
+        self.hessians, self.gradients, self.means, self.correlation, self.reach = add_up(
+            factors, responses, self.units, self.near, shrinkage
+        )
         self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
         if ridge == 0:
-            self.precision = precision_of(self.sums.correlation, n, names)
+            self.precision = precision_of(self.correlation, n, names)
         self.penalty = np.append(n * ridge / self.units.scale**2, 0.0)  # (p + 1,) of the summed loss
-        self.ridge = _theory_ridge(self.sums.correlation, self.units, ridge)  # for factors of variance 1
+        self.ridge = _theory_ridge(self.correlation, self.units, ridge)  # for factors of variance 1
 
     def spread(self, coefficients: Array) -> Array:
         """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
-        return np.append(self.sums.correlation @ coefficients[:-1], 0.0)
+        return np.append(self.correlation @ coefficients[:-1], 0.0)
 
     def trace(self, covariance: Array) -> float:
         """tr(CΣ): the noise variance of logits."""
-        return float(np.vdot(covariance[:-1, :-1], self.sums.correlation))
+        return float(np.vdot(covariance[:-1, :-1], self.correlation))
 
 
 class Observed:
@@ -82,13 +84,13 @@ class Observed:
 
         Raises Refused where its coefficients are not near a minimum, or a trial alone decides the fit.
         """
-        n, sums, some = len(factors), setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
+        n, some = len(factors), slice(None, None, -(-len(factors) // SAMPLE))
         fitted, root, decrement = _newton(c, setting)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
         self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
         # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
-        self.onto = np.column_stack([self.axes.T @ sums.correlation, np.zeros(len(self.dominant))])
+        self.onto = np.column_stack([self.axes.T @ setting.correlation, np.zeros(len(self.dominant))])
         x, self.responses = factors[some], responses[some]  # (m,)
         towards = self.inverse @ self.onto.T
         left_out = _leave_out(x, self.responses, fitted, root, self.axes, towards, setting)
@@ -101,7 +103,7 @@ class Observed:
         # (m,) V_i − b − x_D·ω: the same where no factor is dominant
         self.rest = self.index - (carried * (omega - influence * moved[:, None])).sum(axis=1)
         # Of many trials only some were left out: how much these change D and Var(z), known over all trials.
-        mean_square, mean_curvature = sums.means[c].tolist()
+        mean_square, mean_curvature = setting.means[c].tolist()
         self.curvature = float(mean_curvature * (d @ kept) / d.sum())  # v = mean D(1 − h)
         self.dispersion = mean_square / self.curvature  # f
         others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
@@ -124,7 +126,7 @@ class Observed:
         if not (setting.ridge or setting.shrinkage):
             # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite
             # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to 1: 1/2 is required.
-            largest = w.max() if len(w) == n else sums.reach * np.square(root).sum()
+            largest = w.max() if len(w) == n else setting.reach * np.square(root).sum()
             self.certificate = decrement * float(np.sqrt(largest))
 
 
@@ -173,11 +175,11 @@ def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
 
 def _newton(c: int, setting: Setting) -> tuple[Array, Array, float]:
     """Coefficients after one Newton step, root with H⁻¹ = root · rootᵀ, and the decrement."""
-    near, sums, penalty = setting.near[:, c], setting.sums, setting.penalty
-    root = inverse_root(sums.hessians[c] + np.diag(penalty))
+    near, penalty = setting.near[:, c], setting.penalty
+    root = inverse_root(setting.hessians[c] + np.diag(penalty))
     if root is None:
         raise Refused("its Hessian is singular: these data do not determine its coefficients (use ridge)")
-    downhill = root.T @ (sums.gradients[c] + penalty * near)
+    downhill = root.T @ (setting.gradients[c] + penalty * near)
     decrement = float(np.linalg.norm(downhill))
     if not decrement < NOT_OPTIMAL:
         raise Refused(
@@ -189,7 +191,7 @@ def _newton(c: int, setting: Setting) -> tuple[Array, Array, float]:
 
 def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArray[np.intp], Array]:
     """The factors that carry much of the index and whose distribution is not a normal one, and their axes."""
-    correlation, units, weights = setting.sums.correlation, setting.units, fitted[:-1]
+    correlation, units, weights = setting.correlation, setting.units, fitted[:-1]
     chosen = np.zeros(0, np.intp)
     # With rates, ridge or shrinkage nothing is known of how they matter.
     if setting.rates == (0, 0) and not (setting.ridge or setting.shrinkage):
