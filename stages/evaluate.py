@@ -1,7 +1,7 @@
 """Stage `evaluate`: score the fit on its own trials and on held-out ones, and say how far it can be trusted.
 
-Without data/observer.npy (a person's own trials) everything that needs the truth is left out; without an exact
-fit, everything that its theory predicts. A class (yes/no response) without an estimate is left out, too.
+Without data/observer.npy (a person's own trials) all that needs the truth is left out; without an exact fit, all
+that its theory predicts. A class (yes/no response) without an estimate is left out, too.
 """
 
 from __future__ import annotations
@@ -85,10 +85,10 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
     wrong = np.argwhere(~(np.abs(logits) <= LARGEST_LOGIT))
     if len(wrong):
         trial, k = wrong[0]
-        what = f"the logit of {named(classes[k], 'class')} is {logits[trial, k]:.3g}, not within ±{LARGEST_LOGIT:g}"
+        logit = f"the logit of {named(classes[k], 'class')} is {logits[trial, k]:.3g}"
         raise InputError(
-            f"data/test/factors.npy, trial {trial}: {what}: a factor is damaged, or in other units than those of "
-            "the training trials (or the fit has diverged)"
+            f"data/test/factors.npy, trial {trial}: {logit}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, "
+            "or in other units than those of the training trials (or the fit has diverged)"
         )
 
 
@@ -136,8 +136,8 @@ def write_inference(
 
 
 def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
-    """The table of groups against one another, and its metrics; gives what the answer needs of each class, and
-    lines on what is left out or shared.
+    """The table of groups against one another, and its metrics; gives what the answer needs to know of each
+    class, and lines on what is left out or shared.
     """
     from stages.tables import replication  # brings torch
 
@@ -149,8 +149,8 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     if (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: there is one group only"]
     classes = replication.replications(answered)
-    table = replication.replication_table(fit.classes, classes, fit.labels)
-    outputs.table("inference/replication.csv", table)
+    by_name = dict(zip(fit.classes, classes, strict=True))
+    outputs.table("inference/replication.csv", replication.replication_table(by_name, fit.labels))
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []

@@ -27,6 +27,7 @@ from stages.finished import for_each, inside, read_finished
 from stages.tables.answer import NOTHING
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
+from stages.trials.responses import answers
 from stages.trials.values import key, keys, words
 
 BATCH = 2048  # trials
@@ -98,7 +99,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
     say("; ".join([counted(len(factors), "trial"), *empty]))
     if whole.any():
-        report(numbers, study.study.answers(new), p.interval_level)
+        report(numbers, answers(new, asked, study.study.responses), p.interval_level)
     of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
     columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
     return labels.join(pd.DataFrame(columns, new.frame.index))

@@ -44,8 +44,8 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
         "terms": {name: indices for name, indices in terms.items() if indices},
         "groups": study.labels,
         "in_order": study.table.frame.index.is_unique,  # rows that stand for several trials do not tell their order
-        "mean": prepared.mean,
-        "sd": prepared.sd,
+        "mean": [stable(prepared.mean[j]) for j in prepared.selected],
+        "sd": [stable(prepared.sd[j]) for j in prepared.selected],
         "standardise": p.standardise,
         "trials": {
             "read": study.n_rows,

@@ -11,7 +11,7 @@ from stages.files.errors import InputError
 
 
 def allow_no_git(root: Path) -> bool:
-    """Set core.no_scm, without which DVC refuses to work if no git is at `root` or above. Whether it is new."""
+    """Set core.no_scm, without which DVC refuses to work if no git is at `root` or above; whether it is new."""
     config = root / ".dvc" / "config.local"
     written = config.read_text(encoding="utf-8") if config.exists() else ""
     if re.search(r"no_scm\s*=\s*true", written, re.IGNORECASE):

@@ -41,7 +41,7 @@ from stages.trials.values import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "studies"
-PIPELINE, PARAMETERS = ROOT / "stages/study.yaml", ROOT / "stages/study_params.yaml"  # of a study that is made
+PIPELINE, PARAMETERS = ROOT / "stages/study.yaml", ROOT / "stages/study_params.yaml"  # of a new study
 ENVIRONMENT = "STUDY_OPTIONS"  # holds options, as `make study` gives them: no shell runs their backticks
 
 
@@ -77,7 +77,8 @@ def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bo
     """
     is_new = not folder.exists()
     if is_new and not (files and "prepare.response" in values):
-        raise InputError(f"{shown(folder)} is no study yet; to make one, name a file of trials and --response")
+        needed = "to make one, give a file of trials and --response"
+        raise InputError(f"{shown(folder)} is no study yet; {needed}")
     parameters = PARAMETERS if is_new else folder / FILE
     if not parameters.is_file():
         raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
@@ -192,10 +193,7 @@ def change(document: Any, values: dict[str, Any]) -> None:
         if isinstance(value, list):
             value = CommentedSeq(value)
             value.fa.set_flow_style()
-        if name:
-            document.setdefault(section, {})[name] = value
-        else:
-            document[section] = value
+        document.setdefault(section, {})[name] = value
 
 
 def check_one(study: Study, table: Table) -> None:
@@ -307,8 +305,8 @@ def dvc(*words: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
     """Start DVC, whose stages run with this Python."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path} | options.pop("env", {})
-    command = [sys.executable, "-m", "dvc", *words]
-    return subprocess.Popen(command, cwd=folder, text=True, stdout=subprocess.PIPE, env=environment, **options)
+    options |= {"cwd": folder, "env": environment, "text": True, "stdout": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-m", "dvc", *words], **options)
 
 
 def reproduce(folder: Path, observers: Collection[str]) -> tuple[list[str], int]:
@@ -377,7 +375,7 @@ def parse() -> argparse.Namespace:
     add("--correct", dest="rates", action="store_const", const={"evaluate.guess_rate": 0.5}, help=text)
     text = "weights per standard deviation of a factor"
     add("--standardise", dest="prepare.standardise", action="store_const", const=True, help=text)
-    add("--set", **SEVERAL, type=assignment, default=[], metavar="KEY=VALUE", help="train.shrinkage=auto, say")
+    add("--set", **SEVERAL, type=assignment, default=[], metavar="KEY=VALUE", help="as in: train.ridge=auto")
     try:
         return parser.parse_intermixed_args([*shlex.split(os.environ.get(ENVIRONMENT, "")), *sys.argv[1:]])
     except ValueError as error:  # a quote without its end

@@ -68,7 +68,7 @@ def one(already: Collection[str]) -> None:
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
 NONE = "no corrections"
-MADE = "coefficients.csv", "population.*", "index.html"  # of all observers
+MADE = "coefficients.csv", "psychometric.csv", "population.*", "index.html"  # of all observers
 
 
 class Found(NamedTuple):
@@ -78,6 +78,7 @@ class Found(NamedTuple):
     lines: list[str]  # what was left out, and why
     weights: pd.DataFrame | None = None
     observer: Observer | None = None
+    numbers: pd.DataFrame | None = None  # of the psychometric function
 
 
 def side_by_side(study: Study) -> None:
@@ -103,6 +104,8 @@ def side_by_side(study: Study) -> None:
         observers = [one.observer for one in found.values() if one.observer]
         said, means, tests, pooled = write_population(study, observers, outputs)
         outputs.table("coefficients.csv", pd.concat(weights).merge(pooled, "left", ["observer", "class", "factor"]))
+        if numbers := [one.numbers for one in found.values() if one.numbers is not None]:
+            outputs.table("psychometric.csv", pd.concat(numbers))
         picture = outputs.path("population.png")
         page = render_observers(
             title=f"{', '.join(study.prepare.responses)} in {study.prepare.trials}, {len(found)} observers",
@@ -137,7 +140,9 @@ def read_observer(name: str, p: Evaluate) -> Found:
         weights.insert(0, "observer", name)
         terms = {j: term for term, places in account["terms"].items() for j in places}
         factors = {factor: terms.get(j, factor) for j, factor in enumerate(account["factors"])}
-        return Found(rows, lines, weights, Observer(name, factors, read_and_infer(p)[1]))
+        function = "inference/psychometric.csv"
+        numbers = read_table(function).assign(observer=name) if (DATA / function).exists() else None
+        return Found(rows, lines, weights, Observer(name, factors, read_and_infer(p)[1]), numbers)
     except InputError as error:
         return Found([[name, "", "", "", "no estimate"]], [f"{name}: no corrected weights: {error}"])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hdlogit.adam import Training, initial_coefficients
@@ -61,8 +61,6 @@ def notebooks_loop(
     batch_size=st.integers(1, 80),
     amsgrad=st.booleans(),
 )
-@example(n_trials=150, n_factors=2, n_classes=1, batch_size=1, amsgrad=True)  # three spans of batches
-@example(n_trials=500, n_factors=900, n_classes=2, batch_size=90, amsgrad=True)  # six
 def test_epochs_are_those_of_the_notebooks_loop(
     n_trials: int, n_factors: int, n_classes: int, batch_size: int, amsgrad: bool
 ) -> None:

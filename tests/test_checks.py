@@ -33,7 +33,7 @@ def test_factors_that_determine_no_weight_are_named_and_known_elsewhere() -> Non
     for each in found:
         changed = factors.copy()
         changed[7, each.index] += 1
-        assert np.flatnonzero(each.differs(changed)).tolist() == [7]
+        assert np.flatnonzero(each.differs(changed, mean)).tolist() == [7]
 
 
 @given(

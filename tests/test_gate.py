@@ -113,7 +113,7 @@ def test_where_the_base_has_no_metrics_all_are_new_and_where_nothing_has_any_it_
     assert status == 0
     assert all(f"{n}" in said for n in ("6 new", "1 unchanged"))  # null is as good as not there
     monkeypatch.chdir("docs")
-    with pytest.raises(InputError, match=r"^no data/metrics.json here, nor at .* \(as it is\): name a pipeline's folder"):
+    with pytest.raises(InputError, match=r"^no data/metrics.json here, nor at .* \(as it is\): name a pipeline"):
         gate.main(["HEAD"])
 
 

@@ -159,22 +159,17 @@ def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
     ) in printed
 
 
-def test_a_category_that_a_call_gives_is_known_or_its_row_is_empty(
-    predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_category_that_a_call_gives_is_known_or_named(
+    predicted: Predict, tmp_path: Path, refuses: Refuses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stepped(n: int, seed: int) -> pd.DataFrame:
         return trials(n, seed).assign(step=np.arange(n) % 5 - 2)
 
     run_study(tmp_path / "study", table=stepped(3000, 0), formula="~ contrast + C(abs(step))")
-    new = stepped(9, 1)
-    alone = predicted(new, "alone.csv")
-    new.loc[[2, 6], "step"] = 3, -7
-    found = predicted(new)
-    assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [2, 6]
-    pd.testing.assert_frame_equal(found.drop([2, 6]), alone.drop([2, 6]))
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "lines left empty because a value cannot be coded: 2, the first:" in printed
-    assert "new.csv, line 4: a call in C(…) gives 3.0, a category that no trial of the study has" in printed
+    assert predicted(stepped(9, 1)).notna().all(axis=None)
+    stepped(9, 1).assign(step=3).to_csv("new.csv")
+    monkeypatch.setattr(sys, "argv", ["predict", "study", "new.csv", "--out", "q.csv"])
+    assert "a call in C(…) gives 3.0, a category that no trial of the study has" in refuses(predict.main)
 
 
 def with_columns_that_are_not_fitted(n: int, seed: int) -> pd.DataFrame:

@@ -26,6 +26,13 @@ from tests.coding import asked, coded, frame, refused
 N = 30
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for one kind of file, as a process for each takes time."""
+    if "nwb" not in request.node.name:
+        monkeypatch.setattr("stages.trials.read.CRASH", ())
+
+
 def trials(seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame({"contrast": rng.normal(size=N).round(3), "key": rng.choice(["f", "j"], N)})

@@ -103,7 +103,7 @@ def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_class
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
     found = replicate(x, np.hstack([y, ~y]), groups)
-    table = replication_table(["a", "b"], found, [f"day {g}" for g in range(4)])
+    table = replication_table(dict(zip("ab", found, strict=True)), [f"day {g}" for g in range(4)])
     means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2

@@ -109,7 +109,7 @@ def test_named_again_it_changes_what_it_is_told_to(made: tuple[Project, list[str
     after = (folder / "params.yaml").read_text()
     lines = zip(before.splitlines(), after.splitlines(), strict=True)
     changed = [new.split("#")[0].split() for old, new in lines if old != new]
-    assert changed == [["dpi:", "41"], ["axis:", "[time", "(ms),", "20.0]"]]
+    assert changed == [["dpi:", "41"], ["axis:", "[time", "(ms),", "20]"]]
     refused = project.run("python", "-m", "stages.study", "--name", "mine", "--where", "contrast > 99")
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert (folder / "params.yaml").read_text() == after
@@ -185,7 +185,7 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     assert (folder / TRIALS).read_text() == "mine\n"
 
 
-def alone(prepare: Prepare, found: dict[str, tuple[str | float, int]], folder: str) -> Prepare:
+def alone(prepare: Prepare, found: dict[str, tuple[str, int]], folder: str) -> Prepare:
     """What an observer's folder would read."""
     observers = {name: value for name, (value, _) in found.items()}
     whole = read_study(RAT / "params.yaml").model_copy(update={"prepare": prepare, "observers": observers})
@@ -216,7 +216,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
     assert [value for value, _ in found.values()] == ["anna", "bert"]
     for folder, (value, _) in found.items():
         learned = learn(alone(prepare, found, folder), path)
-        assert learned.names == names[str(value)]
+        assert learned.names == names[value]
         assert learned.n_taken == (taken & (who == value)).sum()
 
 

@@ -217,7 +217,7 @@ def test_a_study_along_one_stimulus(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert points.trials.sum() == 600
     assert points.x.unique() == pytest.approx(np.log10([0.05, 0.1, 0.2, 0.4, 0.8]), abs=1e-5)
     answer = Path("data/inference/answer.txt").read_text()
-    assert "log10(contrast): where cue is not b: threshold −0." in answer
+    assert "along log10(contrast): where cue is not b: threshold −0." in answer
     assert page.count("<b>Psychometric function: fraction of yes along the stimulus, by condition.</b>") == 1
     assert "over the fitted index" not in page
     assert "The psychometric function</h2>" in page
@@ -235,6 +235,6 @@ def test_the_signal_is_what_responses_differ_most_by() -> None:
     first, _, second, _ = table.itertuples()
     assert (first.condition, first.estimate) == ("cue = 0", pytest.approx(norm.ppf(0.6) - norm.ppf(0.1)))
     assert (second.note != "", first.note) == (True, "")
-    assert "signal: where cue = 0: d′ (yes/no) 1.53 [" in in_words(table, 0.95, {"yes": True})[0]
+    assert "along signal: where cue = 0: d′ (yes/no) 1.53 [" in in_words(table, 0.95, {"yes": True})[0]
     found.p.known_rates = (0.5, None)  # right or wrong
     assert psychometric_table(found, stimuli(x, ["signal", "cue"])).empty

@@ -49,7 +49,7 @@ def test_where_takes_the_rows_it_says(condition: str, expected: Any, ending: str
     )
     path = tmp_path / f"t.{ending}"
     table.to_csv(path, index=False) if ending == "csv" else table.to_parquet(path)
-    taken = where.parse(condition)(read(path))
+    taken = where.taken(read(path), condition)
     with np.errstate(invalid="ignore"):
         np.testing.assert_array_equal(taken, expected(table).to_numpy(bool))
 
@@ -58,7 +58,7 @@ def test_a_backtick_in_a_text_is_itself(tmp_path: Path) -> None:
     texts = ["x`y`z", """it's "`q`\"""", "c"]
     pd.DataFrame({"a b": texts, "class": [1, 2, 3]}).to_csv(tmp_path / "t.csv", index=False)
     for text in texts:
-        taken = where.parse(f"`class` > 0 and `a b` == {text!r}")(read(tmp_path / "t.csv"))
+        taken = where.taken(read(tmp_path / "t.csv"), f"`class` > 0 and `a b` == {text!r}")
         assert taken.tolist() == [value == text for value in texts]
 
 
@@ -72,9 +72,9 @@ def test_a_backtick_in_a_text_is_itself(tmp_path: Path) -> None:
 def test_where_compares_columns_with_values(text: str) -> None:
     table = Table("t.csv", pd.DataFrame({"x": [1.0, 2.0], "y.z": [1.0, 1.0]}))
     with pytest.raises(InputError, match="where = "):
-        where.parse(text)(table)
+        where.taken(table, text)
 
 
 @given(st.text(max_size=30))
 def test_any_condition_is_read_or_refused_in_one_line(text: str) -> None:
-    assert one_line(lambda: where.parse(text))
+    assert one_line(lambda: where.conditions(text))

@@ -6,34 +6,19 @@
 with X (n, n_factors + 1), last column = 1, y and z (n, n_classes), W (n_factors + 1, n_classes), last row =
 bias.
 
-The gradient is a formula, so nothing is recorded for autograd: a step is two narrow matrix products and the
-update. Shuffled trials are gathered, and losses computed, for several steps at once.
+The gradient is a formula, so nothing is recorded for autograd: a step is two narrow products and the update.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hdlogit.compute.threads import single_threaded_blas
-
-SPAN_ELEMENTS = 2**18  # numbers gathered at once: few enough to be still in the cache when their step is made
-SPAN_BATCHES = 64  # at most: small batches cost more for their tensors than for their trials
-
-
-class Span(NamedTuple):
-    """The trials of a few successive batches."""
-
-    factors: Tensor  # (n, n_factors + 1), last column = 1
-    responses: Tensor  # (n, n_classes)
-    logits: Tensor  # (n, n_classes), each batch's before its step
-    sizes: list[int]  # of each batch, n together
 
 
 def initial_coefficients(
@@ -97,52 +82,29 @@ class Training:
 
     def epochs(self, num_epochs: int) -> Iterator[float]:
         """Run so many epochs more; yield each one's mean over batches of the loss before a step (nats)."""
-        n_trials, width = len(self._factors), max(self._factors.shape[1], self._responses.shape[1])
-        length = self._batch_size * min(max(SPAN_ELEMENTS // (self._batch_size * width), 1), SPAN_BATCHES)
-        memory = self._memory(length)
+        memory = self.coefficients.new_ones(self._batch_size, len(self.coefficients))
         with single_threaded_blas():
             for _ in range(num_epochs):
-                total = torch.zeros((), dtype=torch.float64)
-                for trials in torch.split(torch.randperm(n_trials, generator=self._shuffle), length):
-                    span = self._gather(memory, trials)
-                    self._descend(span)
-                    total += _loss(span)
-                yield float(total) / -(-n_trials // self._batch_size)
+                order = torch.randperm(len(self._factors), generator=self._shuffle)
+                losses = [self._step(trials, memory) for trials in torch.split(order, self._batch_size)]
+                yield float(torch.stack(losses).mean(dtype=torch.float64))
 
-    def _memory(self, length: int) -> list[Tensor]:
-        """For factors, responses and logits of any span: to allocate them anew takes as long as a step."""
-        factors = self.coefficients.new_ones(length, len(self.coefficients))
-        return [factors, *(factors.new_empty(length, self._responses.shape[1]) for _ in range(2))]
-
-    def _gather(self, memory: list[Tensor], trials: Tensor) -> Span:
-        factors, responses, logits = (part[: len(trials)] for part in memory)
-        if factors.is_cpu and factors.dtype == self._factors.dtype:
-            torch.index_select(self._factors, 0, trials, out=factors[:, :-1])  # spares a copy
+    def _step(self, trials: Tensor, memory: Tensor) -> Tensor:
+        """One batch: the update, and the loss before it. memory: allocating it takes as long as a step."""
+        x = memory[: len(trials)]
+        if x.is_cpu and x.dtype == self._factors.dtype:
+            torch.index_select(self._factors, 0, trials, out=x[:, :-1])  # spares a copy
         else:
-            factors[:, :-1] = self._factors.index_select(0, trials)
-        responses.copy_(self._responses.index_select(0, trials))
-        return Span(factors, responses, logits, [*map(len, torch.split(trials, self._batch_size))])
-
-    def _descend(self, span: Span) -> None:
-        """A step for each batch."""
-        parts = (torch.split(tensor, span.sizes) for tensor in (span.factors, span.responses, span.logits))
-        for x, y, z in zip(*parts, strict=True):
-            _product(x, self.coefficients, out=z)
-            residual = torch.sigmoid(z).sub_(y).div_(y.numel())  # (n, n_classes)
-            _product(x.T, residual, out=self._gradient)
-            self._steps.add_(1)
-            self._update()
+            x[:, :-1] = self._factors.index_select(0, trials)
+        y = self._responses.index_select(0, trials).to(x)
+        z = _product(x, self.coefficients)
+        residual = torch.sigmoid(z).sub_(y).div_(y.numel())  # (n, n_classes)
+        self._gradient.copy_(_product(x.T, residual))
+        self._steps.add_(1)
+        self._update()
+        return binary_cross_entropy_with_logits(z, y)
 
 
-def _loss(span: Span) -> float:
-    """The sum over batches of the loss before the step, in nats."""
-    losses = binary_cross_entropy_with_logits(span.logits, span.responses, reduction="none").mean(1)
-    return sum(float(part.mean(dtype=torch.float64)) for part in torch.split(losses, span.sizes))
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """out = a @ b, on the CPU by NumPy's BLAS, which for these narrow shapes is faster than torch's."""
-    if out.is_cpu:
-        np.matmul(a.numpy(), b.numpy(), out=out.numpy())
-    else:
-        torch.mm(a, b, out=out)
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b, on the CPU by NumPy's BLAS, which for these narrow shapes is faster than torch's."""
+    return torch.from_numpy(a.numpy() @ b.numpy()) if a.is_cpu else a @ b

@@ -23,8 +23,8 @@ variance, intercept free) or the Diaconis-Ylvisaker shrinkage of the responses (
 Status. Theorem for Gaussian factors without intercept (Sur & Candès, PNAS 2019; any covariance: Zhao, Sur &
 Candès, Bernoulli 2022, where the intercept is in part a conjecture); ridge: Salehi, Abbasi & Hassibi, NeurIPS
 2019, of whose system this is our reduction; shrinkage: Sterzinger & Kosmidis 2023; rates: ours, as nothing
-in (1) to (4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and s
-are close (`docs/theory.md`), but the noise of a single weight is not: `hdlogit.inference` measures it.
+in (1) to (4) needs ψ to be the sigmoid, and checked by simulation (`docs/theory.md`). For other factors α and
+s are close (`docs/theory.md`), but the noise of a single weight is not: `hdlogit.inference` measures it.
 
 Numerics. Equation u ↦ V is explicit, so integrating over u leaves no root to seek inside an integral;
 conditioning S on V leaves one dimension; mirroring y = 1 onto y = 0 (V, u, b, β0 change sign) leaves one

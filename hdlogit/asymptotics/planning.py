@@ -129,7 +129,19 @@ def plan(
     intercept = intercept_for(base_rate, signal, *rates)
     threshold = existence_threshold(signal, intercept, *rates)
     bayes = bayes_cross_entropy(signal, intercept, *rates)
-    return [_line(n_factors, n, (signal, intercept, *rates), inflation, threshold, bayes) for n in n_trials]
+
+    def line(n: int) -> Plan:
+        if n_factors < 1 or n < 1:
+            raise OutsideTheory(f"n_factors is {n_factors}, n_trials is {n}: both must be at least 1")
+        kappa = n_factors / n
+        if kappa >= CLOSEST * threshold:
+            return Plan(n, kappa, False, bayes)
+        a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
+        p = predict(a, inflation)
+        errors = p.weight_error, p.debiased_weight_error
+        return Plan(n, kappa, True, bayes, a.alpha, *errors, p.classical_coverage, p.held_out, p.best)
+
+    return [line(n) for n in n_trials]
 
 
 def n_trials_until(
@@ -162,24 +174,3 @@ def n_trials_until(
         middle = (low * high) ** 0.5
         low, high = (low, middle) if is_good(middle) else (middle, high)
     return round(high)
-
-
-def _line(
-    n_factors: int,
-    n_trials: int,
-    observer: tuple[float, float, float, float],
-    inflation: float,
-    threshold: float,
-    bayes: float,
-) -> Plan:
-    """observer: signal, intercept, guess and lapse rate."""
-    if n_factors < 1 or n_trials < 1:
-        raise OutsideTheory(f"n_factors is {n_factors}, n_trials is {n_trials}: both must be at least 1")
-    kappa = n_factors / n_trials
-    if kappa >= CLOSEST * threshold:
-        return Plan(n_trials, kappa, False, bayes)
-    signal, intercept, guess_rate, lapse_rate = observer
-    a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    p = predict(a, inflation)
-    errors = p.weight_error, p.debiased_weight_error
-    return Plan(n_trials, kappa, True, bayes, a.alpha, *errors, p.classical_coverage, p.held_out, p.best)

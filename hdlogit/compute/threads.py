@@ -36,8 +36,7 @@ WAITING = 64  # results that may wait to be summed
 
 
 def cut(n: int, width: int, most: int = BLOCK) -> list[slice]:
-    """Slices of n rows of this width, of about equal length, each of at most `most` numbers where
-    possible."""
+    """Slices of n rows of this width, about equally long, each of at most `most` numbers where possible."""
     if n == 0:
         return []
     count = -(-n * width // most)
@@ -50,8 +49,7 @@ def each(
     parts: Sequence[Part],
     waiting: int | None = None,
 ) -> Iterator[Result]:
-    """The results of `work` on each of the parts, in their order; at most `waiting` (or WAITING) are held at
-    a time."""
+    """The results of `work` on each part, in order; at most `waiting` (or WAITING) are held at a time."""
     if len(parts) == 1:
         yield work(parts[0])
         return
@@ -61,8 +59,7 @@ def each(
 
 
 def total(work: Callable[[Part], Result], parts: Sequence[Part], waiting: int | None = None) -> Result:
-    """The sum of the results of `work` on the parts (one or more): numbers, arrays, or tuples of them, term
-    by term."""
+    """The sum of the results of `work` on the parts, one or more: numbers, arrays, or tuples of them."""
     results: Iterator[Any] = each(work, parts, waiting)
     found = next(results)
     if not isinstance(found, tuple):
@@ -79,8 +76,7 @@ def _each(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]
         for k in todo:  # shared: each thread takes the next
             results[k] = work(parts[k])
 
-    # The calling thread works too: waking another costs as much as a small product. NumPy's error state
-    # applies to all.
+    # The calling thread works too: waking another costs as much as a small product. All share NumPy's state.
     others = [_pool().submit(copy_context().run, some) for _ in range(min(CORES, len(parts)) - 1)]
     some()
     for other in others:

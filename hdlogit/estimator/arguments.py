@@ -16,7 +16,7 @@ ELSEWHERE = {  # parameters of scikit-learn's own estimator, and what to use her
     "fit_intercept": "the intercept is always fitted; leave fit_intercept out",
     "penalty": "ridge = 0, the default, is penalty=None, ridge = 1 / (n_trials * C) 'l2'; 'l1' has no theory",
     "l1_ratio": "there is a ridge, no lasso; ridge = 1 / (n_trials * C) is l1_ratio=0",
-    **dict.fromkeys(("solver", "random_state", "n_jobs"), "there is one solver, which is exact; leave it out"),
+    **dict.fromkeys(("solver", "random_state", "n_jobs"), "there is one solver, an exact one; leave it out"),
 }
 
 

@@ -6,14 +6,15 @@ from scipy.special import expit
 
 from hdlogit.inference import ClassInference
 
+Array = NDArray[np.float64]
+
 SINGULAR = 1e-10  # smallest eigenvalue of the Hessian, in units that make its diagonal 1
 
 
 def classical_inference(
-    factors: NDArray[np.floating], coefficients: NDArray[np.float64], ridge: float, shrunken: bool, reason: str
+    factors: NDArray[np.floating], coefficients: Array, ridge: float, shrunken: bool, reason: str
 ) -> ClassInference:
-    """Of a fit (p + 1,) with the penalty n (ridge/2)‖w‖². H = Σ σ'(z_i) x̃_i x̃_iᵀ + penalty, x̃ = (x − x̄,
-    1).
+    """Of a fit (p + 1,), with penalty n (ridge/2)‖w‖²; H = Σ σ'(z_i) x̃_i x̃_iᵀ + penalty; x̃ = (x − x̄, 1)
 
     Where H is singular, H⁻¹ is the pseudoinverse, and errors are infinite along what it does not determine.
     Of a fit to shrunken responses the textbook knows no errors at all.

@@ -188,7 +188,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             values = c.corrected, c.corrected_error, c.z, c.p_values(), *c.interval(level), c.estimate
             rows = np.roll(np.column_stack(values), 1, axis=0)
             tables.append(pd.DataFrame(rows, ["Intercept", *self._features], columns))
-        whole = Summary(pd.concat(tables, keys=self._names) if self._several else tables[0])
+        whole = Summary(self._joined(tables))
         notes = [self._line(k, note) for k, c in enumerate(self.inference_) for note in self._notes(k, c)]
         whole.attrs["notes"] = notes
         return whole
@@ -208,7 +208,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         factors, responses = self._trials(X, y)
         labels = None if groups is None else np.asarray(groups)
         asked = [pd.DataFrame(some) for some in self._ask(factors, responses, labels, in_order)]
-        return pd.concat(asked, keys=self._names) if self._several else asked[0]
+        return self._joined(asked)
 
     def joint_tests(self, X: ArrayLike, y: ArrayLike, *families: str) -> pd.DataFrame:
         """Has a family of factors any effect? By the trials the model was fitted to. Needs pandas.
@@ -222,15 +222,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         chosen = {one: [j for j, name in enumerate(names) if fnmatchcase(name, one)] for one in families}
         if wrong := [family for family, places in chosen.items() if not places]:
             raise ValueError(f"no factor is named {wrong[0]}; there are {', '.join(names[:NAMED])}")
-        tables = [
-            pd.DataFrame(
-                [(len(places), *joint_test(c, places, factors, of_class)) for places in chosen.values()],
-                index=[*chosen],
-                columns=["factors", "chi2", "p"],
-            )
-            for c, of_class in zip(self.inference_, responses.T, strict=True)
-        ]
-        return pd.concat(tables, keys=self._names) if self._several else tables[0]
+        tables = []
+        for c, y_k in zip(self.inference_, responses.T, strict=True):
+            rows = [(len(places), *joint_test(c, places, factors, y_k)) for places in chosen.values()]
+            tables.append(pd.DataFrame(rows, [*chosen], ["factors", "chi2", "p"]))
+        return self._joined(tables)
 
     def threshold(
         self, X: ArrayLike, y: ArrayLike, at: Sequence[float] = (), level: float | None = None
@@ -251,7 +247,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         for c, k in zip(self.inference_, responses.T, strict=True):
             rows = [row for one in along for row in thresholds(c, factors, k, one, level, at)]
             tables.append(pd.DataFrame(rows, columns=Estimate._fields))
-        return pd.concat(tables, keys=self._names) if self._several else tables[0]
+        return self._joined(tables)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -350,6 +346,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _shaped(self, columns: list[Array]) -> Array:
         return np.stack(columns, axis=1) if self._several else columns[0]
+
+    def _joined(self, tables: list[pd.DataFrame]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def _line(self, k: int, text: str) -> str:
         """A line about response k."""

@@ -41,7 +41,7 @@ ROUNDS = 50
 ALIKE = "its responses are all alike, so no estimate exists, with ridge or without"
 NEEDED = "; more trials are needed, or ridge > 0"
 SEPARATED = f"the factors separate its responses, so no maximum-likelihood estimate exists{NEEDED}"
-UNDECIDED = f"the factors nearly separate its responses: whether an estimate exists is too near to tell{NEEDED}"
+UNDECIDED = f"the factors nearly separate its responses: too near to tell whether an estimate exists{NEEDED}"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ probability that the fit without trial i gives, and P' its slope by the logit, �
 D = P'²/(P(1 − P)); columns for errors of estimated rates stand beside the factors, so that such errors explain nothing.
 With few factors and trials, the likelihood ratio of two joint fits takes the place of the score test.
 
-Two more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), and whether P(y = 1) rises all along
-the index, as it must for every link: free means of P in BINS parts of the index against means that rise.
+Three more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), whether it is steeper on one side
+(`asymmetry_test` there), and whether P(y = 1) rises all along the index, as it must for every link: free means of P in
+BINS parts of the index against means that rise.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Question(NamedTuple):
     statistic: float  # nearly χ² of df where n is large
     p_value: float
     gain: float  # nats per trial, about, that a model with it would gain in leave-one-out cross-entropy
-    steeper: float = 0.0  # by which fraction all weights would be larger, where they would be
+    steeper: float = 0.0  # by which fraction all weights would be larger with guess and lapse rates
 
 
 def questions(
@@ -94,13 +95,7 @@ def questions(
             if df and free and result.profiles is not None and n * (factors.shape[1] + 1) ** 2 <= SMALL:
                 s, p = _by_fit(result, factors, responses, added, known, df)
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
-    if not free:
-        test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
-        gained = (test.statistic - 2) / (2 * len(y))
-        asked.append(Question(LINK, 2, test.statistic, test.p_value, gained, test.steeper))
-    s, p = asymmetry_test(*result.index, y, result.link.known)
-    if free or test.p_value > UNLIKELY or asymmetry_test(*result.index, y, (None, None))[1] < UNLIKELY:
-        asked += [Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * len(y)))] if np.isfinite(s) else []
+    asked += _of_link(result, y, estimated=bool(free))
     index = np.asarray(factors[::step] @ result.estimate[:-1])  # so that trials of equal factors stay together
     asked.append(rising(best, y, bins_of(index, 1e-6 * float(np.ptp(index)), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
@@ -129,6 +124,19 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
     also = [one.family for one in others if one.family != RISING]
     beside = f"; perhaps because of it, tests of {', '.join(also)} fail, too" if also else ""
     return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
+
+
+def _of_link(result: ClassInference, y: Responses, *, estimated: bool) -> list[Question]:
+    """Guesses or lapses, unless their rates are estimated; and asymmetry, unless such rates explain it."""
+    asked, n, steeper = list[Question](), len(y), 0.0
+    s, p = asymmetry_test(*result.index, y, result.link.known)
+    if not estimated:
+        test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
+        steeper = test.steeper
+        asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * n), steeper))
+        if test.p_value < UNLIKELY and asymmetry_test(*result.index, y, (None, None))[1] > UNLIKELY:
+            return asked
+    return [*asked, Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * n), steeper)] if np.isfinite(s) else asked
 
 
 def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:

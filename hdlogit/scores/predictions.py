@@ -15,8 +15,7 @@ Booleans = NDArray[np.bool_]
 
 
 def write_logits(factors: Floats, coefficients: Floats, out: Floats) -> None:
-    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes), finite or
-    not."""
+    """out = logits of `factors` (n, n_factors) under `coefficients` (n_factors + 1, n_classes)."""
     with np.errstate(invalid="ignore", over="ignore"):  # whether that warns depends on the processor
         for rows in cut(*factors.shape):
             out[rows] = logits(factors[rows], coefficients)

@@ -35,10 +35,9 @@ from hdlogit.asymptotics.inverse import NoSignal, observer_from_fit, without_sig
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.link import fit_link
 from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Refused, Responses, measure
-from hdlogit.smooth.penalised import SEPARATED, Minimum, choose, spectrum
+from hdlogit.smooth.penalised import Minimum, choose, spectrum
 
 APART = 0.3  # sd of log α of a smooth fit about that of an unpenalised one with as many parameters
-DEPENDENT = 1e-10  # smallest eigenvalue of the correlation of what is not penalised
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,6 @@ def fit_smooth(
         eigenvalues.append(values)
     with single_threaded_blas():
         x = np.column_stack([(factors - units.centre) / scale, np.ones(n)]) @ basis
-        _check_free(x, groups, eigenvalues)
         chosen = choose(x, y, groups, eigenvalues)
         penalty = np.zeros(p + 1)
         for group, values, strength in zip(groups, eigenvalues, np.exp(chosen.log_strengths), strict=True):
@@ -166,14 +164,3 @@ def _check(n: int, p: int, y: Array, groups: list[NDArray[np.intp]]) -> None:
     members = np.concatenate(groups)
     if len(np.unique(members)) < len(members) or members.min() < 0 or members.max() >= p:
         raise ValueError(f"families must be of different factors from 0 to {p - 1}, each in one family")
-
-
-def _check_free(x: Array, groups: list[NDArray[np.intp]], eigenvalues: list[Array]) -> None:
-    """Raises Refused where what is not penalised depends on one another, so that no strength gives an answer."""
-    penalised = np.zeros(x.shape[1], bool)
-    for group, values in zip(groups, eigenvalues, strict=True):
-        penalised[group] = values > 0
-    free = x[:, ~penalised]
-    free = free / np.linalg.norm(free, axis=0)
-    if len(free) < free.shape[1] or np.linalg.eigvalsh(free.T @ free)[0] < DEPENDENT:
-        raise Refused(SEPARATED)

@@ -28,6 +28,7 @@ from scipy.special import expit
 from hdlogit.inference.sums import Array, Refused, inverse_root
 
 STEPS = 100
+DEPENDENT = 1e-10  # part of the curvature of a coefficient that those before it leave
 ENOUGH = 1e-11  # length of the gradient, per trial
 WEAKEST, STRONGEST = np.log(1e-4), np.log(1e9)  # of λ, in units of the curvature of a weight: hardly any; a line
 STEP = 1e-3  # of second derivatives of R
@@ -88,8 +89,9 @@ def minimise(x: Array, y: Array, penalty: Array, start: Array) -> Minimum:
 
     options = {"gtol": ENOUGH * len(x), "maxiter": STEPS}
     beta = minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options=options).x
-    z, root = x @ beta, inverse_root(hessian(beta))
-    if root is not None:
+    z, bend = x @ beta, hessian(beta)
+    root = inverse_root(bend)
+    if root is not None and (np.diag(root) ** 2 * np.diag(bend)).max() < 1 / DEPENDENT:
         leverage, decrement = np.square(x @ root).sum(axis=1), root.T @ gradient(beta)
         if decrement @ decrement * leverage.max() < 0.25:
             return Minimum(beta, -loss(beta), root, z, residual(z), expit(z) * expit(-z), leverage)

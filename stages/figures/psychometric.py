@@ -20,8 +20,8 @@ def function(
 ) -> None:
     """Psychometric function: fraction of yes along the stimulus, by condition.
 
-    Bars on the curves are thresholds, where the function is halfway between its guess and lapse rate, with
-    their intervals; those of the points are 95 % intervals of the fraction of yes.
+    Bars on the curves are thresholds, halfway between the guess rate and 1 − the lapse rate, with their
+    intervals; those of the points are 95 % intervals of the fraction of yes.
     """
     [ax] = panels(figure, 5.2, 4.4)
     rates = classes[classes["class"] == points["class"].iloc[0]].iloc[0]

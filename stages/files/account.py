@@ -40,14 +40,14 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
 
 
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """`a, b, c, d, e and 3 more`."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def separate(factors: Sequence[str]) -> str:
-    """`factors a, b separate`; nothing of none."""
-    if not factors:
-        return ""
-    if len(factors) == 1:
-        return f"factor {factors[0]} separates"
-    more = f" and {len(factors) - 5} more" if factors[5:] else ""
-    return f"factors {', '.join(factors[:5])}{more} separate"
+    """`factors a, b separate`."""
+    return f"factor {factors[0]} separates" if len(factors) == 1 else f"factors {first_of(factors)} separate"
 
 
 def lacking(account: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:

@@ -243,7 +243,7 @@ class Study(Parameters):
         if self.prepare.intervals is not None and self.evaluate.guess_rate not in (0, "auto"):
             yield (
                 f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals factors are "
-                "differences of two intervals: the response must be which was chosen, and guess_rate auto or 0"
+                "differences of two intervals: the response must be which was chosen, guess_rate auto or 0"
             )
 
 

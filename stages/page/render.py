@@ -30,9 +30,8 @@ COLUMNS = {  # scores of other fits, beside those of the classical one
 HERE = Path(__file__).parent
 MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
 
-Picture = tuple[
-    str, Path, tuple[float, float], tuple[str, str]
-]  # section, file, inches, (what it shows, how to read it)
+# Section, file, size in inches, and what it shows and how to read it.
+Picture = tuple[str, Path, tuple[float, float], tuple[str, str]]
 
 
 def render(

@@ -16,7 +16,7 @@ from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, UNLIKELY, Question, missing, sentence
-from stages.files.account import counted, measured, named
+from stages.files.account import counted, first_of, measured, named, separate
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
@@ -27,7 +27,6 @@ APART = 0.1  # of the slope of groups from 1: less is what corrections leave in 
 NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
 NO_SIGNAL = 1e-6
 LACKING = "model lacks"  # how such a verdict begins
-NAMED = 5  # names before "and … more"
 
 REMEDIES = {  # how a study adds what is missing
     LINK: "--rates estimate (evaluate.asymptotes) allows for guesses and lapses; another shape may explain it, too",
@@ -123,7 +122,7 @@ class Situation(NamedTuple):
             family = lacking[0].family
             return f"{LACKING} {'a rising function' if family == RISING else family}"
         if self.unbounded:
-            return f"separated by {_some([name for name in self.unbounded.intervals if name != 'bias'])}"
+            return f"separated by {first_of([name for name in self.unbounded.intervals if name != 'bias'])}"
         if self.useless or self.signal < NO_SIGNAL:
             return "factors predict no better than a constant"
         if self.differ(n_classes):
@@ -183,13 +182,13 @@ def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
     some = [(term, n, p) for _, term, n, p in rows if 1 < n < n_factors and math.isfinite(p)]
     if len({*terms.get("class", ())}) > 1 or not some:
         return []
-    return [f"factors tested together: {_some([f'{term} ({n}) p = {p:.2g}' for term, n, p in some])}"]
+    return [f"factors tested together: {first_of([f'{term} ({n}) p = {p:.2g}' for term, n, p in some])}"]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
     """reasons: for the classes without an estimate; separating: for classes that factors separate, these factors."""
     lines = [
-        f"{_separate(factors)} the responses of {named(name, 'class')}: train.shrinkage: auto gives an estimate"
+        f"{separate(factors)} the responses of {named(name, 'class')}: train.shrinkage: auto gives an estimate"
         for name, factors in separating.items()
         if name in reasons
     ]
@@ -201,7 +200,7 @@ def without_inference(reasons: Mapping[str, str], shrunk: Mapping[str, Sequence[
     none without shrinkage, the factors that separate them.
     """
     lines = [
-        f"{_separate(factors)} the responses of {named(name, 'class')}; they were shrunk for the fit"
+        f"{separate(factors)} the responses of {named(name, 'class')}; they were shrunk for the fit"
         + (f", without corrections and intervals: {reasons[name]}" if name in reasons else "")
         for name, factors in shrunk.items()
     ]
@@ -323,28 +322,20 @@ def _unbounded(n_trials: int, n_factors: int, level: float, name: str, found: Un
         else:
             side, end = ("upper", f"from {low}") if math.isinf(ends[1]) else ("lower", f"up to {high}")
             parts.append(f"{what} has no {side} bound ({100 * level:g} % interval: {end})")
-    parts = [_some(parts)] if parts else []
+    parts = [first_of(parts)] if parts else []
     if undetermined:
-        parts.append(f"{_some(undetermined)} {'is' if len(undetermined) == 1 else 'are'} not determined")
+        parts.append(f"{first_of(undetermined)} {'is' if len(undetermined) == 1 else 'are'} not determined")
     if len(found.intervals) <= n_factors:
         parts.append("the other coefficients are what the trials that are left tell")
     return (
-        f"{_separate([name for name in found.intervals if name != 'bias'])} {_spaced(found.n_separated)} of "
+        f"{separate([name for name in found.intervals if name != 'bias'])} {_spaced(found.n_separated)} of "
         f"{_spaced(n_trials)} trials of {named(name, 'class')}: {'; '.join(parts)}"
     )
 
 
 def _of(classes: Sequence[Situation], n_classes: int) -> str:
     """` of a, b`, where there are several classes."""
-    return f" of {_some([named(c.name, 'class') for c in classes])}" if n_classes > 1 else ""
-
-
-def _separate(names: Sequence[str]) -> str:
-    return f"factor {names[0]} separates" if len(names) == 1 else f"factors {_some(names)} separate"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    return f" of {first_of([named(c.name, 'class') for c in classes])}" if n_classes > 1 else ""
 
 
 def _spaced(n: int) -> str:

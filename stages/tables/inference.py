@@ -1,7 +1,7 @@
 """How far an exact fit can be trusted: from the data alone, and compared with the truth where it is known.
 
-The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such data),
-with their sources and what is proven; here they are put side by side.
+The statistics are in `hdlogit.inference` (these data) and `hdlogit.asymptotics` (what to expect of such
+data), with their sources and what is proven; here they are put side by side.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
 
 
 def question_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
-    """What the model may lack: per class and family its test, and about what it would gain, nats per trial."""
+    """What the model may lack: per class and family its test, and what it would gain, nats per trial."""
     pairs = zip(inferred.fit.classes, asked, strict=True)
     return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
 
@@ -109,7 +109,7 @@ def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) ->
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
-    inflation: of the variance of a weight by correlations of the factors; coefficients: the `coefficient_table`.
+    inflation: of the variance of a weight by correlations of factors; coefficients: the `coefficient_table`.
     """
     rows = []
     for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
@@ -148,7 +148,7 @@ def _logistic(inferred: Inferred, k: int) -> Question:
 
 
 def _bound(certificate: float) -> float:
-    """The next power of ten: a certificate is a solver's last step, whose order of magnitude has a meaning."""
+    """The next power of ten: only the order of magnitude of a solver's last step has a meaning."""
     return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 

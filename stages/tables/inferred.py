@@ -46,13 +46,13 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
         alike = [name for name in names if fit.shrinkage[name] == strength]
         part = fit.part([fit.classes.index(name) for name in alike])
         penalties = fit.evidence["ridge"], strength
-        of_alike = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
-        results |= dict(zip(alike, of_alike, strict=True))
+        some = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
+        results |= dict(zip(alike, some, strict=True))
     return fit, {name: results[name] for name in names}
 
 
 def estimated(fit: Fit, results: Results) -> Fit:
-    """The classes that have an estimate; with the coefficients that inference begins with, a Newton step on."""
+    """The classes that have an estimate, with the coefficients that inference begins with: a Newton step on."""
     part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
     coefficients = part.coefficients.copy()
     for k, name in enumerate(part.classes):
@@ -108,5 +108,5 @@ def class_notices(results: Results) -> list[str]:
 def missing_inference(fit: Fit, results: Results) -> list[str]:
     """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
     reasons = {name: result.reason for name, result in results.items() if result.reason}
-    bounded = [name for name, result in results.items() if not result.separated]
-    return without_inference(reasons, {name: fit.separating[name] for name in bounded if name in fit.separating})
+    shrunk = {name: factors for name, factors in fit.separating.items() if name in results}
+    return without_inference(reasons, {name: shrunk[name] for name in shrunk if not results[name].separated})

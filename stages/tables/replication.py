@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,10 +35,10 @@ def replications(inferred: Inferred) -> list[Replication]:
     return results
 
 
-def replication_table(names: Sequence[str], classes: Sequence[Replication], labels: Sequence[str]) -> pd.DataFrame:
+def replication_table(classes: Mapping[str, Replication], labels: Sequence[str]) -> pd.DataFrame:
     """One row per class and group; NaN and a reason where a group has no estimate."""
     rows = []
-    for name, one in zip(names, classes, strict=True):
+    for name, one in classes.items():
         for g in one.groups:
             row = {"class": name, "group": labels[g.group], "trials": g.trials}
             for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
@@ -88,7 +88,7 @@ def double_pass_line(names: Sequence[str], passes: DoublePass) -> str:
     """What to know of groups that share stimuli."""
     same = ", ".join(f"{name} {share:.2f}" for name, share in zip(names, passes.agreement, strict=True))
     return (
-        f"{passes.stimuli} stimuli are shown in more than one group ({passes.groups} groups share some): such "
-        "groups are not independent; the answers to both agree in a fraction of the pairs (double-pass "
-        f"consistency): {same}"
+        f"{passes.stimuli} stimuli are shown in more than one group ({passes.groups} groups share some): "
+        "such groups are not independent; the answers to both agree in a fraction of the pairs "
+        f"(double-pass consistency): {same}"
     )

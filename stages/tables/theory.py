@@ -1,4 +1,4 @@
-"""What the theory expects of an experiment like this one, from the data alone, and of other numbers of trials."""
+"""What the theory expects of an experiment like this one, and of other numbers of trials."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from hdlogit.asymptotics.predictions import predict
 from hdlogit.asymptotics.theory import solve
 from hdlogit.inference import ClassInference
 
-FRACTIONS = np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])  # of the existence threshold, on the map
+FRACTIONS = np.array([0.001, 0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.97, 0.99])  # of the existence threshold
 
 
 def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level: float) -> dict[str, Any]:
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
-    Position on the map: kappa, signal (sd of the true logits), existence_threshold (kappa must be below it for
-    a maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2 it
-    proves that these data have one). The last three are for the worst class. The rest is to be compared with
-    measured values. table: the `class_table`.
+    Position on the map: kappa, signal (sd of the true logits), existence_threshold (kappa must be below it
+    for a maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2
+    it proves that these data have one). The last three are for the worst class. The rest is to be compared
+    with measured values. table: the `class_table`.
     """
     bounded = [c for c in classes if not c.separated]  # it knows nothing of the others
     expected = [predict(c.theory) for c in bounded]
@@ -51,7 +51,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
 
 
 def _residual_sd(c: ClassInference) -> float:
-    """Root-mean-square noise of the weights across their own direction, about the slope, per sd of a factor."""
+    """Root-mean-square noise of the weights across their own direction, per sd of a factor."""
     across = float(np.mean((c.null_error**2 - c.along * c.estimate[:-1] ** 2) * c.scale**2))
     return math.sqrt(max(across, 0.0))  # with a single factor a difference of two estimates of the same
 
@@ -60,8 +60,8 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataF
     """Weight errors and held-out cross-entropy to expect with other numbers of trials, for such an observer.
 
     It has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred times
-    this experiment. Errors are in logits per standard deviation of a factor.
+    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred
+    times this experiment. Errors are in logits per standard deviation of a factor.
     """
     n_factors = len(classes[0].scale)
     signal = float(np.sqrt(np.mean([c.signal**2 for c in classes])))

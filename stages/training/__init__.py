@@ -14,4 +14,4 @@ class Fitted(NamedTuple):
     checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
     evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); of each class max_gradient, converged,
-    # shrinkage, reasons (why it has no estimate, or None); and where factors separate some, separating (which)
+    # shrinkage, reasons (why it has no estimate, or None), and if any is separated, separating (by which factors)

@@ -14,11 +14,11 @@ from stages.files.writing import SIGNIFICANT_DIGITS
 from stages.training import Fitted
 
 BYTES_PER_PAIR = 64  # of factors, for covariance, Hessian and its factors at the peak; measured: 73
-NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge > 0, or more trials"
+NONE = ", so no maximum-likelihood estimate exists; train.shrinkage: auto gives one, or ridge, or more trials"
 
 
 def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]) -> Fitted:
-    """The exact fit of all classes. Raises NoEstimateError, naming factors, where no class has an estimate."""
+    """The exact fit of all classes. Raises NoEstimateError where no class has an estimate, with factors."""
     n_factors = trials.factors.shape[1]
     what = f"params.yaml: train.solver = 'exact' with {n_factors} factors"
     check_memory(BYTES_PER_PAIR * n_factors**2, what, "use adam, or fewer factors")
@@ -26,17 +26,19 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
     fitted = _fit(p, ridge, trials)
     without, shrunk = list[str](), list[str]()
     for k, (name, reason) in enumerate(zip(classes, fitted.reasons, strict=True)):
-        by = separate([factors[j] for j in fitted.separating[k] or []])
+        by = [factors[j] for j in fitted.separating[k] or []]
+        what = f"{named(name, 'class')}: {separate(by)} its responses" if by else ""
         if reason:
-            without.append(f"{named(name, 'class')}: {by + ' its responses' + NONE if by else reason}")
+            without.append(f"{what}{NONE}" if by else f"{named(name, 'class')}: {reason}")
         elif by and (shrinkage := fitted.shrinkage[k]):
-            shrunk.append(f"{named(name, 'class')}: {by} its responses; shrinkage is {shrinkage:.3g}")
+            shrunk.append(f"{what}; shrinkage is {shrinkage:.3g}")
     if len(without) == len(fitted.reasons):
         kind = InputError if "not converged" in without[0] else NoEstimateError
         raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
     reached, loss = fitted.converged, float(fitted.loss[fitted.converged].mean())
     gradient = f"largest gradient {fitted.max_gradient[reached].max():.1e}"
-    print(*without, *shrunk, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
+    end = f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats"
+    print(*without, *shrunk, end, sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": ridge,
@@ -53,7 +55,7 @@ def fit_exactly(p: Train, trials: Trials, classes: list[str], factors: list[str]
 
 
 def best_ridge(trials: Trials) -> float:
-    """The strength that theory finds best, in as many digits as a table has: others depend on the processor."""
+    """The strength that theory finds best, with a table's digits: others depend on the processor."""
     from hdlogit.inference import ridge  # imports scipy's optimisers, which a given strength does not need
 
     try:

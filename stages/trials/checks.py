@@ -18,22 +18,20 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Dependent:
-    """A factor that determines no weight: it is constant, or x = mean + Σ slope_i (x_i − m_i) of earlier ones."""
+    """A factor that determines no weight, as x = mean + Σ slope_i (x_i − mean_i), of earlier ones or of none."""
 
     index: int  # among all factors
     why: str
-    mean: float
     sd: float
-    sources: list[int]  # the earlier factors
-    source_means: Floats  # m_i
-    slopes: Floats
+    slopes: Floats  # (n_factors,)
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
-    def differs(self, factors: Floats) -> NDArray[np.bool_]:
+    def differs(self, factors: Floats, mean: Floats) -> NDArray[np.bool_]:
         """Rows of (n_rows, n_factors) where it does not follow."""
-        moved = (factors[:, self.sources] - self.source_means) * self.slopes
-        tolerance = 1e-3 * (self.sd + np.abs(moved).sum(axis=1)) + 1e-9 * abs(self.mean)  # TOLERANCE is 3e-5 sd
-        return np.asarray(np.abs(factors[:, self.index] - self.mean - moved.sum(axis=1)) > tolerance)
+        centred = factors - mean
+        size = self.sd + np.abs(centred) @ np.abs(self.slopes)
+        tolerance = 1e-3 * size + 1e-9 * abs(mean[self.index])  # TOLERANCE is 3e-5 sd
+        return np.asarray(np.abs(centred[:, self.index] - centred @ self.slopes) > tolerance)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name
@@ -42,18 +40,14 @@ def dependent(factors: Floats, names: list[str], file: str) -> tuple[list[Depend
 
     Raises InputError, with the name of the file, for factors so large that their squares are not finite.
     """
-    n, mean = len(factors), factors.mean(axis=0)
+    (n, p), mean = factors.shape, factors.mean(axis=0)
     sd = (factors - mean).std(axis=0)
     sd[sd <= 1e-12 * np.abs(mean)] = 0
     for large in np.flatnonzero(~np.isfinite(sd)):
-        raise InputError(
-            f"{file}: {names[large]} holds numbers so large that their squares are not finite; use a larger unit"
-        )
-    varying = np.flatnonzero(sd)
-    found = [
-        Dependent(int(j), f"it is {mean[j]:.6g} in every trial", float(mean[j]), 0.0, [], np.zeros(0), np.zeros(0))
-        for j in np.flatnonzero(sd == 0)
-    ]
+        what = f"{names[large]} holds numbers so large that their squares are not finite"
+        raise InputError(f"{file}: {what}; use a larger unit")
+    fixed, varying = np.flatnonzero(sd == 0), np.flatnonzero(sd)
+    found = [Dependent(int(j), f"it is {mean[j]:.6g} in every trial", 0.0, np.zeros(p)) for j in fixed]
     if not 0 < len(varying) < min(n, MOST_CHECKED + 1):
         return found, mean, sd
     scaled = (factors[:, varying] - mean[varying]) / sd[varying]
@@ -65,13 +59,13 @@ def dependent(factors: Floats, names: list[str], file: str) -> tuple[list[Depend
             left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
             continue
         slopes = np.linalg.solve(correlations[np.ix_(selected, selected)], correlations[selected, j])
-        used = np.flatnonzero(np.abs(slopes) > 1e-6)
-        sources = [int(varying[selected[i]]) for i in used]
-        at, slopes = int(varying[j]), slopes[used] * sd[varying[j]] / sd[sources]
+        used = np.abs(slopes) > 1e-6
+        at, sources, of = int(varying[j]), varying[selected][used], np.zeros(p)
+        of[sources] = slopes[used] * sd[at] / sd[sources]
         listed = ", ".join(names[i] for i in sources[:5]) + (", …" if len(sources) > 5 else "")
-        is_equal = len(sources) == 1 and np.isclose(mean[at], mean[sources[0]]) and np.isclose(slopes[0], 1, rtol=1e-9)
+        is_equal = len(sources) == 1 and np.allclose([mean[at], of.sum()], [mean[sources[0]], 1], atol=0)
         why = f"it equals {listed} in every trial" if is_equal else f"it follows from {listed} (a linear combination)"
-        found.append(Dependent(at, why, float(mean[at]), float(sd[at]), sources, mean[sources], slopes))
+        found.append(Dependent(at, why, float(sd[at]), of))
     return sorted(found, key=lambda each: each.index), mean, sd
 
 
@@ -91,9 +85,7 @@ def hold_out(
 ) -> NDArray[np.bool_]:
     """Which trials are held out, (n,): about `fraction` of them, whole units of equal code in `same` or `groups`."""
     n, wanted = len(same), round(fraction * len(same))
-    if wanted == 0:
-        return np.zeros(n, bool)
-    if by == "last":
+    if by == "last" or wanted == 0:
         in_train = np.unique(same[: n - wanted])
         return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # copies of training trials stay with them
     codes: NDArray[np.integer] = same if by == "trial" or groups is None else groups

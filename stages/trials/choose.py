@@ -50,12 +50,13 @@ def choose(
     n_classes) the responses; `named` columns were said to be factors, and only content counts.
     """
     left_out, doubts = dict[str, str](), dict[str, str]()  # name -> why
+    tells_order = rows.index.is_unique  # unless rows stand for several trials
     for name in [name for name in columns if name not in named]:
         if why := by_name(name, is_number(columns[name])) or by_order(rows[name]):
             left_out[name] = why
-        elif counts(rows[name]):
+        elif tells_order and counts(rows[name]):
             doubts[name] = f"{name} counts up or down in the order of the rows, as a block or a clock does"
-    wanted = int(np.clip(2e6 / max(len(columns.columns), 1), *LOOKED_AT))
+    wanted = int(np.clip(3e5 / max(len(columns.columns), 1), *LOOKED_AT))
     some = np.unique(np.linspace(0, len(yes) - 1, wanted).astype(int))
     for y in yes.T if len(yes) >= LEAST else ():
         for a in alone(columns.drop(columns=[*left_out]).iloc[some], y[some]):
@@ -107,12 +108,14 @@ def by_order(column: pd.Series[Any]) -> str:
 
 def counts(column: pd.Series[Any]) -> bool:
     """Whether numbers only stay, go on to the next larger (or smaller) one, or from the last begin again."""
-    given = column.dropna()
-    n = given.nunique()
-    if not is_number(column) or len(given) < LEAST or n < 3 or not column.index.is_unique:
-        return False  # rows that stand for several trials tell no order
-    steps = np.diff(given.rank(method="dense").to_numpy())
-    return any(np.isin(steps * sign % n, (0, 1)).all() for sign in (1, -1))
+    given = column.dropna().to_numpy()
+    if not is_number(column) or len(given) < LEAST:
+        return False
+    for held in (given[:1000], given):  # most fail on the first
+        levels, ranks = np.unique(held, return_inverse=True)
+        if not any(np.isin(np.diff(ranks) * sign % len(levels), (0, 1)).all() for sign in (1, -1)):
+            return False
+    return len(levels) > 2
 
 
 # --- what gives the response away
@@ -128,11 +131,11 @@ def together(columns: pd.DataFrame, yes: Floats) -> list[tuple[str, str]]:
     """Pairs that tell all responses where either alone tells fewer; first the one that tells more."""
     few = coded(columns)
     tell = {name: tells(columns[name], few.get(name), yes) for name in columns}
-    columns = columns[[name for name in tell if (1 - tell[name]) * len(yes) >= FEW]]
-    few = {name: codes for name, codes in few.items() if name in columns}
-    pairs = {frozenset(pair) for pair in purely(few, yes)}
-    many = columns.drop(columns=[name for name, codes in few.items() if codes.max() < 3])
-    pairs |= {frozenset((a, b)) for b, codes in few.items() for a in separated(many, codes, yes) if a != b}
+    left = [name for name in columns if (1 - tell[name]) * len(yes) >= FEW]
+    few = {name: few[name] for name in left if name in few}
+    of_two = {name: codes.astype(float) for name, codes in few.items() if codes.max() == 1}  # words, too
+    ordered = columns[left].assign(**of_two).select_dtypes("float64")
+    pairs = {frozenset((a, b)) for b, codes in few.items() for a in separated(ordered, codes, yes) if a != b}
     return sorted((a, b) if tell[a] >= tell[b] else (b, a) for a, b in map(sorted, pairs))
 
 
@@ -168,29 +171,11 @@ def tells(column: pd.Series[Any], codes: Codes | None, yes: Floats) -> float:
     return max(by_code, float((most / len(yes) + 1) / 2))
 
 
-def purely(few: dict[str, Codes], yes: Floats) -> list[tuple[str, str]]:
-    """Pairs of columns whose combinations have one response each."""
-    if len(few) < 2:
-        return []
-    starts = np.cumsum([0, *(int(codes.max()) + 1 for codes in few.values())])
-    levels = np.zeros((len(yes), starts[-1]), np.float32)  # one column for each level of each
-    for start, codes in zip(starts, few.values(), strict=False):
-        levels[np.arange(len(yes)), start + codes] = 1
-    n, n_yes = levels.T @ levels, (levels * yes[:, None].astype(np.float32)).T @ levels
-    mixed, cells = ((n_yes > 0) & (n_yes < n)).astype(int), (n > 0).astype(int)
-    for axis in (0, 1):
-        mixed, cells = (np.add.reduceat(each, starts[:-1], axis=axis) for each in (mixed, cells))
-    is_pure = (mixed == 0) & (cells <= len(yes) / 10)
-    names = [*few]
-    return [(names[i], names[j]) for i, j in zip(*np.triu_indices(len(names), 1), strict=True) if is_pure[i, j]]
-
-
 def separated(columns: pd.DataFrame, codes: Codes, yes: Floats) -> list[str]:
     """Columns of numbers that tell all responses by a threshold of its own, of any direction, within each code."""
-    numbers = columns.select_dtypes("float64")
-    values, tell = numbers.to_numpy(), np.ones(numbers.shape[1], bool)
+    values, tell = columns.to_numpy(), np.ones(columns.shape[1], bool)
     for code in np.unique(codes):
         no, right = (values[(codes == code) & (yes == response)] for response in (0, 1))
         ends = [(np.fmin.reduce(held, initial=np.inf), np.fmax.reduce(held, initial=-np.inf)) for held in (no, right)]
         tell &= (ends[0][1] < ends[1][0]) | (ends[1][1] < ends[0][0])
-    return [str(name) for name in numbers.columns[tell]]
+    return [str(name) for name in columns.columns[tell]]

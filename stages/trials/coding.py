@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.trials.values import Table, is_number, key, levels, numbers, words
-from stages.trials.where import aliased
+from stages.trials.where import aliased, restored
 
 LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
 IN_C = r"\bC\(\s*(\w+)"
@@ -47,10 +47,6 @@ def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
 
 
 CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": bs}
-
-
-class Unseen(Exception):  # noqa: N818  # a finding about some rows
-    """A call inside C(…) gives a category that no trial of the study has."""
 
 
 @dataclass
@@ -87,28 +83,32 @@ class Coding:
         held |= {name: held[name].groupby(codes).shift(k) for name, (_, k) in self.lags.items()}
         return pd.DataFrame(held, table.frame.index)
 
-    def learn(self, complete: pd.DataFrame) -> None:
-        """Levels, names and terms, and what transforms need to know; of rows without missing values."""
+    def learn(self, complete: pd.DataFrame) -> Floats:
+        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors."""
         in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula)) if alias in self.columns}
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
             self.levels[name] = None if is_plain else levels(complete[name])
-        with explained(self.text):
-            spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
-        self.spec = self._matrix(self._values(complete), spec).model_spec
-        terms = {self._named(term): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
+        with explained(self.text, self.columns):
+            self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
+        factors = self.encode(complete)
+        if "C(" in str(self.formula):  # the first time, formulaic takes NaN that a call gives for the first category
+            factors = self.encode(complete)
+        terms = {restored(term, self.columns): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
         if terms.pop("1", None) is None:
             raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
-        self.names, self.terms = [self._named(name) for name in self.spec.column_names[1:]], terms
+        self.names, self.terms = [restored(name, self.columns) for name in self.spec.column_names[1:]], terms
+        return factors
 
     def encode(self, complete: pd.DataFrame) -> Floats:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
         values = self._values(complete)
-        factors, fit = np.full((len(complete), len(self.names)), np.nan), values.notna().all(axis=1).to_numpy()
-        if fit.any():
-            factors[fit] = self._factors(values[fit])
-        factors[~np.isfinite(factors).all(axis=1)] = np.nan
-        return factors + 0.0  # no −0, which equals 0 but has other bytes
+        fit = values.notna().all(axis=1).to_numpy()
+        coded = self._matrix(values[fit]) if fit.any() else np.zeros((0, len(self.names)))
+        coded[~np.isfinite(coded).all(axis=1)] = np.nan
+        factors = np.full((len(complete), coded.shape[1]), np.nan)
+        factors[fit] = coded + 0.0  # no −0, which equals 0 but has other bytes
+        return factors
 
     def why_not(self, row: pd.DataFrame) -> str:
         """Why this row, a frame of one, cannot be coded."""
@@ -119,17 +119,11 @@ class Coding:
                 return f"{name} is {what}"
             if known is not None and key(word) not in map(key, known):
                 return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
-        try:
-            factors = np.asarray(self._matrix(self._values(row), self.spec), np.float64)[0, 1:]
-        except Unseen as error:
-            return str(error)
+        [factors] = self._matrix(self._values(row))
         j = int(np.argmin(np.isfinite(factors)))
         if np.isnan(factors[j]) and "bs(" in self.names[j]:
             return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
         return f"{self.names[j]} is {factors[j]}; it must be finite"
-
-    def _named(self, text: object) -> str:
-        return re.sub(r"_name\d+_", lambda alias: self.columns[alias[0]], str(text))
 
     def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
         """Numbers, and words as the study spells them; NaN where a column is neither, or not finite."""
@@ -143,24 +137,18 @@ class Coding:
                     found[alias] = pd.Series(pd.Categorical(spelling, known), given.index)
                     continue
                 given = given.where(spelling.notna())  # numbers in C(…)
-            found[alias] = numbers(given).where(np.isfinite(numbers(given)))
+            number = numbers(given).to_numpy()
+            found[alias] = np.where(np.isfinite(number), number, np.nan)
         return pd.DataFrame(found, complete.index)
 
-    def _factors(self, values: pd.DataFrame) -> Floats:
-        """NaN in rows where a call in C(…) gives a category that no trial of the study has."""
-        try:
-            return np.asarray(self._matrix(values, self.spec), np.float64)[:, 1:]
-        except Unseen:
-            if len(values) == 1:
-                return np.full((1, len(self.names)), np.nan)
-        half = len(values) // 2
-        return np.concatenate([self._factors(part) for part in (values[:half], values[half:])])
-
-    def _matrix(self, values: pd.DataFrame, spec: ModelSpec) -> Any:
+    def _matrix(self, values: pd.DataFrame) -> Floats:
+        """Factors, also what is not finite; what transforms need to know is learned the first time."""
         in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
         whole = [name for name in in_c if values[name].dtype.kind == "f" and (values[name] % 1 == 0).all()]
-        with explained(self.text):
-            return spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
+        with explained(self.text, self.columns):
+            matrix = self.spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
+        self.spec = matrix.model_spec
+        return np.asarray(matrix, np.float64)[:, 1:]
 
 
 def of_columns(names: list[str]) -> Coding:
@@ -195,7 +183,7 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
         raise refused(text, "a lag is of a column, by a whole number of rows, as in lag(choice, 2)")
     if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", plain):  # formulaic would write it out
         raise refused(text, "a power must be below 10")
-    with explained(text):
+    with explained(text, columns):
         has_point = any(str(token.token) == "." for token in DefaultFormulaParser().get_tokens(plain))
         points = {"__formulaic_variables_available__": [*map(alias_of, every)]} if has_point else {}
         formula = Formula(plain, _context=points)
@@ -245,21 +233,23 @@ def refused(text: str, why: str) -> InputError:
 
 
 @contextlib.contextmanager
-def explained(text: str) -> Iterator[None]:
-    """Whatever formulaic, transforms and Python's parser raise in one line; unknown categories as Unseen."""
+def explained(text: str, names: Mapping[str, str]) -> Iterator[None]:
+    """Whatever formulaic, transforms and Python's parser raise in one line."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", DataMismatchWarning)
             yield
-    except (InputError, Unseen):
+    except InputError:
         raise
     except DataMismatchWarning as error:
         unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
-        what = "; it must be a number" if unseen == "nan" else ", a category that no trial of the study has"
-        raise Unseen(f"a call in C(…) gives {unseen}{what}") from None
+        what = "it must be a number" if unseen == "nan" else "a category that no trial of the study has"
+        raise refused(text, f"a call in C(…) gives {unseen}, {what}") from None
     except (SyntaxError, RecursionError):
         raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
     except Exception as error:
-        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error)).strip().splitlines() or [type(error).__name__]
+        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", restored(error, names)).strip().splitlines() or [
+            type(error).__name__
+        ]
         raise refused(text, "".join(sign if sign.isprintable() else " " for sign in words[0])[:200]) from None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +19,20 @@ from stages.files.parameters import Prepare
 from stages.trials import coding, long, programs, responses, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, check_numbers, first, is_number, key, keys, kind, merged, numbers, words
+from stages.trials.values import (
+    FEW,
+    Table,
+    check_numbers,
+    first,
+    is_number,
+    key,
+    keys,
+    kind,
+    merged,
+    numbers,
+    repeated,
+    words,
+)
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
@@ -55,26 +67,15 @@ class Study:
 
     def open(self, path: Path) -> Table:
         """Other trials, in the study's layout."""
-        _, table = laid_out(prepared(read(path), self.p), self.p, where.Where(), self.places)
+        _, table = laid_out(cleaned(read(path), self.p), self.p, self.places)
         return with_signal(table, [response.column for response in self.responses])
-
-    def answers(self, table: Table) -> dict[str, Floats]:
-        """How often each row of other trials was answered by yes and by no, (n_rows, 2); of classes that it holds."""
-        response, count = self.p.responses[0], self.p.count if self.p.count in table.frame else None
-        times, _ = responses.counts(table, response, count) or (np.ones((len(table.frame), 2)), [])
-        if response == self.responses[0].column and response not in table.frame:  # by counts
-            return {response: times} if _ else {}
-        codes = {each.name: each.code(table) for each in self.responses if each.column in table.frame}
-        return {name: np.nan_to_num(np.column_stack([code, 1 - code])) * times[:, :1] for name, code in codes.items()}
 
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
     """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
-    take = where.parse(p.where)
-    table = prepared(read(trials) if isinstance(trials, Path) else trials, p)
-    places, table = laid_out(table, p, take)
+    places, table = laid_out(cleaned(read(trials) if isinstance(trials, Path) else trials, p), p)
     table = responses.expanded(table, p.responses, p.count)
-    taken = take(table)
+    taken = where.taken(table, p.where)
     if not taken.any():
         what = "no row fulfils where" if len(taken) else "it holds no trials"
         raise InputError(f"{table.name}: {what}; nothing to fit")
@@ -100,9 +101,8 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     lacks = {str(name): frame[name].isna().to_numpy() for name in frame} | lacks
     complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
     frame = frame[complete]
-    code.learn(frame)
+    factors = code.learn(frame)
     check_names(table, code.names)
-    factors = code.encode(frame)
     for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
         raise InputError(f"{frame.index[row]}: {code.why_not(frame.iloc[[row]])}")
     groups, labels = grouped(table, p.groups, complete) if p.groups else (None, [])
@@ -125,7 +125,7 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     )
 
 
-def prepared(table: Table, p: Prepare) -> Table:
+def cleaned(table: Table, p: Prepare) -> Table:
     """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one."""
     frame, alike = table.frame.copy(deep=False), dict[str, str]()
     missing = {key(word) for word in p.missing_words or ()}
@@ -139,14 +139,11 @@ def prepared(table: Table, p: Prepare) -> Table:
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
 
 
-def laid_out(
-    table: Table, p: Prepare, take: where.Where, study: long.Places | None = None
-) -> tuple[long.Places | None, Table]:
+def laid_out(table: Table, p: Prepare, study: long.Places | None = None) -> tuple[long.Places | None, Table]:
     """A row per trial."""
     if p.trial:
-        return long.pivot(
-            table, p, take, [] if study else [responses.parts(table, each)[0] for each in p.responses], study
-        )
+        marks = [] if study else [responses.parts(table, each)[0] for each in p.responses]
+        return long.pivot(table, p, marks, study)
     return None, long.differences(table, *p.intervals) if p.intervals else table
 
 
@@ -166,9 +163,17 @@ def chosen(
     `yes` (n_trials, n_classes) are the responses, in the columns `asked`, of the trials that are `whole`.
     """
     frame, doubt = table.frame[whole], ""
-    columns, left_out, constants = candidates(table, p, asked, frame)
-    if columns and not p.factors:
-        aside, doubts = _judged(table, columns, whole, yes, table.numeric | {"signal"})
+    kinds = {str(name): "numbers" if name in table.numeric else kind(frame[name]) for name in frame}
+    numeric = {name for name, what in kinds.items() if what == "numbers"}
+    rows = table.frame.assign(**{name: numbers(table.frame[name]) for name in numeric})
+    others = {name: what for name, what in kinds.items() if name not in (*asked, *p.groups, p.trial)}
+    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
+    columns, left_out, constants = candidates(frame, {name: kinds[name] for name in named} or others, bool(named))
+    if not named:
+        hidden = (p.value, p.position, p.intervals)
+        left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in hidden}
+    if columns and not named:
+        aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
         doubt = question(columns, aside, doubts)
         columns, left_out = [name for name in columns if name not in aside], left_out | aside
     code = coding.of_formula(p.formula, table, columns, asked) if p.formula else coding.of_columns(columns)
@@ -178,57 +183,42 @@ def chosen(
         needed = "it needs columns of numbers or of few words that vary, besides the response"
         reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
-    code.numeric = {name for name in code.origins if name in table.numeric or kind(frame[name]) == "numbers"}
-    for name in code.origins:
-        if name in code.numeric:
-            check_numbers(name, frame[name])
+    code.numeric = numeric
+    for name in [name for name in code.origins if name in numeric]:
+        check_numbers(name, frame[name])
     fitted = [name for name in code.columns.values() if name not in code.lags]
-    aside, doubts = _judged(table, fitted, whole, yes, fitted)
+    aside, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
     notes = [*(f"{name}: {why}" for name, why in aside.items()), *doubts.values()]
     return code, *((left_out, constants) if code.every else ({}, {})), notes
 
 
 def candidates(
-    table: Table, p: Prepare, asked: list[str], frame: pd.DataFrame
+    frame: pd.DataFrame, kinds: Mapping[str, str], is_named: bool
 ) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Columns that vary, of those named or of all; why others are no factors; and the values of constant ones."""
-    others = [name for name in frame if name not in (*asked, *p.groups, p.trial)]
-    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
+    """Columns that vary; why others are no factors; and the values of constant ones."""
     columns, left_out, constants = list[str](), dict[str, str](), dict[str, str]()
-    for name in dict.fromkeys(named) if p.factors else others:
-        what = "numbers" if name in table.numeric else kind(frame[name])
+    for name, what in kinds.items():
         given = frame[name].dropna()
-        if what == "empty" or not len(given):
+        if not len(given):
             left_out[name] = "it is empty"
         elif what == "text":
             left_out[name] = f"it is text, of more than {FEW} values"
         elif given.nunique() == 1:
             [constants[name]] = words(given[:1])
             left_out[name] = f"it is {constants[name] if what == 'numbers' else show(constants[name])} in every trial"
-        elif len(given) < FILLED * len(frame) and not (p.factors or p.formula):
+        elif len(given) < FILLED * len(frame) and not is_named:
             left_out[name] = f"it is missing in {1 - len(given) / len(frame):.0%} of the trials"
         else:
             columns.append(name)
-    keys_ = (p.value, p.position, p.intervals)
-    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if not p.factors and name not in keys_}
     return columns, left_out, constants
 
 
-def _matching(table: Table, pattern: str, others: list[str]) -> list[str]:
+def _matching(table: Table, pattern: str, others: Collection[str]) -> list[str]:
     found = [pattern] if pattern in others else [name for name in others if fnmatchcase(name, pattern)]
     if not found:
         table.column(pattern)
         raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
     return found
-
-
-def _judged(
-    table: Table, columns: list[str], whole: Bools, yes: Floats, named: Collection[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    rows = table.frame[columns]
-    is_of_numbers = [name for name in columns if name in table.numeric or kind(rows[name][whole]) == "numbers"]
-    rows = rows.assign(**{name: numbers(rows[name]) for name in is_of_numbers})
-    return choose(rows[whole], rows, yes, named)
 
 
 def complete_rows(
@@ -250,9 +240,8 @@ def complete_rows(
 
 
 def check_names(table: Table, names: list[str]) -> None:
-    for name, n in Counter(names).items():
-        if n > 1:
-            raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
+    for name in repeated(names):
+        raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
     if "bias" in names:
         raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
 
@@ -261,7 +250,6 @@ def grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[n
     """Codes of the trials' groups, and the groups' labels, in order of appearance."""
     by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
     labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-    for label, n in Counter(labels).items():
-        if n > 1:
-            raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
+    for label in repeated(labels):
+        raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
     return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels

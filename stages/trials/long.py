@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
+from stages.trials import where
 from stages.trials.values import Table, first, levels, numbers, words
-from stages.trials.where import Where
 
 Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 Codes = NDArray[np.int64]
@@ -40,10 +40,8 @@ class Rows:
         return InputError(f"{self.table.name}, trial {self.labels.iloc[trial]}: {why}")
 
 
-def pivot(
-    table: Table, p: Prepare, take: Where, marks: Collection[str], study: Places | None = None
-) -> tuple[Places, Table]:
-    """The places that the rows to `take` have, and one row per trial with a factor `value[position]` for each position.
+def pivot(table: Table, p: Prepare, marks: Collection[str], study: Places | None = None) -> tuple[Places, Table]:
+    """The places that the rows to take have, and one row per trial with a factor `value[position]` for each position.
 
     With an interval, the factor is the second interval's value minus the first's. Other columns that are constant in
     each trial stay; one of `marks` that differs between a trial's intervals (which of them was chosen) has its value in
@@ -54,14 +52,15 @@ def pivot(
     keys = [str(p.position), *([p.intervals] if isinstance(p.intervals, str) else [])]
     table.column(value)
     given = {name: words(table.column(name)) for name in (trial, *keys)}
-    taken = take.among(frame.columns)(table)
+    condition = p.where if study is None else None
+    taken = where.taken(table, condition, only=True)
     places = study or [levels(given[name][taken]) for name in keys]
     factors = [f"{value}[{position}]" for position in places[0]]
     named = f"named as in {factors[0]}" if factors else "one for each position"
     unusable = dict.fromkeys([value, *keys], f"is no column of trials, whose factors are {named}")
-    _check(table, unusable, [*take.columns, *p.groups])
-    for name in given:
-        _refuse(given[name].isna() & taken, f"{name} is missing")
+    for name in [name for _, names in where.conditions(condition) for name in names.values()] + p.groups:
+        if name in unusable:
+            raise InputError(f"{table.name}: {name} {unusable[name]}")
     if study is None:
         if keys[1:] and taken.any() and len(places[1]) != 2:
             raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
@@ -70,20 +69,14 @@ def pivot(
     rows = _located(table, p, taken, given, places)
     others = frame.drop(columns=[value, *keys, *factors], errors="ignore")
     found, differing = _of_trials(rows, others, marks if keys[1:] else ())
-    unusable |= differing
-    _check(table, unusable, take.columns)
     matrix = pd.DataFrame(_values(rows, frame[value], factors, bool(keys[1:])), found.index, factors)
-    notes = list[str]()
+    notes = [*table.notes]
     if keys[1:]:
         order = f"{keys[1]}: {' is first and '.join(map(show, places[1]))} second, in their order"
         notes.append(f"{order}; factors are the second's value minus the first's")
-    return places, dataclasses.replace(
-        table,
-        frame=pd.concat([found, matrix], axis=1),
-        notes=(*table.notes, *notes),
-        numeric=frozenset(factors),
-        unusable={**table.unusable, **unusable},
-    )
+    wide, unusable = pd.concat([found, matrix], axis=1), {**table.unusable, **unusable, **differing}
+    numeric = frozenset(factors)
+    return places, dataclasses.replace(table, frame=wide, notes=tuple(notes), numeric=numeric, unusable=unusable)
 
 
 def _located(
@@ -91,6 +84,8 @@ def _located(
 ) -> Rows:
     """Raises InputError where the place of a row to take is unknown, or the same as another's."""
     frame, (trial, *keys) = table.frame, given
+    for name in given:
+        _refuse(given[name].isna() & taken, f"{name} is missing")
     by = pd.DataFrame({trial: given[trial]} | {name: words(frame[name]) for name in p.groups if name in frame})
     trials = by.groupby([*by], sort=False, dropna=False).ngroup().to_numpy()
     heads = by.drop_duplicates()
@@ -156,12 +151,6 @@ def _refuse(wrong: pd.Series[Any], why: str, column: pd.Series[Any] | None = Non
     if wrong.any():
         word = "" if column is None else f" {show(column[wrong.to_numpy()].iloc[0])}"
         raise InputError(f"{first(wrong)}: {why}{word}{after}")
-
-
-def _check(table: Table, unusable: dict[str, str], names: Collection[str]) -> None:
-    for name in names:
-        if name in unusable:
-            raise InputError(f"{table.name}: {name} {unusable[name]}")
 
 
 def differences(table: Table, one: str, other: str) -> Table:

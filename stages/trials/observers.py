@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from stages.files.account import counted
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import values, where
-from stages.trials.design import prepared
+from stages.trials.design import cleaned
 from stages.trials.values import Table
 
 MOST = 1000
 
 
-def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[Any, int]], list[str]]:
+def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[str, int]], list[str]]:
     """By the names of their folders, the values of the column `by` and their rows; and which rows are nobody's."""
-    by, table = str(p.by), prepared(table, p)
+    by, table = str(p.by), cleaned(table, p)
     column = table.column(by)
-    taken = where.parse(p.where).among(table.frame.columns)(table)
+    taken = where.taken(table, p.where, only=True)
     missing = column.isna() & taken
     n, lines = counted(len(taken), "row"), list[str]()
     if not taken.all():
@@ -32,13 +31,8 @@ def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[Any, int]], 
         raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")
     if len(counts) > MOST:
         raise InputError(f"{table.name}: {by} holds more than {MOST} values; each would be fitted alone")
-    words = sorted(map(str, counts.index), key=values.order)
+    words = values.levels(column[taken])
     names = {re.sub(r"[^\w-]+", "-", f"{by}-{word}"): word for word in words}
     if len(names) < len(words):
         raise InputError(f"{table.name}: two values of {by} would give folders of the same name")
-    is_number = all(re.fullmatch(values.NUMBER, word) for word in words)
-    return {name: (_number(word) if is_number else word, int(counts[word])) for name, word in names.items()}, lines
-
-
-def _number(word: str) -> int | float:
-    return int(word) if word.isdigit() else float(word)
+    return {name: (word, int(counts[word])) for name, word in names.items()}, lines

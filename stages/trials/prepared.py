@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from stages.files.documents import show
@@ -32,8 +32,8 @@ class Prepared:
     n_repeated: int
     dependent: list[Dependent]  # factors that are not fitted
     selected: list[int]  # the others
-    mean: list[float]  # of these, over the trials to train on
-    sd: list[float]
+    mean: Floats  # of all, over the trials to train on
+    sd: Floats
 
     @property
     def names(self) -> list[str]:
@@ -43,7 +43,8 @@ class Prepared:
     def fitted(self, factors: Floats) -> Floats:
         """The factors that are fitted, of all (n_rows, n_factors); standardised if the study is."""
         chosen = factors if len(self.selected) == factors.shape[1] else factors[:, self.selected]
-        return (chosen - self.mean) / self.sd if self.study.p.standardise else chosen
+        mean, sd = (np.array([stable(of[j]) for j in self.selected]) for of in (self.mean, self.sd))
+        return (chosen - mean) / sd if self.study.p.standardise else chosen
 
     def code(self, table: Table) -> tuple[Floats, NDArray[np.bool_], str]:
         """Other trials: factors (n_rows, n_selected), NaN where they cannot be predicted; which rows lack a value; and
@@ -54,31 +55,28 @@ class Prepared:
         lacking = frame.isna().any(axis=1).to_numpy()
         complete = frame[~lacking]
         coded = study.coding.encode(complete)
-        faults: list[tuple[NDArray[np.bool_], Callable[[int], str]]] = [  # which rows, and why one of them
-            (np.asarray(np.isnan(coded).any(axis=1)), lambda row: study.coding.why_not(complete.iloc[[row]]))
-        ]
+        faults: list[tuple[Any, str, Any, str]] = []  # which rows, the column, what it holds, and what is wrong with it
         for j in self.selected:
             large = f"but it must be within ±{LARGEST_FACTOR:g}"
-            faults.append((np.abs(coded[:, j]) > LARGEST_FACTOR, _is(study.names[j], coded[:, j], large)))
+            faults.append((np.abs(coded[:, j]) > LARGEST_FACTOR, study.names[j], coded[:, j], large))
         for each in self.dependent:
-            why = f"but in the study {each.why}"
-            faults.append((each.differs(coded), _is(study.names[each.index], coded[:, each.index], why)))
-        for name, value in study.constants.items():
-            if name in table.frame:
-                given = words(table.frame[name])[~lacking]
-                why = f"but {show(value)} in every trial of the study"
-                faults.append(((given.notna() & (given != value)).to_numpy(), _is(name, [*given], why)))
-        wrong = np.logical_or.reduce([rows for rows, _ in faults])
+            why, held = f"but in the study {each.why}", coded[:, each.index]
+            faults.append((each.differs(coded, self.mean), study.names[each.index], held, why))
+        for name in [name for name in study.constants if name in table.frame]:
+            given, value = words(table.frame[name])[~lacking].to_numpy(), study.constants[name]
+            differs = pd.notna(given) & (given != value)
+            faults.append((differs, name, given, f"but {show(value)} in every trial of the study"))
+        wrong = np.logical_or.reduce([np.isnan(coded).any(axis=1), *(rows for rows, *_ in faults)])
         factors = np.full((len(frame), len(self.selected)), np.nan)
         factors[~lacking] = np.where(wrong[:, None], np.nan, self.fitted(coded))
         for row in np.flatnonzero(wrong)[:1]:
-            reason = next(why(row) for rows, why in faults if rows[row])
+            reason = study.coding.why_not(complete.iloc[[row]]) if np.isnan(coded[row]).any() else ""
+            for rows, name, held, why in faults if not reason else ():
+                if rows[row]:
+                    value = f"{held[row]:g}" if isinstance(held[row], float) else show(held[row])
+                    reason = reason or f"{name} is {value}, {why}"
             return factors, lacking, f"{complete.index[row]}: {reason}"
         return factors, lacking, ""
-
-
-def _is(name: str, given: Any, why: str) -> Callable[[int], str]:
-    return lambda row: f"{name} is {show(given[row]) if isinstance(given[row], str) else f'{given[row]:g}'}, {why}"
 
 
 def prepare(p: Prepare, trials: Path | Table) -> Prepared:
@@ -100,8 +98,7 @@ def prepare(p: Prepare, trials: Path | Table) -> Prepared:
     selected = [j for j in range(len(study.names)) if j not in {each.index for each in left_out}]
     if not selected:
         raise InputError(f"{study.table.name}: no factor varies, so there is no weight to fit")
-    means, sds = ([stable(of[j]) for j in selected] for of in (mean, sd))
-    return Prepared(study, test, n_repeated, left_out, selected, means, sds)
+    return Prepared(study, test, n_repeated, left_out, selected, mean, sd)
 
 
 def stable(value: float) -> float:

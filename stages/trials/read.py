@@ -10,7 +10,6 @@ import lzma
 import re
 import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,12 +28,12 @@ from stages.files.documents import show
 from stages.files.errors import InputError, check_file, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
 from stages.trials.text import Read, read_text, tabulate
-from stages.trials.values import Table, plain
+from stages.trials.values import Table, plain, repeated
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
 PER_CELL, PER_BYTE = 40, 8  # bytes of memory that reading takes for a cell of a Parquet file, and a byte of others
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
-NOT_A_TABLE = "holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows"
+OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def read(paths: Path | Sequence[Path]) -> Table:
@@ -60,25 +59,36 @@ def read_one(path: Path) -> Table:
     """One file. Its columns are float64 or text; those without a name are left out."""
     check_file(path)
     try:
-        frame, notes = _contents(path)
-    except OSError as error:
-        raise (InputError(f"{path.name}: {error.strerror}") if error.errno else unreadable(path, error)) from None
-    except ImportError as error:
-        raise InputError(f"{path.name}: reading it needs the package {error.name}; pip install {error.name}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
+            frame, notes = _contents(path)
+            names = [" ".join(str(name).split()) for name in frame.columns]
+            frame.columns = range(len(names))
+            columns = {j: plain(frame.pop(j)) for j in range(len(names))}  # one by one, to save memory
     except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise
-        raise (error if isinstance(error, InputError) else unreadable(path, error)) from None
-    for name, n in Counter(frame.columns).items():
-        if n > 1:
-            raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
-        if not name.isprintable():
-            what = f"the column name {show(name)} holds what cannot be printed"
-            raise InputError(f"{path.name}: {what}; name it otherwise")
+        raise unreadable(path, error) from None
+    named = [j for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)]
+    for name in repeated(names[j] for j in named):
+        raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
+    for name in [name for name in names if not name.isprintable()]:
+        raise InputError(f"{path.name}: the column name {show(name)} holds what cannot be printed; name it otherwise")
     if not len(frame):
         raise InputError(f"{path.name} holds no trials")
-    return Table(path.name, frame, tuple(notes))
+    what, numbers = ("line", frame.index) if frame.index.name == "line" else ("row", range(1, len(frame) + 1))
+    start = f"{path.name}, {what} "
+    places = pd.Index([f"{start}{number}" for number in numbers], dtype="str")
+    found = pd.DataFrame({j: columns[j] for j in named}, frame.index, copy=False)
+    return Table(path.name, found.set_axis(places).set_axis([names[j] for j in named], axis=1), tuple(notes))
 
 
 def unreadable(path: Path, error: BaseException) -> InputError:
+    match error:
+        case InputError():
+            return error
+        case ImportError(name=name):
+            return InputError(f"{path.name}: reading it needs the package {name}; pip install {name}")
+        case OSError(strerror=str(why)):
+            return InputError(f"{path.name}: {why}")
     text = "its reader crashed" if isinstance(error, BrokenProcessPool) else str(error)
     words = "".join(sign if sign.isprintable() else " " for sign in text).split()  # it may quote damaged bytes
     why = " ".join(words)[:300] or type(error).__name__
@@ -86,32 +96,25 @@ def unreadable(path: Path, error: BaseException) -> InputError:
 
 
 def _contents(path: Path) -> Read:
-    source: Any = path
-    packed = path.suffix.lower() if path.suffix.lower() in UNPACK else ""
-    inner = Path(path.stem if packed else path.name)
+    ending = path.suffix.lower()
+    source: Any = path  # or its bytes, unpacked
+    packed = ending in (*OPEN, ".zip")
+    reader = READERS.get(Path(path.stem).suffix.lower() if packed else ending, _text)
     size = path.stat().st_size * PER_BYTE * (5 if packed else 1)
-    if READERS.get(inner.suffix.lower()) is _parquet and not packed:
+    if reader is _parquet and not packed:
         size = (shape := pq.read_metadata(path)).num_rows * shape.num_columns * PER_CELL
     check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
     if size > MUCH:
         print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
-    if packed == ".zip":
-        inner, source = _only_member(path)
+    if ending == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
+            if len(members) != 1:
+                raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
+            source, reader = io.BytesIO(archive.read(members[0])), READERS.get(Path(members[0]).suffix.lower(), _text)
     elif packed:
-        source = io.BytesIO(UNPACK[packed](path.read_bytes()))
-    reader = READERS.get(inner.suffix.lower(), _text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
-        frame, notes = apart(reader, source, path.name) if reader in CRASH else reader(source, path.name)
-        if frame.index.name != "line":
-            frame.index = pd.RangeIndex(1, len(frame) + 1, name="row")
-        names = [" ".join(str(name).split()) for name in frame.columns]
-        frame.columns = range(len(names))
-        columns = {j: plain(frame.pop(j)) for j in range(len(names))}  # one by one, to save memory
-    named = [j for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)]
-    places = pd.Index([f"{path.name}, {frame.index.name} {number}" for number in frame.index], dtype="str")
-    found = pd.DataFrame({j: columns[j] for j in named}, frame.index, copy=False).set_axis(places)
-    return found.set_axis([names[j] for j in named], axis=1), notes
+        source = io.BytesIO(OPEN[ending](path).read())
+    return apart(reader, source, path.name) if reader in CRASH else reader(source, path.name)
 
 
 def apart(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -184,7 +187,7 @@ def _matlab(source: Any, name: str) -> Read:
 
     variables = loadmat(source, squeeze_me=True, simplify_cells=True)
     if any(type(value).__name__ == "MatlabOpaque" for value in variables.values()):
-        raise InputError(f"{name} {NOT_A_TABLE}")
+        raise InputError(f"{name} holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
     return table_of(variables, name)
 
 
@@ -228,17 +231,3 @@ READERS: dict[str, Callable[[Any, str], Read]] = {  # of other endings: text
     **{".mat": _matlab, ".dta": _stata},
 }
 CRASH = (_matlab, _hdf, _spss)
-UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-    ".zip": bytes,
-}
-
-
-def _only_member(path: Path) -> tuple[Path, io.BytesIO]:
-    with zipfile.ZipFile(path) as archive:
-        members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
-        if len(members) != 1:
-            raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
-        return Path(members[0]), io.BytesIO(archive.read(members[0]))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
+from stages.files.parameters import Prepare
 from stages.trials.values import PERHAPS, Table, check_numbers, first, is_number, key, keys, levels
 
 TRUTH = {"1": "1", "true": "1", "0": "0", "false": "0"}
@@ -52,49 +53,52 @@ def parts(table: Table, response: str) -> tuple[str, str | None]:
     raise InputError(f"response = {show(response)}, but it must be column or column=value")
 
 
-def counts(table: Table, response: str, count: str | None) -> tuple[Floats, list[str]] | None:
-    """How many times each row was a yes and a no, (n_rows, 2), where it stands for several trials, by `n_yes/n`,
-    `proportion*n` or (all of them a yes: of what the response says) the column `count`; and the columns of counts.
-    """
-    sign = next((sign for sign in "/*" if response not in table.frame and sign in response), "")
-    names = [name.strip() for name in response.split(sign)] if sign else []
-    is_pair = len(names) == 2 and all(name in table.frame for name in names)
-    if not is_pair and count is None:
-        return None
-    n = _whole(table, names[1] if is_pair else str(count))
-    if not is_pair:
-        return np.column_stack([n, 0 * n]), [str(count)]
-    part = check_numbers(names[0], table.frame[names[0]])
-    yes = part if sign == "/" else (n * part).round()
-    if sign == "/":
-        _whole(table, names[0])
-    if (wrong := (yes < 0) | (yes > n)).any():
-        raise InputError(f"{first(wrong)}: {names[0]} is {part[wrong].iloc[0]:g}, which is not within 0 and {names[1]}")
-    return np.nan_to_num(np.column_stack([yes, n - yes])), names
+def pair(table: Table, response: str) -> list[str]:
+    """The two columns of `n_yes/n` or `proportion*n`, where no column has that name."""
+    names = [name.strip() for name in re.split("[/*]", response)]
+    return names if response not in table.frame and len(names) == 2 and {*names} <= {*table.frame} else []
 
 
-def _whole(table: Table, name: str) -> pd.Series[Any]:
-    """How many trials, 0 where it is missing."""
-    n = check_numbers(name, table.column(name))
-    if (wrong := (n < 0) | (n % 1 > 0)).any():
-        raise InputError(f"{first(wrong)}: {name} is {n[wrong].iloc[0]:g}; it must be a whole number of trials")
-    return n
+def counts(table: Table, response: str, count: str | None) -> Floats:
+    """Of rows that stand for several trials, how many were a yes and a no, (n_rows, 2), or twice the column `count`."""
+    names = pair(table, response) or [str(count)]
+    n = check_numbers(names[-1], table.column(names[-1])).fillna(0)
+    yes = check_numbers(names[0], table.frame[names[0]]).fillna(0)
+    if "*" in response and names[1:]:
+        yes = (yes * n).round()
+    for name, number in zip(names[::-1], (n, yes), strict=False):
+        if (wrong := (number < 0) | (number % 1 > 0)).any():
+            raise InputError(
+                f"{first(wrong)}: {name} is {number[wrong].iloc[0]:g}; it must be a whole number of trials"
+            )
+    if (wrong := yes > n).any():
+        raise InputError(f"{first(wrong)}: {names[0]} says {yes[wrong].iloc[0]:g} of {n[wrong].iloc[0]:g} trials")
+    return np.column_stack([yes, n - yes if names[1:] else n])
 
 
 def expanded(table: Table, responses: list[str], count: str | None) -> Table:
     """Rows that stand for several trials as a row for each; a response by counts as a column of 0 and 1 of its name."""
-    if (found := counts(table, responses[0], count)) is None:
+    name, names = responses[0], pair(table, responses[0])
+    if not names and count is None:
         return table
-    times, dropped = found
-    is_pair = responses[0] not in table.frame and len(dropped) == 2
-    if is_pair and (responses[1:] or count):
-        raise InputError(f"response = {show(responses[0])}: counts can be the only response, and have no column count")
-    times_ = np.nan_to_num(times).astype(int).ravel()
-    frame = table.frame.drop(columns=dropped).iloc[np.repeat(np.repeat(np.arange(len(times)), 2), times_)]
-    if is_pair:
-        frame = frame.assign(**{responses[0]: np.repeat(np.tile([1.0, 0.0], len(times)), times_)})
-    note = f"{len(times)} rows stand for {len(frame)} trials ({responses[0] if is_pair else count})"
+    if names and (responses[1:] or count):
+        raise InputError(f"response = {show(name)}: counts can be the only response, and have no column count")
+    times = counts(table, name, count).astype(int) * [1, bool(names)]
+    rows = np.repeat(np.repeat(np.arange(len(times)), 2), times.ravel())
+    frame = table.frame.drop(columns=names or [str(count)]).iloc[rows]
+    if names:
+        frame = frame.assign(**{name: np.repeat(np.tile([1.0, 0.0], len(times)), times.ravel())})
+    note = f"{len(times)} rows stand for {len(frame)} trials ({name if names else count})"
     return dataclasses.replace(table, frame=frame, notes=(*table.notes, note))
+
+
+def answers(table: Table, p: Prepare, classes: list[Response]) -> dict[str, Floats]:
+    """How often each row was answered by yes and by no, (n_rows, 2); of the classes that the table holds."""
+    if pair(table, p.responses[0]):
+        return {classes[0].name: counts(table, p.responses[0], None)}
+    n = counts(table, "", p.count) if p.count in table.frame else 1.0
+    codes = {each.name: each.code(table) for each in classes if each.column in table.frame}
+    return {name: np.nan_to_num(np.column_stack([code, 1 - code])) * n for name, code in codes.items()}
 
 
 def resolve(table: Table, response: str, column: pd.Series[Any]) -> Response:

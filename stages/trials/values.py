@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,10 +52,9 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
     """Any column as float64 or str. Text of numbers becomes numbers, true and false 1 and 0 in whatever case."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
-    is_whole = column.dtype.kind in "iu"
-    if column.dtype.kind in "bf" or (is_whole and not (len(column) and column.abs().max() >= EXACT)):
-        return column.astype(np.float64)
-    if column.dtype == object and pd.api.types.infer_dtype(column) in ("boolean", "floating", "mixed-integer-float"):
+    is_small = column.dtype.kind in "iu" and not column.abs().max() >= EXACT
+    held = pd.api.types.infer_dtype(column) if column.dtype == object else ""
+    if is_small or column.dtype.kind in "bf" or held in ("boolean", "floating", "mixed-integer-float"):
         return column.astype(np.float64)
     if column.dtype != "str":
         column = column.map(_written, na_action="ignore").astype("str")
@@ -121,11 +121,11 @@ def is_number(word: str) -> bool:
 
 def levels(column: pd.Series[Any]) -> list[str]:
     """The words of a column, numbers first, by value."""
-    return sorted(words(column).dropna().unique(), key=order)
+    return sorted(words(column).dropna().unique(), key=lambda word: (float(word) if is_number(word) else np.inf, word))
 
 
-def order(value: str) -> tuple[bool, float, str]:
-    return not is_number(value), float(value) if is_number(value) else 0.0, value
+def repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text", "empty"]:
@@ -147,18 +147,14 @@ def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text", "empty"]
 def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of numbers as such. Raises InputError, with its place, for a word or what is not finite."""
     found = numbers(column)
-    wrong = found.isna() & column.notna()
-    if wrong.any():
-        word, n = str(column[wrong].iloc[0]), int(found.notna().sum())
-        is_marked = re.fullmatch(f"{COMMA}|{THOUSANDS}", word)
+    for word in column[found.isna()].dropna()[:1]:
+        n, is_marked = int(found.notna().sum()), re.fullmatch(f"{COMMA}|{THOUSANDS}", word)
+        but = f"{n} of its values are numbers" if n else "it must be a number"
         how = "write all with the same decimal mark and no other" if is_marked else "correct it"
-        raise InputError(
-            f"{first(wrong)}: {name} is {show(word)}, but "
-            f"{f'{n} of its values are numbers' if n else 'it must be a number'}; "
-            f"{how}, leave it empty if it is missing, or take other rows (where) or columns (formula)"
-        )
-    if np.isinf(found).any():
-        raise InputError(f"{first(np.isinf(found))}: {name} is {found[np.isinf(found)].iloc[0]}; it must be finite")
+        others = "leave it empty if it is missing, or take other rows (where) or columns (formula)"
+        raise InputError(f"{first(column == word)}: {name} is {show(word)}, but {but}; {how}, {others}")
+    for number in found[np.isinf(found)][:1]:
+        raise InputError(f"{first(found == number)}: {name} is {number}; it must be finite")
     return found
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from functools import reduce
 from typing import Any
 
@@ -39,63 +38,52 @@ def aliased(text: str, columns: Collection[str] | None = None) -> tuple[str, dic
     return re.sub(NAME, stand_in, text), {alias: name for name, alias in aliases.items()}
 
 
-@dataclass(frozen=True)
-class Where:
-    """Conditions that must all hold. A comparison with a missing value holds for no row, also under `not`."""
-
-    text: str = ""
-    parts: tuple[tuple[ast.expr, tuple[str, ...]], ...] = ()  # each condition, and the columns that it names
-    aliases: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> list[str]:
-        return [*dict.fromkeys(name for _, names in self.parts for name in names)]
-
-    def among(self, columns: Collection[str]) -> Where:
-        """Those of the conditions that these columns decide."""
-        return Where(self.text, tuple(part for part in self.parts if {*part[1]} <= {*columns}), self.aliases)
-
-    def __call__(self, table: Table) -> NDArray[np.bool_]:
-        """Whether they hold, (n_rows,)."""
-        frame = pd.DataFrame({self.stands_in(name): table.column(name) for name in self.columns}, table.frame.index)
-        taken = np.ones(len(frame), bool)
-        for part, _ in self.parts:
-            try:
-                taken &= _holds(part, frame).fillna(False).to_numpy(bool)
-            except Exception as error:  # whatever Python and pandas raise
-                why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
-                raise InputError(f"where = {show(self.text)}: {show(ast.unparse(part))}: {why}; {FORM}") from None
-        return taken
-
-    def stands_in(self, name: str) -> str:
-        return next((alias for alias, column in self.aliases.items() if column == name), name)
+def restored(text: object, names: Mapping[str, str]) -> str:
+    """A text with the columns' names again."""
+    return re.sub(r"_name\d+_", lambda alias: names.get(alias[0], alias[0]), str(text))
 
 
-def parse(text: str | None) -> Where:
-    """The condition that a text states; of None one that always holds. Raises InputError for any other text."""
-    if text is None:
-        return Where()
+def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.bool_]:
+    """Whether all conditions hold, (n_rows,); `only` those that the table's columns decide.
+
+    A comparison with a missing value holds for no row, also under `not`. Raises InputError for any other text.
+    """
+    held = np.ones(len(table.frame), bool)
+    for part, names in conditions(text):
+        if only and not {*names.values()} <= {*table.frame.columns}:
+            continue
+        frame = pd.DataFrame({alias: table.column(name) for alias, name in names.items()}, table.frame.index)
+        try:
+            held &= _holds(part, frame).fillna(False).to_numpy(bool)
+        except Exception as error:  # whatever Python and pandas raise
+            why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
+            raise InputError(
+                f"where = {show(text)}: {show(restored(ast.unparse(part), names))}: {why}; {FORM}"
+            ) from None
+    return held
+
+
+def conditions(text: str | None) -> list[tuple[ast.expr, dict[str, str]]]:
+    """What must all hold, each with the columns that it names, by the names of Python's that stand for them."""
     try:
-        plain, aliases = aliased(text)
-        nodes = _joined_by_and(ast.parse(plain.strip(), mode="eval").body)
+        plain, aliases = aliased(text or "")
+        parts = _joined_by_and(ast.parse(plain.strip(), mode="eval").body) if text is not None else []
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
-    parts = [(node, tuple(aliases.get(name, name) for name in _names(node))) for node in nodes]
-    if not all(names for _, names in parts):
-        raise InputError(f"where = {show(text)}: a part of it names no column; {FORM}")
-    return Where(text, tuple(parts), aliases)
+    found = list[tuple[ast.expr, dict[str, str]]]()
+    for part in parts:
+        called = {id(node.func) for node in ast.walk(part) if isinstance(node, ast.Call)}
+        names = [node.id for node in ast.walk(part) if isinstance(node, ast.Name) and id(node) not in called]
+        found.append((part, {name: aliases.get(name, name) for name in names}))
+        if not names:
+            raise InputError(f"where = {show(text)}: a part of it names no column; {FORM}")
+    return found
 
 
 def _joined_by_and(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
         return [part for value in node.values for part in _joined_by_and(value)]
     return [node]
-
-
-def _names(node: ast.expr) -> list[str]:
-    """The columns that an expression names; what it calls is none."""
-    called = {id(inner.func) for inner in ast.walk(node) if isinstance(inner, ast.Call)}
-    return [inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and id(inner) not in called]
 
 
 def _holds(node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
@@ -107,8 +95,8 @@ def _holds(node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~_holds(operand, frame)
         case ast.Compare(left=left, ops=ops, comparators=rights):
-            values_ = [_value(each, frame) for each in (left, *rights)]
-            triples = zip(values_, map(type, ops), values_[1:], strict=False)
+            sides = [_value(each, frame) for each in (left, *rights)]
+            triples = zip(sides, map(type, ops), sides[1:], strict=False)
             return reduce(operator.and_, [_compared(*triple, frame.index) for triple in triples])
     found = _value(node, frame)
     if not isinstance(found, pd.Series) or found.dtype not in (bool, "boolean"):
@@ -117,8 +105,7 @@ def _holds(node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _value(node: ast.expr, frame: pd.DataFrame) -> Any:
-    columns = {name: frame[name] for name in frame}
-    return eval(compile(ast.Expression(node), "where", "eval"), {"__builtins__": {}}, columns)
+    return eval(compile(ast.Expression(node), "where", "eval"), {"__builtins__": {}}, {**frame})
 
 
 def _compared(a: Any, op: type[ast.cmpop], b: Any, index: pd.Index[Any]) -> pd.Series[Any]:
@@ -138,7 +125,7 @@ def _column(value: Any, index: pd.Index[Any]) -> pd.Series[Any]:
     """Of float64 or str, as columns are; a constant in each row."""
     if isinstance(value, str):
         value = {"true": 1.0, "false": 0.0}.get(value.lower(), value)
-    if isinstance(value, int) and abs(value) >= EXACT:
+    elif isinstance(value, int) and abs(value) >= EXACT:
         value = str(value)
     column = pd.Series(value, index)
     return column.astype(np.float64) if column.dtype.kind in "biuf" else column.astype("str")
