@@ -96,8 +96,8 @@ def add_up(
 ) -> tuple[Array, Array, Array, Array, float]:
     """Sums over all trials; fitted (p + 1, k): of standardised factors.
 
-    Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ² and D (k, 2), and
-    of t tᵀ (p, p); max |t̃|². With many trials the products of factors are in single precision: their rounding
+    Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
+    t tᵀ (p, p); max |t̃|². With many trials products of factors are in single precision: their rounding
     errors average out. Trials whose response is all but certain add nothing to a Hessian, and are left out.
     """
     (n, p), k = factors.shape, fitted.shape[1]
