@@ -51,6 +51,7 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "evaluate.guess_rate": (0.1, ["evaluate", "plot"]),
     "evaluate.lapse_rate": (0.1, ["evaluate", "plot"]),
     "evaluate.smooth": (["*"], ["evaluate", "plot"]),
+    "evaluate.threshold_at": ([0.6], ["evaluate", "plot"]),
     "plot.class_index": (1, ["plot"]),
     "plot.dpi": (41, ["plot"]),
     "plot.formats": (["svg"], ["plot"]),
