@@ -85,7 +85,7 @@ def fit_link(
     unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
     inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
-    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, posterior.known)
+    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, (guess_rate, lapse_rate))
     return replace(link, reason=_reason(link))
 
 
@@ -114,7 +114,8 @@ def logistic_test(
         drawn = cells._replace(yes=yes)
         null, logistic = highest(_posterior(drawn, rates, prior=0.0), start, enough)
         phi, free = highest(_posterior(drawn, (None, None), prior=0.0), null, enough)
-        return round(2 * max(free.value - logistic.value, 0.0), 9), null, float(phi[0] / null[0]) - 1  # below: rounding
+        statistic = round(2 * max(free.value - logistic.value, 0.0), 9)  # what is below is rounding
+        return statistic, null, float(phi[0] / null[0]) - 1
 
     start = flat(_posterior(cells, rates), cells.yes.sum() / cells.n.sum())
     statistic, null, steeper = gain(cells.yes, start)
@@ -153,7 +154,8 @@ def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: 
     slope = between * s * expit(-z)
     inside = posterior.moves[:, (phi > posterior.bounds[0]) & (phi < posterior.bounds[1])]
     of_theta = cells.average @ np.column_stack([slope[:, None] * cells.t, 1 - s, -s, slope * z**2])
-    moves = np.column_stack([of_theta[:, :-1] @ inside, of_theta[:, -1]])  # ∂P/∂(φ, δ); of φ, what is at no bound
+    # ∂P/∂(φ, δ); of φ, what is at no bound
+    moves = np.column_stack([of_theta[:, :-1] @ inside, of_theta[:, -1]])
     p = guess + between * (cells.average @ s)
     variance = np.maximum(p * (1 - p), TINY)
     information = (moves * (cells.n / variance)[:, None]).T @ moves
