@@ -139,8 +139,11 @@ def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: 
 
     One degree of freedom, in the direction of every smooth link that is steeper on one side (Pregibon,
     Applied Statistics 1980), so that it sees such a link better than two rates do. rates: as of `fit_link`;
-    other arguments: `logistic_test`. (NaN, 1) where nothing is left to test.
+    other arguments: `logistic_test`. (NaN, 1) where nothing is left to test, or half of the index is noise:
+    then V tells more of a trial's own response, which is left out of it, than of U.
     """
+    if np.var(index) < 2 * np.mean(np.square(noise)):
+        return np.nan, 1.0
     cells, _ = _cells(index, noise, responses)
     assert cells.average is not None
     posterior = _posterior(cells, rates, prior=0.0)

@@ -175,7 +175,7 @@ def _of_condition(tests: _Tests, one: Condition, x: Array, at: Sequence[float]) 
         else:
             yield words, math.nan, -math.inf, math.inf, f"P(yes) is never {q:g}"
     slope = (1 - guess - lapse) * weight / 4
-    yield "slope", float(slope), *tests.interval(partial(_slope, of), slope), FLAT if flat else ""
+    yield "slope", float(slope), *tests.interval(partial(_slope, of), slope), ""
     sizes = sorted(map(abs, tests.interval(partial(_linear, of), weight)))
     nearest = 0.0 if flat else sizes[0]
     for name, size in (("width", WIDTH), ("JND", JND)):
