@@ -101,7 +101,8 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
         more = f"; {len(parts) - TOLD} more in data/inference/psychometric.csv" if parts[TOLD:] else ""
         of = f"{named(name, 'class')}, " if table["class"].nunique() > 1 else ""
         held = "" if holds[name] else "if the model held, "
-        lines.append(f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more} ({100 * level:g} % intervals)")
+        text = f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more}"
+        lines.append(f"{text} ({100 * level:g} % intervals)")
     return lines
 
 
