@@ -25,6 +25,7 @@ COLUMNS = {
     "best\nloss": "{0.best:.4f}",
     "Bayes\nloss": "{0.bayes:.4f}",
 }
+FACTORS = 0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100  # of the fewest trials, if none are named
 NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
@@ -58,13 +59,14 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
         observer = observer_of(arguments) if study is None else of_study(study)
         first = observer.smallest_n_trials()
-        sizes = arguments.n_trials or [round(first * factor) for factor in (0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100)]
+        sizes = arguments.n_trials or [round(first * factor) for factor in FACTORS]
         lines = plan(**vars(observer), n_trials=sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     if observer.inflation > NOTABLE:
-        say(f"Correlations of the factors make errors of weights {observer.inflation**0.5:.3g} times as large.")
+        larger = observer.inflation**0.5
+        say(f"Correlations of the factors make errors of weights {larger:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), text=())
     say(NOTES)
 
@@ -91,7 +93,8 @@ def of_study(folder: str) -> Planned:
         numbers(needed(n_trials, goal, observer) for goal in GOALS)
         say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
     else:
-        say("No factor predicts its responses better than chance would: nothing tells how many trials it needs.")
+        nothing = "nothing tells how many trials it needs"
+        say(f"No factor predicts its responses better than chance would: {nothing}.")
     return observer
 
 
@@ -99,7 +102,8 @@ def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
     """How many trials a goal needs, and how many more that is."""
     guesses, n = observer.guess_rate > 0 or observer.lapse_rate > 0, observer.trials_for(goal)
     if n is None:
-        of = ", as the observer guesses or lapses: use corrected ones" if guesses and observer.signal > 0 else ""
+        why = ", as the observer guesses or lapses: use corrected ones"
+        of = why if guesses and observer.signal > 0 else ""
         return "no", f"number of trials is enough {goal}{of}"
     least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known
     return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"

@@ -41,7 +41,12 @@ def main() -> None:
                 with saved(path, p.dpi, p.formats, p.width) as figure:
                     each.draw(figure, *needed, metrics)
                 width, height = figure.get_size_inches()
-                pictures[each.name] = each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()
+                pictures[each.name] = (
+                    each.section,
+                    path.with_suffix(f".{kind}"),
+                    (width, height),
+                    each.caption(),
+                )
         sections = parameters.model_dump(mode="json")
         outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
@@ -60,10 +65,10 @@ def main() -> None:
 def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
     """The tables, by their paths in data/ without .csv; some only of the chosen class.
 
-    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias,
-    with the family and the position of factors whose names number them (not of simulated ones), and with smooth
-    ones. The chosen class is the one of this index (classes: names, if they have any), or the first one where that
-    has no estimate. axis: plot.axis.
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its
+    bias, with the family and the position of factors whose names number them (not of simulated ones), and
+    with smooth ones. The chosen class is the one of this index (classes: names, if they have any), or the
+    first one where that has no estimate. axis: plot.axis.
     """
     inferred = (f"inference/{path.name}" for path in sorted(DATA.glob("inference/*.csv")))
     tables = {name.removesuffix(".csv"): read_table(name) for name in (*TABLES, *inferred)}

@@ -1,7 +1,9 @@
-"""The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
+"""The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make
+study`.
 
 Of observers who are fitted each alone: a verdict on each and the mean of the population, also on one page,
-data/index.html, with a figure, and in data/population.csv; data/coefficients.csv has the corrected weights of all.
+data/index.html, with a figure, and in data/population.csv; data/coefficients.csv has the corrected weights of
+all.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ LINES = {
     "test.bayes_cross_entropy": "the same for the true observer: no prediction can have less",
     "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
     "test.accuracy": "fraction of held-out responses on the likelier side",
-    "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats per response)",
+    "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats)",
     "loo.accuracy": "fraction of responses on the likelier side, likewise",
     "replication.plain_slope": "size of one group's weights, relative to those of the others",
     "replication.corrected_slope": "the same for corrected weights (1 = groups replicate one another)",
@@ -63,7 +65,11 @@ def one(already: Collection[str]) -> None:
     values = {text: at(metrics, name) for name, text in LINES.items()}
     numbers([(f"{value:.4g}", text) for text, value in values.items() if value is not None][:SHOWN])
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
-    say(f"Page:    {folder / 'report.html'}", f"Figures: {folder / 'figures'}", f"Numbers: {folder / 'metrics.json'}")
+    say(
+        f"Page:    {folder / 'report.html'}",
+        f"Figures: {folder / 'figures'}",
+        f"Numbers: {folder / 'metrics.json'}",
+    )
 
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
@@ -93,7 +99,8 @@ def side_by_side(study: Study) -> None:
     if lacking:
         far_off = "their weights, and the mean of all, may be far off (their pages say what to add)"
         lines.append(f"models that lack something: {lacking} of {len(rows)}; {far_off}")
-    left_out = [line for one in found.values() for line in one.lines] + [f"left out: {why}" for why in study.left_out]
+    left_out = [line for one in found.values() for line in one.lines]
+    left_out += [f"left out: {why}" for why in study.left_out]
     say(*lines, *left_out)
     for path in [path for name in MADE for path in DATA.glob(name)]:  # of an earlier run
         path.unlink()
@@ -103,7 +110,8 @@ def side_by_side(study: Study) -> None:
     with Outputs("summary") as outputs:
         observers = [one.observer for one in found.values() if one.observer]
         said, means, tests, pooled = write_population(study, observers, outputs)
-        outputs.table("coefficients.csv", pd.concat(weights).merge(pooled, "left", ["observer", "class", "factor"]))
+        own = pd.concat(weights).merge(pooled, "left", ["observer", "class", "factor"])
+        outputs.table("coefficients.csv", own)
         if numbers := [one.numbers for one in found.values() if one.numbers is not None]:
             outputs.table("psychometric.csv", pd.concat(numbers))
         picture = outputs.path("population.png")
@@ -156,15 +164,16 @@ def verdicts(observer: str, account: dict[str, Any]) -> list[list[str]]:
     for name in account["classes"]:
         c = known.get(name)
         numbers = [f"{c['signal']:.2g}", f"× {c['alpha']:.3g}", c["verdict"]] if c else ["", "", NONE]
-        rows.append([f"{observer}, {name}" if several else observer, str(account["trials"]["used"]), *numbers])
+        who = f"{observer}, {name}" if several else observer
+        rows.append([who, str(account["trials"]["used"]), *numbers])
     return rows
 
 
 def write_population(
     study: Study, observers: list[Observer], outputs: Outputs
 ) -> tuple[list[str], pd.DataFrame, list[dict[str, Any]], pd.DataFrame]:
-    """Say, write and draw (one class of) the population: sentences, means by class and factor, joint tests; and each
-    observer's weights, partially pooled.
+    """Say, write and draw (one class of) the population: sentences, means by class and factor, joint tests;
+    and each observer's weights, partially pooled.
     """
     from stages.figures import style, weights  # matplotlib takes a while
 
@@ -185,13 +194,17 @@ def write_population(
         tables.append(population_table(found, level))
         tables[-1].insert(0, "class", name)
         tests += [{"class": name} | test for test in family_tests(found)]
-        drawn.append((places.join(tables[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
+        means = places.join(tables[-1].rename(columns={"mean": "corrected"}))
+        drawn.append((means, pd.DataFrame(found.estimates.T)))
         cells = pd.MultiIndex.from_product([who, [name], found.names], names=pooled[0].columns[:3])
         values = {"pooled": found.shrunk.ravel(), "pooled_error": found.shrunk_error.ravel()}
         pooled.append(pd.DataFrame(values, cells).reset_index())
     say(*sentences)
     for test in tests:
-        of, df = f"{test['class']}: " if len(classes) > 1 else "", " and ".join(f"{x:.1f}" for x in test["df"])
+        of, df = (
+            f"{test['class']}: " if len(classes) > 1 else "",
+            " and ".join(f"{x:.1f}" for x in test["df"]),
+        )
         statistic = f"F = {test['statistic']:.3g} with {df} degrees of freedom, p = {test['p_value']:.2g}"
         say(f"{of}{test['family']} together: {statistic}")
     means = pd.concat(tables)

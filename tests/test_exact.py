@@ -348,6 +348,22 @@ def test_soft_responses_between_0_and_1_separate_nothing() -> None:
     np.testing.assert_allclose(np.roll(found.coefficients[:, 0], 1), peer.params, rtol=1e-6, atol=1e-7)
 
 
+def test_shrinkage_is_of_classes_without_an_estimate_or_of_all() -> None:
+    factors, responses = problem(27, 300, 4, 3)
+    responses[:, 1] = factors[:, 2] > 0
+    found, always = (fit(factors, responses, tolerance=1e-9, shrinkage=how) for how in ("auto", "always"))
+    softness = 4 / 304
+    soft = fit(factors, responses * (1 - softness) + softness / 2, tolerance=1e-9).coefficients
+    np.testing.assert_allclose(found.shrinkage, [0, softness, 0])
+    np.testing.assert_allclose(always.shrinkage, softness)
+    np.testing.assert_allclose(always.coefficients, soft, atol=1e-7)
+    np.testing.assert_allclose(found.coefficients[:, 1], soft[:, 1], atol=1e-6)
+    as_they_are = fit(factors, responses[:, [0, 2]], tolerance=1e-9).coefficients
+    np.testing.assert_allclose(found.coefficients[:, [0, 2]], as_they_are, atol=1e-6)
+    assert found.converged.all()
+    assert found.separating == [None, [2], None]
+
+
 # --- values that are far from ordinary -------------------------------------------------------------------
 
 

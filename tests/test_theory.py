@@ -40,6 +40,18 @@ def error(a: Asymptotics) -> float:
 
 # --- rates
 
+
+@pytest.mark.parametrize(
+    ("kappa", "signal", "intercept", "guess_rate", "lapse_rate"),
+    [(0.30249, 15.71, 11.2545, 0.5, 0.1), (0.17475, 35.25, 4.0387, 0.0, 0.5), (0.11249, 16.488, 56.964, 0.5, 0.2)],
+)
+def test_extreme_observers_are_solved_by_way_of_weaker_ones(
+    kappa: float, signal: float, intercept: float, guess_rate: float, lapse_rate: float
+) -> None:
+    a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    assert np.abs(log_ratios(a, STEP / 2)).max() < 1e-4
+
+
 RATES = [(0.1, 0.05, 2.0, 0.5), (0.5, 0.02, 3.0, 0.0), (0.02, 0.1, 5.0, -1.0)]  # guess, lapse, signal, intercept
 
 

@@ -1,5 +1,4 @@
-"""Standardised coefficients, and a preconditioner, so that bad units, correlation and offsets do a fit no
-harm."""
+"""Standardised coefficients, and a preconditioner: bad units, correlation and offsets do a fit no harm."""
 
 from __future__ import annotations
 
@@ -20,8 +19,7 @@ FAR_OUT = 30  # times a trial's usual distance from the centre, beyond which an 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """Standardised coefficients v = (weights / units, bias at the centre), and the objective's curvature in
-    them."""
+    """Standardised coefficients v = (weights / units, bias at the centre), and the curvature in them."""
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
@@ -125,8 +123,8 @@ def independent_coordinates(c: Coordinates, trials: Trials, ridge: float) -> Coo
 
     covariance = total(moments, trials.blocks, waiting=2) / n
     values, vectors = np.linalg.eigh(covariance / 4 + np.diag(np.square(np.sqrt(ridge) * units)))
-    # of standardised factors
-    rounding = np.finfo(trials.factors.dtype).eps * np.abs(c.center * units).max(initial=1)
+    offset = np.abs(c.center * units).max(initial=1)
+    rounding = np.finfo(trials.factors.dtype).eps * offset  # of standardised factors
     varies = values > p * max(np.finfo(np.float64).eps * values.max(), rounding**2)
     vectors, values = vectors[:, varies], values[varies]
     inverse, projector = vectors / values @ vectors.T, vectors @ vectors.T

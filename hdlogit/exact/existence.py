@@ -45,8 +45,7 @@ CHIEF = 0.1  # of the largest weight of a direction: what a factor must have to 
 def prove(
     sample: Sample, v: Array, classes: NDArray[np.intp], max_iterations: NDArray[np.int64]
 ) -> tuple[Mask, NDArray[np.int64]]:
-    """Which of n classes provably have an estimate, by descents from v (n, n_factors + 1), near it;
-    iterations."""
+    """Which of n classes have an estimate, by descents from v (n, n_factors + 1), near it; iterations."""
     x, y = sample.subset  # S
     signs = np.where((y == 0) | (y == 1), 2 * y - 1, 0)[classes]  # (n, m)
     tilt = np.asarray(signs @ x, dtype=np.float64) * (-TILT / len(x))
@@ -69,10 +68,9 @@ def prove(
 
 
 def decide(sample: Sample, k: int, tolerance: float) -> tuple[bool | None, Array | None, list[int] | None]:
-    """Whether the estimate of class k exists (None: undecided), v there if it is known, the factors that
-    separate."""
-    # from 0, where all responses are uncertain
-    exists, v = newton(sample, k, np.zeros_like(sample.ridge), tolerance)
+    """Whether the estimate of class k exists (None: undecided), v there if known, factors that separate."""
+    nothing = np.zeros_like(sample.ridge)  # where no response is certain: there curvature would vanish
+    exists, v = newton(sample, k, nothing, tolerance)
     if exists is None:
         try:
             direction = _separating(sample, k)

@@ -57,8 +57,7 @@ class Trials:
             y = self.responses[rows][:, classes].T.astype(np.float64)  # (n, block)
             logits = weights @ x.T + bias
             z = torch.from_numpy(logits)
-            # from logits: probabilities round to 0 and 1
-            loss = -logsigmoid(-z).sum(1).numpy() - np.vecdot(y, logits)
+            loss = -logsigmoid(-z).sum(1).numpy() - np.vecdot(y, logits)  # probabilities round to 0 and 1
             residuals = torch.sigmoid_(z).numpy() - y
             return loss, np.column_stack([residuals @ x, residuals.sum(axis=1)]), misfits(residuals)
 
@@ -77,8 +76,7 @@ class Trials:
 
 
 def misfits(residuals: Floats) -> NDArray[np.intp]:
-    """How many trials of each class (n, n_trials) have a residual of 1/2 or more: with none, their logits
-    separate."""
+    """How many trials of each class (n, n_trials) have a residual of 1/2 or more; none, if logits separate"""
     return np.asarray(np.count_nonzero(np.abs(residuals) >= 0.5, axis=1))
 
 
@@ -101,8 +99,7 @@ def check(factors: Floats, responses: NDArray[Any], ridge: float, tolerance: flo
 
 
 def largest_gradient(factors: Floats, responses: NDArray[Any], coefficients: Array) -> Array:
-    """How far from the maximum-likelihood estimate: max |component of the gradient| of every class,
-    (n_classes,).
+    """How far from the maximum-likelihood estimate: max |gradient's component| of each class, (n_classes,).
 
     factors (n_trials, n_factors), responses (n_trials, n_classes), coefficients (n_factors + 1, n_classes).
     """

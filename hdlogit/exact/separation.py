@@ -76,8 +76,7 @@ def find_separation(
 
 
 def _direction(separate: Array, constraints: Array) -> Array:
-    """d (p + 1,), the multipliers of the equations of the dual; separate: (m, p + 1) a, constraints: (n, p +
-    1)."""
+    """d (p + 1,), multipliers of the dual's equations; separate: (m, p + 1) a; constraints: (n, p + 1)."""
     (m, size), n = separate.shape, len(constraints)
     answer = linprog(
         np.repeat([-1.0, 0.0, 0.0], [m, n, size - 1]),

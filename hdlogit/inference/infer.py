@@ -45,23 +45,11 @@ from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
 from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
 from hdlogit.inference.separation import constant, separation_of, which, with_separation
-from hdlogit.inference.sums import (
-    NUMBERS,
-    Array,
-    Factors,
-    Names,
-    Refused,
-    Responses,
-    Units,
-    add_up,
-    measure,
-    precision_of,
-)
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
 
 __all__ = ["ClassInference", "infer"]
 
 NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2
-ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 
 
 def infer(
@@ -85,20 +73,19 @@ def infer(
     stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated; names: of the
     factors, for the lines. Raises ValueError where shapes or rates are impossible.
     """
-    _check(factors, responses, coefficients, guess_rate, lapse_rate)
-    if asymptotes == "tied" and (guess_rate, lapse_rate) != (None, None):
-        instead = "guess and lapse rate are one, which is estimated; neither can be given"
-        raise ValueError(f"asymptotes tied: {instead}")
-    rates: Rates = (guess_rate or 0.0, lapse_rate or 0.0)
-    if asymptotes != "none":
-        rates = ("tied", None) if asymptotes == "tied" else (guess_rate, lapse_rate)
-    p, n_classes = factors.shape[1], responses.shape[1]
+    (n, p), n_classes = factors.shape, responses.shape[-1]
+    if responses.shape != (n, n_classes) or coefficients.shape != (p + 1, n_classes):
+        raise ValueError(
+            f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
+            "they must be (n, p), (n, k), (p + 1, k)"
+        )
+    rates = _rates(asymptotes, guess_rate, lapse_rate)
     exists = np.isfinite(coefficients).all(axis=0)
     results = list[ClassInference]()
     with single_threaded_blas():
         try:
             fitted = np.where(exists, coefficients, 0.0)
-            setting, near = _set_up(factors, responses, fitted, ridge, shrinkage, rates, names)
+            setting = Setting(factors, responses, fitted, ridge, shrinkage, rates, names)
         except Refused as reason:
             return [ClassInference.refused(str(reason), p)] * n_classes
         for c in range(n_classes):
@@ -106,34 +93,11 @@ def infer(
                 if not exists[c]:
                     raise Refused("it has no estimate")
                 y = np.asarray(responses[:, c])
-                observed = Observed(factors, y, near[:, c], c, setting)
+                observed = Observed(factors, y, c, setting)
                 results.append(_infer_class(factors, y, observed, setting))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results
-
-
-def _set_up(
-    factors: Factors,
-    responses: Responses,
-    fitted: Array,
-    ridge: float,
-    shrinkage: float,
-    rates: Rates,
-    names: Names,
-) -> tuple[Setting, Array]:
-    """What is common to all classes, and the coefficients of standardised factors (p + 1, k)."""
-    n, p = factors.shape
-    if ridge == 0 and n <= p + 1:
-        needed = "without ridge there must be more trials than coefficients"
-        raise Refused(f"{n} trials for {p} factors: {needed}")
-    units = measure(factors, names)
-    near = units.coefficients(fitted)
-    sums = add_up(factors, responses, units, near, shrinkage)
-    precision = np.ones(p) if ridge else precision_of(sums.correlation, n, names)
-    penalty = np.append(n * ridge / units.scale**2, 0.0)
-    for_theory = _theory_ridge(sums.correlation, units, ridge)
-    return Setting(units, sums, precision, penalty, for_theory, shrinkage, rates, names), near
 
 
 def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting) -> ClassInference:
@@ -227,13 +191,13 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     effective trials.
     """
     weights, p = observed.fitted[:-1], len(setting.precision)
-    share = weights * (setting.sums.correlation @ weights)
+    share = weights * (setting.correlation @ weights)
     if setting.ridge or share.sum() < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
         return None
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
     along = observed.along - expected / share.sum()
-    # What a factor that carries most of the index adds across it is a difference of two equal quantities.
+    # Of a factor that carries most of the index this is a difference of two estimates of one quantity.
     usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), observed.dominant)
     if not len(usual):
         return None
@@ -252,39 +216,14 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     )
 
 
-def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
-    if ridge == 0:
-        return 0.0
-    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
-    by_chance = (p + 1) / units.n_trials
-    both = covariance, correlation
-    spread, of_correlation = (p * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in both)
-    if spread - by_chance > ANISOTROPIC:
-        only_units = of_correlation - by_chance <= ANISOTROPIC
-        what = "of unequal variance" if only_units else "correlated, or of unequal variance"
-        instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
-        raise Refused(
-            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance "
-            f"{by_chance:.3g}): with ridge the theory is for isotropic factors only; {instead}"
-        )
-    return ridge / float(np.mean(units.scale**2))
-
-
-def _check(
-    factors: Factors,
-    responses: Responses,
-    coefficients: NDArray[np.floating],
-    guess_rate: float | None,
-    lapse_rate: float | None,
-) -> None:
-    (n, p), k = factors.shape, responses.shape[-1]
-    if responses.shape != (n, k) or coefficients.shape != (p + 1, k):
-        raise ValueError(
-            f"factors {factors.shape}, responses {responses.shape}, coefficients {coefficients.shape}: "
-            "they must be (n, p), (n, k), (p + 1, k)"
-        )
+def _rates(asymptotes: Asymptotes, guess_rate: float | None, lapse_rate: float | None) -> Rates:
     guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
     if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
         allowed = "from 0 to 0.5, and together at most 0.99"
         raise ValueError(f"guess_rate {guess:g}, lapse_rate {lapse:g}: {allowed}")
+    if asymptotes != "tied":
+        return (guess, lapse) if asymptotes == "none" else (guess_rate, lapse_rate)
+    if (guess_rate, lapse_rate) != (None, None):
+        instead = "guess and lapse rate are one, which is estimated; neither can be given"
+        raise ValueError(f"asymptotes tied: {instead}")
+    return "tied", None

@@ -43,7 +43,7 @@ NAMED = 5  # coefficients before "and … more"
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 SKEWED = 0.2  # signed root at two standard errors that is so far from 2
 FAR, STRIDE = 4.0, 0.5  # signed root to which a profile is followed, and about how far at a time
-ROOTS = np.linspace(-FAR, FAR, 161)  # at which profiles are stored
+ROOTS = np.linspace(-FAR, FAR, 161)  # at which profiles are taken
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,7 @@
-"""What the fit of one class shows before anything is corrected: its noise, leave-one-out logits, dominant
-factors.
+"""What a fit shows before anything is corrected: its noise, leave-one-out logits, dominant factors.
 
 The formulas are in `hdlogit.inference.infer`.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +16,11 @@ from hdlogit.inference.sums import (
     Names,
     Refused,
     Responses,
-    Sums,
     Units,
+    add_up,
     inverse_root,
+    measure,
+    precision_of,
 )
 
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed
@@ -30,33 +29,48 @@ NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its 
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance: a factor that has more and is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
+ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 DECIDES = "its responses are separable but for a trial, which alone decides the fit (use shrinkage)"
 
 
-class Setting(NamedTuple):
+class Setting:
     """What is common to all classes; in standardised factors."""
 
-    units: Units
-    sums: Sums
-    precision: Array  # (p,) [Σ⁻¹]_jj, unbiased
-    penalty: Array  # (p + 1,) of the summed loss
-    ridge: float  # for factors of variance 1
-    shrinkage: float
-    rates: Rates
-    names: Names
-
-    @property
-    def kappa(self) -> float:
-        return len(self.precision) / self.units.n_trials
+    def __init__(
+        self,
+        factors: Factors,
+        responses: Responses,
+        fitted: Array,
+        ridge: float,
+        shrinkage: float,
+        rates: Rates,
+        names: Names,
+    ) -> None:
+        """As of `infer`; fitted: (p + 1, k). Raises Refused where the factors allow no inference."""
+        n, p = factors.shape
+        if ridge == 0 and n <= p + 1:
+            needed = "without ridge there must be more trials than coefficients"
+            raise Refused(f"{n} trials for {p} factors: {needed}")
+        self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
+        self.units = measure(factors, names)
+        self.near = self.units.coefficients(fitted)  # (p + 1, k)
+        self.hessians, self.gradients, self.means, self.correlation, self.reach = add_up(
+            factors, responses, self.units, self.near, shrinkage
+        )
+        self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
+        if ridge == 0:
+            self.precision = precision_of(self.correlation, n, names)
+        self.penalty = np.append(n * ridge / self.units.scale**2, 0.0)  # (p + 1,) of the summed loss
+        self.ridge = _theory_ridge(self.correlation, self.units, ridge)  # for factors of variance 1
 
     def spread(self, coefficients: Array) -> Array:
         """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
-        return np.append(self.sums.correlation @ coefficients[:-1], 0.0)
+        return np.append(self.correlation @ coefficients[:-1], 0.0)
 
     def trace(self, covariance: Array) -> float:
         """tr(CΣ): the noise variance of logits."""
-        return float(np.vdot(covariance[:-1, :-1], self.sums.correlation))
+        return float(np.vdot(covariance[:-1, :-1], self.correlation))
 
 
 class Observed:
@@ -65,18 +79,18 @@ class Observed:
     (m,): of all trials, or of SAMPLE evenly spaced ones.
     """
 
-    def __init__(self, factors: Factors, responses: Responses, near: Array, c: int, setting: Setting) -> None:
-        """Of class c, with coefficients near (p + 1,) its minimum; factors (n, p), responses (n,).
+    def __init__(self, factors: Factors, responses: Responses, c: int, setting: Setting) -> None:
+        """Of class c; factors (n, p), responses (n,).
 
-        Raises Refused where they are not near it, or where a trial alone decides the fit.
+        Raises Refused where its coefficients are not near a minimum, or a trial alone decides the fit.
         """
-        n, sums, some = len(factors), setting.sums, slice(None, None, -(-len(factors) // SAMPLE))
-        fitted, root, decrement = _newton(near, sums.hessians[c], sums.gradients[c], setting.penalty)
+        n, some = len(factors), slice(None, None, -(-len(factors) // SAMPLE))
+        fitted, root, decrement = _newton(c, setting)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
         self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
         # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
-        self.onto = np.column_stack([self.axes.T @ sums.correlation, np.zeros(len(self.dominant))])
+        self.onto = np.column_stack([self.axes.T @ setting.correlation, np.zeros(len(self.dominant))])
         x, self.responses = factors[some], responses[some]  # (m,)
         towards = self.inverse @ self.onto.T
         left_out = _leave_out(x, self.responses, fitted, root, self.axes, towards, setting)
@@ -89,7 +103,7 @@ class Observed:
         # (m,) V_i − b − x_D·ω: the same where no factor is dominant
         self.rest = self.index - (carried * (omega - influence * moved[:, None])).sum(axis=1)
         # Of many trials only some were left out: how much these change D and Var(z), known over all trials.
-        mean_square, mean_curvature = sums.means[c].tolist()
+        mean_square, mean_curvature = setting.means[c].tolist()
         self.curvature = float(mean_curvature * (d @ kept) / d.sum())  # v = mean D(1 − h)
         self.dispersion = mean_square / self.curvature  # f
         others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
@@ -112,7 +126,7 @@ class Observed:
         if not (setting.ridge or setting.shrinkage):
             # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite
             # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to 1: 1/2 is required.
-            largest = w.max() if len(w) == n else sums.reach * np.square(root).sum()
+            largest = w.max() if len(w) == n else setting.reach * np.square(root).sum()
             self.certificate = decrement * float(np.sqrt(largest))
 
 
@@ -140,12 +154,32 @@ def _leave_out(
     return [z, residual, d, w, *others]
 
 
-def _newton(near: Array, hessian: Array, gradient: Array, penalty: Array) -> tuple[Array, Array, float]:
+def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
+    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
+    if ridge == 0:
+        return 0.0
+    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
+    by_chance = (p + 1) / units.n_trials
+    both = covariance, correlation
+    spread, of_correlation = (p * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in both)
+    if spread - by_chance > ANISOTROPIC:
+        only_units = of_correlation - by_chance <= ANISOTROPIC
+        what = "of unequal variance" if only_units else "correlated, or of unequal variance"
+        instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
+        raise Refused(
+            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance "
+            f"{by_chance:.3g}): with ridge the theory is for isotropic factors only; {instead}"
+        )
+    return ridge / float(np.mean(units.scale**2))
+
+
+def _newton(c: int, setting: Setting) -> tuple[Array, Array, float]:
     """Coefficients after one Newton step, root with H⁻¹ = root · rootᵀ, and the decrement."""
-    root = inverse_root(hessian + np.diag(penalty))
+    near, penalty = setting.near[:, c], setting.penalty
+    root = inverse_root(setting.hessians[c] + np.diag(penalty))
     if root is None:
         raise Refused("its Hessian is singular: these data do not determine its coefficients (use ridge)")
-    downhill = root.T @ (gradient + penalty * near)
+    downhill = root.T @ (setting.gradients[c] + penalty * near)
     decrement = float(np.linalg.norm(downhill))
     if not decrement < NOT_OPTIMAL:
         raise Refused(
@@ -157,7 +191,7 @@ def _newton(near: Array, hessian: Array, gradient: Array, penalty: Array) -> tup
 
 def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArray[np.intp], Array]:
     """The factors that carry much of the index and whose distribution is not a normal one, and their axes."""
-    correlation, units, weights = setting.sums.correlation, setting.units, fitted[:-1]
+    correlation, units, weights = setting.correlation, setting.units, fitted[:-1]
     chosen = np.zeros(0, np.intp)
     # With rates, ridge or shrinkage nothing is known of how they matter.
     if setting.rates == (0, 0) and not (setting.ridge or setting.shrinkage):

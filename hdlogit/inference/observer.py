@@ -18,8 +18,6 @@ positive definite.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -56,49 +54,30 @@ class Evaluation(NamedTuple):
     squares: Array  # sum of squared scores, and the curvature of the priors: never indefinite
 
 
-@dataclass(frozen=True)
 class Posterior:
     """Of θ = given + moves φ, given responses; φ (q,) is w, b and the estimated rates, tied ones as one."""
 
-    blocks: Callable[[], Iterable[Block]]
-    precision: Array  # Λ, (d + 1, d + 1)
-    known: Rates
-    lowest: Array | float = -np.inf  # of (w, b)
-    highest: Array | float = np.inf
-    prior: float = PRIOR
-
-    @cached_property
-    def given(self) -> Array:
-        """(d + 3,) the rates that are given, else 0."""
-        rates = [rate if isinstance(rate, float | int) else 0.0 for rate in self.known]
-        return np.append(np.zeros(len(self.precision)), rates)
-
-    @cached_property
-    def moves(self) -> Array:
-        """(d + 3, q) ∂θ/∂φ: a tied guess rate moves as the lapse rate does."""
-        estimated = [True] * len(self.precision) + [rate is None for rate in self.known]
-        moves = np.eye(len(estimated))[:, estimated]
-        if self.known[0] == "tied":
-            moves[-2, -1] = 1.0
-        return moves
-
-    @cached_property
-    def each(self) -> Array:
-        """(r,) how many rates each of the estimated ones is: 2 of tied ones."""
-        return np.asarray(self.moves.sum(axis=0)[len(self.precision) :])
-
-    @cached_property
-    def room(self) -> Array:
-        """(r,) what the given rates leave to each of the estimated ones."""
-        return np.asarray((1 - self.given.sum()) / self.each)
-
-    @cached_property
-    def bounds(self) -> tuple[Array, Array]:
-        """Of φ."""
-        ends = np.empty((2, self.moves.shape[1]))
-        ends[:, : len(self.precision)] = np.array([self.lowest, self.highest]).reshape(2, -1)
-        ends[:, len(self.precision) :] = np.zeros_like(self.room), HIGHEST * self.room
-        return ends[0], ends[1]
+    def __init__(
+        self,
+        blocks: Callable[[], Iterable[Block]],
+        precision: Array,
+        known: Rates,
+        lowest: Array | float = -np.inf,
+        highest: Array | float = np.inf,
+        prior: float = PRIOR,
+    ) -> None:
+        """precision: Λ, (d + 1, d + 1); lowest, highest: of (w, b); prior: of each rate that is estimated."""
+        self.blocks, self.precision, self.prior, size = blocks, precision, prior, len(precision)
+        rates = [rate if isinstance(rate, float | int) else 0.0 for rate in known]
+        self.given = np.append(np.zeros(size), rates)  # (d + 3,)
+        estimated = [True] * size + [rate is None for rate in known]
+        self.moves = np.eye(size + 2)[:, estimated]  # (d + 3, q) ∂θ/∂φ
+        if known[0] == "tied":
+            self.moves[-2, -1] = 1.0  # the guess rate moves as the lapse rate does
+        self.each = self.moves.sum(axis=0)[size:]  # (r,) how many rates each of the estimated ones is
+        self.room = (1 - sum(rates)) / self.each  # (r,) what the given rates leave to it
+        low, high = np.append(np.full(size, lowest), 0 * self.room), np.full(size, highest)
+        self.bounds = low, np.append(high, HIGHEST * self.room)  # of φ
 
     def theta(self, phi: Array) -> Array:
         return self.given + self.moves @ phi

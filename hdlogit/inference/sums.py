@@ -9,7 +9,6 @@ shrinkage/2.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,19 +60,8 @@ class Units:
         return np.concatenate([weights, bias[None], coefficients[p + 1 :]])
 
 
-class Sums(NamedTuple):
-    """Sums over all trials."""
-
-    hessians: Array  # (k, p + 1, p + 1) Σ D_i t̃_i t̃_iᵀ
-    gradients: Array  # (k, p + 1) −Σ ψ_i t̃_i
-    means: Array  # (k, 2) of ψ² and D
-    correlation: Array  # (p, p) mean of t tᵀ
-    reach: float  # max |t̃|²
-
-
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
-    """Means and standard deviations. Raises Refused where a factor is not finite or does not vary, naming
-    it."""
+    """Means and standard deviations; raises Refused where a factor is not finite or does not vary."""
     n, p = factors.shape
     parts = cut(n, p)
     shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
@@ -103,12 +91,14 @@ def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None
     raise Refused("the factors are so large that their squares overflow: use smaller units")
 
 
-def add_up(factors: Factors, responses: Responses, units: Units, fitted: Array, shrinkage: float) -> Sums:
-    """Hessians and gradients of all classes, coefficients (p + 1, k) those of standardised factors, and
-    moments.
+def add_up(
+    factors: Factors, responses: Responses, units: Units, fitted: Array, shrinkage: float
+) -> tuple[Array, Array, Array, Array, float]:
+    """Sums over all trials; fitted (p + 1, k): of standardised factors.
 
-    With many trials the products of factors are in single precision: their rounding errors average out.
-    Trials whose response is all but certain add nothing to a Hessian, and are left out of it.
+    Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
+    t tᵀ (p, p); max |t̃|². With many trials products of factors are in single precision: their rounding
+    errors average out. Trials whose response is all but certain add nothing to a Hessian, and are left out.
     """
     (n, p), k = factors.shape, fitted.shape[1]
     precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
@@ -133,7 +123,7 @@ def add_up(factors: Factors, responses: Responses, units: Units, fitted: Array, 
         return squares, residual.T @ t, means
 
     squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
-    return Sums(squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach))
+    return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach)
 
 
 def inverse_root(matrix: Array) -> Array | None:

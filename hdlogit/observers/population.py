@@ -1,15 +1,15 @@
 """What do observers have in common? The mean of their corrected weights, and how much they differ.
 
-Observer i has corrected weights b_i with covariance C_i, which is not diagonal: an observer's weights share the error
-of their scale. But C_i depends on b_i: who has larger weights, in truth or by chance, also has larger errors, and most
-along b_i itself. Weighted by own precision the mean is drawn towards 0 (to .58 with 40 factors: docs/theory.md). So V_i
-has the shape that is common to all, in units of one's own factors, and the size that one would have with the median
-signal γ of all observers,
+Observer i has corrected weights b_i with covariance C_i, which is not diagonal: an observer's weights share
+the error of their scale. But C_i depends on b_i: who has larger weights, in truth or by chance, also has
+larger errors, and most along b_i itself. Weighted by own precision the mean is drawn towards 0 (to .58 with
+40 factors: docs/theory.md). So V_i has the shape that is common to all, in units of one's own factors, and
+the size that one would have with the median signal γ of all observers,
 
     S_i C_i S_i = v_i R_i,  tr R_i = p        V_i = S_i⁻¹ R S_i⁻¹ v_i D_i(γ̂_i)/D_i(γ)        R = mean R_i
 
-S_i the standard deviations of the factors, D_i(γ) = E σ'(β̂0_i + γZ), Z ~ N(0, 1), to which information is proportional.
-Then `hdlogit.observers.random_effects`.
+S_i the standard deviations of the factors, D_i(γ) = E σ'(β̂0_i + γZ), Z ~ N(0, 1), to which information is
+proportional. Then `hdlogit.observers.random_effects`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,14 +39,14 @@ class FamilyTest(NamedTuple):
 
 @dataclass(frozen=True)
 class Population:
-    """k observers, p weights in the units of the factors; NaN of a weight of which fewer than two observers tell."""
+    """k observers, p weights in the units of the factors; NaN of one that fewer than two observers tell."""
 
     names: list[str]  # (p,) of the factors
     estimates: Array  # (k, p) b, NaN where an observer tells nothing
     mean: Array  # (p,) μ̂, of the population
     error: Array  # (p,) its standard error, from the differences between observers
     df: Array  # (p,) degrees of freedom of error
-    tau: Array  # (p,) sd between observers; the same in all of a family (per sd of the factors) if they are few
+    tau: Array  # (p,) sd between observers; the same in a family (per sd of the factors) if they are few
     heterogeneity: Array  # (p,) Q = Σ (b − μ̃)²/V, χ² of df if observers do not differ; μ̃ weighted by 1/V
     shrunk: Array  # (k, p) each observer's weights, partially pooled: E(β_i | b, T)
     shrunk_error: Array  # (k, p)
@@ -54,7 +54,7 @@ class Population:
 
     @property
     def i_squared(self) -> Array:
-        """(p,) part of the variance of b that lies between observers: max(0, 1 − df/Q) (Higgins & Thompson 2002)."""
+        """(p,) part of the variance of b between observers: max(0, 1 − df/Q) (Higgins & Thompson 2002)."""
         return np.asarray(np.maximum(0.0, 1 - self.df / np.maximum(self.heterogeneity, 1e-300)))
 
     def heterogeneity_p_values(self) -> Array:
@@ -79,12 +79,13 @@ def population(
 ) -> Population:
     """The population mean of each weight (not of the biases), with an interval between observers.
 
-    results: of k observers who had the same p factors, in the same units; those with a `reason` tell nothing, and a
-    weight that is infinite or unknown in one observer is estimated from the others. names: (p,) of the factors;
-    families: of weights (indices or names) that are tested together, by default all; pooled: whether the weights of a
-    family share one variance between observers, per sd of the factors, by default with fewer than 10 observers.
-    Weights of no family then share one. Raises ValueError if fewer than two observers have an inference, if their
-    numbers of factors differ, if no weight is finite in two of them, or if a family names a factor that is not there.
+    results: of k observers who had the same p factors, in the same units; those with a `reason` tell nothing,
+    and a weight that is infinite or unknown in one observer is estimated from the others. names: (p,) of the
+    factors; families: of weights (indices or names) that are tested together, by default all; pooled: whether
+    the weights of a family share one variance between observers, per sd of the factors, by default with fewer
+    than 10 observers. Weights of no family then share one. Raises ValueError if fewer than two observers have
+    an inference, if their numbers of factors differ, if no weight is finite in two of them, or if a family
+    names a factor that is not there.
     """
     names = _checked(results, names)
     p, answered = len(names), [c for c in results if not c.reason]
@@ -94,7 +95,7 @@ def population(
     b[np.isinf(b)] = np.nan
     kept = np.flatnonzero(np.isfinite(b).sum(axis=0) >= 2)
     if not kept.size:
-        raise ValueError("no weight has a finite estimate in two observers, so there is nothing to say of a population")
+        raise ValueError("no weight has a finite estimate in two observers, so there is no population mean")
     b = b[:, kept]
     v = _covariances(results, b, kept, sd)
     group = np.zeros(p, np.intp)
@@ -130,18 +131,22 @@ def _checked(results: Sequence[ClassInference], names: Sequence[str] | None) -> 
     """Names of the factors. Raises ValueError if these results make no population."""
     sizes, answered = sorted({len(c.centre) for c in results}), sum(not c.reason for c in results)
     if len(sizes) != 1:
-        raise ValueError(f"observers must have the same factors, got {' and '.join(map(str, sizes)) or 'none'}")
+        given = " and ".join(map(str, sizes)) or "none"
+        raise ValueError(f"observers must have the same factors, got {given}")
     if answered < 2:
-        raise ValueError(f"a population needs two observers with an inference; of {len(results)} there are {answered}")
+        told = f"of {len(results)} there are {answered}"
+        raise ValueError(f"a population needs two observers with an inference; {told}")
     if names is not None and len(names) != sizes[0]:
         raise ValueError(f"{len(names)} names for {sizes[0]} factors")
     return [*map(str, range(sizes[0]) if names is None else names)]
 
 
 def _places(family: str, members: Sequence[int | str], names: list[str]) -> NDArray[np.intp]:
-    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)} | {j: j for j in range(len(names))}
+    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)}
+    numbers |= {j: j for j in range(len(names))}
     if missing := [name for name in members if name not in numbers]:
-        raise ValueError(f"family {family}: there is no factor {missing[0]}; factors are {', '.join(names[:20])}")
+        some = ", ".join(names[:20])
+        raise ValueError(f"family {family}: there is no factor {missing[0]}; factors are {some}")
     return np.array([numbers[name] for name in members], np.intp)
 
 
@@ -169,10 +174,11 @@ def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.i
 def _test(found: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
     """That these weights have mean 0, by effects with one τ² for all of them.
 
-    With R Rᵀ = Φ⁻¹ over the members the statistic is the ratio of two mean squares: of Rᵀμ̂, and of the residuals of the
-    observers as W_i weighs them. If weights differ in τ, or correlate between observers, the ratio is no F of m and
-    (k − 1) m, but nearly one of m* and (k − 1) m*, with m* = (tr S)²/tr S² (Box 1954), S the covariance of
-    the residuals and tr S² estimated without bias (Bai & Saranadasa, Statistica Sinica 1996).
+    With R Rᵀ = Φ⁻¹ over the members the statistic is the ratio of two mean squares: of Rᵀμ̂, and of the
+    residuals of the observers as W_i weighs them. If weights differ in τ, or correlate between observers, the
+    ratio is no F of m and (k − 1) m, but nearly one of m* and (k − 1) m*, with m* = (tr S)²/tr S² (Box 1954),
+    S the covariance of the residuals and tr S² estimated without bias (Bai & Saranadasa, Statistica Sinica
+    1996).
     """
     told = np.diagonal(found.precisions, axis1=1, axis2=2)[:, members].any(axis=1)
     k, m = int(told.sum()), len(members)

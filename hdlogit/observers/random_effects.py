@@ -2,18 +2,19 @@
 
     b_i ~ N(μ, V_i + T)        T = diag τ²        W_i = (V_i + T)⁻¹        Φ = (Σ W_i)⁻¹        μ̂ = Φ Σ W_i b_i
 
-T by restricted maximum likelihood (Patterson & Thompson 1971; of several outcomes: Jackson, Riley & White, Statistics
-in Medicine 2011), with one τ² for each weight, or one for each group of weights. With r_i = b_i − μ̂ it maximises
+T by restricted maximum likelihood (Patterson & Thompson 1971; of several outcomes: Jackson, Riley & White,
+Statistics in Medicine 2011), with one τ² for each weight, or one for each group of weights.
+With r_i = b_i − μ̂ it maximises
 
     −½ [ Σ log |V_i + T| + log |Σ W_i| + Σ r_iᵀ W_i r_i ]
 
-The error of μ̂_j is not √Φ_jj, which takes T for known, but √(q_j Φ_jj) with k − 1 degrees of freedom (Hartung & Knapp,
-Statistics in Medicine 2001; Sidik & Jonkman 2002). Of one weight
+The error of μ̂_j is not √Φ_jj, which takes T for known, but √(q_j Φ_jj) with k − 1 degrees of freedom
+(Hartung & Knapp, Statistics in Medicine 2001; Sidik & Jonkman 2002). Of one weight
 
     q_j = Σ w_i (b_i − μ̂)² / (k − 1)
 
-and of several the same along the direction d = Φ_·j/Φ_jj, in which the data tell least of μ_j: there observer i says
-dᵀW_i r_i / dᵀW_i d with variance 1/dᵀW_i d, and Σ_i dᵀW_i d = 1/Φ_jj.
+and of several the same along the direction d = Φ_·j/Φ_jj, in which the data tell least of μ_j: there observer
+i says dᵀW_i r_i / dᵀW_i d with variance 1/dᵀW_i d, and Σ_i dᵀW_i d = 1/Φ_jj.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class RandomEffects:
         return np.asarray(np.sqrt(self.adjustment * np.diag(self.covariance)))
 
     def partially_pooled(self) -> tuple[Array, Array]:
-        """Each observer's own weights given all estimates, and their errors, (k, p) each, with T as estimated.
+        """Each observer's own weights given all estimates and T, and their errors, (k, p) each.
 
         β̂_i = μ̂ + T W_i r_i (empirical Bayes); variance T − T W_i T + (I − T W_i) Φ (I − T W_i)ᵀ.
         """
@@ -54,8 +55,9 @@ class RandomEffects:
 
 
 def random_effects(estimates: Array, covariances: Array, groups: NDArray[np.intp]) -> RandomEffects:
-    """By REML. estimates: (k, p), NaN where an observer tells nothing of a weight; covariances: (k, p, p), there
-    ignored; groups: (p,) numbers from 0 on; weights of one number have one τ². Each weight needs two observers.
+    """By REML. estimates: (k, p), NaN where an observer tells nothing of a weight; covariances: (k, p, p),
+    there ignored; groups: (p,) numbers from 0 on; weights of one number have one τ².
+    Each weight needs two observers.
     """
     known = np.isfinite(estimates)
     variances = np.where(known, np.diagonal(covariances, axis1=1, axis2=2), np.nan)
@@ -84,7 +86,7 @@ def _given(
     """What follows from these τ² (p,), and Σ log |V_i + T|."""
     both = known[:, :, None] & known[:, None, :]
     added = np.where(known, tau_squared, 1.0)[:, :, None] * np.eye(len(tau_squared))
-    whole = np.where(both, covariances, 0.0) + added  # block by block, of which the missing one is the identity
+    whole = np.where(both, covariances, 0.0) + added  # by blocks, of which the missing one is the identity
     precisions = np.where(both, np.linalg.inv(whole), 0.0)
     log_determinant = float(np.linalg.slogdet(whole)[1].sum())
     covariance = np.linalg.inv(precisions.sum(axis=0))

@@ -1,23 +1,24 @@
-"""Smooth kernels: families of ordered factors (frames, lags, positions) whose neighbours have similar weights.
+"""Smooth kernels: families of ordered factors (frames, lags, positions) whose neighbours are alike.
 
-The fit, and how much it smooths: `hdlogit.smooth.penalised`. With its P⁻¹, penalty S = Σ λ_F K_F and H = P − S,
+The fit, and how much it smooths: `hdlogit.smooth.penalised`. With its P⁻¹, S = Σ λ_F K_F and H = P − S,
 
-    effective parameters of a family     Σ_{j in F} [P⁻¹H]_jj             from m_F (no penalty) to 2 (a straight line)
+    effective parameters of a family     Σ_{j in F} [P⁻¹H]_jj             from m_F (no penalty) to 2 (a line)
     f = mean ψ² / mean D(1 − h)          h_i = D_i w_i                     1 in the textbook
     V_i = z_i − w_i ψ_i / (1 − h_i)      leave-one-out logits
     s_i² = f (x̃_iᵀP⁻¹HP⁻¹x̃_i − D_i w_i²) / (1 − h_i)²                      their sampling noise
     band                                 ŵ_j/α̂ ± 1.96 √[f P⁻¹ + J C Jᵀ + (Var log α̂ − v)₊ ŵŵᵀ]_jj / α̂
 
-f P⁻¹ is the covariance of the weights *given* the data, with the penalty as their prior: it contains what smoothing
-takes away, so that 95 % of the points of a smooth function lie in the band (across the function, not at its sharpest
-point: Nychka, JASA 1988; Marra & Wood, Scand. J. Stat. 2012), and the noise along ŵ, of variance v. J = ∂ŵ/∂log λ, and
-C is the covariance of log λ̂ by REML (Wood, Pya & Säfken, JASA 2016).
+f P⁻¹ is the covariance of the weights *given* the data, with the penalty as their prior: it contains what
+smoothing takes away, so that 95 % of the points of a smooth function lie in the band (across the function,
+not at its sharpest point: Nychka, JASA 1988; Marra & Wood, Scand. J. Stat. 2012), and the noise along ŵ, of
+variance v. J = ∂ŵ/∂log λ, and C is the covariance of log λ̂ by REML (Wood, Pya & Säfken, JASA 2016).
 
-α̂ is the size of ŵ: too large with many factors per trial, too small by what is smoothed away. A logistic function of
-the leave-one-out index tells it (`hdlogit.inference.link`): log α̂_1 = log a − log Γ, with the variance e² = Var log Γ +
-(mean s²/a²)²/(2 p_e), the latter that of log a by the noise of Var V. Where there is little signal that says little, so
-it is weighed against the α̂_0 of the equations (`hdlogit.asymptotics.inverse`) for a fit of as many parameters as are
-effective, p_e, which is taken to be within a factor of e^±0.3, as it knows of no penalty.
+α̂ is the size of ŵ: too large with many factors per trial, too small by what is smoothed away. A logistic
+function of the leave-one-out index tells it (`hdlogit.inference.link`): log α̂_1 = log a − log Γ, with the
+variance e² = Var log Γ + (mean s²/a²)²/(2 p_e), the latter that of log a by the noise of Var V. Where there
+is little signal that says little, so it is weighed against the α̂_0 of the equations
+(`hdlogit.asymptotics.inverse`) for a fit of as many parameters as are effective, p_e, which is taken to be
+within a factor of e^±0.3, as it knows of no penalty.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ APART = 0.3  # sd of log α of a smooth fit about that of an unpenalised one wit
 
 @dataclass(frozen=True)
 class Smooth:
-    """A smooth fit of one class; coefficients are (p + 1,), weights in the units of the factors, last the bias."""
+    """A smooth fit of one class; coefficients are (p + 1,), in the units of the factors, last the bias."""
 
     families: list[NDArray[np.intp]]  # the factors of each, in order
     estimate: Array  # β̂ of the penalised fit
@@ -73,9 +74,9 @@ def fit_smooth(
 ) -> Smooth:
     """A logistic fit with smooth kernels, whose strengths of smoothing are chosen by restricted likelihood.
 
-    factors: (n, p), p up to some hundred, of the same unit within a family; responses: (n,) bool; families: indices of
-    factors in their order and evenly spaced, at least three in each; other factors are not penalised. Raises Refused
-    (a ValueError) with one line where there is no fit, ValueError for impossible arguments.
+    factors: (n, p), p up to some hundred, of the same unit within a family; responses: (n,) bool; families:
+    indices of factors in their order and evenly spaced, at least three in each; other factors are not
+    penalised. Raises Refused (a ValueError) where there is no fit, ValueError for impossible arguments.
     """
     groups = [np.asarray(family, np.intp) for family in families]
     (n, p), y = factors.shape, np.asarray(responses, np.float64)
@@ -145,7 +146,7 @@ def _size(x: Array, y: Array, fit: Minimum, penalty: Array) -> _Size:
     log_alpha, error = float(np.log(prior)), APART
     a_squared = float(index.var() - noise.mean())
     if a_squared > 0:
-        link = fit_link(index - index.mean(), np.sqrt(noise), y > 0, guess_rate=0.0, lapse_rate=0.0)
+        link = fit_link(index - index.mean(), np.sqrt(noise), y > 0, (0.0, 0.0))
         variance = link.covariance[0, 0] + (noise.mean() / a_squared) ** 2 / (2 * effective)
         if not link.reason and np.isfinite(variance):
             trust = APART**2 / (APART**2 + variance)

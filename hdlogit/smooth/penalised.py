@@ -1,18 +1,19 @@
-"""A penalised logistic fit, and penalties whose strengths are those of the highest restricted likelihood (REML).
+"""A penalised logistic fit, and the strengths of penalties by restricted likelihood (REML).
 
     L(β) − ½ Σ_F λ_F wᵀK_F w        L: log-likelihood of a logistic regression, β = (w, b), K_F = DᵀD
 
-D takes second differences of the weights of a family F of ordered factors; what it lets pass, a constant and a straight
-line over the family, is not penalised, nor are b and the weights outside all families. Read as a prior, the penalty
-says that second differences are independent normals of variance 1/λ_F. With P = H + Σ λ_F K_F, H the Hessian of −L,
-the strengths maximise the Laplace approximation of the likelihood integrated over β (Wood, JRSS B 2011):
+D takes second differences of the weights of a family F of ordered factors; what it lets pass, a constant and
+a straight line over the family, is not penalised, nor are b and the weights outside all families. Read as a
+prior, the penalty says that second differences are independent normals of variance 1/λ_F. With P = H + Σ λ_F
+K_F, H the Hessian of −L, the strengths maximise the Laplace approximation of the likelihood integrated over β
+(Wood, JRSS B 2011):
 
     R(λ) = L(β̂) − ½ Σ λ_F ŵᵀK_Fŵ + ½ Σ (m_F − 2) log λ_F − ½ log|P|        m_F: factors in F, of which 2 are free
 
     ∂R/∂log λ_F = ½ [m_F − 2 − λ_F ŵᵀK_Fŵ − λ_F tr(P⁻¹K_F) − Σ_i D'_i ż_i w_i],    β̇ = −λ_F P⁻¹K_Fβ̂,  ż_i = x̃_i·β̇
 
-w_i = x̃_iᵀP⁻¹x̃_i, D_i = p_i(1 − p_i), D' = D(1 − 2p). All is in the eigenvectors of the K_F, in which the penalty is
-diagonal, so that no strength costs digits.
+w_i = x̃_iᵀP⁻¹x̃_i, D_i = p_i(1 − p_i), D' = D(1 − 2p). All is in the eigenvectors of the K_F, in which the
+penalty is diagonal, so that no strength costs digits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from hdlogit.inference.sums import Array, Refused, inverse_root
 STEPS = 100
 DEPENDENT = 1e-10  # part of the curvature of a coefficient that those before it leave
 ENOUGH = 1e-11  # length of the gradient, per trial
-WEAKEST, STRONGEST = np.log(1e-4), np.log(1e9)  # of λ, in units of the curvature of a weight: hardly any; a line
+WEAKEST, STRONGEST = (
+    np.log(1e-4),
+    np.log(1e9),
+)  # of λ, in units of the curvature of a weight: hardly any; a line
 STEP = 1e-3  # of second derivatives of R
 SEPARATED = (
     "the factors outside the families, or straight lines over these, separate its responses or repeat one another, so "
@@ -60,7 +64,7 @@ class Chosen(NamedTuple):
 
 
 def spectrum(m: int) -> tuple[Array, Array]:
-    """Eigenvalues (m,) of K = DᵀD, of which two are 0, and its eigenvectors (m, m): a line and ever faster waves."""
+    """Eigenvalues (m,) of K = DᵀD, of which two are 0, and its eigenvectors: a line and ever faster waves."""
     second = np.diff(np.eye(m), n=2, axis=0)
     values, vectors = np.linalg.eigh(second.T @ second)
     values[:2] = 0.0
@@ -99,7 +103,7 @@ def minimise(x: Array, y: Array, penalty: Array, start: Array) -> Minimum:
 
 
 def choose(x: Array, y: Array, families: Sequence[NDArray[np.intp]], eigenvalues: Sequence[Array]) -> Chosen:
-    """By quasi-Newton ascent (L-BFGS) in log λ. x: as of `minimise`; columns `families[k]` have these eigenvalues."""
+    """By L-BFGS in log λ. x: as of `minimise`; columns `families[k]` have these eigenvalues."""
     size = x.shape[1]
     ranks = np.array([np.count_nonzero(values) for values in eigenvalues])
     units = np.zeros((len(families), size))  # the penalties of strength 1

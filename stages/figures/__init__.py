@@ -47,7 +47,8 @@ CURVE = {
 }
 COVERAGE = {"inference/classes": "classical_coverage coverage", "weights": "true"}
 CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calibration_best"
-PLAN = "n_trials weight_rmse debiased_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
+LOSSES = "test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
+PLAN = f"n_trials weight_rmse debiased_weight_rmse {LOSSES}"
 SLOPES = "plain plain_error corrected corrected_error"
 
 FUNCTION = {

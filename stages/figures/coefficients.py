@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.figures import style
-from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, UNIT, both, class_of, heading, panels, points
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, both, class_of, heading, panels
 from stages.files.account import named
 
 
@@ -51,9 +51,9 @@ def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
         ):
             if len(rows):
                 label = f"{words}: {len(rows)} of {len(weights)}"
-                points(ax, rows.true, rows[columns], **{**look, "ms": 2.5, "label": label})
+                style.points(ax, rows.true, rows[columns], **{**look, "ms": 2.5, "label": label})
         ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
-        ax.set(xlabel="true weight", ylabel=UNIT)
+        ax.set(xlabel="true weight", ylabel=style.UNIT)
         heading(ax, f"{kind} {100 * metrics['inference']['level']:g} % intervals, {class_of(weights)}")
         ax.legend(loc="upper left")
 
@@ -121,7 +121,8 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     ):
         mean, error = (metrics["replication"][f"{key}_{what}"] for what in ("slope", "slope_error"))
         if error is not None:  # None: fewer than two groups have an estimate
-            ax.axhline(mean, color=color, ls=line, lw=1, label=f"{words}, all groups: {mean:.2f} ± {error:.2f}")
+            label = f"{words}, all groups: {mean:.2f} ± {error:.2f}"
+            ax.axhline(mean, color=color, ls=line, lw=1, label=label)
     if not exists.all():
         edge: Any = {"transform": ax.get_xaxis_transform(), "label": "no estimate exists"}
         ax.plot(at[~exists], np.full(sum(~exists), 0.03), "x", ms=6, color=TRUTH, **edge)

@@ -45,7 +45,8 @@ STYLE = {
     "svg.hashsalt": "hdlogit",  # the same identifiers every time
 }
 UNIT = "weight (logits per unit)"
-CLASSICAL_COLUMNS, CORRECTED_COLUMNS = ["estimate", "classical_low", "classical_high"], ["corrected", "low", "high"]
+CLASSICAL_COLUMNS = ["estimate", "classical_low", "classical_high"]
+CORRECTED_COLUMNS = ["corrected", "low", "high"]
 ROWS = 60  # rows of a figure that names each, at most
 UNDATED: Mapping[str, Mapping[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 NOTE = "note"
@@ -61,7 +62,8 @@ def saved(path: Path, dpi: int, formats: Sequence[str] = ("png",), width: float 
     width: of a column in inches, which a wider figure is made to fit into, with smaller letters.
     """
     sizes = {"font.size": 7, "axes.titlesize": 7.5, "figure.titlesize": 7.5, "legend.fontsize": 6.5}
-    with mpl.rc_context(STYLE | (sizes if width else {})):  # type: ignore[arg-type]  # mpl types its keys as an enumeration
+    look: Any = STYLE | (sizes if width else {})  # mpl types its keys as an enumeration
+    with mpl.rc_context(look):
         figure = Figure((width or 8, 6), dpi, layout="constrained")
         yield figure
         if width and figure.get_figwidth() > width:
@@ -76,7 +78,8 @@ def narrow(figure: Figure, width: float) -> None:
     for ax in figure.axes:
         spec = ax.get_subplotspec()
         title = ax.get_title(loc="left")
-        ax.set_title(textwrap.fill(title, int(15 * width / (spec.get_gridspec().ncols if spec else 1))), pad=6)
+        columns = spec.get_gridspec().ncols if spec else 1
+        ax.set_title(textwrap.fill(title, int(15 * width / columns)), pad=6)
         for note in ax.texts:
             note.set_visible(note.get_gid() != NOTE)
     for legend in [*figure.legends]:
@@ -96,8 +99,8 @@ def points(
 ) -> None:
     """Estimates, (n,) or with their intervals (n, 3), at positions `at` of the x axis (or of the y axis).
 
-    An interval without end is an arrow to the edge of the axes. All others are moved by `dodge` points along that
-    axis, so that two at the same position can be told apart.
+    An interval without end is an arrow to the edge of the axes. All others are moved by `dodge` points along
+    that axis, so that two at the same position can be told apart.
     """
     at, values = np.asarray(at, float), np.asarray(estimates, float)
     middle, low, high = np.broadcast_to(values.T, (3, len(at)))
@@ -111,7 +114,7 @@ def points(
         style["transform"] = ax.transData + ScaledTranslation(right, up, ax.figure.dpi_scale_trans)
     ends = np.column_stack([np.tile(at, 2), np.concatenate([low, high])])
     ends = ends[np.isfinite(ends[:, 1])]
-    ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # matplotlib counts neither moved points nor arrows
+    ax.update_datalim(ends[:, ::-1] if horizontal else ends)  # which counts no moved points and no arrows
     if horizontal:
         ax.errorbar(m, at[bounded], xerr=bars, **style)
     else:
@@ -138,7 +141,8 @@ def both(ax: Axes, at: ArrayLike, classical: ArrayLike, corrected: ArrayLike, **
 
     faint: whether the classical ones are grey.
     """
-    dodge, what, color = look.pop("dodge", 0), look.pop("label", ""), FAINT if look.pop("faint", False) else CLASSICAL
+    dodge, what = look.pop("dodge", 0), look.pop("label", "")
+    color = FAINT if look.pop("faint", False) else CLASSICAL
     of_classical = {**CLASSICAL_POINTS, **look, "color": color, "label": f"classical{what}"}
     points(ax, at, classical, dodge=-dodge, **of_classical)
     points(ax, at, corrected, dodge=dodge, **{**CORRECTED_POINTS, **look, "label": f"corrected{what}"})

@@ -1,4 +1,4 @@
-"""Weights with their intervals, of one fit or of several observers: numbered factors as kernels, others in rows."""
+"""Weights with their intervals, of one fit or of several observers: kernels, and rows of other factors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ OBSERVERS: dict[str, Any] = {"color": FAINT, "alpha": 0.7, "label": "observers"}
 def weights(figure: Figure, weights: pd.DataFrame, metrics: Any, observers: pd.DataFrame | None = None) -> None:
     """The weights of one response, with their intervals.
 
-    Factors whose names differ in a number are drawn in its order, all others in rows, the largest at both ends.
-    Where an interval leaves zero out, the responses follow that factor; an arrow has no end. The classical fit stands
-    beside the corrected one, or in grey behind it. Where the truth is known, it is black.
+    Factors whose names differ in a number are drawn in its order, all others in rows, the largest at both
+    ends. Where an interval leaves zero out, the responses follow that factor; an arrow has no end. The
+    classical fit stands beside the corrected one, or in grey behind it. Where the truth is known, it is
+    black.
     """
     interval = f"{100 * metrics['inference']['level']:g} % interval" if "inference" in metrics else ""
     interval += "" if observers is None else " between observers"
@@ -94,7 +95,8 @@ def rows(ax: Axes, table: pd.DataFrame, interval: str, observers: pd.DataFrame |
     if observers is not None:
         own = observers.loc[table.index].to_numpy()
         ax.plot(own.ravel(), np.repeat(at, own.shape[1]), "|", ms=6, zorder=2, **OBSERVERS)
-        estimates, look = table[style.CORRECTED_COLUMNS], {**style.CORRECTED_POINTS, "label": "population mean"}
+        estimates = table[style.CORRECTED_COLUMNS]
+        look = {**style.CORRECTED_POINTS, "label": "population mean"}
         style.points(ax, at, estimates, horizontal=True, **look)
     elif "corrected" in table:
         fits = table[style.CLASSICAL_COLUMNS], table[style.CORRECTED_COLUMNS]

@@ -1,4 +1,4 @@
-"""Families of factors: names that differ in one number only, such as frame01 … frame32, in the order of these."""
+"""Families of factors: names that differ in one number only, such as frame01 … frame32, in its order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from stages.files.account import some
 from stages.files.errors import InputError
 
 FEWEST = 4  # numbers that make a family
-NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")  # a minus sign, but the hyphen of tone-3
+# With a minus sign, but without the hyphen of tone-3.
+NUMBER = re.compile(r"(?<![A-Za-z0-9.)\]])-?\d+(?:\.\d+)?|\d+(?:\.\d+)?")
 
 
 def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.DataFrame:
-    """The family, the position and what that is, of each name: (n_names,) each; None and NaN where it has none.
+    """The family, the position and what that is, of each name; None and NaN where it has none.
 
-    Names that differ in one number only are a family if there are FEWEST or more: signal[absent]:frame01 is in
-    `signal[absent]:frame…`, and lag(choice, 2) in `lag(choice, …)`. The position is that number, for lags in
-    trials; for others times the spacing, where axis is [what positions are, spacing].
+    Names that differ in one number only are a family if there are FEWEST or more: signal[absent]:frame01 is
+    in `signal[absent]:frame…`, and lag(choice, 2) in `lag(choice, …)`. The position is that number, for lags
+    in trials; for others times the spacing, where axis is [what positions are, spacing].
     """
     label, spacing = axis or ("number in the name", 1)
     ways = [{f"{name[: m.start()]}…{name[m.end() :]}": float(m[0]) for m in NUMBER.finditer(name)} for name in names]
@@ -44,18 +45,20 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
 def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFrame:
     """Factor and family of the factors that the patterns take, by index; families in order of their numbers.
 
-    * stands for anything. Raises InputError where a pattern takes no factor, or one without evenly spaced neighbours.
+    * stands for anything. Raises InputError where a pattern takes none, or some that are not evenly spaced.
     """
     taken = set[int]()
     for pattern in patterns:
         literal = pattern.replace("[", "[[]").replace("…", "*")  # names have brackets, families a …
         matching = {j for j, name in enumerate(names) if fnmatchcase(name, literal)}
         if not matching:
-            raise InputError(f"evaluate.smooth: {pattern}: no factor has such a name; there are {some([*names])}")
+            there = some([*names])
+            raise InputError(f"evaluate.smooth: {pattern}: no factor has such a name; there are {there}")
         taken |= matching
     chosen = families(names).assign(factor=names).loc[sorted(taken)].sort_values("position", kind="stable")
     for name in chosen.factor[chosen.family.isna()]:
-        raise InputError(f"evaluate.smooth: {name}: a kernel needs {FEWEST} factors whose names differ in one number")
+        wanted = f"a kernel needs {FEWEST} factors whose names differ in one number"
+        raise InputError(f"evaluate.smooth: {name}: {wanted}")
     parts = [part for _, part in chosen.groupby("family")]
     for part in parts:
         steps = np.diff(part.position)

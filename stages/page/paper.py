@@ -51,7 +51,10 @@ def paper(
         parts += [f"The first {MOST} of {len(shown)} coefficients; all are in the CSV files of coefficients."]
     if has_inference:
         parts += ["## Tests", tests(shown, tables)]
-    parts += ["## References", "\n".join(f"- {one}" for one in (SOFTWARE, *(PAPERS if has_inference else ())))]
+    parts += [
+        "## References",
+        "\n".join(f"- {one}" for one in (SOFTWARE, *(PAPERS if has_inference else ()))),
+    ]
     return "\n\n".join(parts)
 
 
@@ -83,7 +86,8 @@ def methods(
         estimated, rates = evaluate["asymptotes"] != "none", found[["guess_rate", "lapse_rate"]]
         if estimated or rates.to_numpy().any():
             guess, lapse = (between(rates[name], 3) for name in rates)
-            lines += [f"Guess and lapse rates were {'estimated' if estimated else 'given'}: {guess} and {lapse}."]
+            how = "estimated" if estimated else "given"
+            lines += [f"Guess and lapse rates were {how}: {guess} and {lapse}."]
         lines += [
             f"There were {metrics['theory']['kappa']:.3g} factors per trial; weights were corrected for the factor "
             f"α = {between(found.alpha, 3)} by which weights of such fits differ from the true ones on average "
@@ -117,7 +121,7 @@ def left_out(account: Mapping[str, Any]) -> list[str]:
 
 
 def cells(shown: pd.DataFrame) -> pd.DataFrame:
-    """Factor, weight, interval and p as text; the classical ones beside them. Of several classes with the class."""
+    """Factor, weight, interval and p as text, the classical ones beside them; of several classes which."""
     table = shown[:MOST]
     rows = table[["class", "factor"]] if shown["class"].nunique() > 1 else table[["factor"]]
     if "corrected" not in table:

@@ -79,8 +79,8 @@ def render(
 
 
 def render_observers(means: pd.DataFrame, **values: Any) -> str:
-    """The page of several observers: title, sentences, left_out (lines); observers: the rows of each, by folder;
-    means, tests: of the population; picture: its figure, if there is one.
+    """The page of several observers: title, sentences, left_out (lines); observers: the rows of each, by
+    folder; means, tests: of the population; picture: its figure, if there is one.
     """
     return template("observers.html").render(means=means.to_dict("records"), **values)
 
@@ -93,7 +93,13 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    templates.filters |= {"number": number, "parameter": parameter, "address": address, "p": p_value, "fixed": fixed}
+    templates.filters |= {
+        "number": number,
+        "parameter": parameter,
+        "address": address,
+        "p": p_value,
+        "fixed": fixed,
+    }
     return templates.get_template(name)
 
 
@@ -105,7 +111,9 @@ def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50, by: s
 
 
 def goals(table: pd.DataFrame | None, account: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """For each goal the trials that it needs (None: no number is enough), how many more, and groups of them."""
+    """For each goal the trials that it needs (None: no number is enough), how many more, and groups of
+    them.
+    """
     if table is None or account is None:
         return []
     n_trials, n_groups = account["trials"]["train"], len(account["groups"])
@@ -113,7 +121,8 @@ def goals(table: pd.DataFrame | None, account: Mapping[str, Any] | None) -> list
     for goal, needed in zip(table.goal, table.n_trials, strict=True):
         more = None if math.isnan(needed) else max(needed - n_trials, 0)
         groups = None if more is None or not n_groups else math.ceil(more * n_groups / n_trials)
-        rows.append({"goal": goal, "n_trials": None if more is None else needed, "more": more, "groups": groups})
+        n = None if more is None else needed
+        rows.append({"goal": goal, "n_trials": n, "more": more, "groups": groups})
     return rows
 
 

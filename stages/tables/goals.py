@@ -21,7 +21,9 @@ GOALS: dict[str, Callable[[Plan], bool]] = {
 
 @dataclass(frozen=True)
 class Planned:
-    """An observer for whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning` share."""
+    """An observer for whom to plan: the arguments that the functions of `hdlogit.asymptotics.planning`
+    share.
+    """
 
     n_factors: int
     signal: float

@@ -1,4 +1,6 @@
-"""What observers who were fitted each alone have in common: the population means of their corrected weights."""
+"""What observers who were fitted each alone have in common: the population means of their corrected
+weights.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ class Observer(NamedTuple):
 def population_of(
     observers: Sequence[Observer], class_: str, axis: Sequence[Any] | None
 ) -> tuple[Population, list[str], pd.DataFrame, list[str]]:
-    """Of one class, for the factors that all observers have; who tells of it, the families of these factors, and those
-    that only some have.
+    """Of one class, for the factors that all observers have; who tells of it, the families of these factors,
+    and those that only some have.
 
     Factors of a family or a term are tested together. Raises ValueError where there is no population.
     """
@@ -82,8 +84,8 @@ def in_words(found: Population, level: float, n_observers: int) -> str:
     differ = [name for name, chance in pairs if chance < 1 - level]
     who = f"{k} observers" if k == n_observers else f"{k} of {n_observers} observers"
     return (
-        f"{who}: the population mean differs from 0 for {_of(effects, p)}, and observers differ in {_of(differ, p)} "
-        f"(p < {1 - level:.2g}, each factor tested alone)"
+        f"{who}: the population mean differs from 0 for {_of(effects, p)}, and observers differ in "
+        f"{_of(differ, p)} (p < {1 - level:.2g}, each factor tested alone)"
     )
 
 
