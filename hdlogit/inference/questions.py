@@ -34,7 +34,8 @@ from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
 from hdlogit.inference.terms import Columns, Residuals
 
 LAGS = 3  # previous responses
-RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others
+RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others,
+FEW = 20  # trials in which both have their rarer value, by chance; nor are two factors with fewer
 MOST_PRODUCTS = 5  # two-valued factors that are multiplied with the others, those nearest to one half
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
@@ -199,15 +200,17 @@ def families(
     def standardised(rows: slice | NDArray[np.intp]) -> Array:
         return np.asarray((factors[rows] - centre) / scale)
 
-    def products(j: int) -> Columns:
-        return lambda rows: standardised(rows)[:, [j]] * np.delete(standardised(rows), j, axis=1)
+    def products(j: int, others: list[int]) -> Columns:
+        return lambda rows: standardised(rows)[:, [j]] * standardised(rows)[:, others]
 
     found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
     if len(more):
         found["squares of the factors"] = lambda rows: standardised(rows)[:, more] ** 2, None
     for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:MOST_PRODUCTS] if p > 1 else []:
-        if (rarer[j] or 0.0) >= RARE:
-            found[f"products with {names[j]}"] = products(j), None
+        rate = rarer[j] or 0.0
+        others = [k for k in range(p) if k != j and n * rate * (rarer[k] or 0.5) >= FEW]
+        if rate >= RARE and others:
+            found[f"products with {names[j]}"] = products(j, others), None
     _, group = np.unique(np.zeros(n, int) if groups is None else groups, return_inverse=True)
     codes, time = np.arange(group.max() + 1), np.linspace(-0.5, 0.5, n)
     middle = np.bincount(group, time) / np.bincount(group)
