@@ -351,7 +351,7 @@ def test_soft_responses_between_0_and_1_separate_nothing() -> None:
 def test_shrinkage_is_of_classes_without_an_estimate_or_of_all() -> None:
     factors, responses = problem(27, 300, 4, 3)
     responses[:, 1] = factors[:, 2] > 0
-    found, always = (fit(factors, responses, tolerance=1e-9, shrinkage=how) for how in ("auto", "always"))  # type: ignore[arg-type]
+    found, always = (fit(factors, responses, tolerance=1e-9, shrinkage=how) for how in ("auto", "always"))
     softness = 4 / 304
     soft = fit(factors, responses * (1 - softness) + softness / 2, tolerance=1e-9).coefficients
     np.testing.assert_allclose(found.shrinkage, [0, softness, 0])

@@ -117,7 +117,7 @@ def test_the_fit_is_that_of_a_plain_optimiser_that_knows_the_law(gain: float, g:
 
 
 def test_rates_of_zero_are_kept() -> None:
-    link = fit_link(*draw(2, 2000, 2.0, -0.5, 0.0, 0.0)[:3], guess_rate=0.0, lapse_rate=0.0)
+    link = fit_link(*draw(2, 2000, 2.0, -0.5, 0.0, 0.0)[:3], (0.0, 0.0))
     assert (link.guess_rate, link.lapse_rate) == (0, 0)
     assert not link.covariance[2:].any()
     assert not link.covariance[:, 2:].any()
@@ -136,7 +136,7 @@ def test_rates_and_slope_are_recovered_and_errors_are_honest() -> None:
 
 def test_a_guess_rate_of_a_half_is_that_of_two_alternatives() -> None:
     trials = draw(3, 5000, 4.0, 0.0, 0.5, 0.03)
-    link = fit_link(*trials[:3], guess_rate=0.5)
+    link = fit_link(*trials[:3], (0.5, None))
     assert link.guess_rate == 0.5
     assert not link.covariance[2].any()
     assert link.lapse_rate == pytest.approx(0.03, abs=4 * link.errors[3])
@@ -162,7 +162,7 @@ def test_wild_trials_give_finite_answers(seed: int) -> None:
     v = [rng.standard_t(1.2, n), np.round(rng.normal(size=n)), np.ones(n)][seed % 3] * 10 ** rng.uniform(-3, 3)
     noise, responses = rng.choice([0.0, 0.3, 5.0]) * rng.random(n), rng.random(n) < expit(10 ** rng.uniform(-2, 2) * v)
     responses[:2] = True, False
-    link = fit_link(v, noise, responses, guess_rate=[None, 0.0, 0.5][seed % 3])
+    link = fit_link(v, noise, responses, ([None, 0.0, 0.5][seed % 3], None))
     assert np.isfinite(parameters(link)).all()
     assert np.isfinite(link.errors).all()
 

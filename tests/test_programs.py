@@ -102,7 +102,7 @@ def lab_js(path: Path) -> None:
     rows: list[dict[str, Any]] = []
     for row in trials().itertuples():
         rows += [{"sender": "Fixation", "ended_on": "timeout"}, {"sender": "Trial", "response": row.key}]
-        rows[-1] |= {"contrast": row.contrast}
+        rows[-1] |= {"contrast": row.contrast, "duration": 300 + row.Index * 37 % 101}
     rows += [{"sender": "Thanks", "response": "ok"}]
     spread([{"sender_type": "html.Screen", "sender_id": i} | row for i, row in enumerate(rows)], path)
 
@@ -153,6 +153,14 @@ def test_a_program_s_rows_that_are_no_trials_are_left_out(write: Any, name: str,
     np.testing.assert_array_equal(study.yes[:, 0], expected.key == "j")
     assert any(note.startswith("looks like ") for note in study.table.notes)
     assert (tmp_path / name).read_bytes() == before
+
+
+def test_the_reaction_time_of_a_program_is_no_factor_whatever_its_name(tmp_path: Path) -> None:
+    lab_js(tmp_path / "t.csv")
+    study = learn(asked(response="response=j"), tmp_path / "t.csv")
+    assert study.names == ["contrast"]
+    assert study.left_out["duration"] == "in lab.js it is the reaction time"
+    assert learn(asked(response="response=j", factors="duration"), tmp_path / "t.csv").names == ["duration"]
 
 
 def test_a_row_of_a_program_that_where_names_is_taken_by_it(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ def test_units_change_nothing_else() -> None:
         assert found == pytest.approx(ends, rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.filterwarnings("error")  # nothing is missing from the model
 def test_a_flat_function_has_no_threshold() -> None:
     x, y = trials(np.linspace(-2, 2, 5), [20, 22, 18, 21, 20], 40)
     table = fitted(x, y)
@@ -124,6 +125,8 @@ def test_a_flat_function_has_no_threshold() -> None:
     assert table.high["width"] == math.inf
     assert "slope of 0" in table.note["threshold"]
     assert table.low["slope"] < 0 < table.high["slope"]
+    said = in_words(table.reset_index().assign(**{"class": "yes"}), 0.95, {"yes": True})
+    assert said[0].startswith("along x0: no threshold (a slope of 0 is not rejected), slope −0.00")
 
 
 def test_conditions_are_those_of_the_other_factors() -> None:

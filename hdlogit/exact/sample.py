@@ -21,8 +21,6 @@ PART = 2**22  # factors that a core takes at once: smaller parts cost more to ha
 LOGIT = 32  # factors that take as long to compute with as one logit
 SINGLE = 1e-7  # tolerance that single precision can reach
 
-Progress = Callable[[float], object]
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -35,10 +33,16 @@ class Sample:
     factors: list[Floats]  # of each part of it, standardised, with a 1 for the bias: (rows, n_factors + 1)
     responses: list[Floats]  # (n_classes, rows)
     subset: tuple[Floats, Floats]  # factors (m, n_factors + 1), responses (n_classes, m) of m trials
-    progress: Progress | None  # told the largest gradient left, after each step
+    progress: Callable[[float], None]  # told the largest gradient left, after each step
 
     @classmethod
-    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Progress | None) -> Sample:
+    def draw(
+        cls,
+        trials: Trials,
+        ridge: float,
+        tolerance: float,
+        progress: Callable[[float], None],
+    ) -> Sample:
         """With coordinates from some trials, or from all where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
@@ -85,8 +89,7 @@ class Sample:
 
     def report(self, gradient: Array) -> None:
         """That a step has been made, to this gradient (n, n_factors + 1)."""
-        if self.progress:
-            self.progress(float(self.coordinates.largest(gradient).max()))
+        self.progress(float(self.coordinates.largest(gradient).max()))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:

@@ -99,8 +99,8 @@ def fit(
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits
-                of whatever follows are the same on any processor; up to twice as much work again. Not done
-                where the trials are so many that a sample stands for them (`hdlogit.exact.sample`).
+                of whatever follows are the same on any processor; about as much work again, more with many
+                factors. Not done where a sample stands for all trials (`hdlogit.exact.sample`).
     shrinkage:  "always", or "auto", for classes without an estimate: fit the soft responses δ y + (1 − δ)/2,
                 δ = n/(n + p), in place of y (Diaconis & Ylvisaker's prior). Their estimate always exists,
                 and its logits are the same for any linear combinations of the factors (Sterzinger &

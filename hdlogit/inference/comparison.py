@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import log_expit, xlogy
 
 from hdlogit.inference.result import ClassInference
-from hdlogit.inference.sums import Array, Factors, Responses, Units, measure
-from hdlogit.inference.terms import Residuals, score_test
+from hdlogit.inference.sums import Array, Factors, Responses
+from hdlogit.inference.terms import score_test
 from hdlogit.psychometric.function import log_odds
 
 NESTED = 1e-6  # part of a factor's variance that another model's factors may leave unexplained, in a nested model
@@ -143,9 +143,8 @@ def _nested(first: Model, second: Model) -> tuple[int, float]:
     c = small.result
     if c.guess_rate + c.lapse_rate > 0 or c.theory.ridge or not _within(small.factors, large.factors):
         return 0, np.nan
-    y, own, units = np.asarray(small.responses, np.float64), Units(0, c.centre, c.scale), measure(large.factors)
-    left = Residuals.of_fit(small.factors, y, own, c.estimate)
-    _, df, p_value = left.test(lambda rows: units.standardise(large.factors[rows])[:, :-1])
+    added = np.arange(small.factors.shape[1], small.factors.shape[1] + large.factors.shape[1])
+    _, df, p_value = score_test(np.hstack([small.factors, large.factors]), small.responses, added)
     return df, p_value
 
 

@@ -50,9 +50,8 @@ def correct(observed: Observed, setting: Setting) -> Correction:
     if has_rates or setting.shrinkage:
         reason: str | None = NO_SIGNAL
         if observed.eta_squared > observed.s_squared:
-            guess, lapse = setting.rates
             noise = np.sqrt(observed.variance)
-            link = fit_link(observed.index, noise, observed.responses, guess_rate=guess, lapse_rate=lapse)
+            link = fit_link(observed.index, noise, observed.responses, setting.rates)
             reason = link.reason
         if not reason:
             return by_link(link, observed, setting)

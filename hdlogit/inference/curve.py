@@ -40,7 +40,7 @@ class Curve:
 def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.bool_], link: Link) -> Curve:
     """The curve of one class. index, noise, responses: as of `fit_link`; link: along this index."""
     s = np.sqrt(np.mean(np.square(noise)))
-    logistic = fit_link(index, noise, responses, guess_rate=0.0, lapse_rate=0.0)
+    logistic = fit_link(index, noise, responses, (0.0, 0.0))
     law = law_of_index(group(index, np.broadcast_to(noise, index.shape), responses))
     bins = bins_of(index, s)
     centre, trials, observed = np.array([(index[k].mean(), len(k), responses[k].mean()) for k in bins]).T

@@ -197,7 +197,7 @@ def _note(s: float, observed: Observed, setting: Setting) -> str | None:
     solved = setting.rates == (0, 0) and not setting.shrinkage
     expected = (s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
     along = observed.along - expected / share.sum()
-    # What a factor that carries most of the index adds across it is a difference of two equal quantities.
+    # Of a factor that carries most of the index this is a difference of two estimates of one quantity.
     usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), observed.dominant)
     if not len(usual):
         return None

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, expit
 
 from hdlogit.inference.index import Law, group, law_of_index
-from hdlogit.inference.observer import Block, Posterior, Rate, Rates, flat, highest
+from hdlogit.inference.observer import Block, Posterior, Rates, flat, highest
 from hdlogit.inference.sums import Array
 
 LEAST, MOST = 0.01, 100.0  # of Γ
@@ -63,29 +63,22 @@ class LogisticTest:
     steeper: float  # by which fraction weights are larger with free rates
 
 
-def fit_link(
-    index: Array,
-    noise: ArrayLike,
-    responses: ArrayLike,
-    *,
-    guess_rate: Rate = None,
-    lapse_rate: float | None = None,
-) -> Link:
+def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates = (None, None)) -> Link:
     """The most probable link, from leave-one-out logits.
 
-    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; a number fixes
-    a rate, None estimates it, a guess rate "tied" is the lapse rate. A link that the trials do not determine
-    has a `reason`.
+    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; rates: guess and
+    lapse rate, a number fixes one, None estimates it, a guess rate "tied" is the lapse rate. A link that the
+    trials do not determine has a `reason`.
     """
     cells, law = _cells(index, noise, responses)
-    posterior = _posterior(cells, (guess_rate, lapse_rate))
+    posterior = _posterior(cells, rates)
     phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
     gain, b, guess, lapse = posterior.theta(phi).tolist()
     # In units of the parameters' own errors, so that a flat direction is no rounding error.
     unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
     inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
-    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, (guess_rate, lapse_rate))
+    link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, rates)
     return replace(link, reason=_reason(link))
 
 
@@ -139,8 +132,11 @@ def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: 
 
     One degree of freedom, in the direction of every smooth link that is steeper on one side (Pregibon,
     Applied Statistics 1980), so that it sees such a link better than two rates do. rates: as of `fit_link`;
-    other arguments: `logistic_test`. (NaN, 1) where nothing is left to test.
+    other arguments: `logistic_test`. (NaN, 1) where nothing is left to test, or half of the index is noise:
+    then V tells more of a trial's own response, which is left out of it, than of U.
     """
+    if np.var(index) < 2 * np.mean(np.square(noise)):
+        return np.nan, 1.0
     cells, _ = _cells(index, noise, responses)
     assert cells.average is not None
     posterior = _posterior(cells, rates, prior=0.0)

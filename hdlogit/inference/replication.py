@@ -32,10 +32,16 @@ MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly sp
 
 
 class Slope(NamedTuple):
-    """Slope of a group's weights on those of the others."""
+    """Slope of a group's weights on those of the others, for standardised factors: product/size."""
 
     value: float
     error: float  # its standard error, for the noise of both
+    one: Array  # (p,) weights of the group,
+    others: Array  # and of the others
+    product: float
+    size: float  # positive
+    variance: float  # of the product, by the group's own noise
+    trials: int
 
 
 class Common(NamedTuple):
@@ -58,7 +64,7 @@ class GroupReplication:
 
     group: int
     trials: int
-    plain: Slope | None  # None: there is no estimate
+    plain: Slope | None  # None: there is no estimate, or the others' weights are no larger than their noise
     corrected: Slope | None
     covered: float | None  # fraction of factors in which the interval of the difference of corrected weights holds 0
     reason: str | None  # why there is no estimate
@@ -70,17 +76,6 @@ class Replication(NamedTuple):
     groups: list[GroupReplication]
     plain: Common | None  # None: fewer than two groups have an estimate
     corrected: Common | None
-
-
-class Pair(NamedTuple):
-    """A group beside the others: weights of standardised factors, (p,) each, and the parts of its slope."""
-
-    one: Array
-    others: Array
-    product: float  # numerator
-    size: float  # denominator; not positive where the others' weights are no larger than their noise
-    variance: float  # of the numerator, by the group's own noise
-    trials: int
 
 
 def replicate(
@@ -104,29 +99,29 @@ def replicate(
     blocks = (units.standardise(factors[rows])[:, :-1] for rows in cut(len(factors), p))
     m = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors)
     found: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
-    pairs: list[tuple[list[Pair], list[Pair]]] = [([], []) for _ in found]  # of each class: plain, corrected
     for done, number in enumerate(numbers.tolist(), start=1):
         inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
         outside = outside[:: -(-len(outside) * p // MOST)]
         one, others = (
             _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
         )
-        for of_class, (plain, corrected), c, pooled in zip(found, pairs, one, others, strict=True):
+        for of_class, c, pooled in zip(found, one, others, strict=True):
+            n = len(inside)
             if reason := c.reason or (f"the others: {pooled.reason}" if pooled.reason else None):
-                of_class.append(GroupReplication(number, len(inside), None, None, None, reason))
+                of_class.append(GroupReplication(number, n, None, None, None, reason))
                 continue
             noises = _given_scale(c), _given_scale(pooled)
-            a, a_slope = _pair(c.estimate, pooled.estimate, c.noise, pooled.noise, units.scale, m, len(inside))
-            b, b_slope = _pair(c.corrected, pooled.corrected, *noises, units.scale, m, len(inside))
-            plain.append(a)
-            corrected.append(b)
+            plain = _slope(c.estimate, pooled.estimate, c.noise, pooled.noise, units.scale, m, n)
+            corrected = _slope(c.corrected, pooled.corrected, *noises, units.scale, m, n)
             difference = c.corrected[:-1] - pooled.corrected[:-1]
             covered = np.abs(difference) <= z * np.hypot(c.corrected_error[:-1], pooled.corrected_error[:-1])
-            of_class.append(GroupReplication(number, len(inside), a_slope, b_slope, float(covered.mean()), None))
+            of_class.append(GroupReplication(number, n, plain, corrected, float(covered.mean()), None))
         progress(done)
     return [
-        Replication(groups, _common(plain, m), _common(corrected, m))
-        for groups, (plain, corrected) in zip(found, pairs, strict=True)
+        Replication(
+            some, _common([g.plain for g in some if g.plain], m), _common([g.corrected for g in some if g.corrected], m)
+        )
+        for some in found
     ]
 
 
@@ -141,17 +136,17 @@ def _infer(
     return [replace(c, reason=reason or c.reason) for reason, c in zip(fitted.reasons, found, strict=True)]
 
 
-def _pair(
+def _slope(
     one: Array, others: Array, noise: Array, others_noise: Array, scale: Array, m: Array, trials: int
-) -> tuple[Pair, Slope | None]:
+) -> Slope | None:
     p, unit = len(scale), np.outer(scale, scale)
     w, v, of_w, of_v = one[:-1] * scale, others[:-1] * scale, noise[:p, :p] * unit, others_noise[:p, :p] * unit
     product, size, along = float(v @ m @ w), float(v @ m @ v - np.vdot(m, of_v)), m @ v
-    pair = Pair(w, v, product, size, float(along @ of_w @ along), trials)
     if not size > 0:
-        return pair, None
-    rest = m @ (w - 2 * product / size * v)
-    return pair, Slope(product / size, float(np.sqrt(pair.variance + rest @ of_v @ rest)) / size)
+        return None
+    variance, rest = float(along @ of_w @ along), m @ (w - 2 * product / size * v)
+    error = float(np.sqrt(variance + rest @ of_v @ rest)) / size
+    return Slope(product / size, error, w, v, product, size, variance, trials)
 
 
 def _given_scale(c: ClassInference) -> Array:
@@ -162,7 +157,7 @@ def _given_scale(c: ClassInference) -> Array:
     return c.noise / c.theory.alpha**2 if by_equations else c.covariance
 
 
-def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
+def _common(slopes: Sequence[Slope], m: Array) -> Common | None:
     """The slope of all groups.
 
     Its error is what each group adds (infinitesimal jackknife), by its own weights and by what it moves those of the
@@ -173,10 +168,9 @@ def _common(pairs: Sequence[Pair], m: Array) -> Common | None:
     In Q a group's slope on all groups, itself among them, stands for slope_g: it is nearer to the common one by the
     others' part of the trials.
     """
-    some = [pair for pair in pairs if pair.size > 0]
-    if len(some) < 2:
+    if len(slopes) < 2:
         return None
-    own, others, product, size, own_noise, n = (np.array(values) for values in zip(*some, strict=True))
+    _, _, own, others, product, size, own_noise, n = (np.array(values) for values in zip(*slopes, strict=True))
     slope = float(product.sum() / size.sum())
     gradient = (own - 2 * slope * others) @ m
     moved = len(n) / (len(n) - 1) * (others.mean(axis=0) - others)

@@ -28,11 +28,6 @@ def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, A
     return estimate - half, estimate + half
 
 
-def two_sided(z: Array) -> Array:
-    """p-values of standard normal statistics."""
-    return np.asarray(2 * ndtr(-np.abs(z)))
-
-
 class LeaveOneOut(NamedTuple):
     """Logits of each trial, predicted from the fit to all others, so that no trial need be held out.
 
@@ -243,11 +238,11 @@ class ClassInference:
 
     def p_values(self) -> Array:
         """Two-sided p-values of the tests that a coefficient is 0."""
-        return two_sided(self.z)
+        return np.asarray(2 * ndtr(-np.abs(self.z)))
 
     def classical_p_values(self) -> Array:
         """The textbook's two-sided Wald test."""
-        return two_sided(self.estimate / self.classical_error)
+        return np.asarray(2 * ndtr(-np.abs(self.estimate / self.classical_error)))
 
     def predict(self, factors: NDArray[np.floating], level: float = 0.95) -> Prediction:
         """P(y = 1) of new trials (n, p), with an interval of the true probability."""

@@ -10,8 +10,8 @@
 
 as psignifit 4 has them (Schütt, Harmeling, Macke & Wichmann, Vision Research 2016), and where l = 0 quickpsy.
 A threshold's interval is all x at which the test of "the threshold is here" does not reject (Fieller 1954):
-without bounds where a slope of 0 is not rejected either. Where few factors were fitted with their rates, tests
-are likelihood ratios, twice what the log-posterior loses against χ² with one degree of freedom; else Wald's.
+without bounds where a slope of 0 is not rejected either. Where few factors were fitted with rates, tests are
+likelihood ratios, twice what the log-posterior loses against χ² with one degree of freedom; else Wald's.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _of_condition(tests: _Tests, one: Condition, x: Array, at: Sequence[float]) 
         else:
             yield words, math.nan, -math.inf, math.inf, f"P(yes) is never {q:g}"
     slope = (1 - guess - lapse) * weight / 4
-    yield "slope", float(slope), *tests.interval(partial(_slope, of), slope), FLAT if flat else ""
+    yield "slope", float(slope), *tests.interval(partial(_slope, of), slope), ""
     sizes = sorted(map(abs, tests.interval(partial(_linear, of), weight)))
     nearest = 0.0 if flat else sizes[0]
     for name, size in (("width", WIDTH), ("JND", JND)):
@@ -223,8 +223,10 @@ class _Tests:
         """quantile: of |z| beyond which a value is rejected."""
         self.theta, self.covariance = np.append(c.corrected, [c.guess_rate, c.lapse_rate]), c.covariance
         self.quantile, self.posterior, self.largest = quantile, None, 0.5  # of rates
+        if c.profiles is None:
+            return
         rows, places, n = np.unique(factors, axis=0, return_inverse=True, return_counts=True)
-        if c.profiles is None or len(rows) > MANY:
+        if len(rows) > MANY:
             return
         self.units, p = Units(len(factors), c.centre, c.scale), len(c.scale)
         t, yes = self.units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)

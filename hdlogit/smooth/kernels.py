@@ -146,7 +146,7 @@ def _size(x: Array, y: Array, fit: Minimum, penalty: Array) -> _Size:
     log_alpha, error = float(np.log(prior)), APART
     a_squared = float(index.var() - noise.mean())
     if a_squared > 0:
-        link = fit_link(index - index.mean(), np.sqrt(noise), y > 0, guess_rate=0.0, lapse_rate=0.0)
+        link = fit_link(index - index.mean(), np.sqrt(noise), y > 0, (0.0, 0.0))
         variance = link.covariance[0, 0] + (noise.mean() / a_squared) ** 2 / (2 * effective)
         if not link.reason and np.isfinite(variance):
             trust = APART**2 / (APART**2 + variance)

@@ -67,7 +67,8 @@ def _detections(one: Stimulus, yes: Responses, level: float) -> Iterator[Estimat
 def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
     """A threshold of log(x) as one of x, too."""
     if (match := LOGARITHM.fullmatch(one.stimulus)) and one.quantity.startswith("threshold"):
-        values = np.power(BASES[match[1]], [one.estimate, one.low, one.high])
+        with np.errstate(over="ignore"):  # without bounds
+            values = np.power(BASES[match[1]], [one.estimate, one.low, one.high])
         yield one._replace(stimulus=match[2], estimate=values[0], low=values[1], high=values[2])
 
 
@@ -94,14 +95,14 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
     for (name, stimulus), rows in table.groupby(["class", "stimulus"], sort=False):
         parts = []
         for condition, some in rows[rows.quantity.isin(IN_WORDS)].groupby("condition", sort=False):
-            numbers = ", ".join(
-                _number(*row) for row in some[["quantity", *Estimate._fields[3:]]].itertuples(index=False)
-            )
+            rows_of = some[["quantity", *Estimate._fields[3:]]].itertuples(index=False)
+            numbers = ", ".join(_number(*row) for row in rows_of)
             parts.append(f"where {condition}: {numbers}" if condition else numbers)
         more = f"; {len(parts) - TOLD} more in data/inference/psychometric.csv" if parts[TOLD:] else ""
         of = f"{named(name, 'class')}, " if table["class"].nunique() > 1 else ""
         held = "" if holds[name] else "if the model held, "
-        lines.append(f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more} ({100 * level:g} % intervals)")
+        text = f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more}"
+        lines.append(f"{text} ({100 * level:g} % intervals)")
     return lines
 
 

@@ -42,7 +42,7 @@ def replication_table(classes: Mapping[str, Replication], labels: Sequence[str])
         for g in one.groups:
             row = {"class": name, "group": labels[g.group], "trials": g.trials}
             for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
-                row[kind], row[f"{kind}_error"] = slope or (np.nan, np.nan)
+                row[kind], row[f"{kind}_error"] = slope[:2] if slope else (np.nan, np.nan)
             rows.append(row | {"covered": g.covered, "reason": g.reason or ""})
     return pd.DataFrame(rows).astype({"covered": float})
 

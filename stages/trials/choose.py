@@ -25,7 +25,7 @@ FEW = 5  # trials that either of two columns must fail to tell, for both togethe
 
 ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier trial, or what would be correct
     ("a reaction time", r"rts?|reaction_?times?|resp(onse)?_times?|latency"),
-    ("correctness", r"is_correct|correct|correctness|corr|acc|accuracy|errors?|err|hits?|outcome|success"),
+    ("correctness", r"is_correct|(in)?correct|correctness|corr|acc|accuracy|errors?|err|hits?|outcome|success"),
     ("a key or response", r"resp(onses?)?|keys?|keypress|button|answer|choices?|chosen|press(ed)?|click(ed)?|decision"),
     ("feedback", r"feedback|feedback_type|reward|rewarded|points|score|payoff|bonus"),
     ("given after the response", r"confidence|conf|rating|certainty"),

@@ -173,6 +173,8 @@ def chosen(
         hidden = (p.value, p.position, p.intervals)
         left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in hidden}
     if columns and not named:
+        left_out |= {name: why for name, why in table.aside.items() if name in columns}
+        columns = [name for name in columns if name not in table.aside]
         aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
         doubt = question(columns, aside, doubts)
         columns, left_out = [name for name in columns if name not in aside], left_out | aside

@@ -25,6 +25,7 @@ class Program:
     equal: dict[str, str] = field(default_factory=dict)  # trials have such a value in this column
     most: str = ""  # trials have the most frequent value of this column, of rows with a response
     none: dict[str, float] = field(default_factory=dict)  # a number that means that there was no response
+    time: str = ""  # the column of reaction times, where its name does not say so
     sides: tuple[str, ...] = ()  # of two columns, each is missing where the other holds the value: then it is 0
 
 
@@ -34,7 +35,7 @@ PROGRAMS = (
     Program("OpenSesame", ("opensesame_(version|codename)|experiment_file", "subject_nr|subject_parity|title")),
     Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
     Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
-    Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender"),
+    Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender", time="duration"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="LogFrame.Level"),
     Program("IBL", ("contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
@@ -79,7 +80,8 @@ def recognised(table: Table, p: Prepare) -> Table:
         frame = frame.assign(**sides.fillna(0.0).where(sides.notna().any(axis=1)))
         said.append("a contrast that is missing on one side is 0")
     note = f"looks like {program.name}{': ' if said else ''}{', '.join(said)}"
-    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note))
+    aside = {program.time: f"in {program.name} it is the reaction time"} if program.time in frame else {}
+    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), aside=aside)
 
 
 def _like(frame: pd.DataFrame, pattern: str) -> list[str]:

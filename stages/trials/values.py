@@ -37,6 +37,7 @@ class Table:
     notes: tuple[str, ...] = ()  # on what was made of the file
     numeric: frozenset[str] = frozenset()  # columns that must hold numbers
     unusable: Mapping[str, str] = field(default_factory=dict)  # columns that do not describe a trial -> why
+    aside: Mapping[str, str] = field(default_factory=dict)  # columns that no factor is made from unasked -> why
     merged: Mapping[str, str] = field(default_factory=dict)  # column -> which words of it are one value
 
     def column(self, name: str) -> pd.Series[Any]:
