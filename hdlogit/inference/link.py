@@ -66,9 +66,9 @@ class LogisticTest:
 def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates = (None, None)) -> Link:
     """The most probable link, from leave-one-out logits.
 
-    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; rates: guess and
-    lapse rate, a number fixes one, None estimates it, a guess rate "tied" is the lapse rate. A link that the
-    trials do not determine has a `reason`.
+    index: (n,) V, centred; noise: s, (n,) or one number; responses: (n,) bool, not all alike; rates: guess
+    and lapse rate, a number fixes one, None estimates it, a guess rate "tied" is the lapse rate. A link that
+    the trials do not determine has a `reason`.
     """
     cells, law = _cells(index, noise, responses)
     posterior = _posterior(cells, rates)

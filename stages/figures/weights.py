@@ -45,7 +45,8 @@ def weights(figure: Figure, weights: pd.DataFrame, metrics: Any, observers: pd.D
         kernel(axes[-1], part, interval, observers)
     if len(largest):
         axes.append(figure.add_subplot(grid[-1, :]))
-        rows(axes[-1], largest, interval if parts else "", observers)
+        is_said = parts or observers is not None  # what bars are
+        rows(axes[-1], largest, interval if is_said else "", observers)
     if rest := len(others) - len(largest):
         left = size(others.drop(largest.index))
         note = f"the {ROWS} largest; the other {rest} are from {left.min():.2g} to {left.max():.2g}"
