@@ -163,6 +163,8 @@ def general_notices(fit: Fit, source: str) -> list[str]:
     if fit.evidence["solver"] != "exact":
         needed = "they are for exact fits, train.solver: exact"
         lines.insert(0, f"intervals and corrections are left out: {needed}")
+    if fit.evidence["ridge"] or any(fit.shrinkage.values()):
+        lines.append("what the model may lack is tested only in fits without ridge and shrinkage")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")

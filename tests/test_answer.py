@@ -70,6 +70,7 @@ def test_the_verdict_in_a_few_words() -> None:
     squares = Question("squares of the factors", 3, 40.0, 1e-6, 0.02)
     rising = Question(RISING, 0, 40.0, 1e-6, 0.02)
     useless = Usefulness(0.69, 0.7, 0.7, -0.01, 0.01, 3.0, 3, 0.4)
+    untested = Usefulness(0.69, 0.6, 0.6, 0.09, 0.01, np.nan, 0, np.nan)  # by n_trials − 1 factors
     for case, verdict in (
         (FINE, "good enough"),
         (FINE._replace(alpha=1.18), "use corrected"),
@@ -78,10 +79,17 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE._replace(asked=(rising, squares)), "model lacks a rising function"),
         (FINE._replace(use=useless), "no effect shown"),
         (FINE._replace(use=useless._replace(p_value=0.01)), "factors predict no better than a constant"),
+        (FINE._replace(use=untested), "good enough"),
+        (FINE._replace(use=untested._replace(gain=-0.01)), "factors predict no better than a constant"),
         (FINE._replace(groups=Agreement(0.2, 1.9, 1.0, 0.1, 9, 1e-6)), "groups of trials differ"),
         (FINE._replace(exists=False, unbounded=Unbounded(9, {"cue": (1.0, np.inf)})), "separated by cue"),
     ):
         assert case.verdict(0.95, 1) == verdict
+
+
+def test_the_remedy_keeps_a_guess_rate_that_was_given() -> None:
+    lapses = FINE._replace(guess_rate=0.5, asked=(Question(LINK, 2, 40.0, 1e-6, 0.02),))
+    assert any("--rates 0.5,estimate (" in line for line in trustworthy(3000, 4, 0.95, [lapses]))
 
 
 def test_a_difference_below_its_own_error_is_none() -> None:
@@ -170,7 +178,7 @@ def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
     rates = FINE._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, coverage=2.9e-9, logistic_p=1e-6)
     size, told = trustworthy(3000, 40, 0.95, [rates], estimated=True)
     assert size.endswith("47 % too small and classical 95 % intervals cover less than 1 %; use the corrected column")
-    assert told == "the responses do not follow a logistic function without rates: guess 0.05, lapse 0.02"
+    assert told == "the responses do not follow a logistic function without estimated rates: guess 0.05, lapse 0.02"
     lines = trustworthy(3000, 40, 0.95, [rates._replace(use=USE, asked=ODD.asked[:1])], estimated=True)
     assert not any("use the corrected column" in line or "guess" in line for line in lines)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import kstest
 
+from hdlogit import LogisticRegression
 from hdlogit.exact import fit
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import Model, compare, constant_losses, usefulness
@@ -55,6 +56,16 @@ def test_aic_and_bic_are_those_of_statsmodels() -> None:
         theirs = sm.Logit(y.astype(float), sm.add_constant(x[:, :columns])).fit(disp=False)
         assert found.aic == pytest.approx(theirs.aic)
         assert found.bic == pytest.approx(theirs.bic)
+
+
+def test_a_penalised_fit_has_no_aic() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(400, 3))
+    y = rng.random(400) < expit(x[:, 0])
+    [result] = LogisticRegression(ridge=0.1).fit(x, y).inference_
+    [found] = compare([Model("", result, x, y)])
+    assert np.isnan(found.aic)
+    assert np.isfinite(found.leave_one_out)
 
 
 def test_nested_models_are_told_and_tested_and_others_are_not() -> None:

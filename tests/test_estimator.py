@@ -275,6 +275,8 @@ def test_weights_of_trials_are_frequencies(named: tuple[pd.DataFrame, NDArray[np
     model = LogisticRegression(tol=1e-9).fit(X, y, sample_weight=times)
     repeated = LogisticRegression(tol=1e-9).fit(X.loc[X.index.repeat(times)], np.repeat(y, times))
     pd.testing.assert_frame_equal(model.summary(), repeated.summary())
+    with pytest.raises(ValueError, match=rf"^X must be the {times.sum()} trials of the fit.*, got {len(X)}$"):
+        model.joint_tests(X, y, "*")
     family = sm.families.Binomial()
     textbook = sm.GLM(y == "right", sm.add_constant(X), family=family, freq_weights=times).fit(tol=1e-12)
     np.testing.assert_allclose(model.classical_coef_[0], textbook.params[1:], rtol=1e-6)

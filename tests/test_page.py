@@ -18,8 +18,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from hdlogit.inference.joint import is_for_joint_fit
 from hdlogit.inference.questions import UNLIKELY
 from stages import plot
+from stages.page.paper import MOST_FACTORS, PER_FACTOR, methods
 from stages.page.render import MOST, fixed, goals, largest, number, p_value
 from stages.page.words import sentences
 from tests.browser import CHROMIUM, Browser
@@ -199,6 +201,23 @@ def test_the_paper_has_the_numbers_of_the_study(runs: dict[str, Path]) -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert f"{citation['title']} Version {citation['version']}" in text
     assert "Adam, " in (runs["adam"] / "data/paper.md").read_text()
+
+
+@pytest.mark.parametrize(("n_trials", "joint"), [(400, True), (60, False)])  # of 2 factors
+def test_the_paper_says_how_weights_were_corrected(n_trials: int, joint: bool) -> None:
+    for n, p in itertools.product((99, 100, 9999), (1, 2, 100, 101)):
+        assert is_for_joint_fit(n, p) == (p <= min(n / PER_FACTOR, MOST_FACTORS))
+    shown = pd.DataFrame({"class": "yes", "factor": ["a", "b", "bias"]})
+    classes = pd.DataFrame({"guess_rate": [0.5], "lapse_rate": [0.02], "alpha": [0.7]})
+    parameters = {
+        "train": {"solver": "exact", "shrinkage": 0},
+        "evaluate": {"asymptotes": "estimate", "guess_rate": 0.5, "lapse_rate": "auto"},
+        "simulate": {"n_trials": n_trials},
+    }
+    metrics = {"fit": {"ridge": 0}, "theory": {"kappa": 0.005}, "inference": {"level": 0.95}}
+    said = " ".join(methods(parameters, metrics, None, {"shown": shown, "inference/classes": classes}))
+    assert "The guess rate was 0.500 (fixed), the lapse rate 0.020 (estimated)." in said
+    assert ("Schütt et al. (2016)" in said, "Yadlowsky" in said) == (joint, not joint)
 
 
 # --- in words

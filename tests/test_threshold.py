@@ -19,7 +19,7 @@ from scipy.stats import norm
 
 from hdlogit import LogisticRegression
 from hdlogit.inference.threshold import stimuli
-from hdlogit.psychometric.detection import d_prime_of_two_alternatives, detection
+from hdlogit.psychometric.detection import detection
 from stages.files.reading import Trials
 from stages.files.tables import read_table
 from stages.tables.psychometric import in_words, psychometric_table
@@ -127,6 +127,8 @@ def test_a_flat_function_has_no_threshold() -> None:
     assert table.low["slope"] < 0 < table.high["slope"]
     said = in_words(table.reset_index().assign(**{"class": "yes"}), 0.95, {"yes": True})
     assert said[0].startswith("along x0: no threshold (a slope of 0 is not rejected), slope −0.00")
+    steep = table.assign(high=math.inf, note="").reset_index().assign(**{"class": "yes"})
+    assert ", ∞]" in in_words(steep[steep.quantity == "slope"], 0.95, {"yes": True})[0]
 
 
 def test_conditions_are_those_of_the_other_factors() -> None:
@@ -177,7 +179,6 @@ def test_d_prime_and_criterion() -> None:
     extreme = detection(20, 20, 3, 20)
     assert extreme.d_prime == pytest.approx(norm.ppf(20.5 / 21) - norm.ppf(3.5 / 21))
     assert extreme.log_linear
-    assert d_prime_of_two_alternatives(76, 100)[0] == pytest.approx(1.0, abs=2e-3)  # in Macmillan & Creelman
 
 
 def test_intervals_of_d_prime_cover() -> None:

@@ -105,7 +105,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         if sample_weight is not None:
             rows = repeated(sample_weight, len(factors))
             factors, labels = factors[rows], labels[rows]
-        responses = self._responses(labels)
+        responses, self._n_trials = self._responses(labels), len(factors)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
         numbered = [f"x{j}" for j in range(factors.shape[1])]
         self._features = list(map(str, getattr(self, "feature_names_in_", numbered)))
@@ -329,8 +329,11 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         return [questions(c, X, y, self._features, groups, in_order=in_order) for c, y in pairs]
 
     def _trials(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-        """What the model was fitted to."""
+        """What the model was fitted to. Raises ValueError for another number of trials."""
         factors = self._validated(X)
+        if len(factors) != self._n_trials:
+            wanted = f"X must be the {self._n_trials} trials of the fit, each as often as its sample_weight said"
+            raise ValueError(f"{wanted}, got {len(factors)}")
         return factors, np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
 
     def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> dict[int, str]:

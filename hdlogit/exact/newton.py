@@ -142,8 +142,7 @@ def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
     """
     v = v.copy()
     for some in cut(len(v), v.shape[1] ** 2, POLISHED_AT_ONCE):
-        pairs = zip(classes[some], v[some], strict=True)
-        inverses = np.array([_inverse_hessian(sample, k, w) for k, w in pairs])
+        inverses = np.array([_inverse_hessian(sample, w) for w in v[some]])
         gradient = sample.evaluate(v[some], classes[some])[2]
         for _ in range(POLISHING):
             there = v[some] - np.matvec(inverses, gradient)
@@ -157,8 +156,8 @@ def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
     return v
 
 
-def _inverse_hessian(sample: Sample, k: int, v: Array) -> Floats:
-    """Of the objective of class k at v, from the copy, in the directions in which factors vary."""
+def _inverse_hessian(sample: Sample, v: Array) -> Floats:
+    """Of the objective of a class at v, from the copy, in the directions in which factors vary."""
 
     def of_part(part: int) -> Array:
         logits = sample.logits(v[None], part)[0]

@@ -59,7 +59,7 @@ class Comparison(NamedTuple):
     gain_error: float  # with its standard error, trial by trial
     n_parameters: int
     aic: float
-    bic: float  # both of the maximum of the likelihood; NaN where rates are not of a joint fit
+    bic: float  # both of the maximum of the likelihood; NaN after another fit, and where rates are not of a joint one
     df: int  # by how many columns the larger of two nested models exceeds the other; 0 where they are not nested
     p_value: float  # of the test that these have no effect
 
@@ -127,10 +127,10 @@ def _paired(first: Array, second: Array) -> tuple[float, float]:
 
 
 def _log_likelihood(model: Model) -> float:
-    """The maximum, nats; NaN where rates are estimated, but not together with the weights."""
+    """The maximum, nats; NaN with ridge or shrinkage, or rates that were not fitted together with the weights."""
     c, y = model.result, model.responses
     joint = c.profiles is not None
-    if c.guess_rate + c.lapse_rate > 0 and not joint:
+    if (c.guess_rate + c.lapse_rate > 0 and not joint) or c.theory.ridge or c.theory.shrinkage:
         return np.nan
     w = c.corrected if joint else c.estimate
     z = np.asarray(model.factors @ w[:-1] + w[-1], np.float64)

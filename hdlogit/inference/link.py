@@ -113,7 +113,7 @@ def logistic_test(
     start = flat(_posterior(cells, rates), cells.yes.sum() / cells.n.sum())
     statistic, null, steeper = gain(cells.yes, start)
     if statistic < NOTHING:
-        return LogisticTest(statistic, 1.0, steeper)
+        return LogisticTest(statistic, 1.0, 0.0)  # `steeper` is rounding
     if statistic < SMALL or statistic > CLEAR:
         return LogisticTest(statistic, float(chdtrc(2, statistic)), steeper)
     assert cells.average is not None

@@ -3,7 +3,6 @@
     H = P(yes | signal), F = P(yes | noise)        z: the normal distribution's quantile
     d′ = z(H) − z(F)            variance V(H) + V(F), where V(p) = p (1 − p)/(n φ(z(p))²)
     c = −(z(H) + z(F))/2        variance (V(H) + V(F))/4
-    d′ = √2 z(p)                of two alternatives, a fraction p correct; variance 2 V(p)
 
 (Gourevitch & Galanter, Psychometrika 1967). Where a fraction is 0 or 1, all have half a trial more of either
 response (log-linear: Hautus, Behavior Research Methods 1995).
@@ -35,13 +34,6 @@ def detection(hits: int, signals: int, false_alarms: int, noise: int, level: flo
     d, c = hit - false_alarm, -(hit + false_alarm) / 2
     half = float(ndtri(0.5 + level / 2)) * math.sqrt(of_hit + of_false_alarm)
     return Detection(d, (d - half, d + half), c, (c - half / 2, c + half / 2), log_linear)
-
-
-def d_prime_of_two_alternatives(correct: int, n: int, level: float = 0.95) -> tuple[float, float, float]:
-    """(d′, low, high) from the number correct of n trials; log-linear where all or none are."""
-    z, variance = _z(correct, n, correct in (0, n))
-    half = float(ndtri(0.5 + level / 2)) * math.sqrt(variance)
-    return math.sqrt(2) * z, math.sqrt(2) * (z - half), math.sqrt(2) * (z + half)
 
 
 def _z(k: int, n: int, log_linear: bool) -> tuple[float, float]:

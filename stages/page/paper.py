@@ -14,15 +14,19 @@ SOFTWARE = (
     "The hdlogit authors: hdlogit: can the coefficients of a logistic regression be trusted? "
     "Version 0.1.0 (CITATION.cff)."
 )
-PAPERS = (
+PAPERS = (  # those whose first author the methods name are cited
     "Bellec PC (2022): Observable adjustments in single-index models for regularized M-estimators. "
     "https://doi.org/10.48550/arXiv.2204.06990",
+    "Schütt HH, Harmeling S, Macke JH, Wichmann FA (2016): Painfree and accurate Bayesian estimation of psychometric "
+    "functions for (potentially) overdispersed data. Vision Research 122. https://doi.org/10.1016/j.visres.2016.02.002",
     "Sur P, Candès EJ (2019): A modern maximum-likelihood theory for high-dimensional logistic regression. "
     "PNAS 116. https://doi.org/10.1073/pnas.1810420116",
     "Yadlowsky S, Yun T, McLean CY, D'Amour A (2021): SLOE: a faster method for statistical inference in "
     "high-dimensional logistic regression. NeurIPS 34. https://doi.org/10.48550/arXiv.2103.12725",
 )
 MOST = 200  # rows of a table
+RATES = "guess_rate", "lapse_rate"
+PER_FACTOR, MOST_FACTORS = 50, 100  # trials, and factors, of `hdlogit.inference.joint.is_for_joint_fit`
 MATHS = {"−": "$-$", "<": "$<$", ">": "$>$", "∞": r"$\infty$"}  # what LaTeX has in math mode only
 
 
@@ -44,17 +48,15 @@ def paper(
     latex = rows.to_latex(index=False, escape=True, column_format="l" + "r" * (len(rows.columns) - 1))
     for sign, maths in MATHS.items():
         latex = latex.replace(sign, maths)
-    parts = ["# For the paper", *(f"> {line}" for line in answer)]
-    parts += ["## Methods", " ".join(methods(parameters, metrics, account, tables)), "## Weights"]
+    told = " ".join(methods(parameters, metrics, account, tables))
+    parts = ["# For the paper", *(f"> {line}" for line in answer), "## Methods", told, "## Weights"]
     parts += [markdown, f"```latex\n{latex}```", f"```csv\n{shown[:MOST].to_csv(index=False)}```"]
     if len(shown) > MOST:
         parts += [f"The first {MOST} of {len(shown)} coefficients; all are in the CSV files of coefficients."]
     if has_inference:
         parts += ["## Tests", tests(shown, tables)]
-    parts += [
-        "## References",
-        "\n".join(f"- {one}" for one in (SOFTWARE, *(PAPERS if has_inference else ()))),
-    ]
+    papers = [one for one in PAPERS if f"{one.split()[0]} " in told]
+    parts += ["## References", "\n".join(f"- {one}" for one in (SOFTWARE, *papers))]
     return "\n\n".join(parts)
 
 
@@ -67,6 +69,7 @@ def methods(
     """What was done, in sentences."""
     shown, train, evaluate = tables["shown"], parameters["train"], parameters["evaluate"]
     classes = [*dict.fromkeys(shown["class"])]
+    n_factors = len(shown) // len(classes) - 1
     n_trials = account["trials"]["train"] if account else parameters["simulate"]["n_trials"]
     response = named(classes[0], "response") if len(classes) == 1 else f"{len(classes)} yes/no responses"
     how = "maximum likelihood"
@@ -79,22 +82,28 @@ def methods(
         how += " if no estimate exists otherwise" if train["shrinkage"] == "auto" else ""
     lines = [
         f"We fitted the probability of {response} in {number(n_trials)} trials as a logistic function of "
-        f"{counted(len(shown) // len(classes) - 1, 'factor')} and a bias, by {how}."
+        f"{counted(n_factors, 'factor')} and a bias, by {how}."
     ]
     found, use = tables.get("inference/classes"), tables.get("inference/usefulness")
     if found is not None:
-        estimated, rates = evaluate["asymptotes"] != "none", found[["guess_rate", "lapse_rate"]]
-        if estimated or rates.to_numpy().any():
-            guess, lapse = (between(rates[name], 3) for name in rates)
-            how = "estimated" if estimated else "given"
-            lines += [f"Guess and lapse rates were {how}: {guess} and {lapse}."]
-        lines += [
-            f"There were {metrics['theory']['kappa']:.3g} factors per trial; weights were corrected for the factor "
-            f"α = {between(found.alpha, 3)} by which weights of such fits differ from the true ones on average "
-            "(Sur & Candès 2019), estimated from leave-one-out logits (Yadlowsky et al. 2021); "
-            f"{100 * metrics['inference']['level']:g} % intervals hold the noise of each weight (Bellec 2022) and the "
-            "error of α."
-        ]
+        estimated, level = evaluate["asymptotes"] != "none", f"{100 * metrics['inference']['level']:g} % intervals"
+        hows = {name: "estimated" if estimated and evaluate[name] == "auto" else "fixed" for name in RATES}
+        has_rates = "estimated" in hows.values() or bool(found[[*RATES]].to_numpy().any())
+        if has_rates:
+            guess, lapse = (f"{between(found[name], 3)} ({how})" for name, how in hows.items())
+            lines += [f"The guess rate was {guess}, the lapse rate {lapse}."]
+        per_trial = f"There were {metrics['theory']['kappa']:.3g} factors per trial; weights were"
+        if has_rates and n_factors <= min(n_trials / PER_FACTOR, MOST_FACTORS):
+            lines += [
+                f"{per_trial} corrected by a fit of weights, bias and the rates that were estimated together, with the "
+                f"priors of Schütt et al. (2016) for rates; {level} are those of likelihood ratios."
+            ]
+        else:
+            lines += [
+                f"{per_trial} corrected for the factor α = {between(found.alpha, 3)} by which weights of such fits "
+                "differ from the true ones on average (Sur & Candès 2019), estimated from leave-one-out logits "
+                f"(Yadlowsky et al. 2021); {level} hold the noise of each weight (Bellec 2022) and the error of α."
+            ]
     if use is not None:
         lines += [
             f"With each trial predicted by the fit to all others, cross-entropy was {between(use.classical, 3)} nats "

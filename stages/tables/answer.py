@@ -93,7 +93,7 @@ class Situation(NamedTuple):
     @property
     def no_effect(self) -> bool:
         """Whether chance explains all that its factors seem to do."""
-        return self.use is not None and not self.use.p_value < NOTHING
+        return self.use is not None and self.use.p_value >= NOTHING  # NaN: not tested
 
     def lacks(self, n_classes: int) -> list[Question]:
         """What is missing from its model, beyond chance, and notably."""
@@ -231,10 +231,8 @@ def _use(classes: Sequence[Situation]) -> list[str]:
     if worst.p_value >= NOTHING:
         return [f"no effect of the factors on the responses{of} is shown ({together}; cross-entropy {losses})"]
     if worst.gain <= 0:
-        return [
-            f"the factors matter{of} ({together}), but so many weights predict no better than a constant: "
-            f"cross-entropy {losses}"
-        ]
+        matter = f"the factors matter{of} ({together}), but " if worst.p_value < NOTHING else ""  # NaN: not tested
+        return [f"{matter}so many weights predict no better than a constant: cross-entropy {losses}"]
     at_worst = f" at worst ({named(c.name, 'class')})" if len(classes) > 1 else ""
     return [
         f"predictions are {measured(worst.gain, worst.gain_error)} nats per trial better than a constant{at_worst}, "
@@ -249,7 +247,10 @@ def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
     c = max(classes, key=lambda one: one.lacks(n_classes)[0].gain)
     lacking = c.lacks(n_classes)
     text = sentence(lacking, c.use.gain if c.use else 0.0, _of(classes, n_classes))
-    return [f"{text}. {REMEDIES.get(lacking[0].family, PRODUCTS).format(response=_column(c.name))}"]
+    remedy = REMEDIES.get(lacking[0].family, PRODUCTS).format(response=_column(c.name))
+    if c.guess_rate:  # which is given, or no rates would be lacking
+        remedy = remedy.replace("--rates estimate", f"--rates {c.guess_rate:g},estimate")
+    return [f"{text}. {remedy}"]
 
 
 def _size(level: float, classes: Sequence[Situation], *, holds: bool, n_classes: int) -> str:
@@ -306,9 +307,9 @@ def _rates(classes: Sequence[Situation], n_classes: int) -> list[str]:
     """A line on the rates of classes whose responses do not follow a logistic function without them."""
     if not classes:
         return []
-    rates = _range([c.guess_rate for c in classes]), _range([c.lapse_rate for c in classes])
-    of = _of(classes, n_classes)
-    return [f"the responses{of} do not follow a logistic function without rates: guess {rates[0]}, lapse {rates[1]}"]
+    guess, lapse = _range([c.guess_rate for c in classes]), _range([c.lapse_rate for c in classes])
+    follow = f"the responses{_of(classes, n_classes)} do not follow a logistic function without estimated rates"
+    return [f"{follow}: guess {guess}, lapse {lapse}"]
 
 
 def _range(values: Sequence[float]) -> str:

@@ -108,6 +108,6 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
 
 
 def _number(quantity: str, estimate: float, low: float, high: float, note: str) -> str:
-    interval = f"{quantity} {estimate:.3g} [{low:.3g}, {high:.3g}]"
-    text = interval if np.isfinite(high - low) else f"no {quantity}"
+    interval = f"{quantity} {estimate:.3g} [{low:.3g}, {high:.3g}]".replace("inf", "∞")
+    text = f"no {quantity}" if note and not np.isfinite(high - low) else interval
     return (f"{text} ({note})" if note else text).replace("-", "−")
