@@ -53,13 +53,14 @@ def main() -> None:
         tabulate(arguments, None)
     else:
         for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+    say(NOTES)
 
 
 def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
     try:
         observer = observer_of(arguments) if study is None else of_study(study)
         first = observer.smallest_n_trials()
-        sizes = arguments.n_trials or [round(first * factor) for factor in FACTORS]
+        sizes = arguments.n_trials or sorted({round(first * factor) for factor in FACTORS})
         lines = plan(**vars(observer), n_trials=sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
@@ -68,7 +69,6 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
         larger = observer.inflation**0.5
         say(f"Correlations of the factors make errors of weights {larger:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), text=())
-    say(NOTES)
 
 
 def observer_of(arguments: argparse.Namespace) -> Planned:
@@ -88,7 +88,8 @@ def of_study(folder: str) -> Planned:
     name, observer = neediest(classes)
     n_trials = round(observer.n_factors / classes[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
-    say(f"{size}. {named(name, 'class')} needs the most, for its signal of {observer.signal:.3g}:")
+    which = f"{named(name, 'class')} needs the most, for its" if len(classes) > 1 else "Needed for the"
+    say(f"{size}. {which} signal of {observer.signal:.3g}:")
     if observer.signal > 0:
         numbers(needed(n_trials, goal, observer) for goal in GOALS)
         say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))

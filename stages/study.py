@@ -137,7 +137,7 @@ def folder_of(files: list[Path]) -> Path:
 
 
 def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str, Any]:
-    """The parameters that the command line names."""
+    """The parameters that the command line names; a formula takes the place of factors, and they of a formula."""
     values: dict[str, Any] = {key: value for key, value in vars(arguments).items() if "." in key}
     values = {key: value for key, value in values.items() if value is not None}
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
@@ -146,7 +146,9 @@ def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str
     if label_and_spacing := values.get("plot.axis"):
         values["plot.axis"] = [label_and_spacing[0], setting(label_and_spacing[1])]
     if formula is not None:
-        values["prepare.formula"] = formula
+        values = {"prepare.factors": None, **values, "prepare.formula": formula}
+    elif "prepare.factors" in values:
+        values["prepare.formula"] = None
     return {**values, **arguments.rates, **dict(arguments.set)}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, RISING, Question
+from hdlogit.inference.questions import LINK, MEMORY, RISING, Question
 from stages.tables.answer import (
     Agreement,
     Situation,
@@ -77,7 +77,8 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE._replace(coverage=0.93), "use corrected"),
         (FINE._replace(alpha=1.18, asked=(squares,)), "model lacks squares of the factors"),
         (FINE._replace(asked=(rising, squares)), "model lacks a rising function"),
-        (FINE._replace(use=useless), "factors predict no better than a constant"),
+        (FINE._replace(use=useless), "no effect shown"),
+        (FINE._replace(use=useless._replace(p_value=0.01)), "factors predict no better than a constant"),
         (FINE._replace(use=untested), "good enough"),
         (FINE._replace(use=untested._replace(gain=-0.01)), "factors predict no better than a constant"),
         (FINE._replace(groups=Agreement(0.2, 1.9, 1.0, 0.1, 9, 1e-6)), "groups of trials differ"),
@@ -128,12 +129,10 @@ def test_first_it_is_told_whether_the_factors_tell_anything() -> None:
     assert use == f"3 000 trials, 40 factors, {SIGNAL}: {USEFUL}, leave-one-out (R² 0.14)"
     assert size.endswith("good enough")
     noise = FINE._replace(use=USE._replace(constant=0.6302, best=0.6315, gain=-0.0013, p_value=0.3))
-    use, size = trustworthy(3000, 40, 0.95, [noise])
-    assert use.endswith(
-        "the factors tell nothing of the responses (all factors together: p = 0.3; cross-entropy 0.6315 nats per trial "
-        "against 0.6302, leave-one-out)"
-    )
-    assert size.endswith("of what use they are is said above")
+    assert trustworthy(3000, 40, 0.95, [noise]) == [  # neither signal nor size of what may not exist
+        "3 000 trials, 40 factors: no effect of the factors on the responses is shown (all factors together: p = 0.3; "
+        "cross-entropy 0.6315 nats per trial against 0.6302, leave-one-out)"
+    ]
     weak = noise._replace(use=noise.use and noise.use._replace(p_value=1e-4))
     use, size = trustworthy(3000, 40, 0.95, [FINE._replace(use=USE), weak])
     assert "the factors matter of choice=right (all factors together: p = 0.0001), but so many weights predict" in use
@@ -154,6 +153,16 @@ def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what
     assert trustworthy(6000, 40, 0.95, [chance] * 10)[-1].endswith("good enough")  # one of many tests
     small = ODD._replace(asked=(SQUARES._replace(gain=0.001),))
     assert trustworthy(6000, 40, 0.95, [small])[-1].endswith("good enough")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("choice=right", "choice"), ("yes", "yes"), ("key_resp.keys=j", "`key_resp.keys`"), ("3", "response")],
+)
+def test_the_column_of_previous_responses_is_named_as_a_formula_does(name: str, column: str) -> None:
+    memory = SQUARES._replace(family=MEMORY)
+    lack = trustworthy(6000, 40, 0.95, [ODD._replace(name=name, asked=(memory,))])[1]
+    assert lack.endswith(f"with lags({column}, 3)")
 
 
 def test_of_several_classes_those_whose_model_does_not_hold_are_named_and_decide_nothing() -> None:

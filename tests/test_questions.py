@@ -86,6 +86,14 @@ def test_what_gains_most_is_what_is_missing(
     assert all(first.gain >= second.gain for first, second in pairwise(found))
 
 
+def test_two_factors_of_two_values_have_one_product() -> None:
+    rng = np.random.default_rng(7)
+    signal, cue = rng.random((2, 400)) < 0.5
+    y = rng.random(400) < expit(-1 + signal + 2 * signal * cue)
+    found = asked(np.stack([signal, cue], axis=1).astype(float), y)
+    assert sum(one.family.startswith("products") for one in found) == 1
+
+
 def test_nothing_is_missing_where_nothing_is() -> None:
     """p-values of the score tests are uniform, with many factors per trial."""
     rng, seen = np.random.default_rng(4), list[float]()

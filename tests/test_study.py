@@ -126,6 +126,23 @@ def test_of_several_formulas_all_are_checked_before_one_is_made(
     assert [*(tmp_path / "studies").iterdir()] == []
 
 
+@pytest.mark.parametrize(
+    ("options", "factors", "formula"),
+    [
+        (["--formula", "~ x"], None, "~ x"),
+        (["--factors", "x"], "x", None),
+        (["--formula", "~ x", "--factors", "x"], "x", "~ x"),
+    ],
+)
+def test_a_formula_takes_the_place_of_factors_and_they_of_it(
+    options: list[str], factors: str | None, formula: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both at once it is up to the checks to refuse."""
+    monkeypatch.setattr(sys, "argv", ["study", "--name", "mine", *options])
+    arguments = study.parse()
+    assert study.given(arguments, *arguments.formula) == {"prepare.factors": factors, "prepare.formula": formula}
+
+
 def test_rates_are_numbers_or_estimated() -> None:
     numbers, words = study.rates("0.1,0"), study.rates("tied")
     assert [*numbers.values()] == ["none", 0.1, 0.0]

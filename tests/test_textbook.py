@@ -223,6 +223,17 @@ def test_the_curve_of_few_stimuli_is_the_fraction_of_yes_at_each() -> None:
     assert curve.observed == pytest.approx(y.reshape(5, 80).mean(axis=1))
 
 
+def test_the_curve_of_conditions_runs_through_the_fraction_of_yes_in_each() -> None:
+    """d′ 1 and 2 in two conditions: two factors and their product, which fit all four fractions."""
+    rng = np.random.default_rng(0)
+    signal, cue = rng.random((2, 600)) < 0.5
+    x = np.stack([signal, cue, signal & cue], axis=1).astype(float)
+    y = (rng.normal(size=600) + signal * (1 + cue) > 0.5 + 0.5 * cue)[:, None]
+    [c] = inferred(x, y, fit(x, y).coefficients)
+    curve = psychometric_curve(*c.index, y[:, 0], c.link)
+    assert np.interp(curve.index, curve.grid, curve.fitted) == pytest.approx(curve.observed, abs=0.03)
+
+
 @pytest.mark.parametrize("how", ["shrinkage", "default"])
 def test_interval_and_test_agree_where_the_scale_is_hardly_known(how: str) -> None:
     rng = np.random.default_rng(9)

@@ -155,12 +155,12 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         predictor[chosen] += observed.axes[chosen] @ (found.dominant - slope * observed.onto @ fitted)
     index = observed.rest + observed.carried @ (a.alpha * found.dominant)
     best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
-    b = fitted[-1]
+    b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(found.dominant)))
     leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
-        signal=float(np.hypot(a.signal, np.linalg.norm(found.dominant))),
-        link=found.link,
+        signal=signal,
+        link=replace(found.link, gain=signal),  # along the whole index, dominant factors included
         estimate=estimate,
         noise=observed.noise / np.outer(factor, factor),
         classical_error=np.sqrt(variances) / factor,

@@ -222,7 +222,8 @@ def families(
     found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
     if len(more):
         found["squares of the factors"] = lambda rows: standardised(rows)[:, more] ** 2, None
-    for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:MOST_PRODUCTS] if p > 1 else []:
+    most = {1: 0, 2: 1}.get(p, MOST_PRODUCTS)  # two factors have one product
+    for j in sorted(two, key=lambda j: -(rarer[j] or 0.0))[:most]:
         rate = rarer[j] or 0.0
         others = [k for k in range(p) if k != j and n * rate * (rarer[k] or 0.5) >= FEW]
         if rate >= RARE and others:

@@ -24,7 +24,7 @@ VAGUE_SIZE, VAGUE_COVERAGE = 10, 5  # standard errors, in percent, beyond which 
 DIFFERENT = 0.01  # p-value that groups have the same weights, over all classes
 LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
-NOTHING = 0.05  # p-value of all factors together, above which they tell nothing
+NOTHING = 0.05  # p-value of all factors together, from which on no effect of them is shown
 NO_SIGNAL = 1e-6
 LACKING = "model lacks"  # how such a verdict begins
 
@@ -36,7 +36,7 @@ REMEDIES = {  # how a study adds what is missing
     "a trend over trials": "To add it: --formula (prepare.formula) with a column that counts the trials",
     "differences between groups": "To add them: --formula (prepare.formula) with C(group), or fit each group alone",
     "trends within groups": "To add them: --formula (prepare.formula) with C(group) * t, if t counts the trials",
-    "previous responses": "To add them: --formula (prepare.formula) with lags(response, 3)",
+    "previous responses": "To add them: --formula (prepare.formula) with lags({response}, 3)",
     "factors of the previous trial": "To add them: --formula (prepare.formula) with lag(x, 1) for each factor x",
 }
 PRODUCTS = "To add them: --formula (prepare.formula) with a * in the place of the + between this factor and the others"
@@ -87,8 +87,13 @@ class Situation(NamedTuple):
 
     @property
     def useless(self) -> bool:
-        """Whether its factors tell nothing, or too little for so many weights."""
-        return self.use is not None and (self.use.p_value >= NOTHING or self.use.gain <= 0)
+        """Whether no effect of its factors is shown, or too little for so many weights."""
+        return self.no_effect or (self.use is not None and self.use.gain <= 0)
+
+    @property
+    def no_effect(self) -> bool:
+        """Whether chance explains all that its factors seem to do."""
+        return self.use is not None and self.use.p_value >= NOTHING  # NaN: not tested
 
     def lacks(self, n_classes: int) -> list[Question]:
         """What is missing from its model, beyond chance, and notably."""
@@ -124,7 +129,7 @@ class Situation(NamedTuple):
         if self.unbounded:
             return f"separated by {first_of([name for name in self.unbounded.intervals if name != 'bias'])}"
         if self.useless or self.signal < NO_SIGNAL:
-            return "factors predict no better than a constant"
+            return "no effect shown" if self.no_effect else "factors predict no better than a constant"
         if self.differ(n_classes):
             return "groups of trials differ"
         return "use corrected" if self.wrong(level) or self.vague else "good enough"
@@ -163,7 +168,8 @@ def trustworthy(
     if unbounded and valid:
         lines = [f"without shrinkage there is no estimate{_of(unbounded, len(classes))}; use the corrected column"]
     lines += [*_use(classes), *_lack(lacking, len(classes))]
-    lines += [_size(level, sized, holds=bool(valid), n_classes=len(classes))] if sized else []
+    told = [] if valid and all(c.no_effect for c in sized) else sized  # sizes of what is not shown to exist say nothing
+    lines += [_size(level, told, holds=bool(valid), n_classes=len(classes))] if told else []
     lines += _groups(classes)
     if estimated:
         lines += _rates([c for c in valid if c.logistic_p < UNLIKELY / len(classes)], len(classes))
@@ -172,7 +178,7 @@ def trustworthy(
         part = f"{len(sized or shown)} of " if valid and len(sized or shown) < len(classes) else ""
         head += f", {part}{len(classes)} classes (yes/no responses)"
     unbounded_lines = [_unbounded(n_trials, n_factors, level, c.name, c.unbounded) for c in classes if c.unbounded]
-    signal = _signal(sized) if valid else ""  # which nobody knows of a model that does not hold
+    signal = _signal(told) if valid else ""  # which nobody knows of a model that does not hold
     return [f"{head}{signal}: {lines[0]}", *lines[1:], *unbounded_lines]
 
 
@@ -223,7 +229,7 @@ def _use(classes: Sequence[Situation]) -> list[str]:
     of, together = _of([c], len(classes)), f"all factors together: p = {worst.p_value:.2g}"
     losses = f"{worst.best:.4f} nats per trial against {worst.constant:.4f}, leave-one-out"
     if worst.p_value >= NOTHING:
-        return [f"the factors tell nothing of the responses{of} ({together}; cross-entropy {losses})"]
+        return [f"no effect of the factors on the responses{of} is shown ({together}; cross-entropy {losses})"]
     if worst.gain <= 0:
         matter = f"the factors matter{of} ({together}), but " if worst.p_value < NOTHING else ""  # NaN: not tested
         return [f"{matter}so many weights predict no better than a constant: cross-entropy {losses}"]
@@ -241,7 +247,7 @@ def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
     c = max(classes, key=lambda one: one.lacks(n_classes)[0].gain)
     lacking = c.lacks(n_classes)
     text = sentence(lacking, c.use.gain if c.use else 0.0, _of(classes, n_classes))
-    remedy = REMEDIES.get(lacking[0].family, PRODUCTS)
+    remedy = REMEDIES.get(lacking[0].family, PRODUCTS).format(response=_column(c.name))
     if c.guess_rate:  # which is given, or no rates would be lacking
         remedy = remedy.replace("--rates estimate", f"--rates {c.guess_rate:g},estimate")
     return [f"{text}. {remedy}"]
@@ -332,6 +338,12 @@ def _unbounded(n_trials: int, n_factors: int, level: float, name: str, found: Un
         f"{separate([name for name in found.intervals if name != 'bias'])} {_spaced(found.n_separated)} of "
         f"{_spaced(n_trials)} trials of {named(name, 'class')}: {'; '.join(parts)}"
     )
+
+
+def _column(name: str) -> str:
+    """The column of a class's responses, as a formula names it."""
+    column = name.partition("=")[0]
+    return "response" if column.isdigit() else column if column.isidentifier() else f"`{column}`"
 
 
 def _of(classes: Sequence[Situation], n_classes: int) -> str:

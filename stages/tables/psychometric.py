@@ -100,7 +100,8 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
             parts.append(f"where {condition}: {numbers}" if condition else numbers)
         more = f"; {len(parts) - TOLD} more in data/inference/psychometric.csv" if parts[TOLD:] else ""
         of = f"{named(name, 'class')}, " if table["class"].nunique() > 1 else ""
-        held = "" if holds[name] else "if the model held, "
+        is_counted = rows.quantity.str.startswith("d′").any()  # no model is fitted for d′
+        held = "" if holds[name] or is_counted else "if the model held, "
         text = f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more}"
         lines.append(f"{text} ({100 * level:g} % intervals)")
     return lines
