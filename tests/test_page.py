@@ -198,6 +198,8 @@ def test_the_paper_has_the_numbers_of_the_study(runs: dict[str, Path]) -> None:
     pd.testing.assert_frame_equal(
         pd.read_csv(io.StringIO(csv)), pd.read_csv(runs["study"] / "data/inference/coefficients.csv")
     )
+    [use] = pd.read_csv(runs["study"] / "data/inference/usefulness.csv").itertuples()
+    assert f"cross-entropy was {use.best:.3f} nats per trial ({use.constant:.3f} of a constant; R² " in text  # of best
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert f"{citation['title']} Version {citation['version']}" in text
     assert "Adam, " in (runs["adam"] / "data/paper.md").read_text()

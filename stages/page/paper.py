@@ -106,8 +106,9 @@ def methods(
             ]
     if use is not None:
         lines += [
-            f"With each trial predicted by the fit to all others, cross-entropy was {between(use.classical, 3)} nats "
-            f"per trial ({between(use.constant, 3)} of a constant; R² {between(use.r_squared, 2)})."
+            "With each trial predicted as well as the fit to all others allows, cross-entropy was "
+            f"{between(use.best, 3)} nats per trial ({between(use.constant, 3)} of a constant; "
+            f"R² {between(use.r_squared, 2)}; {between(use.classical, 3)} of the uncorrected fit)."
         ]
     return lines + (left_out(account) if account else [])
 
