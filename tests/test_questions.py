@@ -133,15 +133,17 @@ def test_after_a_wrong_fit_with_rates_what_is_missing_is_still_found() -> None:
 
 
 @pytest.mark.parametrize("rates", [{"guess_rate": 0.5}, {"guess_rate": 0.5, "asymptotes": "estimate"}])
-def test_the_guess_rate_of_two_alternatives_is_no_square(rates: dict[str, object]) -> None:
+@pytest.mark.parametrize("slope", [1.0, 8.0])  # per level: then score tests reject most
+def test_the_guess_rate_of_two_alternatives_is_no_square(slope: float, rates: dict[str, object]) -> None:
     """Constant stimuli at seven levels, with a lapse rate of 4 % where it is estimated."""
     rng, levels, found = np.random.default_rng(20), np.repeat(np.arange(-3.0, 4), 100)[:, None], []
     lapse = 0.04 if "asymptotes" in rates else 0.0
     for _ in range(10):
-        y = drawn(0.5 + (0.5 - lapse) * expit(levels[:, 0]), rng)
+        y = drawn(0.5 + (0.5 - lapse) * expit(slope * (levels[:, 0] + 0.25)), rng)
         [result] = infer(levels, y[:, None], fit(levels, y[:, None]).coefficients, **rates)  # type: ignore[arg-type]
         of = {question.family: question.p_value for question in questions(result, levels, y, ["level"], in_order=False)}
         found.append(of["squares of the factors"])
+        assert ASYMMETRY not in of  # it would be the same
     assert kstest(found, "uniform", alternative="greater").pvalue > 0.05
 
 

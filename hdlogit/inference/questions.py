@@ -8,11 +8,12 @@ leave-one-out cross-entropy.
 Where there are guess and lapse rates g, l, what is left is that of the response with these rates: with P the
 probability that the fit without trial i gives, and P' its slope by the logit, ψ = (y − P) P'/(P(1 − P)) and
 D = P'²/(P(1 − P)); columns for errors of estimated rates stand beside the factors, so that such errors explain nothing.
-With few factors and trials, the likelihood ratio of two joint fits takes the place of the score test.
+With few factors and trials, the likelihood ratio of two joint fits takes the place of the score test, which rejects too
+often where hardly any response is left to chance.
 
 Three more: whether the link is logistic (`hdlogit.inference.link.logistic_test`), whether it is steeper on one side
-(`asymmetry_test` there), and whether P(y = 1) rises all along the index, as it must for every link: free means of P in
-BINS parts of the index against means that rise.
+(`asymmetry_test` there; after a joint fit the square of the index, tested as any column), and whether P(y = 1) rises
+all along the index, as it must for every link: free means of P in BINS parts of the index against means that rise.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from hdlogit.inference.joint import SMALL, likelihood_ratio
 from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
-from hdlogit.inference.terms import Columns, Residuals
+from hdlogit.inference.terms import Columns, Residuals, Test
 
 LAGS = 3  # previous responses
 RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others,
@@ -87,16 +88,25 @@ def questions(
     with_rates = bool(free) or (result.guess_rate, result.lapse_rate) != (0, 0)
     with single_threaded_blas():
         left = _with_rates(result, factors, y, step, free) if with_rates else _as_fitted(result, factors, responses)
+
+        def tested(added: Columns, known: NDArray[np.bool_] | None = None, expected: Array | float = 0.0) -> Test:
+            found = left.test(_every(added, step) if with_rates else added, known, expected)
+            if found.df and result.profiles is not None and n * (factors.shape[1] + 1) ** 2 <= SMALL:
+                return _by_fit(result, factors, responses, added, known, found.df)
+            return found
+
         asked = []
         for family, (added, known) in families(factors, responses, names, groups, in_order=in_order).items():
             rows = slice(None, None, step if with_rates else 1)
             known = None if known is None else known[rows]
             expected = left.memory(LAGS, known) if family == MEMORY and known is not None and len(known) == n else 0.0
-            s, df, p = left.test(_every(added, step) if with_rates else added, known, expected)
-            if df and free and result.profiles is not None and n * (factors.shape[1] + 1) ** 2 <= SMALL:
-                s, p = _by_fit(result, factors, responses, added, known, df)
+            s, df, p = tested(added, known, expected)
             asked += [Question(family, df, s, p, (s - df) / (2 * len(left.residual)))] if df else []
-    asked += _of_link(result, y, estimated=bool(free))
+        if result.profiles is None:
+            bend, p = asymmetry_test(*result.index, y, result.link.known)
+        else:
+            bend, _, p = tested(_bent(result, factors)) if factors.shape[1] > 1 else (np.nan, 0, 1.0)
+    asked += _of_link(result, y, bend, p, estimated=bool(free))
     index = np.asarray(factors[::step] @ result.estimate[:-1])  # so that trials of equal factors stay together
     asked.append(rising(best, y, bins_of(index, 1e-6 * float(np.ptp(index)), BINS)))
     return sorted(asked, key=lambda question: -question.gain)
@@ -127,10 +137,9 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
     return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
 
 
-def _of_link(result: ClassInference, y: Responses, *, estimated: bool) -> list[Question]:
-    """Guesses or lapses, unless their rates are estimated; and asymmetry, unless such rates explain it."""
+def _of_link(result: ClassInference, y: Responses, s: float, p: float, *, estimated: bool) -> list[Question]:
+    """Guesses or lapses, unless their rates are estimated; and asymmetry, of this s and p, unless rates explain it."""
     asked, n, steeper = list[Question](), len(y), 0.0
-    s, p = asymmetry_test(*result.index, y, result.link.known)
     if not estimated:
         test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
         steeper = test.steeper
@@ -138,6 +147,13 @@ def _of_link(result: ClassInference, y: Responses, *, estimated: bool) -> list[Q
         if test.p_value < UNLIKELY and asymmetry_test(*result.index, y, (None, None))[1] > UNLIKELY:
             return asked
     return [*asked, Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * n), steeper)] if np.isfinite(s) else asked
+
+
+def _bent(result: ClassInference, factors: Factors) -> Columns:
+    """The square of the index: of a single factor it is that of the factor, which is asked about anyway."""
+    z = np.asarray(factors @ result.corrected[:-1], np.float64)
+    z = (z - z.mean()) / max(float(z.std()), 1e-300)
+    return lambda rows: np.square(z[rows, None])
 
 
 def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
@@ -166,14 +182,14 @@ def _by_fit(
     added: Columns,
     known: NDArray[np.bool_] | None,
     df: int,
-) -> tuple[float, float]:
-    """(statistic, p) by the likelihood ratio: with few trials and factors squares and a rate can be so much alike that
-    no score test tells them apart, and there is time to fit again.
+) -> Test:
+    """By the likelihood ratio: with few trials and factors squares and a rate can be so much alike that no score test
+    tells them apart, and there is time to fit again.
     """
     columns, rows = added(slice(0, len(factors))), slice(None) if known is None else known
     x = np.hstack([factors, columns])[rows]
     s, _ = likelihood_ratio(x, responses[rows], result.link.known, np.arange(factors.shape[1], x.shape[1]))
-    return s, float(chdtrc(df, s))
+    return Test(s, df, float(chdtrc(df, s)))
 
 
 def _every(columns: Columns, step: int) -> Columns:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, UNLIKELY, Question, missing, sentence
+from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, STEEPER, UNLIKELY, Question, missing, sentence
 from stages.files.account import counted, first_of, measured, named, separate
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
@@ -270,12 +270,25 @@ def _size(level: float, classes: Sequence[Situation], *, holds: bool, n_classes:
         return f"weights come out {size} and {covered}; of what use they are is said above"
     if any(c.differ(n_classes) for c in classes):
         return f"weights come out {size} and {covered}; but they are means over groups that differ"
-    verdict = ": a plain logistic regression is good enough"
+    verdict = f": a plain logistic regression is good enough{_doubt(classes, n_classes)}"
     if any(c.wrong(level) for c in classes):
         verdict = "; use the corrected column"
     elif any(c.vague for c in classes):
         verdict = "; use the corrected column, as these trials do not tell whether it is needed"
     return f"weights come out {size} and {covered}{verdict}"
+
+
+def _doubt(classes: Sequence[Situation], n_classes: int) -> str:
+    """Guesses or lapses that are likely, but not beyond chance over all that was asked."""
+    asked = [one for c in classes for one in c.asked if one.family == LINK and one.steeper > STEEPER]
+    likely = [one for one in asked if one.p_value < UNLIKELY / n_classes]
+    if not likely:
+        return ""
+    worst = min(likely, key=lambda one: one.p_value)
+    return (
+        f", unless the observer guesses or lapses (p = {worst.p_value:.1g} that not, of this test alone): with such "
+        f"rates (--rates) weights would be {1 + worst.steeper:.2g} times as large"
+    )
 
 
 def _groups(classes: Sequence[Situation]) -> list[str]:
