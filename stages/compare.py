@@ -132,7 +132,7 @@ def sentence(name: str, rows: Sequence[Comparison]) -> str:
     better, worse = (best, first) if best.gain > 0 else (first, best)
     clear = "" if abs(best.gain) > 2 * best.gain_error else ", which may be chance"
     gain = f"{measured(abs(best.gain), best.gain_error)} nats per trial"
-    return f"{name}: {better.name} predicts best, by {gain} better than {worse.name}{clear}"
+    return f"{name}: {better.name} predicts best: {gain} better than {worse.name}{clear}"
 
 
 def row(one: Comparison) -> tuple[str, ...]:
