@@ -147,6 +147,17 @@ def test_the_guess_rate_of_two_alternatives_is_no_square(slope: float, rates: di
     assert kstest(found, "uniform", alternative="greater").pvalue > 0.05
 
 
+def test_a_group_of_one_trial_and_factors_that_do_not_vary_among_known_trials_are_no_fault() -> None:
+    rng, n = np.random.default_rng(3), 400
+    x = np.column_stack([rng.random(n) < 0.5, np.arange(n) < 3]).astype(float)
+    groups = np.array([*[0.0] * 200, *[1.0] * 199, 2.0])
+    y = drawn(0.05 + 0.9 * expit(3 * x[:, 0] - 1), rng)
+    y[:3] = True, False, True
+    found = {one.family: one for one in asked(x, y, groups, asymptotes="tied")}
+    assert found["trends within groups"].df == 2
+    assert all(0 <= one.p_value <= 1 for one in found.values())
+
+
 def test_a_yes_that_becomes_rarer_again_is_seen() -> None:
     rng = np.random.default_rng(7)
     x = rng.normal(size=(3000, 3))

@@ -156,6 +156,8 @@ def test_conditions_are_those_of_the_other_factors() -> None:
         ("c d", ["c", "d"], {"c": ["d = 0", "d = 1"], "d": ["c = 0", "c = 1"]}),
         ("x x*x", ["x", "square"], {}),
         ("x z", ["x", "z"], {}),
+        ("x c z d", ["x", "c", "lag(x, 1)", "lag(choice, 1)[T.b]"], {"x": ["c = 0", "c = 1"]}),
+        ("x d x*d", ["x", "lag(d, 1)", "x:lag(d, 1)"], {}),
     ],
 )
 def test_what_is_a_stimulus(columns: str, names: list[str], found: dict[str, list[str]]) -> None:
@@ -165,6 +167,18 @@ def test_what_is_a_stimulus(columns: str, names: list[str], found: dict[str, lis
     parts = [[at[name] for name in column.split("*")] for column in columns.split()]
     factors = np.column_stack([np.prod(part, axis=0) for part in parts]).astype(float)
     assert {s.name: [c.name for c in s.conditions] for s in stimuli(factors, names)} == found
+
+
+def test_with_previous_responses_the_threshold_is_where_these_are_at_their_mean() -> None:
+    rng = np.random.default_rng(2)
+    x, before = rng.choice([-2.0, -1.0, 0.0, 1.0, 2.0], 600), rng.random(600) < 0.3
+    factors = pd.DataFrame({"tilt": x, "lag(choice, 1)[T.b]": before.astype(float)})
+    y = rng.random(600) < expit(1.5 * x - 1 + 2 * before)
+    model = LogisticRegression().fit(factors, y)
+    w, of_before = model.coef_.ravel()
+    threshold = model.threshold(factors, y).set_index("quantity").loc["threshold"]
+    assert threshold.estimate == pytest.approx(-(model.intercept_.item() + of_before * before.mean()) / w, rel=1e-4)
+    assert threshold.low < (1 - 2 * before.mean()) / 1.5 < threshold.high
 
 
 def test_d_prime_and_criterion() -> None:

@@ -24,15 +24,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
-from scipy.special import chdtrc, expit, xlogy
+from scipy.special import expit, xlogy
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
-from hdlogit.inference.joint import SMALL, likelihood_ratio
+from hdlogit.inference.joint import SMALL, is_for_joint_fit, likelihood_ratio
 from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
-from hdlogit.inference.terms import Columns, Residuals, Test
+from hdlogit.inference.terms import DEPENDENT, Columns, Residuals, Test
 
 LAGS = 3  # previous responses
 RARE = 0.05  # of the trials; a two-valued factor with a rarer value is not multiplied with the others,
@@ -91,9 +91,10 @@ def questions(
 
         def tested(added: Columns, known: NDArray[np.bool_] | None = None, expected: Array | float = 0.0) -> Test:
             found = left.test(_every(added, step) if with_rates else added, known, expected)
-            if found.df and result.profiles is not None and n * (factors.shape[1] + 1) ** 2 <= SMALL:
-                return _by_fit(result, factors, responses, added, known, found.df)
-            return found
+            width = factors.shape[1]
+            if result.profiles is None or n * (width + 1) ** 2 > SMALL or not is_for_joint_fit(n, width + found.df):
+                return found
+            return _by_fit(result, factors, responses, added, known) or found
 
         asked = []
         for family, (added, known) in families(factors, responses, names, groups, in_order=in_order).items():
@@ -181,15 +182,22 @@ def _by_fit(
     responses: Responses,
     added: Columns,
     known: NDArray[np.bool_] | None,
-    df: int,
-) -> Test:
+) -> Test | None:
     """By the likelihood ratio: with few trials and factors squares and a rate can be so much alike that no score test
-    tells them apart, and there is time to fit again.
+    tells them apart, and there is time to fit again. None where in the trials that know the columns, a factor does not
+    vary, or the columns add nothing to the factors.
     """
-    columns, rows = added(slice(0, len(factors))), slice(None) if known is None else known
-    x = np.hstack([factors, columns])[rows]
-    s, _ = likelihood_ratio(x, responses[rows], result.link.known, np.arange(factors.shape[1], x.shape[1]))
-    return Test(s, df, float(chdtrc(df, s)))
+    rows = slice(None) if known is None else known
+    x, columns = factors[rows], added(slice(0, len(factors)))[rows]
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    t = np.column_stack([x, np.ones(len(x))])
+    left, sizes, _ = np.linalg.svd(columns - t @ np.linalg.lstsq(t, columns)[0], full_matrices=False)
+    left = left[:, sizes**2 > DEPENDENT]
+    term = x.shape[1] + np.arange(left.shape[1])
+    if not len(term) or not np.ptp(x, axis=0).all():
+        return None
+    s, p = likelihood_ratio(np.hstack([x, left]), responses[rows], result.link.known, term)
+    return Test(s, len(term), p)
 
 
 def _every(columns: Columns, step: int) -> Columns:

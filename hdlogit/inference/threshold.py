@@ -78,13 +78,19 @@ def stimuli(
     """The factor of more than two values, if others are conditions (two values) or a line along it in each.
 
     Without such a factor, those of two values, each a stimulus among the conditions that the others make.
-    factors: (n, p), which are (x − centre)/scale. Names with a colon are products.
+    factors: (n, p), which are (x − centre)/scale. Names with a colon are products. Lagged factors are no conditions
+    of the stimulus: everything is said where they are at their mean.
     """
     p, words = factors.shape[1], [*map(str, names[: factors.shape[1]])]
     if p > MOST_FACTORS:
         return []
     values = np.asarray(centre + scale * factors, np.float64)
-    plain = sorted((j for j in range(p) if ":" not in words[j]), key=lambda j: (len(words[j]), words[j]))
+    earlier = [j for j in range(p) if words[j].startswith("lag(") and ":" not in words[j]]
+    if earlier:
+        factors = np.array(factors, np.float64)
+        factors[:, earlier] = factors[:, earlier].mean(axis=0)
+    now = (j for j in range(p) if ":" not in words[j] and j not in earlier)
+    plain = sorted(now, key=lambda j: (len(words[j]), words[j]))
     two = [j for j in plain if len(np.unique(factors[:, j])) <= 2]
     many = [j for j in plain if j not in two]
     found = []
