@@ -86,6 +86,7 @@ docs: repro                       ## renew the pictures in docs/, from this pipe
 	for stage in simulate train evaluate plot; do (cd "$$other" && python -m stages.$$stage) || exit; done; \
 	for shown in docs/*.png; do for data in "$$other/data" data; do \
 	    test ! -f "$$data/figures/$${shown#docs/}" || cp "$$data/figures/$${shown#docs/}" docs; done; done; \
+	cp "$$other/data/figures/calibration.png" docs/predictions.png; \
 	cp "$$other/data/metrics.json" docs/exact_metrics.json
 
 clean:                            ## remove the environment and everything that was written, except the cache

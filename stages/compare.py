@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hdlogit.exact import fit as fit_exactly
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import Comparison, Model, compare
 from stages.figures.style import FAINT, saved
@@ -98,6 +97,8 @@ def models_of(studies: Sequence[str]) -> list[dict[str, Model]]:
 
 def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> list[Finished]:
     """Each fitted again to the trials that all have, if they are from one file."""
+    from hdlogit.exact import fit as fit_exactly  # only here: it brings torch
+
     rows = [rows_of(study) for study in studies]
     shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
     if not len(shared):
@@ -131,7 +132,7 @@ def sentence(name: str, rows: Sequence[Comparison]) -> str:
     better, worse = (best, first) if best.gain > 0 else (first, best)
     clear = "" if abs(best.gain) > 2 * best.gain_error else ", which may be chance"
     gain = f"{measured(abs(best.gain), best.gain_error)} nats per trial"
-    return f"{name}: {better.name} predicts best, by {gain} better than {worse.name}{clear}"
+    return f"{name}: {better.name} predicts best: {gain} better than {worse.name}{clear}"
 
 
 def row(one: Comparison) -> tuple[str, ...]:

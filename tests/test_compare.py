@@ -45,7 +45,7 @@ def test_the_better_of_two_models_is_told_with_its_test_and_a_figure(
     monkeypatch.setattr(sys, "argv", ["compare", "linear", "squared", "--out", "gains.png"])
     compare.main()
     said = capsys.readouterr().out
-    assert "choice=right: squared predicts best, by 0.06 ± 0.01 nats per trial better than linear" in said
+    assert "choice=right: squared predicts best: 0.06 ± 0.01 nats per trial better than linear" in said
     row = next(line.split() for line in said.splitlines() if line.split()[:1] == ["squared"])
     assert row[-2] == "1"
     assert float(row[-1]) < 1e-9

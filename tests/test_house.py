@@ -155,7 +155,7 @@ import importlib, sys
 for names, may in (
     ("hdlogit hdlogit.psychometric.simulation hdlogit.scores.calibration hdlogit.scores.recovery", set()),
     ("hdlogit.compute.threads stages.simulate stages.plot", set()),
-    ("hdlogit.inference.infer stages.plan stages.evaluate", {"scipy"}),
+    ("hdlogit.inference.infer stages.plan stages.evaluate stages.study stages.predict", {"scipy"}),
     ("stages.train hdlogit.adam.training", {"scipy", "torch"}),
 ):
     for name in names.split():
