@@ -199,7 +199,8 @@ def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
     some = [(term, n, p) for _, term, n, p in rows if 1 < n < n_factors and math.isfinite(p)]
     if len({*terms.get("class", ())}) > 1 or not some:
         return []
-    return [f"factors tested together: {first_of([f'{term} ({n}) p = {p:.2g}' for term, n, p in some])}"]
+    parts = [f"{term} ({n}) {f'p = {p:.2g}' if p > 1e-12 else 'p < 1e-12'}" for term, n, p in some]
+    return [f"factors tested together: {first_of(parts)}"]
 
 
 def without_estimate(reasons: Mapping[str, str], separating: Mapping[str, Sequence[str]]) -> list[str]:
