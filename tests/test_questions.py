@@ -14,7 +14,7 @@ from scipy.stats import kstest
 
 from hdlogit.exact import fit
 from hdlogit.inference import infer
-from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, Question, families, questions
+from hdlogit.inference.questions import ASYMMETRY, LINK, OTHER_RATE, RISING, Question, families, questions
 from hdlogit.inference.terms import score_test
 
 Array = NDArray[np.float64]
@@ -156,6 +156,16 @@ def test_a_group_of_one_trial_and_factors_that_do_not_vary_among_known_trials_ar
     found = {one.family: one for one in asked(x, y, groups, asymptotes="tied")}
     assert found["trends within groups"].df == 2
     assert all(0 <= one.p_value <= 1 for one in found.values())
+
+
+def test_a_wrong_guess_rate_is_seen_beside_an_estimated_lapse_rate() -> None:
+    """In yes/no detection, where fractions of yes below 1/2 are possible."""
+    rng = np.random.default_rng(4)
+    x = rng.integers(0, 2, (600, 2)).astype(float)
+    y = drawn(expit(2 * x[:, 0] - 1), rng)
+    [wrong] = infer(x, y[:, None], fit(x, y[:, None]).coefficients, asymptotes="estimate", guess_rate=0.5)
+    found = {one.family: one for one in questions(wrong, x, y, NAMES, in_order=False)}
+    assert found[OTHER_RATE].p_value < 1e-6
 
 
 def test_a_yes_that_becomes_rarer_again_is_seen() -> None:

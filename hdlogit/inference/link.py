@@ -87,11 +87,13 @@ def logistic_test(
     noise: ArrayLike,
     responses: ArrayLike,
     *,
-    guess_rate: float = 0.0,
-    lapse_rate: float = 0.0,
+    guess_rate: float | None = 0.0,
+    lapse_rate: float | None = 0.0,
     seed: int = 0,
 ) -> LogisticTest:
     """Twice the gain in log-likelihood by free rates over the given ones, and its p-value; as `fit_link`.
+
+    A rate that is None is free in both; the usual χ² is then a bound all the more.
 
     Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound,
     used where it is small enough, or the statistic is so small that nobody needs a better one; else responses
@@ -106,7 +108,7 @@ def logistic_test(
         """Twice the gain of these responses, what it is over, and by which fraction Γ is larger."""
         drawn = cells._replace(yes=yes)
         null, logistic = highest(_posterior(drawn, rates, prior=0.0), start, enough)
-        phi, free = highest(_posterior(drawn, (None, None), prior=0.0), null, enough)
+        phi, free = highest(_posterior(drawn, (None, None), prior=0.0), null[:2], enough)
         statistic = round(2 * max(free.value - logistic.value, 0.0), 9)  # what is below is rounding
         return statistic, null, float(phi[0] / null[0]) - 1
 
@@ -117,12 +119,13 @@ def logistic_test(
     if statistic < SMALL or statistic > CLEAR:
         return LogisticTest(statistic, float(chdtrc(2, statistic)), steeper)
     assert cells.average is not None
-    p = guess_rate + (1 - guess_rate - lapse_rate) * (cells.average @ expit(cells.t @ null))
+    *of_link, guess, lapse = _posterior(cells, rates).theta(null)
+    p = guess + (1 - guess - lapse) * (cells.average @ expit(cells.t @ of_link))
     rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         samples = rng.binomial(cells.n.astype(int), np.clip(p, 0.0, 1.0), (SAMPLES, len(p)))
         drawn += SAMPLES
-        exceeding += sum(gain(yes.astype(float), null, COARSE)[0] >= statistic - 1e-6 for yes in samples)
+        exceeding += sum(gain(yes.astype(float), null[:2], COARSE)[0] >= statistic - 1e-6 for yes in samples)
     return LogisticTest(statistic, (1 + exceeding) / (1 + drawn), steeper)
 
 

@@ -49,6 +49,7 @@ STEEPER = 0.05  # unless it would make all weights larger by more than this frac
 
 MEMORY = "previous responses"
 LINK, ASYMMETRY = "guesses or lapses", "an asymmetric psychometric function"
+OTHER_RATE = "another guess or lapse rate than the given one"
 RISING = "a yes that does not become more frequent along the index"
 
 
@@ -139,7 +140,9 @@ def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
 
 
 def _of_link(result: ClassInference, y: Responses, s: float, p: float, *, estimated: bool) -> list[Question]:
-    """Guesses or lapses, unless their rates are estimated; and asymmetry, of this s and p, unless rates explain it."""
+    """Guesses or lapses, unless their rates are estimated, or other ones than a given rate, if the other is; and
+    asymmetry, of this s and p, unless rates explain it.
+    """
     asked, n, steeper = list[Question](), len(y), 0.0
     if not estimated:
         test = logistic_test(*result.index, y, guess_rate=result.guess_rate, lapse_rate=result.lapse_rate)
@@ -147,6 +150,11 @@ def _of_link(result: ClassInference, y: Responses, s: float, p: float, *, estima
         asked.append(Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * n), steeper))
         if test.p_value < UNLIKELY and asymmetry_test(*result.index, y, (None, None))[1] > UNLIKELY:
             return asked
+    elif (known := result.link.known).count(None) == 1 and known[0] != "tied":
+        test = logistic_test(*result.index, y, guess_rate=known[0], lapse_rate=known[1])
+        asked.append(
+            Question(OTHER_RATE, 1, test.statistic, test.p_value, (test.statistic - 1) / (2 * n), test.steeper)
+        )
     return [*asked, Question(ASYMMETRY, 1, s, p, (s - 1) / (2 * n), steeper)] if np.isfinite(s) else asked
 
 

@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import ASYMMETRY, LINK, RISING, STEEPER, UNLIKELY, Question, missing, sentence
+from hdlogit.inference.questions import (
+    ASYMMETRY,
+    LINK,
+    OTHER_RATE,
+    RISING,
+    STEEPER,
+    UNLIKELY,
+    Question,
+    missing,
+    sentence,
+)
 from stages.files.account import counted, first_of, measured, named, separate
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
@@ -30,6 +40,7 @@ LACKING = "model lacks"  # how such a verdict begins
 
 REMEDIES = {  # how a study adds what is missing
     LINK: "--rates estimate (evaluate.asymptotes) allows for guesses and lapses; another shape may explain it, too",
+    OTHER_RATE: "--rates estimate (evaluate.asymptotes) estimates both",
     ASYMMETRY: "It is steeper on one side than a logistic one: try a transform of the factors, as in log(x)",
     RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
     "squares of the factors": "To add them: --formula (prepare.formula) with I(x**2) for each factor x",
@@ -251,7 +262,7 @@ def _lack(classes: Sequence[Situation], n_classes: int) -> list[str]:
     lacking = c.lacks(n_classes)
     text = sentence(lacking, c.use.gain if c.use else 0.0, _of(classes, n_classes))
     remedy = REMEDIES.get(lacking[0].family, PRODUCTS).format(response=_column(c.name))
-    if c.guess_rate:  # which is given, or no rates would be lacking
+    if c.guess_rate and lacking[0].family == LINK:  # then it is given
         remedy = remedy.replace("--rates estimate", f"--rates {c.guess_rate:g},estimate")
     return [f"{text}. {remedy}"]
 
