@@ -158,7 +158,9 @@ def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what
 def test_good_enough_is_doubted_where_lapses_are_likely() -> None:
     """As of an observer who lapses in 20 % of 400 trials, whose test alone is significant, but not among seven."""
     asked = (Question(LINK, 2, 6.6, 0.039, 0.006, 1.93), *[SQUARES._replace(p_value=0.5)] * 6)
-    line = trustworthy(400, 8, 0.95, [FINE._replace(use=USE, asked=asked)])[-1]
+    likely = FINE._replace(use=USE, asked=asked)
+    assert likely.verdict(0.95, 1) == "good enough, unless it lapses"
+    line = trustworthy(400, 8, 0.95, [likely])[-1]
     assert "good enough, unless the observer guesses or lapses (p = 0.04 that not" in line
     assert "weights would be 2.9 times as large" in line
     for of_chance in (asked[0]._replace(p_value=0.06), asked[0]._replace(steeper=0.01)):

@@ -143,7 +143,9 @@ class Situation(NamedTuple):
             return "no effect shown" if self.no_effect else "factors predict no better than a constant"
         if self.differ(n_classes):
             return "groups of trials differ"
-        return "use corrected" if self.wrong(level) or self.vague else "good enough"
+        if self.wrong(level) or self.vague:
+            return "use corrected"
+        return "good enough, unless it lapses" if _doubt([self], n_classes) else "good enough"
 
 
 class Percent(NamedTuple):
