@@ -269,6 +269,8 @@ def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
     assert lines[1] == (
         "groups replicate one another: corrected weights of one are 1.04 ± 0.06 times those of the others"
     )
+    of_two = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(df=1))])
+    assert of_two[1].endswith("are 1.04 times those of the others")
     [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(slope=5.0, error=1.03))])
     assert (
         line == "groups are too short to be compared: corrected weights of one are 5.00 ± 1 times those of the others"

@@ -311,7 +311,8 @@ def _groups(classes: Sequence[Situation]) -> list[str]:
     if not known:
         return []
     c, worst = min(known, key=lambda one: (not one[0].differ(len(classes)), one[1].p_value))
-    of, slope = _of([c], len(classes)), f"{worst.slope:.2f} ± {worst.error:.1g}"
+    error = f" ± {worst.error:.1g}" if worst.df > 1 else ""  # of two groups the jackknife tells little
+    of, slope = _of([c], len(classes)), f"{worst.slope:.2f}{error}"
     if not c.differ(len(classes)):
         alike = "groups replicate one another" if worst.error < LOOSE else "groups are too short to be compared"
         return [f"{alike}{of}: corrected weights of one are {slope} times those of the others"]
