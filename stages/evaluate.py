@@ -139,8 +139,6 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     """The table of groups against one another, and its metrics; gives what the answer needs to know of each
     class, and lines on what is left out or shared.
     """
-    from stages.tables import replication  # brings torch
-
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
@@ -148,6 +146,8 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
         return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
     if (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: there is one group only"]
+    from stages.tables import replication  # brings torch
+
     classes = replication.replications(answered)
     by_name = dict(zip(fit.classes, classes, strict=True))
     outputs.table("inference/replication.csv", replication.replication_table(by_name, fit.labels))

@@ -155,12 +155,14 @@ def score_test(
 
     factors: (n, p); responses: (n,) bool; ridge, shrinkage: as `hdlogit.inference.infer` has them.
     """
-    from hdlogit.exact import fit  # only here: it brings torch
-
     n, others = len(factors), np.setdiff1d(np.arange(factors.shape[1]), term)
     soft = (1 - shrinkage) * np.asarray(responses, np.float64) + shrinkage / 2
     x = factors[:, others]
-    fitted = fit(x, soft[:, None], ridge).coefficients[:, 0] if len(others) else np.array([logit(soft.mean())])
+    fitted = np.array([logit(soft.mean())])
+    if len(others):
+        from hdlogit.exact import fit  # only here: it brings torch
+
+        fitted = fit(x, soft[:, None], ridge).coefficients[:, 0]
     with single_threaded_blas():
         units, of_term = measure(factors), measure(factors[:, term])
         mine = Units(n, units.centre[others], units.scale[others])

@@ -81,13 +81,25 @@ def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | 
         P(y = 1) = 1 / (1 + exp(-(intercept + slope * logit)))       all classes pooled
 
     Calibrated predictions have intercept 0 and slope 1; overconfident ones a slope below 1. None where no
-    maximum-likelihood estimate exists, or nearly none: with one regressor that is when a threshold on it
-    separates "yes" from "no" (Albert & Anderson 1984).
+    maximum-likelihood estimate exists: with one regressor that is when a threshold on it separates "yes" from
+    "no" (Albert & Anderson 1984).
     """
-    from hdlogit.exact import fit  # only here: it brings torch
+    from scipy.optimize import minimize  # only here, as it takes its time
 
-    z, y = fitted.reshape(-1, 1), responses.reshape(-1, 1)
-    if z.min() == z.max():  # a constant determines no slope
+    z, y = fitted.ravel(), responses.ravel()
+    if y.all() or not y.any() or z[y].min() >= z[~y].max() or z[y].max() <= z[~y].min():
         return None
-    [slope], [intercept] = fit(z.astype(np.float64, copy=False), y, polish=True).coefficients
-    return None if np.isnan(slope) else (float(intercept), float(slope))
+    centre, scale = z.mean(dtype=np.float64), z.std(dtype=np.float64)
+    t = np.stack([np.ones(len(z)), (z - centre) / scale])  # (2, n)
+
+    def loss(line: Floats) -> tuple[float, Floats]:
+        logit = line @ t
+        return float(np.mean(np.logaddexp(0, logit) - y * logit)), t @ (probability(logit) - y) / len(y)
+
+    def hessian(line: Floats) -> Floats:
+        p = probability(line @ t)
+        return np.asarray(t * (p * (1 - p)) @ t.T / len(y))
+
+    found = minimize(loss, np.zeros(2), jac=True, hess=hessian, method="trust-exact", options={"gtol": 1e-12})
+    slope = float(found.x[1] / scale)
+    return float(found.x[0] - slope * centre), slope
