@@ -137,8 +137,9 @@ def _without_dominant(
         if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL:
             return found
     raise OutsideTheory(
-        f"no observer with a signal of at most {MAX_SIGNAL:g} has a fit with kappa {kappa:g}, eta_squared "
-        f"{eta_squared:g}, fitted intercept {fitted_intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}"
+        f"no observer whose true logits have a standard deviation of at most {MAX_SIGNAL:g} gives such a fit: "
+        f"{kappa:.3g} factors per trial, leave-one-out logits of variance {eta_squared:.3g}, fitted intercept "
+        f"{fitted_intercept:.3g}, ridge {ridge:g}, shrinkage {shrinkage:g}"
     )
 
 
