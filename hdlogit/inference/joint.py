@@ -73,7 +73,7 @@ def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
 
 def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates, names: Names) -> JointFit:
     """factors: (n, p), read in blocks; responses: (n,); units, names: of factors; known: rates given."""
-    precision = _prior(factors, units)
+    precision = prior(factors, units)
     posterior, phi, end = _best(factors, responses, units, precision, known)
     inverse, back = np.linalg.inv(end.squares), units.original(posterior.moves)  # ∂(coefficients, g, l)/∂φ
     whole = posterior.moves @ inverse @ posterior.moves.T
@@ -101,7 +101,7 @@ def likelihood_ratio(
     χ² of twice what the log-posterior loses without them. known: rates given.
     """
     units, others = measure(factors), np.delete(factors, term, axis=1)
-    precision = _prior(factors, units)
+    precision = prior(factors, units)
     *_, whole = _best(factors, responses, units, precision, known)
     precision = np.delete(np.delete(precision, term, 0), term, 1)
     *_, without = _best(others, responses, measure(others), precision, known)
@@ -109,7 +109,7 @@ def likelihood_ratio(
     return statistic, float(chdtrc(len(term), statistic))
 
 
-def _prior(factors: Factors, units: Units) -> Array:
+def prior(factors: Factors, units: Units) -> Array:
     """Precision (p + 1, p + 1) of the weights of standardised factors and of the logit at their means."""
     n, p = factors.shape
 

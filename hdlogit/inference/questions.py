@@ -1,4 +1,4 @@
-"""What is missing from the model? Tests from one fit, none of which fits again.
+"""What is missing from the model? Tests from one fit.
 
 Columns that the model lacks are tested by what the fit leaves of the responses (`hdlogit.inference.terms`): squares of
 the factors, their products with factors of two values, what was before, trends, differences between groups. With S the
@@ -233,7 +233,11 @@ def families(
         return np.asarray((factors[rows] - centre) / scale)
 
     def products(j: int, others: list[int]) -> Columns:
-        return lambda rows: standardised(rows)[:, [j]] * standardised(rows)[:, others]
+        def of_rows(rows: slice) -> Array:
+            z = standardised(rows)
+            return z[:, [j]] * z[:, others]
+
+        return of_rows
 
     found: dict[str, tuple[Columns, NDArray[np.bool_] | None]] = {}
     if len(more):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize
 from scipy.special import ndtri
 
-from hdlogit.inference.joint import WIDE
+from hdlogit.inference.joint import prior
 from hdlogit.inference.observer import HIGHEST, Block, Posterior, maximise
 from hdlogit.inference.result import Array, ClassInference
 from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, Units
@@ -234,11 +234,10 @@ class _Tests:
         rows, places, n = np.unique(factors, axis=0, return_inverse=True, return_counts=True)
         if len(rows) > MANY:
             return
-        self.units, p = Units(len(factors), c.centre, c.scale), len(c.scale)
+        self.units = Units(len(factors), c.centre, c.scale)
         t, yes = self.units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)
-        prior = (t.T * n) @ t / len(factors) * np.append(np.full(p, p), 1.0) / WIDE**2  # as of `fit_joint`
         block = Block(t, yes, n.astype(np.float64))
-        self.posterior = Posterior(lambda: [block], prior, c.link.known)
+        self.posterior = Posterior(lambda: [block], prior(factors, self.units), c.link.known)
         self.largest = (1 - LEAST) * HIGHEST * min(self.posterior.room, default=1.0)
         rates = [rate for rate, known in zip(self.theta[-2:], c.link.known, strict=True) if known is None]
         near = np.append(self.units.coefficients(c.corrected[:, None]), rates)
