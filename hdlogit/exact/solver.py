@@ -19,7 +19,7 @@ curvature (DANE: Shamir, Srebro & Zhang, ICML 2014).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact import existence
+from hdlogit.exact.coordinates import DependentFactors
 from hdlogit.exact.descent import State, descend, start
 from hdlogit.exact.newton import newton, polished
 from hdlogit.exact.objective import Array, Floats, Mask, Trials, check
@@ -64,13 +65,13 @@ class Class:
 
     k: int
     v: Array  # (n_factors + 1,)
-    proven: bool  # that the estimate exists
+    proven: bool = False  # that the estimate exists
     under_way: bool = True
     reason: str | None = None  # why it has no estimate
     separating: list[int] | None = None
     iterations: int = 0
     # Of all trials, at v, once they have been evaluated there:
-    coefficients: Array | None = None  # (n_factors + 1,)
+    coefficients: Array | None = None  # (n_factors + 1,), for the factors as they are
     loss: float = np.nan
     gradient: Array | None = None  # (n_factors + 1,), the objective's
     max_gradient: float = np.inf
@@ -94,8 +95,7 @@ def fit(
     responses:  (n_trials, n_classes) bool, or numbers in [0, 1].
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
     tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's
-                objective, for factors as deviations from their means in units of the power of two nearest
-                to their standard deviations: scikit-learn's `tol`, for factors of mean 0 and deviation 1.
+                objective for standardised factors: scikit-learn's `tol`, if factors have mean 0, deviation 1.
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits
@@ -106,8 +106,9 @@ def fit(
                 and its logits are the same for any linear combinations of the factors (Sterzinger &
                 Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
-    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not
-    finite, and for an impossible ridge or tolerance.
+    A factor that is constant, or, without ridge, follows from others, has a weight of 0. Raises ValueError for
+    arrays that do not fit together or are of another kind, for factors that are not finite, and for an
+    impossible ridge or tolerance.
     """
     x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
@@ -127,12 +128,25 @@ def fit(
         return np.asarray(y * (1 - softness) + softness / 2)
 
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        classes = solved(soft(y) if always else y)
+        try:
+            classes = solved(soft(y) if always else y)
+        except DependentFactors as some:
+            how = ridge, tolerance, max_iterations, progress, polish, shrinkage
+            return _among_all(fit(x[:, some.independent], y, *how), some.independent, x.shape[1])
         missing = [c.k for c in classes if c.reason and shrinkage == "auto"]
         for k, c in zip(missing, solved(soft(y[:, missing])) if missing else [], strict=True):
             c.separating = classes[k].separating
             classes[k], used[k] = c, softness
     return _result(classes, used)
+
+
+def _among_all(fitted: ExactFit, independent: NDArray[np.intp], n_factors: int) -> ExactFit:
+    """A fit to the independent factors, with weights of 0 for the others."""
+    coefficients = np.zeros((n_factors + 1, fitted.coefficients.shape[1]))
+    coefficients[np.append(independent, n_factors)] = fitted.coefficients
+    coefficients[:, ~fitted.converged] = np.nan
+    separating = [by if by is None else independent[by].tolist() for by in fitted.separating]
+    return replace(fitted, coefficients=coefficients, separating=separating)
 
 
 def _result(classes: list[Class], shrinkage: Array) -> ExactFit:
@@ -201,7 +215,7 @@ class Solver:
         may_be_separated = self.sample.trials.hard[rows] & ~np.array([c.proven for c in going])
 
         def arrived(now: State) -> Mask:
-            small = self.sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * self.tolerance
+            small = np.abs(now.gradient).max(axis=1) <= COPY_TOLERANCE * self.tolerance
             return np.asarray(small | (may_be_separated[now.rows] & now.separates))
 
         v, _, iterations = descend(self.sample, state, arrived, self.steps(going))
@@ -218,15 +232,15 @@ class Solver:
         coefficients, loss, gradient, separated = self.sample.evaluate(v, rows)
         if not np.isfinite(gradient).all():
             self.sample.trials.refuse()
-        largest = self.sample.coordinates.largest(gradient)
+        largest = np.abs(gradient).max(axis=1)
         for i, c in enumerate(classes):
             c.improved = bool(largest[i] < c.max_gradient / 2)
             c.coefficients, c.gradient = coefficients[i], gradient[i]
             c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
 
     def prove(self, at_minimum: list[Class]) -> None:
-        """Step 4, for all classes at once; no proof where factors depend on one another."""
-        if not at_minimum or self.sample.coordinates.dependent:
+        """Step 4, for all classes at once."""
+        if not at_minimum:
             return
         rows, v = _stacked(at_minimum)
         proven, iterations = existence.prove(self.sample, v, rows, self.steps(at_minimum))
@@ -235,19 +249,20 @@ class Solver:
 
     def judge(self, c: Class) -> None:
         """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
-        if not c.proven and c.separated and self.sample.trials.hard[c.k]:
-            c.separating = existence.factors_that_separate(self.sample, c.k, c.v)
-            return self.end(c, SEPARATED)
-        if c.max_gradient > self.tolerance and c.iterations >= self.max_iterations:
+        exists, v = c.proven or None, c.v
+        if not exists and c.separated and self.sample.trials.hard[c.k]:
+            exists = False
+        elif c.max_gradient > self.tolerance and c.iterations >= self.max_iterations:
             return self.end(c, self.not_converged(c))
-        if not c.proven:
-            exists, v, c.separating = existence.decide(self.sample, c.k, self.tolerance)
-            if not exists:
-                return self.end(c, UNDECIDED if exists is None else SEPARATED)
-            c.proven = True
-            if c.max_gradient > self.tolerance and v is not None:
-                c.v = v
-                self.evaluate([c])
+        elif not exists:
+            exists, v = existence.decide(self.sample, c.k, self.tolerance)
+        if not exists:
+            c.separating = None if exists is None else existence.factors_that_separate(self.sample, c.k, v)
+            return self.end(c, UNDECIDED if exists is None else SEPARATED)
+        if not c.proven and c.max_gradient > self.tolerance:
+            c.v = v
+            self.evaluate([c])
+        c.proven = True
         if c.max_gradient > self.tolerance and not c.improved:
             _, c.v = newton(self.sample, c.k, c.v, self.tolerance, known=True)
             self.evaluate([c])
