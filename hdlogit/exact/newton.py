@@ -23,7 +23,6 @@ STEPS = 60
 POLISHING = 12  # steps at most
 POLISHED_AT_ONCE = 2**24  # numbers in Hessians
 SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: with less, rounding leaves no proof
-SMALLEST = 1e-14  # … no step
 ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
 
 
@@ -46,12 +45,12 @@ def newton(sample: Sample, k: int, v: Array, tolerance: float, known: bool = Fal
         largest = float(np.abs(mean).max())
         # so close, only rounding prevents it
         arrived = exists and (largest <= tolerance or largest > before / 2)
-        inverse = _inverse(hessian, SMALLEST if exists else SINGULAR)
+        inverse, regular = _inverse(hessian)
         step = -inverse @ gradient
         if arrived or not np.isfinite(step).all():
             break
         in_doubt = np.abs(inverse) @ (ROUNDING * sizes)  # of the step
-        if _largest_change(sample, step, in_doubt) < 0.5:
+        if regular and _largest_change(sample, step, in_doubt) < 0.5:
             exists, before = True, largest
         v = v + _length(sample, k, v, step) * step
     return exists, v
@@ -80,13 +79,10 @@ def _derivatives(sample: Sample, k: int, v: Array) -> tuple[Array, Array, Array,
     return hessian + np.diag(penalty), gradient + penalty * v, sizes, not n_misfits.any()
 
 
-def _inverse(hessian: Array, singular: float) -> Array:
-    """H⁻¹; NaN where H, scaled to a unit diagonal, may have an eigenvalue this small."""
-    size = np.sqrt(np.diagonal(hessian))
-    inverse = inverse_of(hessian / size / size[:, None])
-    if not np.trace(inverse) < 1 / singular:  # the largest eigenvalue of the inverse is smaller than that
-        inverse[:] = np.nan
-    return np.asarray(inverse / size / size[:, None])
+def _inverse(hessian: Array) -> tuple[Array, bool]:
+    """H⁻¹, and whether rounding leaves a proof: the eigenvalues of H, scaled to a unit diagonal."""
+    inverse = inverse_of(hessian)
+    return inverse, bool(np.vdot(np.diagonal(inverse), np.diagonal(hessian)) < 1 / SINGULAR)
 
 
 def _largest_change(sample: Sample, step: Array, in_doubt: Array) -> float:
@@ -146,4 +142,4 @@ def _inverse_hessian(sample: Sample, v: Array) -> Array:
         return np.asarray(weighted.T @ weighted, np.float64)
 
     hessian = total(of_part, range(len(sample.factors)), waiting=2) / sample.n_trials + np.diag(sample.ridge)
-    return _inverse(hessian, SMALLEST)
+    return inverse_of(hessian)

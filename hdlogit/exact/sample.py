@@ -49,7 +49,7 @@ class Sample:
         rows = sampled_rows(n_trials, most)
         subset = rows[:: max(1, round(len(rows) / max(SUBSET_PER_FACTOR * n_factors, SUBSET)))]
         c = coordinates_of(trials, subset, ridge)
-        dtype = np.float64 if tolerance < SINGLE or c.nearly_dependent else np.float32
+        dtype = np.float64 if tolerance < SINGLE or c.needs_double else np.float32
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:
             raw = trials.factors[chosen]

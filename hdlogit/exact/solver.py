@@ -19,7 +19,7 @@ curvature (DANE: Shamir, Srebro & Zhang, ICML 2014).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal
 
@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.exact import existence
-from hdlogit.exact.coordinates import DependentFactors
 from hdlogit.exact.descent import State, descend, start
 from hdlogit.exact.newton import newton, polished
 from hdlogit.exact.objective import Array, Floats, Mask, Trials, check
@@ -106,8 +105,8 @@ def fit(
                 and its logits are the same for any linear combinations of the factors (Sterzinger &
                 Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
-    A factor that is constant, or, without ridge, follows from others, has a weight of 0. Raises ValueError for
-    arrays that do not fit together or are of another kind, for factors that are not finite, and for an
+    A constant factor has a weight of 0; of equal optima of dependent factors one is found. Raises ValueError
+    for arrays that do not fit together or are of another kind, for factors that are not finite, and for an
     impossible ridge or tolerance.
     """
     x, y = np.asarray(factors), np.asarray(responses)
@@ -128,25 +127,12 @@ def fit(
         return np.asarray(y * (1 - softness) + softness / 2)
 
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        try:
-            classes = solved(soft(y) if always else y)
-        except DependentFactors as some:
-            how = ridge, tolerance, max_iterations, progress, polish, shrinkage
-            return _among_all(fit(x[:, some.independent], y, *how), some.independent, x.shape[1])
+        classes = solved(soft(y) if always else y)
         missing = [c.k for c in classes if c.reason and shrinkage == "auto"]
         for k, c in zip(missing, solved(soft(y[:, missing])) if missing else [], strict=True):
             c.separating = classes[k].separating
             classes[k], used[k] = c, softness
     return _result(classes, used)
-
-
-def _among_all(fitted: ExactFit, independent: NDArray[np.intp], n_factors: int) -> ExactFit:
-    """A fit to the independent factors, with weights of 0 for the others."""
-    coefficients = np.zeros((n_factors + 1, fitted.coefficients.shape[1]))
-    coefficients[np.append(independent, n_factors)] = fitted.coefficients
-    coefficients[:, ~fitted.converged] = np.nan
-    separating = [by if by is None else independent[by].tolist() for by in fitted.separating]
-    return replace(fitted, coefficients=coefficients, separating=separating)
 
 
 def _result(classes: list[Class], shrinkage: Array) -> ExactFit:
