@@ -40,12 +40,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)  # what a shell reports for SIGINT
 
 
-def check_file(path: Path) -> None:
-    """Raise InputError for a pipe or a device, from which a read may wait for ever."""
-    if path.exists() and not path.is_file() and not path.is_dir():  # the operating system refuses a folder
-        raise InputError(f"{path} is a pipe or a device; it must be a file")
-
-
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
     if not hasattr(os, "sysconf"):  # Windows
