@@ -30,7 +30,7 @@ def days(n_groups: int, n_trials: int, p: int, signal: float, seed: int = 0) -> 
 def test_the_plain_slope_is_that_of_fits_by_hand() -> None:
     x, y, groups = days(3, 300, 5, 1.5)
     x[:, 1] += x[:, 0]
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     design, m, parts = sm.add_constant(x), np.cov(x.T), np.empty((3, 2))
     for g, group in enumerate(found.groups):
         one, others = (sm.Logit(y[rows, 0], design[rows]).fit(disp=0) for rows in (groups == g, groups != g))
@@ -47,7 +47,7 @@ def test_the_plain_slope_is_that_of_fits_by_hand() -> None:
 
 def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_it() -> None:
     x, y, groups = days(40, 400, 40, 1.5)
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     alpha = solve(0.1, 1.5).alpha
     assert alpha > 1.12
     assert found.plain is not None
@@ -67,8 +67,9 @@ def test_the_error_of_the_common_slope_is_its_scatter_and_equal_groups_are_seldo
     x, _, groups = days(6, 150, 12, 1.5)
     beta = rng.standard_normal(12) / SPREAD[:12] / 2
     y = rng.random((len(x), 40)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
+    found = [replicate(x, column, groups) for column in y.T]
     for name in ("plain", "corrected"):
-        common = [getattr(found, name) for found in replicate(x, y, groups)]
+        common = [getattr(one, name) for one in found]
         error = np.sqrt(np.mean([one.error**2 for one in common]))
         assert np.std([one.value for one in common]) == pytest.approx(error, rel=0.35)
         assert np.mean([one.p_value < 0.05 for one in common]) < 0.16  # of 40 at .05: .999 below
@@ -78,7 +79,7 @@ def test_groups_whose_weights_differ_in_length_are_told_apart() -> None:
     x, y, groups = days(6, 300, 10, 1.5)
     rng = np.random.default_rng(1)
     y[groups >= 3, 0] = rng.random((groups >= 3).sum()) < 0.5  # three of six do not look
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     assert found.corrected is not None
     assert found.corrected.p_value < 1e-6
     assert found.corrected.df == 5
@@ -88,7 +89,7 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
     x[groups == 3, 1] = 7.0
-    both = replicate(x, np.hstack([y, ~y]), groups)
+    both = [replicate(x, of_class, groups) for of_class in (y[:, 0], ~y[:, 0])]
     for one in both:
         found = one.groups
         assert [group.reason is None for group in found] == [True, True, False, False]
@@ -105,7 +106,7 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
 def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_classes() -> None:
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
-    found = replicate(x, np.hstack([y, ~y]), groups)
+    found = [replicate(x, of_class, groups) for of_class in (y[:, 0], ~y[:, 0])]
     table = replication_table(dict(zip("ab", found, strict=True)), [f"day {g}" for g in range(4)])
     means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
