@@ -110,10 +110,10 @@ def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_class
     means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2
-    assert np.isnan(table["plain"]).tolist() == [False, False, True, False] * 2
+    assert np.isnan(table["classical"]).tolist() == [False, False, True, False] * 2
     assert [reason != "" for reason in table["reason"]] == [False, False, True, False] * 2
-    for name in ("plain", "corrected"):
-        values, errors = np.array([getattr(one, name)[:2] for one in found]).T
+    for name, attribute in (("classical", "plain"), ("corrected", "corrected")):
+        values, errors = np.array([getattr(one, attribute)[:2] for one in found]).T
         assert means[f"{name}_slope"] == pytest.approx(values.mean())
         assert means[f"{name}_slope_error"] == pytest.approx(np.hypot(*errors) / 2)
     assert means["coverage"] == pytest.approx(np.nanmean(table["covered"]))

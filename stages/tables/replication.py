@@ -41,7 +41,7 @@ def replication_table(classes: Mapping[str, Replication], labels: Sequence[str])
     for name, one in classes.items():
         for g in one.groups:
             row = {"class": name, "group": labels[g.group], "trials": g.trials}
-            for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
+            for kind, slope in (("classical", g.plain), ("corrected", g.corrected)):
                 row[kind], row[f"{kind}_error"] = slope[:2] if slope else (np.nan, np.nan)
             rows.append(row | {"covered": g.covered, "reason": g.reason or ""})
     return pd.DataFrame(rows).astype({"covered": float})
@@ -55,10 +55,10 @@ def replication_metrics(
     p: that all groups have the same slope, over all classes.
     """
     metrics: dict[str, float | int | None] = {}
-    for name in ("plain", "corrected"):
+    for name, attribute in (("classical", "plain"), ("corrected", "corrected")):
         keys = f"{name}_slope", f"{name}_slope_error", f"{name}_heterogeneity_p"
         metrics |= dict.fromkeys(keys)
-        if some := [common for one in classes if (common := getattr(one, name))]:
+        if some := [common for one in classes if (common := getattr(one, attribute))]:
             slopes, errors, q, df = zip(*some, strict=True)
             numbers = np.mean(slopes), np.linalg.norm(errors) / len(some), chdtrc(sum(df), sum(q))
             metrics |= dict(zip(keys, map(float, numbers), strict=True))
