@@ -29,7 +29,7 @@ Asymptotes = Literal["none", "estimate"]
 
 STUDY = Path(__file__).parents[1] / "studies" / "rat"
 CASES: dict[str, Asymptotes] = {"no rates": "none", "guess and lapse rates": "estimate"}
-NUMBERS = ("plain_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
+NUMBERS = ("classical_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
 
 
 def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:

@@ -37,12 +37,12 @@ def test_the_plain_slope_is_that_of_fits_by_hand() -> None:
         w, v = one.params[1:], others.params[1:]
         parts[g] = w @ m @ v, v @ m @ v - np.trace(m @ others.cov_params()[1:, 1:])
         assert group.trials == 300
-        assert group.plain is not None
-        assert group.plain.value == pytest.approx(
+        assert group.classical is not None
+        assert group.classical.value == pytest.approx(
             parts[g, 0] / parts[g, 1], rel=0.01
         )  # the textbook's noise is smaller
-    assert found.plain is not None
-    assert found.plain.value == pytest.approx(parts[:, 0].sum() / parts[:, 1].sum(), rel=0.01)
+    assert found.classical is not None
+    assert found.classical.value == pytest.approx(parts[:, 0].sum() / parts[:, 1].sum(), rel=0.01)
 
 
 def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_it() -> None:
@@ -50,13 +50,13 @@ def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_i
     found = replicate(x, y[:, 0], groups)
     alpha = solve(0.1, 1.5).alpha
     assert alpha > 1.12
-    assert found.plain is not None
+    assert found.classical is not None
     assert found.corrected is not None
-    assert found.plain.value == pytest.approx(alpha, abs=3 * found.plain.error)
+    assert found.classical.value == pytest.approx(alpha, abs=3 * found.classical.error)
     assert found.corrected.value == pytest.approx(1, abs=3 * found.corrected.error)
-    assert max(found.plain.error, found.corrected.error) < 0.02
+    assert max(found.classical.error, found.corrected.error) < 0.02
     assert replication_metrics([found])["coverage"] == pytest.approx(0.95, abs=0.02)
-    for name in ("plain", "corrected"):  # standard errors are those of the scatter over groups
+    for name in ("classical", "corrected"):  # standard errors are those of the scatter over groups
         slopes = [getattr(group, name) for group in found.groups]
         claimed = np.sqrt(np.mean([slope.error**2 for slope in slopes]))
         assert np.std([slope.value for slope in slopes]) == pytest.approx(claimed, rel=0.35)
@@ -68,7 +68,7 @@ def test_the_error_of_the_common_slope_is_its_scatter_and_equal_groups_are_seldo
     beta = rng.standard_normal(12) / SPREAD[:12] / 2
     y = rng.random((len(x), 40)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
     found = [replicate(x, column, groups) for column in y.T]
-    for name in ("plain", "corrected"):
+    for name in ("classical", "corrected"):
         common = [getattr(one, name) for one in found]
         error = np.sqrt(np.mean([one.error**2 for one in common]))
         assert np.std([one.value for one in common]) == pytest.approx(error, rel=0.35)
@@ -93,11 +93,11 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
     for one in both:
         found = one.groups
         assert [group.reason is None for group in found] == [True, True, False, False]
-        assert found[2].plain is None
+        assert found[2].classical is None
         assert "responses" in str(found[2].reason)
         assert "factor 1 is constant" in str(found[3].reason)
         assert not str(found[3].reason).startswith("class")
-    first, second = (one.groups[0].plain for one in both)
+    first, second = (one.groups[0].classical for one in both)
     assert first is not None
     assert second is not None
     assert first[:2] == pytest.approx(second[:2], rel=1e-4)
@@ -111,10 +111,10 @@ def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_class
     means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2
-    assert np.isnan(table["plain"]).tolist() == [False, False, True, False] * 2
+    assert np.isnan(table["classical"]).tolist() == [False, False, True, False] * 2
     assert [reason != "" for reason in table["reason"]] == [False, False, True, False] * 2
-    for name in ("plain", "corrected"):
-        values, errors = np.array([getattr(one, name)[:2] for one in found]).T
+    for name, attribute in (("classical", "plain"), ("corrected", "corrected")):
+        values, errors = np.array([getattr(one, attribute)[:2] for one in found]).T
         assert means[f"{name}_slope"] == pytest.approx(values.mean())
         assert means[f"{name}_slope_error"] == pytest.approx(np.hypot(*errors) / 2)
     assert means["coverage"] == pytest.approx(np.nanmean(table["covered"]))

@@ -5,7 +5,7 @@ noise. With M the covariance of the factors and C_g the noise of r_g, the slope 
 
     slope_g = r_gᵀM w_g / (r_gᵀM r_g − tr M C_g)          slope = Σ_g r_gᵀM w_g / Σ_g (r_gᵀM r_g − tr M C_g)
 
-are regressions through the origin, corrected for the noise of r_g. For the plain weights it is the factor α by which
+are regressions through the origin, corrected for the noise of r_g. For the classical weights it is the factor α by which
 one group alone overstates them, over that of the others; for the corrected ones it is 1, if the observer is the same in
 all groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
 its weights are smaller than their mean. No group is left out: the error of a slope grows with the slope, so that
@@ -65,7 +65,7 @@ class Group(NamedTuple):
     number: int
     trials: int
     reason: str | None = None  # why there is no estimate
-    plain: Slope | None = None  # None: there is no estimate, or the others' weights are no larger than their noise
+    classical: Slope | None = None  # None: there is no estimate, or the others' weights are no larger than their noise
     corrected: Slope | None = None
     covered: float | None = None  # fraction of factors in which the interval of the difference of weights holds 0
 
@@ -74,16 +74,16 @@ class Replication(NamedTuple):
     """Groups of one class."""
 
     groups: list[Group]
-    plain: Common | None  # None: fewer than two groups have an estimate
+    classical: Common | None  # None: fewer than two groups have an estimate
     corrected: Common | None
 
     @property
     def p_value(self) -> float:
-        """That groups do not differ, neither in plain weights nor in corrected ones: the larger p-value.
+        """That groups do not differ, neither in classical weights nor in corrected ones: the larger p-value.
 
         With rates, corrected weights of short groups run away.
         """
-        return max(one.p_value for one in (self.plain, self.corrected) if one)
+        return max(one.p_value for one in (self.classical, self.corrected) if one)
 
 
 def replicate(
@@ -111,8 +111,8 @@ def replicate(
             fitted = fit(factors[rows], responses[rows, None], polish=True)
         except ValueError as error:
             return ClassInference.refused(str(error), p)
-        known = {"guess_rate": guess_rate, "lapse_rate": lapse_rate}
-        [c] = infer(factors[rows], responses[rows, None], fitted.coefficients, names=names, **known)
+        trials, rates = (factors[rows], responses[rows, None]), (guess_rate, lapse_rate)
+        [c] = infer(*trials, fitted.coefficients, 0.0, 0.0, "none", *rates, names)
         return replace(c, reason=fitted.reasons[0] or c.reason)
 
     def compared(number: int) -> Group:
@@ -122,15 +122,16 @@ def replicate(
             return Group(number, n, reason)
         difference = own.corrected[:-1] - others.corrected[:-1]
         covered = np.abs(difference) <= z * np.hypot(own.corrected_error[:-1], others.corrected_error[:-1])
-        plain = _slope(own.estimate, others.estimate, own.noise, others.noise, scale, m, n)
+        classical = _slope(own.estimate, others.estimate, own.noise, others.noise, scale, m, n)
         noises = _given_scale(own), _given_scale(others)
         corrected = _slope(own.corrected, others.corrected, *noises, scale, m, n)
-        return Group(number, n, None, plain, corrected, float(covered.mean()))
+        return Group(number, n, None, classical, corrected, float(covered.mean()))
 
     numbers = tqdm(np.unique(groups).tolist(), "replication", unit="group", disable=None, leave=False)
     each = [compared(number) for number in numbers]
-    plain, corrected = [one.plain for one in each if one.plain], [one.corrected for one in each if one.corrected]
-    return Replication(each, _common(plain, m), _common(corrected, m))
+    classical = [one.classical for one in each if one.classical]
+    corrected = [one.corrected for one in each if one.corrected]
+    return Replication(each, _common(classical, m), _common(corrected, m))
 
 
 def _slope(

@@ -30,7 +30,7 @@ def replication_table(classes: Mapping[str, Replication], labels: Sequence[str])
     for name, one in classes.items():
         for g in one.groups:
             row = {"class": name, "group": labels[g.number], "trials": g.trials}
-            for kind, slope in (("plain", g.plain), ("corrected", g.corrected)):
+            for kind, slope in (("classical", g.classical), ("corrected", g.corrected)):
                 row[kind], row[f"{kind}_error"] = slope[:2] if slope else (np.nan, np.nan)
             rows.append(row | {"covered": g.covered, "reason": g.reason or ""})
     return pd.DataFrame(rows).astype({"covered": float})
@@ -44,7 +44,7 @@ def replication_metrics(
     p: that all groups have the same slope, over all classes.
     """
     metrics: dict[str, float | int | None] = {}
-    for name in ("plain", "corrected"):
+    for name in ("classical", "corrected"):
         keys = f"{name}_slope", f"{name}_slope_error", f"{name}_heterogeneity_p"
         metrics |= dict.fromkeys(keys)
         if slopes := [common for one in classes if (common := getattr(one, name))]:
