@@ -27,7 +27,7 @@ def days(n_groups: int, n_trials: int, p: int, signal: float, seed: int = 0) -> 
     return x, y[:, None], np.repeat(np.arange(n_groups, dtype=np.int32), n_trials)
 
 
-def test_the_plain_slope_is_that_of_fits_by_hand() -> None:
+def test_the_classical_slope_is_that_of_fits_by_hand() -> None:
     x, y, groups = days(3, 300, 5, 1.5)
     x[:, 1] += x[:, 0]
     found = replicate(x, y[:, 0], groups)
@@ -113,8 +113,8 @@ def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_class
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2
     assert np.isnan(table["classical"]).tolist() == [False, False, True, False] * 2
     assert [reason != "" for reason in table["reason"]] == [False, False, True, False] * 2
-    for name, attribute in (("classical", "plain"), ("corrected", "corrected")):
-        values, errors = np.array([getattr(one, attribute)[:2] for one in found]).T
+    for name in ("classical", "corrected"):
+        values, errors = np.array([getattr(one, name)[:2] for one in found]).T
         assert means[f"{name}_slope"] == pytest.approx(values.mean())
         assert means[f"{name}_slope_error"] == pytest.approx(np.hypot(*errors) / 2)
     assert means["coverage"] == pytest.approx(np.nanmean(table["covered"]))

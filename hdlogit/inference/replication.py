@@ -5,9 +5,9 @@ noise. With M the covariance of the factors and C_g the noise of r_g, the slope 
 
     slope_g = r_gᵀM w_g / (r_gᵀM r_g − tr M C_g)          slope = Σ_g r_gᵀM w_g / Σ_g (r_gᵀM r_g − tr M C_g)
 
-are regressions through the origin, corrected for the noise of r_g. For the classical weights it is the factor α by which
-one group alone overstates them, over that of the others; for the corrected ones it is 1, if the observer is the same in
-all groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
+are regressions through the origin, corrected for the noise of r_g. For classical weights it is the factor α by which
+one group alone overstates them, over that of the others; for corrected ones it is 1, if the observer is the same in all
+groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
 its weights are smaller than their mean. No group is left out: the error of a slope grows with the slope, so that
 leaving out those with large errors would leave out large slopes.
 
