@@ -7,7 +7,7 @@ that its theory predicts. A class (yes/no response) without an estimate is left 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,14 +19,17 @@ from stages.files.parameters import read_parameters
 from stages.files.reading import Fit
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, psychometric, scores, theory
-from stages.tables.answer import Agreement, together, trustworthy, without_estimate
+from stages.tables.answer import together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
 from stages.tables.smooth import smooth_table
 
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
+
 Metrics = dict[str, Any]
-Agreements = Sequence[Agreement | None]  # of each class
+Groups = Sequence["Replication | None"]  # of each class
 
 
 def main() -> None:
@@ -78,7 +81,7 @@ def main() -> None:
 
 
 def write_inference(
-    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
+    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Groups, metrics: Metrics
 ) -> list[str]:
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
     fit, level = answered.fit, answered.p.interval_level
@@ -120,14 +123,15 @@ def write_inference(
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
-def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
+def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Groups, list[str]]:
     """The table of groups against one another, and its metrics; gives what the answer needs to know of each
     class, and lines on what is left out or shared.
     """
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
-    if fit.evidence["ridge"] or any(fit.shrinkage.values()) or (fit.groups == fit.groups[0]).all():
+    is_shrunk = fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes)
+    if is_shrunk or (fit.groups == fit.groups[0]).all():
         return none, ["replication is left out: it is for two groups or more, and fits without ridge and shrinkage"]
     from stages.tables import replication  # brings torch
 
@@ -137,7 +141,7 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return [replication.agreement(one) for one in classes], lines
+    return classes, lines
 
 
 def general_notices(fit: Fit, source: str) -> list[str]:

@@ -6,6 +6,7 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable
+
 import pytest
 
 from stages.files.errors import InputError, NoEstimateError, run, run_stage

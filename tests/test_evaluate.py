@@ -104,9 +104,7 @@ def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any
     assert metrics["fit"]["max_gradient"] > 1e-3
 
 
-def test_trials_without_a_known_observer_are_evaluated_and_drawn(
-    results: Project, metrics: dict[str, Any]
-) -> None:
+def test_trials_without_a_known_observer_are_evaluated_and_drawn(results: Project, metrics: dict[str, Any]) -> None:
     (results.data / "observer.npy").unlink()
     run_here("evaluate", "plot")
     found = json.loads((results.data / "metrics.json").read_text())

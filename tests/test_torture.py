@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import random
 from contextlib import chdir
@@ -78,9 +77,6 @@ def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
         unlock.main()
         return capsys.readouterr().out
 
-    with (copy.folder / ".dvc/tmp/lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as a DVC that is writing
-        assert said(half) == ""
     assert (said(whole), said(conflict)) == ("", "")  # a merge's conflict is for a person to resolve
     assert "dvc.lock was left half-written" in said(half)
     assert copy.repro() == []  # all comes back from the cache
@@ -94,7 +90,9 @@ def test_after_a_failed_stage_its_outputs_are_missing_and_no_number_looks_curren
     assert left.isdisjoint(["model.safetensors", "loss.csv", "checkpoints"])
     assert [*json.loads(copy.run("dvc", "status", "--json", "dvc.yaml").stdout)] == ["train", "evaluate", "plot"]
     with chdir(copy.folder):
-        with pytest.raises(InputError, match=r"^data/model.safetensors is missing: the last run has not come to its end"):
+        with pytest.raises(
+            InputError, match=r"^data/model.safetensors is missing: the last run has not come to its end"
+        ):
             check_current()
         with pytest.raises(InputError, match=r"^params.yaml: train is not what train last ran with"):
             check_parameters()
