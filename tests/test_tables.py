@@ -288,7 +288,7 @@ def test_text_of_numpy_that_is_damaged_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.npy"
     np.save(path, np.array([("a", 1), ("b", 2)], [("choice", "S5"), ("x", float)]))
     path.write_bytes(path.read_bytes().replace(b"b\0", b"\xff\0"))
-    assert f"{path.name} cannot be read" in refused(path)
+    assert f"{path.name}: damaged" in refused(path)
 
 
 def test_a_word_commands_no_terminal(tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ def read_one(path: Path) -> Table:
     except ImportError as error:
         raise InputError(f"{path.name}: reading it needs the package {error.name}; pip install {error.name}") from None
     except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise, and may quote them
-        why = "".join(sign if sign.isprintable() else " " for sign in getattr(error, "strerror", "") or str(error))
-        what = f"{path.name} cannot be read; perhaps it is damaged or not what its ending says"
-        raise InputError(f"{what}: {' '.join(why.split())[:300] or type(error).__name__}") from None
+        quoted = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()
+        why = f"damaged, or not what its ending says: {' '.join(quoted)[:300] or type(error).__name__}"
+        raise InputError(f"{path.name}: {getattr(error, 'strerror', None) or why}") from None
     if not len(frame):
         raise InputError(f"{path.name} holds no trials: it must be a line of column names, and then a line per trial")
     named = [j for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)]

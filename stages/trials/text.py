@@ -136,8 +136,8 @@ def tidy(cell: str) -> str:
 
 
 def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[list[str], int, list[str]]:
-    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are, or,
-    above numbers, perhaps in a comment. One may lack: an empty last one, or that of the names of rows, as R writes them.
+    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are, or in
+    a comment above. One may lack: an empty last one, or that of the names of rows, as R writes them.
     """
     width = usual(len(cells) for cells in rows if not cells[0].startswith(COMMENTS))
     at = next((i for i, cells in enumerate(rows) if len(cells) == width and not cells[0].startswith(COMMENTS)), 0)
