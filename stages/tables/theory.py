@@ -31,7 +31,7 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
     means = {
         "train_cross_entropy": [e.training for e in expected],
         "test_cross_entropy": [e.held_out for e in expected],
-        "test_debiased_cross_entropy": [e.debiased for e in expected],
+        "test_corrected_cross_entropy": [e.debiased for e in expected],
         "test_best_cross_entropy": [e.best for e in expected],
         "bayes_cross_entropy": [e.bayes for e in expected],
         "classical_coverage": [c.expected_classical_coverage(level)[0] for c in bounded],
@@ -72,7 +72,7 @@ def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataF
         {
             "n_trials": line.n_trials,
             "weight_rmse": scale * (line.weight_error or 0),
-            "debiased_weight_rmse": scale * (line.debiased_weight_error or 0),
+            "corrected_weight_rmse": scale * (line.debiased_weight_error or 0),
             "classical_coverage": line.classical_coverage,
             "test_cross_entropy": line.held_out,
             "test_best_cross_entropy": line.best,

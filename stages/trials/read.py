@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from stages.files.account import some
 from stages.files.documents import show
-from stages.files.errors import InputError, check_file, check_memory
+from stages.files.errors import InputError, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
 from stages.trials.text import Read, read_text, tabulate
 from stages.trials.values import Table, plain, repeated
@@ -57,7 +57,6 @@ def read(paths: Path | Sequence[Path]) -> Table:
 
 def read_one(path: Path) -> Table:
     """One file. Its columns are float64 or text; those without a name are left out."""
-    check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
