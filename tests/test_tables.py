@@ -224,7 +224,11 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
     ("text", "keys", "message"),
     [
         ("x,choice\n1,left\n2\n", {}, "line 3: 1 values where the first line names 2 columns"),
-        ("x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n", {}, "line 21: x is 'abc', but it must be a finite number"),
+        (
+            "x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n",
+            {},
+            "line 21: x is 'abc', but it must be a finite number",
+        ),
         ("x,x,choice\n1,2,left\n", {}, "'x' occurs twice"),
         ("bias,choice\n1,left\n2,right\n", {}, "a factor is named bias, as the fit's own bias is"),
         ("bias,choice\n1,left\n1,right\n", {}, "it needs columns of numbers or of few words that vary"),

@@ -140,7 +140,9 @@ def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of numbers as such. Raises InputError, with its place, for a word or what is not finite."""
     number = numbers(column)
     if (wrong := column.notna() & ~np.isfinite(number)).any():
-        what = f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number (its decimal mark that of others)"
+        what = (
+            f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number (its decimal mark that of others)"
+        )
         how = "correct it, leave it empty if it is missing, or take other rows (where) or columns (formula)"
         raise InputError(f"{first(wrong)}: {what}; {how}")
     return number
