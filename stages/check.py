@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from stages.files.documents import nearest
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate
 from stages.files.reading import Fit
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.terminal import say, table
 
 HEADINGS = ("class", "intervals", "slope", "covered\n%", "worst (by\nchance) %", "bias\n%")
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> None:
-    with inside(folder):
+    with contextlib.chdir(folder):
         fit, results, p = read_finished()
         for name, c in results.items():
             if c.reason:

@@ -70,7 +70,7 @@ def test_what_cannot_be_checked_is_one_line(fitted: Project, monkeypatch: pytest
     for arguments, message in {
         "--out there": "there exists already",
         "--class 7": "no such class has an inference",
-        "nowhere": "holds no params.yaml",
+        "nowhere": "No such file or directory: 'nowhere'",
         "--repetitions 1": "it must be at least 2",
     }.items():
         monkeypatch.setattr(sys, "argv", ["check", *arguments.split()])

@@ -306,7 +306,7 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
     assert "contrast is 1e+308, but it must be within ±1e+100" in wrong(new.assign(contrast=1e308))
     assert "must be finite" in wrong(new.assign(contrast=np.inf))
     assert "it must be a number" in wrong(new.assign(contrast="much"))
-    assert "holds no params.yaml" in wrong(new, ".", "new.csv", "--out", "q.csv")
+    assert "params.yaml is missing; it must be in the folder of a study" in wrong(new, ".", "new.csv", "--out", "q.csv")
     assert "there is no folder" in wrong(new, "study", "new.csv", "--out", "none/q.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "p.csv", "study"]
 
