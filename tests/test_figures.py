@@ -232,16 +232,6 @@ def test_the_map_reaches_down_to_its_edge(figure: Figure) -> None:
     assert min(corners[:, 1].min() for corners in vertices if len(corners)) <= ax.get_ylim()[0]
 
 
-def test_the_check_on_the_own_factors_starts_with_the_worst(figure: Figure) -> None:
-    table = {"factor": ["a", "b"], "classical": [0.8, 0.9], "corrected": [0.95, 0.93], "chance": [0.94, 0.96]}
-    coefficients.factor_coverage(figure, pd.DataFrame(table), 0.95, 1000)
-    [ax] = figure.axes
-    assert rows(ax) == ["b", "a"]
-    assert drawn(ax, "corrected intervals") == [(0.93, 0), (0.95, 1)]
-    assert drawn(ax, "perfect intervals") == [(0.94, 0), (0.96, 1)]
-    assert ax.yaxis_inverted()
-
-
 def test_replication_marks_groups_without_an_estimate(figure: Figure) -> None:
     slopes = {"plain": [1.3, math.nan], "corrected": [1.1, math.nan]}
     table = pd.DataFrame({"group": ["monday", "tuesday"], **slopes, "plain_error": 0.1, "corrected_error": 0.05})

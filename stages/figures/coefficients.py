@@ -9,8 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.figures import style
-from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, both, class_of, heading, panels
-from stages.files.account import named
+from stages.figures.style import CLASSICAL, CORRECTED, FAINT, TRUTH, both, class_of, heading, panels
 
 
 def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
@@ -76,28 +75,6 @@ def coverage(figure: Figure, classes: pd.DataFrame, weights: pd.DataFrame, metri
     note = "The weights of a class share the error of its scale: they miss the truth together,\n"
     note += "so classes scatter more than the grey band."
     heading(ax, "How many intervals hold the truth", note)
-    style.legend_below(ax)
-
-
-def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repetitions: int) -> None:
-    """Coverage of each factor's intervals over repeated experiments, worst first (`python -m stages.check`).
-
-    factors: columns factor, classical, corrected (coverages), and chance: coverages to expect from perfect
-    intervals, from the worst to the best, to be compared with the corrected ones rank by rank.
-    """
-    shown = factors.sort_values("corrected", kind="stable")[:ROWS]
-    rows, chance = range(len(shown)), factors.chance[:ROWS]
-    [ax] = panels(figure, 5.6, 1.5 + 0.17 * len(shown))
-    style.name_rows(ax, [named(name, "factor") for name in shown.factor])
-    look: dict[str, Any] = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
-    both(ax, rows, shown.classical, shown.corrected, **look)
-    ax.plot(chance, rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
-    ax.axvline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
-    ax.invert_yaxis()
-    repetitions = style.number(n_repetitions)
-    ax.set_xlabel(f"fraction of {repetitions} repetitions in which the interval holds the truth")
-    note = f"the {ROWS} worst of {len(factors)} factors" if len(factors) > ROWS else ""
-    heading(ax, "Check on the own factors, worst first", note)
     style.legend_below(ax)
 
 
