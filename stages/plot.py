@@ -33,21 +33,17 @@ def main() -> None:
     tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
     kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     answer, pictures = read_lines("inference/answer.txt"), dict[str, Picture]()
+    sections = parameters.model_dump(mode="json")
     with Outputs("plot") as outputs:
         for each in FIGURES:
             needed = each.tables(tables)
-            if needed is not None and each.name not in pictures:
-                path = outputs.path(f"figures/{each.name}.png")
-                with saved(path, p.dpi, p.formats, p.width) as figure:
-                    each.draw(figure, *needed, metrics)
-                width, height = figure.get_size_inches()
-                pictures[each.name] = (
-                    each.section,
-                    path.with_suffix(f".{kind}"),
-                    (width, height),
-                    each.caption(),
-                )
-        sections = parameters.model_dump(mode="json")
+            if needed is None or each.name in pictures:
+                continue
+            path = outputs.path(f"figures/{each.name}.png")
+            with saved(path, p.dpi, p.formats, p.width) as figure:
+                each.draw(figure, *needed, metrics)
+            width, height = figure.get_size_inches()
+            pictures[each.name] = each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()
         outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
             parameters=sections,

@@ -42,7 +42,7 @@ LINES = {
     "test.accuracy": "fraction of held-out responses on the likelier side",
     "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats)",
     "loo.accuracy": "fraction of responses on the likelier side, likewise",
-    "replication.plain_slope": "size of one group's weights, relative to those of the others",
+    "replication.classical_slope": "size of one group's weights, relative to those of the others",
     "replication.corrected_slope": "the same for corrected weights (1 = groups replicate one another)",
 }
 SHOWN = 5

@@ -178,7 +178,7 @@ def test_without_the_truth_or_overfitting_the_trajectory_claims_neither(figure: 
 def test_on_logit_axes_recalibration_is_a_line_and_a_share_of_0_stands_on_the_edge(figure: Figure) -> None:
     lines = {"classical": (0.5, 0.8), "corrected weights": (0.0, 0.9), "best prediction": (-0.1, 1.0)}
     first, second, third = ({"calibration_intercept": a, "calibration_slope": b} for a, b in lines.values())
-    scores = {"test": {**first, "debiased": second, "best": third}}
+    scores = {"test": {**first, "corrected": second, "best": third}}
     predictions.calibrations(figure, SHARES, SHARES, SHARES, scores)
     [ax] = figure.axes
     assert drawn(ax, "classical") == [(0.001, ax.get_xlim()[0]), (0.4, 0.5), (0.9, 0.8)]
@@ -233,9 +233,14 @@ def test_the_map_reaches_down_to_its_edge(figure: Figure) -> None:
 
 
 def test_replication_marks_groups_without_an_estimate(figure: Figure) -> None:
-    slopes = {"plain": [1.3, math.nan], "corrected": [1.1, math.nan]}
-    table = pd.DataFrame({"group": ["monday", "tuesday"], **slopes, "plain_error": 0.1, "corrected_error": 0.05})
-    means = {"plain_slope": 1.3, "plain_slope_error": 0.1, "corrected_slope": 1.1, "corrected_slope_error": None}
+    slopes = {"classical": [1.3, math.nan], "corrected": [1.1, math.nan]}
+    table = pd.DataFrame({"group": ["monday", "tuesday"], **slopes, "classical_error": 0.1, "corrected_error": 0.05})
+    means = {
+        "classical_slope": 1.3,
+        "classical_slope_error": 0.1,
+        "corrected_slope": 1.1,
+        "corrected_slope_error": None,
+    }
     coefficients.replication(figure, table, {"replication": means})
     [ax] = figure.axes
     assert drawn(ax, "no estimate exists")[0][0] == 1

@@ -122,7 +122,7 @@ def test_every_metric_is_shown_and_has_a_meaning(run: Path) -> None:
     for key in keys(json.loads((run / "data/metrics.json").read_text())):
         section, *fit, name = key.split(".")
         assert f"{section}.{name}" in text
-        assert {"debiased": "corrected weights", "best": "best prediction"}.get("".join(fit), "") in text
+        assert {"corrected": "corrected weights", "best": "best prediction"}.get("".join(fit), "") in text
 
 
 def test_every_parameter_is_shown(run: Path) -> None:

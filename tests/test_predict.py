@@ -272,7 +272,7 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
 
 def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
     run_study(tmp_path / "study", solver="adam")
-    assert "train.solver must be exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)
+    assert "train.solver: exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)
 
 
 def test_trials_with_responses_are_scored(

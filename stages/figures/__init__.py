@@ -46,10 +46,10 @@ CURVE = {
     "inference/classes": "guess_rate lapse_rate",
 }
 COVERAGE = {"inference/classes": "classical_coverage coverage", "weights": "true"}
-CALIBRATIONS = "calibration", "inference/calibration_debiased", "inference/calibration_best"
+CALIBRATIONS = "calibration", "inference/calibration_corrected", "inference/calibration_best"
 LOSSES = "test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
-PLAN = f"n_trials weight_rmse debiased_weight_rmse {LOSSES}"
-SLOPES = "plain plain_error corrected corrected_error"
+PLAN = f"n_trials weight_rmse corrected_weight_rmse {LOSSES}"
+SLOPES = "classical classical_error corrected corrected_error"
 
 FUNCTION = {
     "inference/psychometric_points": "x observed low high",

@@ -85,20 +85,17 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     """
     [ax] = panels(figure, 8, 4.2)
     ax.axhline(1, color=TRUTH, ls="--", lw=1, label="equal weights")
-    exists = groups.plain.notna()
+    exists = groups.classical.notna()
     at = np.arange(len(groups))
     slopes = [
         np.column_stack([groups[key] + z * groups[f"{key}_error"] for z in (0, -1.96, 1.96)])[exists]
-        for key in ("plain", "corrected")
+        for key in ("classical", "corrected")
     ]
     both(ax, at[exists], *slopes, dodge=2, ms=4 if len(groups) <= 40 else 2.5)
-    for key, words, color, line in (
-        ("plain", "classical", CLASSICAL, "-."),
-        ("corrected", "corrected", CORRECTED, "-"),
-    ):
+    for key, color, line in (("classical", CLASSICAL, "-."), ("corrected", CORRECTED, "-")):
         mean, error = (metrics["replication"][f"{key}_{what}"] for what in ("slope", "slope_error"))
         if error is not None:  # None: fewer than two groups have an estimate
-            label = f"{words}, all groups: {mean:.2f} ± {error:.2f}"
+            label = f"{key}, all groups: {mean:.2f} ± {error:.2f}"
             ax.axhline(mean, color=color, ls=line, lw=1, label=label)
     if not exists.all():
         edge: Any = {"transform": ax.get_xaxis_transform(), "label": "no estimate exists"}

@@ -73,7 +73,7 @@ def calibrations(
         figure,
         "Calibration of three predictions",
         ("classical", fitted, scores, -3, CLASSICAL_POINTS),
-        ("corrected weights", corrected, scores["debiased"], 0, triangles),
+        ("corrected weights", corrected, scores["corrected"], 0, triangles),
         ("best prediction", best, scores["best"], 3, CORRECTED_POINTS),
     )
 

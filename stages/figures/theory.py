@@ -60,7 +60,7 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
     above, below = panels(figure, 5.6, 5.6, nrows=2)
     here, first, floor = measured(metrics), plan.n_trials.iloc[0], plan.bayes_cross_entropy
     for ax, classical, corrected in (
-        (above, "weight_rmse", "debiased_weight_rmse"),
+        (above, "weight_rmse", "corrected_weight_rmse"),
         (below, "test_cross_entropy", "test_best_cross_entropy"),
     ):
         for key, line, words, look in (
@@ -75,7 +75,7 @@ def planning(figure: Figure, plan: pd.DataFrame, metrics: Any) -> None:
     below.plot(plan.n_trials, floor, color=TRUTH, lw=1, ls="-.", label=best)
     style.logarithmic(below.xaxis, below.yaxis)
     above.set(ylabel="error of a weight (rms),\nlogits per sd of a factor")
-    errors = plan.debiased_weight_rmse
+    errors = plan.corrected_weight_rmse
     if errors.min() > 0:  # without signal there is no error to compare
         style.logarithmic(above.yaxis)
         above.set_ylim(0.8 * errors.min(), 20 * errors.iloc[0])
@@ -93,7 +93,7 @@ def measured(metrics: Any) -> dict[str, float | None]:
     recovery, scores = metrics.get("recovery", {}), metrics.get("test") or metrics["loo"]
     return {
         "weight_rmse": recovery.get("weight_rmse"),
-        "debiased_weight_rmse": recovery.get("corrected", {}).get("weight_rmse"),
+        "corrected_weight_rmse": recovery.get("corrected", {}).get("weight_rmse"),
         "test_cross_entropy": scores["cross_entropy"],
         "test_best_cross_entropy": scores["best"]["cross_entropy"],
     }

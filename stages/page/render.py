@@ -23,7 +23,6 @@ MOST = 5000  # rows of coefficients; if there are more, the largest are shown
 LEAST = 1e-12  # of p-values
 ASKED = 12  # questions to the model, those with the smallest p-values
 COLUMNS = {  # scores of other fits, beside those of the classical one
-    "debiased": "corrected weights",
     "best": "best prediction",
     "corrected": "corrected weights",
 }

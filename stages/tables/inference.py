@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,12 @@ from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
 from stages.files.families import families
-from stages.tables.answer import Agreement, Situation, Unbounded
+from stages.tables.answer import Situation, Unbounded
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
+
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
 
 BINS = "class", "index", "trials", "observed", "low", "high"
 CURVE = "class", "grid", "fitted", "logistic", "function"
@@ -123,7 +126,6 @@ def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) ->
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
             "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
-            "certificate": _bound(c.certificate),
         }
         if "true" in coefficients:
             weights = coefficients[(coefficients["class"] == name) & (coefficients["factor"] != "bias")]
@@ -145,11 +147,6 @@ def _logistic(inferred: Inferred, k: int) -> Question:
     guess_rate, lapse_rate = (rate or 0.0 for rate in inferred.p.known_rates)
     test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
     return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
-
-
-def _bound(certificate: float) -> float:
-    """The next power of ten: only the order of magnitude of a solver's last step has a meaning."""
-    return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
 def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -205,7 +202,7 @@ def corrected_recovery(inferred: Inferred) -> dict[str, Any]:
 
 
 def situations(
-    inferred: Inferred, asked: Asked, groups: Sequence[Agreement | None], logistic_p: Sequence[float]
+    inferred: Inferred, asked: Asked, groups: Sequence[Replication | None], logistic_p: Sequence[float]
 ) -> list[Situation]:
     """What the answer in words needs to know about each class."""
     names, level, situations = [*inferred.fit.factors, "bias"], inferred.p.interval_level, []

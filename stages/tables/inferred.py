@@ -75,8 +75,8 @@ def thinned(trials: Any, c: ClassInference) -> Any:
 def left_out_predictions(inferred: Inferred) -> Predictions:
     """Of each training trial from the fit to all others."""
     columns = zip(*(c.leave_one_out for c in inferred.classes), strict=True)
-    fitted, debiased, best = (np.stack(logits, axis=1) for logits in columns)
-    return Predictions(inferred.responses, {"fitted": fitted, "debiased": debiased, "best": best})
+    fitted, corrected, best = (np.stack(logits, axis=1) for logits in columns)
+    return Predictions(inferred.responses, {"fitted": fitted, "corrected": corrected, "best": best})
 
 
 def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predictions:
@@ -86,8 +86,7 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
 
     def correct(k: int) -> None:
         for rows in cut(*x.shape):
-            debiased, best = results[fit.classes[k]].corrected_logits(x[rows])
-            logits["debiased"][rows, k], logits["best"][rows, k] = debiased, best
+            logits["corrected"][rows, k], logits["best"][rows, k] = results[fit.classes[k]].corrected_logits(x[rows])
 
     with single_threaded_blas():
         list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))

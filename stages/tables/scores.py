@@ -12,7 +12,7 @@ from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans, mean
 from stages.files.reading import Fit, Trials
 
-CORRECTED = ("debiased", "best")
+CORRECTED = ("corrected", "best")
 OF_CORRECTED = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")
 
 
@@ -20,7 +20,7 @@ class Predictions(NamedTuple):
     """Predictions of the same responses; all (n_trials, n_classes)."""
 
     responses: Booleans
-    logits: dict[str, Floats]  # fitted; where there are any: true, debiased, best
+    logits: dict[str, Floats]  # fitted; where there are any: true, corrected, best
 
 
 def fitted_predictions(fit: Fit, trials: Trials) -> Predictions:
