@@ -245,7 +245,12 @@ def test_the_check_on_the_own_factors_starts_with_the_worst(figure: Figure) -> N
 def test_replication_marks_groups_without_an_estimate(figure: Figure) -> None:
     slopes = {"classical": [1.3, math.nan], "corrected": [1.1, math.nan]}
     table = pd.DataFrame({"group": ["monday", "tuesday"], **slopes, "classical_error": 0.1, "corrected_error": 0.05})
-    means = {"classical_slope": 1.3, "classical_slope_error": 0.1, "corrected_slope": 1.1, "corrected_slope_error": None}
+    means = {
+        "classical_slope": 1.3,
+        "classical_slope_error": 0.1,
+        "corrected_slope": 1.1,
+        "corrected_slope_error": None,
+    }
     coefficients.replication(figure, table, {"replication": means})
     [ax] = figure.axes
     assert drawn(ax, "no estimate exists")[0][0] == 1
