@@ -44,15 +44,11 @@ def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asy
     """(n, 4): the `NUMBERS` for each of n times that responses to the factors x are drawn from the truth."""
     yes = probability(logits(x, truth.corrected), truth.guess_rate, truth.lapse_rate)
     responses = np.random.default_rng(2026).random((len(x), n)) < yes[:, None]
-    rates = [(c.guess_rate, c.lapse_rate) for c in pooled(x, responses, asymptotes)]
-    rows = np.empty((n, len(NUMBERS)))
-    for pair in tqdm(sorted(set(rates)), leave=False, disable=None):  # those of the same rates together
-        places = [k for k, each in enumerate(rates) if each == pair]
-        results = replicate(x, responses[:, places], groups, guess_rate=pair[0], lapse_rate=pair[1])
-        for k, result in zip(places, results, strict=True):
-            values = replication_metrics([result])
-            rows[k] = [values[name] for name in NUMBERS]
-    return rows
+    rows = []
+    for y, c in zip(responses.T, tqdm(pooled(x, responses, asymptotes), leave=False, disable=None), strict=True):
+        metrics = replication_metrics([replicate(x, y, groups, guess_rate=c.guess_rate, lapse_rate=c.lapse_rate)])
+        rows.append([metrics[name] for name in NUMBERS])
+    return np.array(rows, np.float64)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ that its theory predicts. A class (yes/no response) without an estimate is left 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,16 +20,19 @@ from stages.files.parameters import read_parameters
 from stages.files.reading import Fit, Floats
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, psychometric, scores, theory
-from stages.tables.answer import Agreement, together, trustworthy, without_estimate
+from stages.tables.answer import together, trustworthy, without_estimate
 from stages.tables.goals import goal_table
 from stages.tables.inferred import Inferred
 from stages.tables.scores import CORRECTED, Predictions
 from stages.tables.smooth import smooth_table
 
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
+
 LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
 Metrics = dict[str, Any]
-Agreements = Sequence[Agreement | None]  # of each class
+Groups = Sequence["Replication | None"]  # of each class
 
 
 def main() -> None:
@@ -93,7 +96,7 @@ def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
 
 
 def write_inference(
-    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
+    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Groups, metrics: Metrics
 ) -> list[str]:
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
     fit, level = answered.fit, answered.p.interval_level
@@ -135,7 +138,7 @@ def write_inference(
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
-def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
+def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Groups, list[str]]:
     """The table of groups against one another, and its metrics; gives what the answer needs to know of each
     class, and lines on what is left out or shared.
     """
@@ -154,7 +157,7 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return [replication.agreement(one) for one in classes], lines
+    return classes, lines
 
 
 def general_notices(fit: Fit, source: str) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.questions import LINK, MEMORY, RISING, Question
+from hdlogit.inference.replication import Common, Group, Replication, Slope
 from stages.tables.answer import (
-    Agreement,
     Situation,
     Unbounded,
     together,
@@ -19,6 +19,15 @@ from stages.tables.answer import (
     without_inference,
 )
 from tests.conftest import Project, run_here
+
+
+def groups(*slopes: float, common: float, error: float = 0.06, df: int = 9, q: float = 8.0) -> Replication:
+    none = np.zeros(0)
+    of_groups = [
+        Group(k, 100, None, None, Slope(slope, 0.1, none, none, slope, 1.0, 0.1, 100)) for k, slope in enumerate(slopes)
+    ]
+    return Replication(of_groups, Common(common, error, q, df), Common(common, error, q, df))
+
 
 FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
 SIGNAL = "signal 2.2 (sd of the true logit)"
@@ -81,7 +90,7 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE._replace(use=useless._replace(p_value=0.01)), "factors predict no better than a constant"),
         (FINE._replace(use=untested), "good enough"),
         (FINE._replace(use=untested._replace(gain=-0.01)), "factors predict no better than a constant"),
-        (FINE._replace(groups=Agreement(0.2, 1.9, 1.0, 0.1, 9, 1e-6)), "groups of trials differ"),
+        (FINE._replace(groups=groups(0.2, 1.9, common=1.0, q=50.0)), "groups of trials differ"),
         (FINE._replace(exists=False, unbounded=Unbounded(9, {"cue": (1.0, np.inf)})), "separated by cue"),
     ):
         assert case.verdict(0.95, 1) == verdict
@@ -263,24 +272,23 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
-    alike = Agreement(0.6, 1.5, 1.04, 0.06, 9, 0.53)
+    alike = groups(0.6, 1.5, common=1.04)
     lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike)])
     assert lines[0].endswith("good enough")
     assert lines[1] == (
         "groups replicate one another: corrected weights of one are 1.04 ± 0.06 times those of the others"
     )
-    of_two = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(df=1))])
+    of_two = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups(0.6, 1.5, common=1.04, df=1, q=0.1))])
     assert of_two[1].endswith("are 1.04 times those of the others")
-    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike._replace(slope=5.0, error=1.03))])
+    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups(0.6, 1.5, common=5.0, error=1.03))])
     assert (
         line == "groups are too short to be compared: corrected weights of one are 5.00 ± 1 times those of the others"
     )
-    for groups in (
-        Agreement(-0.02, 1.72, 1.1, 0.2, 9, 1e-14),
-        Agreement(1.2, 1.4, 1.3, 0.03, 9, 0.53),
+    for differing, lowest, highest in (
+        (groups(-0.02, 1.72, common=1.1, error=0.2, q=86.0), "−0.02", "1.72"),
+        (groups(1.2, 1.4, common=1.3, error=0.03), "1.20", "1.40"),
     ):
-        lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups)])
+        lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=differing)])
         assert lines[0].endswith("but they are means over groups that differ")
-        lowest = f"{groups.lowest:.2f}".replace("-", "−")
-        assert f"{lowest} to {groups.highest:.2f} times those of the others" in lines[1]
+        assert f"{lowest} to {highest} times those of the others" in lines[1]
         assert lines[1].startswith("groups do not replicate one another")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import random
 from contextlib import chdir
@@ -79,9 +78,6 @@ def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
         unlock.main()
         return capsys.readouterr().out
 
-    with (copy.folder / ".dvc/tmp/lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # as a DVC that is writing
-        assert said(half) == ""
     assert (said(whole), said(conflict)) == ("", "")  # a merge's conflict is for a person to resolve
     assert "dvc.lock was left half-written" in said(half)
     assert copy.repro() == []  # all comes back from the cache

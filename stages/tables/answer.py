@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from scipy.special import stdtr
 
@@ -27,6 +27,9 @@ from hdlogit.inference.questions import (
     sentence,
 )
 from stages.files.account import counted, first_of, measured, named, separate
+
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
@@ -60,17 +63,6 @@ class Unbounded(NamedTuple):
     intervals: Mapping[str, tuple[float, float]]  # by the coefficient's name; with an infinite end, or two
 
 
-class Agreement(NamedTuple):
-    """Of one class: slopes of each group's corrected weights on those of the others."""
-
-    lowest: float
-    highest: float
-    slope: float  # of all groups together,
-    error: float  # with its standard error
-    df: int  # its degrees of freedom
-    p_value: float  # that all groups have the same
-
-
 class Situation(NamedTuple):
     """One class that has an inference."""
 
@@ -87,7 +79,7 @@ class Situation(NamedTuple):
     asked: tuple[Question, ...] = ()  # what the model may lack, the largest gain first
     exists: bool = True  # whether there is an estimate without shrinkage
     unbounded: Unbounded | None = None  # where some of its coefficients have none with it, either
-    groups: Agreement | None = None  # where there are several groups that have an estimate
+    groups: Replication | None = None
 
     @property
     def off(self) -> Percent:
@@ -112,12 +104,12 @@ class Situation(NamedTuple):
 
     def differ(self, n_classes: int) -> bool:
         """Whether its groups have different weights, beyond chance: slopes that differ, or one that is far from 1."""
-        if self.groups is None:
+        if self.groups is None or self.groups.corrected is None:
             return False
-        apart, chance = abs(self.groups.slope - 1), DIFFERENT / n_classes
-        error = max(self.groups.error, 1e-12)  # 0 of groups that are copies of one another
-        beyond = 2 * stdtr(self.groups.df, -apart / error) < chance
-        return self.groups.p_value < chance or bool(self.groups.error < LOOSE and apart > APART and beyond)
+        slope, chance = self.groups.corrected, DIFFERENT / n_classes
+        apart, error = abs(slope.value - 1), max(slope.error, 1e-12)  # 0 of groups that are copies of one another
+        beyond = 2 * stdtr(slope.df, -apart / error) < chance
+        return self.groups.p_value < chance or bool(slope.error < LOOSE and apart > APART and beyond)
 
     def short(self, level: float) -> Percent:
         """By how much the classical intervals cover too little."""
@@ -307,20 +299,21 @@ def _doubt(classes: Sequence[Situation], n_classes: int) -> str:
 
 def _groups(classes: Sequence[Situation]) -> list[str]:
     """A sentence: do groups of trials replicate one another? Of several classes the one that does least."""
-    known = [(c, c.groups) for c in classes if c.groups]
+    known = [(c, c.groups, c.groups.corrected) for c in classes if c.groups and c.groups.corrected]
     if not known:
         return []
-    c, worst = min(known, key=lambda one: (not one[0].differ(len(classes)), one[1].p_value))
-    error = f" ± {worst.error:.1g}" if worst.df > 1 else ""  # of two groups the jackknife tells little
-    of, slope = _of([c], len(classes)), f"{worst.slope:.2f}{error}"
+    c, groups, common = min(known, key=lambda one: (not one[0].differ(len(classes)), one[1].p_value))
+    error = f" ± {common.error:.1g}" if common.df > 1 else ""  # of two groups the jackknife tells little
+    of, slope = _of([c], len(classes)), f"{common.value:.2f}{error}"
     if not c.differ(len(classes)):
-        alike = "groups replicate one another" if worst.error < LOOSE else "groups are too short to be compared"
+        alike = "groups replicate one another" if common.error < LOOSE else "groups are too short to be compared"
         return [f"{alike}{of}: corrected weights of one are {slope} times those of the others"]
-    lowest, highest = (f"{slope:.2f}".replace("-", "−") for slope in (worst.lowest, worst.highest))
+    slopes = [group.corrected.value for group in groups.groups if group.corrected]
+    lowest, highest = (f"{value:.2f}".replace("-", "−") for value in (min(slopes), max(slopes)))
     return [
         f"groups do not replicate one another{of}: corrected weights of one are {lowest} to {highest} times those of "
-        f"the others, {slope} in all (p = {worst.p_value:.1g} that these are alike): fit each group alone, or add what "
-        "changes between them"
+        f"the others, {slope} in all (p = {groups.p_value:.1g} that these are alike): fit each group alone, or add "
+        "what changes between them"
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,12 @@ from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
 from stages.files.families import families
-from stages.tables.answer import Agreement, Situation, Unbounded
+from stages.tables.answer import Situation, Unbounded
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
+
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
 
 BINS = "class", "index", "trials", "observed", "low", "high"
 CURVE = "class", "grid", "fitted", "logistic", "function"
@@ -205,7 +208,7 @@ def corrected_recovery(inferred: Inferred) -> dict[str, Any]:
 
 
 def situations(
-    inferred: Inferred, asked: Asked, groups: Sequence[Agreement | None], logistic_p: Sequence[float]
+    inferred: Inferred, asked: Asked, groups: Sequence[Replication | None], logistic_p: Sequence[float]
 ) -> list[Situation]:
     """What the answer in words needs to know about each class."""
     names, level, situations = [*inferred.fit.factors, "bias"], inferred.p.interval_level, []
