@@ -12,7 +12,7 @@ from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, pla
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, inside, read_finished
-from stages.tables.goals import GOALS, Planned, neediest
+from stages.tables.planning import GOALS, Planned, neediest
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -61,7 +61,7 @@ def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
         observer = observer_of(arguments) if study is None else of_study(study)
         first = observer.smallest_n_trials()
         sizes = arguments.n_trials or sorted({round(first * factor) for factor in FACTORS})
-        lines = plan(**vars(observer), n_trials=sizes)
+        lines = plan(**observer._asdict(), n_trials=sizes)
     except OutsideTheory as error:
         raise InputError(str(error)) from None
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
@@ -92,7 +92,7 @@ def of_study(folder: str) -> Planned:
     say(f"{size}. {which} signal of {observer.signal:.3g}:")
     if observer.signal > 0:
         numbers(needed(n_trials, goal, observer) for goal in GOALS)
-        say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+        say(outlook(*plan(**observer._asdict(), n_trials=[n_trials, 2 * n_trials])))
     else:
         nothing = "nothing tells how many trials it needs"
         say(f"No factor predicts its responses better than chance would: {nothing}.")

@@ -17,10 +17,7 @@ from pathlib import Path
 DATA = Path("data")
 OBSERVERS = "observers"  # of a study with prepare.by: a folder for each observer, with its own data/
 RESULTS = {  # what people read: stage -> its outputs
-    "evaluate": (
-        *("calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv"),
-        *("inference", "metrics.json"),
-    ),
+    "evaluate": (*("calibration.csv", "coefficients.csv", "inference", "metrics.json", "trajectory.csv"),),
     "plot": ("figures", "paper.md", "report.html"),
 }
 
