@@ -15,10 +15,9 @@ import pandas as pd
 from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
-from stages.files.account import named
 from stages.files.errors import InputError, run_stage
 from stages.files.parameters import read_parameters
-from stages.files.reading import Fit, Floats
+from stages.files.reading import Fit
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, planning, psychometric, scores, theory
 from stages.tables.answer import together, trustworthy, without_estimate
@@ -28,8 +27,6 @@ from stages.tables.smooth import smooth_table
 
 if TYPE_CHECKING:
     from hdlogit.inference.replication import Replication  # brings torch
-
-LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
 
 Metrics = dict[str, Any]
 Groups = Sequence["Replication | None"]  # of each class
@@ -43,8 +40,8 @@ def main() -> None:
     answered = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
         predictions = {"test": scores.fitted_predictions(fit, fit.test)} if len(fit.test.factors) else {}
-        if predictions:
-            refuse_large(predictions["test"].logits["fitted"], fit.classes)
+        if predictions and not np.isfinite(predictions["test"].logits["fitted"]).all():
+            raise InputError("data/test/factors.npy: a factor is not finite; look for NaN and infinite ones")
         if answered:
             if predictions:
                 predictions["test"] = inferred.with_corrected(predictions["test"], fit, results)
@@ -80,18 +77,6 @@ def main() -> None:
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
     print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
-
-
-def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
-    """Raise InputError for the first held-out logit that is NaN or beyond LARGEST_LOGIT."""
-    wrong = np.argwhere(~(np.abs(logits) <= LARGEST_LOGIT))
-    if len(wrong):
-        trial, k = wrong[0]
-        logit = f"the logit of {named(classes[k], 'class')} is {logits[trial, k]:.3g}"
-        raise InputError(
-            f"data/test/factors.npy, trial {trial}: {logit}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, "
-            "or in other units than those of the training trials (or the fit has diverged)"
-        )
 
 
 def write_inference(
@@ -142,10 +127,9 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
-    if fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes):
-        return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
-    if (fit.groups == fit.groups[0]).all():
-        return none, ["replication is left out: there is one group only"]
+    is_shrunk = fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes)
+    if is_shrunk or (fit.groups == fit.groups[0]).all():
+        return none, ["replication is left out: it is for two groups or more, and fits without ridge and shrinkage"]
     from stages.tables import replication  # brings torch
 
     classes = replication.replications(answered)
@@ -158,18 +142,15 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
 
 
 def general_notices(fit: Fit, source: str) -> list[str]:
-    """Lines on what is left out of all classes, or of those that have no estimate."""
-    lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in fit.missing.items()]
+    """Lines on what is left out of all classes."""
+    lines = []
     if fit.evidence["solver"] != "exact":
-        needed = "they are for exact fits, train.solver: exact"
-        lines.insert(0, f"intervals and corrections are left out: {needed}")
+        lines.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if fit.evidence["ridge"] or any(fit.shrinkage.values()):
         lines.append("what the model may lack is tested only in fits without ridge and shrinkage")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
         lines.append(f"no trials are held out: calibration.csv is of {shown}")
-    if fit.observer is None and fit.account is None:
-        lines.append("data/observer.npy is absent: what needs the truth is left out")
     return lines
 
 

@@ -6,6 +6,7 @@ For a study that has been run, how many more: `python -m stages.plan --study stu
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, plan, signal_for
@@ -26,6 +27,7 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 FACTORS = 0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100  # of the fewest trials, if none are named
+TIMES = 1, 2, 3, 5, 10, 30  # of the trials that a study has
 NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
@@ -49,21 +51,20 @@ fraction of trials the observer's response could be predicted at best, and give 
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
-    if arguments.study is None:
-        tabulate(arguments, None)
-    else:
-        for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+    try:
+        if arguments.study is None:
+            tabulate(observer_of(arguments), arguments.n_trials)
+        else:
+            for_each(arguments.study, lambda _, folder: tabulate(*of_study(folder, arguments.n_trials)))
+    except OutsideTheory as error:
+        raise InputError(str(error)) from None
     say(NOTES)
 
 
-def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
-    try:
-        observer = observer_of(arguments) if study is None else of_study(study)
-        first = observer.smallest_n_trials()
-        sizes = arguments.n_trials or sorted({round(first * factor) for factor in FACTORS})
-        lines = plan(**observer._asdict(), n_trials=sizes)
-    except OutsideTheory as error:
-        raise InputError(str(error)) from None
+def tabulate(observer: Planned, sizes: Sequence[int] | None) -> None:
+    """What so many trials would give, by default from where an estimate exists."""
+    first = observer.smallest_n_trials()
+    lines = plan(**observer._asdict(), n_trials=sizes or sorted({round(first * factor) for factor in FACTORS}))
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     if observer.inflation > NOTABLE:
         larger = observer.inflation**0.5
@@ -80,23 +81,23 @@ def observer_of(arguments: argparse.Namespace) -> Planned:
     return Planned(arguments.n_factors, signal, base_rate, *rates, inflation)
 
 
-def of_study(folder: str) -> Planned:
-    """The class that needs the most trials; says how many more."""
+def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequence[int]]:
+    """The class that needs the most trials, and how many to tabulate, by default what it has, and more.
+
+    Says how many more each goal needs.
+    """
     with inside(folder):
         _, results, _ = read_finished()
-    classes = {name: c for name, c in results.items() if not c.reason}
-    name, observer = neediest(classes)
-    n_trials = round(observer.n_factors / classes[name].theory.kappa)
+    name, observer = neediest({name: c for name, c in results.items() if not c.reason})
+    n_trials = round(observer.n_factors / results[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
-    which = f"{named(name, 'class')} needs the most, for its" if len(classes) > 1 else "Needed for the"
-    say(f"{size}. {which} signal of {observer.signal:.3g}:")
+    say(f"{size}. Needed for {named(name, 'class')}, with its signal of {observer.signal:.3g}:")
     if observer.signal > 0:
         numbers(needed(n_trials, goal, observer) for goal in GOALS)
-        say(outlook(*plan(**observer._asdict(), n_trials=[n_trials, 2 * n_trials])))
     else:
         nothing = "nothing tells how many trials it needs"
         say(f"No factor predicts its responses better than chance would: {nothing}.")
-    return observer
+    return observer, sizes or [n_trials * times for times in TIMES]
 
 
 def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
@@ -110,24 +111,11 @@ def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
     return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
-def outlook(now: Plan, twice: Plan) -> str:
-    """What twice as many trials would give."""
-    columns = "weight\nslope", "corrected\nerror", "held-out\nloss"
-    parts = [f"{' '.join(c.split())} {shown(twice, c)} instead of {shown(now, c)}" for c in columns]
-    return f"With twice the trials, {twice.n_trials}: {', '.join(parts)}."
-
-
-def shown(line: Plan, column: str) -> str:
-    if not line.exists:
-        return "no fit"
-    return COLUMNS[column].format(line).replace("inf", "-")  # without signal there are no relative errors
-
-
 def cells(line: Plan) -> list[str]:
     """A row of the table, readable at 80 columns."""
-    if line.exists:
-        return [shown(line, column) for column in COLUMNS]
-    return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
+    if not line.exists:
+        return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
+    return [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal, no relative errors
 
 
 def parse() -> argparse.Namespace:

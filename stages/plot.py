@@ -32,16 +32,17 @@ def main() -> None:
     p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
     tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
     answer, pictures = read_lines("inference/answer.txt"), dict[str, Picture]()
+    sections = parameters.model_dump(mode="json")
     with Outputs("plot") as outputs:
         for each in FIGURES:
             needed = each.tables(tables)
-            if needed and each.name not in pictures:
-                path = outputs.path(f"figures/{each.name}.png")
-                with saved(path, p.dpi, ["png", *p.formats], p.width) as figure:  # the page shows the first
-                    each.draw(figure, *needed, metrics=metrics)
-                width, height = figure.get_size_inches()
-                pictures[each.name] = each.section, path, (width, height), each.caption()
-        sections = parameters.model_dump(mode="json")
+            if not needed or each.name in pictures:
+                continue
+            path = outputs.path(f"figures/{each.name}.png")
+            with saved(path, p.dpi, ["png", *p.formats], p.width) as figure:  # the page shows the first
+                each.draw(figure, *needed, metrics=metrics)
+            width, height = figure.get_size_inches()
+            pictures[each.name] = each.section, path, (width, height), each.caption()
         outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
             parameters=sections,

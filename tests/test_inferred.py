@@ -63,7 +63,6 @@ def test_theory_predicts_what_is_measured_and_the_corrections_correct_it(weak: P
     theory, test, recovery = m["theory"], m["test"], m["recovery"]
     assert theory["n_trials"] == 1600
     assert theory["signal"] == pytest.approx(4, rel=0.15)
-    assert theory["certificate"] < 0.5
     assert theory["weight_slope"] == pytest.approx(recovery["weight_slope"], rel=0.05)
     assert theory["residual_sd"] == pytest.approx(recovery["residual_sd"], rel=0.15)
     assert theory["train_cross_entropy"] == pytest.approx(m["train"]["cross_entropy"], rel=0.06)
@@ -163,7 +162,7 @@ def test_where_the_theory_has_no_answer_it_says_so_and_the_rest_is_there(
     factors[:, 0] *= 30  # with ridge, the theory is for factors of one variance
     np.save(weak.data / "train" / "factors.npy", factors)
     m = refitted(weak, ridge=0.001)
-    reason = "the factors are of unequal variance"
+    reason = "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance"
     assert f"inference is left out: {reason}" in (weak.data / "inference" / "left_out.txt").read_text()
     answer = (weak.data / "inference" / "answer.txt").read_text()
     assert answer.startswith(f"no corrections and intervals of class 0 (and 4 more): {reason}")

@@ -299,7 +299,7 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
 
 def test_without_an_exact_fit_there_are_no_predictions(predicted: Predict, tmp_path: Path, refuses: Refuses) -> None:
     run_study(tmp_path / "study", solver="adam")
-    assert "train.solver must be exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)
+    assert "train.solver: exact" in refuses(lambda: list(predicted(trials(3, 1))) and None)
 
 
 def test_rows_that_stand_for_several_trials_are_scored_by_them(predicted: Predict, tmp_path: Path, capsys: Any) -> None:

@@ -190,7 +190,7 @@ def test_two_runs_write_the_same_bytes(study: Study) -> None:
         ({"missing": "refuse"}, "t.csv, line 6: contrast is missing"),
         ({"where": "choice == 'left'"}, "the response choice holds only 'left'"),
         ({"held_out_by": "group", "group": None}, "prepare.held_out_by = 'group', but group is null"),
-        ({"trial": "day"}, "prepare.position = None, but a long file needs trial, position and value"),
+        ({"trial": "day"}, "prepare.trial, position and value = day, None, None, but a long file needs all"),
         ({"intervals": "day"}, "it must be the intervals' column in a long file"),
         ({"intervals": ["_1"]}, "have at least 2 items"),
         ({"held_out": 0.04, "held_out_by": "group"}, "prepare.held_out = 0.04, which holds out none of 10 groups"),

@@ -7,17 +7,25 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from stages.files import OBSERVERS
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError
 
 FILE = Path("params.yaml")
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
+
+
+def whole(value: Any) -> Any:
+    """1e4 and 10000.0 are integers, too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(whole)]
+Seed = Annotated[Integer, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Trials = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Count = Annotated[Integer, Field(ge=1, le=1_000_000)]
+Trials = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
 
@@ -37,13 +45,6 @@ class Section(BaseModel):
             raise ValueError(mistake)
         return self
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _whole(cls, value: Any, key: ValidationInfo) -> Any:
-        """1e4 and 10000.0 are integers, too."""
-        whole = isinstance(value, float) and value.is_integer()
-        return int(value) if whole and cls.model_fields[str(key.field_name)].annotation is int else value
-
 
 def too_large(guess_rate: float, lapse_rate: float) -> Iterator[str]:
     """What is wrong with two rates that leave no room for any response to the stimulus."""
@@ -56,8 +57,8 @@ class Simulate(Section):
     """The true observer and its trials."""
 
     seed: Seed
-    n_factors: Annotated[int, Field(ge=1, le=100_000)]
-    n_classes: Annotated[int, Field(ge=1, le=10_000)]
+    n_factors: Annotated[Integer, Field(ge=1, le=100_000)]
+    n_classes: Annotated[Integer, Field(ge=1, le=10_000)]
     n_trials: Trials
     n_test_trials: Trials
     weight_scale: Annotated[float, Field(ge=1e-6, le=1e6)]
@@ -112,15 +113,13 @@ class Prepare(Section):
             yield f"factors = {self.factors!r}, but formula is not null; only one of them names the factors"
         if self.held_out_by == "group" and self.group is None:
             yield "held_out_by = 'group', but group is null; it must name a column"
-        is_long = self.trial is not None
-        for key, column in (("trial", self.trial), ("position", self.position), ("value", self.value)):
-            if (column is not None) != is_long:
-                yield f"{key} = {column!r}, but a long file needs trial, position and value, a wide one none"
-        if self.intervals is not None and isinstance(self.intervals, str) != is_long:
+        long = [self.trial, self.position, self.value]
+        if None in long and any(long):
+            yield f"trial, position and value = {', '.join(map(str, long))}, but a long file needs all, a wide one none"
+        if self.intervals is not None and isinstance(self.intervals, str) == (None in long):
             right = "the intervals' column in a long file, two endings of column names in a wide one"
             yield f"intervals = {self.intervals!r}, but it must be {right}"
-        keys = self.trial, self.position, self.value, self.intervals
-        names = [name for name in keys if isinstance(name, str)]
+        names = [name for name in (*long, self.intervals) if isinstance(name, str)]
         if len({*names}) < len(names):
             yield f"trial, position, value and intervals = {', '.join(names)}, but these must differ"
 
@@ -154,7 +153,7 @@ class Train(Section):
 class Evaluate(Section):
     """How the metrics are binned, and what is inferred."""
 
-    calibration_bins: Annotated[int, Field(ge=1, le=1000)]
+    calibration_bins: Annotated[Integer, Field(ge=1, le=1000)]
     interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
     asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]
@@ -178,8 +177,8 @@ class Evaluate(Section):
 class Plot(Section):
     """What is drawn, how finely, and in which formats."""
 
-    class_index: Annotated[int, Field(ge=0, le=9_999)]
-    dpi: Annotated[int, Field(ge=30, le=600)]
+    class_index: Annotated[Integer, Field(ge=0, le=9_999)]
+    dpi: Annotated[Integer, Field(ge=30, le=600)]
     formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
     axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
     width: Annotated[float, Field(ge=1, le=20)] | None = None
