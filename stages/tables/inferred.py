@@ -94,14 +94,9 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
 
 
 def class_notices(results: Results) -> list[str]:
-    """A line for each class without an inference, or with a note that the answer does not have."""
-    lines = []
-    for name, result in results.items():
-        if result.reason:
-            lines.append(f"{named(name, 'class')}: inference is left out: {result.reason}")
-        elif result.note and not result.separated:
-            lines.append(f"{named(name, 'class')}: {result.note}")
-    return lines
+    """A line for each class with a note that the answer does not have."""
+    noted = {name: one.note for name, one in results.items() if one.note and not one.reason and not one.separated}
+    return [f"{named(name, 'class')}: {note}" for name, note in noted.items()]
 
 
 def missing_inference(fit: Fit, results: Results) -> list[str]:
