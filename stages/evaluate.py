@@ -6,6 +6,7 @@ that its theory predicts. A class (yes/no response) without an estimate is left 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
-from stages.files.errors import InputError, run_stage
+from stages.files.errors import SAID, InputError, run_stage
 from stages.files.parameters import read_parameters
 from stages.files.reading import Fit
 from stages.files.writing import Outputs
@@ -77,7 +78,8 @@ def main() -> None:
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
-    print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
+    for line in dict.fromkeys(notices if SAID in os.environ else notices + answer):
+        print(line)
 
 
 def write_inference(
