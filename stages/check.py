@@ -13,8 +13,6 @@ from tqdm import tqdm
 
 from hdlogit.inference.check import Check, Coverage, check
 from hdlogit.inference.result import ClassInference
-from stages.figures.coefficients import factor_coverage
-from stages.figures.style import saved
 from stages.files.account import named
 from stages.files.documents import nearest
 from stages.files.errors import InputError, run
@@ -63,8 +61,8 @@ def check_one(folder: str, out: Path | None, arguments: argparse.Namespace) -> N
     table(HEADINGS, rows)
     say(NOTES)
     if out:
-        write(out, checks, fit.factors, p.interval_level)
-        say(f"Table and figure: {os.path.relpath(out)}")
+        write(out, checks, fit.factors)
+        say(f"Table of all factors: {os.path.relpath(out)}")
 
 
 def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argparse.Namespace) -> Check:
@@ -118,8 +116,8 @@ def row(name: str, kind: str, one: Coverage, chance: float) -> list[str]:
     ]
 
 
-def write(folder: Path, checks: dict[str, Check], factors: Sequence[str], level: float) -> None:
-    """A table of all factors, and a figure for each class."""
+def write(folder: Path, checks: dict[str, Check], factors: Sequence[str]) -> None:
+    """A table of the coverage of all factors."""
     folder.mkdir(parents=True)
     tables = {
         name: pd.DataFrame({"factor": factors, "classical": c.classical.by_factor, "corrected": c.corrected.by_factor})
@@ -127,9 +125,6 @@ def write(folder: Path, checks: dict[str, Check], factors: Sequence[str], level:
     }
     whole = pd.concat(tables, names=["class"]).reset_index(level=0)
     whole.to_csv(folder / "coverage.csv", index=False, float_format="%.6g", lineterminator="\n")
-    for k, (name, found) in enumerate(checks.items()):
-        with saved(folder / ("coverage.png" if len(checks) == 1 else f"coverage_{k}.png"), dpi=150) as figure:
-            factor_coverage(figure, tables[name].assign(chance=found.by_chance), level, found.repetitions)
 
 
 def parse() -> argparse.Namespace:
@@ -138,7 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--class", dest="only", help="name or number of one class (default: all)")
     parser.add_argument("--repetitions", type=int, default=200, help="how often to repeat the experiment (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the drawn responses (default 0)")
-    parser.add_argument("--out", help="a new folder for the coverage of each factor: table and figure")
+    parser.add_argument("--out", help="a new folder for a table of the coverage of each factor")
     return parser.parse_args()
 
 

@@ -104,7 +104,7 @@ def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: 
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
     assert "trajectory" not in names  # it has no epochs
-    assert {"map", "intervals", "coverage", "planning"} <= names
+    assert {"intervals", "planning"} <= names
     (weak.data / "observer.npy").unlink()
     weak.set(evaluate={"guess_rate": 0.1})
     evaluate.main()
@@ -113,7 +113,7 @@ def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: 
     assert min(float(r["fitted"]) for r in curve) >= 0.1
     assert min(float(r["logistic"]) for r in curve) < 0.02  # without rates, also where they are known
     without = {path.stem for path in (weak.data / "figures").iterdir()}
-    assert names - without == {"coverage", "intervals", "recovery"}
+    assert names - without == {"intervals", "recovery"}
     assert without < names
 
 

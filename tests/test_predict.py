@@ -96,20 +96,6 @@ def test_probabilities_and_intervals_are_the_textbooks_where_trials_are_many(
     np.testing.assert_allclose(ours.high, expit(logit + 1.96 * error), atol=0.006)
 
 
-def test_raw_columns_are_what_the_same_study_without_standardising_has(tmp_path: Path) -> None:
-    tables = {}
-    for standardise in (True, False):
-        folder = tmp_path / str(standardise)
-        run_study(folder, standardise=standardise)
-        with contextlib.chdir(folder):
-            run_here("evaluate")
-        tables[standardise] = pd.read_csv(folder / "data/inference/coefficients.csv").set_index("factor")
-    for name in ("estimate", "corrected", "low", "high"):
-        raw, own = tables[True][f"raw_{name}"], tables[False][name]
-        np.testing.assert_allclose(raw, own, rtol=1e-4)
-    assert not [name for name in tables[False] if name.startswith("raw_")]
-
-
 def test_of_a_class_without_signal_it_is_said_and_predicted_that_nothing_is_known_but_its_rate(
     predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

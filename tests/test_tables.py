@@ -149,23 +149,14 @@ def test_commas_that_may_mark_thousands_are_not_decimal(tmp_path: Path) -> None:
     assert "line 3: dots is '1,201'" in refused(tmp_path / "t.csv", formula="choice ~ rt + dots")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["n.d."] * 8, "line 2: x is 'n.d.', but 32 of its values are numbers; correct it"),
-        (["oops"] * 19, "line 2: x is 'oops', but 21 of its values are numbers; correct it"),
-        (["1.234,5"] * 30, "line 2: x is '1.234,5', but 10 of its values are numbers; write all with the same decimal"),
-        (["0,5"] * 15, "line 2: x is '0,5', but 25 of its values are numbers; write all with the same decimal mark"),
-    ],
-)
+@pytest.mark.parametrize("words", [["n.d."] * 8, ["oops"] * 19, ["1.234,5"] * 30, ["0,5"] * 15])
 @pytest.mark.parametrize("formula", [None, "~ x"])
-def test_a_column_of_numbers_holds_no_words(
-    words: list[str], message: str, formula: str | None, tmp_path: Path
-) -> None:
+def test_a_column_of_numbers_holds_no_words(words: list[str], formula: str | None, tmp_path: Path) -> None:
     values = [*words, *(f"{i * 7 % 40}.{i}" for i in range(40 - len(words)))]
     marked = [f"{i}.{i:03},{i}" for i in range(len(words))]  # so that there are more than a few
     values[1 : len(words)] = marked[1:] if "1.234,5" in words else values[1 : len(words)]
     frame().assign(x=values).to_csv(tmp_path / "t.csv", sep=";", index=False)
+    message = f"line 2: x is '{words[0]}', but it must be a finite number (its decimal mark that of others); correct it"
     assert message in refused(tmp_path / "t.csv", formula=formula)
 
 
@@ -224,16 +215,20 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
     keys: dict[str, Any] = {"response": "second", "intervals": ["_1", "_2"]}
     _, factors, _ = coded(tmp_path / "t.csv", formula="x", where="n == 1", **keys)
     np.testing.assert_array_equal(factors[:, 0], [2, -1, 0.5])
-    assert "line 3: x is 'out', but 3 of its values are numbers" in refused(tmp_path / "t.csv", **keys)
+    assert "line 3: x is 'out', but it must be a finite number" in refused(tmp_path / "t.csv", **keys)
     (tmp_path / "t.csv").write_text("x_1,x_2,second\na,b,0\na,a,1\nb,b,1\nb,a,0\n")
-    assert "line 2: x is 'a', but it must be a number" in refused(tmp_path / "t.csv", **keys)
+    assert "line 2: x is 'a', but it must be a finite number" in refused(tmp_path / "t.csv", **keys)
 
 
 @pytest.mark.parametrize(
     ("text", "keys", "message"),
     [
         ("x,choice\n1,left\n2\n", {}, "line 3: 1 values where the first line names 2 columns"),
-        ("x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n", {}, "line 21: x is 'abc', but 18 of its values are"),
+        (
+            "x,choice\n" + "1,left\n2,right\n" * 9 + "\nabc,left\n",
+            {},
+            "line 21: x is 'abc', but it must be a finite number",
+        ),
         ("x,x,choice\n1,2,left\n", {}, "'x' occurs twice"),
         ("bias,choice\n1,left\n2,right\n", {}, "a factor is named bias, as the fit's own bias is"),
         ("bias,choice\n1,left\n1,right\n", {}, "it needs columns of numbers or of few words that vary"),
@@ -248,7 +243,7 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
         ("x,choice\n1,left\n2,right\n", {"group": "X"}, "the nearest is x"),
         ("x,choice\n1,left\n2,right\n", {"where": "x > 5"}, "no row fulfils where"),
         ("choice\tid\nleft\ta\nright\ta\n", {}, "holds no factor"),
-        ("x,choice\n1,left\n1e999,right\n", {}, "line 3: x is inf; it must be finite"),
+        ("x,choice\n1,left\n1e999,right\n", {}, "line 3: x is '1e999', but it must be a finite number"),
         ('x,x[T.b],choice\n"a",1,left\n"b",3,right\n', {}, "two factors are named x[T.b]; rename one of their columns"),
         ("x,choice,o\n1,left,hit\n1,right,hit\n", {"response": "o"}, "holds only 'hit'"),
         ("x,o\n1,hit\n1,false alarm\n", {"response": "o"}, "every response was the same"),

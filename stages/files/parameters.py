@@ -24,7 +24,6 @@ Integer = Annotated[int, BeforeValidator(whole)]
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1, le=1_000_000)]
-Bins = Annotated[Integer, Field(ge=1, le=1000)]
 Trials = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
@@ -111,8 +110,7 @@ class Train(Section):
 class Evaluate(Section):
     """How the metrics are binned, and what is inferred."""
 
-    calibration_bins: Bins
-    histogram_bins: Bins
+    calibration_bins: Annotated[Integer, Field(ge=1, le=1000)]
     interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
     asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]

@@ -6,7 +6,6 @@ data), with their sources and what is proven; here they are put side by side.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,10 @@ import pandas as pd
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
-from hdlogit.inference import ClassInference
 from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.questions import LINK, Question, questions
-from hdlogit.inference.result import wald_interval
-from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
@@ -44,7 +40,7 @@ Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
 def coefficient_table(inferred: Inferred) -> pd.DataFrame:
     """One row per class and coefficient, the bias last: classical, then corrected."""
-    level, account, parts = inferred.p.interval_level, inferred.fit.account, []
+    level, parts = inferred.p.interval_level, []
     for c in inferred.classes:
         classical, interval = c.classical_interval(level), c.interval(level)
         part = {
@@ -59,27 +55,8 @@ def coefficient_table(inferred: Inferred) -> pd.DataFrame:
             "high": interval[1],
             "p": c.p_values(),
         }
-        if account and account["standardise"]:
-            part |= _raw(c, level, Units(0, np.array(account["mean"]), np.array(account["sd"])))
         parts.append(pd.DataFrame(part))
     return names_table(inferred.fit).join(pd.concat(parts, ignore_index=True))
-
-
-def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
-    """For standardised factors: coefficients per unit of the factors as they were read.
-
-    The bias, that of factors which are 0, is NaN where a weight is infinite.
-    """
-    to_bias = np.append(-units.centre / units.scale, 1.0)
-    bias, variance = math.nan, math.nan
-    if not c.separated:
-        bias = float(to_bias @ c.corrected)
-        variance = float(to_bias @ c.covariance[:-2, :-2] @ to_bias)
-    ends = zip(c.interval(level), wald_interval(np.array(bias), np.sqrt(variance), level), strict=True)
-    low, high = (np.append(weights[:-1] / units.scale, of_bias) for weights, of_bias in ends)
-    corrected = np.append(c.corrected[:-1] / units.scale, bias)
-    interval = {"raw_low": low, "raw_high": high}
-    return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, **interval}
 
 
 def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
@@ -110,11 +87,11 @@ def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     return table.assign(r_squared=[use.r_squared for use in uses])
 
 
-def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def class_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
-    inflation: of the variance of a weight by correlations of factors; coefficients: the `coefficient_table`.
+    inflation: of the variance of a weight by correlations of factors; fitted_jointly: 1 if weights and rates were.
     """
     rows = []
     for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
@@ -128,14 +105,19 @@ def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) ->
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
             "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
+            "fitted_jointly": int(c.profiles is not None),
         }
-        if "true" in coefficients:
-            weights = coefficients[(coefficients["class"] == name) & (coefficients["factor"] != "bias")]
-            for which in ("classical_", ""):
-                inside = weights["true"].between(weights[f"{which}low"], weights[f"{which}high"])
-                row[f"{which}coverage"] = inside.mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def coverages(coefficients: pd.DataFrame) -> dict[str, float]:
+    """Fractions of the true weights inside their intervals; coefficients: the `coefficient_table`."""
+    weights = coefficients[coefficients.factor != "bias"]
+    return {
+        f"{kind}coverage": float(weights.true.between(weights[f"{kind}low"], weights[f"{kind}high"]).mean())
+        for kind in ("", "classical_")
+    }
 
 
 def _logistic(inferred: Inferred, k: int) -> Question:
