@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.questions import LINK, MEMORY, RISING, Question
+from hdlogit.inference.families import MEMORY
+from hdlogit.inference.questions import LINK, RISING, Question
 from hdlogit.inference.replication import Common, Group, Replication, Slope
 from stages.tables.answer import (
     Situation,

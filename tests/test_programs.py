@@ -26,13 +26,6 @@ from tests.coding import asked, coded, frame, refused
 N = 30
 
 
-@pytest.fixture(autouse=True)
-def in_this_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for one kind of file, as a process for each takes time."""
-    if "nwb" not in request.node.name:
-        monkeypatch.setattr("stages.trials.read.CRASH", ())
-
-
 def trials(seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame({"contrast": rng.normal(size=N).round(3), "key": rng.choice(["f", "j"], N)})
@@ -303,7 +296,6 @@ FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
     (lambda path, table: table.to_stata(path, write_index=False), "t.dta", ""),
     (lambda path, table: table.to_json(path, orient="records"), "t.json", ""),
     (lambda path, table: table.to_json(path), "t.json", ""),
-    (lambda path, table: table.to_json(path, orient="split"), "t.json", ""),
     (
         lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})),
         "t.json",

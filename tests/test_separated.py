@@ -204,19 +204,6 @@ def test_where_the_truth_is_known_finite_weights_are_compared_with_it(project: P
     assert Path("data/figures/intervals.png").exists()
 
 
-def test_the_summary_of_the_estimator_prints_signs_and_words() -> None:
-    table = trials()
-    x = pd.DataFrame({"contrast": table.contrast, "c": 1.0 * (table.cue == "c")}).assign(
-        both=lambda one: one.prod(axis=1)
-    )
-    with pytest.warns(UserWarning, match="separated by"):
-        printed = str(LogisticRegression().fit(x, table.choice).summary())
-    rows = {line.split()[0]: line.split() for line in printed.splitlines()[1:5]}
-    assert rows["c"][1] == "∞" == rows["c"][6]
-    assert rows["both"][1] == "undetermined"
-    assert rows["both"][5] == "-∞"
-
-
 def test_predictions_are_as_good_as_the_shrunken_fits() -> None:
     """Probabilities of new trials, mean over 20 experiments: no worse than σ of the fitted logit, in their interval."""
     losses = []

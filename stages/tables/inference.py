@@ -126,7 +126,6 @@ def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) ->
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
             "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
-            "certificate": _bound(c.certificate),
         }
         if "true" in coefficients:
             weights = coefficients[(coefficients["class"] == name) & (coefficients["factor"] != "bias")]
@@ -148,11 +147,6 @@ def _logistic(inferred: Inferred, k: int) -> Question:
     guess_rate, lapse_rate = (rate or 0.0 for rate in inferred.p.known_rates)
     test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
     return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
-
-
-def _bound(certificate: float) -> float:
-    """The next power of ten: only the order of magnitude of a solver's last step has a meaning."""
-    return 10.0 ** math.ceil(math.log10(certificate)) if certificate > 0 else 0.0
 
 
 def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:

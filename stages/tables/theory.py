@@ -22,9 +22,8 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
     """What the theory expects of this experiment, from the data alone: means over the classes.
 
     Position on the map: kappa, signal (sd of the true logits), existence_threshold (kappa must be below it
-    for a maximum-likelihood estimate to exist), smallest_n_trials (at which it does), certificate (below 1/2
-    it proves that these data have one). The last three are for the worst class. The rest is to be compared
-    with measured values. table: the `class_table`.
+    for a maximum-likelihood estimate to exist), smallest_n_trials (at which it does); these two are for the
+    worst class. The rest is to be compared with measured values. table: the `class_table`.
     """
     bounded = [c for c in classes if not c.separated]  # it knows nothing of the others
     expected = [predict(c.theory) for c in bounded]
@@ -43,7 +42,6 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
         "signal": table.signal.mean(),
         "existence_threshold": table.existence_threshold.min(),
         "smallest_n_trials": int(table.smallest_n_trials.max()),
-        "certificate": table.certificate.max(),
         "weight_slope": table.alpha.mean(),
         "residual_sd": float(np.mean([_residual_sd(c) for c in classes])),
         **{name: float(np.mean(values)) if values else None for name, values in means.items()},

@@ -49,7 +49,7 @@ class Table:
         return self.frame[name]
 
 
-def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]:
+def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     """Any column as float64 or str. Text of numbers becomes numbers, true and false 1 and 0 in whatever case."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object)
@@ -61,8 +61,6 @@ def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]
         column = column.map(_written, na_action="ignore").astype("str")
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
-    if decimal_comma:
-        column = column.mask(column.str.fullmatch(COMMA), column.str.replace(",", "."))
     given = column.dropna()
     if len(given) and {*given.unique()[:7]} <= {"true", "True", "TRUE", "false", "False", "FALSE"}:
         return (column.str.lower() == "true").astype(np.float64).where(column.notna())
