@@ -13,7 +13,7 @@ from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, pla
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, inside, read_finished
-from stages.tables.goals import GOALS, Planned, neediest
+from stages.tables.planning import GOALS, Planned, neediest
 from stages.terminal import numbers, say, table
 
 COLUMNS = {
@@ -64,7 +64,7 @@ def main() -> None:
 def tabulate(observer: Planned, sizes: Sequence[int] | None) -> None:
     """What so many trials would give, by default from where an estimate exists."""
     first = observer.smallest_n_trials()
-    lines = plan(**vars(observer), n_trials=sizes or sorted({round(first * factor) for factor in FACTORS}))
+    lines = plan(**observer._asdict(), n_trials=sizes or sorted({round(first * factor) for factor in FACTORS}))
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
     if observer.inflation > NOTABLE:
         larger = observer.inflation**0.5
