@@ -93,11 +93,9 @@ def population(
         raise ValueError(f"a population needs two observers with an inference; there are {len(answered)}")
     p = len(results[0].centre)
     names = [*map(str, range(p) if names is None else names)]
-    places = {name: j for j, name in enumerate(names)} | {j: j for j in range(len(names))}
-    members = families or {"all": range(p)}
-    unknown = [str(one) for of in members.values() for one in of if one not in places]
-    if unknown or len(names) != p:
-        raise ValueError(f"{len(names)} names for {p} factors; unknown factors: {', '.join(unknown) or 'none'}")
+    if len(names) != p:
+        raise ValueError(f"{len(names)} names for {p} factors")
+    members = _members(families or {"all": range(p)}, names)
     sd = np.sqrt(np.mean([c.scale**2 for c in answered], axis=0))  # (p,)
     b = np.stack([np.full(p, np.nan) if c.reason else c.corrected[:-1] for c in results]) * sd
     b[np.isinf(b)] = np.nan
@@ -107,8 +105,7 @@ def population(
     b = b[:, kept]
     v = _covariances(results, b, kept, sd)
     family_of = np.zeros(p, np.intp)
-    tested = {name: np.array([places[one] for one in of], np.intp) for name, of in members.items()}
-    for number, of in enumerate(tested.values(), start=1):
+    for number, of in enumerate(members.values(), start=1):
         family_of[of] = number
     common = random_effects(b, v, np.unique(family_of[kept], return_inverse=True)[1])
     few = len(answered) < FEW if pooled is None else pooled
@@ -132,8 +129,16 @@ def population(
         heterogeneity=full(cochran(b, variances)),
         shrunk=full(shrunk, sd),
         shrunk_error=full(shrunk_error, sd),
-        families={name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in tested.items()},
+        families={name: _test(common, np.flatnonzero(np.isin(kept, of))) for name, of in members.items()},
     )
+
+
+def _members(families: Mapping[str, Sequence[int | str]], names: list[str]) -> dict[str, NDArray[np.intp]]:
+    """The factors' numbers. Raises ValueError for one that is not there."""
+    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)} | {j: j for j in range(len(names))}
+    if unknown := [str(one) for of in families.values() for one in of if one not in numbers]:
+        raise ValueError(f"unknown factors: {', '.join(unknown)}; there are {', '.join(names[:20])}")
+    return {family: np.array([numbers[one] for one in of], np.intp) for family, of in families.items()}
 
 
 def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.intp], sd: Array) -> Array:
