@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hdlogit.exact import fit
-from hdlogit.inference import ClassInference, infer
+from hdlogit.inference import infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
 from stages.files.reading import read_fit
@@ -29,30 +29,20 @@ Asymptotes = Literal["none", "estimate"]
 
 STUDY = Path(__file__).parents[1] / "studies" / "rat"
 CASES: dict[str, Asymptotes] = {"no rates": "none", "guess and lapse rates": "estimate"}
-NUMBERS = ("plain_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
+NUMBERS = ("classical_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
 
 
-def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
-    """Inference per class, from all trials; raises ValueError if a class has none."""
-    results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
-    if reasons := [result.reason for result in results if result.reason]:
-        raise ValueError("; ".join(reasons))
-    return results
-
-
-def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
+def unchanged(x: Floats, y: NDArray[np.bool_], groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
     """(n, 4): the `NUMBERS` for each of n times that responses to the factors x are drawn from the truth."""
+    (truth,) = infer(x, y, fit(x, y).coefficients, asymptotes=asymptotes)
     yes = probability(logits(x, truth.corrected), truth.guess_rate, truth.lapse_rate)
     responses = np.random.default_rng(2026).random((len(x), n)) < yes[:, None]
-    rates = [(c.guess_rate, c.lapse_rate) for c in pooled(x, responses, asymptotes)]
-    rows = np.empty((n, len(NUMBERS)))
-    for pair in tqdm(sorted(set(rates)), leave=False, disable=None):  # those of the same rates together
-        places = [k for k, each in enumerate(rates) if each == pair]
-        results = replicate(x, responses[:, places], groups, guess_rate=pair[0], lapse_rate=pair[1])
-        for k, result in zip(places, results, strict=True):
-            values = replication_metrics([result])
-            rows[k] = [values[name] for name in NUMBERS]
-    return rows
+    drawn = infer(x, responses, fit(x, responses).coefficients, asymptotes=asymptotes)
+    rows = []
+    for c, of_one in zip(tqdm(drawn, leave=False, disable=None), responses.T, strict=True):
+        of_groups = replicate(x, of_one, groups, guess_rate=c.guess_rate, lapse_rate=c.lapse_rate)
+        rows.append([replication_metrics([of_groups])[name] for name in NUMBERS])
+    return np.array(rows)
 
 
 def main() -> None:
@@ -60,12 +50,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12, help="2 or more")
     n, lines = parser.parse_args().repeats, []
     with chdir(STUDY):
-        fit = read_fit()
-        trials, groups = fit.train, fit.groups
-        assert groups is not None
+        study = read_fit()
+    assert study.groups is not None
     for name, asymptotes in CASES.items():
-        (truth,) = pooled(trials.factors, trials.responses, asymptotes)
-        rows = unchanged(trials.factors, truth, groups, asymptotes, n)
+        rows = unchanged(study.train.factors, study.train.responses, study.groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
     heads = ["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]

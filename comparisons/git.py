@@ -7,7 +7,7 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from dvc.utils.flatten import flatten
@@ -19,12 +19,16 @@ DVC = (sys.executable, "-m", "dvc")  # from this interpreter's environment, acti
 FILES = ("params.yaml", "data/metrics.json", "observers/*/data/metrics.json")
 
 
+class Outcome(NamedTuple):
+    """Parameters and metrics by name, as in train.ridge."""
+
+    params: dict[str, Any]
+    metrics: dict[str, Any]
+
+
 def output(*command: str) -> str:
     """What git or DVC prints; if it fails, raises InputError with the line that gives the reason."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise InputError(f"{command[0]} is not installed, or not on the path") from None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         name = " ".join(command).replace(" ".join(DVC), "dvc")
         raise InputError(f"`{name}` failed: {reason(done.stderr or done.stdout)}")
@@ -58,24 +62,18 @@ def described(sha: str) -> str:
     return output("git", "show", "--no-patch", "--format=%h (%s)", sha)
 
 
-def file_at(revision: str, path: str | Path) -> str:
-    """The file at `path` in a commit, relative to the current folder; empty if there is none."""
-    command = ["git", "cat-file", "blob", f"{revision}:./{path}"]
-    return subprocess.run(command, capture_output=True, check=False).stdout.decode(errors="replace")
+def outcome(revision: str | None) -> Outcome:
+    """In a commit, or (None) in the folder as it is. Raises InputError, naming the file.
 
-
-def outcome(revision: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parameters and metrics by name, as in train.ridge, in a commit or (None) in the folder as it is.
-
-    Metrics of several observers are means over those that have them. Raises InputError, naming the file.
+    Metrics of several observers are means over those that have them.
     """
     if revision is None:
-        texts = {path: path.read_text("utf-8") for pattern in FILES for path in Path().glob(pattern)}
+        texts = {str(path): path.read_text("utf-8") for pattern in FILES for path in Path().glob(pattern)}
     else:
         listed = output("git", "ls-tree", "-r", "--name-only", revision, "params.yaml", "data", "observers")
-        paths = [path for path in listed.splitlines() if any(fnmatch(path, name) for name in FILES)]
-        texts = {Path(path): file_at(revision, path) for path in paths}
-    params = flatten(YAML(typ="safe", pure=True).load(texts.pop(Path("params.yaml"), "{}")))
+        paths = [path for path in listed.splitlines() if any(fnmatch(path, pattern) for pattern in FILES)]
+        texts = {path: output("git", "cat-file", "blob", f"{revision}:./{path}") for path in paths}
+    params = YAML(typ="safe", pure=True).load(texts.pop("params.yaml", "{}"))
     metrics = []
     for path, text in texts.items():
         try:
@@ -85,4 +83,20 @@ def outcome(revision: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
             raise InputError(f"{path}{where} does not hold metrics by name, as JSON: {error}") from None
     if len(metrics) > 1:
         metrics = [pd.DataFrame(metrics).mean(numeric_only=True).to_dict()]
-    return params, metrics[0] if metrics else {}
+    return Outcome(flatten(params), metrics[0] if metrics else {})
+
+
+def experiments() -> dict[str, Outcome]:
+    """HEAD, as `baseline`, then its experiments by name, as far as they are of the current folder's pipeline.
+
+    An experiment that has come to its end is a commit, too: DVC's reference refs/exps/<its base, after 2
+    signs a slash>/<its name>. (`dvc exp show` mixes the metrics and parameters of all folders.)
+    """
+    head = output("git", "rev-parse", "--verify", "HEAD^{commit}")
+    params = output("git", "rev-parse", "--show-prefix") + "params.yaml"  # or studies/rat/params.yaml
+    outcomes = {"baseline": outcome(head)}
+    for ref in output("git", "for-each-ref", "--format=%(refname)", f"refs/exps/{head[:2]}/{head[2:]}").split():
+        changed = output("git", "diff", "--name-only", head, ref, "--", ":(top,glob)**/params.yaml").split()
+        if not changed or params in changed:  # else it is an experiment of another folder
+            outcomes[ref.rpartition("/")[2]] = outcome(ref)
+    return outcomes

@@ -6,44 +6,46 @@ setting.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterable
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.strictyaml import load
 
-from stages.files.errors import run
-from stages.repository import allow_no_git
-
-TMP = Path(".dvc/tmp")
+from stages.files.errors import InputError, run
 
 
 def main() -> None:
-    if allow_no_git(Path.cwd()):
-        print("there is no git here: .dvc/config.local tells DVC so (core.no_scm)")
-    if TMP.exists():
-        unlock("rwlock.lock", [TMP / "rwlock"], lambda path: json.loads(path.read_bytes()))
-        locks = [Path("dvc.lock"), *Path("studies").rglob("dvc.lock")]  # a broken one stops DVC everywhere
-        unlock("lock", locks, lambda path: load(str(path), COMPILED_LOCKFILE_SCHEMA))
+    allow_no_git()
+    for lock in (Path(".dvc/tmp/rwlock"), Path("dvc.lock"), *Path("studies").rglob("dvc.lock")):
+        if lock.exists() and is_half_written(lock):
+            lock.unlink()
+            print(f"{lock} was left half-written by a DVC that was killed, and is removed")
 
 
-def unlock(guard: str, files: Iterable[Path], read: Callable[[Path], object]) -> None:
-    """Remove those `files` that `read` refuses, while holding the `guard` that DVC holds as it writes."""
-    with (TMP / guard).open("a") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # a DVC may be writing
-        for file in filter(Path.exists, files):
-            try:
-                read(file)
-            except (ValueError, DvcException):
-                if b"<<<<<<<" not in file.read_bytes():  # else a merge's conflict, for a person to decide
-                    file.unlink()
-                    print(f"{file} was left half-written by a DVC that was killed, and is removed")
+def allow_no_git() -> None:
+    """Set core.no_scm, without which DVC refuses to work where there is no git, as in an unpacked archive."""
+    config, here = Path(".dvc/config.local"), Path.cwd()
+    is_set = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"))
+    if is_set or any((above / ".git").exists() for above in (here, *here.parents)):
+        return
+    command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay
+    if subprocess.run(command, check=False).returncode:
+        raise InputError(f"{config} cannot be written")
+    print(f"there is no git here: {config} tells DVC so (core.no_scm)")
+
+
+def is_half_written(lock: Path) -> bool:
+    text = lock.read_text(encoding="utf-8", errors="replace")
+    try:
+        json.loads(text) if lock.name == "rwlock" else load(str(lock), COMPILED_LOCKFILE_SCHEMA)
+    except (ValueError, DvcException):
+        return "<<<<<<<" not in text  # else a merge's conflict, for a person to decide
+    return False
 
 
 if __name__ == "__main__":

@@ -9,26 +9,25 @@ from stages.files import DATA
 from stages.files.documents import read_yaml
 from stages.files.errors import InputError
 from stages.files.parameters import FILE, file_of_parameters, observer
-from stages.files.tables import reading
+from stages.files.tables import AGAIN, reading
 
 STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
-NEVER = "no run has come to its end; `dvc repro` says why"
-EARLIER = "all numbers are from an earlier run; `dvc repro` renews them"
 
 
 def check_current() -> None:
-    """Raise InputError where there is no model, as DVC removes the outputs of a stage before it runs it."""
-    if not (DATA / "model.safetensors").exists():
-        ran = (DATA / "metrics.json").exists()
-        raise InputError(f"{DATA / 'model.safetensors'} is missing: {EARLIER if ran else NEVER}")
+    """Raise InputError where a stage that makes numbers has failed, or last ran with other parameters.
+
+    DVC removes the outputs of a stage before it runs it. The parameters of a run are in dvc.lock; without DVC there is
+    none, and nothing to compare with.
+    """
+    for name in ("model.safetensors", "metrics.json"):
+        if not (DATA / name).exists():
+            raise InputError(f"{DATA / name} is missing: the last run has not come to its end; {AGAIN}")
     check_parameters()
 
 
 def check_parameters() -> None:
-    """Raise InputError where a stage that makes numbers last ran with other parameters than params.yaml has.
-
-    The parameters of a run are in dvc.lock; without DVC there is none, and nothing to compare with.
-    """
+    """Raise InputError where a stage that makes numbers last ran with other parameters than params.yaml has."""
     file, alone = file_of_parameters(), observer()
     lock = file.with_name("dvc.lock")
     if not lock.exists():
@@ -39,7 +38,7 @@ def check_parameters() -> None:
             stage = recorded["stages"].get(f"{name}@{alone}" if alone else name, {})
             for key, value in stage.get("params", {}).get(str(file), {}).items():
                 if at(parameters, key) != value:
-                    raise InputError(f"{FILE}: {key} is not what {name} last ran with: {EARLIER}")
+                    raise InputError(f"{FILE}: {key} is not what {name} last ran with; {AGAIN}")
 
 
 def at(tree: Any, name: str) -> Any:

@@ -6,30 +6,32 @@ that its theory predicts. A class (yes/no response) without an estimate is left 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
-from stages.files.errors import InputError, run_stage
+from stages.files.errors import SAID, InputError, run_stage
 from stages.files.parameters import read_parameters
-from stages.files.reading import Fit, Floats
+from stages.files.reading import Fit
 from stages.files.writing import Outputs
-from stages.tables import inference, inferred, psychometric, scores, theory
-from stages.tables.answer import Agreement, together, trustworthy, without_estimate
-from stages.tables.goals import goal_table
-from stages.tables.inferred import Inferred
-from stages.tables.scores import CORRECTED, Predictions
+from stages.tables import inference, inferred, planning, psychometric, scores, theory
+from stages.tables.answer import together, trustworthy, unanswered
+from stages.tables.inferred import Inferred, Results
+from stages.tables.scores import Predictions
 from stages.tables.smooth import smooth_table
 
-LARGEST_LOGIT = 1e6  # a single wrong one beyond it would decide the mean over all trials
+if TYPE_CHECKING:
+    from hdlogit.inference.replication import Replication  # brings torch
 
 Metrics = dict[str, Any]
-Agreements = Sequence[Agreement | None]  # of each class
+Groups = Sequence["Replication | None"]  # of each class
 
 
 def main() -> None:
@@ -40,8 +42,8 @@ def main() -> None:
     answered = inferred.with_inference(fit, results, p)
     with Outputs("evaluate") as outputs:
         predictions = {"test": scores.fitted_predictions(fit, fit.test)} if len(fit.test.factors) else {}
-        if predictions:
-            refuse_large(predictions["test"].logits["fitted"], fit.classes)
+        if predictions and not np.isfinite(predictions["test"].logits["fitted"]).all():
+            raise InputError("data/test/factors.npy: a factor is not finite; look for NaN and infinite ones")
         if answered:
             if predictions:
                 predictions["test"] = inferred.with_corrected(predictions["test"], fit, results)
@@ -50,7 +52,6 @@ def main() -> None:
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
         outputs.table("calibration.csv", vars(curve))
-        outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
         outputs.table("coefficients.csv", scores.fitted_table(fit))
         outputs.table("trajectory.csv", scores.trajectory_table(fit))
         metrics: Metrics = {}
@@ -59,7 +60,7 @@ def main() -> None:
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
-        notices, answer = inferred.class_notices(results), []
+        notices, answer = general_notices(fit, results, source), list[str]()
         if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, answered, metrics)
@@ -67,8 +68,7 @@ def main() -> None:
             notices += lines
         metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
-        notices += general_notices(fit, source)
-        answer += inferred.missing_inference(fit, results) + without_estimate(fit.missing, fit.separating)
+        answer += unanswered(fit.missing, results, fit.separating)
         if p.smooth:
             kernels, lines = smooth_table(whole, p)
             answer += lines
@@ -77,75 +77,60 @@ def main() -> None:
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
-    print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
-
-
-def refuse_large(logits: Floats, classes: Sequence[str]) -> None:
-    """Raise InputError for the first held-out logit that is NaN or beyond LARGEST_LOGIT."""
-    wrong = np.argwhere(~(np.abs(logits) <= LARGEST_LOGIT))
-    if len(wrong):
-        trial, k = wrong[0]
-        logit = f"the logit of {named(classes[k], 'class')} is {logits[trial, k]:.3g}"
-        raise InputError(
-            f"data/test/factors.npy, trial {trial}: {logit}, not within ±{LARGEST_LOGIT:g}: a factor is damaged, "
-            "or in other units than those of the training trials (or the fit has diverged)"
-        )
+    for line in dict.fromkeys(notices if SAID in os.environ else notices + answer):
+        print(line)
 
 
 def write_inference(
-    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Agreements, metrics: Metrics
+    outputs: Outputs, answered: Inferred, shown: Predictions, groups: Groups, metrics: Metrics
 ) -> list[str]:
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
-    fit, level = answered.fit, answered.p.interval_level
+    fit, level, n_trials = answered.fit, answered.p.interval_level, len(answered.fit.train.factors)
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
-    classes = inference.class_table(answered, coefficients, asked)
+    classes = inference.class_table(answered, asked)
     expected = theory.theory_metrics(answered.classes, classes, level)
-    situations = inference.situations(answered, asked, groups, classes.logistic_p)
+    situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
     tables = {
         "coefficients": coefficients,
-        "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
+        "classes": classes.assign(verdict=[one.verdict for one in situations]),
         "questions": inference.question_table(answered, asked),
         "usefulness": inference.usefulness_table(answered, asked),
         "curve_bins": bins,
         "curve": curve,
-        "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": goal_table(dict(zip(fit.classes, answered.classes, strict=True))),
-        "planning": theory.planning_table(answered.classes, len(fit.train.factors)),
+        "goals": planning.goal_table(dict(zip(fit.classes, answered.classes, strict=True)), n_trials, len(fit.labels)),
+        "planning": planning.planning_table(answered.classes, n_trials),
     }
     along = psychometric.along(answered)
     tables["psychometric"] = psychometric.psychometric_table(answered, along)
     tables["psychometric_points"] = psychometric.points_table(answered, along)
     if fit.account:
         tables["terms"] = inference.term_table(answered, fit.account["terms"])
-    for name in CORRECTED:
-        calibration = calibration_curve(shown.logits[name], shown.responses, answered.p.calibration_bins)
-        outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
+    best = calibration_curve(shown.logits["best"], shown.responses, answered.p.calibration_bins)
+    tables["calibration_best"] = pd.DataFrame(vars(best))
     for name, table in tables.items():
         if len(table):
             outputs.table(f"inference/{name}.csv", table)
     metrics["inference"], metrics["theory"] = {"level": level}, expected
     if fit.observer is not None:
-        metrics["inference"] |= {name: classes[name].mean() for name in ("coverage", "classical_coverage")}
+        metrics["inference"] |= inference.coverages(coefficients)
         metrics["recovery"] |= inference.corrected_recovery(answered)
-    estimated = answered.p.asymptotes != "none" and None in answered.p.known_rates
-    lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
-    holds = {one.name: not one.lacks(len(situations)) for one in situations}
+    lines = trustworthy(n_trials, len(fit.factors), situations)
+    holds = {one.name: not one.lacks for one in situations}
     lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
 
-def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Agreements, list[str]]:
+def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Groups, list[str]]:
     """The table of groups against one another, and its metrics; gives what the answer needs to know of each
     class, and lines on what is left out or shared.
     """
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
-    if fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes):
-        return none, ["replication across groups is left out: it is for fits without ridge and shrinkage"]
-    if (fit.groups == fit.groups[0]).all():
-        return none, ["replication is left out: there is one group only"]
+    is_shrunk = fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes)
+    if is_shrunk or (fit.groups == fit.groups[0]).all():
+        return none, ["replication is left out: it is for two groups or more, and fits without ridge and shrinkage"]
     from stages.tables import replication  # brings torch
 
     classes = replication.replications(answered)
@@ -154,22 +139,20 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return [replication.agreement(one) for one in classes], lines
+    return classes, lines
 
 
-def general_notices(fit: Fit, source: str) -> list[str]:
-    """Lines on what is left out of all classes, or of those that have no estimate."""
-    lines = [f"{named(name, 'class')} is left out: {reason}" for name, reason in fit.missing.items()]
+def general_notices(fit: Fit, results: Results, source: str) -> list[str]:
+    """Lines on what is left out of all classes, and on what is unusual in one."""
+    notes = {name: c.note for name, c in results.items() if c.note and not c.separated}
+    lines = [f"{named(name, 'class')}: {note}" for name, note in notes.items()]
     if fit.evidence["solver"] != "exact":
-        needed = "they are for exact fits, train.solver: exact"
-        lines.insert(0, f"intervals and corrections are left out: {needed}")
+        lines.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if fit.evidence["ridge"] or any(fit.shrinkage.values()):
         lines.append("what the model may lack is tested only in fits without ridge and shrinkage")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
-        lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")
-    if fit.observer is None and fit.account is None:
-        lines.append("data/observer.npy is absent: what needs the truth is left out")
+        lines.append(f"no trials are held out: calibration.csv is of {shown}")
     return lines
 
 

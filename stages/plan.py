@@ -6,14 +6,16 @@ For a study that has been run, how many more: `python -m stages.plan --study stu
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Sequence
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, plan, signal_for
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.finished import for_each, inside, read_finished
-from stages.tables.goals import GOALS, Planned, neediest
-from stages.terminal import numbers, say, table
+from stages.finished import for_each, read_finished
+from stages.tables.planning import GOALS, Planned, neediest
+from stages.terminal import say, table
 
 COLUMNS = {
     "trials": "{0.n_trials}",
@@ -26,7 +28,7 @@ COLUMNS = {
     "Bayes\nloss": "{0.bayes:.4f}",
 }
 FACTORS = 0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100  # of the fewest trials, if none are named
-NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
+TIMES = 1, 2, 3, 5, 10, 30  # of the trials that a study has
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
 is 20 % too large, 0.8 too small, as guesses and lapses make them.
@@ -49,25 +51,21 @@ fraction of trials the observer's response could be predicted at best, and give 
 def main() -> None:
     """Read the observer from the command line, or from a study, and print a table over n_trials."""
     arguments = parse()
-    if arguments.study is None:
-        tabulate(arguments, None)
-    else:
-        for_each(arguments.study, lambda _, folder: tabulate(arguments, folder))
+    try:
+        if arguments.study is None:
+            tabulate(observer_of(arguments), arguments.n_trials)
+        else:
+            for_each(arguments.study, lambda _, folder: tabulate(*of_study(folder, arguments.n_trials)))
+    except OutsideTheory as error:
+        raise InputError(str(error)) from None
     say(NOTES)
 
 
-def tabulate(arguments: argparse.Namespace, study: str | None) -> None:
-    try:
-        observer = observer_of(arguments) if study is None else of_study(study)
-        first = observer.smallest_n_trials()
-        sizes = arguments.n_trials or sorted({round(first * factor) for factor in FACTORS})
-        lines = plan(**vars(observer), n_trials=sizes)
-    except OutsideTheory as error:
-        raise InputError(str(error)) from None
+def tabulate(observer: Planned, sizes: Sequence[int] | None) -> None:
+    """What so many trials would give, by default from where an estimate exists."""
+    first = observer.smallest_n_trials()
+    lines = plan(**observer._asdict(), n_trials=sizes or sorted({round(first * factor) for factor in FACTORS}))
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
-    if observer.inflation > NOTABLE:
-        larger = observer.inflation**0.5
-        say(f"Correlations of the factors make errors of weights {larger:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), text=())
 
 
@@ -80,54 +78,40 @@ def observer_of(arguments: argparse.Namespace) -> Planned:
     return Planned(arguments.n_factors, signal, base_rate, *rates, inflation)
 
 
-def of_study(folder: str) -> Planned:
-    """The class that needs the most trials; says how many more."""
-    with inside(folder):
+def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequence[int]]:
+    """The class that needs the most trials, and how many to tabulate, by default what it has, and more.
+
+    Says how many more each goal needs.
+    """
+    with contextlib.chdir(folder):
         _, results, _ = read_finished()
-    classes = {name: c for name, c in results.items() if not c.reason}
-    name, observer = neediest(classes)
-    n_trials = round(observer.n_factors / classes[name].theory.kappa)
+    name, observer = neediest({name: c for name, c in results.items() if not c.reason})
+    n_trials = round(observer.n_factors / results[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
-    which = f"{named(name, 'class')} needs the most, for its" if len(classes) > 1 else "Needed for the"
-    say(f"{size}. {which} signal of {observer.signal:.3g}:")
+    say(f"{size}. Needed for {named(name, 'class')}, with its signal of {observer.signal:.3g}:")
     if observer.signal > 0:
-        numbers(needed(n_trials, goal, observer) for goal in GOALS)
-        say(outlook(*plan(**vars(observer), n_trials=[n_trials, 2 * n_trials])))
+        say(*(needed(n_trials, goal, observer) for goal in GOALS))
     else:
         nothing = "nothing tells how many trials it needs"
         say(f"No factor predicts its responses better than chance would: {nothing}.")
-    return observer
+    return observer, sizes or [n_trials * times for times in TIMES]
 
 
-def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
+def needed(n_trials: int, goal: str, observer: Planned) -> str:
     """How many trials a goal needs, and how many more that is."""
     guesses, n = observer.guess_rate > 0 or observer.lapse_rate > 0, observer.trials_for(goal)
     if n is None:
-        why = ", as the observer guesses or lapses: use corrected ones"
-        of = why if guesses and observer.signal > 0 else ""
-        return "no", f"number of trials is enough {goal}{of}"
+        why = ", as the observer guesses or lapses: use corrected ones" if guesses else ""
+        return f"no number of trials is enough {goal}{why}"
     least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known
-    return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
-
-
-def outlook(now: Plan, twice: Plan) -> str:
-    """What twice as many trials would give."""
-    columns = "weight\nslope", "corrected\nerror", "held-out\nloss"
-    parts = [f"{' '.join(c.split())} {shown(twice, c)} instead of {shown(now, c)}" for c in columns]
-    return f"With twice the trials, {twice.n_trials}: {', '.join(parts)}."
-
-
-def shown(line: Plan, column: str) -> str:
-    if not line.exists:
-        return "no fit"
-    return COLUMNS[column].format(line).replace("inf", "-")  # without signal there are no relative errors
+    return f"{least}{n} trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
 def cells(line: Plan) -> list[str]:
     """A row of the table, readable at 80 columns."""
-    if line.exists:
-        return [shown(line, column) for column in COLUMNS]
-    return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
+    if not line.exists:
+        return [str(line.n_trials), "no fit", *["-"] * (len(COLUMNS) - 3), f"{line.bayes:.4f}"]
+    return [form.format(line).replace("inf", "-") for form in COLUMNS.values()]  # no signal, no relative errors
 
 
 def parse() -> argparse.Namespace:
@@ -143,11 +127,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--correlation", type=float, help="of each pair of factors (default 0)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
-    if (arguments.n_factors is None) == (arguments.study is None):
-        parser.error("n_factors is needed, but not with --study, which gives it")
-    given = arguments.base_rate, arguments.guess_rate, arguments.lapse_rate, arguments.correlation
-    if arguments.study is not None and given != (None,) * 4:
-        parser.error("--study gives the base rate, the rates and the correlations: leave them out")
+    keys = "n_factors", "base_rate", "guess_rate", "lapse_rate", "correlation"
+    named = [key for key in keys if getattr(arguments, key) is not None]
+    if named if arguments.study is not None else "n_factors" not in named:
+        parser.error("n_factors is needed; but with --study neither it nor rates and correlations, which it gives")
     return arguments
 
 

@@ -6,7 +6,6 @@ import errno
 import importlib
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -37,21 +36,6 @@ def test_what_a_user_can_put_right_is_one_line_and_a_status(
 
     assert exits(main) == status
     assert capsys.readouterr().err == f"{line}\n"
-
-
-def test_an_experiment_says_how_to_go_back_unless_its_folder_is_a_temporary_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def main() -> None:
-        raise InputError("params.yaml: what is wrong")
-
-    monkeypatch.setenv("DVC_EXP_NAME", "adroit-mice")  # as DVC does
-    for folder, hints in ((tmp_path / "my study", 1), (tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "x", 0)):
-        folder.mkdir(parents=True)
-        monkeypatch.chdir(folder)
-        assert exits(main) == 1
-        _, *others = capsys.readouterr().err.splitlines()
-        assert others == [f"to go back: cd '{folder}' && git checkout params.yaml && dvc repro dvc.yaml"][:hints]
 
 
 def test_interruption_has_the_shells_status_and_no_words(capsys: pytest.CaptureFixture[str]) -> None:

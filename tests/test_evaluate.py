@@ -86,17 +86,8 @@ def test_the_table_of_coefficients_puts_fitted_beside_true(raw: Raw) -> None:
         assert float(row["fitted"]) == pytest.approx(raw.model[factor, int(row["class"])], rel=1e-5)
 
 
-def test_the_histogram_counts_true_and_fitted_probabilities(raw: Raw) -> None:
-    rows = raw.table("histogram.csv")
-    for name, coefficients in (("true", raw.observer), ("fitted", raw.model)):
-        counts, edges = np.histogram(raw.probabilities("test", coefficients), bins=10, range=(0, 1))
-        assert [int(row[name]) for row in rows] == counts.tolist()
-        assert [float(row["low"]) for row in rows] == pytest.approx(edges[:-1])
-
-
-def test_the_histogram_and_the_calibration_count_every_response(raw: Raw) -> None:
+def test_the_calibration_counts_every_response(raw: Raw) -> None:
     assert sum(int(row["responses"]) for row in raw.table("calibration.csv")) == 200 * 2
-    assert sum(int(row["fitted"]) for row in raw.table("histogram.csv")) == 200 * 2
 
 
 def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any]) -> None:
@@ -104,12 +95,9 @@ def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any
     assert metrics["fit"]["max_gradient"] > 1e-3
 
 
-def test_trials_without_a_known_observer_are_evaluated_and_drawn(
-    results: Project, metrics: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_trials_without_a_known_observer_are_evaluated_and_drawn(results: Project, metrics: dict[str, Any]) -> None:
     (results.data / "observer.npy").unlink()
     run_here("evaluate", "plot")
-    assert "data/observer.npy is absent" in capsys.readouterr().out
     found = json.loads((results.data / "metrics.json").read_text())
     assert "recovery" not in found
     left_out = {"bayes_cross_entropy", "excess_cross_entropy"}
@@ -118,17 +106,15 @@ def test_trials_without_a_known_observer_are_evaluated_and_drawn(
     assert not (results.data / "figures" / "recovery.png").exists()
 
 
-@pytest.mark.parametrize("value", [1e100, 1e9, np.nan, -np.inf])
-def test_a_held_out_factor_that_would_decide_all_scores_is_refused_with_its_trial(
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_held_out_factor_that_is_not_finite_is_refused(
     results: Project, refuses: Callable[..., str], value: float
 ) -> None:
     factors = np.load("data/test/factors.npy")
     factors[17, 2] = value
     np.save("data/test/factors.npy", factors)
     before = (results.data / "metrics.json").read_bytes()
-    message = refuses(evaluate.main)
-    assert "data/test/factors.npy, trial 17: the logit of class 0 is " in message
-    assert "not within ±1e+06: a factor is damaged" in message
+    assert "look for NaN" in refuses(evaluate.main)
     assert (results.data / "metrics.json").read_bytes() == before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,14 @@ import pytest
 from dvc.utils.flatten import flatten
 from matplotlib.figure import Figure
 
-from comparisons.experiments import chart, results, show
+from comparisons.experiments import chart, show
 from comparisons.experiments import run as runner
-from comparisons.experiments.results import Row
+from comparisons.git import Outcome, experiments
 from hdlogit.asymptotics.planning import plan
 from stages.files.documents import read_yaml
-from stages.files.errors import InputError
 from tests.conftest import ROOT
 from tests.revisions import Repository
 
-PARAMS = flatten(read_yaml(ROOT / "params.yaml"))
 STAGE = """
 import json, time
 from pathlib import Path
@@ -46,7 +43,8 @@ def main():
     Path("started").touch()
     time.sleep(train["seconds"])
     Path("data").mkdir(exist_ok=True)
-    Path("data/metrics.json").write_text(json.dumps({"test": {"loss": 1 / train["epochs"]}}))
+    of_test = {"cross_entropy": 1 / train["epochs"], "bayes_cross_entropy": 0.01}
+    Path("data/metrics.json").write_text(json.dumps({"test": of_test, "recovery": {"weight_slope": 1.5}}))
 
 run(main)
 """
@@ -60,28 +58,21 @@ stages:
       - data/metrics.json: {cache: false}
 """
 GRID = """
-solver:
-  vary: {train.solver: [adam, exact]}
-  draw: [test.loss]
-bad:
-  vary: {train.epochs: [-1]}
-  draw: [test.loss]
+solver: {parameter: train.solver, values: [adam, exact]}
+bad: {parameter: train.epochs, values: [-1]}
 """
-COMMAND = ["python", "-m", "comparisons.experiments.run", "--grid", ".git/grid.yaml"]  # which git does not see
+COMMAND = ["python", "-m", "comparisons.experiments.run"]
 Ran = tuple[Repository, subprocess.CompletedProcess[str]]
 
 
-def run_grid(repository: Repository, text: str = GRID) -> subprocess.CompletedProcess[str]:
-    repository.write(".git/grid.yaml", text)
-    return repository.run(*COMMAND)
+def with_grid(repository: Repository, text: str) -> Repository:
+    repository.write(str(runner.GRID), text)
+    repository.commit()
+    return repository
 
 
 def changes(repository: Repository) -> list[str]:
     return repository.run("git", "status", "--porcelain").stdout.splitlines()
-
-
-def names(repository: Repository) -> set[str]:
-    return set(repository.run("dvc", "exp", "list", "--name-only").stdout.split())
 
 
 @pytest.fixture(scope="module")
@@ -92,78 +83,71 @@ def untried(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         made.write(f".dvc/{name}", (ROOT / ".dvc" / name).read_text())
     made.write("dvc.yaml", PIPELINE)
     made.write("stage.py", STAGE)
-    made.write("params.yaml", "train: {solver: adam, epochs: 10, seconds: 0}\n")
+    made.write("params.yaml", "simulate: {seed: 1}\ntrain: {solver: adam, epochs: 10, seconds: 0}\n")
     made.write(".gitignore", "/started\n")
     made.git("init", "--quiet", "--initial-branch", "main")
-    made.commit()
-    return made
+    return with_grid(made, GRID)
 
 
 @pytest.fixture(scope="module")
 def ran(untried: Repository, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """One whose grid has run: a good experiment, those without an estimate, a failing one. Only to look at."""
+    """One whose grid has run: a good experiment, one without an estimate, a failing one. Only to look at."""
     repository = untried.copy(tmp_path_factory.mktemp("ran") / "repository")
-    return repository, run_grid(repository)
+    return repository, repository.run(*COMMAND)
 
 
 def test_a_grid_runs_and_a_failing_experiment_does_not_stop_the_others(ran: Ran) -> None:
     repository, result = ran
     assert result.returncode == 1
-    assert names(repository) == {"solver-adam"}
     assert "3 experiments, 3 of them to run" in result.stdout
     assert "solver-adam: done" in result.stdout
     assert "solver-exact: no estimate exists" in result.stdout
     assert "bad--1: failed: params.yaml: train.epochs = -1 (" in result.stdout
-    assert result.stderr.startswith("error: failed: bad--1, the figure of bad (this commit has no experiments")
+    assert result.stderr.startswith("error: failed: bad--1; their groups are not drawn")
     assert len(result.stderr.splitlines()) == 1
     assert changes(repository) == ["?? docs/"]
+    assert {path.name for path in (repository.folder / "docs/experiments").iterdir()} == {"solver.md", "solver.png"}
     lines = (repository.folder / "docs/experiments/solver.md").read_text().splitlines()
-    assert (repository.folder / "docs/experiments/solver.png").read_bytes().startswith(b"\x89PNG")
-    assert [[cell.strip() for cell in line.split("|")[1:6]] for line in [lines[0], *lines[2:]]] == [
+    assert [[cell.strip() for cell in line.split("|")[1:6]] for line in [lines[0], *lines[4:]]] == [
         ["train.solver", "metric", "seeds", "no estimate", "mean"],
-        ["adam", "test.loss", "1", "-", "0.1"],
-        ["exact", "test.loss", "1", "1", "-"],
+        ["adam", "test.cross_entropy", "1", "-", "0.1"],
+        ["exact", "test.cross_entropy", "1", "1", "-"],
     ]
 
 
-def test_what_is_there_is_skipped_and_shown_and_of_the_folder_s_own_pipeline(
-    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_is_there_is_shown_and_only_of_the_folder_s_own_pipeline(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = ran[0].copy(tmp_path / "repository")
-    result = run_grid(repository, "solver: {vary: {train.solver: [adam]}}")
-    assert (result.returncode, result.stdout) == (0, "1 experiments, 0 of them to run\n")
     monkeypatch.chdir(repository.folder)
     head, study = repository.git("rev-parse", "HEAD"), "studies/a/params.yaml"
     repository.write(study, "train: {ridge: 1}\n")
     repository.git("add", study)
     other = repository.git("commit-tree", "-p", head, "-m", "of a study", repository.git("write-tree"))
     repository.git("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/of-a-study", other)
-    baseline, experiment = results.load()
-    assert (baseline.name, experiment.name) == ("baseline", "solver-adam")
-    assert experiment.params == {"train.solver": "adam", "train.epochs": 10, "train.seconds": 0}
-    assert experiment.metrics == {"test.loss": 0.1}
+    there = experiments()
+    assert [*there] == ["baseline", "solver-adam"]
+    params = {"simulate.seed": 1, "train.solver": "adam", "train.epochs": 10, "train.seconds": 0}
+    assert there["solver-adam"].params == params
+    assert there["solver-adam"].metrics["test.cross_entropy"] == 0.1
     monkeypatch.chdir("studies/a")
-    assert "of-a-study" in [row.name for row in results.load()]
+    assert "of-a-study" in experiments()
 
 
-def test_changes_that_are_not_committed_are_refused_and_so_is_where_nothing_was_run(
-    untried: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_changes_that_are_not_committed_are_refused(
+    untried: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
 ) -> None:
     repository = untried.copy(tmp_path / "repository")
     monkeypatch.chdir(repository.folder)
-    with pytest.raises(InputError, match="make experiments"):
-        results.choose(results.load(), "*", "train.epochs")
-    with pytest.raises(InputError, match=r"`git rev-parse --verify nowhere.* failed: Needed a single revision"):
-        results.load("nowhere")
     runner.check_clean()
+    repository.write("docs/experiments/solver.md", "drawn")
     repository.write("params.yaml", "train: {solver: adam, epochs: 11, seconds: 0}\n")
-    with pytest.raises(InputError, match=r"the workspace has changes \(params.yaml\): commit them"):
-        runner.check_clean()
+    assert refuses(runner.main).startswith("error: the workspace has changes (params.yaml): commit them")
 
 
 def test_interrupted_it_leaves_nothing_behind_and_can_go_on(untried: Repository, tmp_path: Path) -> None:
     repository = untried.copy(tmp_path / "repository")
-    repository.write(".git/grid.yaml", "long: {vary: {train.seconds: [1000]}}")
+    with_grid(repository, "long: {parameter: train.seconds, values: [1000]}")
     process = subprocess.Popen(
         [sys.executable, *COMMAND[1:]],
         cwd=repository.folder,
@@ -182,35 +166,35 @@ def test_interrupted_it_leaves_nothing_behind_and_can_go_on(untried: Repository,
     assert "Traceback" not in printed
     assert "the same command goes on from there" in printed
     assert not changes(repository)
-    assert not names(repository)
+    assert not repository.git("for-each-ref", "refs/exps/*/*/long*")
     assert not [*repository.folder.glob(".dvc/tmp/exps/standalone/tmp*")]
     locks = repository.folder / ".dvc/tmp/rwlock"
     assert not locks.exists() or locks.read_text() in ("", "{}")
 
 
-def test_the_grid_of_this_project_is_valid_and_named_for_people() -> None:
-    groups = runner.read_grid(runner.GRID, PARAMS)
-    found = {experiment for name, group in groups.items() for experiment in group.experiments(name)}
-    assert "sample-size-4500-seed-1974" in found
-    assert all(re.fullmatch("[a-z0-9-]+(\\.[0-9]+)?", name) for name in found)  # then git takes it for a reference
+def test_the_grid_of_this_project_is_valid_and_named_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    members = {name: one for group, each in runner.read_grid().items() for name, one in each.experiments(group).items()}
+    assert {*members} >= {"sample-size-4500-seed-1974", "ridge-auto", "amsgrad-false-seed-1975"}
+    assert all(re.fullmatch("[a-z0-9-]+(\\.[0-9]+)?", name) for name in members)  # then git takes it for a reference
+    assert {key for one in members.values() for key in one} < flatten(read_yaml(ROOT / "params.yaml")).keys()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a: [", "not valid YAML"),
-        ("a: {vary: {train.learning_rat: [1]}}", "the nearest is train.learning_rate"),
-        ("a: {vary: {train.amsgrad: true}}", "vary.train.amsgrad = True, but it must be a valid list"),
-        ("a: {very: {}}", "very is unknown; the nearest is vary"),
+        ("a: {parameter: train.amsgrad, values: true}", "values = True, but it must be a valid list"),
+        ("a: {parametre: train.amsgrad, values: [true]}", "parametre is unknown; the nearest is parameter"),
     ],
 )
-def test_a_wrong_grid_is_reported_in_one_line(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "grid.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError) as error:
-        runner.read_grid(path, PARAMS)
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
+def test_a_wrong_grid_is_reported_in_one_line(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner.GRID.parent.mkdir(parents=True)
+    runner.GRID.write_text(text)
+    assert message in refuses(runner.read_grid)
 
 
 # --- tables and charts
@@ -226,126 +210,79 @@ SETTINGS: dict[str, Any] = {
     "train.ridge": 0,
     "train.shrinkage": 0,
 }
-BASE = Row("baseline", SETTINGS, {})
 
 
-def row(name: str, metrics: dict[str, Any], **changes: Any) -> Row:
-    return Row(name, SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}, metrics)
+def fit(entropy: float, *, converged: bool = True, **changes: Any) -> Outcome:
+    settings = SETTINGS | {key.replace("__", "."): value for key, value in changes.items()}
+    metrics = {"test.cross_entropy": entropy, "recovery.weight_slope": 1.2, "test.bayes_cross_entropy": 0.1}
+    return Outcome(settings, {**metrics, "fit.converged": converged})
 
 
 SIZES = [
-    row("2000-1", {"fit.converged": False, "test.cross_entropy": 9.0}, simulate__n_trials=2000, simulate__seed=1),
+    fit(9.0, converged=False, simulate__n_trials=2000, simulate__seed=1),
     *(
-        row(
-            f"{n}-{seed}",
-            {"test.cross_entropy": 1000 / n + seed / 100, "gone": None, "test.bayes_cross_entropy": 0.1},
-            simulate__n_trials=n,
-            simulate__seed=seed,
-        )
-        for n in (10000, 5000)
+        fit(1000 / n + seed / 100, simulate__n_trials=n, simulate__seed=seed)
+        for n in (5000, 10000)
         for seed in (1, 2, 3)
     ),
 ]
 
 
-def table(rows: Sequence[Row], metric: str, parameter: str) -> pd.DataFrame:
-    return results.summary(results.points(rows, metric, parameter))
-
-
-def test_seeds_are_averaged_and_where_a_class_has_no_estimate_the_others_are_survivors_and_no_mean() -> None:
-    lines = table(SIZES, "test.cross_entropy", "simulate.n_trials")
+def test_the_table_has_means_over_seeds_and_theory_but_none_of_survivors(tmp_path: Path) -> None:
+    chart.make(tmp_path / "size", "simulate.n_trials", SIZES)
+    assert matplotlib.image.imread(tmp_path / "size.png").std() > 0.01
+    heads, _, *lines = (tmp_path / "size.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (heads, *lines)]
+    table = pd.DataFrame(rows[1:], columns=rows[0]).loc[3:]
+    assert table["metric"].tolist() == ["test.cross_entropy"] * 3
+    assert table["simulate.n_trials"].tolist() == ["2000", "5000", "10000"]
+    assert table["seeds"].tolist() == ["1", "3", "3"]
+    assert table["no estimate"].tolist() == ["1", "-", "-"]
     values = [1000 / 5000 + seed / 100 for seed in (1, 2, 3)]
-    assert lines["value"].tolist() == [2000, 5000, 10000]
-    assert lines["seeds"].tolist() == [1, 3, 3]
-    assert np.isnan(lines["mean"][0])
-    assert lines["no estimate"][0] == 1
-    assert lines["mean"][1] == pytest.approx(sum(values) / 3)
-    assert lines["sd"][1] == pytest.approx(statistics.stdev(values))
-
-
-def test_what_experiments_differ_in_besides_makes_series() -> None:
-    rows = [BASE] + [
-        row(f"{solver}-{n}", {"m": 1.0}, train__solver=solver, simulate__n_trials=n)
-        for solver in ("adam", "exact")
-        for n in (10, 20)
-    ]
-
-    def series(glob: str, parameter: str) -> list[str]:
-        return [*table(results.choose(rows, glob, parameter), "m", parameter)["series"]]
-
-    assert series("*", "simulate.n_trials") == ["solver adam"] * 2 + ["solver exact"] * 2
-    assert series("adam-*", "simulate.n_trials") == ["", ""]
-    assert series("*-10", "train.solver") == ["", ""]
-
-
-def test_equal_experiments_count_once() -> None:
-    rows = [BASE, row("one", {"m": 1.0}), row("again", {"m": 2.0}), row("as a float", {"m": 3.0}, train__ridge=0.0)]
-    lines = table(results.choose(rows, "*", "train.solver"), "m", "train.solver")
-    assert (lines["seeds"].tolist(), lines["mean"].tolist()) == ([1], [1.0])
-
-
-@pytest.mark.parametrize(
-    ("metric", "parameter", "glob", "message"),
-    [
-        ("test.cross_entropi", "simulate.n_trials", "*", "the nearest is test.cross_entropy"),
-        ("gone", "simulate.n_trials", "[15]*", "none of these experiments has a number for the metric gone"),
-        ("test.cross_entropy", "simulate.n_trial", "*", "the nearest is simulate.n_trials"),
-        ("test.cross_entropy", "simulate.n_trials", "500-*", "the nearest is 5000-"),
-    ],
-)
-def test_what_does_not_exist_is_said_with_the_nearest_names(
-    metric: str, parameter: str, glob: str, message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError) as error:
-        chart.make(results.choose([BASE, *SIZES], glob, parameter), [metric], parameter, tmp_path / "chart")
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-    assert not [*tmp_path.iterdir()]
-
-
-def test_the_theory_drawn_is_that_of_planning_and_only_of_maximum_likelihood(tmp_path: Path) -> None:
-    chart.make(SIZES, ["test.cross_entropy"], "simulate.n_trials", tmp_path / "size")
-    read = [*csv.DictReader((tmp_path / "size.csv").open())]
+    numbers = f"{statistics.mean(values):.4g}", f"{statistics.stdev(values):.4g}", "0.21", "0.23"
+    assert tuple(table.loc[4, ["mean", "sd", "lowest", "highest"]]) == numbers
+    assert table.loc[3, "mean"] == table.loc[3, "lowest"] == "-"
     expected = [line.held_out for line in plan(256, 16.0, 0.5, [2000, 5000, 10000])]
-    assert [line["theory"] for line in read] == ["" if value is None else f"{value:.12g}" for value in expected]
-    last = (tmp_path / "size.md").read_text().splitlines()[2]
-    assert last.split()[1::2] == ["2000", "test.cross_entropy", "1", "1", *"-----"]
-    assert chart.expected("test.brier", (256, 16.0), [10000]) is None
-    assert chart.observer(SETTINGS | {"train.shrinkage": "auto"}) == (256, 16.0)  # of what has no estimate only
-    for other in ({"train.solver": "adam"}, {"train.ridge": 0.1}, {"train.shrinkage": "always"}):
-        assert chart.observer(SETTINGS | other) is None
-    assert chart.observer(SETTINGS | {"simulate.lapse_rate": 0.02}) is None
+    assert [*table["theory"]] == ["-" if value is None else f"{value:.4g}" for value in expected]
 
 
-@pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [0, 0.5], [7]])
+def test_the_theory_is_only_of_maximum_likelihood() -> None:
+    assert chart.observer_of(SETTINGS | {"train.shrinkage": "auto"}) == (256, 16.0)  # of what has no estimate only
+    others: tuple[dict[str, Any], ...] = (
+        {"train.solver": "adam"},
+        {"train.ridge": 0.1},
+        {"train.shrinkage": "always"},
+        {"simulate.lapse_rate": 0.02},
+    )
+    assert [chart.observer_of(SETTINGS | other) for other in others] == [None] * 4
+
+
+@pytest.mark.parametrize("values", [[True, False], [0, 1e-4, "auto"], [0.001, 0.1], [7]])
 def test_any_kind_of_parameter_is_drawn(values: list[Any], tmp_path: Path) -> None:
-    rows = [row(f"e-{i}", {"m": 1.0 + i}, train__ridge=value) for i, value in enumerate(values)]
-    chart.make(rows, ["m"], "train.ridge", tmp_path / "chart")
+    chart.make(tmp_path / "chart", "train.ridge", [fit(1.0 + i, train__ridge=v) for i, v in enumerate(values)])
     assert matplotlib.image.imread(tmp_path / "chart.png").std() > 0.01
-    read = csv.DictReader((tmp_path / "chart.csv").open())
-    assert {line["train.ridge"] for line in read} == {*map(results.written, values)}
+    _, _, *lines = (tmp_path / "chart.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in lines] == 2 * [*map(chart.written, values)]
 
 
 def points(values: dict[Any, dict[int, float]]) -> pd.DataFrame:
-    lines = [("", value, seed, y) for value, each in values.items() for seed, y in each.items()]
-    return pd.DataFrame(lines, columns=["series", "value", "seeds", "y"])
+    lines = [(value, seed, i, y) for i, (value, each) in enumerate(values.items()) for seed, y in each.items()]
+    return pd.DataFrame(lines, columns=["value", "seed", "at", "y"])
 
 
 def test_the_points_of_a_seed_are_joined_as_its_trials_are_the_same() -> None:
-    ax = Figure().subplots()
-    chart.draw(ax, points({False: {1: 1.1, 2: 1.3, 3: 1.2}, True: {3: 1.15, 2: 1.25, 1: 1.0}}), theory=False)
+    ax, drawn = Figure().subplots(), points({False: {1: 1.1, 2: 1.3, 3: 1.2}, True: {3: 1.15, 2: 1.25, 1: 1.0}})
+    chart.draw(ax, drawn, "y", chart.over_seeds(drawn, "y"), joined=True)
     joined = {tuple(np.asarray(line.get_ydata())) for line in ax.lines if line.get_linestyle() == "-"}
     assert joined == {(1.1, 1.0), (1.3, 1.25), (1.2, 1.15)}
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["false", "true"]
 
 
 def test_where_a_seed_has_no_estimate_there_is_a_cross_and_no_mean() -> None:
-    ax = Figure().subplots()
-    chart.draw(ax, points({9: {1: np.nan, 2: np.nan}, 99: {1: np.nan, 2: 3.0}, 999: {1: 1.5, 2: 1.0}}), theory=True)
+    ax, drawn = Figure().subplots(), points({9: {1: np.nan, 2: np.nan}, 99: {1: np.nan, 2: 3.0}, 999: {1: 1.5, 2: 1.0}})
+    chart.draw(ax, drawn, "y", chart.over_seeds(drawn, "y"), joined=False)
     (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
-    assert not [line for line in ax.lines if line.get_marker() == "." and line.get_linestyle() != "None"]
-    assert np.asarray(crosses.get_xdata()).tolist() == [9, 99]
-    assert ax.get_xlim()[0] < 9
+    assert np.asarray(crosses.get_xdata()).tolist() == [0, 1]
+    assert ax.get_xlim()[0] < 0
     means = next(line for line in ax.lines if (line.get_marker(), line.get_markersize()) == ("s", 5))
     np.testing.assert_array_equal(np.asarray(means.get_ydata(orig=False)), [np.nan, np.nan, 1.25])
 
@@ -353,9 +290,11 @@ def test_where_a_seed_has_no_estimate_there_is_a_cross_and_no_mean() -> None:
 def test_the_overview_has_the_numbers_that_matter_and_what_was_changed(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {"test.cross_entropy": 0.099463, "test.accuracy": 0.95858, "fit.iterations": 9}
     metrics |= {"test.calibration_slope": 0.754, "recovery.weight_slope": 1.122, "inference.coverage": 0.9512}
-    show.overview([BASE, row("large", metrics, simulate__n_trials=20000), row("none", {}, train__solver="adam")], BASE)
-    *_, large, none = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip())
-    assert large == "0.09946 0.9586 0.754 1.122 0.9512 large simulate.n_trials=20000"
-    assert none == "- - - - - none train.solver=adam"
-    show.overview([row("study", {"loo.cross_entropy": 0.617, "loo.accuracy": 0.6732})], BASE)
+    base = Outcome(SETTINGS, {})
+    large, none = Outcome(SETTINGS | {"simulate.n_trials": 20000}, metrics), Outcome({"train.solver": "adam"}, {})
+    show.overview({"baseline": base, "large": large, "none": none})
+    *_, first, second = (" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip())
+    assert first == "0.09946 0.9586 0.754 1.122 0.9512 large simulate.n_trials=20000"
+    assert second == "- - - - - none train.solver=adam"
+    show.overview({"baseline": base, "study": Outcome(SETTINGS, {"loo.cross_entropy": 0.617, "loo.accuracy": 0.6732})})
     assert "0.617 0.6732 study" in " ".join(capsys.readouterr().out.split())

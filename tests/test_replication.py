@@ -27,36 +27,36 @@ def days(n_groups: int, n_trials: int, p: int, signal: float, seed: int = 0) -> 
     return x, y[:, None], np.repeat(np.arange(n_groups, dtype=np.int32), n_trials)
 
 
-def test_the_plain_slope_is_that_of_fits_by_hand() -> None:
+def test_the_classical_slope_is_that_of_fits_by_hand() -> None:
     x, y, groups = days(3, 300, 5, 1.5)
     x[:, 1] += x[:, 0]
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     design, m, parts = sm.add_constant(x), np.cov(x.T), np.empty((3, 2))
     for g, group in enumerate(found.groups):
         one, others = (sm.Logit(y[rows, 0], design[rows]).fit(disp=0) for rows in (groups == g, groups != g))
         w, v = one.params[1:], others.params[1:]
         parts[g] = w @ m @ v, v @ m @ v - np.trace(m @ others.cov_params()[1:, 1:])
         assert group.trials == 300
-        assert group.plain is not None
-        assert group.plain.value == pytest.approx(
+        assert group.classical is not None
+        assert group.classical.value == pytest.approx(
             parts[g, 0] / parts[g, 1], rel=0.01
         )  # the textbook's noise is smaller
-    assert found.plain is not None
-    assert found.plain.value == pytest.approx(parts[:, 0].sum() / parts[:, 1].sum(), rel=0.01)
+    assert found.classical is not None
+    assert found.classical.value == pytest.approx(parts[:, 0].sum() / parts[:, 1].sum(), rel=0.01)
 
 
 def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_it() -> None:
     x, y, groups = days(40, 400, 40, 1.5)
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     alpha = solve(0.1, 1.5).alpha
     assert alpha > 1.12
-    assert found.plain is not None
+    assert found.classical is not None
     assert found.corrected is not None
-    assert found.plain.value == pytest.approx(alpha, abs=3 * found.plain.error)
+    assert found.classical.value == pytest.approx(alpha, abs=3 * found.classical.error)
     assert found.corrected.value == pytest.approx(1, abs=3 * found.corrected.error)
-    assert max(found.plain.error, found.corrected.error) < 0.02
+    assert max(found.classical.error, found.corrected.error) < 0.02
     assert replication_metrics([found])["coverage"] == pytest.approx(0.95, abs=0.02)
-    for name in ("plain", "corrected"):  # standard errors are those of the scatter over groups
+    for name in ("classical", "corrected"):  # standard errors are those of the scatter over groups
         slopes = [getattr(group, name) for group in found.groups]
         claimed = np.sqrt(np.mean([slope.error**2 for slope in slopes]))
         assert np.std([slope.value for slope in slopes]) == pytest.approx(claimed, rel=0.35)
@@ -67,8 +67,9 @@ def test_the_error_of_the_common_slope_is_its_scatter_and_equal_groups_are_seldo
     x, _, groups = days(6, 150, 12, 1.5)
     beta = rng.standard_normal(12) / SPREAD[:12] / 2
     y = rng.random((len(x), 40)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
-    for name in ("plain", "corrected"):
-        common = [getattr(found, name) for found in replicate(x, y, groups)]
+    found = [replicate(x, column, groups) for column in y.T]
+    for name in ("classical", "corrected"):
+        common = [getattr(one, name) for one in found]
         error = np.sqrt(np.mean([one.error**2 for one in common]))
         assert np.std([one.value for one in common]) == pytest.approx(error, rel=0.35)
         assert np.mean([one.p_value < 0.05 for one in common]) < 0.16  # of 40 at .05: .999 below
@@ -78,7 +79,7 @@ def test_groups_whose_weights_differ_in_length_are_told_apart() -> None:
     x, y, groups = days(6, 300, 10, 1.5)
     rng = np.random.default_rng(1)
     y[groups >= 3, 0] = rng.random((groups >= 3).sum()) < 0.5  # three of six do not look
-    [found] = replicate(x, y, groups)
+    found = replicate(x, y[:, 0], groups)
     assert found.corrected is not None
     assert found.corrected.p_value < 1e-6
     assert found.corrected.df == 5
@@ -88,15 +89,15 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
     x[groups == 3, 1] = 7.0
-    both = replicate(x, np.hstack([y, ~y]), groups)
+    both = [replicate(x, of_class, groups) for of_class in (y[:, 0], ~y[:, 0])]
     for one in both:
         found = one.groups
         assert [group.reason is None for group in found] == [True, True, False, False]
-        assert found[2].plain is None
+        assert found[2].classical is None
         assert "responses" in str(found[2].reason)
         assert "factor 1 is constant" in str(found[3].reason)
         assert not str(found[3].reason).startswith("class")
-    first, second = (one.groups[0].plain for one in both)
+    first, second = (one.groups[0].classical for one in both)
     assert first is not None
     assert second is not None
     assert first[:2] == pytest.approx(second[:2], rel=1e-4)
@@ -105,14 +106,14 @@ def test_a_group_without_an_estimate_has_a_reason_and_the_others_their_slopes() 
 def test_the_table_names_classes_and_groups_and_the_metrics_are_means_over_classes() -> None:
     x, y, groups = days(4, 200, 5, 1.0)
     y[groups == 2] = True
-    found = replicate(x, np.hstack([y, ~y]), groups)
+    found = [replicate(x, of_class, groups) for of_class in (y[:, 0], ~y[:, 0])]
     table = replication_table(dict(zip("ab", found, strict=True)), [f"day {g}" for g in range(4)])
     means = replication_metrics(found)
     assert list(table["class"]) == ["a"] * 4 + ["b"] * 4
     assert list(table["group"]) == [f"day {g}" for g in range(4)] * 2
-    assert np.isnan(table["plain"]).tolist() == [False, False, True, False] * 2
+    assert np.isnan(table["classical"]).tolist() == [False, False, True, False] * 2
     assert [reason != "" for reason in table["reason"]] == [False, False, True, False] * 2
-    for name in ("plain", "corrected"):
+    for name in ("classical", "corrected"):
         values, errors = np.array([getattr(one, name)[:2] for one in found]).T
         assert means[f"{name}_slope"] == pytest.approx(values.mean())
         assert means[f"{name}_slope_error"] == pytest.approx(np.hypot(*errors) / 2)

@@ -5,8 +5,8 @@ folder's rules.yaml or else by the one beside this file. (`dvc metrics diff` doe
 whatever happened to a metric, and leaves out null.) Exit status 1: a metric is worse than its rule allows,
 missing, or not a number; or they cannot be compared.
 
-With --report (`make report`) it writes what changed to report/report.md, also at the end of the file that
-$GITHUB_STEP_SUMMARY names, and DVC's page of figures and plots, old beside new, to report/plots/index.html.
+With --report (`make report`) it writes what changed to report/report.md, and DVC's page of figures and plots,
+old beside new, to report/plots/index.html.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Literal, TypeGuard
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeFloat, model_validator
 
-from comparisons.git import DVC, base, described, file_at, outcome, output
+from comparisons.git import DVC, base, described, outcome, output
 from stages.current import check_parameters
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError, run
@@ -33,8 +33,6 @@ from stages.files.errors import InputError, run
 REPORT = Path("report")
 ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits
 FAILURES = ("worse than allowed", "missing", "not a number")
-
-Metrics = Mapping[str, object]
 
 
 class Rule(BaseModel):
@@ -49,7 +47,7 @@ class Rule(BaseModel):
     target: FiniteFloat | None = None
     absolute: NonNegativeFloat = 0.0
     relative: NonNegativeFloat = 0.0
-    required: bool = False
+    required: bool = False  # whether it fails if the metric disappears
 
     @model_validator(mode="after")
     def _has_one_goal(self) -> Rule:
@@ -77,104 +75,89 @@ def shown(value: object) -> str:
     return "-" if value is None else f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
 
 
-def rules_file() -> Path:
-    """The rules of the current folder, or else those of this project's own metrics."""
-    own = Path("rules.yaml")
-    return own if own.exists() else Path(os.path.relpath(Path(__file__).with_name("rules.yaml")))
+def read_rules() -> tuple[Path, dict[str, Rule]]:
+    """The rules of the current folder, or else those of this project's own metrics. Raises InputError."""
+    path = Path("rules.yaml")
+    if not path.exists():
+        path = Path(os.path.relpath(Path(__file__).with_name("rules.yaml")))
+    return path, {name: validate(Rule, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
 
 
-def read_rules(path: Path) -> dict[str, Rule]:
-    """The rules by name, which may be a pattern such as `theory.*`. Raises InputError."""
-    return {name: validate(Rule, body, f"{path}: {name}") for name, body in read_yaml(path).items()}
+def rule_of(metric: str, rules: Mapping[str, Rule]) -> Rule:
+    """The first rule whose name, which may be a pattern such as `theory.*`, fits; else it only informs."""
+    fitting = (rule for pattern, rule in rules.items() if fnmatchcase(metric, pattern))
+    return next(fitting, Rule(better="neither"))
 
 
-def rule_of(metric: str, rules: Mapping[str, Rule]) -> Rule | None:
-    """The first rule that fits a metric."""
-    return next((rule for pattern, rule in rules.items() if fnmatchcase(metric, pattern)), None)
-
-
-def judge(rule: Rule | None, old: object, new: object) -> str:
+def judge(rule: Rule, old: object, new: object) -> str:
     """What happened to a metric that is there: the verdict."""
-    if rule is None:
-        return "no rule" if is_number(new) else "not a number"
     if rule.better == "neither":
-        if not (is_number(new) or isinstance(new, bool | str) or (new is None and not rule.required)):
-            return "not a number"  # NaN informs nobody
-        return "unchanged" if old == new else "new" if old is None else "changed"
+        return "unchanged" if old == new else "changed"
     if not is_number(new):
         return "not a number"
     if not is_number(old):
         return "new"
     if old == new:
         return "unchanged"
-    worse, rounding = rule.badness(new) - rule.badness(old), ROUNDING * abs(old)
-    if worse <= rounding:
-        return "better" if worse < -rounding else "changed"
+    worse = rule.badness(new) - rule.badness(old)
+    if worse <= 0:
+        return "better"
     # Not `worse > allowed`: between values near the largest float it may be a NaN, which is not good either.
-    return "worse within tolerance" if worse <= rule.allowed(old) + rounding else "worse than allowed"
+    good = worse <= rule.allowed(old) + ROUNDING * abs(old)
+    return "worse within tolerance" if good else "worse than allowed"
 
 
-def compare(rules: Mapping[str, Rule], now: Metrics, before: Metrics) -> pd.DataFrame:
-    """All metrics of the workspace and of the base, failed ones first. An empty `now`: all are missing."""
+def compare(rules: Mapping[str, Rule], now: Mapping[str, object], before: Mapping[str, object]) -> pd.DataFrame:
+    """All metrics of the workspace and of the base, failed ones first."""
     lines = []
     for metric in sorted({*now, *before}):
         rule, old, new = rule_of(metric, rules), before.get(metric), now.get(metric)
-        gone = "missing" if not now or (rule and rule.required) else "gone"
-        change = f"{new - old:+.3g}" if is_number(old) and is_number(new) else "-"
-        allowed = "-"
-        if is_number(old) and rule and rule.better != "neither":
+        change = allowed = "-"
+        if is_number(old):
+            change = f"{new - old:+.3g}" if is_number(new) else "-"
             off = "" if rule.target is None else f" off {rule.target:g}"
             allowed = f"{'-' if rule.better == 'higher' else '+'}{rule.allowed(old):.3g}{off}"
+        gone = "missing" if rule.required else "gone"
         verdict = judge(rule, old, new) if metric in now else gone
         lines.append((metric, shown(old), shown(new), change, allowed, verdict))
     lines.sort(key=lambda line: line[-1] not in FAILURES)
     return pd.DataFrame(lines, columns=["metric", "old", "new", "change", "allowed", "verdict"])
 
 
-def measure(base: str) -> pd.DataFrame:
-    """Compare the workspace's metrics with those of a commit.
+def judgement(base: str) -> tuple[str, bool]:
+    """Workspace against a commit, in Markdown: counts of verdicts, a table of changes; and whether all is good.
 
-    Raises InputError if that is impossible, or if the workspace's metrics are not from its parameters.
+    Raises InputError if they cannot be compared, or if the workspace's metrics are not from its parameters.
     """
     check_parameters()
-    (_, now), (_, before) = outcome(None), outcome(base)
-    if not now and not before:
-        raise InputError(f"no data/metrics.json here, nor at {described(base)}: name a pipeline's folder")
-    return compare(read_rules(rules_file()), now, before)
-
-
-def verdict(table: pd.DataFrame) -> tuple[str, bool]:
-    """In Markdown: how many metrics have each verdict, and a table of changes; and whether all is good."""
+    now, (path, rules) = outcome(None).metrics, read_rules()
+    if not now:
+        raise InputError("data/metrics.json is missing: `dvc repro` makes it, in a pipeline's folder")
+    table = compare(rules, now, outcome(base).metrics)
     failed = [*table["metric"][table["verdict"].isin(FAILURES)]]
-    numbers = ", ".join(f"{n} {each}" for each, n in table["verdict"].value_counts(sort=False).items())
-    parts = [f"The gate {'fails' if failed else 'passes'}: {numbers}."]
+    counts = ", ".join(f"{n} {each}" for each, n in table["verdict"].value_counts(sort=False).items())
+    parts = [f"The gate {'fails' if failed else 'passes'}: {counts}."]
     changed = table[table["verdict"] != "unchanged"]
     if len(changed):
         parts.append(changed.to_markdown(index=False, disable_numparse=True))
     if failed:
-        names = ", ".join(failed)
-        parts.append(f"Not good: {names}. If that is intended, change {rules_file()} and say why.")
+        parts.append(f"Not good: {', '.join(failed)}. If that is intended, change {path} and say why.")
     return "\n\n".join(parts), not failed
 
 
 def report(base: str) -> None:
     """Replace the report, once all of it is known."""
-    rules = rules_file()
-    rules_changed = file_at(base, str(rules)) != rules.read_text(encoding="utf-8")
     parts = [
         f"# What this change does\n\nCompared with {described(base)}.",
         "Figures, old beside new where DVC's cache holds the old ones: plots/index.html, kept with the run.",
-        f"## Metrics\n\n{verdict(measure(base))[0]}" + "\n\nThe rules changed too." * rules_changed,
+        f"## Metrics\n\n{judgement(base)[0]}",
+        f"## Rules\n\n{output('git', 'diff', '--shortstat', base, '--', str(read_rules()[0])) or 'None changed.'}",
         f"## Parameters\n\n{output(*DVC, 'params', 'diff', '--md', base) or 'None changed.'}",
     ]
-    page = "\n\n".join(parts) + "\n"
     shutil.rmtree(REPORT, ignore_errors=True)
     REPORT.mkdir()
     output(*DVC, "plots", "diff", base[:10], "--out", str(REPORT / "plots"))
-    (REPORT / "report.md").write_text(page, encoding="utf-8")
-    if of_the_run := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(of_the_run).open("a", encoding="utf-8") as file:
-            file.write(page)
+    (REPORT / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(f"{REPORT / 'report.md'} and {REPORT / 'plots' / 'index.html'} show what changed.")
 
 
@@ -182,11 +165,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("base", nargs="?", help="what to compare with (default: origin's branch)")
     options.add_argument("--report", action="store_true", help="write what changed, good or not")
-    given = options.parse_args(arguments)
-    compared_with = base(given.base)
-    if given.report:
+    arguments_given = options.parse_args(arguments)
+    compared_with = base(arguments_given.base)
+    if arguments_given.report:
         return report(compared_with)
-    text, good = verdict(measure(compared_with))
+    text, good = judgement(compared_with)
     print(text)
     sys.exit(not good)
 

@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: fit and inference in one object. Needs scikit-learn, and its summary pandas."""
+"""The scikit-learn estimator: fit and inference in one object. Needs scikit-learn and pandas."""
 
 from hdlogit.estimator.logistic_regression import LogisticRegression, ModelWarning
 

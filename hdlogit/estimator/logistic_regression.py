@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit
 
 try:
+    import pandas as pd
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
     raise ImportError(
-        "hdlogit.LogisticRegression needs scikit-learn, and its summary pandas: "
-        "pip install scikit-learn pandas; hdlogit.fit and hdlogit.infer need neither"
+        "hdlogit.LogisticRegression needs scikit-learn and pandas: pip install scikit-learn pandas; "
+        "hdlogit.fit and hdlogit.infer need neither"
     ) from None
 
-from hdlogit.estimator.arguments import check_present, in_place_of_scikit_learns, repeated
-from hdlogit.estimator.classical import classical_inference
 from hdlogit.exact import Shrinkage, fit
 from hdlogit.inference import ClassInference, infer
 from hdlogit.inference.comparison import gain_over_constant
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
 from hdlogit.inference.terms import joint_test
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from hdlogit.estimator.summary import Summary
+from hdlogit.inference.threshold import Estimate, stimuli, thresholds
 
 Array = NDArray[np.float64]
 NAMED = 5  # factors that separate, named in a warning
@@ -41,6 +37,13 @@ NAMED = 5  # factors that separate, named in a warning
 
 class ModelWarning(UserWarning):
     """The responses do not follow the model: it lacks something."""
+
+
+class Summary(pd.DataFrame):  # type: ignore[misc]  # pandas ships no types
+    """A table of coefficients, which prints four significant digits, whatever the units of the factors."""
+
+    def __repr__(self) -> str:
+        return str(self.to_string(float_format="{:.4g}".format))
 
 
 class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -65,11 +68,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     classical_coef_, classical_intercept_:  the fit before it was corrected
     guess_rate_, lapse_rate_, shrinkage_, n_iter_:  (n_responses,)
     inference_:  `hdlogit.inference.ClassInference` of each response. Where nothing can be corrected, a
-                 warning gives its `reason`, and it is the classical answer.
+                 warning gives its `reason`: coefficients are as fitted, errors and tests NaN.
     classes_, n_features_in_, feature_names_in_:  as always in scikit-learn
     """
 
-    @in_place_of_scikit_learns
     def __init__(
         self,
         *,
@@ -98,29 +100,29 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
-        check_present(y)
-        names = getattr(y, "columns", None)
+        names, given = getattr(y, "columns", None), np.asarray(y, object if isinstance(y, list) else None)
+        if given.dtype == object and given.ndim and pd.isna(given).any():  # which NumPy would take for a third label
+            raise ValueError("y holds missing labels; leave trials without a label out of X and y")
         types = (np.float64, np.float32)
         factors, labels = validate_data(self, X, y, dtype=types, order="C", multi_output=True)
         if sample_weight is not None:
-            rows = repeated(sample_weight, len(factors))
+            rows = _repeated(sample_weight, len(factors))
             factors, labels = factors[rows], labels[rows]
         responses, self._n_trials = self._responses(labels), len(factors)
         self._names = list(names if names is not None else range(responses.shape[1])) if self._several else []
         numbered = [f"x{j}" for j in range(factors.shape[1])]
         self._features = list(map(str, getattr(self, "feature_names_in_", numbered)))
         how = self.ridge, self.tol, self.max_iter
-        found = fit(factors, responses, *how, polish=True, shrinkage=self.shrinkage)
-        if refused := [self._line(k, reason) for k, reason in enumerate(found.reasons) if reason]:
+        fitted = fit(factors, responses, *how, polish=True, shrinkage=self.shrinkage)
+        if refused := [self._line(k, reason) for k, reason in enumerate(fitted.reasons) if reason]:
             raise ValueError(refused[0])
-        self.n_iter_, self.shrinkage_ = np.maximum(found.iterations, 1), found.shrinkage
-        self.inference_ = self._infer(factors, responses, found.coefficients)
-        for k, separating in enumerate(found.separating):
+        self.n_iter_, self.shrinkage_ = np.maximum(fitted.iterations, 1), fitted.shrinkage
+        self.inference_ = self._infer(factors, responses, fitted.coefficients)
+        for k, separating in enumerate(fitted.separating):
             for line in self._warnings(k, separating or []):
                 warnings.warn(self._line(k, line), UserWarning, stacklevel=2)
-        self._lacks = self._missing(factors, responses)
-        if self._lacks:
-            warnings.warn("; ".join(self._lacks.values()), ModelWarning, stacklevel=2)
+        if lacking := [*self._missing(factors, responses)]:
+            warnings.warn("; ".join(lacking), ModelWarning, stacklevel=2)
         corrected, classical, errors = (
             np.array([getattr(inference, name) for inference in self.inference_])
             for name in ("corrected", "estimate", "corrected_error")
@@ -169,16 +171,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         level = self._level(level)
         return np.array([np.column_stack(inference.interval(level))[:-1] for inference in self.inference_])
 
-    def summary(self, level: float | None = None) -> Summary:
-        """A DataFrame of all coefficients, the intercept first: estimate, standard error, test, interval.
+    # --- tables; of several responses, one below the other
 
-        Each row ends with the classical estimate. Notes on the fit are printed below; `.attrs["notes"]`.
-        Needs pandas.
-        """
-        import pandas as pd
-
-        from hdlogit.estimator.summary import Summary
-
+    def summary(self, level: float | None = None) -> pd.DataFrame:
+        """All coefficients, the intercept first: estimate, error, test, interval, and the classical estimate."""
         check_is_fitted(self)
         level = self._level(level)
         limits = f"[{0.5 - level / 2:.4g}", f"{0.5 + level / 2:.4g}]"
@@ -188,10 +184,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             values = c.corrected, c.corrected_error, c.z, c.p_values(), *c.interval(level), c.estimate
             rows = np.roll(np.column_stack(values), 1, axis=0)
             tables.append(pd.DataFrame(rows, ["Intercept", *self._features], columns))
-        whole = Summary(self._joined(tables))
-        notes = [self._line(k, note) for k, c in enumerate(self.inference_) for note in self._notes(k, c)]
-        whole.attrs["notes"] = notes
-        return whole
+        return Summary(self._joined(tables))
 
     def questions(
         self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None, *, in_order: bool = True
@@ -201,23 +194,18 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Columns: family, df, statistic, p_value, gain (about what a model with it would gain, nats per trial);
         the largest gain first. groups: (n_trials,) sessions or observers; in_order: whether the trials are in
         the order in which they were run. `fit` asks what needs no order, and warns. Source:
-        `hdlogit.inference.questions`. Needs pandas.
+        `hdlogit.inference.questions`.
         """
-        import pandas as pd
-
         factors, responses = self._trials(X, y)
         labels = None if groups is None else np.asarray(groups)
-        asked = [pd.DataFrame(some) for some in self._ask(factors, responses, labels, in_order)]
-        return self._joined(asked)
+        return self._joined([pd.DataFrame(one) for one in self._ask(factors, responses, labels, in_order)])
 
     def joint_tests(self, X: ArrayLike, y: ArrayLike, *families: str) -> pd.DataFrame:
-        """Has a family of factors any effect? By the trials the model was fitted to. Needs pandas.
+        """Has a family of factors any effect? By the trials the model was fitted to.
 
         families: patterns of names, as in "frame*" and "signal:frame*".
         Columns: factors (their number), chi2, p; a row for each family. Source: `hdlogit.inference.terms`.
         """
-        import pandas as pd
-
         (factors, responses), names = self._trials(X, y), self._features
         chosen = {one: [j for j, name in enumerate(names) if fnmatchcase(name, one)] for one in families}
         if wrong := [family for family, places in chosen.items() if not places]:
@@ -235,19 +223,17 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
 
         X, y: the trials the model was fitted to, with one feature of more than two values, or of two; at:
         probabilities of yes whose x is wanted, too. Columns: stimulus, condition, quantity, estimate, low,
-        high, note; no rows where no feature is such a stimulus. Source: `hdlogit.inference.threshold`. Needs
-        pandas.
+        high, note; no rows where no feature is such a stimulus. Source: `hdlogit.inference.threshold`.
         """
-        import pandas as pd
-
-        from hdlogit.inference.threshold import Estimate, stimuli, thresholds
-
         (factors, responses), level = self._trials(X, y), self._level(level)
         along, tables = stimuli(factors, self._features), []
-        for c, k in zip(self.inference_, responses.T, strict=True):
-            rows = [row for one in along for row in thresholds(c, factors, k, one, level, at)]
+        for c, y_k in zip(self.inference_, responses.T, strict=True):
+            rows = [row for one in along for row in thresholds(c, factors, y_k, one, level, at)]
             tables.append(pd.DataFrame(rows, columns=Estimate._fields))
         return self._joined(tables)
+
+    def _joined(self, tables: list[pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat(tables, keys=self._names) if self._several else tables[0]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -295,27 +281,35 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         check_is_fitted(self)
         return np.asarray(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
 
-    # --- what is found
+    def _trials(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+        """What the model was fitted to. Raises ValueError for another number of trials."""
+        factors = self._validated(X)
+        if len(factors) != self._n_trials:
+            wanted = f"X must be the {self._n_trials} trials of the fit, each as often as sample_weight said"
+            raise ValueError(f"{wanted}, got {len(factors)}")
+        return factors, np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
+
+    # --- what follows
 
     def _infer(
         self, X: NDArray[np.floating], responses: NDArray[np.bool_], coefficients: Array
     ) -> list[ClassInference]:
         """Inference of every response; those with and without shrinkage are separate problems."""
-        found: dict[int, ClassInference] = {}
+        inferences: dict[int, ClassInference] = {}
         for shrinkage in np.unique(self.shrinkage_):
             chosen = np.flatnonzero(self.shrinkage_ == shrinkage)
             y, fitted = responses[:, chosen], coefficients[:, chosen]
             rates = self.asymptotes, self.guess_rate, self.lapse_rate
             results = infer(X, y, fitted, self.ridge, float(shrinkage), *rates, self._features)
-            found |= zip(chosen.tolist(), results, strict=True)
-        for k, c in found.items():
-            if c.reason and (self.guess_rate or self.lapse_rate):  # the classical answer knows no rates
+            inferences |= zip(chosen.tolist(), results, strict=True)
+        for k, c in inferences.items():
+            if c.reason and (self.guess_rate or self.lapse_rate):  # the fit knows no rates
                 line = f"no answer with the guess and lapse rates given: {c.reason}"
                 raise ValueError(self._line(k, line))
-            if c.reason:
-                fitted, shrunken = coefficients[:, k], bool(self.shrinkage_[k])
-                found[k] = classical_inference(X, fitted, self.ridge, shrunken, c.reason)
-        return [found[k] for k in sorted(found)]
+            if c.reason:  # errors and tests are NaN
+                fitted = coefficients[:, k]
+                inferences[k] = replace(c, estimate=fitted, corrected=fitted, predictor=fitted)
+        return [inferences[k] for k in sorted(inferences)]
 
     def _ask(
         self,
@@ -328,55 +322,41 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         pairs = zip(self.inference_, responses.T, strict=True)
         return [questions(c, X, y, self._features, groups, in_order=in_order) for c, y in pairs]
 
-    def _trials(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
-        """What the model was fitted to. Raises ValueError for another number of trials."""
-        factors = self._validated(X)
-        if len(factors) != self._n_trials:
-            wanted = f"X must be the {self._n_trials} trials of the fit, each as often as its sample_weight said"
-            raise ValueError(f"{wanted}, got {len(factors)}")
-        return factors, np.asarray(np.asarray(y) == self.classes_[-1]).reshape(len(factors), -1)
-
-    def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> dict[int, str]:
+    def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> Iterator[str]:
         """A line for each response whose model lacks something that can be told without the trials' order."""
-        lines = {}
         for k, asked in enumerate(self._ask(X, responses, None, in_order=False)):
             gain = gain_over_constant(self.inference_[k], responses[:, k]) if asked else 0.0
             if lacking := missing(asked, gain, responses.shape[1]):
-                lines[k] = self._line(k, sentence(lacking, gain))
-        return lines
-
-    # --- what comes out
-
-    def _shaped(self, columns: list[Array]) -> Array:
-        return np.stack(columns, axis=1) if self._several else columns[0]
-
-    def _joined(self, tables: list[pd.DataFrame]) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.concat(tables, keys=self._names) if self._several else tables[0]
-
-    def _line(self, k: int, text: str) -> str:
-        """A line about response k."""
-        return f"{self._names[k]}: {text}" if self._several else text
+                yield self._line(k, sentence(lacking, gain))
 
     def _warnings(self, k: int, separating: list[int]) -> Iterator[str]:
-        """What differs in response k from what was asked for; separating: the factors that separate it."""
+        """What is unusual in the fit to response k; separating: the factors that separate it."""
         if self.shrinkage != "always" and self.shrinkage_[k]:
             names = [self._features[j] for j in separating]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
             by = f" (separated by {', '.join(names[:NAMED])}{more})" if names else ""
             fitted = f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses"
             yield f"no maximum-likelihood estimate exists{by}; {fitted}"
-        if reason := self.inference_[k].reason:
-            yield f"not corrected: {reason}; coefficients, intervals and tests are the classical ones"
-
-    def _notes(self, k: int, inference: ClassInference) -> list[str]:
-        """What is printed below the table of response k."""
-        rates = {"guess rate": inference.guess_rate, "lapse rate": inference.lapse_rate}
-        lines = [f"{name} {rate:.3g}" for name, rate in rates.items() if rate]
-        lines += [self._lacks[k]] if k in self._lacks else []
-        if self.shrinkage_[k]:
-            lines.append(f"fitted with shrinkage {self.shrinkage_[k]:.3g} of its responses")
+        inference = self.inference_[k]
         if inference.reason:
-            lines.append(f"not corrected: {inference.reason}")
-        return [*lines, inference.note] if inference.note else lines
+            yield f"not corrected: {inference.reason}; coefficients are as fitted, without errors and tests"
+        if inference.note:
+            yield inference.note
+
+    def _shaped(self, columns: list[Array]) -> Array:
+        return np.stack(columns, axis=1) if self._several else columns[0]
+
+    def _line(self, k: int, text: str) -> str:
+        """A line about response k."""
+        return f"{self._names[k]}: {text}" if self._several else text
+
+
+def _repeated(sample_weight: ArrayLike, n: int) -> NDArray[np.intp]:
+    """Indices of rows, each as often as its weight says."""
+    times = np.asarray(sample_weight, np.float64)
+    if times.shape != (n,) or not ((times >= 0) & (times < 2**53) & (times == np.floor(times))).all():
+        line = f"sample_weight must be {n} whole numbers, how often each trial occurred"
+        raise ValueError(f"{line}; for other weights no theory gives errors and intervals")
+    if not times.any():
+        raise ValueError("sample_weight is zero for every trial, so there is nothing to fit")
+    return np.repeat(np.arange(n), times.astype(np.intp))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hdlogit.compute.threads import cut
 from hdlogit.inference.sums import Factors, Responses
 
-MANY = 10.0  # how much more often than within groups a stimulus must come back across groups
+MANY = 10  # times as often as within a group a stimulus must come back in each other group
 
 
 class DoublePass(NamedTuple):
@@ -23,35 +23,27 @@ class DoublePass(NamedTuple):
 
     stimuli: int
     groups: int  # that share some of them
-    agreement: list[float]  # of each class: fraction of pairs, across groups, with the same response
+    agreement: list[float]  # of each class: fraction of pairs of groups in which a stimulus has the same response
 
 
 def double_pass(factors: Factors, responses: Responses, groups: NDArray[np.integer]) -> DoublePass | None:
     """None where no stimulus is shared, or by design: few stimuli come back within groups as well as across them.
 
-    factors: (n, p), a stimulus is a row of them; responses: (n, k) bool; groups: (n,) from 0.
+    factors: (n, p), a stimulus is a row of them; responses: (n, k) bool, of which the first to a stimulus in a group
+    counts; groups: (n,).
     """
     rows = [hash(row.tobytes()) for block in cut(*factors.shape) for row in np.ascontiguousarray(factors[block])]
-    _, stimulus = np.unique(rows, return_inverse=True)
-    cell = np.unique(stimulus * (int(groups.max()) + 1) + groups, return_inverse=True)[1]  # a stimulus in a group
-
-    def across(chosen: NDArray[np.bool_]) -> int:
-        return _pairs(stimulus[chosen]) - _pairs(cell[chosen])
-
-    everything = np.ones(len(rows), bool)
-    n_across, within = across(everything), _pairs(cell)
-    possible_within = _pairs(groups)
-    possible_across = len(rows) * (len(rows) - 1) / 2 - possible_within
-    if n_across == 0 or n_across * possible_within <= MANY * within * possible_across:
+    stimulus = np.unique(rows, return_inverse=True)[1]
+    first = np.unique(np.column_stack([stimulus, groups]), axis=0, return_index=True)[1]
+    n_groups = np.bincount(stimulus[first])  # in which each stimulus is shown
+    again_within, again_across = len(rows) - len(first), len(first) - len(n_groups)
+    if again_across <= MANY * (len(np.unique(groups)) - 1) * again_within:
         return None
-    first = np.unique(cell, return_index=True)[1]
-    in_groups = np.bincount(stimulus[first])
-    shared = in_groups > 1
-    agreeing = [across(y) + across(~y) for y in np.asarray(responses, bool).T]
-    return DoublePass(int(shared.sum()), len(np.unique(groups[shared[stimulus]])), [n / n_across for n in agreeing])
 
+    def pairs(counts: NDArray[np.integer]) -> int:
+        return int((counts * (counts - 1) // 2).sum())
 
-def _pairs(codes: NDArray[np.integer]) -> int:
-    """Of trials with the same code."""
-    counts = np.bincount(codes)
-    return int((counts * (counts - 1) // 2).sum())
+    yes = [np.bincount(stimulus[first[y]], minlength=len(n_groups)) for y in responses[first].T]
+    agreement = [(pairs(of_class) + pairs(n_groups - of_class)) / pairs(n_groups) for of_class in yes]
+    shared = n_groups > 1
+    return DoublePass(int(shared.sum()), len(np.unique(groups[shared[stimulus]])), agreement)

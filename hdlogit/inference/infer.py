@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.compute.threads import single_threaded_blas
-from hdlogit.inference.corrections import INVISIBLE, Correction, as_fitted, by_link, correct
+from hdlogit.inference.corrections import Correction, as_fitted, by_link, correct
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
@@ -48,8 +48,6 @@ from hdlogit.inference.separation import constant, separation_of, which, with_se
 from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
 
 __all__ = ["ClassInference", "infer"]
-
-NOTABLE = 2.5  # root mean square difference of noises, in units of chance; Gaussian factors reach 2
 
 
 def infer(
@@ -175,44 +173,9 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         centre=units.centre,
         scale=units.scale,
         inflation=float(setting.precision.mean()),
-        certificate=observed.certificate,
         leave_one_out=leave_one_out,
         index=Index(index, np.sqrt(observed.variance)),
         dominant=chosen,
-        note=_note(a.s, observed, setting),
-    )
-
-
-def _note(s: float, observed: Observed, setting: Setting) -> str | None:
-    """A line if the weights' noise is not s²/p [Σ⁻¹]_jj, that of Gaussian factors; s² = f κ/v or solved.
-
-    H⁻¹ is larger than that along β, for Gaussian factors too; this is taken out on both sides. The rest
-    differs by chance, because the D_i do: [H⁻¹]_jj by a relative sd of √(2/(n' − p)), n' = (Σ D)²/Σ D² the
-    effective trials.
-    """
-    weights, p = observed.fitted[:-1], len(setting.precision)
-    share = weights * (setting.correlation @ weights)
-    if setting.ridge or share.sum() < INVISIBLE**2:  # with ridge, factors that are not isotropic were refused
-        return None
-    solved = setting.rates == (0, 0) and not setting.shrinkage
-    expected = (s**2 if solved else observed.dispersion * setting.kappa / observed.curvature) / p
-    along = observed.along - expected / share.sum()
-    # Of a factor that carries most of the index this is a difference of two estimates of one quantity.
-    usual = np.setdiff1d(np.flatnonzero(share < 0.5 * share.sum()), observed.dominant)
-    if not len(usual):
-        return None
-    across = np.diag(observed.noise)[usual] - along * weights[usual] ** 2
-    ratio = across / (expected * setting.precision[usual])
-    by_chance = np.sqrt(2 / max(observed.n_effective - p, 1.0))
-    if np.sqrt(((ratio - 1) ** 2).mean()) < NOTABLE * by_chance:
-        return None
-    ratio = np.maximum(ratio, 0.01)
-    worst = int(np.abs(np.log(ratio)).argmax())
-    return (
-        "the factors are not of the theory's kind (Gaussian): the noise variance of factor "
-        f"{setting.names[int(usual[worst])]}'s weight is {ratio[worst]:.2g} times what it says. Intervals "
-        "and tests use the noise measured on these factors, but other predictions of the theory are "
-        "approximate"
     )
 
 

@@ -21,17 +21,17 @@ Like any maximum-likelihood estimate it is too long where factors are many (κ =
 simulations its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 from scipy.special import chdtrc
 
 from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
 from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
+from hdlogit.inference.profiles import ROOTS, profile
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
 
 LARGEST_KAPPA = 1 / 50
@@ -41,9 +41,7 @@ UNDETERMINED = 0.5  # error, in sd of its prior, of a coefficient of which the p
 SMALL = 1_000_000  # trials times coefficients²: fewer are looked at for whether the posterior is quadratic
 NAMED = 5  # coefficients before "and … more"
 ENOUGH_TO_START = 20_000  # trials that decide between the maxima
-SKEWED = 0.2  # signed root at two standard errors that is so far from 2
-FAR, STRIDE = 4.0, 0.5  # signed root to which a profile is followed, and about how far at a time
-ROOTS = np.linspace(-FAR, FAR, 161)  # at which profiles are taken
+SKEWED = 0.2  # signed root two standard errors from the maximum that is so far from 2: a profile is needed
 
 
 @dataclass(frozen=True)
@@ -53,17 +51,9 @@ class JointFit:
     coefficients: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of them, g and l; zero for what is fixed
     z: Array  # (p + 1,) minus the signed root of each coefficient's profile at 0
-    profiles: Array  # (p + 1, 161) the values of each coefficient that have the signed roots ROOTS
+    profiles: Array  # (p + 1, 161) the values of each coefficient: `hdlogit.inference.profiles`
     link: Link  # along its own index
     note: str | None  # a line on coefficients that are not determined
-
-
-def values_at(profiles: Array, root: float) -> Array:
-    """(p + 1,) the values that have this signed root."""
-    k = int(np.clip(np.searchsorted(ROOTS, root), 1, len(ROOTS) - 1))
-    part, (low, high) = (root - ROOTS[k - 1]) / (ROOTS[k] - ROOTS[k - 1]), profiles[:, k - 1 : k + 1].T
-    with np.errstate(invalid="ignore"):  # both may be infinite
-        return np.asarray(np.where(low == high, low, low + part * (high - low)))
 
 
 def is_for_joint_fit(n_trials: int, n_factors: int) -> bool:
@@ -83,12 +73,12 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
     for j, of in enumerate(back[:-2]):
         estimate, error = float(of @ phi), float(np.sqrt(of @ inverse @ of))
         along = inverse @ of / error
-        if not vague[j] and (many or _is_quadratic(posterior, phi, end.value, along)):
-            z[j], profiles[j] = estimate / error, estimate + error * ROOTS
-        else:
-            values, roots = _profile(posterior, phi, end.value, of, along)
-            z[j] = -float(make_interp_spline(values, roots, k=1)(0.0))
-            profiles[j] = make_interp_spline(roots, values, k=1)(ROOTS)
+        ends = (np.clip(phi + side * along, *posterior.bounds) for side in (-2, 2))
+        lost = () if many else [end.value - posterior.evaluate(point).value for point in ends]
+        z[j], profiles[j] = estimate / error, estimate + error * ROOTS
+        if vague[j] or any(abs(np.sqrt(2 * max(nats, 0.0)) - 2) > SKEWED for nats in lost):
+            root = _root(posterior, phi, end.value, of, along)
+            profiles[j], z[j] = profile(root, estimate, error), -root(0.0)
     link = _link(posterior.theta(phi), whole, precision, known)
     return JointFit((back @ phi)[:-2], back @ inverse @ back.T, z, profiles, link, _note(vague, names))
 
@@ -162,43 +152,18 @@ def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
     return line + "estimate and interval rest on a weak prior" if what else None
 
 
-def _is_quadratic(posterior: Posterior, phi: Array, best: float, along: Array) -> bool:
-    """Whether the log-posterior falls by about 2 nats two standard errors from its maximum, on both sides.
+def _root(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> Callable[[float], float]:
+    """The signed root of a value of a coefficient, of·φ: ±√(2(best − maximum given of·φ)).
 
     along: what φ changes when the coefficient does by one standard error.
     """
-    for side in (-2, 2):
-        point = np.clip(phi + side * along, *posterior.bounds)
-        if abs(np.sqrt(2 * max(best - posterior.evaluate(point).value, 0.0)) - 2) > SKEWED:
-            return False
-    return True
-
-
-def _profile(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> tuple[Array, Array]:
-    """Values of a coefficient, of·φ, and their signed roots, to ±FAR, of twice what the log-posterior loses.
-
-    r = ±√(2(best − maximum given of·φ)) is standard normal, where (of·φ − estimate)/error often is not.
-    along: as for `_is_quadratic`.
-    """
-    estimate, error = float(of @ phi), float(of @ along)
-    tangent = along / error
+    estimate, tangent = float(of @ phi), along / (of @ along)
     tangent[len(posterior.precision) :] = 0.0
-    nodes = [(estimate, 0.0)]
+    points = {estimate: phi}
 
-    def visit(start: Array) -> tuple[Array, float]:
-        """The maximum among those with the coefficient of the start, and its root, which becomes a node."""
-        point, found = maximise(posterior, start, of)
-        root = float(np.sqrt(2 * max(best - found.value, 0.0)))
-        nodes.append((float(of @ point), float(np.copysign(root, of @ point - estimate))))
-        return point, root
+    def root(value: float) -> float:
+        near = min(points, key=lambda other: abs(other - value))
+        points[value], found = maximise(posterior, points[near] + (value - near) * tangent, of)
+        return float(np.copysign(np.sqrt(2 * max(best - found.value, 0.0)), value - estimate))
 
-    for side in (-1, 1):
-        point, step, last = phi, error / 4, 0.0
-        while last < FAR:
-            point, root = visit(point + side * step * tangent)
-            step *= float(np.clip(STRIDE / max(root - last, 1e-3), 0.3, 2.5))
-            last = root
-    visit(phi - estimate * tangent)  # 0, for the test
-    values, roots = np.array(sorted(nodes)).T
-    rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
-    return values[rising], roots[rising]
+    return root

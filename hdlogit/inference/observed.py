@@ -5,6 +5,7 @@ The formulas are in `hdlogit.inference.infer`.
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import get_blas_funcs
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each
@@ -24,7 +25,6 @@ from hdlogit.inference.sums import (
 )
 
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed
-TRIANGLE = 128  # columns of a triangular matrix that are multiplied at once
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance: a factor that has more and is not normal has an equation of its own
@@ -55,9 +55,8 @@ class Setting:
         self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
         self.units = measure(factors, names)
         self.near = self.units.coefficients(fitted)  # (p + 1, k)
-        self.hessians, self.gradients, self.means, self.correlation, self.reach = add_up(
-            factors, responses, self.units, self.near, shrinkage
-        )
+        sums = add_up(factors, responses, self.units, self.near, shrinkage)
+        self.hessians, self.gradients, self.means, self.correlation = sums
         self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
         if ridge == 0:
             self.precision = precision_of(self.correlation, n, names)
@@ -84,8 +83,8 @@ class Observed:
 
         Raises Refused where its coefficients are not near a minimum, or a trial alone decides the fit.
         """
-        n, some = len(factors), slice(None, None, -(-len(factors) // SAMPLE))
-        fitted, root, decrement = _newton(c, setting)
+        some = slice(None, None, -(-len(factors) // SAMPLE))
+        fitted, root = _newton(c, setting)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
         self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
@@ -121,13 +120,6 @@ class Observed:
         of_logits = setting.trace(after_ridge) / setting.trace(self.inverse)
         self.variance = self.dispersion * of_logits * w / kept  # (m,) s_i², the noise of V_i
         self.s_squared = float(self.variance.mean())
-        self.n_effective = float(n * d.mean() ** 2 / (d**2).mean())  # trials, (Σ D)²/Σ D²
-        self.certificate = 0.0
-        if not (setting.ridge or setting.shrinkage):
-            # (Newton decrement) · max √w_i, or a bound on it. Below 1 it proves that these data have a finite
-            # estimate, as |σ''| ≤ σ'; where the responses are separable it tends to 1: 1/2 is required.
-            largest = w.max() if len(w) == n else setting.reach * np.square(root).sum()
-            self.certificate = decrement * float(np.sqrt(largest))
 
 
 def _leave_out(
@@ -159,22 +151,17 @@ def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
     if ridge == 0:
         return 0.0
     covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
-    by_chance = (p + 1) / units.n_trials
-    both = covariance, correlation
-    spread, of_correlation = (p * float((c**2).sum() / np.trace(c) ** 2) - 1 for c in both)
-    if spread - by_chance > ANISOTROPIC:
-        only_units = of_correlation - by_chance <= ANISOTROPIC
-        what = "of unequal variance" if only_units else "correlated, or of unequal variance"
-        instead = "standardise them (in a study, standardise: true)" if only_units else "use shrinkage"
+    spread = p * float((covariance**2).sum() / np.trace(covariance) ** 2) - 1
+    if spread - (p + 1) / units.n_trials > ANISOTROPIC:
         raise Refused(
-            f"the factors are {what} (spread of their covariance's spectrum {spread:.3g}, by chance "
-            f"{by_chance:.3g}): with ridge the theory is for isotropic factors only; {instead}"
+            "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance: "
+            "standardise them (in a study, standardise: true), or use shrinkage if they are correlated"
         )
     return ridge / float(np.mean(units.scale**2))
 
 
-def _newton(c: int, setting: Setting) -> tuple[Array, Array, float]:
-    """Coefficients after one Newton step, root with H⁻¹ = root · rootᵀ, and the decrement."""
+def _newton(c: int, setting: Setting) -> tuple[Array, Array]:
+    """Coefficients after one Newton step, and root with H⁻¹ = root · rootᵀ."""
     near, penalty = setting.near[:, c], setting.penalty
     root = inverse_root(setting.hessians[c] + np.diag(penalty))
     if root is None:
@@ -186,7 +173,7 @@ def _newton(c: int, setting: Setting) -> tuple[Array, Array, float]:
             f"the coefficients are {decrement:.2g} standard errors from the minimum of the loss, "
             f"inference needs an exact fit (below {NOT_OPTIMAL:g})"
         )
-    return near - root @ downhill, root, decrement
+    return near - root @ downhill, root
 
 
 def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArray[np.intp], Array]:
@@ -211,10 +198,7 @@ def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArra
 
 
 def _leverage(t: Array, root: NDArray[np.floating]) -> Array:
-    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, by blocks of columns, above the diagonal
-    only."""
-    leverage, rounded = np.zeros(len(t)), t.astype(root.dtype)
-    for columns in cut(len(root), 1, TRIANGLE):
-        half = rounded[:, : columns.stop] @ root[: columns.stop, columns]
-        leverage += np.vecdot(half, half)
-    return leverage
+    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, which is upper triangular."""
+    rounded = t.astype(root.dtype)
+    [multiply] = get_blas_funcs(["trmm"], [root])
+    return np.asarray(np.square(multiply(1.0, root.T, rounded.T, lower=1)).sum(axis=0), np.float64)

@@ -5,28 +5,29 @@ noise. With M the covariance of the factors and C_g the noise of r_g, the slope 
 
     slope_g = r_gᵀM w_g / (r_gᵀM r_g − tr M C_g)          slope = Σ_g r_gᵀM w_g / Σ_g (r_gᵀM r_g − tr M C_g)
 
-are regressions through the origin, corrected for the noise of r_g. For the plain weights it is the factor α by which
-one group alone overstates them, over that of the others; for the corrected ones it is 1, if the observer is the same in
-all groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
+are regressions through the origin, corrected for the noise of r_g. For classical weights it is the factor α by which
+one group alone overstates them, over that of the others; for corrected ones it is 1, if the observer is the same in all
+groups. Well above that, drift is likely: where weights change from group to group, the pooled fit blurs them, and
 its weights are smaller than their mean. No group is left out: the error of a slope grows with the slope, so that
 leaving out those with large errors would leave out large slopes.
 
 Groups that differ are found by Q = Σ (slope_g − slope)²/var_g (Cochran 1954).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc, ndtri
+from tqdm import tqdm
 
 from hdlogit.compute.threads import cut
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import NUMBERS, Names, measure
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, measure
 
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
 
@@ -36,7 +37,7 @@ class Slope(NamedTuple):
 
     value: float
     error: float  # its standard error, for the noise of both
-    one: Array  # (p,) weights of the group,
+    own: Array  # (p,) weights of the group,
     others: Array  # and of the others
     product: float
     size: float  # positive
@@ -58,89 +59,86 @@ class Common(NamedTuple):
         return float(chdtrc(self.df, self.q))
 
 
-@dataclass(frozen=True)
-class GroupReplication:
-    """One group of one class."""
+class Group(NamedTuple):
+    """One group beside the others."""
 
-    group: int
+    number: int
     trials: int
-    plain: Slope | None  # None: there is no estimate, or the others' weights are no larger than their noise
-    corrected: Slope | None
-    covered: float | None  # fraction of factors in which the interval of the difference of corrected weights holds 0
-    reason: str | None  # why there is no estimate
+    reason: str | None = None  # why there is no estimate
+    classical: Slope | None = None  # None: there is no estimate, or the others' weights are no larger than their noise
+    corrected: Slope | None = None
+    covered: float | None = None  # fraction of factors in which the interval of the difference of weights holds 0
 
 
 class Replication(NamedTuple):
-    """One class."""
+    """Groups of one class."""
 
-    groups: list[GroupReplication]
-    plain: Common | None  # None: fewer than two groups have an estimate
+    groups: list[Group]
+    classical: Common | None  # None: fewer than two groups have an estimate
     corrected: Common | None
+
+    @property
+    def p_value(self) -> float:
+        """That groups do not differ, neither in classical weights nor in corrected ones: the larger p-value.
+
+        With rates, corrected weights of short groups run away.
+        """
+        return max(one.p_value for one in (self.classical, self.corrected) if one)
 
 
 def replicate(
-    factors: NDArray[np.floating],
-    responses: NDArray[np.bool_],
+    factors: Factors,
+    responses: Responses,
     groups: NDArray[np.integer],
     *,
     level: float = 0.95,
     guess_rate: float = 0.0,
     lapse_rate: float = 0.0,
     names: Names = NUMBERS,
-    progress: Callable[[int], object] = lambda done: None,
-) -> list[Replication]:
-    """Compare each group with all others, by maximum likelihood; a result per class.
+) -> Replication:
+    """Compare each group with all others, by maximum likelihood.
 
-    factors: (n, p); responses: (n, k) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
-    ones, and names, as of `infer`; progress is called with the number of groups done.
+    factors: (n, p); responses: (n,) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
+    ones, and names, as of `infer`.
     """
-    numbers, p = np.unique(groups), factors.shape[1]
+    p = factors.shape[1]
     units, z = measure(factors), float(ndtri(0.5 + level / 2))
     blocks = (units.standardise(factors[rows])[:, :-1] for rows in cut(len(factors), p))
-    m = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors)
-    found: list[list[GroupReplication]] = [[] for _ in range(responses.shape[1])]
-    for done, number in enumerate(numbers.tolist(), start=1):
+    m, scale = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors), units.scale
+
+    def of_trials(rows: NDArray[np.intp]) -> ClassInference:
+        try:
+            fitted = fit(factors[rows], responses[rows, None], polish=True)
+        except ValueError as error:
+            return ClassInference.refused(str(error), p)
+        trials, rates = (factors[rows], responses[rows, None]), (guess_rate, lapse_rate)
+        [c] = infer(*trials, fitted.coefficients, 0.0, 0.0, "none", *rates, names)
+        return replace(c, reason=fitted.reasons[0] or c.reason)
+
+    def compared(number: int) -> Group:
         inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
-        outside = outside[:: -(-len(outside) * p // MOST)]
-        one, others = (
-            _infer(factors[rows], responses[rows], guess_rate, lapse_rate, names) for rows in (inside, outside)
-        )
-        for of_class, c, pooled in zip(found, one, others, strict=True):
-            n = len(inside)
-            if reason := c.reason or (f"the others: {pooled.reason}" if pooled.reason else None):
-                of_class.append(GroupReplication(number, n, None, None, None, reason))
-                continue
-            noises = _given_scale(c), _given_scale(pooled)
-            plain = _slope(c.estimate, pooled.estimate, c.noise, pooled.noise, units.scale, m, n)
-            corrected = _slope(c.corrected, pooled.corrected, *noises, units.scale, m, n)
-            difference = c.corrected[:-1] - pooled.corrected[:-1]
-            covered = np.abs(difference) <= z * np.hypot(c.corrected_error[:-1], pooled.corrected_error[:-1])
-            of_class.append(GroupReplication(number, n, plain, corrected, float(covered.mean()), None))
-        progress(done)
-    return [
-        Replication(
-            some, _common([g.plain for g in some if g.plain], m), _common([g.corrected for g in some if g.corrected], m)
-        )
-        for some in found
-    ]
+        own, others, n = of_trials(inside), of_trials(outside[:: -(-len(outside) * p // MOST)]), len(inside)
+        if reason := own.reason or (f"the others: {others.reason}" if others.reason else None):
+            return Group(number, n, reason)
+        difference = own.corrected[:-1] - others.corrected[:-1]
+        covered = np.abs(difference) <= z * np.hypot(own.corrected_error[:-1], others.corrected_error[:-1])
+        classical = _slope(own.estimate, others.estimate, own.noise, others.noise, scale, m, n)
+        noises = _given_scale(own), _given_scale(others)
+        corrected = _slope(own.corrected, others.corrected, *noises, scale, m, n)
+        return Group(number, n, None, classical, corrected, float(covered.mean()))
 
-
-def _infer(
-    factors: NDArray[np.floating], responses: NDArray[np.bool_], guess_rate: float, lapse_rate: float, names: Names
-) -> list[ClassInference]:
-    try:
-        fitted = fit(factors, responses, polish=True)
-    except ValueError as error:
-        return [ClassInference.refused(str(error), factors.shape[1])] * responses.shape[1]
-    found = infer(factors, responses, fitted.coefficients, guess_rate=guess_rate, lapse_rate=lapse_rate, names=names)
-    return [replace(c, reason=reason or c.reason) for reason, c in zip(fitted.reasons, found, strict=True)]
+    numbers = tqdm(np.unique(groups).tolist(), "replication", unit="group", disable=None, leave=False)
+    each = [compared(number) for number in numbers]
+    classical = [one.classical for one in each if one.classical]
+    corrected = [one.corrected for one in each if one.corrected]
+    return Replication(each, _common(classical, m), _common(corrected, m))
 
 
 def _slope(
-    one: Array, others: Array, noise: Array, others_noise: Array, scale: Array, m: Array, trials: int
+    own: Array, others: Array, noise: Array, others_noise: Array, scale: Array, m: Array, trials: int
 ) -> Slope | None:
     p, unit = len(scale), np.outer(scale, scale)
-    w, v, of_w, of_v = one[:-1] * scale, others[:-1] * scale, noise[:p, :p] * unit, others_noise[:p, :p] * unit
+    w, v, of_w, of_v = own[:-1] * scale, others[:-1] * scale, noise[:p, :p] * unit, others_noise[:p, :p] * unit
     product, size, along = float(v @ m @ w), float(v @ m @ v - np.vdot(m, of_v)), m @ v
     if not size > 0:
         return None

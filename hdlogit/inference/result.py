@@ -12,9 +12,9 @@ from scipy.special import expit, ndtr, ndtri
 
 from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.logistic_normal import logit_of_probability
-from hdlogit.inference.joint import values_at
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
+from hdlogit.inference.profiles import values_at
 from hdlogit.psychometric.function import log_odds
 
 Array = NDArray[np.float64]
@@ -53,7 +53,7 @@ class Separated:
     left: NDArray[np.bool_]  # (n,) the trials that are not separated
     places: NDArray[np.intp]  # among all coefficients, of those of `others`
     infinite: NDArray[np.intp]  # (m,) the coefficients that have no estimate
-    profiles: Array  # (m, 161) the values of these that have the signed roots `joint.ROOTS`
+    profiles: Array  # (m, 161) their values: `hdlogit.inference.profiles`
     others: ClassInference  # from the trials that are left
     shrunken: ClassInference  # of all trials, for predictions
 
@@ -100,7 +100,6 @@ class ClassInference:
     along: float = np.nan  # variance of log |ŵ|, by its noise
     signal: float = np.nan  # standard deviation of the true logit over the trials, with dominant factors
     inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
-    certificate: float = np.nan  # below 1/2 it proves that the estimate exists; 0 with ridge or shrinkage
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients are ±infinite, or unknown (NaN)
     unknown: Array | None = None  # (p + 1, m) in a classical answer: directions that are not determined

@@ -19,23 +19,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 from scipy.linalg import null_space, qr
-from scipy.optimize import linprog, minimize
-from scipy.special import expit
+from scipy.optimize import linprog
 
-from hdlogit.inference.joint import FAR, NAMED, ROOTS
+from hdlogit.inference.joint import NAMED
+from hdlogit.inference.observer import Block, Posterior, maximise
+from hdlogit.inference.profiles import ROOTS, profile
 from hdlogit.inference.result import NONE, ClassInference, Separated
 from hdlogit.inference.sums import Array, Names
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
 MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
 SEEN = 1e-7  # of a direction: what is left of it in trials that do not see it
-TINY = 1e-8  # ridge of the fits for the score test, without which they may have no minimum
+TINY = 1e-8  # penalty of the fits for the score test, without which they may have no minimum
 NOTHING = 1e-6  # information, of what trials of probability 1/2 would have four times
 FARTHEST = 127.0  # logits per sd from which on a bound is taken for infinite
-NEAR = 0.3  # signed root up to which a profile is followed
-GAP, NARROW = 0.3, 1e-3  # of its nodes: largest in signed roots, smallest in logits per sd
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,10 @@ def with_separation(
     corrected[infinite] = np.where(above, np.where(below, np.nan, np.inf), -np.inf)[infinite]
     profiles = np.empty((len(infinite), len(ROOTS)))
     for k, j in enumerate(infinite.tolist()):
-        test, sd = _score_statistic(factors, responses, j, dispersion)
-        profiles[k], z[j] = _profile(test, above[j], below[j]) / sd, test(0.0)
+        root, sd = _score_root(factors, responses, j, dispersion)
+        z[j], profiles[k] = -root(0.0), np.where(ROOTS > 0, np.inf, -np.inf)
+        if not (above[j] and below[j]):
+            profiles[k] = profile(root, 0.0, 1.0, FARTHEST) / sd
     covariance = np.diag(np.append(np.where(above | below, np.inf, 0.0), [0.0, 0.0]))
     of_finite = np.searchsorted(places, finite)
     covariance[np.ix_(finite, finite)] = others.covariance[np.ix_(of_finite, of_finite)]
@@ -154,69 +154,25 @@ def which(separation: Separation, names: Names) -> str:
     return f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:NAMED])}{more}"
 
 
-def _score_statistic(
+def _score_root(
     factors: NDArray[np.floating], responses: NDArray[np.bool_], j: int, dispersion: float
 ) -> tuple[Callable[[float], float], float]:
-    """z(c) of coefficient j, the others fitted with it at c, per sd of the factor; that sd."""
+    """−z(c) of coefficient j, the others fitted with it at c, per sd of the factor; that sd."""
     scale, is_weight = factors.std(axis=0, dtype=np.float64), j < factors.shape[1]
     centre = factors.mean(axis=0, dtype=np.float64) if is_weight else 0.0  # the bias is at x = 0
     x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
-    fixed, others, start = x[:, j], np.delete(x, j, axis=1), np.zeros(x.shape[1] - 1)
+    block = Block(x, responses.astype(np.float64), np.ones(len(x)))
+    logistic = Posterior(lambda: [block], TINY * np.eye(x.shape[1]), (0.0, 0.0))
+    fixed, start = np.eye(x.shape[1])[j], np.zeros(x.shape[1])
 
-    def statistic(c: float) -> float:
-        arguments = others, responses, fixed * c
-        start[:] = minimize(_loss, start, arguments, "trust-exact", jac=_gradient, hess=_hessian).x
-        p = expit(others @ start + fixed * c)
-        residual, curvature = responses - p, p * (1 - p)
-        cross = others.T @ (curvature * fixed)
-        explained = cross @ np.linalg.solve(_hessian(start, *arguments), cross)
-        information = fixed @ (curvature * fixed) - explained
-        if information < NOTHING * (fixed @ fixed):  # the others separate the trials, whatever c is
+    def root(c: float) -> float:
+        start[j] = c
+        start[:], found = maximise(logistic, start, fixed)
+        others = np.delete(np.arange(len(start)), j)
+        cross, whole = found.hessian[others, j], found.hessian[np.ix_(others, others)]
+        information = found.hessian[j, j] - TINY - cross @ np.linalg.solve(whole, cross)
+        if information < NOTHING * (x[:, j] @ x[:, j]):  # the others separate the trials, whatever c is
             return 0.0
-        return float(fixed @ residual / np.sqrt(dispersion * information))
+        return -float((found.gradient[j] + TINY * c) / np.sqrt(dispersion * information))
 
-    return statistic, float(scale[j]) if is_weight else 1.0
-
-
-def _profile(statistic: Callable[[float], float], above: bool, below: bool) -> Array:
-    """The values whose −z are the signed roots ROOTS; infinite on the side where the coefficient may be."""
-    unknown, nodes, sign = np.where(ROOTS > 0, np.inf, -np.inf), dict[float, float](), 1.0 if above else -1.0
-
-    def root(value: float) -> float:  # negative, and rises to 0
-        nodes[value] = -sign * statistic(sign * value)
-        return nodes[value]
-
-    if above and below:
-        return unknown
-    for side in (1.0, -1.0):
-        value, last = 0.0, root(0.0)
-        while abs(value) < FARTHEST and (last < -NEAR if side > 0 else last > -FAR):
-            value = 2 * value + side
-            last = root(value)
-    while True:  # halve the widest gap
-        values, roots = np.array(sorted(nodes.items())).T
-        gaps = np.where(np.diff(values) > NARROW, np.diff(np.clip(roots, -FAR, 0.0)), 0.0)
-        widest = int(gaps.argmax())
-        if gaps[widest] <= GAP:
-            break
-        root(float(values[widest] + values[widest + 1]) / 2)
-    rising = np.append(True, np.diff(np.maximum.accumulate(roots)) > 0)
-    if rising.sum() > 1:
-        values, roots = values[rising], roots[rising]
-        told = (roots[0] <= ROOTS) & (ROOTS < 0)
-        unknown[told] = PchipInterpolator(roots, values)(np.minimum(ROOTS[told], roots[-1]))
-    return sign * unknown[:: int(sign)]
-
-
-def _loss(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> float:
-    z = x @ w + offset
-    return float(np.logaddexp(0, np.where(y, -z, z)).sum() + 0.5 * TINY * w @ w)
-
-
-def _gradient(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> Array:
-    return np.asarray(x.T @ (expit(x @ w + offset) - y) + TINY * w)
-
-
-def _hessian(w: Array, x: Array, y: NDArray[np.bool_], offset: Array) -> Array:
-    z = x @ w + offset
-    return np.asarray((x.T * (expit(z) * expit(-z))) @ x + TINY * np.eye(x.shape[1]))
+    return root, float(scale[j]) if is_weight else 1.0

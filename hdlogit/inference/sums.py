@@ -22,8 +22,7 @@ Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
 
-SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double;
-NEGLIGIBLE = 1e-4  # then trials with a smaller √D are left out of a Hessian: they are about a millionth of it
+SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
 DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
@@ -74,56 +73,42 @@ def measure(factors: Factors, names: Names = NUMBERS) -> Units:
         first, second = total(moments, parts) / n
         variance = second - first**2
     if not np.isfinite(variance).all():
-        _find_not_finite(factors, parts, names)
+        raise Refused("the factors, and their squares, must be finite numbers")
     constant = np.flatnonzero(~(variance > (CONSTANT * np.abs(shift)) ** 2))
     if len(constant):
         raise Refused(f"factor {names[constant[0]]} is constant: leave it out, the bias stands for it")
     return Units(n, shift + first, np.sqrt(variance))
 
 
-def _find_not_finite(factors: Factors, parts: list[slice], names: Names) -> None:
-    for rows in parts:
-        wrong = np.argwhere(~np.isfinite(factors[rows]))
-        if len(wrong):
-            row, column = wrong[0] + [rows.start, 0]
-            value = factors[row, column]
-            raise Refused(f"factor {names[column]} of trial {row} is {value}: factors must be finite numbers")
-    raise Refused("the factors are so large that their squares overflow: use smaller units")
-
-
 def add_up(
     factors: Factors, responses: Responses, units: Units, fitted: Array, shrinkage: float
-) -> tuple[Array, Array, Array, Array, float]:
+) -> tuple[Array, Array, Array, Array]:
     """Sums over all trials; fitted (p + 1, k): of standardised factors.
 
     Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
-    t tᵀ (p, p); max |t̃|². With many trials products of factors are in single precision: their rounding
-    errors average out. Trials whose response is all but certain add nothing to a Hessian, and are left out.
+    t tᵀ (p, p). With many trials products of factors are in single precision: their rounding errors average
+    out.
     """
     (n, p), k = factors.shape, fitted.shape[1]
     precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
-    least = NEGLIGIBLE if n >= SINGLE_FROM else 0.0
-    reach: list[float] = []  # of each block, in any order
 
     def of_block(rows: slice) -> tuple[Array, Array, Array]:
         t = units.standardise(factors[rows])
         probability = expit(t @ fitted)
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
         curvature = probability * (1 - probability)
-        reach.append(float(np.vecdot(t, t).max()))
         rounded: Factors = t.astype(precision)
         roots: Factors = np.sqrt(curvature).astype(precision)
         squares = np.empty((k + 1, p + 1, p + 1))  # the last of all trials, with weights of 1
         squares[k] = rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
         for c in range(k):
-            some = np.flatnonzero(roots[:, c] > least)
-            weighted = rounded[some] * roots[some, c, None]
+            weighted = rounded * roots[:, c, None]
             squares[c] = weighted.T @ weighted
         means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
         return squares, residual.T @ t, means
 
     squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
-    return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n, max(reach)
+    return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n
 
 
 def inverse_root(matrix: Array) -> Array | None:
@@ -136,19 +121,15 @@ def inverse_root(matrix: Array) -> Array | None:
 def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
     """(p,) [Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased.
 
-    Raises Refused where a factor is a linear combination of others (and the constant), naming them.
+    Raises Refused where a factor is a linear combination of others (and the constant).
     """
     factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
     unexplained = np.diag(factor)[: failed - 1 if failed else None] ** 2  # 1 − R² given the factors before
     small = np.flatnonzero(unexplained < DEPENDENT[n_trials >= SINGLE_FROM])
-    j = int(small[0]) if len(small) else failed - 1
-    if j < 0:
-        root = lapack.dtrtri(factor, lower=0)[0]
-        return np.asarray(np.vecdot(root, root)) * (n_trials - len(root)) / n_trials
-    made_of, _ = lapack.dtrtrs(factor[:j, :j], factor[:j, j])
-    others = np.flatnonzero(np.abs(made_of) > 1e-6 * np.abs(made_of).max(initial=0))
-    what = f"factor{'s' * (len(others) > 1)} {', '.join(str(names[i]) for i in others[:5])}"
-    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    exactly = "repeats" if len(others) == 1 else "is a linear combination of"
-    instead = "these data cannot distinguish them, leave one out"
-    raise Refused(f"factor {names[j]} {exactly} {what}{more}: {instead}")
+    if len(small) or failed:
+        name = names[small[0] if len(small) else failed - 1]
+        raise Refused(
+            f"factor {name} is a linear combination of others: these data cannot tell them apart, leave one out"
+        )
+    root = lapack.dtrtri(factor, lower=0)[0]
+    return np.asarray(np.vecdot(root, root)) * (n_trials - len(root)) / n_trials

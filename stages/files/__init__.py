@@ -11,30 +11,12 @@ loss.csv, metrics.json, *.csv          tables, numbers
 figures/*.png, report.html, paper.md    the figures, the page that shows all, and what a paper needs
 """
 
-import shutil
 from pathlib import Path
 
 DATA = Path("data")
 OBSERVERS = "observers"  # of a study with prepare.by: a folder for each observer, with its own data/
-RESULTS = {  # what people read: stage -> its outputs
-    "evaluate": (
-        *("calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv"),
-        *("inference", "metrics.json"),
-    ),
-    "plot": ("figures", "paper.md", "report.html"),
-}
 
 
 def checkpoint_name(epoch: int) -> str:
     """The output that holds the coefficients after `epoch`."""
     return f"checkpoints/epoch-{epoch:06d}.safetensors"
-
-
-def remove_results_after(stage: str) -> None:
-    """Remove what later stages made of this one's earlier outputs: if it fails, that would stay."""
-    later = {"plot": (), "evaluate": ("plot",)}.get(stage, (*RESULTS,))
-    for path in (DATA / name for each in later for name in RESULTS[each]):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
 from stages.files.errors import InputError
 
@@ -26,12 +25,11 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this from the folder that holds it") from None
-    except MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: not valid YAML: {one_line(error.problem)}") from None
-    except Exception as error:  # what ruamel.yaml does not foresee, such as int("")
-        raise InputError(f"{path} is not valid YAML: {one_line(error)}") from None
+        raise InputError(f"{path.absolute()} is missing; it must be in the folder of a study") from None
+    except Exception as error:  # of ruamel.yaml, or what it does not foresee, such as int("")
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}: not valid YAML: {one_line(problem)}") from None
     if not isinstance(document, dict):
         raise InputError(f"{path} must hold lines of `key: value`, but it is {show(document)}")
     return document
@@ -58,15 +56,8 @@ def _explain(errors: list[ErrorDetails], document: object, known: Iterable[str])
         return f"{'.'.join(map(str, error['loc']))} is missing"
     if kind == "value_error":  # of our own validators: values that are right one by one, but not together
         return ".".join(filter(None, [name, str(error["ctx"]["error"])]))
-    allowed = [_allowed(other) for other in errors if _name(other, document) == name]  # by each type
-    return f"{name} = {show(error['input'])}, but it must {' or '.join(dict.fromkeys(allowed))}"
-
-
-def _allowed(error: ErrorDetails) -> str:
-    """What would be right: `be less than 1`."""
-    if error["type"] == "model_type":
-        return "be a section of `key: value` lines"
-    return re.sub("^.* should ", "", error["msg"]).replace(" after validation", "")
+    others = [re.sub("^.* should ", "", each["msg"]) for each in errors if _name(each, document) == name]
+    return f"{name} = {show(error['input'])}, but it must {' or '.join(dict.fromkeys(others))}"  # by each type
 
 
 def _name(error: ErrorDetails, document: object) -> str:

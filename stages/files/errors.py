@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.files import OBSERVERS, remove_results_after
+from stages.files import OBSERVERS
 
-SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed: DVC fails alike without one
+# Set where a command of ours runs DVC: it prints the answer, and reads from this file whether a stage has named its
+# error, as DVC fails alike without one.
+SAID = "HDLOGIT_SAID"
 
 
 class InputError(Exception):
@@ -40,12 +41,6 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(130)  # what a shell reports for SIGINT
 
 
-def check_file(path: Path) -> None:
-    """Raise InputError for a pipe or a device, from which a read may wait for ever."""
-    if path.exists() and not path.is_file() and not path.is_dir():  # the operating system refuses a folder
-        raise InputError(f"{path} is a pipe or a device; it must be a file")
-
-
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
     if not hasattr(os, "sysconf"):  # Windows
@@ -57,29 +52,17 @@ def check_memory(needed: float, what: str, instead: str) -> None:
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage. Its parameters are in params.yaml and its files below data/, so it takes no arguments."""
-    module = sys.modules[main.__module__]
-    stage = Path(str(module.__file__)).stem
+    """Run a stage, which takes no arguments: its parameters are in params.yaml and its files below data/."""
     notice = "It takes no arguments: its parameters are in params.yaml, its files below data/."
-    parser = argparse.ArgumentParser(f"python -m stages.{stage}", description=module.__doc__, epilog=notice)
-    parser.parse_args()
-
-    def alone() -> None:
-        if "DVC_STAGE" in os.environ:  # DVC has removed the outputs of this stage, but no later one's
-            remove_results_after(stage)
-        main()
-
-    run(alone)
+    argparse.ArgumentParser(description=sys.modules[main.__module__].__doc__, epilog=notice).parse_args()
+    run(main)
 
 
 def _fail(message: str, status: int = 1) -> None:
     here = Path.cwd()
     if here.parent.name == OBSERVERS:
-        message, here = f"{here.name}: {message}", here.parents[1]
+        message = f"{here.name}: {message}"
     if SAID in os.environ:
         Path(os.environ[SAID]).touch()
     print(f"error: {message}", file=sys.stderr)
-    if "DVC_EXP_NAME" in os.environ and ".dvc" not in here.parts:  # an experiment, in no temporary folder
-        back = f"cd {shlex.quote(str(here))} && git checkout params.yaml && dvc repro dvc.yaml"
-        print(f"to go back: {back}", file=sys.stderr)
     sys.exit(status)

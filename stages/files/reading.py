@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from safetensors import safe_open
 from stages.files import DATA, checkpoint_name
 from stages.files.account import read_account
 from stages.files.errors import InputError
-from stages.files.tables import AGAIN, named_values, reading
+from stages.files.tables import AGAIN, Document, reading
 
 Floats = NDArray[np.floating]
 
@@ -43,7 +44,7 @@ class Fit:
     coefficients: Floats  # (n_factors + 1, n_classes), last row = bias; NaN for a class without an estimate
     checkpoints: Mapping[int, Floats]  # coefficients, by epoch; of an exact fit just 0
     observer: Observer | None
-    evidence: Mapping[str, Any]  # what the solver reports: `stages.training.Fitted`
+    evidence: Mapping[str, Any]  # what the solver reports: `stages.train.Fitted`
     shrinkage: Mapping[str, float]  # by class
     missing: Mapping[str, str]  # by the classes that have no estimate, why
     separating: Mapping[str, list[str]]  # by the classes that have none without shrinkage, by which factors
@@ -72,61 +73,42 @@ class Fit:
 
 def read_fit() -> Fit:
     """The fit of all classes. Raises InputError where trials, truth and fits do not have the same ones."""
-    train, test = read_trials("train"), read_trials("test")
-    account, (classes, factors) = read_account(), read_names(train)
-    (coefficients, evidence), observer = read_model(), None
+    train, test, account = read_trials("train"), read_trials("test"), read_account()
+    classes, factors = read_names(train)
+    coefficients, evidence = read_model()
     checkpoints = {epoch: read_model(checkpoint_name(epoch))[0] for epoch in evidence["checkpoints"]}
-    arrays = {"model.safetensors": coefficients}
-    arrays |= {f"checkpoints, epoch {epoch}": w for epoch, w in checkpoints.items()}
+    labels = account["groups"] if account else []
+    groups = read_array("train/groups.npy", 1) if labels else np.zeros(len(train.factors), int)
+    observer = None
     if (DATA / "observer.npy").exists():
         observer = Observer(read_array("observer.npy", 2), read_array("observer_rates.npy", 2))
-        arrays["observer.npy"] = observer.coefficients
-    shapes = {name: (len(w) - 1, w.shape[1]) for name, w in arrays.items()}
-    shapes["test"] = test.factors.shape[1], test.responses.shape[1]
-    for name, (p, k) in shapes.items():
-        if (p, k) != (len(factors), len(classes)):
-            wanted = f"data/train has {len(factors)} and {len(classes)}"
-            raise InputError(f"data/{name} has {p} factors and {k} classes, but {wanted}; {AGAIN}")
+    shapes = [w.shape for w in (coefficients, *checkpoints.values(), *(observer or ())[:1])]
+    shapes += [(x.shape[1] + 1, y.shape[1]) for x, y in (train, test)]
+    is_grouped = len(groups) == len(train.factors) and groups.max(initial=0) < max(len(labels), 1)
+    if {*shapes} != {(len(factors) + 1, len(classes))} or not is_grouped:
+        raise InputError(f"{DATA}: trials, their names and groups, models and observer do not fit together; {AGAIN}")
     with reading(DATA / "model.safetensors"):
         shrinkage = dict(zip(classes, evidence["shrinkage"], strict=True))
         missing = {name: why for name, why in zip(classes, evidence["reasons"], strict=True) if why}
         by_class = zip(classes, evidence.get("separating", ()), strict=False)
         separating = {name: [factors[j] for j in places] for name, places in by_class if places}
-    labels = account["groups"] if account else []
-    groups = read_groups(len(train.factors), len(labels)) if labels else None
     fitted = coefficients, checkpoints, observer, evidence, shrinkage, missing, separating
-    return Fit(classes, factors, train, test, *fitted, account, groups)
+    return Fit(classes, factors, train, test, *fitted, account, groups if labels else None)
 
 
 def read_trials(split: str) -> Trials:
     """The trials of `split`, "train" or "test"."""
     trials = Trials(read_array(f"{split}/factors.npy", 2), read_array(f"{split}/responses.npy", 2))
-    n_factors, n_responses = map(len, trials)
-    if n_factors != n_responses:
-        lengths = f"factors.npy has {n_factors} trials but responses.npy has {n_responses}"
-        raise InputError(f"{DATA / split}: {lengths}; {AGAIN}")
+    if len(trials.factors) != len(trials.responses):
+        raise InputError(f"{DATA / split}: factors and responses are of different numbers of trials; {AGAIN}")
     return trials
 
 
 def read_names(trials: Trials) -> tuple[list[str], list[str]]:
     """Of classes and factors; of simulated ones, numbers."""
-    shape, account = (trials.responses.shape[1], trials.factors.shape[1]), read_account()
-    if account is None:
-        classes, factors = ([*map(str, range(n))] for n in shape)
-    else:
-        classes, factors = account["classes"], account["factors"]
-    if (len(classes), len(factors)) != shape:
-        wanted = f"the {shape[1]} factors and {shape[0]} classes of the trials"
-        raise InputError(f"{DATA / 'trials.json'} does not name {wanted}; {AGAIN}")
-    return classes, factors
-
-
-def read_groups(n_trials: int, n_groups: int) -> NDArray[np.integer]:
-    """The number of each training trial's group, (n_trials,), below n_groups."""
-    groups = read_array("train/groups.npy", 1)
-    if len(groups) != n_trials or groups.max(initial=0) >= n_groups:
-        raise InputError(f"data/train: groups.npy does not give each trial one of {n_groups} groups; {AGAIN}")
-    return groups
+    if account := read_account():
+        return account["classes"], account["factors"]
+    return [*map(str, range(trials.responses.shape[1]))], [*map(str, range(trials.factors.shape[1]))]
 
 
 def read_array(name: str, n_dimensions: int) -> NDArray[Any]:
@@ -143,5 +125,5 @@ def read_model(name: str = "model.safetensors") -> tuple[Floats, dict[str, Any]]
     path = DATA / name
     with reading(path), safe_open(path, framework="numpy") as file:
         weight, bias = file.get_tensor("weight"), file.get_tensor("bias")
-        evidence = named_values(path, (file.metadata() or {}).get("evidence", "{}"))
+        evidence = json.loads((file.metadata() or {}).get("evidence", "{}"), object_hook=Document)
         return np.vstack([weight.T.astype(np.float64), bias]), evidence

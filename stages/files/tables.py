@@ -51,28 +51,16 @@ def read_table(name: str, *columns: str) -> pd.DataFrame:
 
 
 class Document(dict[str, Any]):
-    """Named values of a JSON file; to look up a name that is not there is an InputError."""
-
-    def __init__(self, path: Path, values: dict[str, Any]) -> None:
-        super().__init__(values)
-        self.path = path
+    """Named values of a JSON file; one that is not there is of another version of the program."""
 
     def __missing__(self, name: str) -> None:
-        raise InputError(f"{self.path} has no {name}; {AGAIN}")
+        raise InputError(f"{DATA} holds a file without {name}, of another version of the program; {AGAIN}")
 
 
-def named_values(path: Path, text: str | bytes) -> dict[str, Any]:
-    """The JSON that stands in this file."""
-    document = json.loads(text, object_hook=lambda values: Document(path, values))
-    if not isinstance(document, Document):
-        raise ValueError("it holds no named values")
-    return document
-
-
-def read_json(name: str) -> dict[str, Any]:
+def read_json(name: str) -> Any:
     """A JSON file of named values."""
     with reading(DATA / name):
-        return named_values(DATA / name, (DATA / name).read_bytes())
+        return json.loads((DATA / name).read_bytes(), object_hook=Document)
 
 
 def read_lines(name: str) -> list[str]:

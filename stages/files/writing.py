@@ -54,18 +54,14 @@ class Outputs:
         try:
             if not self._scratch.exists():
                 raise InputError(f"another run of {self._stage} has been started; this one wrote nothing")
-            if kind is None:
-                self._commit()
+            whole = [] if kind else sorted((self._scratch / "outputs").iterdir())
+            for new in whole:  # first move all old ones: a run killed here leaves some missing, not a mixture
+                if (DATA / new.name).exists():
+                    (DATA / new.name).rename(self._scratch / f"old-{new.name}")
+            for new in whole:
+                new.rename(DATA / new.name)
         finally:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def _commit(self) -> None:
-        whole = sorted((self._scratch / "outputs").iterdir())
-        for new in whole:  # first move all old ones: a run killed here leaves some missing, not a mixture
-            if (DATA / new.name).exists():
-                (DATA / new.name).rename(self._scratch / f"old-{new.name}")
-        for new in whole:
-            new.rename(DATA / new.name)
 
     def path(self, name: str) -> Path:
         """Where to write the output `name`, relative to data/."""

@@ -12,7 +12,7 @@ from hdlogit.scores import calibration, predictions, recovery
 from hdlogit.scores.predictions import Booleans, mean
 from stages.files.reading import Fit, Trials
 
-CORRECTED = ("debiased", "best")
+CORRECTED = ("corrected", "best")
 OF_CORRECTED = ("cross_entropy", "brier", "calibration_intercept", "calibration_slope")
 
 
@@ -20,7 +20,7 @@ class Predictions(NamedTuple):
     """Predictions of the same responses; all (n_trials, n_classes)."""
 
     responses: Booleans
-    logits: dict[str, Floats]  # fitted; where there are any: true, debiased, best
+    logits: dict[str, Floats]  # fitted; where there are any: true, corrected, best
 
 
 def fitted_predictions(fit: Fit, trials: Trials) -> Predictions:
@@ -58,14 +58,6 @@ def _scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
     intercept, slope = calibration.recalibration(logits, responses) or (None, None)
     scores = predictions.scores(logits, responses)
     return {**scores, "calibration_intercept": intercept, "calibration_slope": slope}
-
-
-def histogram_table(predicted: Predictions, n_bins: int) -> pd.DataFrame:
-    """Counts of the fitted and the true probabilities, in bins of equal width."""
-    ends = np.linspace(0, 1, n_bins + 1)
-    shown = {name: z for name, z in predicted.logits.items() if name not in CORRECTED}
-    counts = {name: calibration.histogram(z, n_bins) for name, z in shown.items()}
-    return pd.DataFrame({"low": ends[:-1], "high": ends[1:], **counts})
 
 
 def names_table(fit: Fit) -> pd.DataFrame:
