@@ -24,7 +24,7 @@ class Coordinates:
 
     center: Array  # (n_factors,)
     units: Array  # (n_factors,), 1 / standard deviation; 0 for a factor that is constant
-    moments: Floats  # (n_factors + 1,) * 2, these trials' mean of x xᵀ, with the bias's 1, in single precision
+    moments: Floats  # (n_factors + 1,) * 2, these trials' mean of x xᵀ, with the bias's 1
     inverse: Floats  # (n_factors + 1, n_factors + 1), about that of the objective's Hessian in v at zero
     needs_double: bool  # single precision is not enough
 
@@ -66,25 +66,25 @@ def coordinates_of(trials: Trials, some: NDArray[np.intp], ridge: float) -> Coor
     for j in np.flatnonzero(~constant & ((deviation < SMALLEST) | (deviation > LARGEST))):
         raise ValueError(f"factor {j} has a standard deviation of {deviation[j]:.1g}: use other units")
     deviation[constant] = np.inf
-    z = np.ones((n, p + 1), np.float32)  # enough for a preconditioner
-    np.divide(x - middle, deviation, out=z[:, :-1], casting="same_kind")
-    moments = total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(n, p)) / n
+    z = np.ones((n, p + 1))
+    np.divide(x - middle, deviation, out=z[:, :-1])
+    moments = _moments(z.astype(np.float32))
+    if needs_double := bool(heavy.any()) or _nearly_singular(moments[:-1, :-1]):
+        moments = _moments(z)
     covariance, identity = moments[:-1, :-1], np.eye(p)
     distance = np.square(covariance - identity).sum()
     noise = (np.square(np.vecdot(z, z) - 1).mean() - np.square(covariance).sum()) / n
     shrinkage = min(1.0, noise / max(distance, 1e-300))
     hessian = ((1 - shrinkage) * covariance + shrinkage * identity) / 4 + np.diag(ridge / deviation**2)
-    needs_double = bool(heavy.any()) or _nearly_singular(covariance)
-    inverse = np.pad(inverse_of(hessian if needs_double else hessian.astype(np.float32)), (0, 1))
+    precision = np.float64 if needs_double else np.float32  # enough for a preconditioner
+    inverse = pseudo_inverse_of(hessian) if needs_double else inverse_of(hessian.astype(np.float32))
+    inverse = np.pad(inverse, (0, 1))
     inverse[-1, -1] = 4  # the objective's curvature in the bias is at most 1/4
-    return Coordinates(center, 1 / deviation, moments.astype(np.float32), inverse, needs_double)
+    return Coordinates(center, 1 / deviation, moments.astype(precision), inverse, needs_double)
 
 
 def inverse_of(positive: Floats) -> Floats:
-    """The inverse of a positive definite matrix, in its precision; NaN if it is not positive definite.
-
-    Directions in which it is zero (of dependent factors) do no harm: what is multiplied by it has none there.
-    """
+    """The inverse of a positive definite matrix, in its precision; very large where it is only semidefinite."""
     size = np.sqrt(np.maximum(np.diagonal(positive), 1e-30))
     scaled = torch.from_numpy(positive / size / size[:, None])
     scaled.diagonal().add_(SINGULAR[positive.itemsize])
@@ -92,6 +92,17 @@ def inverse_of(positive: Floats) -> Floats:
     if failed:
         return np.full_like(positive, np.nan)
     return np.asarray(torch.cholesky_inverse(lower).numpy() / size / size[:, None])
+
+
+def pseudo_inverse_of(semidefinite: Array) -> Array:
+    """0 in directions in which the factors do not vary: there rounding would add up."""
+    size = np.sqrt(np.maximum(np.diagonal(semidefinite), 1e-30))
+    scaled = semidefinite / size / size[:, None]
+    return np.asarray(np.linalg.pinv(scaled, SINGULAR[8], hermitian=True) / size / size[:, None])
+
+
+def _moments(z: Floats) -> Array:
+    return total(lambda rows: (z[rows].T @ z[rows]).astype(np.float64), cut(*z.shape)) / len(z)
 
 
 def _nearly_singular(covariance: Array) -> bool:

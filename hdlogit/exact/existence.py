@@ -49,8 +49,7 @@ def prove(
     x, y = sample.subset  # S
     signs = np.where((y == 0) | (y == 1), 2 * y - 1, 0)[classes]  # (n, m)
     tilt = np.asarray(signs @ x, dtype=np.float64) * (-TILT / len(x))
-    moments = sample.coordinates.moments if x.dtype == np.float32 else x.T @ x / len(x)
-    inverse = inverse_of(moments)  # NaN, which proves nothing, if there is none
+    inverse = inverse_of(sample.coordinates.moments)  # NaN, which proves nothing, if there is none
 
     def holds(gradient: Array, rows: NDArray[np.intp]) -> Mask:
         found = np.abs(gradient).max(axis=1) < BOUND  # cheap: all others are far from a proof

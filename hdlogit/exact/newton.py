@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each, total
-from hdlogit.exact.coordinates import inverse_of
-from hdlogit.exact.objective import Array, Floats, misfits
+from hdlogit.exact.coordinates import inverse_of, pseudo_inverse_of
+from hdlogit.exact.objective import Array, misfits
 from hdlogit.exact.sample import Sample
 
 STEPS = 60
@@ -81,7 +81,7 @@ def _derivatives(sample: Sample, k: int, v: Array) -> tuple[Array, Array, Array,
 
 def _inverse(hessian: Array) -> tuple[Array, bool]:
     """H⁻¹, and whether rounding leaves a proof: the eigenvalues of H, scaled to a unit diagonal."""
-    inverse = inverse_of(hessian)
+    inverse = np.asarray(inverse_of(hessian), np.float64)
     return inverse, bool(np.vdot(np.diagonal(inverse), np.diagonal(hessian)) < 1 / SINGULAR)
 
 
@@ -142,4 +142,5 @@ def _inverse_hessian(sample: Sample, v: Array) -> Array:
         return np.asarray(weighted.T @ weighted, np.float64)
 
     hessian = total(of_part, range(len(sample.factors)), waiting=2) / sample.n_trials + np.diag(sample.ridge)
-    return inverse_of(hessian)
+    inverse = pseudo_inverse_of if sample.coordinates.needs_double else inverse_of
+    return np.asarray(inverse(hessian), np.float64)

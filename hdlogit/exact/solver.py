@@ -65,12 +65,12 @@ class Class:
     k: int
     v: Array  # (n_factors + 1,)
     proven: bool  # that the estimate exists
+    coefficients: Array  # (n_factors + 1,), for the factors as they are; NaN until they are evaluated
     under_way: bool = True
     reason: str | None = None  # why it has no estimate
     separating: list[int] | None = None
     iterations: int = 0
-    # Of all trials, at v, once they have been evaluated there:
-    coefficients: Array | None = None  # (n_factors + 1,), for the factors as they are
+    # Of all trials, at v, once they have been evaluated there, as the coefficients:
     loss: float = np.nan
     gradient: Array | None = None  # (n_factors + 1,), the objective's
     max_gradient: float = np.inf
@@ -109,8 +109,7 @@ def fit(
                 Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
     A constant factor has a weight of 0; of equal optima of dependent factors one is found. Raises ValueError
-    for arrays that do not fit together or are of another kind, for factors that are not finite, and for an
-    impossible ridge or tolerance.
+    for arrays that do not fit together, factors that are not finite, and an impossible ridge or tolerance.
     """
     x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
@@ -131,10 +130,9 @@ def fit(
             for k, c in zip(missing, solved(y[:, missing], softness), strict=True):
                 c.separating = classes[k].separating
                 classes[k], used[k] = c, softness
-    reached, nothing = np.array([not c.reason for c in classes]), np.full(x.shape[1] + 1, np.nan)
-    estimates = [nothing if c.reason or c.coefficients is None else c.coefficients for c in classes]
+    reached = np.array([not c.reason for c in classes])
     return ExactFit(
-        coefficients=np.column_stack(estimates),
+        coefficients=np.where(reached, np.stack([c.coefficients for c in classes], axis=1), np.nan),
         reasons=[c.reason for c in classes],
         separating=[c.separating for c in classes],
         loss=np.where(reached, [c.loss for c in classes], np.nan),
@@ -173,7 +171,7 @@ def _begin(sample: Sample) -> list[Class]:
     rates, n = sample.trials.responses.mean(axis=0, dtype=np.float64), len(sample.trials.factors)
     v = np.zeros((len(rates), len(sample.ridge)))
     v[:, -1] = np.log((rates + 0.5 / n) / (1 - rates + 0.5 / n)) / 2
-    classes = [Class(k, v[k], proven=bool(sample.ridge.any())) for k in range(len(v))]
+    classes = [Class(k, v[k], bool(sample.ridge.any()), np.full_like(v[k], np.nan)) for k in range(len(v))]
     for k in np.flatnonzero((rates == 0) | (rates == 1)):
         classes[k].end(ALIKE)
     return classes
