@@ -81,9 +81,9 @@ def usefulness(result: ClassInference, factors: Factors, responses: Responses) -
     """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
     y, logits = _predicted(result, responses), result.leave_one_out
     constant, classical, best = constant_losses(y), losses(logits.plain, y), losses(logits.best, y)
-    test = score_test(factors, responses, np.arange(factors.shape[1]))
+    statistic, df, p_value = score_test(factors, responses, np.arange(factors.shape[1]))
     means = float(constant.mean()), float(classical.mean()), float(best.mean())
-    return Usefulness(*means, *_paired(constant, best), *test)
+    return Usefulness(*means, *_paired(constant, best), statistic, df, p_value)
 
 
 def compare(models: Sequence[Model]) -> list[Comparison]:
