@@ -8,6 +8,11 @@ studies use other trials of one file, as a lag leaves out the first ones, all ar
 from __future__ import annotations
 
 import argparse
+<<<<<<< HEAD
+=======
+import contextlib
+import math
+>>>>>>> core
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +28,7 @@ from stages.files.account import counted, measured, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate, read_study
 from stages.files.reading import Fit
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.tables.inferred import Results
 from stages.terminal import say, table
 from stages.trials.prepared import prepare
@@ -79,7 +84,7 @@ def models_of(studies: Sequence[str]) -> dict[str, list[Model]]:
     """The studies' models of each response that all share, of the same trials."""
     finished = []
     for study in studies:
-        with inside(study):
+        with contextlib.chdir(study):
             finished.append(read_finished())
     first = finished[0][0].train.responses
     if not all(np.array_equal(fit.train.responses, first) for fit, *_ in finished):
@@ -102,7 +107,7 @@ def models_of(studies: Sequence[str]) -> dict[str, list[Model]]:
 
 def rows_of(study: str) -> pd.MultiIndex:
     """Of the trials that were fitted: file, row, and the how-many-th of that row."""
-    with inside(study):
+    with contextlib.chdir(study):
         if (account := read_account()) is None:
             raise InputError(f"{study} has other trials, which are simulated; it must have the same ones")
         prepared = prepare(p := read_study().prepare, Path(p.trials))
