@@ -8,11 +8,7 @@ studies use other trials of one file, as a lag leaves out the first ones, all ar
 from __future__ import annotations
 
 import argparse
-<<<<<<< HEAD
-=======
 import contextlib
-import math
->>>>>>> core
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
