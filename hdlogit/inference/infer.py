@@ -43,7 +43,7 @@ from hdlogit.inference.corrections import Correction, as_fitted, by_link, correc
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
-from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
+from hdlogit.inference.result import ClassInference, LeaveOneOut
 from hdlogit.inference.separation import constant, separation_of, which, with_separation
 from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
 
@@ -157,7 +157,6 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
     leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
-        signal=signal,
         link=replace(found.link, gain=signal),  # along the whole index, dominant factors included
         estimate=estimate,
         noise=observed.noise / np.outer(factor, factor),
@@ -174,7 +173,7 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         scale=units.scale,
         inflation=float(setting.precision.mean()),
         leave_one_out=leave_one_out,
-        index=Index(index, np.sqrt(observed.variance)),
+        index=(index, np.sqrt(observed.variance)),
         dominant=chosen,
     )
 
