@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
-from hdlogit.inference.result import Array, ClassInference
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array
 from hdlogit.psychometric.function import logits, probability
 
 AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
+from hdlogit.inference.sums import Array
 
-Array = NDArray[np.float64]
 Rates = tuple[float, float]  # g, l
 
 BLOCK = 4096  # trials at a time

@@ -15,9 +15,8 @@ from hdlogit.asymptotics.logistic_normal import logit_of_probability
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
 from hdlogit.inference.profiles import values_at
+from hdlogit.inference.sums import Array
 from hdlogit.psychometric.function import log_odds
-
-Array = NDArray[np.float64]
 
 NONE: Array = np.zeros(0)
 

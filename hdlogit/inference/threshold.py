@@ -28,8 +28,8 @@ from scipy.special import ndtri
 
 from hdlogit.inference.joint import prior
 from hdlogit.inference.observer import HIGHEST, Block, Posterior, maximise
-from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, Units
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Responses, Units
 
 MOST_FACTORS, MOST_CONDITIONS = 30, 20
 EXACT = 1e-9  # of a factor that is a line along the stimulus, relative to its size
