@@ -32,14 +32,13 @@ from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
 from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
 from hdlogit.inference.profiles import ROOTS, profile
-from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
+from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, listed, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
 WIDE = 10.0  # sd of the prior of the logits
 UNDETERMINED = 0.5  # error, in sd of its prior, of a coefficient of which the prior tells as much as the data
 SMALL = 1_000_000  # trials times coefficients²: fewer are looked at for whether the posterior is quadratic
-NAMED = 5  # coefficients before "and … more"
 SKEWED = 0.2  # signed root two standard errors from the maximum that is so far from 2: a profile is needed
 
 
@@ -135,11 +134,10 @@ def _link(theta: Array, covariance: Array, precision: Array, known: Rates) -> Li
 
 
 def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
-    weights = [f"the weight of factor {names[j]}" for j in np.flatnonzero(vague[:-1]).tolist()]
-    what = weights + ["the bias"] * bool(vague[-1])
-    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
-    line = f"not determined by these responses: {', '.join(what[:NAMED])}{more}; "
-    return line + "estimate and interval rest on a weak prior" if what else None
+    what = [f"the weight of factor {names[j]}" for j in np.flatnonzero(vague[:-1]).tolist()]
+    what += ["the bias"] if vague[-1] else []
+    line = f"not determined by these responses: {listed(what)}; estimate and interval rest on a weak prior"
+    return line if what else None
 
 
 def _root(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> Callable[[float], float]:

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from scipy.linalg import null_space, qr
 from scipy.optimize import linprog
 
-from hdlogit.inference.joint import NAMED
 from hdlogit.inference.observer import Block, Posterior, maximise
 from hdlogit.inference.profiles import ROOTS, profile
 from hdlogit.inference.result import ClassInference, Separated
-from hdlogit.inference.sums import Array, Names
+from hdlogit.inference.sums import Array, Names, listed
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
 MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
@@ -151,9 +150,8 @@ def constant(responses: NDArray[np.bool_]) -> ClassInference:
 
 def which(separation: Separation, names: Names) -> str:
     """The factors that separate trials."""
-    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
-    more = f" and {len(moved) - NAMED} more" if moved[NAMED:] else ""
-    return f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:NAMED])}{more}"
+    moved = np.flatnonzero((separation.above | separation.below)[:-1]).tolist()
+    return f"factor{'s' * (len(moved) > 1)} {listed([names[j] for j in moved])}"
 
 
 def _score_root(

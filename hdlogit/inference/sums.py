@@ -61,23 +61,17 @@ class Units:
 
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     """Means and standard deviations; raises Refused where a factor is not finite or does not vary."""
-    n, p = factors.shape
-    parts = cut(n, p)
-    shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
-
-    def moments(rows: slice) -> Array:
-        block = factors[rows] - shift
-        return np.stack([block.sum(axis=0), np.einsum("ij,ij->j", block, block)])
-
+    parts = cut(*factors.shape)
     with np.errstate(invalid="ignore", over="ignore"):
-        first, second = total(moments, parts) / n
-        variance = second - first**2
-    if not np.isfinite(variance).all():
+        centre = total(lambda rows: factors[rows].sum(axis=0, dtype=np.float64), parts) / len(factors)
+        squares = total(lambda rows: np.square(factors[rows] - centre).sum(axis=0), parts)
+    scale = np.sqrt(squares / len(factors))
+    if not np.isfinite(scale).all():
         raise Refused("the factors, and their squares, must be finite numbers")
-    constant = np.flatnonzero(~(variance > (CONSTANT * np.abs(shift)) ** 2))
+    constant = np.flatnonzero(scale <= CONSTANT * np.abs(centre))
     if len(constant):
         raise Refused(f"factor {names[constant[0]]} is constant: leave it out, the bias stands for it")
-    return Units(n, shift + first, np.sqrt(variance))
+    return Units(len(factors), centre, scale)
 
 
 def add_up(
@@ -119,17 +113,19 @@ def inverse_root(matrix: Array) -> Array | None:
 
 
 def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
-    """(p,) [Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased.
+    """(p,) [Σ⁻¹]_jj = 1/(1 − R²), of the factors; (n − p)/n makes the inverse of a sample covariance unbiased.
 
     Raises Refused where a factor is a linear combination of others (and the constant).
     """
-    factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
-    unexplained = np.diag(factor)[: failed - 1 if failed else None] ** 2  # 1 − R² given the factors before
-    small = np.flatnonzero(unexplained < DEPENDENT[n_trials >= SINGLE_FROM])
-    if len(small) or failed:
-        name = names[small[0] if len(small) else failed - 1]
-        raise Refused(
-            f"factor {name} is a linear combination of others: these data cannot tell them apart, leave one out"
-        )
-    root = lapack.dtrtri(factor, lower=0)[0]
-    return np.asarray(np.vecdot(root, root)) * (n_trials - len(root)) / n_trials
+    values, vectors = np.linalg.eigh(correlation)
+    inverse = (vectors**2 / np.maximum(values, 1e-14)).sum(axis=1)
+    if len(dependent := np.flatnonzero(inverse > 1 / DEPENDENT[n_trials >= SINGLE_FROM])):
+        which = listed([names[j] for j in dependent.tolist()])
+        raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, leave one out")
+    return np.asarray(inverse * (n_trials - len(inverse)) / n_trials)
+
+
+def listed(names: Sequence[object]) -> str:
+    """The first five, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(map(str, names[:5]))}{more}"
