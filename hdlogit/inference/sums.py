@@ -22,10 +22,9 @@ Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
 
-SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
-DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
+DEPENDENT = 1e-10  # 1 − R² of a factor given others: what rounding leaves
 
 
 class Refused(ValueError):  # noqa: N818  # a finding about the data rather than an error
@@ -80,24 +79,19 @@ def add_up(
     """Sums over all trials; fitted (p + 1, k): of standardised factors.
 
     Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
-    t tᵀ (p, p). With many trials products of factors are in single precision: their rounding errors average
-    out.
+    t tᵀ (p, p).
     """
     (n, p), k = factors.shape, fitted.shape[1]
-    precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
 
     def of_block(rows: slice) -> tuple[Array, Array, Array]:
         t = units.standardise(factors[rows])
         probability = expit(t @ fitted)
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
         curvature = probability * (1 - probability)
-        rounded: Factors = t.astype(precision)
-        roots: Factors = np.sqrt(curvature).astype(precision)
-        squares = np.empty((k + 1, p + 1, p + 1))  # the last of all trials, with weights of 1
-        squares[k] = rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
-        for c in range(k):
-            weighted = rounded * roots[:, c, None]
-            squares[c] = weighted.T @ weighted
+        squares = np.empty((k + 1, p + 1, p + 1))
+        for square, weight in zip(squares, np.sqrt([*curvature.T, np.ones(len(t))]), strict=True):
+            weighted = t * weight[:, None]
+            square[:] = weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
         means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
         return squares, residual.T @ t, means
 
@@ -119,7 +113,7 @@ def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
     """
     values, vectors = np.linalg.eigh(correlation)
     inverse = (vectors**2 / np.maximum(values, 1e-14)).sum(axis=1)
-    if len(dependent := np.flatnonzero(inverse > 1 / DEPENDENT[n_trials >= SINGLE_FROM])):
+    if len(dependent := np.flatnonzero(inverse > 1 / DEPENDENT)):
         which = listed([names[j] for j in dependent.tolist()])
         raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, leave one out")
     return np.asarray(inverse * (n_trials - len(inverse)) / n_trials)
