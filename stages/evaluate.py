@@ -6,23 +6,25 @@ that its theory predicts. A class (yes/no response) without an estimate is left 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.recovery import recovery
-from stages.files.errors import InputError, run_stage
+from stages.files.account import named
+from stages.files.errors import SAID, InputError, run_stage
 from stages.files.parameters import read_parameters
 from stages.files.reading import Fit
 from stages.files.writing import Outputs
-from stages.tables import inference, inferred, psychometric, scores, theory
-from stages.tables.answer import together, trustworthy, without_estimate
-from stages.tables.goals import goal_table
-from stages.tables.inferred import Inferred
-from stages.tables.scores import CORRECTED, Predictions
+from stages.tables import inference, inferred, planning, psychometric, scores, theory
+from stages.tables.answer import together, trustworthy, unanswered
+from stages.tables.inferred import Inferred, Results
+from stages.tables.scores import Predictions
 from stages.tables.smooth import smooth_table
 
 if TYPE_CHECKING:
@@ -50,7 +52,6 @@ def main() -> None:
         source, shown = next(iter(predictions.items()))
         curve = calibration_curve(shown.logits["fitted"], shown.responses, p.calibration_bins)
         outputs.table("calibration.csv", vars(curve))
-        outputs.table("histogram.csv", scores.histogram_table(shown, p.histogram_bins))
         outputs.table("coefficients.csv", scores.fitted_table(fit))
         outputs.table("trajectory.csv", scores.trajectory_table(fit))
         metrics: Metrics = {}
@@ -59,7 +60,7 @@ def main() -> None:
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
-        notices, answer = inferred.class_notices(results), []
+        notices, answer = general_notices(fit, results, source), list[str]()
         if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, answered, metrics)
@@ -67,8 +68,7 @@ def main() -> None:
             notices += lines
         metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
-        notices += general_notices(fit, source)
-        answer += inferred.missing_inference(fit, results) + without_estimate(fit.missing, fit.separating)
+        answer += unanswered(fit.missing, results, fit.separating)
         if p.smooth:
             kernels, lines = smooth_table(whole, p)
             answer += lines
@@ -77,48 +77,46 @@ def main() -> None:
         for name, lines in (("left_out", notices), ("answer", answer)):
             if lines:
                 outputs.text(f"inference/{name}.txt", "\n".join(lines))
-    print(*dict.fromkeys([*notices, *answer]), sep="\n")  # what is left out may be the answer
+    for line in dict.fromkeys(notices if SAID in os.environ else notices + answer):
+        print(line)
 
 
 def write_inference(
     outputs: Outputs, answered: Inferred, shown: Predictions, groups: Groups, metrics: Metrics
 ) -> list[str]:
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
-    fit, level = answered.fit, answered.p.interval_level
+    fit, level, n_trials = answered.fit, answered.p.interval_level, len(answered.fit.train.factors)
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
-    classes = inference.class_table(answered, coefficients, asked)
+    classes = inference.class_table(answered, asked)
     expected = theory.theory_metrics(answered.classes, classes, level)
-    situations = inference.situations(answered, asked, groups, classes.logistic_p)
+    situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
     tables = {
         "coefficients": coefficients,
-        "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
+        "classes": classes.assign(verdict=[one.verdict for one in situations]),
         "questions": inference.question_table(answered, asked),
         "usefulness": inference.usefulness_table(answered, asked),
         "curve_bins": bins,
         "curve": curve,
-        "map": theory.map_table(max(1.25 * expected["signal"], 1)),
-        "goals": goal_table(dict(zip(fit.classes, answered.classes, strict=True))),
-        "planning": theory.planning_table(answered.classes, len(fit.train.factors)),
+        "goals": planning.goal_table(dict(zip(fit.classes, answered.classes, strict=True)), n_trials, len(fit.labels)),
+        "planning": planning.planning_table(answered.classes, n_trials),
     }
     along = psychometric.along(answered)
     tables["psychometric"] = psychometric.psychometric_table(answered, along)
     tables["psychometric_points"] = psychometric.points_table(answered, along)
     if fit.account:
         tables["terms"] = inference.term_table(answered, fit.account["terms"])
-    for name in CORRECTED:
-        calibration = calibration_curve(shown.logits[name], shown.responses, answered.p.calibration_bins)
-        outputs.table(f"inference/calibration_{name}.csv", vars(calibration))
+    best = calibration_curve(shown.logits["best"], shown.responses, answered.p.calibration_bins)
+    tables["calibration_best"] = pd.DataFrame(vars(best))
     for name, table in tables.items():
         if len(table):
             outputs.table(f"inference/{name}.csv", table)
     metrics["inference"], metrics["theory"] = {"level": level}, expected
     if fit.observer is not None:
-        metrics["inference"] |= {name: classes[name].mean() for name in ("coverage", "classical_coverage")}
+        metrics["inference"] |= inference.coverages(coefficients)
         metrics["recovery"] |= inference.corrected_recovery(answered)
-    estimated = answered.p.asymptotes != "none" and None in answered.p.known_rates
-    lines = trustworthy(len(fit.train.factors), len(fit.factors), level, situations, estimated=estimated)
-    holds = {one.name: not one.lacks(len(situations)) for one in situations}
+    lines = trustworthy(n_trials, len(fit.factors), situations)
+    holds = {one.name: not one.lacks for one in situations}
     lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
@@ -144,16 +142,17 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     return classes, lines
 
 
-def general_notices(fit: Fit, source: str) -> list[str]:
-    """Lines on what is left out of all classes."""
-    lines = []
+def general_notices(fit: Fit, results: Results, source: str) -> list[str]:
+    """Lines on what is left out of all classes, and on what is unusual in one."""
+    notes = {name: c.note for name, c in results.items() if c.note and not c.separated}
+    lines = [f"{named(name, 'class')}: {note}" for name, note in notes.items()]
     if fit.evidence["solver"] != "exact":
         lines.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if fit.evidence["ridge"] or any(fit.shrinkage.values()):
         lines.append("what the model may lack is tested only in fits without ridge and shrinkage")
     if source != "test":
         shown = "leave-one-out predictions" if source == "loo" else "the training trials, which flatters it"
-        lines.append(f"no trials are held out: calibration.csv and histogram.csv are of {shown}")
+        lines.append(f"no trials are held out: calibration.csv is of {shown}")
     return lines
 
 

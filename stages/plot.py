@@ -20,10 +20,10 @@ from stages.files.parameters import read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.paper import paper
-from stages.page.render import MEDIA, Picture, render
+from stages.page.render import Picture, render
 
 HASHED = ("train/factors.npy", "train/responses.npy", "model.safetensors")  # which trials and model these are
-TABLES = "calibration.csv", "coefficients.csv", "histogram.csv", "trajectory.csv"  # of every fit
+TABLES = "calibration.csv", "coefficients.csv", "trajectory.csv"  # of every fit
 OF_ONE_CLASS = ("curve", "curve_bins", "psychometric_points", "replication")
 
 
@@ -31,19 +31,18 @@ def main() -> None:
     parameters = read_parameters()
     p, metrics, account = parameters.plot, read_json("metrics.json"), read_account()
     tables = read_tables(p.class_index, account["classes"] if account else [], p.axis)
-    kind = next((kind for kind in MEDIA if kind in p.formats), p.formats[0])
     answer, pictures = read_lines("inference/answer.txt"), dict[str, Picture]()
     sections = parameters.model_dump(mode="json")
     with Outputs("plot") as outputs:
         for each in FIGURES:
             needed = each.tables(tables)
-            if needed is None or each.name in pictures:
+            if not needed or each.name in pictures:
                 continue
             path = outputs.path(f"figures/{each.name}.png")
-            with saved(path, p.dpi, p.formats, p.width) as figure:
-                each.draw(figure, *needed, metrics)
+            with saved(path, p.dpi, ["png", *p.formats], p.width) as figure:  # the page shows the first
+                each.draw(figure, *needed, metrics=metrics)
             width, height = figure.get_size_inches()
-            pictures[each.name] = each.section, path.with_suffix(f".{kind}"), (width, height), each.caption()
+            pictures[each.name] = each.section, path, (width, height), each.caption()
         outputs.text("paper.md", paper(sections, metrics, account, tables, answer))
         page = render(
             parameters=sections,

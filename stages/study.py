@@ -27,17 +27,14 @@ from ruamel.yaml.error import YAMLError
 from stages import compare, summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
-from stages.files.documents import validate
+from stages.files.documents import one_line, validate
 from stages.files.errors import SAID, InputError, run
 from stages.files.families import smooth_families
 from stages.files.parameters import FILE, Prepare, Study, read_study
-from stages.files.writing import Outputs
-from stages.repository import allow_no_git
-from stages.terminal import CONSOLE, say
+from stages.terminal import say
 from stages.trials.observers import observers_of
 from stages.trials.prepared import prepare
 from stages.trials.read import read
-from stages.trials.values import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDIES = ROOT / "studies"
@@ -46,68 +43,71 @@ ENVIRONMENT = "STUDY_OPTIONS"  # holds options, as `make study` gives them: no s
 
 
 def main() -> None:
-    """Make or change the study, run it, and print the answer. Of several formulas one for each."""
+    """Make or change the study, and run it; of several formulas one for each, which are then compared."""
     arguments = parse()
-    files = [file for some in arguments.trials for file in some]
+    files = [file for named in arguments.trials for file in named]
     name = arguments.name or name_of(files)
     if Path(name).name != name:
-        right = f"that of a folder in {shown(STUDIES)}, without / and not . or .."
-        raise InputError(f"--name {name}: it must be {right}")
-    if len(arguments.formula) < 2:
-        sys.exit(one(STUDIES / name, files, given(arguments, *arguments.formula)))
-    numbered = enumerate(arguments.formula, start=1)
-    asked = {STUDIES / f"{name}-{k}": given(arguments, formula) for k, formula in numbered}
-    for folder, values in asked.items():
-        one(folder, files, values, is_check=True)
-    for folder, values in asked.items():
-        say(f"{folder.name}: {values['prepare.formula']}")
-        if status := one(folder, files, values):
-            sys.exit(status)
-    first, *_ = asked
-    found = compare.side_by_side([*map(shown, asked)])
-    with contextlib.chdir(first), Outputs("compare") as outputs:
-        compare.draw(outputs.path("compare.png"), found)
-    say(f"Figure: {first / DATA / 'compare.png'}")
+        raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
+    formulas = arguments.formula or [None]
+    names = [f"{name}-{k}" for k in range(1, len(formulas) + 1)] if len(formulas) > 1 else [name]
+    folders = [STUDIES / each for each in names]
+    values = [given(arguments, formula) for formula in formulas]
+    documents = [checked(folder, files, each) for folder, each in zip(folders, values, strict=True)]
+    for folder, document in zip(folders, documents, strict=True):
+        if len(folders) > 1:
+            say(f"{folder.name}: {document['prepare']['formula']}")
+        fit(folder, files, document)
+    if len(folders) > 1:
+        picture = folders[0] / DATA / "compare.png"
+        compare.draw(picture, compare.side_by_side([*map(shown, folders)]))
+        say(f"Figure: {picture}")
 
 
-def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bool = False) -> int:
-    """Check everything, make or change one study, run it, and print the answer; gives the exit status.
+def fit(folder: Path, files: list[Path], document: Any) -> None:
+    """Make or change the study, run it, and print the answer. Exits where a stage has failed, of observers at last."""
+    is_new = not folder.exists()
+    make(folder, files, document)
+    status = reproduce(folder, document.get("observers", ()))
+    if status and "observers" not in document:
+        sys.exit(status)
+    summary.main(folder)
+    if is_new:
+        study = shlex.quote(shown(folder))
+        print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
+    if status:
+        sys.exit(status)
 
-    is_check: nothing is made or changed.
-    """
+
+def checked(folder: Path, files: list[Path], values: dict[str, Any]) -> Any:
+    """The study's params.yaml with these values. Raises InputError unless the trials can be prepared so."""
     is_new = not folder.exists()
     if is_new and not (files and "prepare.response" in values):
-        needed = "to make one, give a file of trials and --response"
-        raise InputError(f"{shown(folder)} is no study yet; {needed}")
+        raise InputError(f"{shown(folder)} is no study yet; to make one, give a file of trials and --response")
     parameters = PARAMETERS if is_new else folder / FILE
-    if not parameters.is_file():
-        raise InputError(f"{shown(folder)} holds no {FILE}; --name must be that of a study, or a new one")
     read_study(parameters)
     document = ROUND_TRIP.load(parameters.read_text(encoding="utf-8"))
-    with scratch_beside(folder) as scratch:
-        trials = copied(files, scratch) if files else None
+    with tempfile.TemporaryDirectory() as scratch:
+        trials = copied(files, Path(scratch)) if files else None
         change(document, values | ({"prepare.trials": trials.name} if trials else {}))
         if not is_new and (document["prepare"].get("by") is None) == ("observers" in document):
             raise InputError(f"{shown(folder)}: with --by it is another study, which needs another --name")
         check(document, trials or folder / document["prepare"]["trials"])
-        if is_check:
-            return 0
-        if trials and not is_new:
-            replace(folder / trials.name, trials)
-        write(scratch if is_new else folder, document)
-        if trials:
-            track(trials.name, scratch if is_new else folder)
-        if is_new:
+    return document
+
+
+def make(folder: Path, files: list[Path], document: Any) -> None:
+    """Write what has been checked: a new study at once or not at all."""
+    with scratch_beside(folder) as scratch:
+        target = folder if folder.exists() else scratch
+        if files:
+            trials = copied(files, scratch)
+            if target == folder:
+                replace(folder / trials.name, trials)
+            track(trials.name, target)
+        write(target, document)
+        if target == scratch:
             scratch.rename(folder)
-    observers = document.get("observers", ())
-    lines, status = reproduce(folder, observers)
-    if status and not observers:
-        return status
-    summary.main(folder, lines)
-    if is_new:
-        study = shlex.quote(shown(folder))
-        print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
-    return status
 
 
 # --- what is asked for
@@ -116,13 +116,10 @@ def one(folder: Path, files: list[Path], values: dict[str, Any], *, is_check: bo
 def find(text: str) -> list[Path]:
     """The files that an argument names: a file, a folder of files, or a pattern as in data/*.csv."""
     path = Path(text).expanduser()
-    if path.is_file():
-        return [path]
-    found = glob.glob(str(path / "*" if path.is_dir() else path))  # noqa: PTH207
-    files = [file for file in map(Path, sorted(found)) if file.is_file()]
-    if not files:
-        raise InputError(f"{text} is missing or not a file")
-    return files
+    names = [str(path)] if path.is_file() else glob.glob(str(path / "*" if path.is_dir() else path))  # noqa: PTH207
+    if files := [file for file in map(Path, sorted(names)) if file.is_file()]:
+        return files
+    raise InputError(f"{text} is missing or not a file")
 
 
 def name_of(files: list[Path]) -> str:
@@ -138,13 +135,10 @@ def folder_of(files: list[Path]) -> Path:
 
 def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str, Any]:
     """The parameters that the command line names; a formula takes the place of factors, and they of a formula."""
-    values: dict[str, Any] = {key: value for key, value in vars(arguments).items() if "." in key}
-    values = {key: value for key, value in values.items() if value is not None}
+    values = {key: value for key, value in vars(arguments).items() if "." in key and value is not None}
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:
             values[f"prepare.{key}"] = columns[0]
-    if label_and_spacing := values.get("plot.axis"):
-        values["plot.axis"] = [label_and_spacing[0], setting(label_and_spacing[1])]
     if formula is not None:
         values = {"prepare.factors": None, **values, "prepare.formula": formula}
     elif "prepare.factors" in values:
@@ -154,16 +148,18 @@ def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str
 
 def rates(text: str) -> dict[str, Any]:
     """`estimate`, `tied`, or guess and lapse rate, each a number or `estimate`."""
-    both = text in ("estimate", "tied")
+    both = ["estimate"] * 2 if text in ("estimate", "tied") else text.split(",")
     try:
-        given = ["estimate"] * 2 if both else text.split(",")
-        guess_rate, lapse_rate = ("auto" if rate == "estimate" else float(rate) for rate in given)
+        guess_rate, lapse_rate = ("auto" if rate == "estimate" else float(rate) for rate in both)
     except ValueError:
         right = "estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
         raise InputError(f"--rates {text}: it must be {right}") from None
-    asymptotes = text if both else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
-    rates = {"evaluate.guess_rate": guess_rate, "evaluate.lapse_rate": lapse_rate}
-    return {"evaluate.asymptotes": asymptotes, **rates}
+    asymptotes = "tied" if text == "tied" else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
+    return {
+        "evaluate.asymptotes": asymptotes,
+        "evaluate.guess_rate": guess_rate,
+        "evaluate.lapse_rate": lapse_rate,
+    }
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -198,32 +194,25 @@ def change(document: Any, values: dict[str, Any]) -> None:
         document.setdefault(section, {})[name] = value
 
 
-def check_one(study: Study, table: Table) -> None:
-    """Raise InputError unless the trials of one study, or of one observer, can be prepared, and have what is smooth."""
-    smooth_families(prepare(study.prepare, table).names, study.evaluate.smooth or [])
-
-
 def check(document: Any, trials: Path) -> None:
     """Raise InputError unless the trials can be prepared in this way; name the observers of whom they can."""
     p, table = validate(Prepare, document["prepare"], f"{FILE}: prepare"), read(trials)
-    if p.by is None:
-        check_one(validate(Study, document, str(FILE)), table)
-        return
-    observers, notices = observers_of(p, table)
-    if "observers" not in document:
-        document.yaml_set_comment_before_after_key("observers", "\nfolder: value of the column prepare.by")
-    document["observers"] = {folder: value for folder, (value, _) in observers.items()}
-    study, reasons = validate(Study, document, str(FILE)), {}
+    observers, notices = observers_of(p, table) if p.by else ({"": ("", 0)}, [])
+    if p.by:
+        document["observers"] = {folder: value for folder, (value, _) in observers.items()}
+    study, reasons = validate(Study, document, str(FILE)), dict[str, str]()
     for folder, (value, n_rows) in observers.items():
+        own = study.alone(folder) if p.by else study
         try:
-            check_one(study.alone(folder), table)
+            smooth_families(prepare(own.prepare, table).names, own.evaluate.smooth or [])
         except InputError as error:
-            reasons[folder] = f"{value}: {error} ({counted(n_rows, 'row')})"
+            reasons[folder] = f"{value}: {error} ({counted(n_rows, 'row')})" if p.by else str(error)
     if len(reasons) == len(observers):
         raise InputError(next(iter(reasons.values())))
+    if p.by:
+        document["left_out"] = [*reasons.values(), *notices]
     for folder in reasons:
         del document["observers"][folder]
-    document["left_out"] = [*reasons.values(), *notices]
 
 
 # --- the study's folder
@@ -255,7 +244,7 @@ def copied(files: list[Path], folder: Path) -> Path:
 def replace(old: Path, new: Path) -> None:
     """Put new trials in the place of those that DVC keeps. Raises InputError for any that it does not."""
     if old.exists():
-        if dvc("status", "--quiet", f"{old.name}.dvc", folder=old.parent).wait():
+        if dvc("status", "--quiet", f"{old.name}.dvc", folder=old.parent).returncode:
             instead = "move it away, and name it as the file of trials"
             raise InputError(f"{shown(old)} was changed by hand; {instead}")
         shutil.rmtree(old) if old.is_dir() else old.unlink()
@@ -264,11 +253,9 @@ def replace(old: Path, new: Path) -> None:
 
 def track(name: str, folder: Path) -> None:
     """Keep the trials with DVC: their bytes go to its cache, and a .dvc file stands for them in git."""
-    allow_no_git(ROOT)
-    adding = dvc("add", "--quiet", "--", name, folder=folder, stderr=subprocess.STDOUT)
-    said, _ = adding.communicate()
+    adding = dvc("add", "--", name, folder=folder, capture_output=True)
     if adding.returncode:
-        raise InputError(f"dvc add {name} failed: {' '.join(said.split())}")
+        raise InputError(f"dvc add {name}: {one_line(adding.stderr)}")
 
 
 def write(folder: Path, document: Any) -> None:
@@ -303,32 +290,27 @@ def pipeline(is_by_observer: bool) -> str:
 # --- DVC
 
 
-def dvc(*words: str, folder: Path, **options: Any) -> subprocess.Popen[str]:
-    """Start DVC, whose stages run with this Python."""
+def dvc(*words: str, folder: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run DVC, whose stages run with this Python."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path} | options.pop("env", {})
-    options |= {"cwd": folder, "env": environment, "text": True, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-m", "dvc", *words], **options)
+    command = [sys.executable, "-m", "dvc", *words]
+    return subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **options)
 
 
-def reproduce(folder: Path, observers: Collection[str]) -> tuple[list[str], int]:
-    """Run what is out of date: the stages' own lines, which are shown as they come, and the exit status.
-
-    Of several observers none stops the others, and only errors are shown.
-    """
-    lines = list[str]()
+def reproduce(folder: Path, observers: Collection[str]) -> int:
+    """Run what is out of date, and give the exit status. Of several observers none stops the others."""
+    if observers:
+        say(counted(len(observers), "observer"))
+    sys.stdout.flush()
     with tempfile.TemporaryDirectory() as temporary:
         said = Path(temporary, "said")
         words = ["repro", "--quiet", *(["--keep-going"] if observers else [])]
-        waiting = CONSOLE.status(f"{len(observers)} observers") if observers else contextlib.nullcontext()
-        with waiting, dvc(*words, folder=folder, env={SAID: str(said)}) as running:
-            for line in running.stdout or ():
-                lines.append(line.rstrip())
-                if not observers:
-                    print(line, end="", flush=True)
-        if running.returncode and not said.exists():
+        stdout = subprocess.DEVNULL if observers else None  # the lines of many are too many
+        status = dvc(*words, folder=folder, env={SAID: str(said)}, stdout=stdout).returncode
+        if status and not said.exists():
             raise InputError(f"DVC failed; `dvc repro {shlex.quote(shown(folder))}/dvc.yaml` says why")
-    return lines, min(running.returncode, 1)
+    return min(status, 1)
 
 
 def shown(path: Path) -> str:
@@ -354,7 +336,12 @@ OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, ho
     ("--value", "prepare.value", "a long file's column of values", {}),
     ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column", MANY),
     ("--smooth", "evaluate.smooth", "factors with a smooth kernel, by pattern, as in: 'frame*'", MANY),
-    ("--axis", "plot.axis", 'label and spacing of numbered factors, as in: "time (ms)" 20', {"nargs": 2}),
+    (
+        "--axis",
+        "plot.axis",
+        'label and spacing of numbered factors, as in: "time (ms)" 20',
+        {"nargs": 2, "type": setting},
+    ),
 ]
 
 
@@ -375,8 +362,6 @@ def parse() -> argparse.Namespace:
     add("--rates", type=rates, default={}, help=text)
     text = "the response is whether one of two was right: guess rate 0.5"
     add("--correct", dest="rates", action="store_const", const={"evaluate.guess_rate": 0.5}, help=text)
-    text = "weights per standard deviation of a factor"
-    add("--standardise", dest="prepare.standardise", action="store_const", const=True, help=text)
     add("--set", **SEVERAL, type=assignment, default=[], metavar="KEY=VALUE", help="as in: train.ridge=auto")
     try:
         return parser.parse_intermixed_args([*shlex.split(os.environ.get(ENVIRONMENT, "")), *sys.argv[1:]])

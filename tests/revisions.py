@@ -70,7 +70,7 @@ def new_repository(folder: Path) -> Repository:
     made.write("params.yaml", "train: {epochs: 10, solver: adam}\n")
     made.write("source.json", json.dumps(METRICS))
     made.write("rules.yaml", RULES)
-    for name in ("picture", "docs/recovery.png", "docs/trajectory.png", "docs/map.png"):
+    for name in ("picture", "docs/recovery.png", "docs/trajectory.png"):
         made.write(name, "first picture")
     made.write("data/.gitignore", "/figures\n")
     made.git("init", "--quiet", "--initial-branch", "main")

@@ -86,17 +86,8 @@ def test_the_table_of_coefficients_puts_fitted_beside_true(raw: Raw) -> None:
         assert float(row["fitted"]) == pytest.approx(raw.model[factor, int(row["class"])], rel=1e-5)
 
 
-def test_the_histogram_counts_true_and_fitted_probabilities(raw: Raw) -> None:
-    rows = raw.table("histogram.csv")
-    for name, coefficients in (("true", raw.observer), ("fitted", raw.model)):
-        counts, edges = np.histogram(raw.probabilities("test", coefficients), bins=10, range=(0, 1))
-        assert [int(row[name]) for row in rows] == counts.tolist()
-        assert [float(row["low"]) for row in rows] == pytest.approx(edges[:-1])
-
-
-def test_the_histogram_and_the_calibration_count_every_response(raw: Raw) -> None:
+def test_the_calibration_counts_every_response(raw: Raw) -> None:
     assert sum(int(row["responses"]) for row in raw.table("calibration.csv")) == 200 * 2
-    assert sum(int(row["fitted"]) for row in raw.table("histogram.csv")) == 200 * 2
 
 
 def test_adam_reports_how_far_from_the_optimum_it_stopped(metrics: dict[str, Any]) -> None:

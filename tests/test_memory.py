@@ -66,7 +66,6 @@ def test_scores_read_block_by_block(tmp_path: Path) -> None:
     limit = 8 * 8 * BLOCK  # some temporaries of a block each
     assert peak(lambda: predictions.scores(logits, responses)) < limit
     assert peak(lambda: calibration.calibration_curve(logits, responses, 20)) < limit
-    assert peak(lambda: calibration.histogram(logits, 10)) < limit
 
 
 def test_inference_reads_block_by_block_and_sums_in_double_precision(drawn: tuple[Trials, Floats, int]) -> None:

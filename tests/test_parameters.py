@@ -158,8 +158,8 @@ def test_the_old_name_of_the_exact_solver_is_refused_with_the_new_one() -> None:
 
 
 def test_values_that_are_right_one_by_one_may_not_go_together() -> None:
-    reported = complaint(Train, {**GOOD, "solver": "adam", "ridge": 0.1})
-    assert reported == "ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver exact"
+    reported = complaint(Simulation, SHIPPED | {"train": {**GOOD, "solver": "adam", "ridge": 0.1}})
+    assert reported == "train.ridge = 0.1, but solver adam has no ridge; it must be 0, or the solver exact"
 
 
 @pytest.mark.parametrize("stage", [simulate, train, evaluate, plot])

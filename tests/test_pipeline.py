@@ -44,7 +44,6 @@ CHANGES: dict[str, tuple[object, list[str]]] = {
     "train.dtype": ("float32", AFTER_TRAIN),
     "train.device": ("auto", ["train", "plot"]),
     "evaluate.calibration_bins": (5, ["evaluate", "plot"]),
-    "evaluate.histogram_bins": (5, ["evaluate", "plot"]),
     "evaluate.interval_level": (0.9, ["evaluate", "plot"]),  # Adam's fit has no intervals,
     "evaluate.asymptotes": ("estimate", ["evaluate", "plot"]),  # and no rates
     "evaluate.guess_rate": (0.1, ["evaluate", "plot"]),

@@ -23,4 +23,4 @@ def test_a_file_of_polars_gives_the_arrays_that_it_means(path: Path) -> None:
 
 
 def test_there_is_a_file_of_each_kind() -> None:
-    assert {path.suffix for path in FILES} == {".csv", ".parquet", ".arrow", ".arrows"}
+    assert {path.suffix for path in FILES} == {".csv", ".parquet", ".arrow"}

@@ -89,7 +89,7 @@ def test_a_study_is_made_and_run_and_its_answer_is_printed(made: tuple[Project, 
     project, lines = made
     folder = project.folder / "studies/mine"
     answer = (folder / "data/inference/answer.txt").read_text().splitlines()
-    assert [lines.count(line) for line in answer] == [1] * len(answer)
+    assert [sum(line[1:] in shown for shown in lines) for line in answer] == [1] * len(answer)
     assert f"Page:    {folder / 'data/report.html'}" in lines
     assert not any("stage" in line or "dvc" in line.lower() for line in lines)  # DVC's lines
     assert sorted(path.name for path in folder.parent.iterdir()) == ["mine", "rat"]
@@ -123,7 +123,7 @@ def test_of_several_formulas_all_are_checked_before_one_is_made(
     monkeypatch.setattr(study, "STUDIES", tmp_path / "studies")
     monkeypatch.setattr(sys, "argv", ["study", str(tmp_path / "t.csv"), "--response", "choice", *formulas])
     assert "no column 'y'" in refuses(study.main)
-    assert [*(tmp_path / "studies").iterdir()] == []
+    assert not (tmp_path / "studies").exists()
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,7 @@ def test_each_observer_alone_with_the_same_parameters(project: Project) -> None:
     folder = project.folder / "studies/trials of mine"
     n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
     rows = [line.split() for line in shown if line.split() and line.split()[0] in ("anna", "bert")]
-    assert [rows[0][2], rows[1][1]] == [str(n["anna b"]), str(n["bert"] - 1)]
-    assert f"bert: 1 of {n['bert']} trials left out because a value is missing: contrast" in shown
+    assert [rows[0][2], *rows[1][1:4]] == [str(n["anna b"]), str(n["bert"] - 1), "of", str(n["bert"])]
     carl, nobody = [line for line in shown if line.startswith("left out: ")]
     assert carl.startswith(f"left out: carl: {TRIALS}: ")
     assert carl.endswith("(2 rows)")
@@ -234,7 +233,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
     for folder, (value, _) in found.items():
         learned = learn(alone(prepare, found, folder), path)
         assert learned.names == names[value]
-        assert learned.n_taken == (taken & (who == value)).sum()
+        assert learned.taken.sum() == (taken & (who == value)).sum()
 
 
 @pytest.mark.parametrize("by", ["class", "µ", "a name"])
@@ -246,7 +245,7 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     prepare = asked(response="y", where="block == 1", by=by)
     found = observers_of(prepare, read(tmp_path / "t.csv"))[0]
     assert sorted(found.values()) == [("anna", 10), ("x`y`z", 10)]
-    assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
+    assert [learn(alone(prepare, found, name), tmp_path / "t.csv").taken.sum() for name in found] == [10, 10]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ distributed nearly as F of J and m − J, with many factors per trial, too: with
 docs/theory.md.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +29,8 @@ from hdlogit.inference.sums import Array, Factors, Responses, Units, inverse_roo
 
 DEPENDENT = 1e-6  # of a column's variance; where the factors leave less of it unexplained it adds nothing
 
-Columns = Callable[[slice], Array]  # (rows, J) of these trials, of about unit size
+Trials = slice | NDArray[np.intp]  # which of them
+Columns = Callable[[Trials], Array]  # (trials, J) of these trials, of about unit size
 
 
 class Test(NamedTuple):
@@ -38,95 +41,98 @@ class Test(NamedTuple):
     p_value: float
 
 
+UNDETERMINED = Test(np.nan, 0, np.nan)
+
+
 @dataclass(frozen=True)
 class Residuals:
-    """What a fit leaves of the responses."""
+    """What a fit leaves of the responses. A trial without curvature has no part in the tests."""
 
     design: Columns  # (rows, q) T, standardised
     residual: Array  # (n,) ψ
     curvature: Array  # (n,) D
-    penalty: Array | float = 0.0  # (q,) on the summed loss: penalty/2 · coefficients²
-    pull: Array | float = 0.0  # (q,) penalty · coefficients
 
     @classmethod
-    def of_fit(
-        cls, factors: Factors, responses: Array, units: Units, fitted: Array, penalty: Array | float = 0.0
-    ) -> "Residuals":
+    def of_fit(cls, factors: Factors, responses: Array, units: Units, fitted: Array) -> Residuals:
         """Of a logistic fit: fitted (p + 1,) coefficients of the factors (n, p); responses (n,), soft ones, too."""
         coefficients = units.coefficients(fitted[:, None])[:, 0]
 
-        def design(rows: slice) -> Array:
+        def design(rows: Trials) -> Array:
             return units.standardise(factors[rows])
 
-        parts = cut(len(factors), len(fitted))
-        p = np.concatenate([*each(lambda rows: expit(design(rows) @ coefficients), parts)])
-        return cls(design, responses - p, p * (1 - p), penalty, penalty * coefficients)
+        p = np.concatenate([*each(lambda rows: expit(design(rows) @ coefficients), cut(len(factors), len(fitted)))])
+        return cls(design, responses - p, p * (1 - p))
 
-    def memory(self, lags: int, known: NDArray[np.bool_]) -> Array:
-        """(lags,) mean of u where Z holds the responses 1, 2, … trials before, which have had a part in the fit.
+    def test(self, added: Columns, known: NDArray[np.bool_] | None = None, lags: int = 0) -> Test:
+        """Of columns that are known in some trials (n,), or in all: the others are left out.
 
-        −Σ D_i D_{i−k} t̃_iᵀH⁻¹t̃_{i−k}, as ψ_i moves with y_{i−k}: much where the factors of successive trials are alike.
+        lags: J, if the columns hold the responses 1, 2, … J trials before.
         """
-        root, weight = self._information[0], self.curvature * known
-
-        def one(rows: slice) -> Array:
-            here = self.design(rows) @ root
-            sums = np.zeros(lags)
-            for k in range(1, lags + 1):
-                skip = max(k - rows.start, 0)
-                before = slice(rows.start + skip - k, max(rows.stop - k, 0))
-                alike = np.vecdot(here[skip:], self.design(before) @ root)
-                sums[k - 1] = (weight[rows][skip:] * self.curvature[before]) @ alike
-            return sums
-
-        return -np.asarray(total(one, cut(len(weight), len(root))))
-
-    def test(self, added: Columns, known: NDArray[np.bool_] | None = None, expected: Array | float = 0.0) -> Test:
-        """Of columns that are known in some trials (n,), or in all: the others are left out. expected: (J,) of u."""
-        n, (root, f, m) = len(self.residual), self._information
-        curvature = self.curvature if known is None else self.curvature * known
-        residual = self.residual if known is None else self.residual * known
-        width = len(root) + added(slice(0, 1)).shape[1]
+        n = len(self.residual)
+        known = np.ones(n, bool) if known is None else known
+        try:
+            root, f, m = self._information
+            expected = self._memory(lags, known) if lags else 0.0
+        except np.linalg.LinAlgError:
+            return UNDETERMINED
+        curvature, residual = self.curvature * known, self.residual * known
 
         def one(rows: slice) -> tuple[Array, Array]:
             columns = np.hstack([self.design(rows), added(rows)])
             return (columns * curvature[rows, None]).T @ columns, columns.T @ residual[rows]
 
-        squares, u = total(one, cut(n, width))
         q = len(root)
-        if known is not None and not known.all():  # the fit is no maximum over some of its trials
+        squares, u = total(one, cut(n, q + added(slice(0, 1)).shape[1]))
+        if not known.all():  # the fit is no maximum over some of its trials
             inner = inverse_root(squares[:q, :q])
             if inner is None:
-                return Test(np.nan, 0, np.nan)
+                return UNDETERMINED
             root, m = inner, m * float(np.mean(known))
         half = root.T @ squares[:q, q:]
         left = squares[q:, q:] - half.T @ half
-        u = u[q:] - half.T @ (root.T @ (u[:q] - self.pull)) - expected
+        u = u[q:] - half.T @ (root.T @ u[:q]) - expected
         new = np.diag(left) > DEPENDENT * np.diag(squares)[q:]
         size = np.sqrt(np.diag(left)[new])
         values, axes = np.linalg.eigh(left[np.ix_(new, new)] / np.outer(size, size))
         kept = values > DEPENDENT
         s, df = float(np.square(axes[:, kept].T @ (u[new] / size) / np.sqrt(values[kept])).sum() / f), int(kept.sum())
         if not 0 < df < m:
-            return Test(np.nan, 0, np.nan)
+            return UNDETERMINED
         return Test(s, df, float(fdtrc(df, m - df, s / df * (m - df) / max(m - s, 1e-9))))
+
+    def _memory(self, lags: int, known: NDArray[np.bool_]) -> Array:
+        """(lags,) mean of u where Z holds the responses 1, 2, … trials before, which have had a part in the fit.
+
+        −Σ D_i D_{i−k} t̃_iᵀH⁻¹t̃_{i−k}, as ψ_i moves with y_{i−k}: much where the factors of successive trials are alike.
+        """
+        root = self._information[0]
+
+        def of_rows(rows: slice) -> Array:
+            first = max(rows.start - lags, 0)
+            here = slice(first, rows.stop)
+            weighted = self.curvature[here, None] * (self.design(here) @ root)
+            weighted = np.pad(weighted, ((lags - rows.start + first, 0), (0, 0)))
+            after, m = weighted[lags:] * known[rows, None], len(weighted)
+            return np.array([np.vdot(after, weighted[lags - k : m - k]) for k in range(1, lags + 1)])
+
+        return -np.asarray(total(of_rows, cut(len(self.curvature), len(root))))
 
     @cached_property
     def _information(self) -> tuple[Array, float, float]:
-        """Root of H⁻¹, f and m. Raises LinAlgError where H is not positive definite."""
+        """Root of H⁻¹, f and m. Raises LinAlgError where these trials do not determine the coefficients."""
         n, q = len(self.residual), self.design(slice(0, 1)).shape[1]
-        parts = cut(n, q)
+        parts, taken = cut(n, q), self.curvature > 0
 
         def square(rows: slice) -> Array:
             t = self.design(rows)
             return (t * self.curvature[rows, None]).T @ t
 
-        root = inverse_root(total(square, parts) + np.diag(np.broadcast_to(self.penalty, q)))
+        root = inverse_root(total(square, parts))
         if root is None:
-            raise np.linalg.LinAlgError("these data do not determine the coefficients")
+            raise np.linalg.LinAlgError
 
         def left(rows: slice) -> Array:
-            rest = 1 - self.curvature[rows] * np.square(self.design(rows) @ root).sum(axis=1)
+            rest = taken[rows] - self.curvature[rows] * np.square(self.design(rows) @ root).sum(axis=1)
             return np.array([self.curvature[rows] @ rest, rest.sum()])
 
         curvature, m = total(left, parts)
@@ -137,38 +143,34 @@ def joint_test(c: ClassInference, term: Sequence[int], factors: Factors, respons
     """(statistic, p) of the test that these weights are all zero; factors (n, p), responses (n,): as inferred from.
 
     Of one weight its own z² and p; else by the fit without them: `score_test`, or the likelihood ratio of a joint fit.
+    NaN with ridge.
     """
     if len(term) == 1:
         return float(c.z[term[0]] ** 2), float(c.p_values()[term[0]])
+    if c.theory.ridge:
+        return np.nan, np.nan
     chosen = np.asarray(term, np.intp)
     if c.profiles is not None:
         return likelihood_ratio(factors, responses, c.link.known, chosen)
-    ridge = c.theory.ridge * float(np.mean(c.scale**2))  # in the theory factors have variance 1
-    s, _, p = score_test(factors, responses, chosen, ridge, c.theory.shrinkage)
+    s, _, p = score_test(factors, responses, chosen, c.theory.shrinkage)
     return s, p
 
 
-def score_test(
-    factors: Factors, responses: Responses, term: NDArray[np.intp], ridge: float = 0.0, shrinkage: float = 0.0
-) -> Test:
+def score_test(factors: Factors, responses: Responses, term: NDArray[np.intp], shrinkage: float = 0.0) -> Test:
     """That the factors `term` (indices) have no effect: by the fit without them.
 
-    factors: (n, p); responses: (n,) bool; ridge, shrinkage: as `hdlogit.inference.infer` has them.
+    factors: (n, p); responses: (n,) bool; shrinkage: as `hdlogit.inference.infer` has it.
     """
-    n, others = len(factors), np.setdiff1d(np.arange(factors.shape[1]), term)
+    others = np.setdiff1d(np.arange(factors.shape[1]), term)
     soft = (1 - shrinkage) * np.asarray(responses, np.float64) + shrinkage / 2
     x = factors[:, others]
     fitted = np.array([logit(soft.mean())])
     if len(others):
         from hdlogit.exact import fit  # only here: it brings torch
 
-        fitted = fit(x, soft[:, None], ridge).coefficients[:, 0]
+        fitted = fit(x, soft[:, None]).coefficients[:, 0]
     with single_threaded_blas():
         units, of_term = measure(factors), measure(factors[:, term])
-        mine = Units(n, units.centre[others], units.scale[others])
-        penalty = np.append(n * ridge / mine.scale**2, 0.0)
-        left = Residuals.of_fit(x, soft, mine, fitted, penalty)
-        try:
-            return left.test(lambda rows: of_term.standardise(factors[rows][:, term])[:, :-1])
-        except np.linalg.LinAlgError:
-            return Test(np.nan, 0, np.nan)
+        mine = Units(len(factors), units.centre[others], units.scale[others])
+        left = Residuals.of_fit(x, soft, mine, fitted)
+        return left.test(lambda rows: of_term.standardise(factors[rows][:, term])[:, :-1])

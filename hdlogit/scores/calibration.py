@@ -1,4 +1,4 @@
-"""Do responses have the predicted probabilities? Curve, histogram and recalibrating line.
+"""Do responses have the predicted probabilities? Curve and recalibrating line.
 
 Arrays are (n_trials, n_classes) and may be memory-mapped. A line that the data do not determine is None.
 """
@@ -63,16 +63,6 @@ def wilson(fraction: Floats, trials: Floats, level: float = 0.95) -> tuple[Float
     centre = (fraction + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z * np.sqrt(fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
     return centre - half, centre + half
-
-
-def histogram(logit: Floats, n_bins: int) -> NDArray[np.int64]:
-    """How many probabilities fall in each of `n_bins` bins of equal width: (n_bins,)."""
-
-    def of_block(rows: slice) -> NDArray[np.int64]:
-        bins = (probability(logit[rows]).ravel() * n_bins).astype(np.intp)
-        return np.bincount(np.minimum(bins, n_bins - 1), minlength=n_bins)  # p = 1 belongs to the last bin
-
-    return total(of_block, cut(*logit.shape))
 
 
 def recalibration(fitted: Floats, responses: Booleans) -> tuple[float, float] | None:

@@ -1,7 +1,8 @@
-"""Coefficients with their intervals, beside the truth where it is known, and over groups of trials."""
+"""Coefficients beside the truth where it is known, and over groups of trials."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stages.figures import style
-from stages.figures.style import CLASSICAL, CORRECTED, FAINT, ROWS, TRUTH, both, class_of, heading, panels
-from stages.files.account import named
+from stages.figures.style import CLASSICAL, CORRECTED, TRUTH, class_of, heading, panels
 
 
 def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
@@ -20,12 +20,11 @@ def recovery(figure: Figure, coefficients: pd.DataFrame, metrics: Any) -> None:
     """
     [ax] = panels(figure, 4.4, 4.4)
     is_bias, slope = coefficients.factor == "bias", metrics["recovery"]["weight_slope"]
-    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0}
+    of_weights: dict[str, Any] = {"marker": "o", "color": CLASSICAL, "mew": 0, "label": "weights"}
     of_weights["alpha"] = 0.35 if len(coefficients) > 200 else 0.9
-    of_biases = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3}
-    for name, part, look in (("weights", ~is_bias, of_weights), ("biases", is_bias, of_biases)):
-        x, y = coefficients.true[part], coefficients.fitted[part]
-        ax.plot(x, y, ls="none", ms=4.5, label=name, rasterized=len(x) > style.MANY, **look)
+    of_biases = {"marker": "D", "color": CORRECTED, "mec": "white", "zorder": 3, "label": "biases"}
+    for part, look in ((coefficients[~is_bias], of_weights), (coefficients[is_bias], of_biases)):
+        ax.plot(part.true, part.fitted, ls="none", ms=4.5, rasterized=len(part) > style.MANY, **look)
     end = 1.05 * coefficients[["true", "fitted"]].abs().to_numpy().max()
     ax.axline((0, 0), slope=1, color=TRUTH, ls="--", lw=1, label="identity")
     ax.axline((0, 0), slope=slope, color=CLASSICAL, lw=1, label=f"slope {slope:.3f}")
@@ -42,9 +41,11 @@ def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
     too large, and too short.
     """
     kinds = {"Classical": style.CLASSICAL_COLUMNS, "Corrected": style.CORRECTED_COLUMNS}
-    for ax, (kind, columns) in zip(panels(figure, 8, 4.2, ncols=2), kinds.items(), strict=True):
-        low, high = weights[columns[1]], weights[columns[2]]
-        hit = (low <= weights.true) & (weights.true <= high)
+    narrow = figure.get_figwidth() < 5
+    axes = panels(figure, 4.2, 7.6, nrows=2) if narrow else panels(figure, 8, 4.2, ncols=2)
+    for ax, (kind, columns) in zip(axes, kinds.items(), strict=True):
+        _, low, high = columns
+        hit = weights.true.between(weights[low], weights[high])
         for words, rows, look in (
             ("holds the truth", weights[hit], style.CORRECTED_POINTS),
             ("misses it", weights[~hit], style.CLASSICAL_POINTS),
@@ -58,49 +59,6 @@ def intervals(figure: Figure, weights: pd.DataFrame, metrics: Any) -> None:
         ax.legend(loc="upper left")
 
 
-def coverage(figure: Figure, classes: pd.DataFrame, weights: pd.DataFrame, metrics: Any) -> None:
-    """Fraction of the true weights inside their intervals, by class.
-
-    Intervals that keep their promise lie about the dashed line.
-    """
-    [ax] = panels(figure, 5.8, 4.2)
-    level = metrics["inference"]["level"]
-    half = 1.96 * (level * (1 - level) / len(weights)) ** 0.5
-    band = "19 of 20 classes, if each weight missed by itself"
-    ax.axhspan(level - half, min(level + half, 1), color=FAINT, alpha=0.3, lw=0, label=band)
-    ax.axhline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
-    at = range(len(classes))
-    both(ax, at, classes.classical_coverage, classes.coverage, dodge=2, label=" intervals")
-    ax.set(ylabel="true weights inside (fraction)", ylim=(0, 1.03))
-    style.name_ticks(ax, [*classes["class"]], "class", most=20)
-    note = "The weights of a class share the error of its scale: they miss the truth together,\n"
-    note += "so classes scatter more than the grey band."
-    heading(ax, "How many intervals hold the truth", note)
-    style.legend_below(ax)
-
-
-def factor_coverage(figure: Figure, factors: pd.DataFrame, level: float, n_repetitions: int) -> None:
-    """Coverage of each factor's intervals over repeated experiments, worst first (`python -m stages.check`).
-
-    factors: columns factor, classical, corrected (coverages), and chance: coverages to expect from perfect
-    intervals, from the worst to the best, to be compared with the corrected ones rank by rank.
-    """
-    shown = factors.sort_values("corrected", kind="stable")[:ROWS]
-    rows, chance = range(len(shown)), factors.chance[:ROWS]
-    [ax] = panels(figure, 5.6, 1.5 + 0.17 * len(shown))
-    style.name_rows(ax, [named(name, "factor") for name in shown.factor])
-    look: dict[str, Any] = {"dodge": 0, "horizontal": True, "ms": 3, "label": " intervals"}
-    both(ax, rows, shown.classical, shown.corrected, **look)
-    ax.plot(chance, rows, color=FAINT, lw=3, alpha=0.6, zorder=1, label="perfect intervals, by chance")
-    ax.axvline(level, color=TRUTH, ls="--", lw=1, label=f"nominal: {level:g}")
-    ax.invert_yaxis()
-    repetitions = style.number(n_repetitions)
-    ax.set_xlabel(f"fraction of {repetitions} repetitions in which the interval holds the truth")
-    note = f"the {ROWS} worst of {len(factors)} factors" if len(factors) > ROWS else ""
-    heading(ax, "Check on the own factors, worst first", note)
-    style.legend_below(ax)
-
-
 def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     """Slope of each group's weights on those of all other groups.
 
@@ -108,13 +66,12 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     """
     [ax] = panels(figure, 8, 4.2)
     ax.axhline(1, color=TRUTH, ls="--", lw=1, label="equal weights")
-    exists = groups.classical.notna()
-    at = np.arange(len(groups))
+    exists, at = groups.classical.notna(), np.arange(len(groups))
     slopes = [
         np.column_stack([groups[key] + z * groups[f"{key}_error"] for z in (0, -1.96, 1.96)])[exists]
         for key in ("classical", "corrected")
     ]
-    both(ax, at[exists], *slopes, dodge=2, ms=4 if len(groups) <= 40 else 2.5)
+    style.both(ax, at[exists], *slopes, apart=0.1, ms=4 if len(groups) <= 40 else 2.5)
     for key, color, line in (("classical", CLASSICAL, "-."), ("corrected", CORRECTED, "-")):
         mean, error = (metrics["replication"][f"{key}_{what}"] for what in ("slope", "slope_error"))
         if error is not None:  # None: fewer than two groups have an estimate
@@ -123,7 +80,9 @@ def replication(figure: Figure, groups: pd.DataFrame, metrics: Any) -> None:
     if not exists.all():
         edge: Any = {"transform": ax.get_xaxis_transform(), "label": "no estimate exists"}
         ax.plot(at[~exists], np.full(sum(~exists), 0.03), "x", ms=6, color=TRUTH, **edge)
-    ax.set_ylabel("slope on the weights of the other groups")
-    style.name_ticks(ax, [*groups.group], "group", most=40)
+    every = math.ceil(len(groups) / (5 * figure.get_figwidth()))  # that have room for their names
+    names = [*groups.group][::every]
+    ax.set_xticks(at[::every], names, rotation=90 if len("".join(names)) + len(names) > 80 else 0)
+    ax.set(xlim=(-0.6, len(groups) - 0.4), xlabel="group", ylabel="slope on the other groups")
     heading(ax, "Does each group replicate the others?", "above 1: its weights are larger than theirs")
-    style.legend_below(ax, columns=3)
+    style.legend_below(ax)

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from stages.figures.style import CLASSICAL, DATA, TRUTH, heading, legend_below, logarithmic, panels
 
+NOTABLE = 0.01  # held-out predictions are worse than at their best by this fraction
+
 
 def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     """Cross-entropy of training and held-out trials over the epochs.
@@ -17,28 +19,33 @@ def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     learns noise; the star marks the epoch at which one should have stopped.
     """
     x, bayes = trajectory.epoch + 1, metrics.get("test", {}).get("bayes_cross_entropy")
-    size_known = "weight_slope" in trajectory
-    if size_known:
+    if "weight_slope" in trajectory:
         ax, below = panels(figure, 5.8, 5.6, nrows=2, height_ratios=(1.7, 1))
         below.plot(x, trajectory.weight_slope, "s-", ms=3, mfc="white", color=CLASSICAL)
         below.axhline(1, color=TRUTH, ls="--", lw=1)
         below.set(ylabel="size of the weights\n(1: right size)", ylim=(0, None))
     else:
         [ax] = panels(figure, 5.8, 4)
-    above_train = trajectory.train_cross_entropy - (bayes or 0)
+    train = trajectory.train_cross_entropy - (bayes or 0)
+    ax.plot(x, train, "^--", ms=3.5, color=DATA, label="training trials")
     if "test_cross_entropy" in trajectory:
-        test = trajectory.test_cross_entropy
-        above_test, best = test - (bayes or 0), test.idxmin()
-        ax.plot(x, above_test, "s-", ms=3.5, mfc="white", color=CLASSICAL, label="held-out trials")
-        label = f"best: epoch {x[best]:g}"
-        ax.plot(x[best], above_test[best], "*", ms=12, color=CLASSICAL, mec=TRUTH, label=label, zorder=4)
+        test = trajectory.test_cross_entropy - (bayes or 0)
+        best, worse = test.idxmin(), test.iloc[-1] - test.min()
+        ax.plot(x, test, "s-", ms=3.5, mfc="white", color=CLASSICAL, label="held-out trials")
+        star: dict[str, Any] = {
+            "ms": 12,
+            "color": CLASSICAL,
+            "mec": TRUTH,
+            "zorder": 4,
+            "label": f"best: epoch {x[best]:g}",
+        }
+        ax.plot(x[best], test[best], "*", **star)
         # The axis ends a little above the best: the large losses of the first epochs would hide overfitting.
-        worse = test.iloc[-1] - test[best]
-        low, high = min(*above_train, 0 if bayes else test[best]), above_test[best]
+        low, high = min(*train, 0 if bayes else test[best]), test[best]
         high += max(0.8 * (high - low), 2 * worse)
         if high > low:
             ax.set_ylim(low - 0.05 * (high - low), high)
-        if worse > 0.01 * test[best]:
+        if worse > NOTABLE * trajectory.test_cross_entropy.min():
             title = "Overfitting: training trials fit ever better, held-out trials do not"
             what = f"held-out predictions are {worse:.2g} nats worse than after epoch {x[best]:g}"
             heading(ax, title, f"after the last epoch, {what}")
@@ -47,9 +54,9 @@ def trajectory(figure: Figure, trajectory: pd.DataFrame, metrics: Any) -> None:
     else:
         heading(ax, "Training trials fit ever better", "whether others do, only held-out trials could tell")
         logarithmic(ax.yaxis)
-    ax.plot(x, above_train, "^--", ms=3.5, color=DATA, label="training trials")
-    ax.set_ylabel("cross-entropy (nats)")
-    if bayes is not None:
+    if bayes is None:
+        ax.set_ylabel("cross-entropy (nats)")
+    else:
         ax.axhline(0, color=TRUTH, ls="--", lw=1, label="true observer: no prediction can be better")
         ax.set_ylabel("cross-entropy above\nthe true observer's (nats)")
     logarithmic(ax.xaxis)

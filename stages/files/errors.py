@@ -10,7 +10,9 @@ from pathlib import Path
 
 from stages.files import OBSERVERS
 
-SAID = "HDLOGIT_SAID"  # names a file that is made where a line was printed: DVC fails alike without one
+# Set where a command of ours runs DVC: it prints the answer, and reads from this file whether a stage has named its
+# error, as DVC fails alike without one.
+SAID = "HDLOGIT_SAID"
 
 
 class InputError(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,7 +24,6 @@ Integer = Annotated[int, BeforeValidator(whole)]
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1, le=1_000_000)]
-Bins = Annotated[Integer, Field(ge=1, le=1000)]
 Trials = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[list[Text], Field(min_length=1)]
@@ -35,23 +33,6 @@ class Section(BaseModel):
     """Keys with types: no other keys, no text for a number, no conversion of true to 1."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def mistakes(self) -> Iterator[str]:
-        """What is wrong with values that are right one by one."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        for mistake in self.mistakes():
-            raise ValueError(mistake)
-        return self
-
-
-def too_large(guess_rate: float, lapse_rate: float) -> Iterator[str]:
-    """What is wrong with two rates that leave no room for any response to the stimulus."""
-    if guess_rate + lapse_rate >= 1:
-        limit = f"with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
-        yield f"lapse_rate = {lapse_rate:g}, but {limit}"
 
 
 class Simulate(Section):
@@ -67,9 +48,6 @@ class Simulate(Section):
     lapse_rate: Rate
     dtype: Literal["float64", "float32"]
     streams: Literal["independent", "notebook"]
-
-    def mistakes(self) -> Iterator[str]:
-        yield from too_large(self.guess_rate, self.lapse_rate)
 
 
 class Prepare(Section):
@@ -109,21 +87,6 @@ class Prepare(Section):
         """Names of columns, or a shell's patterns of them; empty: every column that can be a factor."""
         return [self.factors] if isinstance(self.factors, str) else self.factors or []
 
-    def mistakes(self) -> Iterator[str]:
-        if self.formula and self.factors:
-            yield f"factors = {self.factors!r}, but formula is not null; only one of them names the factors"
-        if self.held_out_by == "group" and self.group is None:
-            yield "held_out_by = 'group', but group is null; it must name a column"
-        long = [self.trial, self.position, self.value]
-        if None in long and any(long):
-            yield f"trial, position and value = {', '.join(map(str, long))}, but a long file needs all, a wide one none"
-        if self.intervals is not None and isinstance(self.intervals, str) == (None in long):
-            right = "the intervals' column in a long file, two endings of column names in a wide one"
-            yield f"intervals = {self.intervals!r}, but it must be {right}"
-        names = [name for name in (*long, self.intervals) if isinstance(name, str)]
-        if len({*names}) < len(names):
-            yield f"trial, position, value and intervals = {', '.join(names)}, but these must differ"
-
 
 class Train(Section):
     """The solver and its settings."""
@@ -143,19 +106,11 @@ class Train(Section):
     dtype: Literal["float64", "float32"]
     device: Literal["auto", "cpu", "cuda"]
 
-    def mistakes(self) -> Iterator[str]:
-        for name, value in (("ridge", self.ridge), ("shrinkage", self.shrinkage)):
-            if self.solver == "adam" and value != 0:
-                yield f"{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver exact"
-        if self.ridge != 0 and self.shrinkage != 0:
-            yield f"shrinkage = {self.shrinkage!r}, but it must be 0 where ridge = {self.ridge!r} is not"
-
 
 class Evaluate(Section):
     """How the metrics are binned, and what is inferred."""
 
-    calibration_bins: Bins
-    histogram_bins: Bins
+    calibration_bins: Annotated[Integer, Field(ge=1, le=1000)]
     interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
     asymptotes: Literal["none", "estimate", "tied"]
     guess_rate: Rate | Literal["auto"]
@@ -169,12 +124,6 @@ class Evaluate(Section):
         guess_rate = None if self.guess_rate == "auto" else self.guess_rate
         return guess_rate, None if self.lapse_rate == "auto" else self.lapse_rate
 
-    def mistakes(self) -> Iterator[str]:
-        yield from too_large(*(rate or 0.0 for rate in self.known_rates))
-        if self.asymptotes == "tied" and self.known_rates != (None, None):
-            rates = f"guess_rate = {self.guess_rate} and lapse_rate = {self.lapse_rate}"
-            yield f"evaluate.asymptotes = tied, so {rates} must be auto: they are one, which is estimated"
-
 
 class Plot(Section):
     """What is drawn, how finely, and in which formats."""
@@ -182,20 +131,8 @@ class Plot(Section):
     class_index: Annotated[Integer, Field(ge=0, le=9_999)]
     dpi: Annotated[Integer, Field(ge=30, le=600)]
     formats: Annotated[list[Literal["png", "svg", "pdf"]], Field(min_length=1)]
-    axis: Annotated[list[Text | int | float], Field(min_length=2, max_length=2)] | None = None
+    axis: Annotated[tuple[Text, Annotated[float, Field(gt=0)]], Field(strict=False)] | None = None  # label, spacing
     width: Annotated[float, Field(ge=1, le=20)] | None = None
-
-    def mistakes(self) -> Iterator[str]:
-        label, spacing = self.axis or ("", 1)
-        if not isinstance(label, str) or isinstance(spacing, str) or spacing <= 0:
-            right = 'null, or a label and a spacing above 0, as in: ["time (ms)", 20]'
-            yield f"axis = {self.axis}, but it must be {right}"
-
-    def without_class(self, n_classes: int) -> Iterator[str]:
-        """What is wrong where there are only so many classes."""
-        if self.class_index >= n_classes:
-            limit = f"below the number of classes, {n_classes}"
-            yield f"plot.class_index = {self.class_index}, but it must be {limit}"
 
 
 class Parameters(Section):
@@ -205,6 +142,38 @@ class Parameters(Section):
     evaluate: Evaluate
     plot: Plot
 
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        for mistake in self.mistakes():
+            raise ValueError(mistake)
+        return self
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with values that are right one by one."""
+        yield from ()
+
+    def common_mistakes(self, n_classes: int) -> Iterator[str]:
+        """Those of simulated and of own trials alike."""
+        train, evaluate, index = self.train, self.evaluate, self.plot.class_index
+        for name, value in (("ridge", train.ridge), ("shrinkage", train.shrinkage)):
+            if train.solver == "adam" and value != 0:
+                yield f"train.{name} = {value!r}, but solver adam has no {name}; it must be 0, or the solver exact"
+        if train.ridge != 0 and train.shrinkage != 0:
+            yield f"train.shrinkage = {train.shrinkage!r}, but it must be 0 where ridge = {train.ridge!r} is not"
+        guess_rate, lapse_rate = (rate or 0.0 for rate in evaluate.known_rates)
+        yield from too_large("evaluate", guess_rate, lapse_rate)
+        if evaluate.asymptotes == "tied" and evaluate.known_rates != (None, None):
+            yield "evaluate.asymptotes = 'tied', so guess_rate and lapse_rate must be auto: they are one, estimated"
+        if index >= n_classes:
+            yield f"plot.class_index = {index}, but it must be below the number of classes, {n_classes}"
+
+
+def too_large(section: str, guess_rate: float, lapse_rate: float) -> Iterator[str]:
+    """What is wrong with two rates that leave no room for any response to the stimulus."""
+    if guess_rate + lapse_rate >= 1:
+        limit = f"with guess_rate = {guess_rate:g} it must be below {1 - guess_rate:g}"
+        yield f"{section}.lapse_rate = {lapse_rate:g}, but {limit}"
+
 
 class Simulation(Parameters):
     """The whole of `params.yaml` where the trials are simulated."""
@@ -212,7 +181,8 @@ class Simulation(Parameters):
     simulate: Simulate
 
     def mistakes(self) -> Iterator[str]:
-        yield from self.plot.without_class(self.simulate.n_classes)
+        yield from self.common_mistakes(self.simulate.n_classes)
+        yield from too_large("simulate", self.simulate.guess_rate, self.simulate.lapse_rate)
 
 
 class Study(Parameters):
@@ -222,28 +192,40 @@ class Study(Parameters):
     observers: dict[Text, Text | int | float] | None = None  # folder -> value of the column prepare.by
     left_out: list[Text] = []  # observers and rows that are not among them, and why
 
+    def mistakes(self) -> Iterator[str]:
+        p = self.prepare
+        yield from self.common_mistakes(len(p.responses))
+        if (p.by is None) != (self.observers is None):
+            yield "observers must be given where prepare.by is, and not otherwise"
+        if p.formula and p.factors:
+            yield f"prepare.factors = {p.factors!r}, but formula is not null; only one of them names the factors"
+        if p.held_out_by == "group" and p.group is None:
+            yield "prepare.held_out_by = 'group', but group is null; it must name a column"
+        long = [p.trial, p.position, p.value]
+        if None in long and any(long):
+            three = ", ".join(map(str, long))
+            yield f"prepare.trial, position and value = {three}, but a long file needs all, a wide one none"
+        if p.intervals is not None and isinstance(p.intervals, str) == (None in long):
+            right = "the intervals' column in a long file, two endings of column names in a wide one"
+            yield f"prepare.intervals = {p.intervals!r}, but it must be {right}"
+        columns = [name for name in (*long, p.intervals) if isinstance(name, str)]
+        if len({*columns}) < len(columns):
+            yield f"prepare.trial, position, value and intervals = {', '.join(columns)}, but these must differ"
+        if p.intervals is not None and self.evaluate.guess_rate not in (0, "auto"):
+            chosen = "the response must be which was chosen, guess_rate auto or 0"
+            yield f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals {chosen}"
+
     def alone(self, folder: str) -> Study:
         """The study of one observer, as it is seen from the observer's folder."""
-        if self.prepare.by is None or folder not in (self.observers or {}):
+        if folder not in (self.observers or {}):
             raise InputError(f"{FILE}: observers holds no {folder}; it must name the folder of each observer")
         by, value, rest = self.prepare.by, (self.observers or {})[folder], self.prepare.where
-        column = by if by.isidentifier() and by.isascii() and not iskeyword(by) else f"`{by}`"
         update = {
             "trials": str(Path("../..", self.prepare.trials)),
-            "where": f"{column} == {value!r}" + (f" and ({rest})" if rest else ""),
+            "where": f"`{by}` == {value!r}" + (f" and ({rest})" if rest else ""),
             "group": [*dict.fromkeys([by, *self.prepare.groups])],  # no lag from one to another
         }
         return self.model_copy(update={"prepare": self.prepare.model_copy(update=update)})
-
-    def mistakes(self) -> Iterator[str]:
-        yield from self.plot.without_class(len(self.prepare.responses))
-        if (self.prepare.by is None) != (self.observers is None):
-            yield "observers must be given where prepare.by is, and not otherwise"
-        if self.prepare.intervals is not None and self.evaluate.guess_rate not in (0, "auto"):
-            yield (
-                f"evaluate.guess_rate = {self.evaluate.guess_rate}, but with prepare.intervals factors are "
-                "differences of two intervals: the response must be which was chosen, guess_rate auto or 0"
-            )
 
 
 def observer() -> str | None:
@@ -256,23 +238,22 @@ def file_of_parameters() -> Path:
     return Path("../..", FILE) if observer() else FILE
 
 
-def read_parameters(path: Path | None = None) -> Parameters:
-    """All sections, checked. Raises InputError naming the file, the key, the value and what is allowed."""
-    path = path or file_of_parameters()
-    document = read_yaml(path)
-    parameters = validate(Study if "prepare" in document else Simulation, document, str(path))
-    folder = observer()
-    return parameters.alone(folder) if isinstance(parameters, Study) and folder else parameters
+def read_simulation(path: Path = FILE) -> Simulation:
+    """All sections, checked, where the trials are simulated ones.
 
-
-def read_simulation() -> Simulation:
-    """The same, where the trials must be simulated ones."""
-    return validate(Simulation, read_yaml(FILE), str(FILE))
+    Raises InputError naming the file, the key, the value and what is allowed.
+    """
+    return validate(Simulation, read_yaml(path), str(path))
 
 
 def read_study(path: Path | None = None) -> Study:
-    """The same, where the trials must be a person's own."""
-    study = read_parameters(path)
-    if not isinstance(study, Study):
-        raise InputError(f"{path or FILE}: prepare is missing; it must be a section of `key: value` lines")
-    return study
+    """The same, where the trials are a person's own."""
+    path, folder = path or file_of_parameters(), observer()
+    study = validate(Study, read_yaml(path), str(path))
+    return study.alone(folder) if folder else study
+
+
+def read_parameters(path: Path | None = None) -> Simulation | Study:
+    """The same for either."""
+    path = path or file_of_parameters()
+    return read_study(path) if "prepare" in read_yaml(path) else read_simulation(path)

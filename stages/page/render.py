@@ -22,12 +22,8 @@ STAGES = ("simulate", "prepare", "train", "evaluate", "plot")  # that have param
 MOST = 5000  # rows of coefficients; if there are more, the largest are shown
 LEAST = 1e-12  # of p-values
 ASKED = 12  # questions to the model, those with the smallest p-values
-COLUMNS = {  # scores of other fits, beside those of the classical one
-    "best": "best prediction",
-    "corrected": "corrected weights",
-}
+COLUMNS = {"best": "best prediction", "corrected": "corrected weights"}  # beside scores of the classical fit
 HERE = Path(__file__).parent
-MEDIA = {"png": "image/png", "svg": "image/svg+xml"}  # formats that browsers show, the better one first
 
 # Section, file, size in inches, and what it shows and how to read it.
 Picture = tuple[str, Path, tuple[float, float], tuple[str, str]]
@@ -63,12 +59,12 @@ def render(
         asked=records(tables, "inference/questions", most=ASKED),
         n_asked=len(tables.get("inference/questions", ())),
         families=[row for row in records(tables, "inference/terms", by="p") if row["factors"] > 1],
-        goals=goals(tables.get("inference/goals"), account),
+        goals=tables.get("inference/goals", pd.DataFrame()).to_dict("records"),
         other_fits=COLUMNS,
         classes=[*coefficients["class"].unique()],
         drawn=tables["weights"]["class"].iloc[0],
         groups=groups,
-        rows=largest(coefficients, [column for _, _, columns in groups for column in columns]),
+        rows=largest(coefficients, [column for _, _, columns in groups for column in columns]).to_dict("records"),
         n_rows=len(coefficients),
         pictures={part: [rest for one, *rest in pictures if one == part] for part, *_ in pictures},
         missing=lacking(account) if account else [],
@@ -109,26 +105,9 @@ def records(tables: Mapping[str, pd.DataFrame], name: str, most: int = 50, by: s
     return rows
 
 
-def goals(table: pd.DataFrame | None, account: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """For each goal the trials that it needs (None: no number is enough), how many more, and groups of
-    them.
-    """
-    if table is None or account is None:
-        return []
-    n_trials, n_groups = account["trials"]["train"], len(account["groups"])
-    rows = []
-    for goal, needed in zip(table.goal, table.n_trials, strict=True):
-        more = None if math.isnan(needed) else max(needed - n_trials, 0)
-        groups = None if more is None or not n_groups else math.ceil(more * n_groups / n_trials)
-        n = None if more is None else needed
-        rows.append({"goal": goal, "n_trials": n, "more": more, "groups": groups})
-    return rows
-
-
 def address(path: Path) -> str:
-    """A picture as an address that holds all of it; empty if browsers cannot show its format."""
-    media = MEDIA.get(path.suffix.removeprefix("."))
-    return f"data:{media};base64,{base64.b64encode(path.read_bytes()).decode()}" if media else ""
+    """A PNG picture as an address that holds all of it."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def sha256(path: Path) -> str:
@@ -152,17 +131,16 @@ def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple
     return [group for group in groups if {*group[2]} <= {*table}]
 
 
-def largest(table: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Class, factor and these numbers as text: of the MOST that are largest in size, in the table's order."""
+def largest(table: pd.DataFrame, columns: Sequence[str], rows: int = MOST) -> pd.DataFrame:
+    """Class, factor and these numbers as text: of so many rows that are largest in size, in the table's order."""
     sizes = table["corrected" if "corrected" in table else "fitted"].abs().fillna(0)
     most = sizes[np.isfinite(sizes)].max()
     decimals = max(0, 3 - math.floor(math.log10(most))) if most > 0 else 3
-    shown = table.loc[sizes.nlargest(MOST).index.sort_values(), ["class", "factor", *columns]]
+    shown = table.loc[sizes.nlargest(rows).index.sort_values(), ["class", "factor", *columns]]
     for column in columns:
         is_p = column in ("p", "classical_p")
         shown[column] = [p_value(x) if is_p else fixed(x, decimals) for x in shown[column]]
-    rows: list[dict[str, str]] = shown.to_dict("records")
-    return rows
+    return shown
 
 
 def parameter(value: object) -> str:

@@ -6,7 +6,7 @@ data), with their sources and what is proven; here they are put side by side.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,16 @@ import pandas as pd
 from hdlogit.asymptotics.existence import existence_threshold
 from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
-from hdlogit.inference import ClassInference
 from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.questions import LINK, Question, questions
-from hdlogit.inference.result import wald_interval
-from hdlogit.inference.sums import Units
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
 from stages.files.families import families
-from stages.tables.answer import Situation, Unbounded
+from stages.files.reading import Fit
+from stages.tables.answer import Situation
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
 
@@ -42,7 +40,7 @@ Asked = Sequence[tuple[Usefulness, Sequence[Question]]]  # of each class
 
 def coefficient_table(inferred: Inferred) -> pd.DataFrame:
     """One row per class and coefficient, the bias last: classical, then corrected."""
-    level, account, parts = inferred.p.interval_level, inferred.fit.account, []
+    level, parts = inferred.p.interval_level, []
     for c in inferred.classes:
         classical, interval = c.classical_interval(level), c.interval(level)
         part = {
@@ -57,27 +55,8 @@ def coefficient_table(inferred: Inferred) -> pd.DataFrame:
             "high": interval[1],
             "p": c.p_values(),
         }
-        if account and account["standardise"]:
-            part |= _raw(c, level, Units(0, np.array(account["mean"]), np.array(account["sd"])))
         parts.append(pd.DataFrame(part))
     return names_table(inferred.fit).join(pd.concat(parts, ignore_index=True))
-
-
-def _raw(c: ClassInference, level: float, units: Units) -> dict[str, Any]:
-    """For standardised factors: coefficients per unit of the factors as they were read.
-
-    The bias, that of factors which are 0, is NaN where a weight is infinite.
-    """
-    to_bias = np.append(-units.centre / units.scale, 1.0)
-    bias, variance = math.nan, math.nan
-    if not c.separated:
-        bias = float(to_bias @ c.corrected)
-        variance = float(to_bias @ c.covariance[:-2, :-2] @ to_bias)
-    ends = zip(c.interval(level), wald_interval(np.array(bias), np.sqrt(variance), level), strict=True)
-    low, high = (np.append(weights[:-1] / units.scale, of_bias) for weights, of_bias in ends)
-    corrected = np.append(c.corrected[:-1] / units.scale, bias)
-    interval = {"raw_low": low, "raw_high": high}
-    return {"raw_estimate": units.original(c.estimate), "raw_corrected": corrected, **interval}
 
 
 def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
@@ -108,11 +87,11 @@ def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     return table.assign(r_squared=[use.r_squared for use in uses])
 
 
-def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) -> pd.DataFrame:
+def class_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
     logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
-    inflation: of the variance of a weight by correlations of factors; coefficients: the `coefficient_table`.
+    inflation: of the variance of a weight by correlations of factors; fitted_jointly: 1 if weights and rates were.
     """
     rows = []
     for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
@@ -126,14 +105,19 @@ def class_table(inferred: Inferred, coefficients: pd.DataFrame, asked: Asked) ->
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
             "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
+            "fitted_jointly": int(c.profiles is not None),
         }
-        if "true" in coefficients:
-            weights = coefficients[(coefficients["class"] == name) & (coefficients["factor"] != "bias")]
-            for which in ("classical_", ""):
-                inside = weights["true"].between(weights[f"{which}low"], weights[f"{which}high"])
-                row[f"{which}coverage"] = inside.mean()
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def coverages(coefficients: pd.DataFrame) -> dict[str, float]:
+    """Fractions of the true weights inside their intervals; coefficients: the `coefficient_table`."""
+    weights = coefficients[coefficients.factor != "bias"]
+    return {
+        f"{kind}coverage": float(weights.true.between(weights[f"{kind}low"], weights[f"{kind}high"]).mean())
+        for kind in ("", "classical_")
+    }
 
 
 def _logistic(inferred: Inferred, k: int) -> Question:
@@ -201,19 +185,39 @@ def corrected_recovery(inferred: Inferred) -> dict[str, Any]:
     return metrics
 
 
-def situations(
-    inferred: Inferred, asked: Asked, groups: Sequence[Replication | None], logistic_p: Sequence[float]
-) -> list[Situation]:
+def situations(inferred: Inferred, asked: Asked, groups: Sequence[Replication | None]) -> list[Situation]:
     """What the answer in words needs to know about each class."""
-    names, level, situations = [*inferred.fit.factors, "bias"], inferred.p.interval_level, []
-    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
-        unbounded = None
+    fit, level, situations = inferred.fit, inferred.p.interval_level, list[Situation]()
+    names, terms = [*fit.factors, "bias"], _terms(fit)
+    for k, (name, c) in enumerate(zip(fit.classes, inferred.classes, strict=True)):
+        unbounded = dict[str, tuple[float, float]]()
         if c.separated:
             low, high = c.interval(level)
-            ends = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
-            unbounded = Unbounded(c.separated.n_separated, ends)
-        sizes = c.signal, c.theory.alpha, c.alpha_error, *c.expected_classical_coverage(level)
-        model = c.guess_rate, c.lapse_rate, logistic_p[k], asked[k][0], tuple(asked[k][1])
-        exists = name not in inferred.fit.separating
-        situations.append(Situation(name, *sizes, *model, exists, unbounded, groups[k]))
+            unbounded = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
+        situation = Situation(
+            name,
+            *(c.signal, c.theory.alpha, c.alpha_error),
+            *c.expected_classical_coverage(level),
+            *asked[k],
+            rates=(c.guess_rate, c.lapse_rate),
+            exists=name not in fit.separating,
+            n_separated=c.separated.n_separated if c.separated else 0,
+            unbounded=unbounded,
+            groups=groups[k],
+            terms=terms,
+            level=level,
+            n_classes=len(fit.classes),
+        )
+        situations.append(situation)
     return situations
+
+
+def _terms(fit: Fit) -> dict[str, bool]:
+    """The terms of own trials' model, patterns for what they take; and whether each has more than two values."""
+    if fit.account is None:
+        return {}
+    terms, x = fit.account["terms"], fit.train.factors[:: max(len(fit.train.factors) // 10_000, 1)]
+    patterns = [term for term in terms if re.fullmatch(r"\w+\*", term)]
+    by_pattern = {j for term in patterns for j in terms[term]}
+    kept = {term: places for term, places in terms.items() if term in patterns or not by_pattern.issuperset(places)}
+    return {term: any(len(np.unique(x[:, j])) > 2 for j in places) for term, places in kept.items()}

@@ -12,10 +12,8 @@ from hdlogit.compute.threads import cut, each, single_threaded_blas
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
-from stages.files.account import named
 from stages.files.parameters import Evaluate
 from stages.files.reading import Fit, read_fit
-from stages.tables.answer import without_inference
 from stages.tables.scores import CORRECTED, Predictions
 
 Results = Mapping[str, ClassInference]  # by class
@@ -91,21 +89,3 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
     with single_threaded_blas():
         list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))
     return Predictions(predicted.responses, logits)
-
-
-def class_notices(results: Results) -> list[str]:
-    """A line for each class without an inference, or with a note that the answer does not have."""
-    lines = []
-    for name, result in results.items():
-        if result.reason:
-            lines.append(f"{named(name, 'class')}: inference is left out: {result.reason}")
-        elif result.note and not result.separated:
-            lines.append(f"{named(name, 'class')}: {result.note}")
-    return lines
-
-
-def missing_inference(fit: Fit, results: Results) -> list[str]:
-    """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
-    reasons = {name: result.reason for name, result in results.items() if result.reason}
-    shrunk = {name: factors for name, factors in fit.separating.items() if name in results}
-    return without_inference(reasons, {name: shrunk[name] for name in shrunk if not results[name].separated})

@@ -60,14 +60,6 @@ def _scores(logits: Floats, responses: Booleans) -> dict[str, Any]:
     return {**scores, "calibration_intercept": intercept, "calibration_slope": slope}
 
 
-def histogram_table(predicted: Predictions, n_bins: int) -> pd.DataFrame:
-    """Counts of the fitted and the true probabilities, in bins of equal width."""
-    ends = np.linspace(0, 1, n_bins + 1)
-    shown = {name: z for name, z in predicted.logits.items() if name not in CORRECTED}
-    counts = {name: calibration.histogram(z, n_bins) for name, z in shown.items()}
-    return pd.DataFrame({"low": ends[:-1], "high": ends[1:], **counts})
-
-
 def names_table(fit: Fit) -> pd.DataFrame:
     """One row per class and factor, the bias last: class, factor, and if it is known the true coefficient."""
     rows, n_classes = fit.coefficients.shape

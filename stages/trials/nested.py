@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,18 +14,19 @@ import pandas as pd
 
 from stages.files.account import some
 from stages.files.errors import InputError
+from stages.trials.values import Read
 
 MOST_VALUES = 1000  # of a trial in one field
 Array = np.ndarray[Any, Any]
 
 
-def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
+def table_of(tree: Any, name: str) -> Read:
     """The columns of a tree, with dotted names; and what is left out, because it has another length than most have.
 
     A list of records, also one within each record of another list (trials in blocks), has a row for each. A matrix of
     a row for each trial has columns x[0], x[1], … Raises InputError if there is nothing of two rows or more.
     """
-    arrays = {key: value for key, value in _leaves(tree, "") if value.ndim and len(value)}
+    arrays = {key: value for key, value in arrays_of(tree, "") if value.ndim and len(value)}
     lengths = Counter(len(value) for value in arrays.values() if value.ndim == 1 and len(value) > 1)
     lengths = lengths or Counter(len(value) for value in arrays.values() if value.ndim == 2)
     if not lengths:
@@ -42,75 +44,72 @@ def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(columns), [f"of another length than {n}, and left out: {some(others)}"] if others else []
 
 
-def _leaves(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
-    """Arrays of a tree by their dotted names; a list of records is an array for each field."""
+def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
+    """The arrays of a tree by their dotted names; (n, k) where each of n items holds k values."""
     if isinstance(tree, np.ndarray) and tree.dtype.names:
         tree = {field: tree[field] for field in tree.dtype.names}
     if isinstance(tree, dict):
-        for key, value in tree.items():
-            if not re.match("__|#refs#|#subsystem#", str(key)):
-                yield from _leaves(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(tree, list | tuple) or (isinstance(tree, np.ndarray) and tree.dtype == object):
-        items = [*tree]
-        if items and all(map(_are_records, items)):  # a list for each subject, say
-            items = [record for item in items for record in item]
-        if _are_records(items) and all(isinstance(item, dict) for item in items):
-            yield from _leaves(_fields(items), name)
-            return
-        rows = [np.ravel(np.asarray(item, object)) for item in items]
+        for key in [key for key in tree if not re.match("__|#refs#|#subsystem#", str(key))]:
+            yield from arrays_of(tree[key], f"{name}.{key}" if name else str(key))
+    elif not isinstance(tree, list | tuple) and not (isinstance(tree, np.ndarray) and tree.dtype == object):
+        array = np.squeeze(np.asarray(tree))
+        yield name, array if array.dtype.kind in "biufUS" else array.astype(object)
+    elif records := records_in([*tree]):
+        fields = dict.fromkeys(field for record in records for field in record)
+        yield from arrays_of({field: [record.get(field) for record in records] for field in fields}, name)
+    else:
+        rows = [np.ravel(np.asarray(item, object)) for item in tree]
         width = max(map(len, rows), default=0)
         if width <= 1:  # an empty array is a missing value
             column = np.empty(len(rows), object)
             column[:] = [row[0] if len(row) else None for row in rows]
             yield name, column
-        elif all(len(row) == width <= MOST_VALUES for row in rows):  # several values for each trial
+        elif all(len(row) == width <= MOST_VALUES for row in rows):
             yield name, np.stack(rows)
-    else:
-        array = np.squeeze(np.asarray(tree))
-        yield name, array if array.dtype.kind in "biufUS" else array.astype(object)
 
 
-def _are_records(item: Any) -> bool:
+def records_in(items: list[Any]) -> list[dict[str, Any]]:
+    """The records of a list of them, of several lists (a subject's each, say), or of blocks that hold a list each."""
+    if items and all(map(are_records, items)):
+        items = [record for item in items for record in item]
+    if not any(isinstance(item, dict) for item in items) or not all(isinstance(item, dict | None) for item in items):
+        return []
+    records = [item or {} for item in items]
+    for key in records[0]:
+        if all(are_records(record.get(key)) for record in records):
+            rest = [{k: v for k, v in record.items() if k != key and np.ndim(v) == 0} for record in records]
+            pairs = [(i, trial) for i, record in enumerate(records) for trial in record[key]]
+            return records_in([{"block": i + 1, **rest[i], **trial} for i, trial in pairs])
+    return records
+
+
+def are_records(item: Any) -> bool:
     return isinstance(item, list) and bool(item) and isinstance(item[0], dict)
 
 
-def _fields(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records as a list for each field; trials within each block as records of their own, with the block's number."""
-    columns = {key: [record.get(key) for record in records] for key in {key: 0 for each in records for key in each}}
-    for key, held in columns.items():
-        if all(map(_are_records, held)):
-            rest = [{k: v for k, v in record.items() if k != key and np.ndim(v) == 0} for record in records]
-            pairs = [(i, trial) for i, trials in enumerate(held) for trial in trials or ()]
-            return _fields([{"block": i + 1, **rest[i], **trial} for i, trial in pairs])
-    return {
-        key: _fields([value or {} for value in held])
-        if any(isinstance(value, dict) for value in held) and all(isinstance(value, dict | None) for value in held)
-        else held
-        for key, held in columns.items()
-    }
-
-
-def read_json(document: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Records, a list for each column, or what pandas writes by `orient`."""
-    if isinstance(document, dict):
-        if {"columns", "data"} <= document.keys():
-            return pd.DataFrame(document["data"], columns=document["columns"]), []
-        inner = [*document.values()]
-        if inner and all(isinstance(value, dict) and value.keys() == inner[0].keys() for value in inner):
-            return pd.DataFrame(document), []
+def read_json(source: Any, name: str) -> Read:
+    """Records, one a line perhaps, a list for each column, or what pandas' `to_json` writes."""
+    text = source.read().decode("utf-8-sig")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:
+        document = [json.loads(line) for line in text.splitlines() if line.strip()]
+    values = [*document.values()] if isinstance(document, dict) else []
+    if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
+        return pd.DataFrame(document), []
     return table_of(document, name)
 
 
-def read_hdf(file: h5py.File, name: str) -> tuple[pd.DataFrame, list[str]]:
+def read_hdf(source: Any, name: str) -> Read:
     """HDF5: NWB's table of trials, or MATLAB's variables from version 7.3 on."""
-    if "intervals/trials" in file:
+    with h5py.File(source) as file:
+        if "nwb_version" not in file.attrs:
+            return table_of(_value(file, file), name)
+        if "intervals/trials" not in file:
+            raise InputError(f"{name} holds no table of trials (intervals/trials)")
         trials = file["intervals/trials"]
-        columns = [key for key in map(_text, trials.attrs["colnames"]) if f"{key}_index" not in trials]
+        columns = [key for key in trials.attrs["colnames"].astype(str) if f"{key}_index" not in trials]
         return table_of({key: trials[key][()] for key in columns}, name)
-    if "nwb_version" in file.attrs:
-        tables = some([*file.get("intervals", {})])
-        raise InputError(f"{name} holds no table of trials (intervals/trials){f', only of {tables}' if tables else ''}")
-    return table_of(_value(file, file), name)
 
 
 def _value(item: Any, file: h5py.File) -> Any:
@@ -121,11 +120,7 @@ def _value(item: Any, file: h5py.File) -> Any:
     values = item[()]
     if isinstance(values, np.ndarray) and values.dtype == h5py.ref_dtype:  # cells, or the fields of an array of structs
         return [_value(file[reference], file) for reference in values.T.ravel()]
-    if _text(item.attrs.get("MATLAB_class", "")) == "char":
+    if item.attrs.get("MATLAB_class") == b"char":
         texts = ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]
         return texts if len(texts) > 1 else texts[0]
     return values.T if isinstance(values, np.ndarray) and not values.dtype.names else values
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

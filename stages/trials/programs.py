@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,22 +23,22 @@ class Program:
     name: str
     columns: tuple[str, ...]  # each is a column's
     filled: str = ""  # trials have a value in one of these columns
-    equal: dict[str, str] = field(default_factory=dict)  # trials have such a value in this column
+    event: tuple[str, str] = ("", "")  # trials have such a value in this column
     most: str = ""  # trials have the most frequent value of this column, of rows with a response
-    none: dict[str, float] = field(default_factory=dict)  # a number that means that there was no response
     time: str = ""  # the column of reaction times, where its name does not say so
-    sides: tuple[str, ...] = ()  # of two columns, each is missing where the other holds the value: then it is 0
+    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # what a number in a column means
 
 
+IBL = {"choice": (0, np.nan), "contrastLeft": (np.nan, 0), "contrastRight": (np.nan, 0)}
 PROGRAMS = (
     Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
     Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
     Program("OpenSesame", ("opensesame_(version|codename)|experiment_file", "subject_nr|subject_parity|title")),
-    Program("Gorilla", ("Experiment ID", "Zone Type"), equal={"Zone Type": r"response_.*"}),
-    Program("Gorilla", ("Experiment ID", "Response Type"), equal={"Response Type": "response"}),
+    Program("Gorilla", ("Experiment ID", "Zone Type"), event=("Zone Type", r"response_.*")),
+    Program("Gorilla", ("Experiment ID", "Response Type"), event=("Response Type", "response")),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender", time="duration"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="LogFrame.Level"),
-    Program("IBL", ("contrastLeft", "contrastRight"), none={"choice": 0}, sides=("contrastLeft", "contrastRight")),
+    Program("IBL (choice 0 is no response, a missing contrast is 0)", ("contrastLeft", "contrastRight"), values=IBL),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
 NAMES_OF_PRACTICE = (
@@ -51,35 +52,29 @@ def recognised(table: Table, p: Prepare) -> Table:
 
     Nothing is left out by a column that `where` names: then the person has decided.
     """
-    frame, named = table.frame, p.where or ""
-    found = (each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns))
-    if (program := next(found, None)) is None:
+    frame = table.frame
+    program = next((each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns)), None)
+    if program is None:
         return table
+    telling = frame[[name for name in frame.columns if name not in (p.where or "")]]
     kept = pd.Series(True, frame.index)
     if filled := [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name, re.I)]:
         kept &= frame[filled].notna().any(axis=1)
-    for name in [name for name in program.equal if name not in named]:
-        kept &= _matches(frame[name], program.equal[name])
-    for name in [name for name in _like(frame, NAMES_OF_PRACTICE) if name not in named]:
+    if program.event[0] in telling:
+        kept &= _matches(frame[program.event[0]], program.event[1])
+    for name in _like(telling, NAMES_OF_PRACTICE):
         flag = r"yes|y|true|1(\.0)?" if re.match(PRACTICE, name, re.I) else "$^"
         kept &= ~(_matches(frame[name], flag) | _matches(frame[name], PRACTICE))
-    asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
-    if program.most in frame and program.most not in named:
+    if program.most in telling:
+        asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
         most = frame[program.most][kept & frame[asked].notna().all(axis=1)].mode()
         kept &= frame[program.most].isin(most[:1]) if len(most) else True
     frame = frame[kept] if kept.any() else frame
-    said = []
+    note = f"looks like {program.name}"
     if n := len(table.frame) - len(frame):
-        what = f"{counted(n, 'row')} that {'is' if n == 1 else 'are'} no trial (practice, instructions, …)"
-        said.append(f"left out {what}")
-    for name in [name for name in program.none if name in frame]:
-        said.append(f"{name} {program.none[name]:g} is no response")
-        frame = frame.assign(**{name: numbers(frame[name]).replace(program.none[name], np.nan)})
-    if program.sides:
-        sides = frame[[*program.sides]].apply(numbers)
-        frame = frame.assign(**sides.fillna(0.0).where(sides.notna().any(axis=1)))
-        said.append("a contrast that is missing on one side is 0")
-    note = f"looks like {program.name}{': ' if said else ''}{', '.join(said)}"
+        note += f": left out {counted(n, 'row')} (practice, instructions, …)"
+    for name in [name for name in program.values if name in frame]:
+        frame = frame.assign(**{name: numbers(frame[name]).replace(*program.values[name])})
     aside = {program.time: f"in {program.name} it is the reaction time"} if program.time in frame else {}
     return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), aside=aside)
 

@@ -6,196 +6,171 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from stages.files.account import first_of
 from stages.files.errors import InputError
-from stages.trials.values import COMMA, NUMBER, THOUSANDS, is_number, plain
+from stages.trials.values import COMMA, NUMBER, THOUSANDS, Read
 
 DELIMITERS = ";\t|, "  # of equally good ones the first: commas also occur in numbers and names, blanks in both
-SAMPLE = 1 << 18  # characters from which the delimiter is found
+HEAD = 2000  # lines from which delimiter and column names are found
 COMMENTS = ("#", "%", "//")
+FIGURE = re.compile(f"{NUMBER}|{COMMA}")
 END = "END OF FILE"  # Gorilla's last line
 
-Row = tuple[int, list[str]]  # the number of its last line, and its cells
-Read = tuple[pd.DataFrame, list[str]]  # columns, and what is to be said
+AS_TEXT: dict[str, Any] = {"header": None, "dtype": "str", "keep_default_na": False, "skip_blank_lines": False}
+
+csv.field_size_limit(2**31 - 1)  # a cell may hold a recording
 
 
-def read_text(data: bytes, name: str) -> Read:
+def read_text(source: Any, name: str) -> Read:
     """A text file as columns; the index has the lines. Raises InputError, with the line, for what is not a table."""
-    text = decode(data, name)
+    text = decode(source.read(), name)
     if text.startswith("Scenario -") and "Logfile written" in text[:1000]:
         raise InputError(f"{name} is a log of Presentation, a line per event; it must be a table of one row per trial")
-    if "*** LogFrame Start ***" in text[:SAMPLE]:
+    if "*** LogFrame Start ***" in text[: 1 << 18]:
         return read_log_frames(text)
-    said = re.match(r'"?sep=([,;\t|: ])"?\r?\n', text)  # as Excel reads and writes it
-    sample = text[:SAMPLE] if len(text) <= SAMPLE else text[: text.rfind("\n", 0, SAMPLE) + 1] or text
-    delimiter = said[1] if said else max(DELIMITERS, key=lambda each: fit(sample, each))
-    rows = split(text, delimiter, name)
-    return tabulate(islice(rows, 1 if said else 0, None), name, delimiter)
+    text = re.sub(r'\A"?sep=[^\r\n]*', "", text)  # Excel's own first line
+    head = [*islice(io.StringIO(text, newline=""), HEAD)]
+    delimiter = max(DELIMITERS, key=lambda each: fit(head, each))
+    n_cells = lengths(io.StringIO(text, newline=""), delimiter)
+    width = usual(n_cells)
+    columns = range(min(width + 1, max(n_cells, default=1)))  # one more, as it must be blank
+    stray = "a quote begins a cell that takes in the lines below; remove or close it"
+    try:
+        source = io.BytesIO(text.encode())
+        cells = pd.read_csv(source, sep=delimiter, names=columns, usecols=columns, skipinitialspace=True, **AS_TEXT)
+    except pd.errors.ParserError as error:
+        if row := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+            raise InputError(f"{name}, line {int(row[1]) + 1}: {stray}") from None
+        raise
+    cells.index = n_cells.index
+    for column in columns:  # a cell with line breaks may not hold whole lines of the table
+        several = cells[column][cells[column].str.contains("[\r\n]")]
+        n_lines = several.str.count("\r\n|\r|\n")
+        for line in several.index[several.str.count(re.escape(delimiter)) >= n_lines * max(width - 1, 1)][:1]:
+            raise InputError(f"{name}, line {line}: {stray}")
+    return tabulate(cells, n_cells, name, delimiter)
 
 
 def decode(data: bytes, name: str) -> str:
-    """UTF-8, UTF-16 with or without a mark, or Windows' code page."""
-    is_wide = data[1:200:2].count(0) > 0.9 * len(data[1:200:2]) > 0
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if is_wide else "utf-8-sig"
+    """UTF-8, UTF-16 with or without a mark, or else Windows' code page."""
+    is_wide = data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[1:200:2].count(0) > 0.9 * len(data[1:200:2]) > 0
     try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        if encoding != "utf-8-sig" or error.start > SAMPLE or not data[: error.start].isascii():
-            wanted = encoding[:5].upper()
-            raise InputError(f"{name}, line {line} is not {wanted} text; save the file as UTF-8") from None
+        text = data.decode("utf-16" if is_wide else "utf-8-sig")
+    except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     if "\0" in text:
         raise InputError(f"{name} is not a text file, nor one that is known by its ending")
     return text
 
 
-def split(text: str, delimiter: str, name: str = "") -> Iterator[Row]:
-    """Rows that are not blank. Raises InputError for a stray quote, which makes one cell of the lines up to the next.
-
-    Cells with line breaks are fine, but none may hold as many delimiters in each line as lines of the table do.
-    """
-    file = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline="")  # StringIO: 4 bytes for each sign
-    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
-    width, before = 0, 0  # delimiters in a line; the last line before the row
-    stray = "a quote begins a cell that takes in the lines below; remove or close it"
-    try:
-        for cells in reader:
-            for at, cell in enumerate(cells if reader.line_num > before + 1 else ()):
-                counts = [line.count(delimiter) for line in re.split("\r\n|\r|\n", cell.rstrip("\r\n"))]
-                width = width or max(counts)
-                is_whole = counts[:-1] == [width - at, *[width] * (len(counts) - 2)] and counts[-1] in (at, width)
-                if len(counts) > 1 and width and is_whole:
-                    raise InputError(f"{name}, line {before + 1}: {stray}")
-            width, before = width or len(cells) - 1, reader.line_num
-            if any(cell.strip() for cell in cells):
-                yield before, cells
-    except csv.Error:  # a cell of more than 128 KiB
-        raise InputError(f"{name}, line {before + 1}: {stray}") from None
+def lengths(lines: Iterable[str], delimiter: str) -> pd.Series[int]:
+    """How many cells each row has; the index has its line."""
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    n_cells = np.fromiter(map(len, rows), np.int64)
+    return pd.Series(n_cells, range(1, len(n_cells) + 1))
 
 
-def fit(sample: str, delimiter: str) -> tuple[bool, float, int]:
+def usual(n_cells: Iterable[int]) -> int:
+    """The most frequent number of cells of a row, if any has more than one."""
+    rows = Counter(n_cells)
+    return max(rows, key=lambda width: (width > 1, rows[width], width), default=0)
+
+
+def fit(lines: list[str], delimiter: str) -> tuple[bool, float, int]:
     """How well a delimiter splits lines: whether most become rows, not words of a running text; what fraction has as
     many cells as the most frequent row; and, between equals, as cells may hold other delimiters, how many cells.
     """
-    widths: Counter[int] = Counter()
-    try:
-        widths.update(len(cells) for _, cells in split(sample, delimiter))
-    except InputError:  # a stray quote: its line is named when the file is read
-        widths = widths or Counter({2: 1})
-    width = usual(widths)
-    agreement = widths[width] / widths.total() if width > 1 else 0
+    n_cells = lengths([line for line in lines if not line.isspace()], delimiter)
+    width = usual(n_cells)
+    agreement = float((n_cells == width).mean()) if width > 1 else 0.0
     return agreement > 0.5 and delimiter != " ", agreement, width
 
 
-def usual(widths: Counter[int]) -> int:
-    return max(widths, key=lambda width: (width > 1, widths[width], width), default=0)
-
-
-def tabulate(rows: Iterator[Row], name: str, delimiter: str = "") -> Read:
-    """Rows of cells, of a text or of a sheet, as columns.
+def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter: str = "") -> Read:
+    """Cells of a text or a sheet as columns. The index of both has the lines, of which each has so many cells.
 
     What stands above the column names is ignored. A repeated line of names is dropped, and if it has another order, the
     rows below it are re-ordered. Raises InputError for a row of another length.
     """
-    head = [*islice(rows, 2000)]
-    names, start, notes = find_names(head, name)
-    width, last = len(names), max((j for j, each in enumerate(names, start=1) if each), default=0)  # that has a name
-    order, repeated, lines, chunks = [*range(width)], list[int](), list[int](), list[pd.DataFrame]()
-    batch = head[start:]
-    while batch:
-        held = list[list[str]]()
-        for line, cells in batch:
-            is_faulty = len(cells) < last or any(cell.strip() for cell in cells[width:])
-            if cells[0].strip() == END or (is_faulty and cells[0].startswith(COMMENTS)):
-                continue
-            if is_faulty:
-                count = f"{len(cells)} values where the first line names {width} columns"
-                raise InputError(f"{name}, line {line}: {count}")
-            cells = [*cells[:width], *[""] * (width - len(cells))]
-            if cells[0].strip() in names and sorted(map(tidy, cells)) == sorted(names):
-                order = [[*map(tidy, cells)].index(each) for each in names]
-                repeated.append(line)
-                continue
-            held.append([cells[j] for j in order])
-            lines.append(line)
-        chunks.append(pd.DataFrame(held, columns=range(width), dtype="str"))
-        batch = [*islice(rows, 50_000)]
-    if not lines:
-        raise InputError(f"{name} holds no trials: it must be a line of column names, and then a line per trial")
+    is_filled = (cells != "").any(axis=1)
+    cells, n_cells = cells[is_filled], n_cells[is_filled]
+    pairs = zip(cells[:HEAD].to_numpy(), n_cells[:HEAD], strict=True)
+    names, start, notes = find_names(
+        [[" ".join(cell.split()) for cell in row[:n]] for row, n in pairs], cells.index, name
+    )
+    last = max((j for j, each in enumerate(names, start=1) if each), default=0)  # that has a name
+    width, cells, n_cells = len(names), cells[start:], n_cells[start:]
+    first, beyond = cells[0].str.strip(), (cells.iloc[:, width:] != "").any(axis=1)
+    is_faulty = (n_cells < last) | (n_cells > max(cells.shape[1], width)) | beyond
+    is_row = (first != END) & ~(is_faulty & first.str.startswith(COMMENTS))
+    for line in cells.index[is_row & is_faulty][:1]:
+        raise InputError(f"{name}, line {line}: {n_cells[line]} values where the first line names {width} columns")
+    cells = cells.loc[is_row, range(width)]
+    alike = cells[first[is_row].isin(names)].apply(lambda column: column.str.strip())
+    repeated = [line for line, row in alike.iterrows() if sorted(row) == sorted(names)]
+    for line in repeated:
+        if (order := [*cells.loc[line].str.strip()]) != names:
+            cells.loc[line:] = cells.loc[line:, [order.index(each) for each in names]].to_numpy()
     if repeated:
-        what = f"line {repeated[0]}" if len(repeated) == 1 else f"{len(repeated)} lines, the first: line {repeated[0]}"
-        notes.append(f"column names are repeated in {what}; left out")
-    frame = pd.concat(chunks).set_axis(pd.Index(lines, name="line"))
-    commas = decimal_commas(frame) if delimiter != "," else [False] * width
-    found = pd.DataFrame({j: plain(frame.pop(j), commas[j]) for j in range(width)})
-    return found.set_axis(names, axis=1), notes
+        notes.append(f"column names are repeated in line {first_of([*map(str, repeated)])}; left out")
+    cells = cells.drop(index=repeated).rename_axis("line")
+    return (cells if delimiter == "," else with_points(cells)).set_axis(names, axis=1), notes
 
 
-def tidy(cell: str) -> str:
-    return " ".join(cell.split())
-
-
-def find_names(rows: list[Row], name: str) -> tuple[list[str], int, list[str]]:
-    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are.
-
-    One name may lack: the first, if the cells below it are names of the rows, as R writes them, or an empty last one.
+def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[list[str], int, list[str]]:
+    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are, or in
+    a comment above. One may lack: an empty last one, or that of the names of rows, as R writes them.
     """
-    tidied = [[*map(tidy, cells)] for _, cells in rows]
-    usable = [i for i, cells in enumerate(tidied) if not cells[0].startswith(COMMENTS)]
-    width = usual(Counter(len(tidied[i]) for i in usable))
-    at = next((i for i in usable if len(tidied[i]) == width), 0)
-    names, below, above = (tidied or [[]])[at], tidied[at:], tidied[at - 1] if at else [""]
-    start, comment = at + 1, [cell for cell in above if cell.strip("#%/ ")]
-    if any(map(is_figure, names)) and at:
-        if len(above) == width - 1 and at - 1 in usable and all(len(cells) == width for cells in below):
-            if not any(cells[-1] for cells in below):
-                names, start = [*above, ""], at
-            elif len({cells[0] for cells in below}) == len(below):
-                names, start = ["", *above], at
-        elif above[0].startswith(COMMENTS) and len(comment) == width:
-            names, start = [comment[0].lstrip("#%/ "), *comment[1:]], at
-    line = rows[start - 1][0] if rows else 1
-    texts = [j for j, each in enumerate(names) if each and not is_figure(each)]
-    again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in below[1:] if cells != names)
+    width = usual(len(cells) for cells in rows if not cells[0].startswith(COMMENTS))
+    at = next((i for i, cells in enumerate(rows) if len(cells) == width and not cells[0].startswith(COMMENTS)), 0)
+    names, below, start = (rows or [[]])[at], rows[at:], at + 1
+    if at and any(map(FIGURE.fullmatch, names)):
+        above = rows[at - 1]
+        if above[0].startswith(COMMENTS):
+            above = [cell.lstrip("#%/ ") for cell in above if cell.strip("#%/ ")]
+        if len(above) == width - 1 and not any(cells[-1] for cells in below):
+            above = [*above, ""]
+        elif len(above) == width - 1 and len({cells[0] for cells in below}) == len(below):
+            above = ["", *above]
+        if len(above) == width:
+            names, start = above, at
+    texts = [j for j, each in enumerate(names) if each and not FIGURE.fullmatch(each)]
+    again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in rows[at + 1 :] if cells != names)
     if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):
         raise InputError(
-            f"{name}, line {line} must name the columns, but it holds {'values' if texts else 'numbers only'}; add a "
-            f"line above it that gives each of the {width} columns a name, as in: x,side,choice"
+            f"{name}, line {lines[start - 1]} must name the columns, but it holds values; add a line above it that "
+            f"gives each of the {width} columns a name, as in: x,side,choice"
         )
-    if len(below) > 2 and any(cell.startswith('{"ImportId"') for cell in below[2]):
+    if any(cell.startswith('{"ImportId"') for cell in [*below[2:3], []][0]):
         return names, start + 2, ["Qualtrics' two further lines of names are left out"]
-    return names, start, [f"column names are in line {line}; what is above is left out"] if start > 1 else []
+    notes = [f"column names are in line {lines[start - 1]}; what is above is left out"] if start > 1 else []
+    return names, start, notes
 
 
-def is_figure(cell: str) -> bool:
-    return is_number(cell) or re.fullmatch(COMMA, cell) is not None
-
-
-def decimal_commas(frame: pd.DataFrame) -> list[bool]:
-    """Which columns have decimal commas: those without points, unless commas may separate thousands, because three
-    digits follow each and another column has points.
+def with_points(cells: pd.DataFrame) -> pd.DataFrame:
+    """Decimal commas as points: in columns without points, unless commas may separate thousands, because three digits
+    follow each and another column has points.
     """
-    columns = [frame[j].str.strip() for j in frame]
-    points = [bool((column.str.contains(".", regex=False) & column.str.fullmatch(NUMBER)).any()) for column in columns]
-    marked = [column[column.str.fullmatch(COMMA)] for column in columns]
-    return [
-        len(found) > 0 and not points[j] and not (any(points) and found.str.fullmatch(THOUSANDS).all())
-        for j, found in enumerate(marked)
-    ]
+    columns = {j: cells[j].str.strip() for j in cells}
+    pointed = [j for j, column in columns.items() if column.str.fullmatch(COMMA.replace(",", r"\.")).any()]
+    for j, column in columns.items():
+        is_marked = column.str.fullmatch(COMMA)
+        if j not in pointed and not (pointed and column[is_marked].str.fullmatch(THOUSANDS).all()):
+            cells[j] = column.mask(is_marked, column.str.replace(",", "."))
+    return cells
 
 
 def read_log_frames(text: str) -> Read:
     """E-Prime's own log: a frame of `name: value` lines is a row. LogFrame.Level tells trials, blocks, … apart."""
     text = text.replace("\r\n", "\n")
     head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
-    form = r"(?s)Level: (\d+)\s+\*\*\* LogFrame Start \*\*\*\n(.*?)\*\*\* LogFrame End"
-    frames = [*re.finditer(form, text)]
-    pairs = [re.findall(r"(?m)^[ \t]*([^:\n]+):[ \t]*(.*?)[ \t]*$", frame[2]) for frame in frames]
-    rows = [head | {"LogFrame.Level": frame[1]} | dict(pair) for frame, pair in zip(frames, pairs, strict=True)]
-    lines = [text.count("\n", 0, frame.start(2)) for frame in frames]
-    return pd.DataFrame(rows, pd.Index(lines, name="line")).astype("str"), []
+    frames = re.findall(r"(?s)Level: (\d+)\s+\*\*\* LogFrame Start \*\*\*\n(.*?)\*\*\* LogFrame End", text)
+    pair = re.compile(r"(?m)^[ \t]*([^:\n]+):[ \t]*(.*?)[ \t]*$")
+    return pd.DataFrame([head | {"LogFrame.Level": level} | dict(pair.findall(body)) for level, body in frames]), []

@@ -27,6 +27,8 @@ MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", 
 MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
 
+Read = tuple[pd.DataFrame, list[str]]  # columns as a file holds them, and notes on what was made of it
+
 
 @dataclass(frozen=True)
 class Table:
@@ -49,55 +51,46 @@ class Table:
         return self.frame[name]
 
 
-def plain(column: pd.Series[Any], decimal_comma: bool = False) -> pd.Series[Any]:
+def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     """Any column as float64 or str. Text of numbers becomes numbers, true and false 1 and 0 in whatever case."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(object)
-    is_small = column.dtype.kind in "iu" and not column.abs().max() >= EXACT
-    held = pd.api.types.infer_dtype(column) if column.dtype == object else ""
-    if is_small or column.dtype.kind in "bf" or held in ("boolean", "floating", "mixed-integer-float"):
+    held = pd.api.types.infer_dtype(column)
+    if held == "categorical":
+        return plain(column.astype(object))
+    is_exact = held != "integer" or not column.abs().max() >= EXACT
+    if held in ("boolean", "floating", "integer", "mixed-integer-float") and is_exact:
         return column.astype(np.float64)
     if column.dtype != "str":
-        column = column.map(_written, na_action="ignore").astype("str")
+        column = column.map(written, na_action="ignore").astype("str")
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
-    if decimal_comma:
-        column = column.mask(column.str.fullmatch(COMMA), column.str.replace(",", "."))
-    given = column.dropna()
-    if len(given) and {*given.unique()[:7]} <= {"true", "True", "TRUE", "false", "False", "FALSE"}:
-        return (column.str.lower() == "true").astype(np.float64).where(column.notna())
-    fits = given.str.fullmatch(NUMBER) | given.isin(PERHAPS)
-    if len(given) and fits.all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
-        found = numbers(column)
-        if found.notna().any() and not (found.abs() >= EXACT).any() | np.isinf(found).any():
-            return found
+    is_true = column.str.lower().map({"true": 1.0, "false": 0.0})
+    if is_true.notna().any() and is_true.notna().equals(column.notna()):
+        return is_true.astype(np.float64)
+    given = column[~column.isin(PERHAPS)].dropna()
+    if len(given) and (numbers(given).abs() < EXACT).all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
+        return numbers(column)
     return column.str.replace(CONTROL, "�", regex=True)
-
-
-def _written(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode()
-    return repr(float(value)).removesuffix(".0") if isinstance(value, float | np.floating) else str(value)
 
 
 def numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     """float64; NaN where a value is missing or not a number."""
     if column.dtype.kind == "f":
         return column
-    fits = column.where(column.str.fullmatch(rf"{NUMBER}|(?i:[-+]?inf(inity)?)"))
-    exact = pa.array(fits, pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return pd.Series(exact, column.index)
+    digits = column.where(column.str.fullmatch(rf"{NUMBER}|(?i:[-+]?inf(inity)?)"))
+    exact = pa.array(digits, pa.string()).cast(pa.float64())  # to the last bit, as pd.to_numeric is not
+    return pd.Series(exact.to_numpy(zero_copy_only=False), column.index)
 
 
 def words(column: pd.Series[Any]) -> pd.Series[Any]:
     """Text; equal numbers are written alike."""
-    if column.dtype.kind != "f":
-        return column
-    return column.map({number: written(number) for number in column.dropna().unique()}).astype("str")
+    return column.map(written, na_action="ignore").astype("str") if column.dtype.kind == "f" else column
 
 
-def written(number: float) -> str:
-    return repr(float(number) + 0.0).removesuffix(".0")  # no −0
+def written(value: object) -> str:
+    """A value as text, without the point of whole numbers and the sign of 0."""
+    if isinstance(value, bytes):
+        return value.decode()
+    return repr(float(value) + 0.0).removesuffix(".0") if isinstance(value, float | np.floating) else str(value)
 
 
 def keys(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -129,39 +122,32 @@ def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, n in Counter(names).items() if n > 1]
 
 
-def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text", "empty"]:
+def first(rows: pd.Series[Any]) -> str:
+    """Where the first of the rows is that are true."""
+    return str(rows.index[np.argmax(rows)])
+
+
+def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text"]:
     """A column of up to FEW words is of numbers if nine in ten values are, any other if half are."""
     given = column.dropna()
-    if not len(given):
-        return "empty"
-    if given.dtype.kind == "f":
-        return "numbers"
-    n_numbers = int(numbers(given).notna().sum())
-    if n_numbers >= MOSTLY * len(given):
+    if (share := numbers(given).notna().mean()) >= MOSTLY:
         return "numbers"
     if given.nunique() <= FEW:
         return "words"
-    n_marked = int(given.str.fullmatch(f"{COMMA}|{THOUSANDS}").sum())
-    return "numbers" if 2 * (n_numbers + n_marked) >= len(given) else "text"
+    is_marked = given.str.fullmatch(f"{COMMA}|{THOUSANDS}")
+    return "numbers" if share + is_marked.mean() >= 0.5 else "text"
 
 
 def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of numbers as such. Raises InputError, with its place, for a word or what is not finite."""
-    found = numbers(column)
-    for word in column[found.isna()].dropna()[:1]:
-        n, is_marked = int(found.notna().sum()), re.fullmatch(f"{COMMA}|{THOUSANDS}", word)
-        but = f"{n} of its values are numbers" if n else "it must be a number"
-        how = "write all with the same decimal mark and no other" if is_marked else "correct it"
-        others = "leave it empty if it is missing, or take other rows (where) or columns (formula)"
-        raise InputError(f"{first(column == word)}: {name} is {show(word)}, but {but}; {how}, {others}")
-    for number in found[np.isinf(found)][:1]:
-        raise InputError(f"{first(found == number)}: {name} is {number}; it must be finite")
-    return found
-
-
-def first(rows: pd.Series[Any]) -> str:
-    """Where the first of the rows is that are true."""
-    return str(rows.index[np.argmax(rows)])
+    number = numbers(column)
+    if (wrong := column.notna() & ~np.isfinite(number)).any():
+        what = (
+            f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number (its decimal mark that of others)"
+        )
+        how = "correct it, leave it empty if it is missing, or take other rows (where) or columns (formula)"
+        raise InputError(f"{first(wrong)}: {what}; {how}")
+    return number
 
 
 def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
@@ -170,9 +156,7 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
         return column, ""
     alike: dict[str, list[str]] = {}
     for word in counts.index:
-        alike.setdefault(bare(word).casefold(), []).append(word)
-    spelling = {word: bare(spellings[0]) for spellings in alike.values() for word in spellings}
-    changed = [" = ".join(map(show, spellings)) for spellings in alike.values() if len(spellings) > 1]
-    if all(word == new for word, new in spelling.items()):
-        return column, ""
+        alike.setdefault(key(word), []).append(word)
+    spelling = {word: bare(same[0]) for same in alike.values() for word in same}
+    changed = [" = ".join(map(show, same)) for same in alike.values() if len(same) > 1]
     return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""

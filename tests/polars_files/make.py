@@ -22,4 +22,3 @@ if __name__ == "__main__":
     TABLE.write_csv(HERE / "decimal_comma.csv", separator=";", decimal_comma=True)
     TABLE.write_parquet(HERE / "trials.parquet")
     TABLE.write_ipc(HERE / "trials.arrow", compression="zstd")
-    TABLE.write_ipc_stream(HERE / "trials.arrows")

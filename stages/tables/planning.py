@@ -1,0 +1,99 @@
+"""How many trials: what the theory expects of other numbers of them, and how many reach what one may want."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hdlogit.asymptotics.existence import OutsideTheory
+from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, plan, smallest_n_trials
+from hdlogit.inference import ClassInference
+
+GOALS: dict[str, Callable[[Plan], bool]] = {
+    "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
+    "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
+    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or math.inf) <= 0.1,
+}
+
+
+class Planned(NamedTuple):
+    """An observer for whom to plan: the arguments of the functions of `hdlogit.asymptotics.planning`."""
+
+    n_factors: int
+    signal: float
+    base_rate: float
+    guess_rate: float
+    lapse_rate: float
+    inflation: float  # of the variance of a weight, by correlated factors
+
+    @classmethod
+    def like(cls, c: ClassInference) -> Planned:
+        """Where no is the rarer response, the two are exchanged."""
+        rates = c.guess_rate, c.lapse_rate
+        yes = base_rate_for(float(c.theory.intercept), c.signal, *rates)
+        base_rate, rates = (yes, rates) if yes <= 0.5 else (1 - yes, rates[::-1])
+        return cls(len(c.centre), c.signal, base_rate, *rates, c.inflation)
+
+    def smallest_n_trials(self) -> int:
+        """From which on an estimate exists."""
+        rates = self.guess_rate, self.lapse_rate
+        intercept = intercept_for(self.base_rate, self.signal, *rates)
+        return smallest_n_trials(self.n_factors, self.signal, intercept, *rates)
+
+    def trials_for(self, goal: str) -> int | None:
+        """None: no number is enough."""
+        try:
+            return n_trials_until(**self._asdict(), good=GOALS[goal])
+        except OutsideTheory:
+            return None
+
+
+def neediest(classes: Mapping[str, ClassInference]) -> tuple[str, Planned]:
+    """The class that needs the most trials for an estimate to exist."""
+    observers = {name: Planned.like(c) for name, c in classes.items()}
+    return max(observers.items(), key=lambda item: item[1].smallest_n_trials())
+
+
+def goal_table(classes: Mapping[str, ClassInference], n_trials: int, n_groups: int) -> pd.DataFrame:
+    """Trials for each goal, of the class that needs the most, how many more, and as many groups; NaN: no
+    number is enough.
+    """
+    name, observer = neediest(classes)
+    needed = pd.Series([observer.trials_for(goal) for goal in GOALS], dtype=float)
+    more = (needed - n_trials).clip(lower=0)
+    table = pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": needed, "more": more})
+    return table.assign(groups=np.ceil(more * n_groups / n_trials)) if n_groups else table
+
+
+def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataFrame:
+    """Weight errors and held-out cross-entropy to expect with other numbers of trials, for such an observer.
+
+    It has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
+    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred
+    times this experiment. Errors are in logits per standard deviation of a factor.
+    """
+    observers = [Planned.like(c) for c in classes]
+    means = pd.DataFrame(observers).mean()
+    signal = float(np.sqrt(np.mean([one.signal**2 for one in observers])))
+    observer = observers[0]._replace(signal=signal, **means[["base_rate", "guess_rate", "lapse_rate"]])
+    first = observer.smallest_n_trials()
+    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
+    scale = signal / math.sqrt(observer.n_factors)  # the root-mean-square true weight
+    rows = [
+        {
+            "n_trials": line.n_trials,
+            "weight_rmse": scale * (line.weight_error or 0),
+            "corrected_weight_rmse": scale * (line.debiased_weight_error or 0),
+            "classical_coverage": line.classical_coverage,
+            "test_cross_entropy": line.held_out,
+            "test_best_cross_entropy": line.best,
+            "bayes_cross_entropy": line.bayes,
+        }
+        for line in plan(**observer._asdict(), n_trials=sizes)
+        if line.exists
+    ]
+    return pd.DataFrame(rows)
