@@ -94,8 +94,8 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
 
 def test_what_cannot_be_corrected_is_as_fitted_without_errors(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
-    repeats = "not corrected: factor again repeats factor age: these data cannot distinguish them, leave one out"
-    with pytest.warns(UserWarning, match=f"^{repeats}; coefficients are as fitted, without errors and tests$"):
+    line = "not corrected: factors age, again are linearly dependent: these data cannot tell them apart, leave one out"
+    with pytest.warns(UserWarning, match=f"^{line}; coefficients are as fitted, without errors and tests$"):
         model = LogisticRegression(tol=1e-9).fit(X.assign(again=X["age"]), y)
     textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)
     table = model.summary()
