@@ -34,7 +34,8 @@ def families(
 ) -> dict[str, Columns]:
     """Columns that a model of these factors (n, p) may lack, by name.
 
-    group: (n,) numbers from 0; other arguments: as of `questions`. What was before the first trials of a group is unknown, and taken to be the mean of all.
+    group: (n,) numbers from 0; other arguments: as of `questions`. What was before the first trials of a group is
+    unknown, and taken to be the mean of all.
     """
     n, p = factors.shape
     some = np.asarray(factors[:: max(n // ENOUGH, 1)], np.float64)
