@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
@@ -54,11 +54,9 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
 def estimated(fit: Fit, results: Results) -> Fit:
     """The classes that have an estimate, with the coefficients that inference begins with: a Newton step on."""
     part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
-    coefficients = part.coefficients.copy()
-    for k, name in enumerate(part.classes):
-        if name in results and not results[name].reason:
-            coefficients[:, k] = results[name].estimate
-    return replace(part, coefficients=coefficients)
+    inferred = {name: c.estimate for name, c in results.items() if not c.reason}
+    pairs = zip(part.classes, part.coefficients.T, strict=True)
+    return replace(part, coefficients=np.stack([inferred.get(name, stored) for name, stored in pairs], axis=1))
 
 
 def with_inference(fit: Fit, results: Results, p: Evaluate) -> Inferred | None:
@@ -84,28 +82,23 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
     x, fitted = fit.test.factors, predicted.logits["fitted"]
     logits = predicted.logits | {name: fitted.copy() for name in CORRECTED}
 
-    def correct(k: int) -> None:
-        for rows in cut(*x.shape):
-            logits["corrected"][rows, k], logits["best"][rows, k] = results[fit.classes[k]].corrected_logits(x[rows])
-
-    with single_threaded_blas():
-        list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))
+    for k, name in enumerate(fit.classes):
+        for rows in cut(*x.shape) if not results[name].reason else ():
+            logits["corrected"][rows, k], logits["best"][rows, k] = results[name].corrected_logits(x[rows])
     return Predictions(predicted.responses, logits)
 
 
 def class_notices(results: Results) -> list[str]:
     """A line for each class without an inference, or with a note that the answer does not have."""
-    lines = []
-    for name, result in results.items():
-        if result.reason:
-            lines.append(f"{named(name, 'class')}: inference is left out: {result.reason}")
-        elif result.note and not result.separated:
-            lines.append(f"{named(name, 'class')}: {result.note}")
-    return lines
+    return [
+        f"{named(name, 'class')}: " + (f"inference is left out: {c.reason}" if c.reason else str(c.note))
+        for name, c in results.items()
+        if c.reason or (c.note and not c.separated)
+    ]
 
 
 def missing_inference(fit: Fit, results: Results) -> list[str]:
     """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
-    reasons = {name: result.reason for name, result in results.items() if result.reason}
-    shrunk = {name: factors for name, factors in fit.separating.items() if name in results}
-    return without_inference(reasons, {name: shrunk[name] for name in shrunk if not results[name].separated})
+    reasons = {name: c.reason for name, c in results.items() if c.reason}
+    shrunk = {name: fit.separating[name] for name in fit.separating if name in results and not results[name].separated}
+    return without_inference(reasons, shrunk)
