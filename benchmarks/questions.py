@@ -27,7 +27,7 @@ from hdlogit.exact import fit
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import usefulness
 from hdlogit.inference.questions import ASYMMETRY, LINK, Question, questions
-from stages.tables.answer import LACKING, Situation
+from stages.tables.answer import CORRECTED, GOOD, LACKING, USELESS, VAGUE, Situation
 
 Array = NDArray[np.float64]
 Drawn = tuple[Array, NDArray[np.bool_], str]  # factors, responses, asymptotes
@@ -95,8 +95,7 @@ def asked(x: Array, y: NDArray[np.bool_], asymptotes: str) -> tuple[list[Questio
     names = ["signal", *(f"frame{j}" for j in range(1, x.shape[1]))]
     found, use = questions(c, x, y, names, np.arange(len(x)) * 8 // len(x)), usefulness(c, x, y)
     sizes = c.signal, c.theory.alpha, c.alpha_error, *c.expected_classical_coverage(LEVEL)
-    situation = Situation("y", *sizes, c.guess_rate, c.lapse_rate, 1.0, use, tuple(found))
-    return found, situation.verdict(LEVEL, 1), coefficients[:-1, 0]
+    return found, Situation("y", *sizes, use, found).verdict, coefficients[:-1, 0]
 
 
 def family(question: Question) -> str:
@@ -117,8 +116,8 @@ def of_design(design: Design, replicates: int) -> str:
             verdicts[verdict] += 1
             slopes.append(float(w @ metric / (truth @ metric)))
     off = abs(float(np.mean(slopes)) - 1)
-    wrong = sum(n for verdict, n in verdicts.items() if verdict.startswith(LACKING) or "no better" in verdict)
-    wrong += verdicts["good enough"] * (off > 0.1) + verdicts["use corrected"] * (off < 0.02 and not design.asymptotes)
+    wrong = sum(n for verdict, n in verdicts.items() if verdict.startswith(LACKING) or verdict == USELESS)
+    wrong += verdicts[GOOD] * (off > 0.1) + verdicts[CORRECTED] * (off < 0.02 and not design.asymptotes)
     rates = ", ".join(f"{name} {np.mean(of):.3f}" for name, of in sorted(counts.items()))
     said = ", ".join(f"{verdict} {n}" for verdict, n in verdicts.most_common())
     return (
@@ -136,7 +135,7 @@ def of_observer(kind: str, n: int, replicates: int) -> str:
         tally["found"] += any(one.family == right and one.p_value < 0.05 / len(found) for one in found)
         tally["first"] += bool(lacks) and lacks == right
         tally["other"] += bool(lacks) and lacks != right
-        tally["told"] += bool(found) and verdict not in ("good enough", "use corrected")
+        tally["told"] += bool(found) and verdict not in (GOOD, CORRECTED, VAGUE)
     rates = ", ".join(f"{name} {tally[name] / max(fits, 1):.2f}" for name in ("found", "first", "other", "told"))
     return f"{n} trials, {kind}: {fits} fits, {rates}"
 

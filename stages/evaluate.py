@@ -17,13 +17,14 @@ from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
 from hdlogit.scores.predictions import cross_entropies
 from hdlogit.scores.recovery import recovery
+from stages.files.account import named
 from stages.files.errors import SAID, InputError, run_stage
 from stages.files.parameters import read_parameters
 from stages.files.reading import Fit
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, planning, psychometric, scores, theory
-from stages.tables.answer import together, trustworthy, without_estimate
-from stages.tables.inferred import Inferred
+from stages.tables.answer import together, trustworthy, unanswered
+from stages.tables.inferred import Inferred, Results
 from stages.tables.scores import Predictions
 from stages.tables.smooth import smooth_table
 
@@ -60,7 +61,7 @@ def main() -> None:
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": float(*cross_entropies(*fit.train, fit.coefficients[None]))}
-        notices, answer = inferred.class_notices(results), []
+        notices, answer = general_notices(fit, results, source), list[str]()
         if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, answered, metrics)
@@ -68,8 +69,7 @@ def main() -> None:
             notices += lines
         metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
-        notices += general_notices(fit, source)
-        answer += inferred.missing_inference(fit, results) + without_estimate(fit.missing, fit.separating)
+        answer += unanswered(fit.missing, results, fit.separating)
         if p.smooth:
             kernels, lines = smooth_table(whole, p)
             answer += lines
@@ -90,11 +90,11 @@ def write_inference(
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
     classes = inference.class_table(answered, asked)
     expected = theory.theory_metrics(answered.classes, classes, level)
-    situations = inference.situations(answered, asked, groups, classes.logistic_p)
+    situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
     tables = {
         "coefficients": coefficients,
-        "classes": classes.assign(verdict=[one.verdict(level, len(situations)) for one in situations]),
+        "classes": classes.assign(verdict=[one.verdict for one in situations]),
         "questions": inference.question_table(answered, asked),
         "usefulness": inference.usefulness_table(answered, asked),
         "curve_bins": bins,
@@ -115,9 +115,8 @@ def write_inference(
     if fit.observer is not None:
         metrics["inference"] |= inference.coverages(coefficients)
         metrics["recovery"] |= inference.corrected_recovery(answered)
-    estimated = answered.p.asymptotes != "none" and None in answered.p.known_rates
-    lines = trustworthy(n_trials, len(fit.factors), level, situations, estimated=estimated)
-    holds = {one.name: not one.lacks(len(situations)) for one in situations}
+    lines = trustworthy(n_trials, len(fit.factors), situations)
+    holds = {one.name: not one.lacks for one in situations}
     lines += psychometric.in_words(tables["psychometric"], level, holds)
     return [*lines, *together(dict(tables.get("terms", {})), len(fit.factors))]
 
@@ -143,9 +142,10 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     return classes, lines
 
 
-def general_notices(fit: Fit, source: str) -> list[str]:
-    """Lines on what is left out of all classes."""
-    lines = []
+def general_notices(fit: Fit, results: Results, source: str) -> list[str]:
+    """Lines on what is left out of all classes, and on what is unusual in one."""
+    notes = {name: c.note for name, c in results.items() if c.note and not c.separated}
+    lines = [f"{named(name, 'class')}: {note}" for name, note in notes.items()]
     if fit.evidence["solver"] != "exact":
         lines.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if fit.evidence["ridge"] or any(fit.shrinkage.values()):

@@ -19,20 +19,16 @@ from tqdm import tqdm
 
 from hdlogit.inference import ClassInference
 from stages.files import DATA
-from stages.files.account import counted, named, read_account, some
+from stages.files.account import counted, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
-from stages.files.tables import AGAIN, read_table
+from stages.files.tables import AGAIN
 from stages.finished import for_each, inside, read_finished
-from stages.tables.answer import NOTHING
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
-from stages.trials.responses import answers
 from stages.trials.values import key, keys, words
 
 BATCH = 2048  # trials
-WITHOUT_SIGNAL = "no factor predicts the responses better than chance would, so nothing tells how far they could"
-
 KEYS = ("probability", "low", "high")
 
 Array = NDArray[np.float64]
@@ -42,10 +38,8 @@ def main() -> None:
     """Code the trials as the study's, predict them, and name the file at its end."""
     arguments = parse()
     trials, out = Path(arguments.trials).expanduser().absolute(), Path(arguments.out).expanduser().absolute()
-    if out.exists():
-        raise InputError(f"{arguments.out} exists already; --out must name a new file")
-    if not out.parent.is_dir():
-        raise InputError(f"{arguments.out}: there is no folder {out.parent}")
+    if out.exists() or not out.parent.is_dir():
+        raise InputError(f"--out {arguments.out}: it must name a new file, in a folder that exists")
     parts = list[pd.DataFrame]()
     for_each(arguments.study, lambda _, folder: parts.append(predict(folder, trials)))
     whole = parts[0]
@@ -65,41 +59,35 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     with inside(folder):
         if (account := read_account()) is None:
             raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
-        _, results, p = read_finished()
-        use = read_table("inference/usefulness.csv", "class", "p_value")
-        useless = {str(name) for name in use["class"][use.p_value >= NOTHING]}
-        parameters = read_study()
-        asked, alone = parameters.prepare, (parameters.observers or {}).get(observer() or "")
-        if sha256(Path(asked.trials)) != account["file"]["sha256"]:
-            raise InputError(f"{asked.trials} is not what the study was run with; {AGAIN}")
-        study = prepare(asked, Path(asked.trials))
-        if study.names != account["factors"]:
-            names = some(account["factors"])
-            raise InputError(f"{DATA / 'trials.json'} names {names}, but the trials give others; {AGAIN}")
+        _, results, evaluate = read_finished()
+        parameters, alone = read_study(), observer()
+        p, level = parameters.prepare, evaluate.interval_level
+        study = prepare(p, Path(p.trials))
+        if sha256(Path(p.trials)) != account["file"]["sha256"] or study.names != account["factors"]:
+            raise InputError(f"{p.trials} is not what the study was run with; {AGAIN}")
     for name, c in results.items():
         if c.reason:
             print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
-        elif not c.signal > 0 or name in useless:
-            print(f"{named(name, 'class')}: {WITHOUT_SIGNAL}", file=sys.stderr)
     new = study.study.open(trials)
-    named_by = dict.fromkeys([asked.trial, *asked.groups]) if asked.trial else {}
-    labels = new.frame[[name for name in named_by if name in new.frame]]
-    labels = labels.apply(lambda label: words(label) if label.dtype.kind == "f" else label)  # 007 stays
-    if asked.by:
-        new = dataclasses.replace(new, frame=new.frame[keys(new.column(asked.by)) == key(alone)])
+    labels = new.frame[[name for name in dict.fromkeys([p.trial, *p.groups]) if p.trial and name in new.frame]]
+    labels = labels.apply(words)  # 007 stays
+    if p.by:
+        value = (parameters.observers or {}).get(alone or "")
+        new = dataclasses.replace(new, frame=new.frame[keys(new.column(p.by)) == key(value)])
     factors, lacking, why = study.code(new)
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
-    numbers = {name: predicted(c, factors, whole, p.interval_level) for name, c in results.items()}
-    say(*new.notes)
-    empty = [f"lines left empty because a value is missing: {int(lacking.sum())}"] if lacking.any() else []
+    numbers = {name: predicted(c, factors, whole, level) for name, c in results.items()}
+    said = [*new.notes, counted(len(factors), "trial")]
+    if lacking.any():
+        said.append(f"lines left empty because a value is missing: {lacking.sum()}")
     if why:
         n = len(factors) - int(lacking.sum()) - int(whole.sum())
-        empty.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
-    say("; ".join([counted(len(factors), "trial"), *empty]))
-    if whole.any():
-        report(numbers, answers(new, asked, study.study.responses), p.interval_level)
+        said.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
+    say(*said)
+    scored = [each for each in study.study.responses if each.column in new.frame and not p.count]
+    report(numbers, {each.name: each.code(new) for each in scored}, level)
     of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
     columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
     return labels.join(pd.DataFrame(columns, new.frame.index))
@@ -119,27 +107,17 @@ def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level
 def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> None:
     """Means over the predicted rows, and of classes whose responses are `given` how well they were predicted.
 
-    By class: numbers: probability, low, high (3, n_rows); given: how often it was yes and no (n_rows, 2).
+    By class: numbers: probability, low, high (3, n_rows); given: 1 for yes, 0 for no, NaN where missing (n_rows,).
     """
-    rows = []
+    rows = list[list[str]]()
     for name, (p, low, high) in numbers.items():
-        row = [name, "-", "-"]
-        if np.isfinite(p).any():
-            row = [name, shown(np.nanmean(p)), shown(np.nanmean(high - low))]
-        yes, no = given[name].T * np.isfinite(p) if name in given else np.zeros((2, len(p)))
-        if n := (yes + no).sum():
-            likely = np.nan_to_num(p, nan=0.5)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                lost = np.where(yes > 0, yes * np.log(likely), 0) + np.where(no > 0, no * np.log1p(-likely), 0)
-            right = np.where(likely > 0.5, yes, no).sum()
-            row += [shown(-lost.sum() / n), f"{100 * right / n:.1f}"]
-        rows.append([*row, *["-"] * (5 - len(row))] if given else row)
-    headings = ["class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"]
-    table([*headings, "cross-entropy\n(nats)", "predicted\nright (%)"] if given else headings, rows)
-
-
-def shown(value: float) -> str:
-    return f"{value:.3f}"
+        yes = given.get(name, np.full(len(p), np.nan))
+        likely = np.where(yes == 1, p, 1 - p)[np.isfinite(yes + p)]  # probability of what was answered
+        values = [p, high - low, -np.log(likely), likely > 0.5]
+        means = [np.nanmean(value) if np.isfinite(value).any() else np.nan for value in values]
+        rows.append([name, *(f"{mean:.3f}" if np.isfinite(mean) else "-" for mean in means)])
+    headings = "class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"
+    table([*headings, "cross-entropy\n(nats)", "fraction\npredicted right"], rows)
 
 
 def parse() -> argparse.Namespace:

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.files.account import MOST, counted, lacking, some
 from stages.files.errors import run_stage
 from stages.files.parameters import Prepare, read_study
 from stages.files.writing import Outputs
-from stages.trials.prepared import Prepared, prepare, sha256, stable
+from stages.trials.checks import stable
+from stages.trials.prepared import Prepared, prepare, sha256
 
 
 def main() -> None:
@@ -33,34 +35,34 @@ def main() -> None:
 
 def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
     """What data/trials.json holds: names, counts, and what was left out."""
-    study, at = prepared.study, {j: position for position, j in enumerate(prepared.selected)}
+    study, selection = prepared.study, prepared.selection
+    at = {j: position for position, j in enumerate(selection.fitted)}
     terms = {name: [at[j] for j in indices if j in at] for name, indices in study.coding.terms.items()}
     for pattern in p.factor_patterns:
         if pattern not in terms:  # as in frame*
             terms[pattern] = [j for name, of in terms.items() if fnmatchcase(name, pattern) for j in of]
+    rows = pd.DataFrame(np.column_stack([study.factors, study.yes]), copy=False)
+    yes = zip(study.responses, study.yes.mean(axis=0), strict=True)
     return {
         "factors": prepared.names,
         "classes": [response.name for response in study.responses],
         "terms": {name: indices for name, indices in terms.items() if indices},
         "groups": study.labels,
         "in_order": study.table.frame.index.is_unique,  # rows that stand for several trials do not tell their order
-        "mean": [stable(prepared.mean[j]) for j in prepared.selected],
-        "sd": [stable(prepared.sd[j]) for j in prepared.selected],
+        "mean": selection.mean[selection.fitted].tolist(),
+        "sd": selection.sd[selection.fitted].tolist(),
         "standardise": p.standardise,
         "trials": {
-            "read": study.n_rows,
-            "taken": study.n_taken,
+            "read": len(study.taken),
+            "taken": int(study.taken.sum()),
             "used": len(prepared.test),
             "train": int((~prepared.test).sum()),
             "test": int(prepared.test.sum()),
-            "repeated": prepared.n_repeated,
+            "repeated": int(pd.util.hash_pandas_object(rows, index=False).duplicated().sum()),
         },
-        "yes": {
-            response.name: stable(fraction)
-            for response, fraction in zip(study.responses, study.yes.mean(axis=0), strict=True)
-        },
+        "yes": {response.name: stable(fraction) for response, fraction in yes},
         "missing": {name: {"trials": n, "first": place} for name, (n, place) in study.lacking.items()},
-        "left_out": study.left_out | {study.names[each.index]: each.why for each in prepared.dependent},
+        "left_out": study.left_out | {study.names[j]: why for j, why in selection.why_not.items()},
         "notes": [*study.table.notes],
         "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
     }
@@ -69,8 +71,7 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
 def summary(document: dict[str, Any]) -> list[str]:
     """What a person should know before anything is fitted, a line each."""
     n, factors, groups = document["trials"], document["factors"], document["groups"]
-    lines = [*document["notes"]]
-    lines += [f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {some(factors)}"]
+    lines = [*document["notes"], f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {some(factors)}"]
     lines += [f"{name}: {100 * fraction:.1f} % yes" for name, fraction in document["yes"].items()]
     if groups:
         lines.append(f"{counted(len(groups), 'group')}: {some(groups)}")
@@ -78,20 +79,16 @@ def summary(document: dict[str, Any]) -> list[str]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} trials are excluded by where")
     if n["taken"] > n["used"]:
         lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out because a value is missing:")
-    missing = [
-        f"  {name} is missing in {counted(n_trials, 'trial')}; the first: {first}"
-        for name, n_trials, first in lacking(document)
-    ]
-    lines += missing[:MOST] + ([f"  … and {counted(len(missing) - MOST, 'more column')}"] if missing[MOST:] else [])
-    aside: dict[str, list[str]] = {}
+    missing = [*lacking(document)]
+    lines += [f"  {name} is missing in {counted(k, 'trial')}; the first: {where}" for name, k, where in missing[:MOST]]
+    if missing[MOST:]:
+        lines.append(f"  … and {counted(len(missing) - MOST, 'more column')}")
+    left_out: dict[str, list[str]] = {}
     for name, why in document["left_out"].items():
-        aside.setdefault(why, []).append(name)
-    lines += [f"no factor, as {why}: {some(names)}" for why, names in aside.items()]
+        left_out.setdefault(why, []).append(name)
+    lines += [f"no factor, as {why}: {some(names)}" for why, names in left_out.items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
-    if len(factors) >= n["train"]:
-        counts = f"{counted(len(factors), 'factor')} for {counted(n['train'], 'trial')}"
-        lines.append(f"{counts}: without a ridge there is no estimate")
     if n["test"]:
         lines.append(f"{counted(n['test'], 'trial')} held out")
     return lines

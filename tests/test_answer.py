@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hdlogit.inference.comparison import Usefulness
-from hdlogit.inference.families import MEMORY
+from hdlogit.inference.families import MEMORY, PREVIOUS, TREND
 from hdlogit.inference.questions import LINK, RISING, Question
 from hdlogit.inference.replication import Common, Group, Replication, Slope
-from stages.tables.answer import (
-    Situation,
-    Unbounded,
-    together,
-    trustworthy,
-    without_estimate,
-    without_inference,
-)
+from hdlogit.inference.result import ClassInference
+from stages.tables.answer import Situation, together, trustworthy, unanswered
+from stages.tables.remedies import remedy
+from tests.coding import coded
 from tests.conftest import Project, run_here
 
 
@@ -30,30 +28,43 @@ def groups(*slopes: float, common: float, error: float = 0.06, df: int = 9, q: f
     return Replication(of_groups, Common(common, error, q, df), Common(common, error, q, df))
 
 
-FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, 0.0, 0.0, 0.4)
+USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
+FINE = Situation("choice=right", 2.2, 1.028, 0.001, 0.9496, 0.0003, USE)
 SIGNAL = "signal 2.2 (sd of the true logit)"
+USEFUL = "predictions are 0.10 ± 0.01 nats per trial better than a constant"
+SQUARES = Question("squares of the factors", 40, 200.0, 1e-9, 0.02)
+ODD = FINE._replace(name="b", asked=(SQUARES, Question(LINK, 2, 20.0, 1e-5, 0.003)))
+
+
+def answer(*classes: Situation, n_trials: int = 3000, n_factors: int = 40) -> list[str]:
+    return trustworthy(n_trials, n_factors, [one._replace(n_classes=len(classes)) for one in classes])
+
+
+def sized(*classes: Situation) -> str:
+    """The sentence on weights and intervals."""
+    return next(line for line in answer(*classes) if "weights" in line and "come out" in line)
 
 
 def test_a_plain_fit_is_good_enough_where_weights_and_intervals_are() -> None:
-    [line] = trustworthy(3000, 40, 0.95, [FINE])
-    assert line == (
-        f"3 000 trials, 40 factors, {SIGNAL}: weights come out 2.8 ± 0.1 % too large and classical 95 % intervals "
-        "cover 95 %: a plain logistic regression is good enough"
-    )
+    assert answer(FINE) == [
+        f"3 000 trials, 40 factors, {SIGNAL}: {USEFUL}, leave-one-out (R² 0.14)",
+        "weights come out 2.8 ± 0.1 % too large and classical 95 % intervals cover 95 %: "
+        "a plain logistic regression is good enough",
+    ]
 
 
 def test_the_corrected_column_is_recommended_where_they_are_not() -> None:
-    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(alpha=1.18)])
-    assert "18 % too large" in line
-    assert line.endswith("use the corrected column")
-    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(coverage=0.93)])
-    assert line.endswith("use the corrected column")
-    [line] = trustworthy(3000, 400, 0.9, [FINE._replace(coverage=0.9)])
-    assert line.endswith("good enough")
-    [line] = trustworthy(3000, 40, 0.995, [FINE._replace(coverage=0.985)])
-    assert line.endswith("classical 99.5 % intervals cover 98 %; use the corrected column")
-    [line] = trustworthy(3000, 40, 0.95, [FINE._replace(exists=False)])  # but for shrinkage
-    assert line.endswith("too large and classical 95 % intervals cover 95 %; use the corrected column")
+    for case, ending in (
+        (
+            FINE._replace(alpha=1.18),
+            "18 % too large and classical 95 % intervals cover 95 %; use the corrected column",
+        ),
+        (FINE._replace(coverage=0.93), "use the corrected column"),
+        (FINE._replace(coverage=0.9, level=0.9), "good enough"),
+        (FINE._replace(coverage=0.985, level=0.995), "99.5 % intervals cover 98 %; use the corrected column"),
+        (FINE._replace(exists=False), "intervals cover 95 %; use the corrected column"),  # but for shrinkage
+    ):
+        assert sized(case).endswith(ending)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +81,12 @@ def test_the_corrected_column_is_recommended_where_they_are_not() -> None:
     ],
 )
 def test_the_verdict_follows_from_the_numbers_as_printed(alpha: float, coverage: float, size: str, good: bool) -> None:
-    case = FINE._replace(alpha=alpha, coverage=coverage, alpha_error=0.0, coverage_error=0.0)
-    [line] = trustworthy(3000, 40, 0.95, [case])
+    line = sized(FINE._replace(alpha=alpha, coverage=coverage, alpha_error=0.0, coverage_error=0.0))
     assert f"weights come out {size}" in line
     assert line.endswith("good enough" if good else "use the corrected column")
 
 
 def test_the_verdict_in_a_few_words() -> None:
-    squares = Question("squares of the factors", 3, 40.0, 1e-6, 0.02)
     rising = Question(RISING, 0, 40.0, 1e-6, 0.02)
     useless = Usefulness(0.69, 0.7, 0.7, -0.01, 0.01, 3.0, 3, 0.4)
     untested = Usefulness(0.69, 0.6, 0.6, 0.09, 0.01, np.nan, 0, np.nan)  # by n_trials − 1 factors
@@ -85,124 +94,145 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE, "good enough"),
         (FINE._replace(alpha=1.18), "use corrected"),
         (FINE._replace(coverage=0.93), "use corrected"),
-        (FINE._replace(alpha=1.18, asked=(squares,)), "model lacks squares of the factors"),
-        (FINE._replace(asked=(rising, squares)), "model lacks a rising function"),
+        (FINE._replace(alpha_error=1.3), "use corrected, to be safe"),
+        (FINE._replace(alpha=1.18, asked=(SQUARES,)), "model lacks squares of the factors"),
+        (FINE._replace(asked=(rising, SQUARES)), "model lacks a rising function"),
         (FINE._replace(use=useless), "no effect shown"),
         (FINE._replace(use=useless._replace(p_value=0.01)), "factors predict no better than a constant"),
         (FINE._replace(use=untested), "good enough"),
         (FINE._replace(use=untested._replace(gain=-0.01)), "factors predict no better than a constant"),
         (FINE._replace(groups=groups(0.2, 1.9, common=1.0, q=50.0)), "groups of trials differ"),
-        (FINE._replace(exists=False, unbounded=Unbounded(9, {"cue": (1.0, np.inf)})), "separated by cue"),
+        (FINE._replace(exists=False, unbounded={"cue": (1.0, np.inf)}), "separated by cue"),
     ):
-        assert case.verdict(0.95, 1) == verdict
-
-
-def test_the_remedy_keeps_a_guess_rate_that_was_given() -> None:
-    lapses = FINE._replace(guess_rate=0.5, asked=(Question(LINK, 2, 40.0, 1e-6, 0.02),))
-    assert any("--rates 0.5,estimate (" in line for line in trustworthy(3000, 4, 0.95, [lapses]))
+        assert case.verdict == verdict
 
 
 def test_a_difference_below_its_own_error_is_none() -> None:
     vague = FINE._replace(alpha=0.92, alpha_error=0.09, coverage=0.92, coverage_error=0.04)
-    [line] = trustworthy(300, 20, 0.95, [vague])
-    assert line.endswith(
+    assert sized(vague).endswith(
         "8 ± 9 % too small and classical 95 % intervals cover 92 ± 4 %: a plain logistic regression is good enough"
     )
     for certain in (vague._replace(alpha_error=0.07), vague._replace(coverage_error=0.02)):
-        assert trustworthy(300, 20, 0.95, [certain])[0].endswith("use the corrected column")
-    [line] = trustworthy(300, 20, 0.95, [FINE._replace(name="1", alpha=1.11), vague._replace(name="2")])
-    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 92 ± 4 %; use" in line
+        assert sized(certain).endswith("use the corrected column")
+    both = sized(FINE._replace(name="1", alpha=1.11), vague._replace(name="2"))
+    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 92 ± 4 %; use" in both
     for unknown in (vague._replace(alpha_error=1.3), vague._replace(coverage_error=0.08)):
-        assert trustworthy(300, 20, 0.95, [unknown])[0].endswith("do not tell whether it is needed")
+        assert sized(unknown).endswith("do not tell whether it is needed")
 
 
 def test_without_a_signal_there_are_no_weights_to_speak_of() -> None:
-    [line] = trustworthy(3000, 400, 0.95, [FINE._replace(signal=0.0)])
-    assert "no factor predicts" in line
+    assert "no factor predicts" in answer(FINE._replace(signal=0.0))[1]
 
 
 def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
     classes = [FINE._replace(name=str(k), signal=1.0 + k, alpha=1 + 0.01 * k) for k in range(10)]
-    [line] = trustworthy(10_000, 256, 0.95, classes)
-    assert line.startswith("10 000 trials, 256 factors, 10 classes (yes/no responses), signals 1 to 10 (sd of true")
-    assert "9 ± 0.1 % too large at worst (class 9)" in line
-
-
-USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
-USEFUL = "predictions are 0.10 ± 0.01 nats per trial better than a constant"
-SQUARES = Question("squares of the factors", 40, 200.0, 1e-9, 0.02)
-ODD = FINE._replace(name="b", use=USE, asked=(SQUARES, Question(LINK, 2, 20.0, 1e-5, 0.003)))
+    use, size = answer(*classes, n_trials=10_000, n_factors=256)
+    assert use.startswith(
+        "10 000 trials, 256 factors, 10 classes (yes/no responses), signal 1 to 10 (sd of the true logit)"
+    )
+    assert "9 ± 0.1 % too large at worst (class 9)" in size
 
 
 def test_first_it_is_told_whether_the_factors_tell_anything() -> None:
-    use, size = trustworthy(3000, 40, 0.95, [FINE._replace(use=USE)])
-    assert use == f"3 000 trials, 40 factors, {SIGNAL}: {USEFUL}, leave-one-out (R² 0.14)"
-    assert size.endswith("good enough")
     noise = FINE._replace(use=USE._replace(constant=0.6302, best=0.6315, gain=-0.0013, p_value=0.3))
-    assert trustworthy(3000, 40, 0.95, [noise]) == [  # neither signal nor size of what may not exist
+    assert answer(noise) == [  # neither signal nor size of what may not exist
         "3 000 trials, 40 factors: no effect of the factors on the responses is shown (all factors together: p = 0.3; "
         "cross-entropy 0.6315 nats per trial against 0.6302, leave-one-out)"
     ]
-    weak = noise._replace(use=noise.use and noise.use._replace(p_value=1e-4))
-    use, size = trustworthy(3000, 40, 0.95, [FINE._replace(use=USE), weak])
-    assert "the factors matter of choice=right (all factors together: p = 0.0001), but so many weights predict" in use
+    weak = noise._replace(use=noise.use._replace(p_value=1e-4))
+    use, size = answer(FINE, weak)
+    assert "the factors matter to choice=right (all factors together: p = 0.0001), but so many weights predict" in use
     assert size.endswith("of what use they are is said above")
 
 
 def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what_to_add() -> None:
-    use, lack, size = trustworthy(6000, 40, 0.95, [ODD])
-    assert use.startswith(f"6 000 trials, 40 factors: {USEFUL}")  # no signal, which nobody knows
+    use, lack, size = answer(ODD)
+    assert use.startswith(f"3 000 trials, 40 factors: {USEFUL}")  # no signal, which nobody knows
     assert lack == (
         "the model lacks squares of the factors (p = 1e-09; about 0.02 nats per trial would be gained, 20 % of what "
         "its factors gain); perhaps because of it, tests of guesses or lapses fail, too: weights and intervals, "
         "corrected ones too, may be far off. To add them: --formula (prepare.formula) with I(x**2) for each factor x"
     )
     assert size.startswith("if the model held, weights would come out 2.8 ± 0.1 % too large, and classical 95 %")
-    chance = ODD._replace(asked=(SQUARES._replace(p_value=0.02), *ODD.asked[1:1]))
-    assert trustworthy(6000, 40, 0.95, [chance])[-1].startswith("if the model held")
-    assert trustworthy(6000, 40, 0.95, [chance] * 10)[-1].endswith("good enough")  # one of many tests
+    chance = ODD._replace(asked=(SQUARES._replace(p_value=0.02),))
+    assert answer(chance)[-1].startswith("if the model held")
+    assert answer(*[chance] * 10)[-1].endswith("good enough")  # one of many tests
     small = ODD._replace(asked=(SQUARES._replace(gain=0.001),))
-    assert trustworthy(6000, 40, 0.95, [small])[-1].endswith("good enough")
+    assert answer(small)[-1].endswith("good enough")
 
 
 def test_good_enough_is_doubted_where_lapses_are_likely() -> None:
     """As of an observer who lapses in 20 % of 400 trials, whose test alone is significant, but not among seven."""
     asked = (Question(LINK, 2, 6.6, 0.039, 0.006, 1.93), *[SQUARES._replace(p_value=0.5)] * 6)
-    likely = FINE._replace(use=USE, asked=asked)
-    assert likely.verdict(0.95, 1) == "good enough, unless it lapses"
-    line = trustworthy(400, 8, 0.95, [likely])[-1]
-    assert "good enough, unless the observer guesses or lapses (p = 0.04 that not" in line
-    assert "weights would be 2.9 times as large" in line
+    likely = FINE._replace(asked=asked)
+    assert likely.verdict == "good enough, unless it lapses"
+    assert "good enough, unless the observer guesses or lapses (p = 0.04 that not" in sized(likely)
+    assert "weights would be 2.9 times as large" in sized(likely)
     for of_chance in (asked[0]._replace(p_value=0.06), asked[0]._replace(steeper=0.01)):
-        fine = FINE._replace(use=USE, asked=(of_chance, *asked[1:]))
-        assert trustworthy(400, 8, 0.95, [fine])[-1].endswith("good enough")
+        assert sized(FINE._replace(asked=(of_chance, *asked[1:]))).endswith("good enough")
+
+
+WIDE = {f"x{j}_of_a_long_name": True for j in range(9)}
 
 
 @pytest.mark.parametrize(
-    ("name", "column"),
-    [("choice=right", "choice"), ("yes", "yes"), ("key_resp.keys=j", "`key_resp.keys`"), ("3", "response")],
+    ("family", "terms", "formula"),
+    [
+        (SQUARES.family, {"contrast": True, "side": False}, "contrast + side + I(contrast ** 2)"),
+        (SQUARES.family, {"signal": False, "frame*": True}, "signal + frame* + I(frame* ** 2)"),
+        ("products with signal", {"signal": False, "frame*": True}, "signal * frame*"),
+        ("products with side[T.right]", {"contrast": True, "side": False}, "side * contrast"),
+        ("products with side", {"a": True, "side": False, "b": True}, "side * (a + b)"),
+        (MEMORY, {"contrast": True}, "contrast + lags(choice, 3)"),
+        (PREVIOUS, {"contrast": True, "side": False}, "contrast + side + lag(contrast, 1) + lag(side, 1)"),
+        (SQUARES.family, WIDE, None),
+        (SQUARES.family, {"log(x)": True}, None),
+        (PREVIOUS, {"frame*": True}, None),
+        (TREND, {"contrast": True}, None),
+    ],
 )
-def test_the_column_of_previous_responses_is_named_as_a_formula_does(name: str, column: str) -> None:
-    memory = SQUARES._replace(family=MEMORY)
-    lack = trustworthy(6000, 40, 0.95, [ODD._replace(name=name, asked=(memory,))])[1]
-    assert lack.endswith(f"with lags({column}, 3)")
+def test_what_to_add_is_a_command_that_the_study_takes_where_it_is_short(
+    family: str, terms: dict[str, bool], formula: str | None, tmp_path: Path
+) -> None:
+    said = remedy(family, "choice=right", terms)
+    assert said.endswith(f"--formula '~ {formula}'") == (formula is not None)
+    if formula is None:
+        return
+    rng = np.random.default_rng(0)
+    columns = ["frame1", "frame2", *(name for name in terms if "*" not in name)]
+    trials = pd.DataFrame({name: rng.normal(size=60) for name in columns})
+    for name, words in (("side", ["left", "right"]), ("choice", ["left", "right"])):
+        trials[name] = rng.choice(words, 60)
+    trials.to_csv(tmp_path / "t.csv")
+    names, *_ = coded(tmp_path / "t.csv", formula=f"~ {formula}")
+    assert len(names) > len(terms)
+
+
+def test_a_remedy_keeps_a_guess_rate_that_was_given_and_names_the_column() -> None:
+    assert remedy(LINK, "choice", {}, guess_rate=0.5).startswith("--rates 0.5,estimate (")
+    for name, column in (
+        ("choice=right", "choice"),
+        ("yes", "yes"),
+        ("key_resp.keys=j", "`key_resp.keys`"),
+        ("3", "response"),
+    ):
+        assert remedy(MEMORY, name, {}).endswith(f"with lags({column}, 3)")
 
 
 def test_of_several_classes_those_whose_model_does_not_hold_are_named_and_decide_nothing() -> None:
-    fine = FINE._replace(use=USE)
-    use, lack, size = trustworthy(3000, 40, 0.95, [fine, ODD._replace(alpha=3.0), ODD._replace(name="7")])
+    use, lack, size = answer(FINE, ODD._replace(alpha=3.0), ODD._replace(name="7"))
     assert use.startswith(f"3 000 trials, 40 factors, 1 of 3 classes (yes/no responses), {SIGNAL}: {USEFUL}")
     assert lack.startswith("the model of b, class 7 lacks squares of the factors")
     assert size.startswith("weights come out 2.8 ± 0.1 % too large")
     assert size.endswith("good enough")
 
 
-def test_estimated_rates_are_told_and_their_model_must_hold_too() -> None:
-    rates = FINE._replace(guess_rate=0.05, lapse_rate=0.02, alpha=0.53, coverage=2.9e-9, logistic_p=1e-6)
-    size, told = trustworthy(3000, 40, 0.95, [rates], estimated=True)
+def test_rates_are_told_and_their_model_must_hold_too() -> None:
+    rates = FINE._replace(rates=(0.05, 0.02), alpha=0.53, coverage=2.9e-9)
+    use, size = answer(rates)
+    assert use.startswith(f"3 000 trials, 40 factors, {SIGNAL}, guess rate 0.05, lapse rate 0.02: {USEFUL}")
     assert size.endswith("47 % too small and classical 95 % intervals cover less than 1 %; use the corrected column")
-    assert told == "the responses do not follow a logistic function without estimated rates: guess 0.05, lapse 0.02"
-    lines = trustworthy(3000, 40, 0.95, [rates._replace(use=USE, asked=ODD.asked[:1])], estimated=True)
+    lines = answer(rates._replace(asked=(SQUARES,)))
     assert not any("use the corrected column" in line or "guess" in line for line in lines)
 
 
@@ -214,39 +244,33 @@ def test_families_are_told_but_not_single_factors_or_all_together() -> None:
     assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []
 
 
-def test_separating_factors_are_named() -> None:
-    lines = without_estimate({"2": "separated", "5": "its responses are all alike"}, {"2": ["a", "b"], "3": ["c"]})
-    assert lines == [
+def test_classes_without_an_answer_are_named_with_what_helps() -> None:
+    missing = {"2": "separated", "5": "its responses are all alike"}
+    results = {name: ClassInference.refused("r", 2) for name in "367"}
+    assert unanswered(missing, results, {"2": ["a", "b"], "3": ["c"]}) == [
         "factors a, b separate the responses of class 2: train.shrinkage: auto gives an estimate",
+        "factor c separates the responses of class 3; they were shrunk for the fit",
         "no estimate of class 5: its responses are all alike",
+        "no corrections and intervals of class 3, class 6, class 7: r",
     ]
-    assert without_inference({"3": "r", "4": "s"}, {"2": ["a"], "3": ["c"]}) == [
-        "factor a separates the responses of class 2; they were shrunk for the fit",
-        "factor c separates the responses of class 3; they were shrunk for the fit, without corrections and intervals: "
-        "r",
-        "no corrections and intervals of class 4: s",
-    ]
-    assert without_inference(dict.fromkeys("012", "r"), {}) == [
-        "no corrections and intervals of class 0 (and 2 more): r"
-    ]
-    assert without_estimate({}, {}) == without_inference({}, {}) == []
-    assert trustworthy(10, 2, 0.95, []) == []
+    assert unanswered({}, {}, {}) == answer() == []
 
 
 def test_weights_without_bounds_are_told_with_their_finite_ends() -> None:
     inf = float("inf")
-    both = Unbounded(30, {"a": (-inf, -0.51), "bias": (1.26, inf), "b": (-inf, inf)})
-    first, line = trustworthy(3000, 40, 0.9, [FINE._replace(unbounded=both)])
+    both = FINE._replace(
+        level=0.9, n_separated=30, unbounded={"a": (-inf, -0.51), "bias": (1.26, inf), "b": (-inf, inf)}
+    )
+    first, _, line = answer(both)
     assert first == "3 000 trials, 40 factors: without shrinkage there is no estimate; use the corrected column"
     assert line == (
-        "factors a, b separate 30 of 3 000 trials of choice=right: a has no lower bound (90 % interval: up to −0.51), "
-        "the bias has no upper bound (90 % interval: from 1.3); b is not determined; "
-        "the other coefficients are what the trials that are left tell"
+        "factors a, b separate 30 of 3 000 trials of choice=right; without bounds (90 % intervals): a [−∞, −0.51], "
+        "bias [1.3, ∞], b [−∞, ∞]; the other coefficients are what the trials that are left tell"
     )
-    alone = FINE._replace(unbounded=Unbounded(1, {"a": (2.0, inf)}), asked=ODD.asked[1:])
-    lack, line = trustworthy(30, 1, 0.95, [alone])
+    alone = FINE._replace(n_separated=1, unbounded={"a": (2.0, inf)}, asked=ODD.asked[1:])
+    _, lack, line = answer(alone, n_trials=30, n_factors=0)
     assert "the model lacks guesses or lapses" in lack  # then the corrected column is none to use
-    assert ": its weight has no upper bound (95 % interval: from 2)" in line
+    assert line == "factor a separates 1 of 30 trials of choice=right; without bounds (95 % intervals): a [2, ∞]"
 
 
 def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
@@ -259,7 +283,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
     np.save("data/train/responses.npy", responses)
     for shrinkage, line in (
         (0, "factor 2 separates the responses of class 1: train.shrinkage: auto gives an estimate"),
-        ("auto", "separate 300 of 300 trials of class 1: factor 2 has no upper bound (95 % interval: from "),
+        ("auto", "separate 300 of 300 trials of class 1; without bounds (95 % intervals): factor 0 [−∞, ∞], "),
     ):
         project.set(train={"shrinkage": shrinkage})
         run_here("train", "evaluate")
@@ -273,23 +297,24 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
-    alike = groups(0.6, 1.5, common=1.04)
-    lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=alike)])
-    assert lines[0].endswith("good enough")
-    assert lines[1] == (
-        "groups replicate one another: corrected weights of one are 1.04 ± 0.06 times those of the others"
-    )
-    of_two = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups(0.6, 1.5, common=1.04, df=1, q=0.1))])
-    assert of_two[1].endswith("are 1.04 times those of the others")
-    [_, line] = trustworthy(3000, 40, 0.95, [FINE._replace(groups=groups(0.6, 1.5, common=5.0, error=1.03))])
-    assert (
-        line == "groups are too short to be compared: corrected weights of one are 5.00 ± 1 times those of the others"
-    )
+    said = "corrected weights of one are 1.04 ± 0.06 times those of the others"
+    for one, line in (
+        (groups(0.6, 1.5, common=1.04), f"groups replicate one another: {said}"),
+        (groups(0.6, 1.5, common=1.04, df=1, q=0.1), f"groups replicate one another: {said.replace(' ± 0.06', '')}"),
+        (
+            groups(0.6, 1.5, common=5.0, error=1.03),
+            f"groups are too short to be compared: {said.replace('1.04 ± 0.06', '5.00 ± 1')}",
+        ),
+    ):
+        _, size, last = answer(FINE._replace(groups=one))
+        assert size.endswith("good enough")
+        assert last == line
+    assert "groups replicate one another in b:" in answer(FINE, ODD._replace(groups=groups(1, 1, common=1)))[-1]
     for differing, lowest, highest in (
         (groups(-0.02, 1.72, common=1.1, error=0.2, q=86.0), "−0.02", "1.72"),
         (groups(1.2, 1.4, common=1.3, error=0.03), "1.20", "1.40"),
     ):
-        lines = trustworthy(3000, 40, 0.95, [FINE._replace(groups=differing)])
-        assert lines[0].endswith("but they are means over groups that differ")
-        assert f"{lowest} to {highest} times those of the others" in lines[1]
-        assert lines[1].startswith("groups do not replicate one another")
+        _, size, last = answer(FINE._replace(groups=differing))
+        assert size.endswith("but they are means over groups that differ")
+        assert f"{lowest} to {highest} times those of the others" in last
+        assert last.startswith("groups do not replicate one another")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from stages.trials.choose import choose, question, tells
+from stages.trials.choose import by_threshold, choose, question
 from stages.trials.design import learn
 from tests import coding
 
@@ -30,7 +30,7 @@ def asked(columns: Mapping[str, object], yes: NDArray[np.float64] = YES) -> tupl
 
 LEFT = {  # column, what it holds, and why it is left out
     "zeit": (np.cumsum(RNG.random(N)), "it rises from row to row"),
-    "lfd": (np.arange(N) % 100 + 1.0, "it counts the rows"),
+    "lfd": (np.arange(N) % 100 + 1.0, "it rises from row to row"),
     "q": (np.where(YES == 1, "j", "f"), "it alone determines the response"),
     "z": (YES + 0.1 * RNG.random(N), "it alone determines the response"),
     "RT": (RNG.random(N), "a reaction time"),
@@ -118,4 +118,4 @@ def test_what_a_threshold_tells_is_what_trying_all_of_them_finds() -> None:
         rng = np.random.default_rng(seed)
         x, yes = rng.integers(0, 6, 30).astype(float), rng.integers(0, 2, 30).astype(float)
         told = [max(((x <= t) == yes).mean(), ((x > t) == yes).mean()) for t in range(-1, 7)]
-        assert tells(pd.Series(x), None, yes) == pytest.approx(max(told), abs=1e-12)
+        assert by_threshold(pd.Series(x), yes) == pytest.approx(max(told), abs=1e-12)

@@ -66,8 +66,8 @@ def test_the_answer_tells_each_thing_once(answer: str) -> None:
     assert "nats per trial better than a constant" in use
     assert size.endswith("good enough")  # of the other class
     assert separated == (
-        f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right: {C} has no upper bound (95 % interval: "
-        f"from {coefficients().low[C]:.2g}); {C_CONTRAST} is not determined; "
+        f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right; without bounds (95 % intervals): "
+        f"{C} [{coefficients().low[C]:.2g}, ∞], {C_CONTRAST} [−∞, ∞]; "
         "the other coefficients are what the trials that are left tell"
     )
     assert "choice" not in Path("data/inference/left_out.txt").read_text()
@@ -174,8 +174,8 @@ def test_complete_separation_leaves_one_end(tmp_path: Path, monkeypatch: pytest.
     table = trials().assign(choice=lambda one: np.where(one.contrast > 0, "right", "left"))
     verdict, _, line, *_ = run_study(table, response="choice=right", formula="~ contrast + cue").splitlines()
     assert verdict == "400 trials, 3 factors: without shrinkage there is no estimate; use the corrected column"
-    assert "separate 400 of 400 trials of choice=right: contrast has no upper bound (95 % interval: from " in line
-    assert line.endswith("); cue[T.b], cue[T.c], the bias are not determined")
+    assert "separate 400 of 400 trials of choice=right; without bounds (95 % intervals): contrast [" in line
+    assert line.endswith(", ∞], cue[T.b] [−∞, ∞], cue[T.c] [−∞, ∞], bias [−∞, ∞]")
     assert (coefficients().low["contrast"] > 1) & (coefficients().p["contrast"] < 1e-6)
 
 

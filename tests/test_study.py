@@ -233,7 +233,7 @@ def test_observers_are_told_apart_where_a_condition_is_on_a_factor(layout: str, 
     for folder, (value, _) in found.items():
         learned = learn(alone(prepare, found, folder), path)
         assert learned.names == names[value]
-        assert learned.n_taken == (taken & (who == value)).sum()
+        assert learned.taken.sum() == (taken & (who == value)).sum()
 
 
 @pytest.mark.parametrize("by", ["class", "µ", "a name"])
@@ -245,7 +245,7 @@ def test_observers_may_stand_in_any_column_and_only_those_that_where_takes_are_m
     prepare = asked(response="y", where="block == 1", by=by)
     found = observers_of(prepare, read(tmp_path / "t.csv"))[0]
     assert sorted(found.values()) == [("anna", 10), ("x`y`z", 10)]
-    assert [learn(alone(prepare, found, name), tmp_path / "t.csv").n_taken for name in found] == [10, 10]
+    assert [learn(alone(prepare, found, name), tmp_path / "t.csv").taken.sum() for name in found] == [10, 10]
 
 
 @pytest.mark.parametrize(

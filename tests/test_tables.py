@@ -230,7 +230,7 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
             "line 21: x is 'abc', but it must be a finite number",
         ),
         ("x,x,choice\n1,2,left\n", {}, "'x' occurs twice"),
-        ("bias,choice\n1,left\n2,right\n", {}, "a factor is named bias, as the fit's own bias is"),
+        ("bias,choice\n1,left\n2,right\n", {}, "two factors are named bias (bias is the fit's own)"),
         ("bias,choice\n1,left\n1,right\n", {}, "it needs columns of numbers or of few words that vary"),
         ("1,2\n3,4\n", {}, "must name the columns"),
         ("x,choice\n", {}, "holds no trials"),
@@ -244,7 +244,7 @@ def test_differences_of_rows_that_are_not_taken_may_be_of_words(tmp_path: Path) 
         ("x,choice\n1,left\n2,right\n", {"where": "x > 5"}, "no row fulfils where"),
         ("choice\tid\nleft\ta\nright\ta\n", {}, "holds no factor"),
         ("x,choice\n1,left\n1e999,right\n", {}, "line 3: x is '1e999', but it must be a finite number"),
-        ('x,x[T.b],choice\n"a",1,left\n"b",3,right\n', {}, "two factors are named x[T.b]; rename one of their columns"),
+        ('x,x[T.b],choice\n"a",1,left\n"b",3,right\n', {}, "two factors are named x[T.b]"),
         ("x,choice,o\n1,left,hit\n1,right,hit\n", {"response": "o"}, "holds only 'hit'"),
         ("x,o\n1,hit\n1,false alarm\n", {"response": "o"}, "every response was the same"),
     ],
@@ -376,7 +376,9 @@ def test_two_intervals_become_their_difference_wide_and_long(tmp_path: Path) -> 
     np.testing.assert_array_equal(chosen[:, 0], second)
     np.testing.assert_array_equal(responses[order, 0], second)
     pd.concat([long, long.iloc[:1]]).to_parquet(tmp_path / "twice.parquet")
-    assert "row 73: trial" in refused(tmp_path / "twice.parquet", response="chosen", **keys)
+    assert "trial 3, day 0 has two values for one position" in refused(
+        tmp_path / "twice.parquet", response="chosen", **keys
+    )
 
 
 def long_trials(n: int = 12) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -393,13 +395,14 @@ def long_trials(n: int = 12) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
 LONG = {"response": "chosen", "trial": "t", "position": "p", "value": "v", "intervals": "i"}
 
 
-@pytest.mark.parametrize(("mark", "message"), [(1, "chosen is '1' in both"), (0, "chosen is '0' in both")])
-def test_a_response_that_marks_both_intervals_or_none_is_refused(mark: int, message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", [0, 1])
+def test_a_response_that_marks_both_intervals_or_none_is_refused(mark: int, tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.loc[table.t == 7, "chosen"] = mark
     table.to_csv(tmp_path / "t.csv", index=False)
     for response in ("chosen", "chosen=1"):
-        assert f"t.csv, trial 7: {message} intervals" in refused(tmp_path / "t.csv", **LONG | {"response": response})
+        message = "t.csv, trial 7: chosen is the same in both intervals"
+        assert message in refused(tmp_path / "t.csv", **LONG | {"response": response})
 
 
 def test_a_response_of_the_whole_trial_stands_in_both_intervals(tmp_path: Path) -> None:
@@ -421,8 +424,8 @@ def test_trial_numbers_may_restart_in_each_group(tmp_path: Path) -> None:
     np.testing.assert_array_equal(responses[:, 0], second[order])
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, group="who", where="who == 'b'")
     np.testing.assert_array_equal(factors, differences[order[order >= 6]])
-    assert "restart as group" in refused(tmp_path / "t.csv", **LONG)
-    assert "restart must be named as group" in refused(tmp_path / "t.csv", **LONG, where="who == 'b'")
+    assert "restart must be there, and named as group" in refused(tmp_path / "t.csv", **LONG)
+    assert "restart must be there, and named as group" in refused(tmp_path / "t.csv", **LONG, where="who == 'b'")
     pd.concat([table, table.iloc[:1]]).to_csv(tmp_path / "t.csv", index=False)
     assert f", who {table.who.iloc[0]} has two" in refused(tmp_path / "t.csv", **LONG, group="who")
 
@@ -458,15 +461,15 @@ def test_where_may_take_positions_and_what_only_trials_have(tmp_path: Path) -> N
     table.to_csv(tmp_path / "t.csv", index=False)
     _, factors, _ = coded(tmp_path / "t.csv", **LONG, where="`v[0]` > 0")
     np.testing.assert_array_equal(factors, differences[differences[:, 0] > 0])
-    message = "t.csv: p is no column of trials, whose factors are named as in v[0]"
-    assert message in refused(tmp_path / "t.csv", **LONG, where="p == 0")
+    message = "t.csv: p is no column of trials, whose factors are named v[…]"
     assert message in refused(tmp_path / "t.csv", **LONG, group="p")
+    assert message in refused(tmp_path / "t.csv", **LONG, where="p < 9")
 
 
 def test_where_may_not_cut_trials(tmp_path: Path) -> None:
     table, _, _ = long_trials()
     table.assign(side=table.p).to_csv(tmp_path / "t.csv", index=False)
-    message = "t.csv, line 2: where takes only a part of the rows with t '0'; it must take whole trials"
+    message = "t.csv, trial 0: where takes only a part of its rows; it must take whole trials"
     assert message in refused(tmp_path / "t.csv", **LONG, where="side == 1")
     both = pd.concat([table.assign(who="a", side=table.p), table.assign(who="b", side=table.p)])
     both.to_csv(tmp_path / "t.csv", index=False)
@@ -512,24 +515,6 @@ def test_a_row_that_does_not_say_where_it_belongs_is_named(column: str, tmp_path
     assert f"t.csv, line 11: {column} is missing" in refused(tmp_path / "t.csv", **LONG)
 
 
-def test_a_row_of_the_second_interval_decides_among_rows_that_are_not_taken(tmp_path: Path) -> None:
-    table, _, _ = long_trials()
-    table = table.assign(rt=np.where(table.t % 2, table.t, np.arange(len(table))), block=table.t % 2)
-    table.to_csv(tmp_path / "t.csv", index=False)
-    _, factors, _ = coded(tmp_path / "t.csv", **LONG, formula="~ lag(rt, 1)", where="block == 1")
-    np.testing.assert_array_equal(factors[:, 0], np.arange(12)[0::2] * 4 + 2)
-
-
-def test_a_trial_with_a_row_that_lacks_its_group_is_named_so(tmp_path: Path) -> None:
-    table, _, _ = long_trials()
-    table = table.assign(who=["a"] * 17 + [None] + ["a"] * 30)
-    table.to_csv(tmp_path / "t.csv", index=False)
-    found = learn(asked(**LONG, group="who"), tmp_path / "t.csv")
-    places = [*found.table.frame.index]
-    assert "t.csv, trial 4, who a" in places
-    assert "t.csv, trial 4, no who" in places
-
-
 def test_a_position_that_few_trials_have_is_no_factor_and_that_is_told(tmp_path: Path) -> None:
     table, _, _ = long_trials(40)
     mistake = table.p.map({0: "left", 1: "right"}).where(table.index != 30, "leftt")
@@ -538,17 +523,6 @@ def test_a_position_that_few_trials_have_is_no_factor_and_that_is_told(tmp_path:
     assert found.names == ["v[left]", "v[right]"]
     assert found.left_out == {"v[leftt]": "it is empty"}
     assert len(found.factors) == 39
-
-
-def test_a_trial_none_of_whose_rows_is_taken_is_not_taken(tmp_path: Path) -> None:
-    table, differences, _ = long_trials()
-    table = table.assign(a=1, chosen=table.chosen.replace(0, 2))
-    other = table.t == 7
-    table.loc[other, "a"] = table[other].i.map({1: 1, 2: 0})
-    table.loc[other, "chosen"] = table[other].i.map({1: 9, 2: 1})
-    table.to_csv(tmp_path / "t.csv", index=False)
-    keys = LONG | {"response": "chosen=1", "where": "a == 1 and chosen != 9", "formula": "~ `v[0]` + `v[1]`"}
-    np.testing.assert_array_equal(coded(tmp_path / "t.csv", **keys)[1], np.delete(differences, 7, axis=0))
 
 
 def test_conditions_that_mix_rows_and_factors_choose_trials(tmp_path: Path) -> None:
@@ -592,7 +566,7 @@ def test_a_column_that_differs_within_a_trial_is_no_factor_and_that_is_told(tmp_
     table.assign(contrast=(table.t % 5).where(table.index != 9)).to_csv(tmp_path / "t.csv", index=False)
     found = learn(asked(**LONG), tmp_path / "t.csv")
     assert found.names == ["v[0]", "v[1]"]
-    assert found.left_out == {"contrast": "it differs within trial 2; it must have one value a trial"}
+    assert found.left_out == {"contrast": "it differs within t.csv, trial 2; it must have one value a trial"}
 
 
 @pytest.mark.parametrize("group", ["t", ["who", "who"], ["who", "t"]])
@@ -600,12 +574,6 @@ def test_a_trial_s_number_and_a_repeated_column_may_be_groups(group: str | list[
     table, differences, _ = long_trials()
     table.assign(who="a").to_csv(tmp_path / "t.csv", index=False)
     np.testing.assert_array_equal(coded(tmp_path / "t.csv", **LONG, group=group)[1], differences)
-
-
-def test_a_position_commands_no_terminal(tmp_path: Path) -> None:
-    table, _, _ = long_trials()
-    table.assign(p=table.p.map({0: "a\nb", 1: "c"})).to_parquet(tmp_path / "t.parquet")
-    assert coded(tmp_path / "t.parquet", **LONG)[0] == ["v[a�b]", "v[c]"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
@@ -621,7 +589,7 @@ def test_large_whole_numbers_stay_what_they_are(ending: str, tmp_path: Path) -> 
     assert np.bincount(trials.groups).tolist() == [3999, 501, 500]
     assert len(coded(path, formula="lag(contrast, 1)", group="who")[1]) == 4997
     for condition, n in ((f"who == {2**53 + 1}", 500), (f"who in ({2**53}, 7)", 4500), (f"who > {2**52}", 1001)):
-        assert learn(asked(where=condition), path).n_taken == n
+        assert learn(asked(where=condition), path).taken.sum() == n
 
 
 def test_groups_are_told_apart_or_refused_where_their_names_are_alike(tmp_path: Path) -> None:
@@ -638,18 +606,21 @@ def one_interval(table: pd.DataFrame) -> pd.DataFrame:
 
 
 LONG_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], str]] = [
-    (lambda t: t.assign(v=np.where(t.v > 0, "a", "b")), {}, "trial 0: v[0] is 'a', but it must be a number"),
-    (lambda t: t.assign(**{"v[1]": 7}), {}, "t.csv: a factor is named v[1], as a column is"),
-    (lambda t: t.assign(rt=np.arange(len(t))), {"formula": "~ `v[0]` + rt"}, "rt differs within trial 0; it must have"),
+    (lambda t: t.assign(v=np.where(t.v > 0, "a", "b")), {}, "line 2: v is 'a', but it must be a finite number"),
+    (
+        lambda t: t.assign(rt=np.arange(len(t))),
+        {"formula": "~ `v[0]` + rt"},
+        "rt differs within t.csv, trial 0; it must have",
+    ),
     (
         lambda t: t.assign(rt=np.arange(len(t))),
         {"where": "rt >= 32"},
-        "rt differs within trial 8; it must have one value",
+        "rt differs within t.csv, trial 8; it must have one value",
     ),
     (
         one_interval,
         {"response": "yes", "intervals": None},
-        "yes differs within trial 3; it must have one value a trial",
+        "yes differs within t.csv, trial 3; it must have one value a trial",
     ),
     (lambda t: t.assign(p=t.t * 2 + t.p), {}, "t.csv holds no factor: it needs columns of numbers"),
     (lambda t: t.assign(i=t.i + t.p), {}, "i must number two intervals, but it holds ['1', '2', '3']"),

@@ -6,6 +6,7 @@ data), with their sources and what is proven; here they are put side by side.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
 from stages.files.families import families
-from stages.tables.answer import Situation, Unbounded
+from stages.files.reading import Fit
+from stages.tables.answer import Situation
 from stages.tables.inferred import Inferred, thinned
 from stages.tables.scores import names_table
 
@@ -74,7 +76,7 @@ def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
 def question_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """What the model may lack: per class and family its test, and what it would gain, nats per trial."""
     pairs = zip(inferred.fit.classes, asked, strict=True)
-    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
+    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, questions) in pairs for one in questions])
 
 
 def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
@@ -146,7 +148,7 @@ def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
         if observer is not None:
             z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index.logit)]
-            in_bins = [some.mean() for some in np.array_split(true, len(bins))]
+            in_bins = [part.mean() for part in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
         return bins, smooth
 
@@ -183,19 +185,39 @@ def corrected_recovery(inferred: Inferred) -> dict[str, Any]:
     return metrics
 
 
-def situations(
-    inferred: Inferred, asked: Asked, groups: Sequence[Replication | None], logistic_p: Sequence[float]
-) -> list[Situation]:
+def situations(inferred: Inferred, asked: Asked, groups: Sequence[Replication | None]) -> list[Situation]:
     """What the answer in words needs to know about each class."""
-    names, level, situations = [*inferred.fit.factors, "bias"], inferred.p.interval_level, []
-    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
-        unbounded = None
+    fit, level, situations = inferred.fit, inferred.p.interval_level, list[Situation]()
+    names, terms = [*fit.factors, "bias"], _terms(fit)
+    for k, (name, c) in enumerate(zip(fit.classes, inferred.classes, strict=True)):
+        unbounded = dict[str, tuple[float, float]]()
         if c.separated:
             low, high = c.interval(level)
-            ends = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
-            unbounded = Unbounded(c.separated.n_separated, ends)
-        sizes = c.signal, c.theory.alpha, c.alpha_error, *c.expected_classical_coverage(level)
-        model = c.guess_rate, c.lapse_rate, logistic_p[k], asked[k][0], tuple(asked[k][1])
-        exists = name not in inferred.fit.separating
-        situations.append(Situation(name, *sizes, *model, exists, unbounded, groups[k]))
+            unbounded = {names[j]: (float(low[j]), float(high[j])) for j in c.separated.infinite}
+        situation = Situation(
+            name,
+            *(c.signal, c.theory.alpha, c.alpha_error),
+            *c.expected_classical_coverage(level),
+            *asked[k],
+            rates=(c.guess_rate, c.lapse_rate),
+            exists=name not in fit.separating,
+            n_separated=c.separated.n_separated if c.separated else 0,
+            unbounded=unbounded,
+            groups=groups[k],
+            terms=terms,
+            level=level,
+            n_classes=len(fit.classes),
+        )
+        situations.append(situation)
     return situations
+
+
+def _terms(fit: Fit) -> dict[str, bool]:
+    """The terms of own trials' model, patterns for what they take; and whether each has more than two values."""
+    if fit.account is None:
+        return {}
+    terms, x = fit.account["terms"], fit.train.factors[:: max(len(fit.train.factors) // 10_000, 1)]
+    patterns = [term for term in terms if re.fullmatch(r"\w+\*", term)]
+    by_pattern = {j for term in patterns for j in terms[term]}
+    kept = {term: places for term, places in terms.items() if term in patterns or not by_pattern.issuperset(places)}
+    return {term: any(len(np.unique(x[:, j])) > 2 for j in places) for term, places in kept.items()}

@@ -12,10 +12,8 @@ from hdlogit.compute.threads import cut
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
-from stages.files.account import named
 from stages.files.parameters import Evaluate
 from stages.files.reading import Fit, read_fit
-from stages.tables.answer import without_inference
 from stages.tables.scores import CORRECTED, Predictions
 
 Results = Mapping[str, ClassInference]  # by class
@@ -46,8 +44,8 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
         alike = [name for name in names if fit.shrinkage[name] == strength]
         part = fit.part([fit.classes.index(name) for name in alike])
         penalties = fit.evidence["ridge"], strength
-        some = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
-        results |= dict(zip(alike, some, strict=True))
+        inferred = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
+        results |= dict(zip(alike, inferred, strict=True))
     return fit, {name: results[name] for name in names}
 
 
@@ -86,19 +84,3 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
         for rows in cut(*x.shape) if not results[name].reason else ():
             logits["corrected"][rows, k], logits["best"][rows, k] = results[name].corrected_logits(x[rows])
     return Predictions(predicted.responses, logits)
-
-
-def class_notices(results: Results) -> list[str]:
-    """A line for each class without an inference, or with a note that the answer does not have."""
-    return [
-        f"{named(name, 'class')}: " + (f"inference is left out: {c.reason}" if c.reason else str(c.note))
-        for name, c in results.items()
-        if c.reason or (c.note and not c.separated)
-    ]
-
-
-def missing_inference(fit: Fit, results: Results) -> list[str]:
-    """The answer for classes without an inference, or that were shrunk and are not said to be separated."""
-    reasons = {name: c.reason for name, c in results.items() if c.reason}
-    shrunk = {name: fit.separating[name] for name in fit.separating if name in results and not results[name].separated}
-    return without_inference(reasons, shrunk)

@@ -56,8 +56,8 @@ def _detections(one: Stimulus, yes: Responses, level: float) -> Iterator[Estimat
     """d′ and criterion, where the larger value of the stimulus is the signal."""
     for condition in one.conditions:
         x, y = one.x[condition.rows], yes[condition.rows]
-        counts = [int(sum(which)) for v in (x.max(), x.min()) for which in (y[x == v], x == v)]
-        d = detection(*counts, level)
+        signal, noise = y[x == x.max()], y[x == x.min()]
+        d = detection(int(signal.sum()), len(signal), int(noise.sum()), len(noise), level)
         note = "half a trial more of either response was added" if d.log_linear else ""
         yield Estimate(one.name, condition.name, "d′ (yes/no)", d.d_prime, *d.d_prime_interval, note)
         yield Estimate(one.name, condition.name, "criterion (yes/no)", d.criterion, *d.criterion_interval, note)

@@ -1,14 +1,13 @@
-"""Which factors determine no weight of their own, and which trials are held out."""
+"""Which factors determine a weight of their own, and which trials are held out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.errors import InputError
+from stages.files.parameters import Prepare
 
 MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
@@ -17,79 +16,73 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Dependent:
-    """A factor that determines no weight, as x = mean + Σ slope_i (x_i − mean_i), of earlier ones or of none."""
+class Selection:
+    """Factors that determine a weight of their own, and how the others follow from them."""
 
-    index: int  # among all factors
-    why: str
-    sd: float
-    slopes: Floats  # (n_factors,)
+    mean: Floats  # (n_factors,) of all
+    sd: Floats
+    fitted: list[int]
+    why_not: dict[int, str]  # of the others
+    slopes: Floats  # (n_fitted, n_others) of standardised factors
 
-    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is a fault by itself
-    def differs(self, factors: Floats, mean: Floats) -> NDArray[np.bool_]:
-        """Rows of (n_rows, n_factors) where it does not follow."""
-        centred = factors - mean
-        size = self.sd + np.abs(centred) @ np.abs(self.slopes)
-        tolerance = 1e-3 * size + 1e-9 * abs(mean[self.index])  # TOLERANCE is 3e-5 sd
-        return np.asarray(np.abs(centred[:, self.index] - centred @ self.slopes) > tolerance)
+    def differs(self, factors: Floats) -> NDArray[np.bool_]:
+        """Where factors that are not fitted do not follow, (n_rows, n_others), of all (n_rows, n_factors)."""
+        others = [*self.why_not]
+        scaled = (factors[:, self.fitted] - self.mean[self.fitted]) / self.sd[self.fitted]
+        expected = self.mean[others] + self.sd[others] * (scaled @ self.slopes)
+        size = self.sd[others] * (1 + np.abs(scaled) @ np.abs(self.slopes))
+        tolerance = 1e-3 * size + 1e-9 * np.abs(self.mean[others])  # TOLERANCE is 3e-5 sd
+        return np.asarray(np.abs(factors[:, others] - expected) > tolerance)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what is not finite is refused by name
-def dependent(factors: Floats, names: list[str], file: str) -> tuple[list[Dependent], Floats, Floats]:
-    """Factors (n_trials, p) whose weights would be arbitrary; and mean and standard deviation of all, (p,).
-
-    Raises InputError, with the name of the file, for factors so large that their squares are not finite.
-    """
+def select(factors: Floats, names: list[str]) -> Selection:
+    """Of factors (n_trials, n_factors) those that vary, and do not follow from earlier ones."""
     (n, p), mean = factors.shape, factors.mean(axis=0)
     sd = (factors - mean).std(axis=0)
     sd[sd <= 1e-12 * np.abs(mean)] = 0
-    for large in np.flatnonzero(~np.isfinite(sd)):
-        what = f"{names[large]} holds numbers so large that their squares are not finite"
-        raise InputError(f"{file}: {what}; use a larger unit")
-    fixed, varying = np.flatnonzero(sd == 0), np.flatnonzero(sd)
-    found = [Dependent(int(j), f"it is {mean[j]:.6g} in every trial", 0.0, np.zeros(p)) for j in fixed]
-    if not 0 < len(varying) < min(n, MOST_CHECKED + 1):
-        return found, mean, sd
-    scaled = (factors[:, varying] - mean[varying]) / sd[varying]
-    correlations = scaled.T @ scaled / n
-    left, selected = correlations.copy(), list[int]()  # what remains of each factor given the selected earlier ones
-    for j in range(len(varying) if np.linalg.eigvalsh(correlations)[0] <= TOLERANCE else 0):
-        if left[j, j] > TOLERANCE:
-            selected.append(j)
-            left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j, j + 1 :] / left[j, j])
-            continue
-        slopes = np.linalg.solve(correlations[np.ix_(selected, selected)], correlations[selected, j])
-        used = np.abs(slopes) > 1e-6
-        at, sources, of = int(varying[j]), varying[selected][used], np.zeros(p)
-        of[sources] = slopes[used] * sd[at] / sd[sources]
-        listed = ", ".join(names[i] for i in sources[:5]) + (", …" if len(sources) > 5 else "")
-        is_equal = len(sources) == 1 and np.allclose([mean[at], of.sum()], [mean[sources[0]], 1], atol=0)
-        why = f"it equals {listed} in every trial" if is_equal else f"it follows from {listed} (a linear combination)"
-        found.append(Dependent(at, why, float(sd[at]), of))
-    return sorted(found, key=lambda each: each.index), mean, sd
+    fitted = np.flatnonzero(sd).tolist()
+    is_checked = 0 < len(fitted) < min(n, MOST_CHECKED + 1)
+    if is_checked:
+        scaled = (factors - mean) / np.where(sd > 0, sd, 1)
+        correlations = scaled.T @ scaled / n
+        fitted = independent(correlations)
+    others = sorted({*range(p)} - {*fitted})
+    slopes = np.zeros((len(fitted), len(others)))
+    if is_checked:
+        slopes = np.linalg.solve(correlations[np.ix_(fitted, fitted)], correlations[np.ix_(fitted, others)])
+    why_not = {}
+    for j, slope in zip(others, slopes.T, strict=True):
+        sources = [names[i] for i in np.array(fitted)[np.abs(slope) > 1e-6]] if sd[j] else []
+        listed = ", ".join(sources[:5]) + (", …" if sources[5:] else "")
+        why_not[j] = f"it follows from {listed}" if sources else f"it is {mean[j]:.6g} in every trial"
+    mean, sd = (np.array([*map(stable, each)]) for each in (mean, sd))
+    return Selection(mean, sd, fitted, why_not, slopes)
 
 
-def repeats(factors: Floats, responses: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
-    """Which trials are the same, as codes (n_trials,) in order of appearance, and how many repeat an earlier one.
+def independent(correlations: Floats) -> list[int]:
+    """The columns of which a part remains, given the earlier ones, by Gaussian elimination."""
+    if np.linalg.eigvalsh(correlations)[0] > TOLERANCE:
+        return [*range(len(correlations))]
+    rest, columns = correlations.copy(), list[int]()
+    for j in range(len(rest)):
+        if rest[j, j] > TOLERANCE:
+            columns.append(j)
+            rest[j + 1 :, j + 1 :] -= np.outer(rest[j + 1 :, j], rest[j, j + 1 :] / rest[j, j])
+    return columns
 
-    If more than half do, the stimuli come from a small set: repetition is by design, and each trial counts by itself.
-    """
-    whole = pd.DataFrame(np.column_stack([factors, responses]), copy=False)
-    codes, distinct = pd.factorize(pd.util.hash_pandas_object(whole, index=False))
-    n_repeated = len(codes) - len(distinct)
-    return (codes if 2 * n_repeated <= len(codes) else np.arange(len(codes))), n_repeated
 
-
-def hold_out(
-    fraction: float, by: str, same: NDArray[np.int64], groups: NDArray[np.integer] | None, seed: int
-) -> NDArray[np.bool_]:
-    """Which trials are held out, (n,): about `fraction` of them, whole units of equal code in `same` or `groups`."""
-    n, wanted = len(same), round(fraction * len(same))
-    if by == "last" or wanted == 0:
-        in_train = np.unique(same[: n - wanted])
-        return (np.arange(n) >= n - wanted) & ~np.isin(same, in_train)  # copies of training trials stay with them
-    codes: NDArray[np.integer] = same if by == "trial" or groups is None else groups
+def hold_out(p: Prepare, n_trials: int, groups: NDArray[np.integer] | None) -> NDArray[np.bool_]:
+    """Which trials are held out, (n_trials,): about the fraction `held_out`, the last, or whole groups, or any."""
+    wanted = round(p.held_out * n_trials)
+    if p.held_out_by == "last" or wanted == 0:
+        return np.arange(n_trials) >= n_trials - wanted
+    codes = np.arange(n_trials) if p.held_out_by == "trial" or groups is None else groups
     sizes = np.bincount(codes)
-    shuffled = np.random.default_rng(seed).permutation(len(sizes))
+    shuffled = np.random.default_rng(p.seed).permutation(len(sizes))
     before = np.cumsum(sizes[shuffled]) - sizes[shuffled] / 2  # a unit is taken if most of it is wanted
     return np.isin(codes, shuffled[before < wanted])
+
+
+def stable(value: float) -> float:
+    """Without the last digits, which differ between processors."""
+    return float(f"{value:.12g}")

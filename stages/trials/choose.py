@@ -6,6 +6,7 @@ rises from row to row counts trials or tells the time. By name: what programs ca
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Container, Iterable, Mapping
@@ -50,22 +51,20 @@ def choose(
     n_classes) the responses; `named` columns were said to be factors, and only content counts.
     """
     left_out, doubts = dict[str, str](), dict[str, str]()  # name -> why
-    tells_order = rows.index.is_unique  # unless rows stand for several trials
     for name in [name for name in columns if name not in named]:
         if why := by_name(name, is_number(columns[name])) or by_order(rows[name]):
             left_out[name] = why
-        elif tells_order and counts(rows[name]):
+        elif rows.index.is_unique and counts(rows[name]):  # rows that stand for several trials do not tell their order
             doubts[name] = f"{name} counts up or down in the order of the rows, as a block or a clock does"
-    wanted = int(np.clip(3e5 / max(len(columns.columns), 1), *LOOKED_AT))
-    some = np.unique(np.linspace(0, len(yes) - 1, wanted).astype(int))
+    n_looked_at = int(np.clip(3e5 / max(len(columns.columns), 1), *LOOKED_AT))
+    sample = np.unique(np.linspace(0, len(yes) - 1, n_looked_at).astype(int))
     for y in yes.T if len(yes) >= LEAST else ():
-        for a in alone(columns.drop(columns=[*left_out]).iloc[some], y[some]):
-            left_out |= dict.fromkeys(alone(columns[[a]], y), "it alone determines the response")
-        left = columns.drop(columns=[*left_out])
-        for pair in together(left.iloc[some], y[some]):
-            doubts |= {b: f"{a} and {b} together determine the response" for a, b in together(left[[*pair]], y)}
-        for a in nearly(left.iloc[some], y[some]):
-            doubts |= dict.fromkeys(nearly(left[[a]], y), f"{a} determines the response in nearly all trials")
+        alone, pairs, nearly = leaks(columns.drop(columns=[*left_out]).iloc[sample], y[sample])
+        suspects = [name for name in columns if name in {*alone, *nearly, *itertools.chain(*pairs)}]
+        alone, pairs, nearly = leaks(columns[suspects], y)
+        left_out |= dict.fromkeys(alone, "it alone determines the response")
+        doubts |= {b: f"{a} and {b} together determine the response" for a, b in pairs}
+        doubts |= {a: f"{a} determines the response in nearly all trials" for a in nearly}
     return left_out, doubts
 
 
@@ -98,58 +97,47 @@ def by_name(name: str, number: bool) -> str:
 
 def by_order(column: pd.Series[Any]) -> str:
     """Why a column, in the order of the file, is no factor, or ""."""
-    if not is_number(column) or len(given := column.dropna().to_numpy()) < LEAST:
-        return ""
-    steps = np.diff(given)
-    if (steps == 1).mean() > 0.9:
-        return "it counts the rows"
-    return "it rises from row to row, as a clock does" if (steps > 0).mean() > 0.97 else ""
+    steps = np.diff(column.dropna()) if is_number(column) else np.array([])
+    rises = len(steps) >= LEAST and ((steps == 1).mean() > 0.9 or (steps > 0).mean() > 0.97)
+    return "it rises from row to row, as a counter or a clock does" if rises else ""
 
 
 def counts(column: pd.Series[Any]) -> bool:
     """Whether numbers only stay, go on to the next larger (or smaller) one, or from the last begin again."""
-    given = column.dropna().to_numpy()
-    if not is_number(column) or len(given) < LEAST:
+    if not is_number(column) or len(values := column.dropna().to_numpy()) < LEAST:
         return False
-    for held in (given[:1000], given):  # most fail on the first
-        levels, ranks = np.unique(held, return_inverse=True)
-        if not any(np.isin(np.diff(ranks) * sign % len(levels), (0, 1)).all() for sign in (1, -1)):
+    for part in (values[:1000], values):  # most fail on the first
+        numbers, ranks = np.unique(part, return_inverse=True)
+        if not any(np.isin(np.diff(ranks) * sign % len(numbers), (0, 1)).all() for sign in (1, -1)):
             return False
-    return len(levels) > 2
+    return len(numbers) > 2
 
 
 # --- what gives the response away
 
 
-def alone(columns: pd.DataFrame, yes: Floats) -> list[str]:
-    """Columns of which some threshold, or the set of their few values, tells all responses."""
+def leaks(columns: pd.DataFrame, yes: Floats) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Columns that tell all responses (n_trials,) alone; pairs that do, where neither does, first the one that tells
+    more; and columns of a few values that tell nearly all.
+    """
     few = coded(columns)
-    return [name for name in columns if tells(columns[name], few.get(name), yes) == 1]
-
-
-def together(columns: pd.DataFrame, yes: Floats) -> list[tuple[str, str]]:
-    """Pairs that tell all responses where either alone tells fewer; first the one that tells more."""
-    few = coded(columns)
-    tell = {name: tells(columns[name], few.get(name), yes) for name in columns}
+    by_value = {name: told(codes, yes) for name, codes in few.items()}
+    tell = {name: max(by_value.get(name, 0.0), by_threshold(columns[name], yes)) for name in columns}
+    alone = [name for name in columns if tell[name] == 1]
     left = [name for name in columns if (1 - tell[name]) * len(yes) >= FEW]
-    few = {name: few[name] for name in left if name in few}
-    of_two = {name: codes.astype(float) for name, codes in few.items() if codes.max() == 1}  # words, too
+    of_two = {name: few[name].astype(float) for name in left if name in few and few[name].max() == 1}  # words, too
     ordered = columns[left].assign(**of_two).select_dtypes("float64")
-    pairs = {frozenset((a, b)) for b, codes in few.items() for a in separated(ordered, codes, yes) if a != b}
-    return sorted((a, b) if tell[a] >= tell[b] else (b, a) for a, b in map(sorted, pairs))
-
-
-def nearly(columns: pd.DataFrame, yes: Floats) -> list[str]:
-    """Columns whose few values tell nearly all responses."""
-    few = {name: codes for name, codes in coded(columns).items() if codes.max() < 6}
-    is_varied = max(yes.mean(), 1 - yes.mean()) < 0.9
-    return [name for name, codes in few.items() if is_varied and told(codes, yes) >= MOSTLY]
+    pairs = {frozenset((a, b)) for b in left if b in few for a in separated(ordered, few[b], yes) if a != b}
+    by_tell = [tuple(sorted(pair, key=lambda name: (-tell[name], name))) for pair in pairs]
+    is_varied = 0.1 < yes.mean() < 0.9
+    nearly = [name for name, codes in few.items() if is_varied and codes.max() < 6 and MOSTLY <= by_value[name] < 1]
+    return alone, sorted(by_tell), nearly
 
 
 def coded(columns: pd.DataFrame) -> dict[str, Codes]:
     """Columns with few values, among many trials, as codes; a missing value is one, too."""
-    found = {name: pd.factorize(columns[name], use_na_sentinel=False)[0] for name in columns}
-    return {name: codes for name, codes in found.items() if len(codes) and codes.max() < min(20, len(codes) / 10)}
+    codes = {name: pd.factorize(columns[name], use_na_sentinel=False)[0] for name in columns}
+    return {name: each for name, each in codes.items() if len(each) and each.max() < min(20, len(each) / 10)}
 
 
 def told(codes: Codes, yes: Floats) -> float:
@@ -158,17 +146,16 @@ def told(codes: Codes, yes: Floats) -> float:
     return float(np.maximum(n_yes, n - n_yes).sum() / len(yes))
 
 
-def tells(column: pd.Series[Any], codes: Codes | None, yes: Floats) -> float:
-    """The fraction of the responses that a column tells, by its few codes or by a threshold on numbers."""
-    by_code = told(codes, yes) if codes is not None else 0.0
-    if not is_number(column):
-        return by_code
-    given = column.to_numpy()
-    order = np.argsort(given)  # missing values last
-    ends = np.append(np.flatnonzero(np.diff(given[order])), len(order) - 1)  # of runs of the same number
+def by_threshold(column: pd.Series[Any], yes: Floats) -> float:
+    """The fraction of the responses that a threshold on numbers tells, a missing value being larger than all."""
+    if not is_number(column) or not len(yes):
+        return 0.0
+    values = column.to_numpy()
+    order = np.argsort(values)
+    ends = np.append(np.flatnonzero(np.diff(values[order])), len(order) - 1)  # of runs of the same number
     right = np.cumsum(2 * yes[order] - 1)[ends]  # yes below the threshold less no, so far
-    most = max((2 * right - right[-1]).max(), (right[-1] - 2 * right).max(), abs(right[-1]))
-    return max(by_code, float((most / len(yes) + 1) / 2))
+    most = np.abs(2 * right - right[-1]).max()  # the last threshold is above all
+    return float((most / len(yes) + 1) / 2)
 
 
 def separated(columns: pd.DataFrame, codes: Codes, yes: Floats) -> list[str]:

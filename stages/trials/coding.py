@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from formulaic import Formula, ModelSpec, SimpleFormula
-from formulaic.errors import DataMismatchWarning
-from formulaic.parser import DefaultFormulaParser
 from formulaic.transforms import basis_spline, stateful_transform
 from formulaic.utils.variables import Variable
 from numpy.typing import NDArray
@@ -28,10 +26,12 @@ from stages.files.errors import InputError
 from stages.trials.values import Table, is_number, key, levels, numbers, words
 from stages.trials.where import aliased, restored
 
-LAG = r"\b(lags?)\(\s*(\w+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
-IN_C = r"\bC\(\s*(\w+)"
+LAG = r"\b(lags?)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
+IN_C = r"\bC\((\w+)"
 PATTERN = r"[\w.]+\*(?=\s*(?:$|[-+:),])|\s+\*)"  # a product has its second factor right after the *
+POINT = r"(?<![\w.])\.(?![\w.])"  # all columns
 MOST_LAGS = 1000
+LARGEST = 1e100  # beyond it squares of factors are no longer finite
 
 Floats = NDArray[np.float64]
 
@@ -39,11 +39,7 @@ Floats = NDArray[np.float64]
 @stateful_transform  # type: ignore[untyped-decorator]
 def bs(x: Any, *arguments: Any, _state: dict[str, Any], **keywords: Any) -> Any:
     """formulaic's bs, with NaN for values beyond the bounds, where formulaic raises."""
-    splines = basis_spline(x, *arguments, extrapolation="clip", _state=_state, **keywords)
-    outside = (np.asarray(x) < _state["lower_bound"]) | (np.asarray(x) > _state["upper_bound"])
-    for number, values in splines.items():
-        splines[number] = np.where(outside, np.nan, values)
-    return splines
+    return basis_spline(x, *arguments, extrapolation="na", _state=_state, **keywords)
 
 
 CONTEXT = {"sqrt": np.sqrt, "abs": np.abs, "sin": np.sin, "cos": np.cos, "bs": bs}
@@ -57,7 +53,6 @@ class Coding:
     formula: SimpleFormula  # of names of Python's
     columns: dict[str, str]  # what these stand for: columns and lags
     lags: dict[str, tuple[str, int]]  # `lag(x, 2)` -> x, 2
-    every: bool  # whether the formula contains `.`
     numeric: set[str] = field(default_factory=set)  # columns of numbers
     levels: dict[str, list[str] | None] = field(default_factory=dict)  # of columns and lags; None for numbers
     spec: Any = None  # what formulaic has learned
@@ -85,66 +80,67 @@ class Coding:
 
     def learn(self, complete: pd.DataFrame) -> Floats:
         """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors."""
-        in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula)) if alias in self.columns}
+        in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula))}
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
             self.levels[name] = None if is_plain else levels(complete[name])
         with explained(self.text, self.columns):
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
-        if "C(" in str(self.formula):  # the first time, formulaic takes NaN that a call gives for the first category
-            factors = self.encode(complete)
-        terms = {restored(term, self.columns): [j - 1 for j in which] for term, which in self.spec.term_indices.items()}
-        if terms.pop("1", None) is None:
-            raise refused(self.text, "it removes the intercept, but a psychometric function has one, its bias")
-        self.names, self.terms = [restored(name, self.columns) for name in self.spec.column_names[1:]], terms
+        if not factors.size:
+            raise InputError(f"{complete.index[0]}: {self.why_not(complete.iloc[[0]])}")
+        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]]
+        terms = {restored(term, self.columns): which for term, which in self.spec.term_indices.items()}
+        self.terms = {term: [j - 1 for j in which] for term, which in terms.items() if term != "1"}
         return factors
 
     def encode(self, complete: pd.DataFrame) -> Floats:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
         values = self._values(complete)
-        fit = values.notna().all(axis=1).to_numpy()
-        coded = self._matrix(values[fit]) if fit.any() else np.zeros((0, len(self.names)))
-        coded[~np.isfinite(coded).all(axis=1)] = np.nan
-        factors = np.full((len(complete), coded.shape[1]), np.nan)
-        factors[fit] = coded + 0.0  # no −0, which equals 0 but has other bytes
+        is_known = values.notna().all(axis=1).to_numpy()
+        factors = np.full((len(complete), len(self.names)), np.nan)
+        if is_known.any():
+            coded = self._matrix(values[is_known])
+            coded[~(np.abs(coded) <= LARGEST).all(axis=1)] = np.nan
+            factors = np.full((len(complete), coded.shape[1]), np.nan)
+            factors[is_known] = coded + 0.0  # no −0, which equals 0 but has other bytes
         return factors
 
     def why_not(self, row: pd.DataFrame) -> str:
         """Why this row, a frame of one, cannot be coded."""
+        right = f"it must be a number within ±{LARGEST:g}"
         for name, known in self.levels.items():
-            [value], [number], [word] = row[name], numbers(row[name]), words(row[name])
-            if known is None and not np.isfinite(number):
-                what = f"{show(value)}; it must be a number" if np.isnan(number) else f"{number}; it must be finite"
-                return f"{name} is {what}"
+            [value], [word] = row[name], words(row[name])
+            if known is None and not numbers(row[name]).abs().item() <= LARGEST:
+                return f"{name} is {show(value)}; {right}"
             if known is not None and key(word) not in map(key, known):
                 return f"{name} is {show(word)}, which it is in no trial of the study; {nearest(word, known)}"
         [factors] = self._matrix(self._values(row))
-        j = int(np.argmin(np.isfinite(factors)))
+        j = int(np.argmin(np.abs(factors) <= LARGEST))
         if np.isnan(factors[j]) and "bs(" in self.names[j]:
             return f"{self.names[j]} is outside the range of the study's trials, where a spline is not known"
-        return f"{self.names[j]} is {factors[j]}; it must be finite"
+        return f"{self.names[j]} is {factors[j]}; {right}"
 
     def _values(self, complete: pd.DataFrame) -> pd.DataFrame:
-        """Numbers, and words as the study spells them; NaN where a column is neither, or not finite."""
-        found: dict[str, Any] = {}
+        """Numbers, and words as the study spells them; NaN where a column is neither, or too large."""
+        values: dict[str, Any] = {}
         for alias, name in self.columns.items():
-            given, known = complete[name], self.levels[name]
+            column, known = complete[name], self.levels[name]
             if known is not None:
-                spelling = words(given).map({word: key(word) for word in words(given).unique()})
-                spelling = spelling.map({key(level): level for level in known})
-                if not all(map(is_number, known)):
-                    found[alias] = pd.Series(pd.Categorical(spelling, known), given.index)
-                    continue
-                given = given.where(spelling.notna())  # numbers in C(…)
-            number = numbers(given).to_numpy()
-            found[alias] = np.where(np.isfinite(number), number, np.nan)
-        return pd.DataFrame(found, complete.index)
+                spelling = {key(level): level for level in known}
+                column = words(column)
+                column = column.map({word: spelling.get(key(word)) for word in column.unique()}).astype("str")
+            if known is None or all(map(is_number, known)):  # numbers in C(…)
+                number = numbers(column)
+                values[alias] = number.where(number.abs() <= LARGEST)
+            else:
+                values[alias] = pd.Categorical(column, known)
+        return pd.DataFrame(values, complete.index)
 
     def _matrix(self, values: pd.DataFrame) -> Floats:
         """Factors, also what is not finite; what transforms need to know is learned the first time."""
-        in_c = [name for name in re.findall(IN_C, str(self.formula)) if name in values]
-        whole = [name for name in in_c if values[name].dtype.kind == "f" and (values[name] % 1 == 0).all()]
+        in_c = [name for name in re.findall(IN_C, str(self.formula)) if values[name].dtype.kind == "f"]
+        whole = [name for name in in_c if (values[name] % 1 == 0).all()]
         with explained(self.text, self.columns):
             matrix = self.spec.get_model_matrix(values.astype(dict.fromkeys(whole, np.int64)), context=CONTEXT)
         self.spec = matrix.model_spec
@@ -154,56 +150,55 @@ class Coding:
 def of_columns(names: list[str]) -> Coding:
     """A factor for each column of numbers, and of words for each of its words but the first."""
     columns = {f"_name{j}_": name for j, name in enumerate(names)}
-    return Coding("", Formula(" + ".join(columns)), columns, {}, every=True)
+    return Coding("", Formula(" + ".join(columns)), columns, {})
 
 
 def of_formula(text: str, table: Table, every: Collection[str], responses: Collection[str]) -> Coding:
     """`every`: what `.` stands for. Raises InputError for what is not a formula of the table's columns."""
-    named = spread(text, [name for name in table.frame.columns if name not in responses])
-    plain, columns = aliased(named, {*table.frame.columns, *table.unusable})
     lags: dict[str, tuple[str, int]] = {}
 
-    def alias_of(name: str) -> str:
-        columns.update({} if name in columns.values() else {f"_name{len(columns)}_": name})
-        return next(alias for alias, column in columns.items() if column == name)
-
     def lagged(match: re.Match[str]) -> str:
-        column, order = columns.get(match[2], match[2]), int(match[3] or 1)
-        check_column(text, table, column)
-        if not 1 <= order <= MOST_LAGS:
-            raise refused(text, f"a lag of {order}; it must be 1 to {MOST_LAGS}")
-        new = {f"lag({column}, {k})": (column, k) for k in range(1 if match[1] == "lags" else order, order + 1)}
+        column, order = match[2].strip("`"), int(match[3] or 1)
+        table.column(column)
+        orders = range(1 if match[1] == "lags" else max(order, 1), min(order, MOST_LAGS) + 1)
+        new = {f"lag({column}, {k})": (column, k) for k in orders}
         lags.update(new)
-        return f"({' + '.join(map(alias_of, new))})"
+        return summed(new) if new else match[0]
 
-    if re.search(r"\w\([^()]*\blags\(", plain):
-        raise refused(text, "lags(…) is a sum of terms; inside a transform name one lag(…)")
-    plain = re.sub(LAG, lagged, plain)
-    if re.search(r"\blags?\(", plain):
-        raise refused(text, "a lag is of a column, by a whole number of rows, as in lag(choice, 2)")
-    if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", plain):  # formulaic would write it out
-        raise refused(text, "a power must be below 10")
-    with explained(text, columns):
-        has_point = any(str(token.token) == "." for token in DefaultFormulaParser().get_tokens(plain))
-        points = {"__formulaic_variables_available__": [*map(alias_of, every)]} if has_point else {}
-        formula = Formula(plain, _context=points)
-        left = str(getattr(formula, "lhs", "")).removeprefix("1 + ")
-        formula = getattr(formula, "rhs", formula)
-        if not isinstance(formula, SimpleFormula):
-            raise refused(text, "it must be one sum of terms")
-        used = {columns[alias] for alias in re.findall(r"_name\d+_", str(formula))}
-        unknown = {str(name) for name in formula.required_variables if Variable.Role.VALUE in name.roles} - {*columns}
-    if (left := columns.get(left, left)) not in ("", *responses):
+    left, _, right = spread(text, [name for name in table.frame.columns if name not in responses]).rpartition("~")
+    if left.strip(" `") not in ("", *responses):
         expected = " or ".join(responses)
         raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left)}")
-    for name in sorted(used - {*lags} | unknown):
-        check_column(text, table, name)
+    right = re.sub(POINT, summed(every), right)
+    with_lags = re.sub(LAG, lagged, right)
+    if re.search(r"\w\([^()]*\blags\(", right) or re.search(r"\blags?\(", re.sub("`[^`]*`", "", with_lags)):
+        must = f"lag(column, k), k from 1 to {MOST_LAGS}, or, outside of any call, lags(column, k)"
+        raise refused(text, f"a lag must be {must}, as in log(lag(dots, 1)) + lags(choice, 5)")
+    if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", right):  # formulaic would write it out
+        raise refused(text, "a power must be below 10")
+    plain, columns = aliased(with_lags, {*table.frame.columns, *table.unusable})
+    with explained(text, columns):
+        formula = Formula(plain)
+        if not isinstance(formula, SimpleFormula):
+            raise ValueError("it must be one sum of terms")
+        used = {columns[alias]: alias for alias in re.findall(r"_name\d+_", str(formula))}
+        unknown = {str(name) for name in formula.required_variables if Variable.Role.VALUE in name.roles} - {*columns}
+    for name in sorted({*used} - {*lags} | unknown):
+        table.column(name)
         if name in responses:
             raise refused(text, f"{name} is the response; only its past, lag({name}, 1), can be a factor")
     if not used:
         raise refused(text, "it names no factor; it must name columns, as in contrast * side + log(dots)")
-    names = {alias_of(name): name for name in (*table.frame.columns, *lags) if name in used}
-    return Coding(text, formula, names, {name: lag for name, lag in lags.items() if name in used}, has_point)
+    if "1" not in map(str, formula):
+        raise refused(text, "it removes the intercept, but a psychometric function has one, its bias")
+    if re.search(r"\bC\((?!_name\d+_[,)])", str(formula)):
+        raise refused(text, "C(…) must be of a column, as in C(rule) or C(lag(rule, 1))")
+    names = {used[name]: name for name in (*table.frame.columns, *lags) if name in used}
+    return Coding(text, formula, names, {name: lag for name, lag in lags.items() if name in used})
+
+
+def summed(names: Collection[str]) -> str:
+    return f"({' + '.join(f'`{name}`' for name in names)})"
 
 
 def spread(text: str, columns: Collection[str]) -> str:
@@ -221,13 +216,6 @@ def spread(text: str, columns: Collection[str]) -> str:
     return re.sub(rf"`[^`]*`|\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", each, text)
 
 
-def check_column(text: str, table: Table, name: str) -> None:
-    if name in table.unusable:
-        raise refused(text, f"{name} {table.unusable[name]}")
-    if name not in table.frame.columns:
-        raise refused(text, f"no column {name!r}; {nearest(name, table.frame.columns)}")
-
-
 def refused(text: str, why: str) -> InputError:
     return InputError(f"formula = {show(text)}: {why}")
 
@@ -238,18 +226,8 @@ def explained(text: str, names: Mapping[str, str]) -> Iterator[None]:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", DataMismatchWarning)
             yield
-    except InputError:
-        raise
-    except DataMismatchWarning as error:
-        unseen = re.sub(r"np\.\w+\((.*?)\)", r"\1", str(error)).partition("dataset): {")[2].partition("}. They")[0]
-        what = "it must be a number" if unseen == "nan" else "a category that no trial of the study has"
-        raise refused(text, f"a call in C(…) gives {unseen}, {what}") from None
-    except (SyntaxError, RecursionError):
-        raise refused(text, "it cannot be read; it must be a sum of columns and transforms of columns") from None
     except Exception as error:
-        words = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", restored(error, names)).strip().splitlines() or [
-            type(error).__name__
-        ]
-        raise refused(text, "".join(sign if sign.isprintable() else " " for sign in words[0])[:200]) from None
+        lines = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", restored(error, names)).strip().splitlines()
+        why = "".join(sign if sign.isprintable() else " " for sign in lines[0])[:200] if lines else "it cannot be read"
+        raise refused(text, f"{why}; it must be a sum of columns and transforms of columns") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,23 +17,10 @@ from stages.files.account import some
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials import coding, long, programs, responses, where
+from stages.trials import coding, long, programs, responses, values, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import (
-    FEW,
-    Table,
-    check_numbers,
-    first,
-    is_number,
-    key,
-    keys,
-    kind,
-    merged,
-    numbers,
-    repeated,
-    words,
-)
+from stages.trials.values import FEW, Table, key, keys, words
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
 
@@ -49,10 +37,9 @@ class Study:
     places: long.Places | None  # of a long file
     coding: coding.Coding
     responses: list[responses.Response]
-    constants: dict[str, str]  # columns that would be factors, but have this one value in all trials
     left_out: dict[str, str]  # column -> why it is no factor
-    n_rows: int
-    n_taken: int
+    constants: dict[str, str]  # columns that would be factors, but have this one value in all trials
+    taken: Bools  # (n_rows,) by where
     lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
     rows: NDArray[np.object_]  # (n_trials,) where each stands in the file
     factors: Floats  # (n_trials, n_factors)
@@ -67,57 +54,46 @@ class Study:
 
     def open(self, path: Path) -> Table:
         """Other trials, in the study's layout."""
-        _, table = laid_out(cleaned(read(path), self.p), self.p, self.places)
-        return with_signal(table, [response.column for response in self.responses])
+        return laid_out(cleaned(read(path), self.p), self.p, self.places)[1]
 
 
 def learn(p: Prepare, trials: Path | Table) -> Study:
     """Code a study's trials. Raises InputError, in one line, for what cannot be used."""
     places, table = laid_out(cleaned(read(trials) if isinstance(trials, Path) else trials, p), p)
-    table = responses.expanded(table, p.responses, p.count)
+    table = responses.expanded(table, p)
     taken = where.taken(table, p.where)
     if not taken.any():
         what = "no row fulfils where" if len(taken) else "it holds no trials"
         raise InputError(f"{table.name}: {what}; nothing to fit")
 
-    asked = [responses.parts(table, response)[0] for response in p.responses]
-    classes = [
-        responses.resolve(table, each, table.frame[name][taken]) for each, name in zip(p.responses, asked, strict=True)
-    ]
-    table = with_signal(table, asked)
+    classes = [responses.resolve(table, each, taken) for each in p.responses]
     yes = np.column_stack([response.code(table) for response in classes])  # (n_rows, n_classes)
     lacks = {each.column: np.isnan(yes[:, k]) for k, each in enumerate(classes)}
     lacks |= {name: table.column(name).isna().to_numpy() for name in p.groups}
     whole = taken & ~np.logical_or.reduce([*lacks.values()])
 
-    code, left_out, constants, notes = chosen(table, p, asked, whole, yes[whole])
-    notes += [
-        f"{name}: {table.merged[name]}"
-        for name in dict.fromkeys([*asked, *p.groups, *code.origins])
-        if name in table.merged
-    ]
-    table = dataclasses.replace(table, notes=(*table.notes, *notes))
+    code, left_out, constants, notes = coded(table, p, [each.column for each in classes], whole, yes[whole])
     frame = code.frame(table, p.groups)
     lacks = {str(name): frame[name].isna().to_numpy() for name in frame} | lacks
     complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
-    frame = frame[complete]
-    factors = code.learn(frame)
-    check_names(table, code.names)
+    factors = code.learn(frame[complete])
+    for name in values.repeated([*code.names, "bias"]):
+        raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own); rename a column")
     for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
-        raise InputError(f"{frame.index[row]}: {code.why_not(frame.iloc[[row]])}")
+        one = frame[complete].iloc[[row]]
+        raise InputError(f"{one.index[0]}: {code.why_not(one)}")
     groups, labels = grouped(table, p.groups, complete) if p.groups else (None, [])
     return Study(
         p=p,
-        table=table,
+        table=dataclasses.replace(table, notes=(*table.notes, *notes)),
         places=places,
         coding=code,
         responses=classes,
-        constants=constants,
         left_out=left_out,
-        n_rows=len(taken),
-        n_taken=int(taken.sum()),
+        constants=constants,
+        taken=taken,
         lacking=lacking,
-        rows=frame.index.to_numpy(),
+        rows=frame.index[complete].to_numpy(),
         factors=factors,
         yes=yes[complete] == 1,
         groups=groups,
@@ -126,111 +102,115 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
 
 
 def cleaned(table: Table, p: Prepare) -> Table:
-    """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one."""
+    """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one; and
+    a column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection).
+    """
     frame, alike = table.frame.copy(deep=False), dict[str, str]()
     missing = {key(word) for word in p.missing_words or ()}
-    values = [float(word) for word in missing if is_number(word)]
     for name in frame.columns:
         if missing:
-            is_text = frame[name].dtype == "str"
-            frame[name] = frame[name].mask(keys(frame[name]).isin(missing) if is_text else frame[name].isin(values))
-        frame[name], same = merged(frame[name])
+            frame[name] = frame[name].mask(keys(frame[name]).isin(missing))
+        frame[name], same = values.merged(frame[name])
         alike |= {name: same} if same else {}
+    for name in [response.partition("=")[0] for response in p.responses]:
+        signal = responses.outcomes(frame[name]) if name in frame and "signal" not in frame else None
+        frame = frame if signal is None else frame.assign(signal=signal)
     return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
 
 
 def laid_out(table: Table, p: Prepare, study: long.Places | None = None) -> tuple[long.Places | None, Table]:
     """A row per trial."""
     if p.trial:
-        marks = [] if study else [responses.parts(table, each)[0] for each in p.responses]
-        return long.pivot(table, p, marks, study)
+        return long.pivot(table, p, study)
     return None, long.differences(table, *p.intervals) if p.intervals else table
 
 
-def with_signal(table: Table, columns: list[str]) -> Table:
-    """With a column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection)."""
-    for name in columns if "signal" not in table.frame else ():
-        if name in table.frame and (found := responses.outcomes(table.frame[name])) is not None:
-            return dataclasses.replace(table, frame=table.frame.assign(signal=found))
-    return table
-
-
-def chosen(
+def coded(
     table: Table, p: Prepare, asked: list[str], whole: Bools, yes: Floats
 ) -> tuple[coding.Coding, dict[str, str], dict[str, str], list[str]]:
     """The coding; why other columns are no factors; those that are constant; and what the factors give away.
 
     `yes` (n_trials, n_classes) are the responses, in the columns `asked`, of the trials that are `whole`.
     """
-    frame, doubt = table.frame[whole], ""
-    kinds = {str(name): "numbers" if name in table.numeric else kind(frame[name]) for name in frame}
+    kinds = {str(name): values.kind(column) for name, column in table.frame[whole].items()}
+    kinds |= dict.fromkeys(table.numeric, "numbers")
     numeric = {name for name, what in kinds.items() if what == "numbers"}
-    rows = table.frame.assign(**{name: numbers(table.frame[name]) for name in numeric})
+    rows = table.frame.assign(**{name: values.numbers(table.frame[name]) for name in numeric})
     others = {name: what for name, what in kinds.items() if name not in (*asked, *p.groups, p.trial)}
-    named = [name for pattern in p.factor_patterns for name in _matching(table, pattern, others)]
-    columns, left_out, constants = candidates(frame, {name: kinds[name] for name in named} or others, bool(named))
-    if not named:
-        hidden = (p.value, p.position, p.intervals)
-        left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in hidden}
-    if columns and not named:
-        left_out |= {name: why for name, why in table.aside.items() if name in columns}
-        columns = [name for name in columns if name not in table.aside]
-        aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
-        doubt = question(columns, aside, doubts)
-        columns, left_out = [name for name in columns if name not in aside], left_out | aside
+    columns, left_out, constants = columns_of(table, p, others, rows, whole, yes)
     code = coding.of_formula(p.formula, table, columns, asked) if p.formula else coding.of_columns(columns)
-    if doubt and code.every:
-        raise InputError(f"{table.name}: {doubt}")
     if not code.origins:
         needed = "it needs columns of numbers or of few words that vary, besides the response"
         reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
     code.numeric = numeric
     for name in [name for name in code.origins if name in numeric]:
-        check_numbers(name, frame[name])
+        values.check_numbers(name, table.frame[name][whole])
     fitted = [name for name in code.columns.values() if name not in code.lags]
-    aside, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
-    notes = [*(f"{name}: {why}" for name, why in aside.items()), *doubts.values()]
-    return code, *((left_out, constants) if code.every else ({}, {})), notes
+    gives_away, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
+    notes = [*(f"{name}: {why}" for name, why in gives_away.items()), *doubts.values()]
+    spelt = dict.fromkeys([*asked, *p.groups, *code.origins])
+    return (
+        code,
+        left_out,
+        constants,
+        notes + [f"{name}: {table.merged[name]}" for name in spelt if name in table.merged],
+    )
 
 
-def candidates(
-    frame: pd.DataFrame, kinds: Mapping[str, str], is_named: bool
+def columns_of(
+    table: Table, p: Prepare, kinds: Mapping[str, str], rows: pd.DataFrame, whole: Bools, yes: Floats
 ) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """Columns that vary; why others are no factors; and the values of constant ones."""
+    """The columns that are factors, of those of `kinds`; why others are none; and the values of constant ones.
+
+    `rows` are those of the table, with numbers as such; `yes` the responses in those that are `whole`.
+    """
+    if p.formula and not re.search(coding.POINT, p.formula):
+        return [], {}, {}
+    named = [name for pattern in p.factor_patterns for name in matching(table, pattern, kinds)]
     columns, left_out, constants = list[str](), dict[str, str](), dict[str, str]()
-    for name, what in kinds.items():
-        given = frame[name].dropna()
-        if not len(given):
+    for name in named or kinds:
+        column = table.frame[name][whole].dropna()
+        n_missing = int(whole.sum()) - len(column)
+        if not len(column):
             left_out[name] = "it is empty"
-        elif what == "text":
+        elif kinds[name] == "text":
             left_out[name] = f"it is text, of more than {FEW} values"
-        elif given.nunique() == 1:
-            [constants[name]] = words(given[:1])
-            left_out[name] = f"it is {constants[name] if what == 'numbers' else show(constants[name])} in every trial"
-        elif len(given) < FILLED * len(frame) and not is_named:
-            left_out[name] = f"it is missing in {1 - len(given) / len(frame):.0%} of the trials"
+        elif column.nunique() == 1:
+            [constants[name]] = words(column[:1])
+            shown = constants[name] if kinds[name] == "numbers" else show(constants[name])
+            left_out[name] = f"it is {shown} in every trial"
+        elif name in table.aside and not named:
+            left_out[name] = table.aside[name]
+        elif n_missing > FILLED * whole.sum() and not named:
+            left_out[name] = f"it is missing in {n_missing / whole.sum():.0%} of the trials"
         else:
             columns.append(name)
-    return columns, left_out, constants
+    if named or not columns:
+        return columns, left_out, constants
+    places = (p.value, p.position, p.intervals)
+    left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in places}
+    aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
+    if doubt := question(columns, aside, doubts):
+        raise InputError(f"{table.name}: {doubt}")
+    return [name for name in columns if name not in aside], left_out | aside, constants
 
 
-def _matching(table: Table, pattern: str, others: Collection[str]) -> list[str]:
-    found = [pattern] if pattern in others else [name for name in others if fnmatchcase(name, pattern)]
-    if not found:
+def matching(table: Table, pattern: str, names: Collection[str]) -> list[str]:
+    """Of the names of columns that can be factors, those like a pattern."""
+    like = [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
+    if not like:
         table.column(pattern)
         raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
-    return found
+    return like
 
 
 def complete_rows(
     table: Table, taken: Bools, lacks: dict[str, Bools], refuse: bool
 ) -> tuple[Bools, dict[str, tuple[int, str]]]:
     """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
-    lacking = dict[str, tuple[int, str]]()
-    for name, rows in lacks.items():
-        if (wrong := pd.Series(rows & taken, table.frame.index)).any():
-            lacking[name] = int(wrong.sum()), first(wrong)
+    missing = {name: pd.Series(rows & taken, table.frame.index) for name, rows in lacks.items()}
+    lacking = {name: (int(rows.sum()), values.first(rows)) for name, rows in missing.items() if rows.any()}
     if refuse and lacking:
         name, (_, place) = next(iter(lacking.items()))
         raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
@@ -241,17 +221,10 @@ def complete_rows(
     return complete, lacking
 
 
-def check_names(table: Table, names: list[str]) -> None:
-    for name in repeated(names):
-        raise InputError(f"{table.name}: two factors are named {name}; rename one of their columns")
-    if "bias" in names:
-        raise InputError(f"{table.name}: a factor is named bias, as the fit's own bias is; rename that column")
-
-
 def grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[np.int32], list[str]]:
     """Codes of the trials' groups, and the groups' labels, in order of appearance."""
     by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
     labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-    for label in repeated(labels):
+    for label in values.repeated(labels):
         raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
     return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels

@@ -27,6 +27,8 @@ MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", 
 MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
 
+Read = tuple[pd.DataFrame, list[str]]  # columns as a file holds them, and notes on what was made of it
+
 
 @dataclass(frozen=True)
 class Table:
@@ -154,9 +156,7 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
         return column, ""
     alike: dict[str, list[str]] = {}
     for word in counts.index:
-        alike.setdefault(bare(word).casefold(), []).append(word)
-    spelling = {word: bare(spellings[0]) for spellings in alike.values() for word in spellings}
-    if all(word == new for word, new in spelling.items()):
-        return column, ""
-    changed = [" = ".join(map(show, spellings)) for spellings in alike.values() if len(spellings) > 1]
+        alike.setdefault(key(word), []).append(word)
+    spelling = {word: bare(same[0]) for same in alike.values() for word in same}
+    changed = [" = ".join(map(show, same)) for same in alike.values() if len(same) > 1]
     return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""
