@@ -60,7 +60,7 @@ def coefficients() -> pd.DataFrame:
 
 
 def test_the_answer_tells_each_thing_once(answer: str) -> None:
-    verdicts, exists, use, separated = answer.splitlines()
+    verdicts, exists, use, separated, _ = answer.splitlines()  # the last one is on thresholds
     assert verdicts.startswith("400 trials, 5 factors, 2 classes (yes/no responses): separated by")
     assert exists == "choice=right: without shrinkage there is no estimate; use the corrected column"
     assert "nats per trial better than a constant" in use
