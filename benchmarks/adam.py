@@ -6,9 +6,6 @@ sigmoid, torch.optim.Adam, in float64. Both start from the same coefficients; th
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -17,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.alone import alone
 from hdlogit.adam import Training, initial_coefficients
 from hdlogit.psychometric.simulation import draw_notebook_trials, draw_observer
 
@@ -50,38 +48,28 @@ def ours(factors: torch.Tensor, responses: torch.Tensor) -> Iterator[float]:
     return Training(start, factors, responses, amsgrad=True, seed=0, **how).epochs(NUM_EPOCHS + 1)  # type: ignore[arg-type]
 
 
-def measure(side: Callable[[torch.Tensor, torch.Tensor], Iterator[float]]) -> None:
-    """Print the seconds that NUM_EPOCHS take after a first one, and the last loss."""
+def measure(side: Callable[[torch.Tensor, torch.Tensor], Iterator[float]]) -> tuple[float, float]:
+    """The seconds that NUM_EPOCHS take after a first one, and the last loss."""
     x, y = np.empty((N_TRIALS, N_FACTORS)), np.empty((N_TRIALS, N_CLASSES), bool)
     draw_notebook_trials(SEED, draw_observer(SEED, N_FACTORS, N_CLASSES, 1.0, notebook=True), x, y)
     epochs = side(torch.from_numpy(x), torch.from_numpy(y))
     next(epochs)
     begin = time.perf_counter()
     losses = list(islice(epochs, NUM_EPOCHS))
-    print(time.perf_counter() - begin, losses[-1])
+    return time.perf_counter() - begin, losses[-1]
 
 
 def main() -> None:
     print(f"{N_TRIALS} trials, {N_FACTORS} factors, {N_CLASSES} classes, {NUM_EPOCHS} epochs")
-    seconds: dict[str, list[float]] = {"notebook": [], "ours": []}
-    last = {}
-    for _ in range(ROUNDS):
-        for name, times in seconds.items():
-            command = [sys.executable, "-m", "benchmarks.adam", name]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            taken, last[name] = map(float, printed.split())
-            times.append(taken)
-    if abs(last["ours"] / last["notebook"] - 1) > 0.02:  # losses differ, as orders of trials do, but by less than this
-        raise SystemExit(f"the two sides do not reach the same loss: {last}")
-    for name, times in seconds.items():
-        median = statistics.median(times)
+    rounds = np.array([[alone(measure, side) for side in (notebook, ours)] for _ in range(ROUNDS)])
+    seconds, losses = rounds[..., 0], rounds[-1, :, 1]
+    if abs(losses[1] / losses[0] - 1) > 0.02:  # losses differ, as orders of trials do, but by less than this
+        raise SystemExit(f"the two sides do not reach the same loss: {losses}")
+    for name, median in zip(("notebook", "ours"), np.median(seconds, axis=0), strict=True):
         print(f"{name}: {median:.2f} s (median of {ROUNDS}; 513 epochs: {median * 513 / NUM_EPOCHS:.1f} s)")
-    ratios = sorted(theirs / mine for theirs, mine in zip(*seconds.values(), strict=True))
-    print(f"ratio: {statistics.median(ratios):.1f} times faster (median of pairs; {ratios[0]:.1f} .. {ratios[-1]:.1f})")
+    ratios = np.sort(seconds[:, 0] / seconds[:, 1])
+    print(f"ratio: {np.median(ratios):.1f} times faster (median of pairs; {ratios[0]:.1f} .. {ratios[-1]:.1f})")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        measure({"notebook": notebook, "ours": ours}[sys.argv[1]])
-    else:
-        main()
+    main()

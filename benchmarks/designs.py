@@ -32,7 +32,7 @@ class Design:
     shrinkage: Literal[0, "auto", "always"] = 0  # n/(n + p)
     weights: tuple[float, ...] = ()  # of the first factors, in logits per sd; the others share the signal
     zeros: float = 0.2  # fraction of the weights that are zero
-    large: bool = False  # takes minutes; not in the quick mode
+    large: bool = False  # takes minutes
 
     def draw(self, rng: Generator) -> Array:
         return self.kind(rng, *self.shape)

@@ -26,16 +26,16 @@ def of_file(n: int, slope: float, rng: np.random.Generator) -> list[str]:
     p = 0.5 + 0.48 * expit(slope * LEVELS + 0.3)
     y = rng.random((n, FILES)) < np.resize(p, n)[:, None]
     results = infer(x, y, fit(x, y).coefficients, asymptotes="estimate", guess_rate=0.5)
-    found = [c for c in results if not c.reason]
-    ends = np.array([c.interval() for c in found])  # (files, 2, 2)
+    answered = [c for c in results if not c.reason]
+    ends = np.array([c.interval() for c in answered])  # (files, 2, 2)
     weight, bias = ((ends[:, 0] < truth) & (truth < ends[:, 1])).mean(axis=0)
-    new = [c.predict(LEVELS[:, None]) for c in found]
+    new = [c.predict(LEVELS[:, None]) for c in answered]
     predicted = np.mean([(each.low <= p) & (p <= each.high) for each in new], axis=0)
-    rejected = np.mean([c.p_values()[0] < 0.05 for c in found])
-    classical = np.mean([c.classical_p_values()[0] < 0.05 for c in found])
-    named = np.mean([c.note is not None for c in found])
+    rejected = np.mean([c.p_values()[0] < 0.05 for c in answered])
+    classical = np.mean([c.classical_p_values()[0] < 0.05 for c in answered])
+    named = np.mean([c.note is not None for c in answered])
     covered = f"{weight:.3f}, {bias:.3f}", f"{predicted.mean():.3f} ({predicted.min():.2f})"
-    first = f"{n}, {slope:g}", f"{len(found)} of {FILES}"
+    first = f"{n}, {slope:g}", f"{len(answered)} of {FILES}"
     return [*first, *covered, f"{rejected:.2f} ({classical:.2f})", f"{named:.2f}"]
 
 

@@ -10,28 +10,19 @@ trials' files can be dropped from memory. Fails if a stage takes more than 600 M
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("simulate", "train", "evaluate", "plot")
 LIMIT = 600  # MB
-
-
-def anonymous(pid: int) -> int:
-    """Resident memory of a process that is no file's, in MB; 0 once it has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) // 1000 for line in status.splitlines() if line.startswith("RssAnon"))
 
 
 def run(stage: str, folder: Path) -> tuple[float, int]:
@@ -41,7 +32,8 @@ def run(stage: str, folder: Path) -> tuple[float, int]:
     start, most = time.perf_counter(), 0
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            most = max(most, anonymous(process.pid))
+            resident = re.search(r"RssAnon:\s*(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+            most = max(most, int(resident[1]) // 1000 if resident else 0)  # none once it has ended
             time.sleep(0.005)
     if process.returncode:
         raise SystemExit(f"{stage} failed")
@@ -52,12 +44,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[10_000, 100_000])
     params, most = yaml.safe_load((ROOT / "params.yaml").read_text()), 0
-    for dtype, n_trials in itertools.product(("float64", "float32"), parser.parse_args().trials):
+    for dtype, n_trials in product(("float64", "float32"), parser.parse_args().trials):
         params["simulate"] |= {"n_trials": n_trials, "dtype": dtype}
         params["train"] |= {"solver": "exact", "dtype": dtype}
         with tempfile.TemporaryDirectory(dir=Path()) as folder:
             Path(folder, "params.yaml").write_text(yaml.safe_dump(params))
-            for stage in STAGES:
+            for stage in ("simulate", "train", "evaluate", "plot"):
                 seconds, memory = run(stage, Path(folder))
                 print(f"{stage:<9} {n_trials:>9,} {dtype}  {seconds:8.2f} s  {memory:6} MB", flush=True)
                 most = max(most, memory)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from hdlogit.exact import fit
-from hdlogit.inference import ClassInference, infer
+from hdlogit.inference import infer
 from hdlogit.inference.replication import replicate
 from hdlogit.psychometric.function import Floats, logits, probability
 from stages.files.reading import read_fit
@@ -32,23 +32,17 @@ CASES: dict[str, Asymptotes] = {"no rates": "none", "guess and lapse rates": "es
 NUMBERS = ("classical_slope", "corrected_slope", "coverage", "corrected_heterogeneity_p")
 
 
-def pooled(factors: Floats, responses: NDArray[np.bool_], asymptotes: Asymptotes) -> list[ClassInference]:
-    """Inference per class, from all trials; raises ValueError if a class has none."""
-    results = infer(factors, responses, fit(factors, responses).coefficients, asymptotes=asymptotes)
-    if reasons := [result.reason for result in results if result.reason]:
-        raise ValueError("; ".join(reasons))
-    return results
-
-
-def unchanged(x: Floats, truth: ClassInference, groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
+def unchanged(x: Floats, y: NDArray[np.bool_], groups: NDArray[np.integer], asymptotes: Asymptotes, n: int) -> Floats:
     """(n, 4): the `NUMBERS` for each of n times that responses to the factors x are drawn from the truth."""
+    (truth,) = infer(x, y, fit(x, y).coefficients, asymptotes=asymptotes)
     yes = probability(logits(x, truth.corrected), truth.guess_rate, truth.lapse_rate)
     responses = np.random.default_rng(2026).random((len(x), n)) < yes[:, None]
+    drawn = infer(x, responses, fit(x, responses).coefficients, asymptotes=asymptotes)
     rows = []
-    for y, c in zip(responses.T, tqdm(pooled(x, responses, asymptotes), leave=False, disable=None), strict=True):
-        metrics = replication_metrics([replicate(x, y, groups, guess_rate=c.guess_rate, lapse_rate=c.lapse_rate)])
-        rows.append([metrics[name] for name in NUMBERS])
-    return np.array(rows, np.float64)
+    for c, of_one in zip(tqdm(drawn, leave=False, disable=None), responses.T, strict=True):
+        of_groups = replicate(x, of_one, groups, guess_rate=c.guess_rate, lapse_rate=c.lapse_rate)
+        rows.append([replication_metrics([of_groups])[name] for name in NUMBERS])
+    return np.array(rows)
 
 
 def main() -> None:
@@ -56,12 +50,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=12, help="2 or more")
     n, lines = parser.parse_args().repeats, []
     with chdir(STUDY):
-        fit = read_fit()
-        trials, groups = fit.train, fit.groups
-        assert groups is not None
+        study = read_fit()
+    assert study.groups is not None
     for name, asymptotes in CASES.items():
-        (truth,) = pooled(trials.factors, trials.responses, asymptotes)
-        rows = unchanged(trials.factors, truth, groups, asymptotes, n)
+        rows = unchanged(study.train.factors, study.train.responses, study.groups, asymptotes, n)
         errors = rows.std(axis=0, ddof=1) / np.sqrt(n)
         lines.append([name, *(f"{m:.3f} ± {e:.3f}" for m, e in zip(rows.mean(axis=0), errors, strict=True))])
     heads = ["drawn with", "slope, classical", "corrected", "coverage", "p of one slope"]

@@ -8,6 +8,7 @@ studies use other trials of one file, as a lag leaves out the first ones, all ar
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from stages.files.account import counted, measured, named, read_account, some
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate, read_study
 from stages.files.reading import Fit
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.tables.inferred import Results
 from stages.terminal import say, table
 from stages.trials.prepared import prepare
@@ -78,7 +79,7 @@ def models_of(studies: Sequence[str]) -> list[dict[str, Model]]:
     """For each study the responses that all share, by name, of the same trials."""
     finished = []
     for study in studies:
-        with inside(study):
+        with contextlib.chdir(study):
             finished.append(read_finished())
     first = finished[0][0].train.responses
     if not all(np.array_equal(fit.train.responses, first) for fit, *_ in finished):
@@ -118,7 +119,7 @@ def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> li
 
 def rows_of(study: str) -> pd.MultiIndex:
     """Of the trials that were fitted: file, row, and the how-many-th of that row."""
-    with inside(study):
+    with contextlib.chdir(study):
         if (account := read_account()) is None:
             raise InputError(f"{study} has other trials, which are simulated; it must have the same ones")
         prepared = prepare(p := read_study().prepare, Path(p.trials))

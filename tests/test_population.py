@@ -165,13 +165,12 @@ def test_observers_with_weak_weights_do_not_draw_the_mean_towards_zero() -> None
 
 
 def test_impossible_questions_are_refused_in_one_line() -> None:
-    with pytest.raises(ValueError, match="needs two observers with an inference; of 1 there are 1"):
+    with pytest.raises(ValueError, match="needs two observers with an inference; there are 1"):
         population(observers()[:1])
-    with pytest.raises(ValueError, match="observers must have the same factors, got 5 and 6"):
+    with pytest.raises(ValueError, match="observers must have the same factors"):
         population([*observers(), ClassInference.refused("no", 5)])
     with pytest.raises(ValueError, match="2 names for 6 factors"):
         population(observers(), ["a", "b"])
-    with pytest.raises(ValueError, match="family f: there is no factor nine; factors are 0, 1, 2"):
-        population(observers(), families={"f": ["nine"]})
-    with pytest.raises(ValueError, match="there is no factor 6"):
-        population(observers(), families={"f": [6]})
+    for family in (["nine"], [6]):
+        with pytest.raises(ValueError, match=f"unknown factors: {family[0]}"):
+            population(observers(), families={"f": family})

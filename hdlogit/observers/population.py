@@ -83,13 +83,19 @@ def population(
     and a weight that is infinite or unknown in one observer is estimated from the others. names: (p,) of the
     factors; families: of weights (indices or names) that are tested together, by default all; pooled: whether
     the weights of a family share one variance between observers, per sd of the factors, by default with fewer
-    than 10 observers. Weights of no family then share one. Raises ValueError if fewer than two observers have
-    an inference, if their numbers of factors differ, if no weight is finite in two of them, or if a family
-    names a factor that is not there.
+    than 10 observers. Weights of no family then share one. Raises ValueError, in one line, where there is no
+    population: fewer than two observers with an inference, or none who tells of all weights.
     """
-    names = _checked(results, names)
-    p, answered = len(names), [c for c in results if not c.reason]
-    members = {family: _places(family, of, names) for family, of in (families or {"all": range(p)}).items()}
+    answered = [c for c in results if not c.reason]
+    if len({len(c.centre) for c in results}) > 1:
+        raise ValueError("observers must have the same factors")
+    if len(answered) < 2:
+        raise ValueError(f"a population needs two observers with an inference; there are {len(answered)}")
+    p = len(results[0].centre)
+    names = [*map(str, range(p) if names is None else names)]
+    if len(names) != p:
+        raise ValueError(f"{len(names)} names for {p} factors")
+    members = _members(families or {"all": range(p)}, names)
     sd = np.sqrt(np.mean([c.scale**2 for c in answered], axis=0))  # (p,)
     b = np.stack([np.full(p, np.nan) if c.reason else c.corrected[:-1] for c in results]) * sd
     b[np.isinf(b)] = np.nan
@@ -98,13 +104,13 @@ def population(
         raise ValueError("no weight has a finite estimate in two observers, so there is no population mean")
     b = b[:, kept]
     v = _covariances(results, b, kept, sd)
-    group = np.zeros(p, np.intp)
+    family_of = np.zeros(p, np.intp)
     for number, of in enumerate(members.values(), start=1):
-        group[of] = number
-    common = random_effects(b, v, np.unique(group[kept], return_inverse=True)[1])
+        family_of[of] = number
+    common = random_effects(b, v, np.unique(family_of[kept], return_inverse=True)[1])
     few = len(answered) < FEW if pooled is None else pooled
-    found = common if few else random_effects(b, v, np.arange(len(kept)))
-    shrunk, shrunk_error = found.partially_pooled()
+    effects = common if few else random_effects(b, v, np.arange(len(kept)))
+    shrunk, shrunk_error = effects.partially_pooled()
     variances = np.where(np.isfinite(b), np.diagonal(v, axis1=1, axis2=2), np.nan)
 
     def full(values: Array, units: Array | float = 1.0) -> Array:
@@ -116,10 +122,10 @@ def population(
     return Population(
         names=names,
         estimates=full(b, sd),
-        mean=full(found.mean, sd),
-        error=full(found.error, sd),
+        mean=full(effects.mean, sd),
+        error=full(effects.error, sd),
         df=full(np.isfinite(b).sum(axis=0) - 1.0),
-        tau=full(np.sqrt(found.tau_squared), sd),
+        tau=full(np.sqrt(effects.tau_squared), sd),
         heterogeneity=full(cochran(b, variances)),
         shrunk=full(shrunk, sd),
         shrunk_error=full(shrunk_error, sd),
@@ -127,27 +133,12 @@ def population(
     )
 
 
-def _checked(results: Sequence[ClassInference], names: Sequence[str] | None) -> list[str]:
-    """Names of the factors. Raises ValueError if these results make no population."""
-    sizes, answered = sorted({len(c.centre) for c in results}), sum(not c.reason for c in results)
-    if len(sizes) != 1:
-        given = " and ".join(map(str, sizes)) or "none"
-        raise ValueError(f"observers must have the same factors, got {given}")
-    if answered < 2:
-        told = f"of {len(results)} there are {answered}"
-        raise ValueError(f"a population needs two observers with an inference; {told}")
-    if names is not None and len(names) != sizes[0]:
-        raise ValueError(f"{len(names)} names for {sizes[0]} factors")
-    return [*map(str, range(sizes[0]) if names is None else names)]
-
-
-def _places(family: str, members: Sequence[int | str], names: list[str]) -> NDArray[np.intp]:
-    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)}
-    numbers |= {j: j for j in range(len(names))}
-    if missing := [name for name in members if name not in numbers]:
-        some = ", ".join(names[:20])
-        raise ValueError(f"family {family}: there is no factor {missing[0]}; factors are {some}")
-    return np.array([numbers[name] for name in members], np.intp)
+def _members(families: Mapping[str, Sequence[int | str]], names: list[str]) -> dict[str, NDArray[np.intp]]:
+    """The factors' numbers. Raises ValueError for one that is not there."""
+    numbers: dict[int | str, int] = {name: j for j, name in enumerate(names)} | {j: j for j in range(len(names))}
+    if unknown := [str(one) for of in families.values() for one in of if one not in numbers]:
+        raise ValueError(f"unknown factors: {', '.join(unknown)}; there are {', '.join(names[:20])}")
+    return {family: np.array([numbers[one] for one in of], np.intp) for family, of in families.items()}
 
 
 def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.intp], sd: Array) -> Array:
@@ -164,14 +155,12 @@ def _covariances(results: Sequence[ClassInference], b: Array, kept: NDArray[np.i
             sizes[i], shapes[i] = size * d[0] / d[1], whole / size
             units[i] = np.outer(sd[kept] / own, sd[kept] / own)
     complete = known.all(axis=1)
-    if complete.any():
-        shape = shapes[complete].mean(axis=0)
-    else:  # some weight is missing in every observer
-        shape = np.diag(np.nanmean(np.where(known, np.diagonal(shapes, axis1=1, axis2=2), np.nan), axis=0))
-    return np.asarray(sizes[:, None, None] * shape * units)
+    if not complete.any():
+        raise ValueError("every observer lacks an estimate of some weight that others have")
+    return np.asarray(sizes[:, None, None] * shapes[complete].mean(axis=0) * units)
 
 
-def _test(found: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
+def _test(effects: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
     """That these weights have mean 0, by effects with one τ² for all of them.
 
     With R Rᵀ = Φ⁻¹ over the members the statistic is the ratio of two mean squares: of Rᵀμ̂, and of the
@@ -180,21 +169,21 @@ def _test(found: RandomEffects, members: NDArray[np.intp]) -> FamilyTest:
     S the covariance of the residuals and tr S² estimated without bias (Bai & Saranadasa, Statistica Sinica
     1996).
     """
-    told = np.diagonal(found.precisions, axis1=1, axis2=2)[:, members].any(axis=1)
-    k, m = int(told.sum()), len(members)
+    answered = np.diagonal(effects.precisions, axis1=1, axis2=2)[:, members].any(axis=1)
+    k, m = int(answered.sum()), len(members)
     if k < 2:
         return FamilyTest(np.nan, (np.nan, np.nan), np.nan)
-    root = np.linalg.cholesky(np.linalg.inv(found.covariance[np.ix_(members, members)]))
+    root = np.linalg.cholesky(np.linalg.inv(effects.covariance[np.ix_(members, members)]))
     # As in `random_effects`, along what the data tell least of the members' means, whitened: Σ Lᵀ W_i L = I.
-    along = found.covariance[:, members] @ root
-    scores = np.einsum("kij,kj,im->km", found.precisions[told], found.residuals[told], along, optimize=True)
-    information = np.einsum("im,kij,jm->k", along, found.precisions[told], along, optimize=True) / m
+    along = effects.covariance[:, members] @ root
+    scores = np.einsum("kij,kj,im->km", effects.precisions[answered], effects.residuals[answered], along, optimize=True)
+    information = np.einsum("im,kij,jm->k", along, effects.precisions[answered], along, optimize=True) / m
     scores /= np.sqrt(information)[:, None]  # (k, m) about uncorrelated, of variance 1
     squares = scores @ scores.T
     between = float(np.trace(squares)) / (k - 1)
     of_squares = float(np.square(squares).sum()) / (k - 1) ** 2 - between**2 / (k - 1)
     of_squares *= (k - 1) ** 2 / max((k - 2) * (k + 1), 1)
     effective = float(np.clip(between**2 / max(of_squares, 1e-300), 1, m)) if k > 2 else 1.0
-    statistic = float(np.square(root.T @ found.mean[members]).sum()) / between
+    statistic = float(np.square(root.T @ effects.mean[members]).sum()) / between
     df = effective, (k - 1) * effective
     return FamilyTest(statistic, df, float(fdtrc(*df, statistic)))

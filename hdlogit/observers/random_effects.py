@@ -67,11 +67,11 @@ def random_effects(estimates: Array, covariances: Array, groups: NDArray[np.intp
     start = [spread[groups == g].mean() / unit[g] for g in range(n_groups)]
 
     def loss(x: Array) -> tuple[float, Array]:
-        found, log_determinant = _given(estimates, covariances, known, (x * unit)[groups])
-        w, r = found.precisions, found.residuals
+        effects, log_determinant = _given(estimates, covariances, known, (x * unit)[groups])
+        w, r = effects.precisions, effects.residuals
         scores = np.einsum("kij,kj->ki", w, r)
-        value = log_determinant - np.linalg.slogdet(found.covariance)[1] + np.vdot(r, scores)
-        slope = np.einsum("kjj->j", w) - np.einsum("kja,ab,kbj->j", w, found.covariance, w, optimize=True)
+        value = log_determinant - np.linalg.slogdet(effects.covariance)[1] + np.vdot(r, scores)
+        slope = np.einsum("kjj->j", w) - np.einsum("kja,ab,kbj->j", w, effects.covariance, w, optimize=True)
         slope -= np.square(scores).sum(axis=0)
         return 0.5 * float(value), 0.5 * np.bincount(groups, slope) * unit
 

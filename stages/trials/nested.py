@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ import pandas as pd
 
 from stages.files.account import some
 from stages.files.errors import InputError
+from stages.trials.values import Read
 
 MOST_VALUES = 1000  # of a trial in one field
 Array = np.ndarray[Any, Any]
 
 
-def table_of(tree: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
+def table_of(tree: Any, name: str) -> Read:
     """The columns of a tree, with dotted names; and what is left out, because it has another length than most have.
 
     A list of records, also one within each record of another list (trials in blocks), has a row for each. A matrix of
@@ -57,13 +59,10 @@ def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
         yield from arrays_of({field: [record.get(field) for record in records] for field in fields}, name)
     else:
         rows = [np.ravel(np.asarray(item, object)) for item in tree]
-        width = max(map(len, rows), default=0)
-        if width <= 1:  # an empty array is a missing value
-            column = np.empty(len(rows), object)
-            column[:] = [row[0] if len(row) else None for row in rows]
-            yield name, column
-        elif all(len(row) == width <= MOST_VALUES for row in rows):
-            yield name, np.stack(rows)
+        width = max([1, *map(len, rows)])
+        if rows and width <= MOST_VALUES and all(len(row) in (0, width) for row in rows):
+            matrix = np.stack([row if len(row) else np.full(width, None) for row in rows])  # empty: missing
+            yield name, matrix[:, 0] if width == 1 else matrix
 
 
 def records_in(items: list[Any]) -> list[dict[str, Any]]:
@@ -85,24 +84,29 @@ def are_records(item: Any) -> bool:
     return isinstance(item, list) and bool(item) and isinstance(item[0], dict)
 
 
-def read_json(document: Any, name: str) -> tuple[pd.DataFrame, list[str]]:
-    """Records, a list for each column, or what pandas' `to_json` writes."""
+def read_json(source: Any, name: str) -> Read:
+    """Records, one a line perhaps, a list for each column, or what pandas' `to_json` writes."""
+    text = source.read().decode("utf-8-sig")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError:
+        document = [json.loads(line) for line in text.splitlines() if line.strip()]
     values = [*document.values()] if isinstance(document, dict) else []
     if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
         return pd.DataFrame(document), []
     return table_of(document, name)
 
 
-def read_hdf(file: h5py.File, name: str) -> tuple[pd.DataFrame, list[str]]:
+def read_hdf(source: Any, name: str) -> Read:
     """HDF5: NWB's table of trials, or MATLAB's variables from version 7.3 on."""
-    if "nwb_version" not in file.attrs:
-        return table_of(_value(file, file), name)
-    if "intervals/trials" not in file:
-        tables = some([*file.get("intervals", {})])
-        raise InputError(f"{name} holds no table of trials (intervals/trials){f', only of {tables}' if tables else ''}")
-    trials = file["intervals/trials"]
-    columns = [key for key in trials.attrs["colnames"].astype(str) if f"{key}_index" not in trials]
-    return table_of({key: trials[key][()] for key in columns}, name)
+    with h5py.File(source) as file:
+        if "nwb_version" not in file.attrs:
+            return table_of(_value(file, file), name)
+        if "intervals/trials" not in file:
+            raise InputError(f"{name} holds no table of trials (intervals/trials)")
+        trials = file["intervals/trials"]
+        columns = [key for key in trials.attrs["colnames"].astype(str) if f"{key}_index" not in trials]
+        return table_of({key: trials[key][()] for key in columns}, name)
 
 
 def _value(item: Any, file: h5py.File) -> Any:

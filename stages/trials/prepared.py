@@ -92,7 +92,7 @@ def hold_out(p: Prepare, n_trials: int, groups: NDArray[np.integer] | None) -> B
 
 
 def undetermined(factors: Floats, names: list[str]) -> tuple[dict[int, str], Floats, Floats]:
-    """Why factors (n_trials, n_factors) that do not vary, or follow from earlier ones, are left out; mean, sd of all."""
+    """Why factors (n_trials, n_factors) that do not vary, or follow from earlier ones, are no use; mean, sd of all."""
     n, mean = len(factors), factors.mean(axis=0)
     sd = (factors - mean).std(axis=0)
     sd[sd <= 1e-12 * np.abs(mean)] = 0

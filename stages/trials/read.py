@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import json
 import lzma
 import re
 import warnings
@@ -13,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -23,11 +21,11 @@ import pyarrow.parquet
 from stages.files.account import some
 from stages.files.errors import InputError, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
-from stages.trials.text import Read, read_text, tabulate
-from stages.trials.values import CONTROL, Table, plain, repeated
+from stages.trials.text import read_text, tabulate
+from stages.trials.values import CONTROL, Read, Table, plain, repeated
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_BYTE, UNPACKED = 8, 5  # bytes of memory that reading takes for a byte of a file; how much smaller packing makes it
+PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for a byte of a file, and of a compressed one
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -42,13 +40,10 @@ def read(paths: Path | Sequence[Path]) -> Table:
     tables = [read_one(path) for path in paths]
     if len(tables) == 1:
         return tables[0]
-    names = [table.name.partition(".")[0] for table in tables]
-    if len(set(names)) < len(names):
-        names = [table.name for table in tables]
-    frames = [table.frame.assign(file=name).astype({"file": "str"}) for table, name in zip(tables, names, strict=True)]
-    both = pd.concat(frames).apply(lambda column: column if column.dtype.kind == "f" else plain(column))
+    rows = pd.concat([table.frame.assign(file=Path(table.name).stem) for table in tables])
+    rows = rows.apply(plain).assign(file=rows["file"])  # also of names that are numbers
     notes = dict.fromkeys(note for table in tables for note in table.notes)
-    return Table(f"{tables[0].name} and {len(tables) - 1} more", both, tuple(notes))
+    return Table(f"{tables[0].name} and {len(tables) - 1} more", rows, tuple(notes))
 
 
 def read_one(path: Path) -> Table:
@@ -58,8 +53,11 @@ def read_one(path: Path) -> Table:
             warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
             frame, notes = contents(path)
             names = [re.sub(CONTROL, "�", " ".join(str(name).split())) for name in frame.columns]
+            named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
+            for name in repeated(named.values()):
+                raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
             frame.columns = range(len(names))
-            columns = {j: plain(frame.pop(j)) for j in range(len(names))}  # one by one, to save memory
+            columns = {name: plain(frame.pop(j)) for j, name in named.items()}  # one by one, to save memory
     except InputError:
         raise
     except ImportError as error:
@@ -70,48 +68,32 @@ def read_one(path: Path) -> Table:
         raise InputError(f"{path.name}: {getattr(error, 'strerror', None) or why}") from None
     if not len(frame):
         raise InputError(f"{path.name} holds no trials: it must be a line of column names, and then a line per trial")
-    named = [j for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)]
-    for name in repeated(names[j] for j in named):
-        raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
     what, numbers = ("line", frame.index) if frame.index.name == "line" else ("row", range(1, len(frame) + 1))
     start = f"{path.name}, {what} "
-    places = pd.Index([f"{start}{number}" for number in numbers], dtype="str")
-    rows = pd.DataFrame({j: columns[j] for j in named}, frame.index, copy=False)
-    return Table(path.name, rows.set_axis(places).set_axis([names[j] for j in named], axis=1), tuple(notes))
+    rows = pd.DataFrame(columns, frame.index, copy=False)
+    return Table(path.name, rows.set_axis([f"{start}{number}" for number in numbers]), tuple(notes))
 
 
 def contents(path: Path) -> Read:
     ending = path.suffix.lower()
     is_packed = ending in (*PACKED, ".zip")
-    size = path.stat().st_size * PER_BYTE * (UNPACKED if is_packed else 1)
+    size = path.stat().st_size * (PER_PACKED if is_packed else PER_BYTE)
     check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
     if size > MUCH:
         print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
-    if ending != ".zip":
-        inner = Path(path.stem if is_packed else path.name)
-        with PACKED.get(ending, open)(path, "rb") as source:
-            return READERS.get(inner.suffix.lower(), _text)(source, path.name)
-    with zipfile.ZipFile(path) as archive:
+    if ending == ".zip":
+        archive = zipfile.ZipFile(path)
         members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
         if len(members) != 1:
             raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
-        with archive.open(members[0]) as source:
-            return READERS.get(Path(members[0]).suffix.lower(), _text)(source, path.name)
+        inner, unpacked = members[0], archive.open(members[0])
+    else:
+        inner, unpacked = path.stem if is_packed else path.name, PACKED.get(ending, open)(path, "rb")
+    with unpacked as source:
+        return READERS.get(Path(inner).suffix.lower(), read_text)(source, path.name)
 
 
 # --- a reader for each kind of file: of a binary file, and the name for messages
-
-
-def _text(source: Any, name: str) -> Read:
-    return read_text(source.read(), name)
-
-
-def _json(source: Any, name: str) -> Read:
-    text = source.read().decode("utf-8-sig")
-    try:
-        return read_json(json.loads(text), name)
-    except json.JSONDecodeError:
-        return read_json([json.loads(line) for line in text.splitlines() if line.strip()], name)
 
 
 def _sheets(source: Any, name: str) -> Read:
@@ -122,7 +104,7 @@ def _sheets(source: Any, name: str) -> Read:
     title, sheet = next(iter(held.items()))
     start = int(np.argmax(sheet.notna().sum(axis=1)))  # the first of the fullest rows has the column names
     cells = sheet.where(sheet.notna(), "").astype("str").set_axis(sheet.index + 1)[start:]
-    frame, notes = tabulate(cells, np.full(len(cells), cells.shape[1]), name)
+    frame, notes = tabulate(cells, pd.Series(cells.shape[1], cells.index), name)
     return frame, notes + ([f"of its sheets the first, {title}"] if len(held) > 1 else [])
 
 
@@ -133,14 +115,12 @@ def _arrow(table: pa.Table) -> Read:
 
 def _numpy(source: Any, name: str) -> Read:
     loaded = np.load(source, allow_pickle=False)
-    if isinstance(loaded, np.ndarray) and loaded.ndim != 2 and not loaded.dtype.names:
-        raise InputError(f"{name} holds an array of the shape {loaded.shape}; it must be (trials, columns)")
     return table_of(loaded if isinstance(loaded, np.ndarray) else dict(loaded), name)
 
 
 def _matlab(source: Any, name: str) -> Read:
     if source.read(10) == b"MATLAB 7.3":  # HDF5
-        return _hdf(source, name)
+        return read_hdf(source, name)
     from scipy.io import loadmat
 
     source.seek(0)
@@ -148,11 +128,6 @@ def _matlab(source: Any, name: str) -> Read:
     if any(type(value).__name__ == "MatlabOpaque" for value in variables.values()):
         raise InputError(f"{name} holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
     return table_of(variables, name)
-
-
-def _hdf(source: Any, name: str) -> Read:
-    with h5py.File(source) as file:
-        return read_hdf(file, name)
 
 
 def _r(source: Any, name: str) -> Read:
@@ -172,8 +147,8 @@ READERS: dict[str, Callable[[Any, str], Read]] = {  # of other endings: text
     **dict.fromkeys((".feather", ".arrow", ".ipc"), lambda source, _: _arrow(pa.feather.read_table(source))),
     **dict.fromkeys((".npy", ".npz"), _numpy),
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), _sheets),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), _json),
-    **dict.fromkeys((".h5", ".hdf5", ".nwb"), _hdf),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), read_json),
+    **dict.fromkeys((".h5", ".hdf5", ".nwb"), read_hdf),
     **dict.fromkeys((".rds", ".rda", ".rdata"), _r),
     **dict.fromkeys((".sav", ".zsav"), lambda source, _: (pd.read_spss(source), [])),
     **{".mat": _matlab, ".dta": lambda source, _: (pd.read_stata(source), [])},

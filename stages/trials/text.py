@@ -8,28 +8,28 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from stages.files.account import first_of
 from stages.files.errors import InputError
-from stages.trials.values import COMMA, THOUSANDS, is_number
+from stages.trials.values import COMMA, THOUSANDS, Read, is_number
 
 DELIMITERS = ";\t|, "  # of equally good ones the first: commas also occur in numbers and names, blanks in both
 HEAD = 2000  # lines from which delimiter and column names are found
 COMMENTS = ("#", "%", "//")
 END = "END OF FILE"  # Gorilla's last line
 
-Read = tuple[pd.DataFrame, list[str]]  # columns, and notes on what was made of the file
-Counts = NDArray[np.int64]
+AS_TEXT: dict[str, Any] = {"header": None, "dtype": "str", "keep_default_na": False, "skip_blank_lines": False}
 
 csv.field_size_limit(2**31 - 1)  # a cell may hold a recording
 
 
-def read_text(data: bytes, name: str) -> Read:
+def read_text(source: Any, name: str) -> Read:
     """A text file as columns; the index has the lines. Raises InputError, with the line, for what is not a table."""
-    text = decode(data, name)
+    text = decode(source.read(), name)
     if text.startswith("Scenario -") and "Logfile written" in text[:1000]:
         raise InputError(f"{name} is a log of Presentation, a line per event; it must be a table of one row per trial")
     if "*** LogFrame Start ***" in text[: 1 << 18]:
@@ -39,25 +39,16 @@ def read_text(data: bytes, name: str) -> Read:
     delimiter = max(DELIMITERS, key=lambda each: fit(head, each))
     n_cells = lengths(io.StringIO(text, newline=""), delimiter)
     width = usual(n_cells)
-    columns = range(min(width + 1, n_cells.max(initial=1)))  # one more, as it must be blank
+    columns = range(min(width + 1, max(n_cells, default=1)))  # one more, as it must be blank
     stray = "a quote begins a cell that takes in the lines below; remove or close it"
     try:
-        cells = pd.read_csv(
-            io.BytesIO(text.encode()),
-            sep=delimiter,
-            header=None,
-            names=columns,
-            usecols=columns,
-            dtype="str",
-            keep_default_na=False,
-            skip_blank_lines=False,
-            skipinitialspace=True,
-        )
+        source = io.BytesIO(text.encode())
+        cells = pd.read_csv(source, sep=delimiter, names=columns, usecols=columns, skipinitialspace=True, **AS_TEXT)
     except pd.errors.ParserError as error:
         if row := re.search(r"EOF inside string starting at row (\d+)", str(error)):
             raise InputError(f"{name}, line {int(row[1]) + 1}: {stray}") from None
         raise
-    cells.index += 1
+    cells.index = n_cells.index
     for column in columns:  # a cell with line breaks may not hold whole lines of the table
         several = cells[column][cells[column].str.contains("[\r\n]")]
         n_lines = several.str.count("\r\n|\r|\n")
@@ -78,9 +69,11 @@ def decode(data: bytes, name: str) -> str:
     return text
 
 
-def lengths(lines: Iterable[str], delimiter: str) -> Counts:
-    """How many cells each row has, (n_rows,): 0 or 1 in a blank one."""
-    return np.fromiter(map(len, csv.reader(lines, delimiter=delimiter, skipinitialspace=True)), np.int64)
+def lengths(lines: Iterable[str], delimiter: str) -> pd.Series[int]:
+    """How many cells each row has; the index has its line."""
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    n_cells = np.fromiter(map(len, rows), np.int64)
+    return pd.Series(n_cells, range(1, len(n_cells) + 1))
 
 
 def usual(n_cells: Iterable[int]) -> int:
@@ -94,45 +87,40 @@ def fit(lines: list[str], delimiter: str) -> tuple[bool, float, int]:
     many cells as the most frequent row; and, between equals, as cells may hold other delimiters, how many cells.
     """
     n_cells = lengths([line for line in lines if not line.isspace()], delimiter)
-    width = usual(n_cells.tolist())
+    width = usual(n_cells)
     agreement = float((n_cells == width).mean()) if width > 1 else 0.0
     return agreement > 0.5 and delimiter != " ", agreement, width
 
 
-def tabulate(cells: pd.DataFrame, n_cells: Counts, name: str, delimiter: str = "") -> Read:
-    """Cells of a text or a sheet, the index has its lines, as columns; `n_cells` (n_lines,) are those that a line has.
+def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter: str = "") -> Read:
+    """Cells of a text or a sheet as columns. The index of both has the lines, of which each has so many cells.
 
     What stands above the column names is ignored. A repeated line of names is dropped, and if it has another order, the
     rows below it are re-ordered. Raises InputError for a row of another length.
     """
-    is_filled = (cells != "").any(axis=1).to_numpy()
+    is_filled = (cells != "").any(axis=1)
     cells, n_cells = cells[is_filled], n_cells[is_filled]
-    rows = [[*map(tidy, row[:n])] for row, n in zip(cells[:HEAD].to_numpy(), n_cells[:HEAD], strict=True)]
-    names, start, notes = find_names(rows, cells.index, name)
-    width, last = len(names), max((j for j, each in enumerate(names, start=1) if each), default=0)  # that has a name
-    cells, n_cells = cells[start:], n_cells[start:]
+    pairs = zip(cells[:HEAD].to_numpy(), n_cells[:HEAD], strict=True)
+    names, start, notes = find_names(
+        [[" ".join(cell.split()) for cell in row[:n]] for row, n in pairs], cells.index, name
+    )
+    last = max((j for j, each in enumerate(names, start=1) if each), default=0)  # that has a name
+    width, cells, n_cells = len(names), cells[start:], n_cells[start:]
     first, beyond = cells[0].str.strip(), (cells.iloc[:, width:] != "").any(axis=1)
     is_faulty = (n_cells < last) | (n_cells > max(cells.shape[1], width)) | beyond
     is_row = (first != END) & ~(is_faulty & first.str.startswith(COMMENTS))
     for line in cells.index[is_row & is_faulty][:1]:
-        count = f"{n_cells[cells.index.get_loc(line)]} values where the first line names {width} columns"
-        raise InputError(f"{name}, line {line}: {count}")
+        raise InputError(f"{name}, line {line}: {n_cells[line]} values where the first line names {width} columns")
     cells = cells.loc[is_row, range(width)]
     alike = cells[first[is_row].isin(names)].apply(lambda column: column.str.strip())
-    repeated = [line for line, row in zip(alike.index, alike.to_numpy(), strict=True) if sorted(row) == sorted(names)]
+    repeated = [line for line, row in alike.iterrows() if sorted(row) == sorted(names)]
     for line in repeated:
-        order = [*cells.loc[line].str.strip()]
-        if order != names:
+        if (order := [*cells.loc[line].str.strip()]) != names:
             cells.loc[line:] = cells.loc[line:, [order.index(each) for each in names]].to_numpy()
     if repeated:
-        what = f"line {repeated[0]}" if len(repeated) == 1 else f"{len(repeated)} lines, the first: line {repeated[0]}"
-        notes.append(f"column names are repeated in {what}; left out")
+        notes.append(f"column names are repeated in line {first_of([*map(str, repeated)])}; left out")
     cells = cells.drop(index=repeated).rename_axis("line")
     return (cells if delimiter == "," else with_points(cells)).set_axis(names, axis=1), notes
-
-
-def tidy(cell: str) -> str:
-    return " ".join(cell.split())
 
 
 def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[list[str], int, list[str]]:
@@ -142,7 +130,7 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
     width = usual(len(cells) for cells in rows if not cells[0].startswith(COMMENTS))
     at = next((i for i, cells in enumerate(rows) if len(cells) == width and not cells[0].startswith(COMMENTS)), 0)
     names, below, start = (rows or [[]])[at], rows[at:], at + 1
-    if at and any(map(is_figure, names)):
+    if at and any(map(is_number, names)):
         above = rows[at - 1]
         if above[0].startswith(COMMENTS):
             above = [cell.lstrip("#%/ ") for cell in above if cell.strip("#%/ ")]
@@ -152,7 +140,7 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
             above = ["", *above]
         if len(above) == width:
             names, start = above, at
-    texts = [j for j, each in enumerate(names) if each and not is_figure(each)]
+    texts = [j for j, each in enumerate(names) if each and not is_number(each)]
     again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in rows[at + 1 :] if cells != names)
     if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):
         raise InputError(
@@ -163,10 +151,6 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
         return names, start + 2, ["Qualtrics' two further lines of names are left out"]
     notes = [f"column names are in line {lines[start - 1]}; what is above is left out"] if start > 1 else []
     return names, start, notes
-
-
-def is_figure(cell: str) -> bool:
-    return is_number(cell) or re.fullmatch(COMMA, cell) is not None
 
 
 def with_points(cells: pd.DataFrame) -> pd.DataFrame:
@@ -186,9 +170,6 @@ def read_log_frames(text: str) -> Read:
     """E-Prime's own log: a frame of `name: value` lines is a row. LogFrame.Level tells trials, blocks, … apart."""
     text = text.replace("\r\n", "\n")
     head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
-    form = r"(?s)Level: (\d+)\s+\*\*\* LogFrame Start \*\*\*\n(.*?)\*\*\* LogFrame End"
-    frames = [*re.finditer(form, text)]
-    pairs = [re.findall(r"(?m)^[ \t]*([^:\n]+):[ \t]*(.*?)[ \t]*$", frame[2]) for frame in frames]
-    rows = [head | {"LogFrame.Level": frame[1]} | dict(pair) for frame, pair in zip(frames, pairs, strict=True)]
-    lines = [text.count("\n", 0, frame.start(2)) for frame in frames]
-    return pd.DataFrame(rows, pd.Index(lines, name="line")).astype("str"), []
+    frames = re.findall(r"(?s)Level: (\d+)\s+\*\*\* LogFrame Start \*\*\*\n(.*?)\*\*\* LogFrame End", text)
+    pair = re.compile(r"(?m)^[ \t]*([^:\n]+):[ \t]*(.*?)[ \t]*$")
+    return pd.DataFrame([head | {"LogFrame.Level": level} | dict(pair.findall(body)) for level, body in frames]), []
