@@ -7,23 +7,36 @@ setting.
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.strictyaml import load
 
-from stages.files.errors import run
-from stages.repository import allow_no_git
+from stages.files.errors import InputError, run
 
 
 def main() -> None:
-    if allow_no_git(Path.cwd()):
-        print("there is no git here: .dvc/config.local tells DVC so (core.no_scm)")
+    allow_no_git()
     for lock in (Path(".dvc/tmp/rwlock"), Path("dvc.lock"), *Path("studies").rglob("dvc.lock")):
         if lock.exists() and is_half_written(lock):
             lock.unlink()
             print(f"{lock} was left half-written by a DVC that was killed, and is removed")
+
+
+def allow_no_git() -> None:
+    """Set core.no_scm, without which DVC refuses to work where there is no git, as in an unpacked archive."""
+    config, here = Path(".dvc/config.local"), Path.cwd()
+    is_set = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"))
+    if is_set or any((above / ".git").exists() for above in (here, *here.parents)):
+        return
+    command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay
+    if subprocess.run(command, check=False).returncode:
+        raise InputError(f"{config} cannot be written")
+    print(f"there is no git here: {config} tells DVC so (core.no_scm)")
 
 
 def is_half_written(lock: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +15,7 @@ from stages.files.account import measured, named
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate
 from stages.files.reading import Fit
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.terminal import say, table
 
 HEADINGS = "class", "intervals", "slope", "covered\n%", "bias\n%", "worst\nfactor", "covered\n%"
@@ -33,7 +34,7 @@ def main() -> None:
 
 
 def check_one(folder: str, arguments: argparse.Namespace) -> None:
-    with inside(folder):
+    with contextlib.chdir(folder):
         fit, results, p = read_finished()
         for name, c in results.items():
             if c.reason:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from stages.current import check_current
 from stages.files import OBSERVERS
 from stages.files.account import first_of, named
 from stages.files.errors import InputError
-from stages.files.parameters import FILE, Evaluate, Study, file_of_parameters, observer, read_parameters
+from stages.files.parameters import Evaluate, Study, observer, read_parameters
 from stages.files.reading import Fit
 from stages.tables.inferred import Results, read_and_infer
 from stages.terminal import say
-
-
-@contextmanager
-def inside(folder: str) -> Iterator[None]:
-    """Within this, params.yaml and data/ are those of the folder, which must have a params.yaml."""
-    wanted = InputError(f"{folder} holds no {FILE}; it must be the folder of a study, as in: studies/rat")
-    if not Path(folder).is_dir():
-        raise wanted
-    with contextlib.chdir(folder):
-        if not file_of_parameters().is_file():
-            raise wanted
-        yield
 
 
 def for_each(folder: str, one: Callable[[str, str], None]) -> None:
@@ -35,7 +22,7 @@ def for_each(folder: str, one: Callable[[str, str], None]) -> None:
 
     An observer for whom it fails is named, and does not stop the others.
     """
-    with inside(folder):
+    with contextlib.chdir(folder):
         study, alone = read_parameters(), observer()
     observers = study.observers or {} if isinstance(study, Study) and not alone else {}
     errors = list[InputError]()

@@ -6,15 +6,16 @@ For a study that has been run, how many more: `python -m stages.plan --study stu
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 
 from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, plan, signal_for
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.tables.planning import GOALS, Planned, neediest
-from stages.terminal import numbers, say, table
+from stages.terminal import say, table
 
 COLUMNS = {
     "trials": "{0.n_trials}",
@@ -28,7 +29,6 @@ COLUMNS = {
 }
 FACTORS = 0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100  # of the fewest trials, if none are named
 TIMES = 1, 2, 3, 5, 10, 30  # of the trials that a study has
-NOTABLE = 1.05  # inflation of the variance of a weight that is worth a line
 NOTES = """\
 Weight slope: of the weights of a maximum-likelihood fit on the true ones; 1.2
 is 20 % too large, 0.8 too small, as guesses and lapses make them.
@@ -66,9 +66,6 @@ def tabulate(observer: Planned, sizes: Sequence[int] | None) -> None:
     first = observer.smallest_n_trials()
     lines = plan(**observer._asdict(), n_trials=sizes or sorted({round(first * factor) for factor in FACTORS}))
     say(f"Signal {observer.signal:.3g}: a maximum-likelihood estimate exists from about {first} trials on.")
-    if observer.inflation > NOTABLE:
-        larger = observer.inflation**0.5
-        say(f"Correlations of the factors make errors of weights {larger:.3g} times as large.")
     table([*COLUMNS], map(cells, lines), text=())
 
 
@@ -86,29 +83,28 @@ def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequenc
 
     Says how many more each goal needs.
     """
-    with inside(folder):
+    with contextlib.chdir(folder):
         _, results, _ = read_finished()
     name, observer = neediest({name: c for name, c in results.items() if not c.reason})
     n_trials = round(observer.n_factors / results[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
     say(f"{size}. Needed for {named(name, 'class')}, with its signal of {observer.signal:.3g}:")
     if observer.signal > 0:
-        numbers(needed(n_trials, goal, observer) for goal in GOALS)
+        say(*(needed(n_trials, goal, observer) for goal in GOALS))
     else:
         nothing = "nothing tells how many trials it needs"
         say(f"No factor predicts its responses better than chance would: {nothing}.")
     return observer, sizes or [n_trials * times for times in TIMES]
 
 
-def needed(n_trials: int, goal: str, observer: Planned) -> tuple[str, str]:
+def needed(n_trials: int, goal: str, observer: Planned) -> str:
     """How many trials a goal needs, and how many more that is."""
     guesses, n = observer.guess_rate > 0 or observer.lapse_rate > 0, observer.trials_for(goal)
     if n is None:
-        why = ", as the observer guesses or lapses: use corrected ones"
-        of = why if guesses and observer.signal > 0 else ""
-        return "no", f"number of trials is enough {goal}{of}"
+        why = ", as the observer guesses or lapses: use corrected ones" if guesses else ""
+        return f"no number of trials is enough {goal}{why}"
     least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known
-    return f"{least}{n}", f"trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
+    return f"{least}{n} trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
 def cells(line: Plan) -> list[str]:
@@ -131,11 +127,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--correlation", type=float, help="of each pair of factors (default 0)")
     parser.add_argument("--n-trials", type=int, nargs="+", help="numbers of trials (default: from where a fit exists)")
     arguments = parser.parse_args()
-    if (arguments.n_factors is None) == (arguments.study is None):
-        parser.error("n_factors is needed, but not with --study, which gives it")
-    given = arguments.base_rate, arguments.guess_rate, arguments.lapse_rate, arguments.correlation
-    if arguments.study is not None and given != (None,) * 4:
-        parser.error("--study gives the base rate, the rates and the correlations: leave them out")
+    keys = "n_factors", "base_rate", "guess_rate", "lapse_rate", "correlation"
+    named = [key for key in keys if getattr(arguments, key) is not None]
+    if named if arguments.study is not None else "n_factors" not in named:
+        parser.error("n_factors is needed; but with --study neither it nor rates and correlations, which it gives")
     return arguments
 
 

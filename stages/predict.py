@@ -7,6 +7,7 @@ cannot be coded as the study's: a new word, say, a number beyond a spline, or an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import sys
@@ -23,7 +24,7 @@ from stages.files.account import counted, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
 from stages.files.tables import AGAIN
-from stages.finished import for_each, inside, read_finished
+from stages.finished import for_each, read_finished
 from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
 from stages.trials.values import key, keys, words
@@ -56,7 +57,7 @@ def main() -> None:
 
 def predict(folder: str, trials: Path) -> pd.DataFrame:
     """Labels of all trials, and the probability of a yes with its interval, empty for trials of other observers."""
-    with inside(folder):
+    with contextlib.chdir(folder):
         if (account := read_account()) is None:
             raise InputError(f"{folder} has no {DATA / 'trials.json'}: it must be a study that has been run")
         _, results, evaluate = read_finished()

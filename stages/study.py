@@ -27,11 +27,10 @@ from ruamel.yaml.error import YAMLError
 from stages import compare, summary
 from stages.files import DATA, OBSERVERS
 from stages.files.account import counted
-from stages.files.documents import validate
+from stages.files.documents import one_line, validate
 from stages.files.errors import SAID, InputError, run
 from stages.files.families import smooth_families
 from stages.files.parameters import FILE, Prepare, Study, read_study
-from stages.repository import allow_no_git
 from stages.terminal import say
 from stages.trials.observers import observers_of
 from stages.trials.prepared import prepare
@@ -254,10 +253,9 @@ def replace(old: Path, new: Path) -> None:
 
 def track(name: str, folder: Path) -> None:
     """Keep the trials with DVC: their bytes go to its cache, and a .dvc file stands for them in git."""
-    allow_no_git(ROOT)
-    adding = dvc("add", "--quiet", "--", name, folder=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    adding = dvc("add", "--", name, folder=folder, capture_output=True)
     if adding.returncode:
-        raise InputError(f"dvc add {name} failed: {' '.join(adding.stdout.split())}")
+        raise InputError(f"dvc add {name}: {one_line(adding.stderr)}")
 
 
 def write(folder: Path, document: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.current import at, check_current
+from stages.current import check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import named, some
 from stages.files.errors import InputError, run
@@ -23,28 +23,11 @@ from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import render_observers
+from stages.page.words import sentences
 from stages.tables.answer import LACKING
 from stages.tables.inferred import read_and_infer
 from stages.tables.population import Observer, family_tests, in_words, population_of, population_table
-from stages.terminal import numbers, say, table
-
-# metric -> what it is, and what it would be for a fit that can be trusted; the first five found are shown
-LINES = {
-    "recovery.weight_slope": "size of the weights, relative to the true ones (1 = right size)",
-    "inference.classical_coverage": "fraction of true weights inside their classical intervals",
-    "inference.coverage": "fraction of true weights inside their corrected intervals",
-    "recovery.corrected.weight_slope": "size of the corrected weights, relative to the true ones",
-    "recovery.weight_correlation": "correlation of fitted with true weights",
-    "test.cross_entropy": "cross-entropy of held-out trials (nats per response)",
-    "test.bayes_cross_entropy": "the same for the true observer: no prediction can have less",
-    "test.calibration_slope": "calibration slope of held-out trials (below 1 = overconfident)",
-    "test.accuracy": "fraction of held-out responses on the likelier side",
-    "loo.best.cross_entropy": "cross-entropy of each trial, best predicted from all others (nats)",
-    "loo.accuracy": "fraction of responses on the likelier side, likewise",
-    "replication.classical_slope": "size of one group's weights, relative to those of the others",
-    "replication.corrected_slope": "the same for corrected weights (1 = groups replicate one another)",
-}
-SHOWN = 5
+from stages.terminal import say, table
 
 HEADINGS = "observer", "trials", "signal (sd of\nthe true logit)", "weights\ncome out", "verdict"
 WITHOUT = "no corrections"
@@ -63,12 +46,10 @@ def main(folder: str | Path = ".") -> None:
 
 def summarise() -> None:
     check_current()
-    metrics = read_json("metrics.json")
-    say(*read_lines("inference/answer.txt"))
-    values = {text: at(metrics, name) for name, text in LINES.items()}
-    numbers([(f"{value:.4g}", text) for text, value in values.items() if value is not None][:SHOWN])
+    answer = read_lines("inference/answer.txt")
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(
+        *sentences(answer, read_json("metrics.json"), read_table("trajectory.csv")),
         f"Page:    {folder / 'report.html'}",
         f"Figures: {folder / 'figures'}",
         f"Numbers: {folder / 'metrics.json'}",
@@ -103,16 +84,16 @@ def summarise_observers(study: Study, folders: Mapping[str, Any]) -> None:
     if not weights:
         raise InputError("; ".join(["no observer has corrected weights", *left_out]))
     with Outputs("summary") as outputs:
-        sentences, tests, means, pooled = write_population(study, observers, outputs)
+        said, tests, means, pooled = write_population(study, observers, outputs)
         if lacking := sum(row[-1].startswith(LACKING) for row in every):
             far_off = "their weights, and the mean of all, may be far off (their pages say what to add)"
-            sentences.append(f"models that lack something: {lacking} of {len(every)}; {far_off}")
+            said.append(f"models that lack something: {lacking} of {len(every)}; {far_off}")
         outputs.table("coefficients.csv", pd.concat(weights).merge(pooled, "left"))
         if functions:
             outputs.table("psychometric.csv", pd.concat(functions))
         page = render_observers(
             title=f"{', '.join(study.prepare.responses)} in {study.prepare.trials}, {len(rows)} observers",
-            sentences=sentences,
+            sentences=said,
             observers=rows,
             means=means,
             tests=tests,
@@ -120,7 +101,7 @@ def summarise_observers(study: Study, folders: Mapping[str, Any]) -> None:
             left_out=left_out,
         )
         outputs.text("index.html", page)
-    say(*sentences, *left_out, f"Page of all: {DATA.resolve() / 'index.html'}", f"Numbers:     {DATA.resolve()}")
+    say(*said, *left_out, f"Page of all: {DATA.resolve() / 'index.html'}", f"Numbers:     {DATA.resolve()}")
 
 
 def verdicts(observer: str, account: dict[str, Any]) -> list[list[str]]:
@@ -162,17 +143,17 @@ def write_population(
     """
     level, p = study.evaluate.interval_level, study.plot
     classes = [*dict.fromkeys(name for one in observers for name in one.results)]
-    sentences, tests, means, pooled, drawn = list[str](), list[dict[str, Any]](), [], [], []
+    said, tests, means, pooled, drawn = list[str](), list[dict[str, Any]](), [], [], []
     for name in classes:
         of = f"{named(name, 'class')}: " if len(classes) > 1 else ""
         try:
             found, who, places, others = population_of(observers, name, p.axis)
         except ValueError as error:
-            sentences.append(f"{of}no population mean: {error}")
+            said.append(f"{of}no population mean: {error}")
             continue
-        sentences.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
+        said.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
         if others:
-            sentences.append(f"{of}not of the population, as some observers lack them: {some(others)}")
+            said.append(f"{of}not of the population, as some observers lack them: {some(others)}")
         tests += [{"class": name} | test for test in family_tests(found)]
         means.append(population_table(found, level))
         means[-1].insert(0, "class", name)
@@ -181,7 +162,7 @@ def write_population(
         pooled.append(pd.DataFrame(values, cells).reset_index())
         drawn.append((places.join(means[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
     if not means:
-        return sentences, tests, pd.DataFrame(), pd.DataFrame(columns=["observer", "class", "factor"])
+        return said, tests, pd.DataFrame(), pd.DataFrame(columns=["observer", "class", "factor"])
     from stages.figures import style, weights  # matplotlib takes a while
 
     outputs.table("population.csv", pd.concat(means))
@@ -189,7 +170,7 @@ def write_population(
     with style.saved(outputs.path("population.png"), p.dpi, formats, p.width) as figure:
         means_of_class, own = drawn[min(p.class_index, len(drawn) - 1)]
         weights.weights(figure, means_of_class, {"inference": {"level": level}}, own)
-    return sentences, tests, pd.concat(means), pd.concat(pooled)
+    return said, tests, pd.concat(means), pd.concat(pooled)
 
 
 def parse() -> argparse.Namespace:

@@ -29,12 +29,3 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], text: Collecti
     for row in rows:
         drawn.add_row(*row)
     CONSOLE.print(drawn)
-
-
-def numbers(rows: Iterable[tuple[str, str]]) -> None:
-    """Right-aligned numbers, each with its meaning."""
-    drawn = Table.grid(padding=(0, 2))
-    drawn.add_column(justify="right", no_wrap=True)
-    for row in rows:
-        drawn.add_row(*row)
-    CONSOLE.print(drawn)

@@ -62,7 +62,7 @@ def test_a_study_elsewhere(
 
 def test_what_cannot_be_checked_is_one_line(fitted: Project, monkeypatch: pytest.MonkeyPatch, refuses: Refuses) -> None:
     for arguments, message in {
-        "nowhere": "holds no params.yaml",
+        "nowhere": "No such file or directory: 'nowhere'",
         "--repetitions 1": "it must be at least 2",
     }.items():
         monkeypatch.setattr(sys, "argv", ["check", *arguments.split()])

@@ -250,7 +250,7 @@ def test_whatever_is_wrong_is_one_line_and_leaves_no_file(
     assert "contrast is '1e+308'; it must be a number within ±1e+100" in wrong(new.assign(contrast=1e308))
     assert "contrast is 'inf'; it must be a number" in wrong(new.assign(contrast=np.inf))
     assert "it must be a number" in wrong(new.assign(contrast="much"))
-    assert "holds no params.yaml" in wrong(new, ".", "new.csv", "--out", "q.csv")
+    assert "params.yaml is missing; it must be in the folder of a study" in wrong(new, ".", "new.csv", "--out", "q.csv")
     assert "it must name a new file, in a folder that exists" in wrong(new, "study", "new.csv", "--out", "none/q.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "p.csv", "study"]
 

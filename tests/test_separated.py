@@ -118,7 +118,7 @@ def test_the_page_shows_infinity_and_sorts_by_it(answer: str, tmp_path: Path) ->
         (summary, []),
         (plan, ["--study", "."]),
         (predict, [".", "t.csv", "--out", "p.csv"]),
-        (check, [".", "--class", "choice=right", "--repetitions", "4"]),
+        (check, [".", "--repetitions", "4"]),
     ],
 )
 def test_commands_say_nothing_that_is_no_word(

@@ -25,7 +25,7 @@ except ImportError:
 
 from hdlogit.exact import Shrinkage, fit
 from hdlogit.inference import ClassInference, infer
-from hdlogit.inference.comparison import gain_over_constant
+from hdlogit.inference.comparison import usefulness
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
 from hdlogit.inference.terms import joint_test
@@ -325,7 +325,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> Iterator[str]:
         """A line for each response whose model lacks something that can be told without the trials' order."""
         for k, asked in enumerate(self._ask(X, responses, None, in_order=False)):
-            gain = gain_over_constant(self.inference_[k], responses[:, k]) if asked else 0.0
+            gain = usefulness(self.inference_[k], X, responses[:, k]).gain if asked else 0.0
             if lacking := missing(asked, gain, responses.shape[1]):
                 yield self._line(k, sentence(lacking, gain))
 

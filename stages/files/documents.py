@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     try:
         document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this from the folder that holds it") from None
+        raise InputError(f"{path.absolute()} is missing; it must be in the folder of a study") from None
     except Exception as error:  # of ruamel.yaml, or what it does not foresee, such as int("")
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
         line = f", line {mark.line + 1}" if mark else ""
