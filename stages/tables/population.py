@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hdlogit.inference.result import Array, ClassInference
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array
 from hdlogit.observers.population import Population, population
 from stages.files.account import counted, some
 from stages.files.families import families
