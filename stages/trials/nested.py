@@ -59,13 +59,10 @@ def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
         yield from arrays_of({field: [record.get(field) for record in records] for field in fields}, name)
     else:
         rows = [np.ravel(np.asarray(item, object)) for item in tree]
-        width = max(map(len, rows), default=0)
-        if width <= 1:  # an empty array is a missing value
-            column = np.empty(len(rows), object)
-            column[:] = [row[0] if len(row) else None for row in rows]
-            yield name, column
-        elif all(len(row) == width <= MOST_VALUES for row in rows):
-            yield name, np.stack(rows)
+        width = max([1, *map(len, rows)])
+        if rows and width <= MOST_VALUES and all(len(row) in (0, width) for row in rows):
+            matrix = np.stack([row if len(row) else np.full(width, None) for row in rows])  # empty: missing
+            yield name, matrix[:, 0] if width == 1 else matrix
 
 
 def records_in(items: list[Any]) -> list[dict[str, Any]]:
@@ -94,8 +91,9 @@ def read_json(source: Any, name: str) -> Read:
         document = json.loads(text)
     except json.JSONDecodeError:
         document = [json.loads(line) for line in text.splitlines() if line.strip()]
-    values = [*document.values()] if isinstance(document, dict) else []
-    if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
+    columns = [*document.values()] if isinstance(document, dict) else []
+    is_flat = all(isinstance(each, dict) and not {*map(type, each.values())} & {dict, list} for each in columns)
+    if columns and is_flat and all(each.keys() == columns[0].keys() for each in columns):
         return pd.DataFrame(document), []
     return table_of(document, name)
 
