@@ -34,13 +34,11 @@ class Response:
 
     name: str
     column: str
-    yes: list[str]
-    no: list[str]
+    values: dict[str, float]  # key of a word -> 1 for yes, 0 for no
 
     def code(self, table: Table) -> Floats:
         """1 for yes, 0 for no, NaN where it is missing; (n_rows,)."""
-        code = {key(word): 1.0 for word in self.yes} | {key(word): 0.0 for word in self.no}
-        return np.asarray(keys(table.column(self.column)).map(code), np.float64)
+        return np.asarray(keys(table.column(self.column)).map(self.values), np.float64)
 
 
 def expanded(table: Table, p: Prepare) -> Table:
@@ -82,7 +80,7 @@ def resolve(table: Table, response: str, taken: NDArray[np.bool_]) -> Response:
         yes = [word for word in held if OUTCOMES[outcome(word)][1]]
         if not 0 < len(yes) < len(held):
             raise InputError(f"{table.name}: by its {name} every response was the same; it must hold both responses")
-        return Response(name, name, yes, [word for word in held if word not in yes])
+        return Response(name, name, {key(word): float(word in yes) for word in held})
     truth = TRUTH.get(key(value or "1")) if held == ["0", "1"] else None
     yes = [word for word in held if key(word) == (truth or key(value))]
     if value and not yes:
@@ -97,7 +95,7 @@ def resolve(table: Table, response: str, taken: NDArray[np.bool_]) -> Response:
     if not yes:
         choices = " or ".join(f"{name}={word}" for word in held)
         raise InputError(f"{table.name}: {name} holds {listed}; which is yes? {choices}")
-    return Response(response, name, yes, [word for word in held if word not in yes])
+    return Response(response, name, {key(word): float(word in yes) for word in held})
 
 
 def outcome(word: str) -> str:
