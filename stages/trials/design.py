@@ -197,7 +197,7 @@ def complete_rows(
 ) -> tuple[Bools, dict[str, tuple[int, str]]]:
     """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
     missing = {name: pd.Series(rows & taken, table.frame.index) for name, rows in lacks.items()}
-    lacking = {name: (int(rows.sum()), values.first(rows)) for name, rows in missing.items() if rows.any()}
+    lacking = {name: (int(rows.sum()), str(rows.idxmax())) for name, rows in missing.items() if rows.any()}
     if refuse and lacking:
         name, (_, place) = next(iter(lacking.items()))
         raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")

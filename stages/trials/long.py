@@ -12,7 +12,7 @@ from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import where
-from stages.trials.values import Table, check_numbers, first, kind, levels, numbers, words
+from stages.trials.values import Table, check_numbers, kind, levels, numbers, words
 
 Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 RESTART = "columns in which trial numbers restart must be there, and named as group"
@@ -32,7 +32,7 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
     taken = where.taken(table, p.where if study is None else None, only=True)
     for name, column in held.items():
         if (missing := column.isna() & taken).any():
-            raise InputError(f"{first(missing)}: {name} is missing")
+            raise InputError(f"{missing.idxmax()}: {name} is missing")
     places = study or [levels(held[name][taken]) for name in keys]
     if keys[1:] and taken.any() and len(places[1]) != 2:
         raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")

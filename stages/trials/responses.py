@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.values import PERHAPS, Floats, Table, check_numbers, first, key, keys, levels
+from stages.trials.values import PERHAPS, Floats, Table, check_numbers, key, keys, levels
 
 TRUTH = {"1": "1", "true": "1", "0": "0", "false": "0"}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -54,7 +54,7 @@ def expanded(table: Table, p: Prepare) -> Table:
     n_yes = (n_yes * n).round() if "*" in name and is_pair else n_yes
     if (wrong := (n_yes < 0) | (n_yes > n) | (n_yes % 1 > 0) | (n % 1 > 0)).any():
         what = f"{n_yes[wrong].iloc[0]:g} of {n[wrong].iloc[0]:g} trials"
-        raise InputError(f"{first(wrong)}: {name if is_pair else p.count} says {what}; both must be whole numbers")
+        raise InputError(f"{wrong.idxmax()}: {name if is_pair else p.count} says {what}; both must be whole numbers")
     sizes = n.to_numpy(int)
     rows = np.repeat(np.arange(len(sizes)), sizes)
     frame = table.frame.drop(columns=names).iloc[rows]
