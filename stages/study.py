@@ -320,6 +320,7 @@ def shown(path: Path) -> str:
 # --- the command line
 
 MANY: dict[str, Any] = {"nargs": "+"}
+PAIR: dict[str, Any] = {"nargs": 2, "type": setting}
 SEVERAL: dict[str, Any] = {"action": "append"}
 OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, how it is given
     ("--response", "prepare.response", "column, or column=value that is a yes; may be repeated", SEVERAL),
@@ -336,12 +337,7 @@ OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, ho
     ("--value", "prepare.value", "a long file's column of values", {}),
     ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column", MANY),
     ("--smooth", "evaluate.smooth", "factors with a smooth kernel, by pattern, as in: 'frame*'", MANY),
-    (
-        "--axis",
-        "plot.axis",
-        'label and spacing of numbered factors, as in: "time (ms)" 20',
-        {"nargs": 2, "type": setting},
-    ),
+    ("--axis", "plot.axis", 'label and spacing of numbered factors, as in: "time (ms)" 20', PAIR),
 ]
 
 
@@ -352,12 +348,8 @@ def parse() -> argparse.Namespace:
     add("--name", help="of the study, which is in studies/ (default: the file's name)")
     for option, key, text, how in OPTIONS:
         add(option, dest=key, help=text, metavar=option.strip("-").upper(), **how)
-    add(
-        "--formula",
-        **SEVERAL,
-        default=[],
-        help="as in: ~ contrast * side + lag(choice, 1); of several, a study of each",
-    )
+    text = "as in: ~ contrast * side + lag(choice, 1); of several, a study of each"
+    add("--formula", **SEVERAL, default=[], help=text)
     text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate"
     add("--rates", type=rates, default={}, help=text)
     text = "the response is whether one of two was right: guess rate 0.5"

@@ -17,7 +17,7 @@ import pandas as pd
 
 from stages.current import check_current
 from stages.files import DATA, OBSERVERS
-from stages.files.account import named, some
+from stages.files.account import first_of, named
 from stages.files.errors import InputError, run
 from stages.files.parameters import Study, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
@@ -153,7 +153,7 @@ def write_population(
             continue
         said.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
         if others:
-            said.append(f"{of}not of the population, as some observers lack them: {some(others)}")
+            said.append(f"{of}not of the population, as some observers lack them: {first_of(others)}")
         tests += [{"class": name} | test for test in family_tests(found)]
         means.append(population_table(found, level))
         means[-1].insert(0, "class", name)

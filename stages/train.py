@@ -63,7 +63,6 @@ def fit_by_adam(p: Train, trials: Trials) -> Fitted:
     )
     losses: list[float] = []
     checkpoints: dict[int, Floats] = {}
-    printed = {*range(0, p.num_epochs, max(p.num_epochs // 32, 1)), p.num_epochs - 1}  # as in the notebook
     # Some 34 checkpoints, with the first and the last, each a sixth later than the one before: most is early.
     kept = {round(count) - 1 for count in np.geomspace(1, p.num_epochs, 41).tolist()}
     with tqdm(total=p.num_epochs, unit="epoch", disable=None) as progress:
@@ -75,12 +74,10 @@ def fit_by_adam(p: Train, trials: Trials) -> Fitted:
                 )
             losses.append(loss)
             progress.update()
+            progress.set_postfix(loss=f"{loss:.5f}", refresh=False)
             if epoch in kept:  # copied, as training changes it in place
                 checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()
-            if epoch in printed:
-                progress.set_postfix(loss=f"{loss:.5f}")
-                if progress.disable:  # no terminal
-                    print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
+    print(f"{p.num_epochs} epochs, loss {losses[-1]:.5f} nats")
     coefficients = training.coefficients.cpu().double().numpy()
     gradients = largest_gradient(trials.factors, trials.responses, coefficients)
     evidence = {
@@ -114,20 +111,18 @@ def fit_exactly(p: Train, trials: Trials, classes: Sequence[str], factors: Seque
             fitted = fit(*trials, strength, p.tolerance, p.max_iterations, advance, True, p.shrinkage)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
-    without, shrunk = list[str](), list[str]()
+    without = list[str]()
     for k, (name, reason) in enumerate(zip(classes, fitted.reasons, strict=True)):
         by = [factors[j] for j in fitted.separating[k] or []]
-        what = f"{named(name, 'class')}: {separate(by)} its responses" if by else ""
         if reason:
-            without.append(f"{what}{NONE}" if by else f"{named(name, 'class')}: {reason}")
-        elif by and (shrinkage := fitted.shrinkage[k]):
-            shrunk.append(f"{what}; shrinkage is {shrinkage:.3g}")
+            why = f"{separate(by)} its responses{NONE}" if by else reason
+            without.append(f"{named(name, 'class')}: {why}")
     if len(without) == len(classes):
         kind = InputError if "not converged" in without[0] else NoEstimateError
         raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
     reached, loss = fitted.converged, float(fitted.loss[fitted.converged].mean())
     gradient = f"largest gradient {fitted.max_gradient[reached].max():.1e}"
-    print(*without, *shrunk, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
+    print(*without, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
         "solver": p.solver,
         "ridge": strength,

@@ -43,8 +43,6 @@ def run(main: Callable[[], None]) -> None:
 
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         sizes = f"needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}"

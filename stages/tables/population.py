@@ -13,7 +13,7 @@ import pandas as pd
 
 from hdlogit.inference.result import ClassInference
 from hdlogit.observers.population import Population, population
-from stages.files.account import counted, some
+from stages.files.account import counted, first_of
 from stages.files.families import families
 
 
@@ -100,4 +100,4 @@ def family_tests(found: Population) -> list[dict[str, Any]]:
 
 def _of(names: list[str], p: int) -> str:
     """`2 of 5 factors: a, b`."""
-    return f"{len(names) or 'none'} of {counted(p, 'factor')}" + (f" ({some(names)})" if names else "")
+    return f"{len(names) or 'none'} of {counted(p, 'factor')}" + (f" ({first_of(names)})" if names else "")
