@@ -19,7 +19,7 @@ from stages.current import check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import first_of, named
 from stages.files.errors import InputError, run
-from stages.files.parameters import Study, read_parameters
+from stages.files.parameters import Study, observer, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import render_observers
@@ -38,7 +38,7 @@ def main(folder: str | Path = ".") -> None:
     """Print what came out in this folder."""
     with contextlib.chdir(folder):
         parameters = read_parameters()
-        if isinstance(parameters, Study) and parameters.observers:
+        if isinstance(parameters, Study) and parameters.observers and not observer():
             summarise_observers(parameters, parameters.observers)
         else:
             summarise()
