@@ -70,8 +70,8 @@ def write_study(
     for name, (signal, intercept, guess_rate, lapse_rate, inflation) in classes.items():
         nothing = ClassInference.refused("", 40)
         theory = replace(nothing.theory, kappa=40 / 500, signal=signal, intercept=intercept)
-        link = replace(nothing.link, guess_rate=guess_rate, lapse_rate=lapse_rate)
-        results[name] = replace(nothing, theory=theory, signal=signal, link=link, inflation=inflation)
+        link = replace(nothing.link, gain=signal, guess_rate=guess_rate, lapse_rate=lapse_rate)
+        results[name] = replace(nothing, theory=theory, link=link, inflation=inflation)
     project.set(train={"solver": "exact"})
     monkeypatch.setattr(plan, "read_finished", lambda: (None, results, None))
 

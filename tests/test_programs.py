@@ -152,8 +152,10 @@ def test_the_reaction_time_of_a_program_is_no_factor_whatever_its_name(tmp_path:
     lab_js(tmp_path / "t.csv")
     study = learn(asked(response="response=j"), tmp_path / "t.csv")
     assert study.names == ["contrast"]
-    assert study.left_out["duration"] == "in lab.js it is the reaction time"
-    assert learn(asked(response="response=j", factors="duration"), tmp_path / "t.csv").names == ["duration"]
+    assert study.left_out["duration"] == "it is the reaction time in lab.js"
+    assert "t.csv: duration is the reaction time in lab.js" in refused(
+        tmp_path / "t.csv", response="response=j", factors="duration"
+    )
 
 
 def test_a_row_of_a_program_that_where_names_is_taken_by_it(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_column_of_numbers_holds_no_words(words: list[str], formula: str | Non
     marked = [f"{i}.{i:03},{i}" for i in range(len(words))]  # so that there are more than a few
     values[1 : len(words)] = marked[1:] if "1.234,5" in words else values[1 : len(words)]
     frame().assign(x=values).to_csv(tmp_path / "t.csv", sep=";", index=False)
-    message = f"line 2: x is '{words[0]}', but it must be a finite number (its decimal mark that of others); correct it"
+    message = f"line 2: x is '{words[0]}', but it must be a finite number, with a decimal point; correct it"
     assert message in refused(tmp_path / "t.csv", formula=formula)
 
 
@@ -333,11 +333,6 @@ def test_truth_values_are_0_and_1_and_their_words_in_any_case(tmp_path: Path) ->
         for value in ("0", "false", "False"):
             np.testing.assert_array_equal(coded(path, response=f"y={value}")[2][:, 0], ~yes)
         assert "but never 'yes'" in refused(path, response="y=yes")
-
-
-def test_an_array_of_one_dimension_is_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "t.npy", np.arange(6.0))
-    assert "array of the shape (6,); it must be (trials, columns)" in refused(tmp_path / "t.npy", response="0")
 
 
 def test_numbers_words_and_truth_values_may_be_the_response(tmp_path: Path) -> None:

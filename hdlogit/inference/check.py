@@ -7,23 +7,21 @@ holds for an observer like the estimated one should hold for the true one; no tr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
-from hdlogit.inference.result import Array, ClassInference
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array
 from hdlogit.psychometric.function import logits, probability
 
-AT_ONCE = 2**26  # numbers in the Hessians of the repetitions that are fitted together: 512 MB
-MOST = 50  # repetitions fitted together, at most: progress is reported between such groups
+TOGETHER = 50  # repetitions that are fitted together; progress is reported between
 
 
-@dataclass(frozen=True)
-class Coverage:
+class Coverage(NamedTuple):
     """Coverage of nominal intervals, over the repetitions."""
 
     slope: float  # of the estimated logits on the true ones; infinite if a repetition has an infinite weight
@@ -34,8 +32,7 @@ class Coverage:
     bias: float
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """The table of one class."""
 
     classical: Coverage
@@ -63,34 +60,29 @@ def check(
     `infer`; progress is called with the number of repetitions done. Raises ValueError where no repetition has
     an inference.
     """
-    n, p = factors.shape
     observer = inference.separated.shrunken if inference.separated else inference  # it is finite
     truth = observer.corrected
     yes = probability(logits(factors, truth[:, None]), inference.guess_rate, inference.lapse_rate)
     rng = np.random.default_rng(seed)
     results: list[ClassInference] = []
     while len(results) < repetitions:
-        count = min(repetitions - len(results), MOST, max(1, AT_ONCE // (p + 1) ** 2))
-        y = rng.random((n, count)) < yes
+        y = rng.random((len(factors), min(repetitions - len(results), TOGETHER))) < yes
         fitted = fit(factors, (1 - shrinkage) * y + shrinkage / 2 if shrinkage else y, ridge=ridge)
         results += infer(factors, y, fitted.coefficients, ridge, shrinkage, **rates)
         progress(len(results))
-    found, reasons = [c for c in results if not c.reason], [c.reason for c in results if c.reason]
-    if not found:
+    inferred, reasons = [c for c in results if not c.reason], [c.reason for c in results if c.reason]
+    if not inferred:
         raise ValueError(f"none of {repetitions} repetitions has an inference; the first: {reasons[0]}")
     centred = factors - factors.mean(axis=0, dtype=np.float64)
     spread = centred.T @ (centred @ truth[:-1])
-    classical = _coverage([(c.estimate, *c.classical_interval(level)) for c in found], truth, spread)
-    corrected = _coverage([(c.corrected, *c.interval(level)) for c in found], truth, spread)
-    return Check(classical, corrected, expected_by_rank(p, len(found), level), len(found), reasons)
+    classical = _coverage([(c.estimate, *c.classical_interval(level)) for c in inferred], truth, spread)
+    corrected = _coverage([(c.corrected, *c.interval(level)) for c in inferred], truth, spread)
+    by_chance = expected_by_rank(len(spread), len(inferred), level)
+    return Check(classical, corrected, by_chance, len(inferred), reasons)
 
 
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
-    """Mean coverages (n_factors,), from worst to best, of factors whose intervals are perfect and
-    independent.
-
-    By simulation.
-    """
+    """Mean coverages (n_factors,), from worst to best, if intervals are perfect and independent: simulated."""
     covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
     return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)
 

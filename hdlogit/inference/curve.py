@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hdlogit.inference.index import group, law_of_index
+from hdlogit.inference.index import law_of_index
 from hdlogit.inference.link import Link, fit_link
+from hdlogit.inference.sums import Array
 from hdlogit.psychometric.function import probability
 from hdlogit.scores.calibration import wilson
-
-Array = NDArray[np.float64]
 
 BINS = 20  # of trials
 POINTS = 200  # of the smooth curves
@@ -41,7 +40,7 @@ def psychometric_curve(index: Array, noise: ArrayLike, responses: NDArray[np.boo
     """The curve of one class. index, noise, responses: as of `fit_link`; link: along this index."""
     s = np.sqrt(np.mean(np.square(noise)))
     logistic = fit_link(index, noise, responses, (0.0, 0.0))
-    law = law_of_index(group(index, np.broadcast_to(noise, index.shape), responses))
+    law, _ = law_of_index(index, noise, responses)
     bins = bins_of(index, s)
     centre, trials, observed = np.array([(index[k].mean(), len(k), responses[k].mean()) for k in bins]).T
     low, high = wilson(observed, trials)

@@ -14,9 +14,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-Array = NDArray[np.float64]
+from hdlogit.inference.observer import Block
+from hdlogit.inference.sums import Array
 
 TINY = 1e-100  # in place of no noise, or no variation, at all
 CELLS = 128  # of logits of about the same noise; half are quantiles, half evenly spaced
@@ -44,30 +45,12 @@ class Law(NamedTuple):
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
 
-class Cells(NamedTuple):
-    """Trials grouped by V and s: means of V, root mean squares of s, how many, and how many are a yes."""
+def law_of_index(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Law, Block]:
+    """The law of U, and the trials, those of similar V and s as one cell, with the posterior of U/sd.
 
-    logit: Array
-    noise: Array
-    trials: Array
-    yes: Array
-
-
-def group(index: Array, noise: Array, responses: NDArray[np.bool_]) -> Cells:
-    """All arrays (n,)."""
-    part = np.arange(1, CELLS // 2) / (CELLS // 2)
-    edges = np.sort(np.append(np.quantile(index, part), index.min() + part * np.ptp(index)))
-    size = np.round(np.log2(np.maximum(noise, TINY) / max(float(np.median(noise)), TINY)))
-    number = np.searchsorted(edges, index) + CELLS * np.clip(size, -8, 8)
-    _, number = np.unique(number, return_inverse=True)
-    trials = np.bincount(number).astype(np.float64)
-    mean, square, yes = (np.bincount(number, x) for x in (index, noise**2, responses))
-    return Cells(mean / trials, np.sqrt(square / trials), trials, yes.astype(np.float64))
-
-
-def law_of_index(cells: Cells) -> Law:
-    """The law of U behind these cells."""
-    v, s, trials = cells.logit, cells.noise, cells.trials
+    index: (n,) V; noise: s, (n,) or one number; responses: (n,) bool.
+    """
+    v, s, trials, yes = _cells(index, np.broadcast_to(noise, index.shape), np.asarray(responses, bool))
     low, high = float(v.min()), float(v.max())
     width = max(high - low, 1e-12 * (1 + abs(low)))
     count = int(min(max(width / max(FINE * float(s.min()), 1e-300), 20), POINTS))
@@ -85,4 +68,18 @@ def law_of_index(cells: Cells) -> Law:
         ratio = trials / np.maximum(likelihood @ mass, 1e-300)
         mass = mass * (ratio @ likelihood) / trials.sum()
         mass /= mass.sum()
-    return law._replace(mass=mass)
+    law = law._replace(mass=mass)
+    t = np.column_stack([points / law.sd, np.ones(len(points))])
+    return law, Block(t, yes, trials, law.posterior(v, s))
+
+
+def _cells(index: Array, noise: Array, responses: NDArray[np.bool_]) -> tuple[Array, Array, Array, Array]:
+    """Of trials of similar V and s: means of V, root mean squares of s, how many, and how many are a yes."""
+    part = np.arange(1, CELLS // 2) / (CELLS // 2)
+    edges = np.sort(np.append(np.quantile(index, part), index.min() + part * np.ptp(index)))
+    size = np.round(np.log2(np.maximum(noise, TINY) / max(float(np.median(noise)), TINY)))
+    number = np.searchsorted(edges, index) + CELLS * np.clip(size, -8, 8)
+    _, number = np.unique(number, return_inverse=True)
+    trials = np.bincount(number).astype(np.float64)
+    mean, square, yes = (np.bincount(number, x) for x in (index, noise**2, responses))
+    return mean / trials, np.sqrt(square / trials), trials, yes.astype(np.float64)

@@ -43,7 +43,7 @@ from hdlogit.inference.corrections import Correction, as_fitted, by_link, correc
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed, Setting
 from hdlogit.inference.observer import Asymptotes, Rates
-from hdlogit.inference.result import ClassInference, Index, LeaveOneOut
+from hdlogit.inference.result import ClassInference, LeaveOneOut
 from hdlogit.inference.separation import constant, separation_of, which, with_separation
 from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
 
@@ -106,18 +106,11 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
     Raises OutsideTheory or Refused where there is no answer.
     """
     if setting.rates != (0, 0) and is_for_joint_fit(*x.shape):
-        joint = fit_joint(x, y, setting.units, setting.rates, setting.names)
-        link = replace(joint.link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
-        return replace(
-            _result(by_link(link, observed, setting), observed, setting),
-            corrected=joint.coefficients,
-            covariance=joint.covariance,
-            z=joint.z,
-            predictor=joint.coefficients,
-            predictor_sd=0.0,
-            profiles=joint.profiles,
-            note=joint.note,
-        )
+        link, *_ = joint = fit_joint(x, y, setting.units, setting.rates, setting.names)
+        link = replace(link, length=float(np.sqrt(max(observed.eta_squared, 0.0))))
+        by_fit = _result(by_link(link, observed, setting), observed, setting)
+        fields = joint._asdict() | {"link": by_fit.link}
+        return replace(by_fit, **fields, predictor=joint.corrected, predictor_sd=0.0)
     separation = separation_of(x, y) if setting.shrinkage else None
     if separation is None or separation.by_chance:
         found = correct(observed, setting)
@@ -157,7 +150,6 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
     leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
-        signal=signal,
         link=replace(found.link, gain=signal),  # along the whole index, dominant factors included
         estimate=estimate,
         noise=observed.noise / np.outer(factor, factor),
@@ -174,7 +166,7 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
         scale=units.scale,
         inflation=float(setting.precision.mean()),
         leave_one_out=leave_one_out,
-        index=Index(index, np.sqrt(observed.variance)),
+        index=(index, np.sqrt(observed.variance)),
         dominant=chosen,
     )
 
@@ -182,11 +174,11 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
 def _rates(asymptotes: Asymptotes, guess_rate: float | None, lapse_rate: float | None) -> Rates:
     guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
     if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
-        allowed = "from 0 to 0.5, and together at most 0.99"
-        raise ValueError(f"guess_rate {guess:g}, lapse_rate {lapse:g}: {allowed}")
-    if asymptotes != "tied":
-        return (guess, lapse) if asymptotes == "none" else (guess_rate, lapse_rate)
+        raise ValueError(f"rates must be from 0 to 0.5, and together at most 0.99, got {guess:g} and {lapse:g}")
+    if asymptotes == "none":
+        return guess, lapse
+    if asymptotes == "estimate":
+        return guess_rate, lapse_rate
     if (guess_rate, lapse_rate) != (None, None):
-        instead = "guess and lapse rate are one, which is estimated; neither can be given"
-        raise ValueError(f"asymptotes tied: {instead}")
+        raise ValueError("asymptotes tied: guess and lapse rate are one, which is estimated; none can be given")
     return "tied", None

@@ -22,7 +22,7 @@ simulations its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), wh
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,27 +32,24 @@ from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
 from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
 from hdlogit.inference.profiles import ROOTS, profile
-from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, measure
+from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, listed, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
 WIDE = 10.0  # sd of the prior of the logits
 UNDETERMINED = 0.5  # error, in sd of its prior, of a coefficient of which the prior tells as much as the data
 SMALL = 1_000_000  # trials times coefficients²: fewer are looked at for whether the posterior is quadratic
-NAMED = 5  # coefficients before "and … more"
-ENOUGH_TO_START = 20_000  # trials that decide between the maxima
 SKEWED = 0.2  # signed root two standard errors from the maximum that is so far from 2: a profile is needed
 
 
-@dataclass(frozen=True)
-class JointFit:
-    """Of p factors; coefficients end with the bias."""
+class JointFit(NamedTuple):
+    """Of p factors; coefficients end with the bias. Fields as of `hdlogit.inference.result.ClassInference`."""
 
-    coefficients: Array  # (p + 1,)
+    link: Link  # along its own index
+    corrected: Array  # (p + 1,)
     covariance: Array  # (p + 3, p + 3) of them, g and l; zero for what is fixed
     z: Array  # (p + 1,) minus the signed root of each coefficient's profile at 0
     profiles: Array  # (p + 1, 161) the values of each coefficient: `hdlogit.inference.profiles`
-    link: Link  # along its own index
     note: str | None  # a line on coefficients that are not determined
 
 
@@ -80,7 +77,7 @@ def fit_joint(factors: Factors, responses: Responses, units: Units, known: Rates
             root = _root(posterior, phi, end.value, of, along)
             profiles[j], z[j] = profile(root, estimate, error), -root(0.0)
     link = _link(posterior.theta(phi), whole, precision, known)
-    return JointFit((back @ phi)[:-2], back @ inverse @ back.T, z, profiles, link, _note(vague, names))
+    return JointFit(link, (back @ phi)[:-2], back @ inverse @ back.T, z, profiles, _note(vague, names))
 
 
 def likelihood_ratio(
@@ -111,26 +108,18 @@ def prior(factors: Factors, units: Units) -> Array:
     return np.asarray(moments * np.append(np.full(p, p), 1.0) / WIDE**2)
 
 
-def _posterior(x: Factors, responses: Responses, units: Units, precision: Array, known: Rates) -> Posterior:
-    """In standardised factors: θ = (weights, logit at the factors' means, g, l)."""
+def _best(
+    x: Factors, responses: Responses, units: Units, precision: Array, known: Rates
+) -> tuple[Posterior, Array, Evaluation]:
+    """The highest maximum, in standardised factors: θ = (weights, logit at the factors' means, g, l)."""
 
     def blocks() -> Iterator[Block]:
         for rows in cut(len(x), len(precision) + 2):
             y = responses[rows].astype(np.float64)
             yield Block(units.standardise(x[rows]), y, np.ones(len(y)))
 
-    return Posterior(blocks, precision, known)
-
-
-def _best(
-    factors: Factors, responses: Responses, units: Units, precision: Array, known: Rates
-) -> tuple[Posterior, Array, Evaluation]:
-    """The highest maximum; some trials decide which one that is."""
-    some = slice(None, None, -(-len(factors) // ENOUGH_TO_START))
-    few = _posterior(factors[some], responses[some], units, precision, known)
-    start, _ = highest(few, flat(few, float(np.mean(responses[some]))))
-    posterior = _posterior(factors, responses, units, precision, known)
-    return posterior, *maximise(posterior, start)
+    posterior = Posterior(blocks, precision, known)
+    return posterior, *highest(posterior, flat(posterior, float(np.mean(responses))))
 
 
 def _link(theta: Array, covariance: Array, precision: Array, known: Rates) -> Link:
@@ -145,11 +134,10 @@ def _link(theta: Array, covariance: Array, precision: Array, known: Rates) -> Li
 
 
 def _note(vague: NDArray[np.bool_], names: Names) -> str | None:
-    weights = [f"the weight of factor {names[j]}" for j in np.flatnonzero(vague[:-1]).tolist()]
-    what = weights + ["the bias"] * bool(vague[-1])
-    more = f" and {len(what) - NAMED} more" if len(what) > NAMED else ""
-    line = f"not determined by these responses: {', '.join(what[:NAMED])}{more}; "
-    return line + "estimate and interval rest on a weak prior" if what else None
+    what = [f"the weight of factor {names[j]}" for j in np.flatnonzero(vague[:-1]).tolist()]
+    what += ["the bias"] if vague[-1] else []
+    line = f"not determined by these responses: {listed(what)}; estimate and interval rest on a weak prior"
+    return line if what else None
 
 
 def _root(posterior: Posterior, phi: Array, best: float, of: Array, along: Array) -> Callable[[float], float]:

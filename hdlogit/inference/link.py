@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import chdtrc, expit
 
-from hdlogit.inference.index import Law, group, law_of_index
+from hdlogit.inference.index import law_of_index
 from hdlogit.inference.observer import Block, Posterior, Rates, flat, highest
 from hdlogit.inference.sums import Array
 
@@ -70,7 +70,7 @@ def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates 
     and lapse rate, a number fixes one, None estimates it, a guess rate "tied" is the lapse rate. A link that
     the trials do not determine has a `reason`.
     """
-    cells, law = _cells(index, noise, responses)
+    law, cells = law_of_index(index, noise, responses)
     posterior = _posterior(cells, rates)
     phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
     gain, b, guess, lapse = posterior.theta(phi).tolist()
@@ -102,7 +102,7 @@ def logistic_test(
     logistic function of the index, from guess_rate to 1 − lapse_rate: its rates are others, or its shape is.
     A criterion that drifts is hardly seen (docs/theory.md).
     """
-    (cells, _), rates = _cells(index, noise, responses), (guess_rate, lapse_rate)
+    (_, cells), rates = law_of_index(index, noise, responses), (guess_rate, lapse_rate)
 
     def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array, float]:
         """Twice the gain of these responses, what it is over, and by which fraction Γ is larger."""
@@ -140,7 +140,7 @@ def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: 
     """
     if np.var(index) < 2 * np.mean(np.square(noise)):
         return np.nan, 1.0
-    cells, _ = _cells(index, noise, responses)
+    _, cells = law_of_index(index, noise, responses)
     assert cells.average is not None
     posterior = _posterior(cells, rates, prior=0.0)
     phi, _ = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
@@ -164,29 +164,18 @@ def asymmetry_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: 
     return statistic, float(chdtrc(1, statistic))
 
 
-def _cells(index: Array, noise: ArrayLike, responses: ArrayLike) -> tuple[Block, Law]:
-    """Trials of similar V and s, with the posterior of U/a, and the law of U."""
-    s = np.broadcast_to(np.asarray(noise, np.float64), index.shape)
-    cells = group(index, s, np.asarray(responses, bool))
-    law = law_of_index(cells)
-    t = np.column_stack([law.points / law.sd, np.ones(len(law.points))])
-    return Block(t, cells.yes, cells.trials, law.posterior(cells.logit, cells.noise)), law
-
-
 def _posterior(cells: Block, rates: Rates, **prior: float) -> Posterior:
     lowest, highest = np.array([LEAST, -500.0]), np.array([MOST, 500.0])
     return Posterior(lambda: [cells], np.zeros((2, 2)), rates, lowest, highest, **prior)
 
 
 def _reason(link: Link) -> str | None:
-    if not 1.001 * LEAST < link.gain < MOST / 1.001:
-        allowed = f"(allowed: {LEAST:g} to {MOST:g})"
-        return f"the link is not determined: its slope is at the bound {link.gain:.3g} {allowed}"
+    at_bound = not 1.001 * LEAST < link.gain < MOST / 1.001
     error, *of_rates = link.errors[[0, 2, 3]].tolist()
-    if error > UNKNOWN:
-        return f"the link is not determined: the logarithm of its slope has the standard error {error:.2g}"
-    names = ("half of the lapse rate",) * 2 if link.known[0] == "tied" else ("guess rate", "lapse rate")
-    for name, error in zip(names, of_rates, strict=True):
-        if error > UNDETERMINED:
-            return f"the {name} is not determined: standard error {error:.2g}, above {UNDETERMINED:.2g}"
-    return None
+    if not at_bound and error <= UNKNOWN and max(of_rates) <= UNDETERMINED:
+        return None
+    guess, lapse = (
+        f"{rate:.2g} ± {e:.2g}" for rate, e in zip((link.guess_rate, link.lapse_rate), of_rates, strict=True)
+    )
+    slope = f"log slope {np.log(link.gain):.2g} ± {error:.2g}"
+    return f"slope and rates are not determined by these trials ({slope}, guess rate {guess}, lapse rate {lapse})"

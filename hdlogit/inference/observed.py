@@ -5,13 +5,12 @@ The formulas are in `hdlogit.inference.infer`.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import get_blas_funcs
+from scipy.linalg import blas
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each
 from hdlogit.inference.observer import Rates
 from hdlogit.inference.sums import (
-    SINGLE_FROM,
     Array,
     Factors,
     Names,
@@ -126,15 +125,13 @@ def _leave_out(
     x: Factors, y: Responses, fitted: Array, root: Array, axes: Array, towards: Array, setting: Setting
 ) -> list[Array]:
     """z_i, ψ_i, D_i, w_i (m,) each, x_D and where the trial moves ω (m, d). towards: (p + 1, d) H⁻¹ onto."""
-    units, precision = setting.units, np.float32 if setting.units.n_trials >= SINGLE_FROM else np.float64
-    rounded: NDArray[np.floating] = root.astype(precision)
 
     def one(rows: slice) -> tuple[Array, ...]:
-        t = units.standardise(x[rows])
+        t = setting.units.standardise(x[rows])
         z = t @ fitted
         p = expit(z)
         residual = (1 - setting.shrinkage) * y[rows] + setting.shrinkage / 2 - p
-        return z, residual, p * expit(-z), _leverage(t, rounded), t[:, :-1] @ axes, t @ towards
+        return z, residual, p * expit(-z), _leverage(t, root), t[:, :-1] @ axes, t @ towards
 
     blocks = zip(*each(one, cut(len(x), len(fitted))), strict=True)
     z, residual, d, w, *others = (np.concatenate(block) for block in blocks)
@@ -197,8 +194,6 @@ def _dominant(fitted: Array, factors: Factors, setting: Setting) -> tuple[NDArra
     return chosen, axes
 
 
-def _leverage(t: Array, root: NDArray[np.floating]) -> Array:
-    """t̃ᵀH⁻¹t̃ of each row (m,), in the precision of the root, which is upper triangular."""
-    rounded = t.astype(root.dtype)
-    [multiply] = get_blas_funcs(["trmm"], [root])
-    return np.asarray(np.square(multiply(1.0, root.T, rounded.T, lower=1)).sum(axis=0), np.float64)
+def _leverage(t: Array, root: Array) -> Array:
+    """t̃ᵀH⁻¹t̃ of each row (m,); root: upper triangular."""
+    return np.asarray(np.square(blas.dtrmm(1.0, root.T, t.T, lower=1)).sum(axis=0))

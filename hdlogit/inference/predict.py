@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
+from hdlogit.compute.threads import cut
+from hdlogit.inference.sums import Array
 
-Array = NDArray[np.float64]
 Rates = tuple[float, float]  # g, l
 
-BLOCK = 4096  # trials at a time
+NODES = 64  # of the integral, about
 
 
 class Prediction(NamedTuple):
@@ -57,13 +58,13 @@ def interval_of_probability(
 
 def average_log_odds(mean: Array, sd: Array, rates: Rates) -> Array:
     """log π / (1 − π), (n,), to full precision, where ζ ~ N(mean, sd²)."""
-    odds = np.empty(len(mean))
-    for start in range(0, len(mean), BLOCK):  # the integral has many nodes
-        rows = slice(start, start + BLOCK)
+
+    def of(rows: slice) -> Array:
         yes, no = (
             floor + (1 - sum(rates)) * probability_and_slope(side * mean[rows], sd[rows])[0]
             for side, floor in zip((1, -1), rates, strict=True)
         )
         with np.errstate(divide="ignore"):  # a probability below 1e-260: the logit is -inf
-            odds[rows] = np.log(yes) - np.log(no)
-    return odds
+            return np.asarray(np.log(yes) - np.log(no))
+
+    return np.concatenate([of(rows) for rows in cut(len(mean), NODES)] or [mean])

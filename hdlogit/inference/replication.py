@@ -26,8 +26,8 @@ from tqdm import tqdm
 from hdlogit.compute.threads import cut
 from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
-from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, measure
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Responses, measure
 
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
 

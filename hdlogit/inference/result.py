@@ -15,9 +15,8 @@ from hdlogit.asymptotics.logistic_normal import logit_of_probability
 from hdlogit.inference.link import Link
 from hdlogit.inference.predict import Prediction, average_log_odds, interval_of_probability
 from hdlogit.inference.profiles import values_at
+from hdlogit.inference.sums import Array
 from hdlogit.psychometric.function import log_odds
-
-Array = NDArray[np.float64]
 
 NONE: Array = np.zeros(0)
 
@@ -37,13 +36,6 @@ class LeaveOneOut(NamedTuple):
     plain: Array  # V, of the fit
     debiased: Array  # of the corrected weights
     best: Array  # logit of π(V) = P(y = 1 | V)
-
-
-class Index(NamedTuple):
-    """The index of each trial of `LeaveOneOut`, as measured by the fit without it; what `fit_link` takes."""
-
-    logit: Array  # (m,) V, centred; dominant factors rescaled to the scale α of the others
-    noise: Array  # (m,) s
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class ClassInference:
 
     theory: γ̂ (without dominant factors), β̂0 (at the mean of the factors), α̂, s, λ, b̂; link: the same γ̂,
     β̂0, and guess and lapse rate, 0 unless asked for, with their errors, NaN for γ̂ if no signal was found;
-    reason: why this class has no inference: everything else is then NaN, or the classical answer.
+    reason: why this class has no inference: everything else is then NaN.
     """
 
     theory: Asymptotics
@@ -94,58 +86,45 @@ class ClassInference:
     with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal
     leave_one_out: LeaveOneOut
-    index: Index
+    index: tuple[Array, Array]  # as `fit_link` takes it: V, centred, dominant factors at the others' scale, and s
     predictor_sd: float = 0.0  # typical sd of the true logit about the predictor; 0: nothing is averaged over
     stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
     along: float = np.nan  # variance of log |ŵ|, by its noise
-    signal: float = np.nan  # standard deviation of the true logit over the trials, with dominant factors
     inflation: float = np.nan  # mean of 1/(1 − R²), R the correlation of a factor with all others
     profiles: Array | None = None  # of few factors with rates, fitted jointly: `joint.JointFit`
     separated: Separated | None = None  # where some trials are: coefficients are ±infinite, or unknown (NaN)
-    unknown: Array | None = None  # (p + 1, m) in a classical answer: directions that are not determined
     note: str | None = None  # a line on what is unusual
     reason: str | None = None
 
     @classmethod
-    def classical(
-        cls, estimate: Array, noise: Array, centre: Array, scale: Array, reason: str | None, unknown: Array
-    ) -> ClassInference:
-        """The textbook's answer: nothing is corrected, and rates are 0.
-
-        noise: H⁻¹; unknown: (p + 1, m), directions of the weights and of the logit at x̄.
-        """
-        p, intercept = len(centre), float(estimate[-1] + centre @ estimate[:-1])
-        with_bias = np.vstack([np.eye(p, p + 1), np.append(-centre, 1.0)])
-        covariance = np.zeros((p + 3, p + 3))
-        covariance[:-2, :-2] = with_bias @ noise @ with_bias.T
-        error = np.sqrt(np.diag(covariance)[:-2])
-        error[_seen(with_bias, unknown)] = np.inf
-        nan = dict.fromkeys(("kappa", "signal", "ridge", "shrinkage", "s", "lambda_"), np.nan)
+    def refused(cls, reason: str | None, n_factors: int) -> ClassInference:
+        """Of a class that has no inference: NaN."""
+        unknown = np.full((n_factors + 3, n_factors + 3), np.nan)
+        square, coefficients, factors = unknown[2:, 2:], unknown[0, 2:], unknown[0, 3:]
+        theory = ("kappa", "signal", "intercept", "ridge", "shrinkage", "alpha", "s", "lambda_", "b")
         return cls(
-            theory=Asymptotics(**nan, intercept=intercept, alpha=1.0, b=intercept),
-            link=Link(np.nan, intercept, 0.0, 0.0, np.zeros((4, 4)), np.nan),
-            estimate=estimate,
-            noise=noise,
-            classical_error=error,
-            corrected=estimate,
-            covariance=covariance,
-            z=estimate / error,
-            predictor=estimate,
-            centre=centre,
-            scale=scale,
-            with_stretch=np.zeros(p + 1),
+            theory=Asymptotics(**dict.fromkeys(theory, np.nan)),
+            link=Link(np.nan, np.nan, 0.0, 0.0, np.zeros((4, 4)), np.nan),
+            estimate=coefficients,
+            noise=square,
+            classical_error=coefficients,
+            corrected=coefficients,
+            covariance=unknown,
+            z=coefficients,
+            predictor=coefficients,
+            centre=factors,
+            scale=factors,
+            with_stretch=coefficients,
             dominant=np.zeros(0, np.intp),
             leave_one_out=LeaveOneOut(NONE, NONE, NONE),
-            index=Index(NONE, NONE),
-            unknown=unknown,
+            index=(NONE, NONE),
             reason=reason,
         )
 
-    @classmethod
-    def refused(cls, reason: str, n_factors: int) -> ClassInference:
-        """Of a class that has no inference, and no answer either."""
-        nan = np.full((n_factors + 1, n_factors + 1), np.nan)
-        return cls.classical(nan[0], nan, nan[0, 1:], nan[0, 1:], reason, np.zeros((n_factors + 1, 0)))
+    @property
+    def signal(self) -> float:
+        """Standard deviation of the true logit over the trials, with dominant factors."""
+        return self.link.gain
 
     @property
     def guess_rate(self) -> float:
@@ -158,7 +137,7 @@ class ClassInference:
     @property
     def corrected_error(self) -> Array:
         """Standard errors of the corrected coefficients."""
-        return np.sqrt(np.diag(self.covariance)[:-2]) if self.unknown is None else self.classical_error
+        return np.sqrt(np.diag(self.covariance)[:-2])
 
     @property
     def null_error(self) -> Array:
@@ -210,8 +189,6 @@ class ClassInference:
         if self.separated:
             return self.separated.interval(level)
         low, high = wald_interval(self.corrected, self.corrected_error, level)
-        if self.unknown is not None:
-            return low, high
         w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
         null_variance = (self.null_error / self.theory.alpha) ** 2
         # Ends of {β: first β² − 2 middle β + last ≤ 0}; the near one is nearer to 0.
@@ -250,9 +227,6 @@ class ClassInference:
             _, low, high = self.separated.shrunken.predict(factors, level)
             return Prediction(np.clip(p, low, high), low, high)
         low, high = interval_of_probability(factors, self.corrected, rates, self.covariance, level)
-        if self.unknown is not None:
-            undetermined = _seen(self._centred(factors), self.unknown)
-            low, high = np.where(undetermined, 0.0, low), np.where(undetermined, 1.0, high)
         return Prediction(p, low, high)
 
     def log_odds(self, factors: NDArray[np.floating]) -> Array:
@@ -260,7 +234,7 @@ class ClassInference:
         mean = np.asarray(factors @ self.predictor[:-1] + self.predictor[-1], np.float64)
         if not self.predictor_sd:
             return np.asarray(log_odds(mean, self.guess_rate, self.lapse_rate), np.float64)
-        centred = self._centred(factors)
+        centred = np.column_stack([factors - self.centre, np.ones(len(factors))])
         noise = np.sqrt(np.vecdot(centred @ self.noise, centred))
         sd = self.predictor_sd / self.theory.s * noise
         return average_log_odds(mean, sd, (self.guess_rate, self.lapse_rate))
@@ -273,12 +247,3 @@ class ClassInference:
         best = logit_of_probability(best, self.predictor_sd)
         debiased, best = (log_odds(logits, self.guess_rate, self.lapse_rate) for logits in (debiased, best))
         return np.asarray(debiased, np.float64), np.asarray(best, np.float64)
-
-    def _centred(self, factors: NDArray[np.floating]) -> Array:
-        return np.column_stack([factors - self.centre, np.ones(len(factors))])
-
-
-def _seen(rows: Array, directions: Array) -> NDArray[np.bool_]:
-    """Whether linear combinations (m, p + 1) of coefficients vary along some of these directions (p + 1,
-    d)."""
-    return np.asarray((np.abs(rows @ directions) > 1e-6 * (np.abs(rows) @ np.abs(directions))).any(axis=1))

@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from scipy.linalg import null_space, qr
 from scipy.optimize import linprog
 
-from hdlogit.inference.joint import NAMED
 from hdlogit.inference.observer import Block, Posterior, maximise
 from hdlogit.inference.profiles import ROOTS, profile
-from hdlogit.inference.result import NONE, ClassInference, Separated
-from hdlogit.inference.sums import Array, Names
+from hdlogit.inference.result import ClassInference, Separated
+from hdlogit.inference.sums import Array, Names, listed
 
 LARGEST = 2**21  # numbers in factors: of more, a linear programme takes too long
 MANY = 0.1  # factors per trial, from which on complete separation says little of any of them
@@ -126,7 +125,6 @@ def with_separation(
     return replace(
         shrunken,
         theory=known.theory,
-        signal=known.signal,
         link=known.link,
         stretch=known.stretch,
         corrected=corrected,
@@ -142,16 +140,18 @@ def with_separation(
 
 def constant(responses: NDArray[np.bool_]) -> ClassInference:
     """Of trials (n,) for which no factor is left: logit of the rate, classical error; NaN of no trials."""
-    yes = responses.mean() if len(responses) else np.nan
-    estimate, variance = np.log([yes / (1 - yes)]), 1 / np.array([[len(responses) * yes * (1 - yes)]])
-    return ClassInference.classical(estimate, variance, NONE, NONE, None, np.zeros((1, 0)))
+    result = ClassInference.refused(None, 0)
+    if not len(responses):
+        return result
+    n_yes, n_no = int(responses.sum()), int((~responses).sum())
+    b, error = np.log([n_yes / n_no]), np.sqrt([1 / n_yes + 1 / n_no])
+    return replace(result, corrected=b, covariance=np.diag([error[0] ** 2, 0, 0]), z=b / error)
 
 
 def which(separation: Separation, names: Names) -> str:
     """The factors that separate trials."""
-    moved = [str(names[j]) for j in np.flatnonzero((separation.above | separation.below)[:-1]).tolist()]
-    more = f" and {len(moved) - NAMED} more" if moved[NAMED:] else ""
-    return f"factor{'s' * (len(moved) > 1)} {', '.join(moved[:NAMED])}{more}"
+    moved = np.flatnonzero((separation.above | separation.below)[:-1]).tolist()
+    return f"factor{'s' * (len(moved) > 1)} {listed([names[j] for j in moved])}"
 
 
 def _score_root(

@@ -22,10 +22,9 @@ Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
 
-SINGLE_FROM = 100_000  # trials from which products of factors are in single precision, and summed in double
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
-DEPENDENT = 1e-10, 1e-6  # 1 − R² of a factor given others, from products in double, single precision
+DEPENDENT = 1e-10  # 1 − R² of a factor given others: what rounding leaves
 
 
 class Refused(ValueError):  # noqa: N818  # a finding about the data rather than an error
@@ -61,23 +60,17 @@ class Units:
 
 def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     """Means and standard deviations; raises Refused where a factor is not finite or does not vary."""
-    n, p = factors.shape
-    parts = cut(n, p)
-    shift = np.asarray(factors[parts[0]], np.float64).mean(axis=0)
-
-    def moments(rows: slice) -> Array:
-        block = factors[rows] - shift
-        return np.stack([block.sum(axis=0), np.einsum("ij,ij->j", block, block)])
-
+    parts = cut(*factors.shape)
     with np.errstate(invalid="ignore", over="ignore"):
-        first, second = total(moments, parts) / n
-        variance = second - first**2
-    if not np.isfinite(variance).all():
+        centre = total(lambda rows: factors[rows].sum(axis=0, dtype=np.float64), parts) / len(factors)
+        squares = total(lambda rows: np.square(factors[rows] - centre).sum(axis=0), parts)
+    scale = np.sqrt(squares / len(factors))
+    if not np.isfinite(scale).all():
         raise Refused("the factors, and their squares, must be finite numbers")
-    constant = np.flatnonzero(~(variance > (CONSTANT * np.abs(shift)) ** 2))
+    constant = np.flatnonzero(scale <= CONSTANT * np.abs(centre))
     if len(constant):
         raise Refused(f"factor {names[constant[0]]} is constant: leave it out, the bias stands for it")
-    return Units(n, shift + first, np.sqrt(variance))
+    return Units(len(factors), centre, scale)
 
 
 def add_up(
@@ -86,24 +79,19 @@ def add_up(
     """Sums over all trials; fitted (p + 1, k): of standardised factors.
 
     Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
-    t tᵀ (p, p). With many trials products of factors are in single precision: their rounding errors average
-    out.
+    t tᵀ (p, p).
     """
     (n, p), k = factors.shape, fitted.shape[1]
-    precision: type[np.floating] = np.float32 if n >= SINGLE_FROM else np.float64
 
     def of_block(rows: slice) -> tuple[Array, Array, Array]:
         t = units.standardise(factors[rows])
         probability = expit(t @ fitted)
         residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
         curvature = probability * (1 - probability)
-        rounded: Factors = t.astype(precision)
-        roots: Factors = np.sqrt(curvature).astype(precision)
-        squares = np.empty((k + 1, p + 1, p + 1))  # the last of all trials, with weights of 1
-        squares[k] = rounded.T @ rounded  # the same matrix twice: BLAS computes only one half
-        for c in range(k):
-            weighted = rounded * roots[:, c, None]
-            squares[c] = weighted.T @ weighted
+        squares = np.empty((k + 1, p + 1, p + 1))
+        for square, weight in zip(squares, np.sqrt([*curvature.T, np.ones(len(t))]), strict=True):
+            weighted = t * weight[:, None]
+            square[:] = weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
         means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
         return squares, residual.T @ t, means
 
@@ -119,17 +107,19 @@ def inverse_root(matrix: Array) -> Array | None:
 
 
 def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
-    """(p,) [Σ⁻¹]_jj; (n − p)/n makes the inverse of the sample covariance unbiased.
+    """(p,) [Σ⁻¹]_jj = 1/(1 − R²), of the factors; (n − p)/n makes the inverse of a sample covariance unbiased.
 
     Raises Refused where a factor is a linear combination of others (and the constant).
     """
-    factor, failed = lapack.dpotrf(correlation, lower=0, clean=1)
-    unexplained = np.diag(factor)[: failed - 1 if failed else None] ** 2  # 1 − R² given the factors before
-    small = np.flatnonzero(unexplained < DEPENDENT[n_trials >= SINGLE_FROM])
-    if len(small) or failed:
-        name = names[small[0] if len(small) else failed - 1]
-        raise Refused(
-            f"factor {name} is a linear combination of others: these data cannot tell them apart, leave one out"
-        )
-    root = lapack.dtrtri(factor, lower=0)[0]
-    return np.asarray(np.vecdot(root, root)) * (n_trials - len(root)) / n_trials
+    values, vectors = np.linalg.eigh(correlation)
+    inverse = (vectors**2 / np.maximum(values, 1e-14)).sum(axis=1)
+    if len(dependent := np.flatnonzero(inverse > 1 / DEPENDENT)):
+        which = listed([names[j] for j in dependent.tolist()])
+        raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, leave one out")
+    return np.asarray(inverse * (n_trials - len(inverse)) / n_trials)
+
+
+def listed(names: Sequence[object]) -> str:
+    """The first five, and how many more there are."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{', '.join(map(str, names[:5]))}{more}"

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +28,8 @@ from scipy.special import ndtri
 
 from hdlogit.inference.joint import prior
 from hdlogit.inference.observer import HIGHEST, Block, Posterior, maximise
-from hdlogit.inference.result import Array, ClassInference
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Responses, Units
+from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Responses, Units
 
 MOST_FACTORS, MOST_CONDITIONS = 30, 20
 EXACT = 1e-9  # of a factor that is a line along the stimulus, relative to its size
@@ -37,10 +37,8 @@ MANY = 20_000  # distinct trials beyond which likelihood ratios take long, and W
 LEAST, SOME = 1e-6, 0.05  # rate that is tested as 0; that is added in a second search
 DOUBLINGS = 12  # of a standard error, before an interval is without end
 WIDTH, JND = 2 * math.log(19), math.log(3)
-FLAT = "a slope of 0 is not rejected"
 
-Constraint = Callable[[Array], tuple[float, Array]]  # θ = (w, b, g, l) -> what is to be 0, and its gradient
-Numbered = Callable[..., tuple[float, Array]]  # a constraint of θ and `value`
+Function = Callable[[Array], Any]  # of the parameters; of complex ones, too, for its gradient
 
 
 class Condition(NamedTuple):
@@ -156,74 +154,59 @@ def thresholds(
     ]
     for k, name in ((-2, "guess rate"), (-1, "lapse rate")):
         if c.covariance[k, k] > 0:
-            rate, of = float(tests.theta[k]), np.eye(len(tests.theta))[k]
-            low, high = tests.interval(partial(_linear, of), max(rate, LEAST), LEAST, tests.largest)
+            rate = float(tests.theta[k])
+            low, high = tests.interval(itemgetter(k), max(rate, LEAST), LEAST, tests.largest)
             rows.append(Estimate(stimulus.name, "", name, rate, max(low, 0.0), min(high, tests.largest), ""))
     return rows
 
 
 def _of_condition(tests: _Tests, one: Condition, x: Array, at: Sequence[float]) -> Iterator[tuple[Any, ...]]:
     """Quantity, estimate, low, high, note."""
-    of, (guess, lapse) = np.append(one.per_unit, [0.0, 0.0]), tests.theta[-2:]
-    weight = float(of @ tests.theta)
-    flat = tests.z(partial(_linear, of, value=0.0)) < tests.quantile
-    centre, scale = float(x.mean()), float(x.std())  # x = centre + scale · tan(angle)
-    start = np.append(one.at_zero + centre * one.per_unit, [0.0, 0.0])
+    of, at_zero = (np.append(part, [0.0, 0.0]) for part in (one.per_unit, one.at_zero))
+    guess, lapse = tests.theta[-2:].tolist()
+    weight, centre, scale = float(of @ tests.theta), float(x.mean()), float(x.std())
+    flat = tests.z(lambda theta: of @ theta) < tests.quantile
+    note = "a slope of 0 is not rejected" if flat else ""
     for q in (None, *at):
-        here = partial(_at, start, scale * of, q)
-        height = start @ tests.theta - _target(tests.theta, q)[0]
-        angle = math.atan(-height / (scale * weight)) if weight else math.pi / 2
-        ends = (-math.pi / 2, math.pi / 2) if flat else tests.interval(here, angle, -math.pi / 2, math.pi / 2)
-        low, high = (-math.inf, math.inf) if flat else (centre + scale * math.tan(end) for end in ends)
-        words = "threshold" if q is None else f"threshold at {q:g}"
-        if q is None or guess < q < 1 - lapse:
-            yield words, centre + scale * math.tan(angle), low, high, FLAT if flat else ""
-        else:
-            yield words, math.nan, -math.inf, math.inf, f"P(yes) is never {q:g}"
-    slope = (1 - guess - lapse) * weight / 4
-    yield "slope", float(slope), *tests.interval(partial(_slope, of), slope), ""
-    sizes = sorted(map(abs, tests.interval(partial(_linear, of), weight)))
-    nearest = 0.0 if flat else sizes[0]
+
+        def height(theta: Array, q: float | None = q) -> Any:
+            """The logit at the centre above that where P(yes) = q; None: half of the function without rates."""
+            odds = 1.0 if q is None else np.maximum(q - theta[-2], LEAST) / np.maximum(1 - theta[-1] - q, LEAST)
+            return (at_zero + centre * of) @ theta - np.log(odds)
+
+        def off(theta: Array, angle: float, height: Function = height) -> Any:
+            """The threshold is at centre + scale · tan(angle); at ±π/2 the slope is 0."""
+            return math.cos(angle) * height(theta) + math.sin(angle) * scale * (of @ theta)
+
+        name = "threshold" if q is None else f"threshold at {q:g}"
+        if q is not None and not guess < q < 1 - lapse:
+            yield name, math.nan, -math.inf, math.inf, f"P(yes) is never {q:g}"
+            continue
+        angle = math.atan(-height(tests.theta) / (scale * weight)) if weight else math.pi / 2
+        ends = [-math.inf, math.inf]
+        if not flat:
+            angles = tests.values(off, angle, -math.pi / 2, math.pi / 2)
+            ends = [centre + scale * math.tan(end) for end in angles]
+        yield name, centre + scale * math.tan(angle), *ends, note
+
+    def slope(theta: Array) -> Any:
+        return (1 - theta[-2] - theta[-1]) * (of @ theta) / 4
+
+    yield "slope", float(slope(tests.theta)), *tests.interval(slope), ""
+    smallest, largest = sorted(map(abs, tests.interval(lambda theta: of @ theta)))
     for name, size in (("width", WIDTH), ("JND", JND)):
-        width, low, high = (size / w if w else math.inf for w in (abs(weight), sizes[1], nearest))
-        yield name, width, low, high, FLAT if flat else ""
+        width, low, high = (size / w if w else math.inf for w in (abs(weight), largest, 0.0 if flat else smallest))
+        yield name, width, low, high, note
 
 
-# What must be 0 where a number has this value, and its gradient in θ.
-
-
-def _linear(of: Array, theta: Array, value: float) -> tuple[float, Array]:
-    """of·θ = value."""
-    return float(of @ theta) - value, of
-
-
-def _slope(of: Array, theta: Array, value: float) -> tuple[float, Array]:
-    """(1 − g − l) of·θ/4 = value."""
-    gradient = (1 - theta[-2] - theta[-1]) / 4 * of
-    off = float(gradient @ theta) - value
-    gradient[-2:] = -(of @ theta) / 4
-    return off, gradient
-
-
-def _at(start: Array, step: Array, q: float | None, theta: Array, value: float) -> tuple[float, Array]:
-    """The threshold is at centre + scale · tan(value); at ±π/2 the slope is 0."""
-    target, gradient = _target(theta, q)
-    cos, sin = math.cos(value), math.sin(value)
-    return float(cos * (start @ theta - target) + sin * (step @ theta)), cos * (start - gradient) + sin * step
-
-
-def _target(theta: Array, q: float | None) -> tuple[float, Array]:
-    """The logit at which P(yes) = q (None: half of the function without rates), and its gradient."""
-    gradient = np.zeros(len(theta))
-    if q is None:
-        return 0.0, gradient
-    above, below = max(q - theta[-2], LEAST), max(1 - theta[-1] - q, LEAST)
-    gradient[-2:] = -1 / above, 1 / below
-    return math.log(above / below), gradient
+def _gradient(function: Function, theta: Array) -> Array:
+    """By complex steps, which lose no digits (Squire & Trapp, SIAM Review 1998)."""
+    step = 1e-30
+    return np.array([function(theta + step * 1j * axis).imag for axis in np.eye(len(theta))]) / step
 
 
 class _Tests:
-    """Of one class: which values of a number that depends on its parameters θ are not rejected."""
+    """Of one class: which values of a number that depends on its parameters θ = (w, b, g, l) are rejected."""
 
     def __init__(self, c: ClassInference, factors: Factors, responses: Responses, quantile: float) -> None:
         """quantile: of |z| beyond which a value is rejected."""
@@ -234,59 +217,65 @@ class _Tests:
         rows, places, n = np.unique(factors, axis=0, return_inverse=True, return_counts=True)
         if len(rows) > MANY:
             return
-        self.units = Units(len(factors), c.centre, c.scale)
-        t, yes = self.units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)
+        units = Units(len(factors), c.centre, c.scale)
+        t, yes = units.standardise(rows), np.bincount(places.ravel(), responses).astype(np.float64)
         block = Block(t, yes, n.astype(np.float64))
-        self.posterior = Posterior(lambda: [block], prior(factors, self.units), c.link.known)
+        self.posterior = Posterior(lambda: [block], prior(factors, units), c.link.known)
+        self.moves = units.original(self.posterior.moves)  # ∂θ/∂φ
         self.largest = (1 - LEAST) * HIGHEST * min(self.posterior.room, default=1.0)
         rates = [rate for rate, known in zip(self.theta[-2:], c.link.known, strict=True) if known is None]
-        near = np.append(self.units.coefficients(c.corrected[:, None]), rates)
+        near = np.append(units.coefficients(c.corrected[:, None]), rates)
         self.best, self.most = maximise(self.posterior, near)
 
-    def z(self, constraint: Constraint) -> float:
-        """|z| of the test that the constraint holds."""
-        off, gradient = constraint(self.theta)
-        error = math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
+    def error(self, function: Function) -> float:
+        """Standard error of a number, by the delta method."""
+        gradient = _gradient(function, self.theta)
+        return math.sqrt(max(float(gradient @ self.covariance @ gradient), 1e-300))
+
+    def z(self, function: Function) -> float:
+        """|z| of the test that a number is 0."""
+        error = self.error(function)
         if self.posterior is None:
-            return abs(off) / error
-        posterior, original = self.posterior, self.units.original
-        back = original(posterior.moves)  # ∂θ/∂φ
+            return abs(float(function(self.theta))) / error
+        posterior, moves = self.posterior, self.moves
 
-        def off_by(phi: Array) -> float:
-            return constraint(original(posterior.theta(phi)))[0] / error
-
-        def slopes(phi: Array) -> Array:
-            return np.asarray(constraint(original(posterior.theta(phi)))[1] @ back / error)
+        def off(phi: Array) -> Any:
+            return function(posterior.given + moves @ phi) / error
 
         def loss(phi: Array) -> tuple[float, Array]:
-            found = posterior.evaluate(phi)
-            return self.most.value - found.value, -found.gradient
+            here = posterior.evaluate(phi)
+            return self.most.value - here.value, -here.gradient
 
         how: Any = {
             "method": "SLSQP",
             "bounds": [*zip(*posterior.bounds, strict=True)],
-            "constraints": {"type": "eq", "fun": off_by, "jac": slopes},
+            "constraints": {"type": "eq", "fun": off, "jac": lambda phi: _gradient(off, phi)},
             "options": {"ftol": 1e-12, "maxiter": 200},
         }
-        along = np.linalg.solve(self.most.squares, slopes(self.best))
+        slopes = _gradient(off, self.best)
+        along = np.linalg.solve(self.most.squares, slopes)
         d, losses = len(posterior.precision), [math.inf]
         along[d:] = 0.0  # rates would leave their bounds
-        across = float(slopes(self.best) @ along)
-        start = self.best - off_by(self.best) / across * along if across else self.best.copy()
+        across = float(slopes @ along)
+        start = self.best - off(self.best) / across * along if across else self.best.copy()
         for _ in range(2 if len(posterior.room) else 1):  # there may be several maxima
-            found = minimize(loss, np.clip(start, *posterior.bounds), jac=True, **how)
-            losses += [float(found.fun)] if abs(off_by(found.x)) < 1e-6 else []
+            tried = minimize(loss, np.clip(start, *posterior.bounds), jac=True, **how)
+            losses += [float(tried.fun)] if abs(off(tried.x)) < 1e-6 else []
             start[d:] += SOME
         return math.sqrt(2 * max(min(losses), 0.0))
 
-    def interval(self, of: Numbered, value: float, *bounds: float) -> tuple[float, float]:
-        """(low, high) of a number from its estimate, between the bounds. of: holds where it is `value`."""
+    def interval(self, function: Function, *value_and_bounds: float) -> tuple[float, float]:
+        """(low, high) of a number, from its estimate or the given value."""
+        value, *bounds = value_and_bounds or (float(function(self.theta)),)
+        return self.values(lambda theta, value: function(theta) - value, value, *bounds)
+
+    def values(self, off: Callable[[Array, float], Any], value: float, *bounds: float) -> tuple[float, float]:
+        """(low, high) of the values at which `off` is not rejected to be 0, around this one, between bounds."""
 
         def excess(tried: float) -> float:
-            return self.z(partial(of, value=tried)) - self.quantile
+            return self.z(lambda theta: off(theta, tried)) - self.quantile
 
-        gradient = of(self.theta, value=value)[1]
-        error = math.sqrt(float(gradient @ self.covariance @ gradient))
+        error = self.error(lambda theta: off(theta, value))
         ends = list[float]()
         for k, sign in enumerate((-1, 1)):
             tries = bounds[k : k + 1] or (value + sign * error * 2.0**j for j in range(DOUBLINGS))

@@ -147,7 +147,7 @@ def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
         smooth = pd.DataFrame({key: curve[key] for key in CURVE})
         if observer is not None:
             z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
-            true = probability(z, *observer.rates[:, k])[np.argsort(c.index.logit)]
+            true = probability(z, *observer.rates[:, k])[np.argsort(c.index[0])]
             in_bins = [some.mean() for some in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
         return bins, smooth

@@ -67,7 +67,7 @@ def with_inference(fit: Fit, results: Results, p: Evaluate) -> Inferred | None:
 
 def thinned(trials: Any, c: ClassInference) -> Any:
     """Of an array over all trials, those that were left out one by one for this class."""
-    return trials[:: -(-len(trials) // len(c.index.logit))]
+    return trials[:: -(-len(trials) // len(c.index[0]))]
 
 
 def left_out_predictions(inferred: Inferred) -> Predictions:

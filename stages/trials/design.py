@@ -105,17 +105,17 @@ def cleaned(table: Table, p: Prepare) -> Table:
     """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one; and
     a column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection).
     """
-    frame, alike = table.frame.copy(deep=False), dict[str, str]()
+    frame, notes = table.frame.copy(deep=False), [*table.notes]
     missing = {key(word) for word in p.missing_words or ()}
     for name in frame.columns:
         if missing:
             frame[name] = frame[name].mask(keys(frame[name]).isin(missing))
-        frame[name], same = values.merged(frame[name])
-        alike |= {name: same} if same else {}
+        frame[name], alike = values.merged(frame[name])
+        notes += [f"{name}: {alike}"] if alike else []
     for name in [response.partition("=")[0] for response in p.responses]:
         signal = responses.outcomes(frame[name]) if name in frame and "signal" not in frame else None
         frame = frame if signal is None else frame.assign(signal=signal)
-    return programs.recognised(dataclasses.replace(table, frame=frame, merged=alike), p)
+    return programs.recognised(dataclasses.replace(table, frame=frame, notes=tuple(notes)), p)
 
 
 def laid_out(table: Table, p: Prepare, study: long.Places | None = None) -> tuple[long.Places | None, Table]:
@@ -149,13 +149,7 @@ def coded(
     fitted = [name for name in code.columns.values() if name not in code.lags]
     gives_away, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
     notes = [*(f"{name}: {why}" for name, why in gives_away.items()), *doubts.values()]
-    spelt = dict.fromkeys([*asked, *p.groups, *code.origins])
-    return (
-        code,
-        left_out,
-        constants,
-        notes + [f"{name}: {table.merged[name]}" for name in spelt if name in table.merged],
-    )
+    return code, left_out, constants, notes
 
 
 def columns_of(
@@ -180,8 +174,6 @@ def columns_of(
             [constants[name]] = words(column[:1])
             shown = constants[name] if kinds[name] == "numbers" else show(constants[name])
             left_out[name] = f"it is {shown} in every trial"
-        elif name in table.aside and not named:
-            left_out[name] = table.aside[name]
         elif n_missing > FILLED * whole.sum() and not named:
             left_out[name] = f"it is missing in {n_missing / whole.sum():.0%} of the trials"
         else:

@@ -59,13 +59,10 @@ def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
         yield from arrays_of({field: [record.get(field) for record in records] for field in fields}, name)
     else:
         rows = [np.ravel(np.asarray(item, object)) for item in tree]
-        width = max(map(len, rows), default=0)
-        if width <= 1:  # an empty array is a missing value
-            column = np.empty(len(rows), object)
-            column[:] = [row[0] if len(row) else None for row in rows]
-            yield name, column
-        elif all(len(row) == width <= MOST_VALUES for row in rows):
-            yield name, np.stack(rows)
+        width = max([1, *map(len, rows)])
+        if rows and width <= MOST_VALUES and all(len(row) in (0, width) for row in rows):
+            matrix = np.stack([row if len(row) else np.full(width, None) for row in rows])  # empty: missing
+            yield name, matrix[:, 0] if width == 1 else matrix
 
 
 def records_in(items: list[Any]) -> list[dict[str, Any]]:

@@ -75,8 +75,9 @@ def recognised(table: Table, p: Prepare) -> Table:
         note += f": left out {counted(n, 'row')} (practice, instructions, …)"
     for name in [name for name in program.values if name in frame]:
         frame = frame.assign(**{name: numbers(frame[name]).replace(*program.values[name])})
-    aside = {program.time: f"in {program.name} it is the reaction time"} if program.time in frame else {}
-    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), aside=aside)
+    time = {program.time: f"is the reaction time in {program.name}"} if program.time in frame else {}
+    frame = frame.drop(columns=[*time])
+    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), unusable={**table.unusable, **time})
 
 
 def _like(frame: pd.DataFrame, pattern: str) -> list[str]:

@@ -25,7 +25,7 @@ from stages.trials.text import read_text, tabulate
 from stages.trials.values import CONTROL, Read, Table, plain, repeated
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_BYTE, UNPACKED = 8, 5  # bytes of memory that reading takes for a byte of a file; how much smaller packing makes it
+PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for a byte of a file, and of a compressed one
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -77,7 +77,7 @@ def read_one(path: Path) -> Table:
 def contents(path: Path) -> Read:
     ending = path.suffix.lower()
     is_packed = ending in (*PACKED, ".zip")
-    size = path.stat().st_size * PER_BYTE * (UNPACKED if is_packed else 1)
+    size = path.stat().st_size * (PER_PACKED if is_packed else PER_BYTE)
     check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
     if size > MUCH:
         print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
@@ -115,8 +115,6 @@ def _arrow(table: pa.Table) -> Read:
 
 def _numpy(source: Any, name: str) -> Read:
     loaded = np.load(source, allow_pickle=False)
-    if isinstance(loaded, np.ndarray) and loaded.ndim != 2 and not loaded.dtype.names:
-        raise InputError(f"{name} holds an array of the shape {loaded.shape}; it must be (trials, columns)")
     return table_of(loaded if isinstance(loaded, np.ndarray) else dict(loaded), name)
 
 

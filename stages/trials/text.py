@@ -15,12 +15,11 @@ import pandas as pd
 
 from stages.files.account import first_of
 from stages.files.errors import InputError
-from stages.trials.values import COMMA, NUMBER, THOUSANDS, Read
+from stages.trials.values import COMMA, THOUSANDS, Read, is_number
 
 DELIMITERS = ";\t|, "  # of equally good ones the first: commas also occur in numbers and names, blanks in both
 HEAD = 2000  # lines from which delimiter and column names are found
 COMMENTS = ("#", "%", "//")
-FIGURE = re.compile(f"{NUMBER}|{COMMA}")
 END = "END OF FILE"  # Gorilla's last line
 
 AS_TEXT: dict[str, Any] = {"header": None, "dtype": "str", "keep_default_na": False, "skip_blank_lines": False}
@@ -131,7 +130,7 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
     width = usual(len(cells) for cells in rows if not cells[0].startswith(COMMENTS))
     at = next((i for i, cells in enumerate(rows) if len(cells) == width and not cells[0].startswith(COMMENTS)), 0)
     names, below, start = (rows or [[]])[at], rows[at:], at + 1
-    if at and any(map(FIGURE.fullmatch, names)):
+    if at and any(map(is_number, names)):
         above = rows[at - 1]
         if above[0].startswith(COMMENTS):
             above = [cell.lstrip("#%/ ") for cell in above if cell.strip("#%/ ")]
@@ -141,7 +140,7 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
             above = ["", *above]
         if len(above) == width:
             names, start = above, at
-    texts = [j for j, each in enumerate(names) if each and not FIGURE.fullmatch(each)]
+    texts = [j for j, each in enumerate(names) if each and not is_number(each)]
     again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in rows[at + 1 :] if cells != names)
     if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):
         raise InputError(

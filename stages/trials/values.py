@@ -39,8 +39,6 @@ class Table:
     notes: tuple[str, ...] = ()  # on what was made of the file
     numeric: frozenset[str] = frozenset()  # columns that must hold numbers
     unusable: Mapping[str, str] = field(default_factory=dict)  # columns that do not describe a trial -> why
-    aside: Mapping[str, str] = field(default_factory=dict)  # columns that no factor is made from unasked -> why
-    merged: Mapping[str, str] = field(default_factory=dict)  # column -> which words of it are one value
 
     def column(self, name: str) -> pd.Series[Any]:
         """Raises InputError, with the nearest name, for a column that is not there."""
@@ -66,8 +64,10 @@ def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     is_true = column.str.lower().map({"true": 1.0, "false": 0.0})
     if is_true.notna().any() and is_true.notna().equals(column.notna()):
         return is_true.astype(np.float64)
-    given = column[~column.isin(PERHAPS)].dropna()
-    if len(given) and (numbers(given).abs() < EXACT).all() and not given.str.match(r"[-+]?0\d").any():  # 007 is a name
+    present = column[~column.isin(PERHAPS)].dropna()
+    if (
+        len(present) and (numbers(present).abs() < EXACT).all() and not present.str.match(r"[-+]?0\d").any()
+    ):  # 007 is a name
         return numbers(column)
     return column.str.replace(CONTROL, "�", regex=True)
 
@@ -129,12 +129,12 @@ def first(rows: pd.Series[Any]) -> str:
 
 def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text"]:
     """A column of up to FEW words is of numbers if nine in ten values are, any other if half are."""
-    given = column.dropna()
-    if (share := numbers(given).notna().mean()) >= MOSTLY:
+    present = column.dropna()
+    if (share := numbers(present).notna().mean()) >= MOSTLY:
         return "numbers"
-    if given.nunique() <= FEW:
+    if present.nunique() <= FEW:
         return "words"
-    is_marked = given.str.fullmatch(f"{COMMA}|{THOUSANDS}")
+    is_marked = present.str.fullmatch(f"{COMMA}|{THOUSANDS}")
     return "numbers" if share + is_marked.mean() >= 0.5 else "text"
 
 
@@ -142,9 +142,7 @@ def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of numbers as such. Raises InputError, with its place, for a word or what is not finite."""
     number = numbers(column)
     if (wrong := column.notna() & ~np.isfinite(number)).any():
-        what = (
-            f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number (its decimal mark that of others)"
-        )
+        what = f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number, with a decimal point"
         how = "correct it, leave it empty if it is missing, or take other rows (where) or columns (formula)"
         raise InputError(f"{first(wrong)}: {what}; {how}")
     return number

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stages.files.documents import one_line, show
 from stages.files.errors import InputError
-from stages.trials.values import EXACT, Table, keys, numbers
+from stages.trials.values import Table, keys, numbers, plain
 
 EQUAL = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: operator.eq, ast.NotIn: operator.ne}
 ORDER = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
@@ -24,16 +24,13 @@ NAME = r"""`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])([A-Za-z_]\w*
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
 
-def aliased(text: str, columns: Collection[str] | None = None) -> tuple[str, dict[str, str]]:
-    """A text with names that are the columns', or (without columns) no Python names, replaced by such, which the second
-    result maps to them.
-    """
+def aliased(text: str, columns: Collection[str]) -> tuple[str, dict[str, str]]:
+    """A text with names of Python's for those of columns, or in backticks; and what each stands for."""
     aliases: dict[str, str] = {}
 
     def stand_in(match: re.Match[str]) -> str:
         name = match[1] or match[2]
-        is_column = match[1] or (name and (name in columns if columns is not None else "." in name))
-        return aliases.setdefault(name, f"_name{len(aliases)}_") if is_column else match[0]
+        return aliases.setdefault(name, f"_name{len(aliases)}_") if match[1] or name in columns else match[0]
 
     return re.sub(NAME, stand_in, text), {alias: name for name, alias in aliases.items()}
 
@@ -48,36 +45,28 @@ def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.b
 
     A comparison with a missing value holds for no row, also under `not`. Raises InputError for any other text.
     """
-    held = np.ones(len(table.frame), bool)
-    for part, names in conditions(text):
-        if only and not {*names.values()} <= {*table.frame.columns}:
-            continue
-        frame = pd.DataFrame({alias: table.column(name) for alias, name in names.items()}, table.frame.index)
-        try:
-            held &= _holds(part, frame).fillna(False).to_numpy(bool)
-        except Exception as error:  # whatever Python and pandas raise
-            why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
-            raise InputError(
-                f"where = {show(text)}: {show(restored(ast.unparse(part), names))}: {why}; {FORM}"
-            ) from None
-    return held
-
-
-def conditions(text: str | None) -> list[tuple[ast.expr, dict[str, str]]]:
-    """What must all hold, each with the columns that it names, by the names of Python's that stand for them."""
+    holds = np.ones(len(table.frame), bool)
+    if text is None:
+        return holds
+    in_python, aliases = aliased(text, {*table.frame.columns, *table.unusable})
     try:
-        plain, aliases = aliased(text or "")
-        parts = _joined_by_and(ast.parse(plain.strip(), mode="eval").body) if text is not None else []
+        conditions = _joined_by_and(ast.parse(in_python.strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
-    found = list[tuple[ast.expr, dict[str, str]]]()
-    for part in parts:
-        called = {id(node.func) for node in ast.walk(part) if isinstance(node, ast.Call)}
-        names = [node.id for node in ast.walk(part) if isinstance(node, ast.Name) and id(node) not in called]
-        found.append((part, {name: aliases.get(name, name) for name in names}))
-        if not names:
-            raise InputError(f"where = {show(text)}: a part of it names no column; {FORM}")
-    return found
+    for condition in conditions:
+        names = {each.id: aliases.get(each.id, each.id) for each in ast.walk(condition) if isinstance(each, ast.Name)}
+        if only and not {*names.values()} <= {*table.frame.columns}:
+            continue
+        columns = {alias: table.column(name) for alias, name in names.items()}
+        try:
+            if not columns:
+                raise TypeError("it names no column")
+            holds &= _holds(condition, pd.DataFrame(columns, table.frame.index)).fillna(False).to_numpy(bool)
+        except Exception as error:  # whatever Python and pandas raise
+            why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
+            part = show(restored(ast.unparse(condition), names))
+            raise InputError(f"where = {show(text)}: {part}: {why}; {FORM}") from None
+    return holds
 
 
 def _joined_by_and(node: ast.expr) -> list[ast.expr]:
@@ -98,10 +87,10 @@ def _holds(node: ast.expr, frame: pd.DataFrame) -> pd.Series[Any]:
             sides = [_value(each, frame) for each in (left, *rights)]
             triples = zip(sides, map(type, ops), sides[1:], strict=False)
             return reduce(operator.and_, [_compared(*triple, frame.index) for triple in triples])
-    found = _value(node, frame)
-    if not isinstance(found, pd.Series) or found.dtype not in (bool, "boolean"):
+    truth = _value(node, frame)  # of column.notna(), say
+    if not isinstance(truth, pd.Series) or truth.dtype not in (bool, "boolean"):
         raise TypeError("it compares nothing")
-    return found.astype("boolean")
+    return truth.astype("boolean")
 
 
 def _value(node: ast.expr, frame: pd.DataFrame) -> Any:
@@ -109,6 +98,7 @@ def _value(node: ast.expr, frame: pd.DataFrame) -> Any:
 
 
 def _compared(a: Any, op: type[ast.cmpop], b: Any, index: pd.Index[Any]) -> pd.Series[Any]:
+    """Numbers, also in columns of text, as such; words in whatever case."""
     if isinstance(b, tuple | list) and op in EQUAL:  # == and != a list are in and not in, as in pandas
         any_of = reduce(operator.or_, [_compared(a, ast.Eq, value, index) for value in b])
         return ~any_of if op in (ast.NotIn, ast.NotEq) else any_of
@@ -123,9 +113,7 @@ def _compared(a: Any, op: type[ast.cmpop], b: Any, index: pd.Index[Any]) -> pd.S
 
 def _column(value: Any, index: pd.Index[Any]) -> pd.Series[Any]:
     """Of float64 or str, as columns are; a constant in each row."""
-    if isinstance(value, str):
-        value = {"true": 1.0, "false": 0.0}.get(value.lower(), value)
-    elif isinstance(value, int) and abs(value) >= EXACT:
-        value = str(value)
-    column = pd.Series(value, index)
-    return column.astype(np.float64) if column.dtype.kind in "biuf" else column.astype("str")
+    if isinstance(value, str):  # perhaps one that means missing in a file: rule != "none"
+        truth = {"true": 1.0, "false": 0.0}.get(value.lower())
+        return pd.Series(value, index, "str") if truth is None else pd.Series(truth, index)
+    return plain(pd.Series(value, index))
