@@ -15,11 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages.current import check_current
 from stages.files import DATA, OBSERVERS
 from stages.files.account import first_of, named
 from stages.files.errors import InputError, run
-from stages.files.parameters import Study, observer, read_parameters
+from stages.files.parameters import Study, check_current, observer, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import render_observers
