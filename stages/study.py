@@ -50,15 +50,14 @@ def main() -> None:
     if Path(name).name != name:
         raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
     formulas = arguments.formula or [None]
-    names = [f"{name}-{k}" for k in range(1, len(formulas) + 1)] if len(formulas) > 1 else [name]
-    folders = [STUDIES / each for each in names]
+    folders = [STUDIES / f"{name}-{k}" for k in range(1, len(formulas) + 1)] if formulas[1:] else [STUDIES / name]
     values = [given(arguments, formula) for formula in formulas]
     documents = [checked(folder, files, each) for folder, each in zip(folders, values, strict=True)]
     for folder, document in zip(folders, documents, strict=True):
-        if len(folders) > 1:
+        if folders[1:]:
             say(f"{folder.name}: {document['prepare']['formula']}")
         fit(folder, files, document)
-    if len(folders) > 1:
+    if folders[1:]:
         picture = folders[0] / DATA / "compare.png"
         compare.draw(picture, compare.side_by_side([*map(shown, folders)]))
         say(f"Figure: {picture}")
@@ -66,15 +65,11 @@ def main() -> None:
 
 def fit(folder: Path, files: list[Path], document: Any) -> None:
     """Make or change the study, run it, and print the answer. Exits where a stage has failed, of observers at last."""
-    is_new = not folder.exists()
     make(folder, files, document)
     status = reproduce(folder, document.get("observers", ()))
     if status and "observers" not in document:
         sys.exit(status)
     summary.main(folder)
-    if is_new:
-        study = shlex.quote(shown(folder))
-        print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
     if status:
         sys.exit(status)
 

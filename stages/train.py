@@ -31,8 +31,8 @@ class Fitted(NamedTuple):
     coefficients: Floats
     checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
-    evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); of each class max_gradient, converged,
-    # shrinkage, reasons (why it has no estimate, or None), and if any is separated, separating (by which factors)
+    evidence: dict[str, Any]  # ridge; of each class max_gradient, converged, shrinkage, reasons (why it has no
+    # estimate, or None), and if any is separated, separating (by which factors)
 
 
 def main() -> None:
@@ -46,7 +46,8 @@ def main() -> None:
         means = trials.factors.mean(axis=0, dtype=np.float64)
         for epoch, coefficients in fitted.checkpoints.items():
             outputs.model(checkpoint_name(epoch), coefficients, means)
-        outputs.model("model.safetensors", fitted.coefficients, means, **fitted.evidence)
+        how = {"solver": p.solver, "checkpoints": [*fitted.checkpoints], **fitted.evidence}
+        outputs.model("model.safetensors", fitted.coefficients, means, **how)
         outputs.table("loss.csv", fitted.losses)
 
 
@@ -81,9 +82,7 @@ def fit_by_adam(p: Train, trials: Trials) -> Fitted:
     coefficients = training.coefficients.cpu().double().numpy()
     gradients = largest_gradient(trials.factors, trials.responses, coefficients)
     evidence = {
-        "solver": p.solver,
         "ridge": 0.0,
-        "checkpoints": [*checkpoints],
         "max_gradient": gradients.tolist(),
         "converged": (gradients <= p.tolerance).tolist(),
         "shrinkage": [0.0] * n_classes,
@@ -124,9 +123,7 @@ def fit_exactly(p: Train, trials: Trials, classes: Sequence[str], factors: Seque
     gradient = f"largest gradient {fitted.max_gradient[reached].max():.1e}"
     print(*without, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
-        "solver": p.solver,
         "ridge": strength,
-        "checkpoints": [0],
         # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
         "max_gradient": np.where(reached, np.maximum(fitted.max_gradient, p.tolerance), 0).tolist(),
         "converged": reached.tolist(),

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from stages.files import OBSERVERS
 
-# Set where a command of ours runs DVC: it prints the answer, and reads from this file whether a stage has named its
-# error, as DVC fails alike without one.
+# Set where a command runs DVC and prints the answer: a file that is made where a stage has named its error.
 SAID = "HDLOGIT_SAID"
 
 
