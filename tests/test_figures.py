@@ -254,7 +254,7 @@ def test_an_interval_without_end_runs_to_the_edge_of_axes_that_hold_the_rest(fig
 BOTH = {"calibration", "recovery", "weights"}
 EACH = {
     "adam": BOTH | {"trajectory"},
-    "exact": BOTH | {"intervals", "planning", "psychometric"},
+    "exact": BOTH | {"intervals", "psychometric"},
 }
 
 

@@ -66,13 +66,13 @@ def test_the_error_of_the_common_slope_is_its_scatter_and_equal_groups_are_seldo
     rng = np.random.default_rng(3)
     x, _, groups = days(6, 150, 12, 1.5)
     beta = rng.standard_normal(12) / SPREAD[:12] / 2
-    y = rng.random((len(x), 40)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
+    y = rng.random((len(x), 24)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
     found = [replicate(x, column, groups) for column in y.T]
     for name in ("classical", "corrected"):
         common = [getattr(one, name) for one in found]
         error = np.sqrt(np.mean([one.error**2 for one in common]))
         assert np.std([one.value for one in common]) == pytest.approx(error, rel=0.35)
-        assert np.mean([one.p_value < 0.05 for one in common]) < 0.16  # of 40 at .05: .999 below
+        assert np.mean([one.p_value < 0.05 for one in common]) < 0.22  # of 24 at .05: .999 below
 
 
 def test_groups_whose_weights_differ_in_length_are_told_apart() -> None:

@@ -40,18 +40,16 @@ DIFFERENT = 0.01  # p-value that groups have the same weights, over all classes
 LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, from which on no effect of them is shown
-NO_SIGNAL = 1e-6
 
 LACKING, SEPARATED = "model lacks", "separated by"  # how such verdicts begin
 NO_EFFECT, USELESS = "no effect shown", "factors predict no better than a constant"
-DIFFER, CORRECTED, VAGUE = "groups of trials differ", "use corrected", "use corrected, to be safe"
+DIFFER, CORRECTED = "groups of trials differ", "use corrected"
 DOUBTED, GOOD = "good enough, unless it lapses", "good enough"
 ENDINGS = {  # of the sentence on weights and intervals: the first verdict that any class has
     NO_EFFECT: "; of what use they are is said above",
     USELESS: "; of what use they are is said above",
     DIFFER: "; but they are means over groups that differ",
     CORRECTED: "; use the corrected column",
-    VAGUE: "; use the corrected column, as these trials do not tell whether it is needed",
     DOUBTED: ": a plain logistic regression is good enough",
     GOOD: ": a plain logistic regression is good enough",
 }
@@ -134,14 +132,14 @@ class Situation(NamedTuple):
             return f"{SEPARATED} {first_of([name for name in self.unbounded if name != 'bias'])}"
         if self.use.p_value >= NOTHING:  # NaN: not tested
             return NO_EFFECT
-        if self.use.gain <= 0 or self.signal < NO_SIGNAL:
+        if self.use.gain <= 0:
             return USELESS
         if self.differ:
             return DIFFER
         if self.off.matters(GOOD_SIZE) or self.short.matters(GOOD_COVERAGE) or not self.exists:
             return CORRECTED
-        if self.off.error > VAGUE_SIZE or 100 * self.coverage_error > VAGUE_COVERAGE:
-            return VAGUE
+        if self.off.error > VAGUE_SIZE or self.short.error > VAGUE_COVERAGE:
+            return CORRECTED
         return DOUBTED if self.lapses else GOOD
 
 
@@ -233,8 +231,6 @@ def _lack(classes: Sequence[Situation]) -> list[str]:
 
 def _size(classes: Sequence[Situation], *, holds: bool) -> str:
     """One sentence: size of the weights, coverage, verdict. No verdict if the model does not hold."""
-    if max(c.signal for c in classes) < NO_SIGNAL:
-        return "no factor predicts the responses better than chance would"
     largest = max(classes, key=lambda c: (c.off.matters(GOOD_SIZE), c.off))
     shortest = max(classes, key=lambda c: (c.short.matters(GOOD_COVERAGE), c.short))
     size, coverage = "of the right size", Percent(round(100 * shortest.coverage), shortest.short.error)

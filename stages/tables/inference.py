@@ -76,7 +76,7 @@ def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
 def question_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """What the model may lack: per class and family its test, and what it would gain, nats per trial."""
     pairs = zip(inferred.fit.classes, asked, strict=True)
-    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
+    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, questions) in pairs for one in questions])
 
 
 def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
@@ -148,7 +148,7 @@ def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
         if observer is not None:
             z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index[0])]
-            in_bins = [some.mean() for some in np.array_split(true, len(bins))]
+            in_bins = [part.mean() for part in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
         return bins, smooth
 

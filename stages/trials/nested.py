@@ -91,8 +91,9 @@ def read_json(source: Any, name: str) -> Read:
         document = json.loads(text)
     except json.JSONDecodeError:
         document = [json.loads(line) for line in text.splitlines() if line.strip()]
-    values = [*document.values()] if isinstance(document, dict) else []
-    if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
+    columns = [*document.values()] if isinstance(document, dict) else []
+    is_flat = all(isinstance(each, dict) and not {*map(type, each.values())} & {dict, list} for each in columns)
+    if columns and is_flat and all(each.keys() == columns[0].keys() for each in columns):
         return pd.DataFrame(document), []
     return table_of(document, name)
 
