@@ -56,22 +56,16 @@ def main() -> None:
     for folder, document in zip(folders, documents, strict=True):
         if folders[1:]:
             say(f"{folder.name}: {document['prepare']['formula']}")
-        fit(folder, files, document)
+        make(folder, files, document)
+        status = reproduce(folder, document.get("observers", ()))
+        if status == 0 or "observers" in document:
+            summary.main(folder)
+        if status:
+            sys.exit(status)
     if folders[1:]:
         picture = folders[0] / DATA / "compare.png"
         compare.draw(picture, compare.side_by_side([*map(shown, folders)]))
         say(f"Figure: {picture}")
-
-
-def fit(folder: Path, files: list[Path], document: Any) -> None:
-    """Make or change the study, run it, and print the answer. Exits where a stage has failed, of observers at last."""
-    make(folder, files, document)
-    status = reproduce(folder, document.get("observers", ()))
-    if status and "observers" not in document:
-        sys.exit(status)
-    summary.main(folder)
-    if status:
-        sys.exit(status)
 
 
 def checked(folder: Path, files: list[Path], values: dict[str, Any]) -> Any:

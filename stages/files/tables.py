@@ -29,10 +29,8 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} is missing; {AGAIN}") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # parsers also pass on what Python raises: IndexError, struct.error
-        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}; {AGAIN}") from None
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}; {AGAIN}") from None
 
 
 def read_table(name: str, *columns: str) -> pd.DataFrame:
