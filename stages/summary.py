@@ -46,9 +46,11 @@ def main(folder: str | Path = ".") -> None:
 def summarise() -> None:
     check_current()
     answer = read_lines("inference/answer.txt")
+    beside = [*sentences(answer, read_json("metrics.json"), read_table("trajectory.csv"))]  # begins with the answer
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(
-        *sentences(answer, read_json("metrics.json"), read_table("trajectory.csv")),
+        *answer,
+        *beside[len(answer) :],
         f"Page:    {folder / 'report.html'}",
         f"Figures: {folder / 'figures'}",
         f"Numbers: {folder / 'metrics.json'}",

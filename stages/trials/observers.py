@@ -25,7 +25,7 @@ def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[str, int]], 
         lines.append(f"{int((~taken).sum())} of {n}: excluded by where")
     if missing.any():
         why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
-        lines.append(f"{int(missing.sum())} of {n}: {why}; the first: {values.first(missing)}")
+        lines.append(f"{int(missing.sum())} of {n}: {why}; the first: {missing.idxmax()}")
     counts = values.words(column[taken]).value_counts()
     if counts.empty:
         raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")
