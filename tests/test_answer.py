@@ -123,7 +123,7 @@ def test_of_several_classes_all_verdicts_are_named_and_the_worst_is_told() -> No
     verdicts, use, size = answer(*classes, n_trials=10_000, n_factors=256)
     assert verdicts == (
         "10 000 trials, 256 factors, 10 classes (yes/no responses): use corrected: class 6, class 7, class 8, class 9; "
-        "good enough: class 0, class 1, class 2, class 3, class 4 and 1 more"
+        "good enough: class 0, class 1, class 2, class 3, class 4, class 5"
     )
     assert use.startswith(f"class 9, signal 10 (sd of the true logit): {USEFUL}")
     assert size.startswith("weights come out 9 ± 0.1 % too large")
