@@ -12,7 +12,7 @@ import pytest
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.families import MEMORY, PREVIOUS, TREND
 from hdlogit.inference.questions import LINK, RISING, Question
-from hdlogit.inference.replication import Common, Group, Replication, Slope
+from hdlogit.inference.replication import Replication, Slopes
 from hdlogit.inference.result import ClassInference
 from stages.tables.answer import Situation, together, trustworthy, unanswered
 from stages.tables.remedies import remedy
@@ -21,11 +21,8 @@ from tests.conftest import Project, run_here
 
 
 def groups(*slopes: float, common: float, error: float = 0.06, df: int = 9, q: float = 8.0) -> Replication:
-    none = np.zeros(0)
-    of_groups = [
-        Group(k, 100, None, None, Slope(slope, 0.1, none, none, slope, 1.0, 0.1, 100)) for k, slope in enumerate(slopes)
-    ]
-    return Replication(of_groups, Common(common, error, q, df), Common(common, error, q, df))
+    n, both = len(slopes), Slopes(np.array(slopes), np.full(len(slopes), 0.1), common, error, q, df)
+    return Replication([*range(n)], [100] * n, [""] * n, both, both, np.ones(n))
 
 
 USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)

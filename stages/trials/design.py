@@ -20,12 +20,9 @@ from stages.files.parameters import Prepare
 from stages.trials import coding, long, programs, responses, values, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, key, keys, words
+from stages.trials.values import FEW, Bools, Floats, Table, key, keys, words
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,6 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     factors = code.learn(frame[complete])
     for name in values.repeated([*code.names, "bias"]):
         raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own); rename a column")
-    for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
-        one = frame[complete].iloc[[row]]
-        raise InputError(f"{one.index[0]}: {code.why_not(one)}")
     groups, labels = None, list[str]()
     if p.groups:
         first, *more = (words(table.frame[name][complete]) for name in p.groups)
