@@ -139,7 +139,7 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return classes, lines
+    return [one if one.corrected.df else None for one in classes], lines
 
 
 def general_notices(fit: Fit, results: Results, source: str) -> list[str]:
