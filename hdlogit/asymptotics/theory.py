@@ -34,7 +34,7 @@ FURTHEST = 10.0  # no unknown (a logarithm, or a ratio to the spread of logits) 
 WILD = 100.0  # what the equations are said to be off by there, and where they cannot be evaluated
 CLOSEST = 1 - 1e-6  # κ/h: nearer to the frontier α, which grows like 1 / (1 − κ/h), is lost in rounding
 
-PATH = 12  # steps from an observer without rates to one with them
+PATH, EASY = 12, 0.5  # steps from an easier problem, and its 1 − κ/h
 
 MAX_KAPPA = 10.0  # the domain that ridge and shrinkage were tested on
 RAREST_PER_KAPPA = 0.005  # … and the rarer responses per factor
@@ -63,19 +63,25 @@ def solve(
     problem = Asymptotics(kappa, signal, intercept, ridge, shrinkage, *unknown, **rates)
     _check(problem)
     answer = solved_from(start(problem))
-    if answer.residual > ACCEPTED and any(rates.values()):  # from the same observer without rates, little by little
-        part = kappa / _limit(problem)
-        for t in np.linspace(0.0, 1.0, PATH):
-            step = replace(problem, guess_rate=t * guess_rate, lapse_rate=t * lapse_rate)
-            step = replace(step, kappa=part * _limit(step))
-            near = {name: getattr(answer, name) for name in ("alpha", "s", "lambda_", "b")}
-            answer = solved_from(replace(step, **near) if t else start(step))
+    if answer.residual > ACCEPTED and ridge == shrinkage == 0:
+        answer = _from_easier(problem)
     if answer.residual > ACCEPTED:
         raise OutsideTheory(
             f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, "
             f"intercept {intercept:g}, ridge {ridge:g}, shrinkage {shrinkage:g}, rates {guess_rate:g} and "
             f"{lapse_rate:g}: residual {answer.residual:.1e} instead of {ACCEPTED:g}"
         )
+    return answer
+
+
+def _from_easier(problem: Asymptotics) -> Asymptotics:
+    """Maximum likelihood, from an observer without rates and with more trials, little by little."""
+    room, answer = 1 - problem.kappa / _limit(problem), problem
+    for t in np.linspace(0.0, 1.0, PATH):
+        step = replace(problem, guess_rate=t * problem.guess_rate, lapse_rate=t * problem.lapse_rate)
+        step = replace(step, kappa=(1 - EASY ** (1 - t) * room**t) * _limit(step))
+        near = {name: getattr(answer, name) for name in ("alpha", "s", "lambda_", "b")}
+        answer = solved_from(replace(step, **near) if t else start(step))
     return answer
 
 
