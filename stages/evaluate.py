@@ -88,7 +88,7 @@ def write_inference(
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
     fit, level, n_trials = answered.fit, answered.p.interval_level, len(answered.fit.train.factors)
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
-    classes = inference.class_table(answered, asked)
+    classes = inference.class_table(answered)
     expected = theory.theory_metrics(answered.classes, classes, level)
     situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
@@ -139,7 +139,7 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return classes, lines
+    return [one if one.corrected.df else None for one in classes], lines
 
 
 def general_notices(fit: Fit, results: Results, source: str) -> list[str]:

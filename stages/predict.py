@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.files import DATA
-from stages.files.account import counted, named, read_account, some
+from stages.files.account import counted, first_of, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
 from stages.files.tables import AGAIN
@@ -73,42 +74,40 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
-    numbers = {name: np.full((3, len(factors)), np.nan) for name in results}
-    for name, c in results.items():
-        if c.reason:
-            print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
-        else:
-            numbers[name][:, whole] = c.predict(factors[whole], level)
     said = [*new.notes, counted(len(factors), "trial")]
     if reasons := [f"{study.study.names[j]}: {why}" for j, why in study.why_not.items()]:
-        said.append(f"predictions hold where factors depend on one another as in the study ({some(reasons)})")
+        said.append(f"predictions hold where factors depend on one another as in the study ({first_of(reasons)})")
     if lacking.any():
         said.append(f"lines left empty because a value is missing: {lacking.sum()}")
     if why:
         n = len(factors) - int(lacking.sum()) - int(whole.sum())
         said.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
     say(*said)
-    scored = [each for each in study.study.responses if each.column in new.frame and not p.count]
-    report(numbers, {each.name: each.code(new) for each in scored}, level)
-    of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
-    columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
-    return labels.join(pd.DataFrame(columns, new.frame.index))
-
-
-def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> None:
-    """Means over the predicted rows, and of classes whose responses are `given` how well they were predicted.
-
-    By class: numbers: probability, low, high (3, n_rows); given: 1 for yes, 0 for no, NaN where missing (n_rows,).
-    """
-    rows = list[list[str]]()
-    for name, (p, low, high) in numbers.items():
-        yes = given.get(name, np.full(len(p), np.nan))
-        likely = np.where(yes == 1, p, 1 - p)[np.isfinite(yes + p)]  # probability of what was answered
-        values = [p, high - low, -np.log(likely), likely > 0.5]
-        means = [np.nanmean(value) if np.isfinite(value).any() else np.nan for value in values]
-        rows.append([name, *(f"{mean:.3f}" if np.isfinite(mean) else "-" for mean in means)])
+    table_of_trials, rows = pd.DataFrame(index=new.frame.index), list[list[str]]()
+    for (name, c), response in zip(results.items(), study.study.responses, strict=True):
+        numbers = np.full((3, len(factors)), np.nan)  # probability, low, high
+        if c.reason:
+            print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
+        else:
+            numbers[:, whole] = c.predict(factors[whole], level)
+        suffix = f"[{name}]" if len(results) > 1 else ""
+        table_of_trials[[f"{key}{suffix}" for key in KEYS]] = numbers.T
+        is_scored = response.column in new.frame and not p.count
+        yes = response.code(new) if is_scored else np.full(len(factors), np.nan)
+        rows.append([name, *scores(numbers[0], numbers[2] - numbers[1], yes)])
     headings = "class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"
     table([*headings, "cross-entropy\n(nats)", "fraction\npredicted right"], rows)
+    return labels.join(table_of_trials)
+
+
+def scores(p: Array, width: Array, yes: Array) -> Iterator[str]:
+    """Mean probability of a yes and width of its interval; cross-entropy, and fraction of right predictions.
+
+    Of trials (n,); yes: 1, 0, or NaN where there is no response.
+    """
+    likely = np.where(yes == 1, p, 1 - p)[np.isfinite(yes + p)]  # probability of what was answered
+    for values in (p, width, -np.log(likely), likely > 0.5):
+        yield f"{np.nanmean(values):.3f}" if np.isfinite(values).any() else "-"
 
 
 def parse() -> argparse.Namespace:

@@ -12,7 +12,7 @@ import pytest
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.families import MEMORY, PREVIOUS, TREND
 from hdlogit.inference.questions import LINK, RISING, Question
-from hdlogit.inference.replication import Common, Group, Replication, Slope
+from hdlogit.inference.replication import Replication, Slopes
 from hdlogit.inference.result import ClassInference
 from stages.tables.answer import Situation, together, trustworthy, unanswered
 from stages.tables.remedies import remedy
@@ -21,11 +21,8 @@ from tests.conftest import Project, run_here
 
 
 def groups(*slopes: float, common: float, error: float = 0.06, df: int = 9, q: float = 8.0) -> Replication:
-    none = np.zeros(0)
-    of_groups = [
-        Group(k, 100, None, None, Slope(slope, 0.1, none, none, slope, 1.0, 0.1, 100)) for k, slope in enumerate(slopes)
-    ]
-    return Replication(of_groups, Common(common, error, q, df), Common(common, error, q, df))
+    n, both = len(slopes), Slopes(np.array(slopes), np.full(len(slopes), 0.1), common, error, q, df)
+    return Replication([*range(n)], [100] * n, [""] * n, both, both, np.ones(n))
 
 
 USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
@@ -123,7 +120,7 @@ def test_of_several_classes_all_verdicts_are_named_and_the_worst_is_told() -> No
     verdicts, use, size = answer(*classes, n_trials=10_000, n_factors=256)
     assert verdicts == (
         "10 000 trials, 256 factors, 10 classes (yes/no responses): use corrected: class 6, class 7, class 8, class 9; "
-        "good enough: class 0, class 1, class 2, class 3, class 4 and 1 more"
+        "good enough: class 0, class 1, class 2, class 3, class 4, class 5"
     )
     assert use.startswith(f"class 9, signal 10 (sd of the true logit): {USEFUL}")
     assert size.startswith("weights come out 9 ± 0.1 % too large")
@@ -286,8 +283,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
         assert written.startswith("300 trials, 4 factors, ")
         assert "nats per trial better than a constant" in written
         assert line in written
-        printed = capsys.readouterr().out
-        assert all(f"{line[1:]}.\n" in printed for line in written.splitlines())  # as sentences, in capitals
+        assert capsys.readouterr().out.startswith(written)
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:

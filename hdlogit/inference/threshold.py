@@ -128,7 +128,8 @@ def _name(names: Sequence[str], values: Array) -> str:
             parts.append(f"{name} = {value:g}")
     for word, levels in coded.items():
         found = [level for level, value in levels.items() if value > 0.5]
-        parts.append(f"{word} is {found[0]}" if found else f"{word} is not {' or '.join(levels)}")
+        neither = f"neither {' nor '.join(levels)}" if len(levels) > 1 else f"not {' '.join(levels)}"
+        parts.append(f"{word} is {found[0] if found else neither}")
     return ", ".join(parts)
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
@@ -32,7 +33,7 @@ from stages.files.account import counted, first_of, measured, named, separate
 from stages.tables.remedies import remedy
 
 if TYPE_CHECKING:
-    from hdlogit.inference.replication import Common, Replication  # brings torch
+    from hdlogit.inference.replication import Replication  # brings torch
 
 GOOD_SIZE = 5  # weights that are off by no more than this,
 GOOD_COVERAGE = 1  # and intervals whose coverage is too small by no more: nothing to correct. Both in percent
@@ -85,7 +86,7 @@ class Situation(NamedTuple):
     exists: bool = True  # whether there is an estimate without shrinkage
     n_separated: int = 0  # trials that a direction separates,
     unbounded: Mapping[str, tuple[float, float]] = {}  # intervals of the coefficients that these leave without bounds
-    groups: Replication | None = None
+    groups: Replication | None = None  # where two or more have a slope
     terms: Mapping[str, bool] = {}  # of the model: whether it has more than two values
     level: float = 0.95  # of intervals
     n_classes: int = 1
@@ -111,12 +112,13 @@ class Situation(NamedTuple):
     @property
     def differ(self) -> bool:
         """Whether its groups have different weights, beyond chance: slopes that differ, or one that is far from 1."""
-        if self.groups is None or self.groups.corrected is None:
+        if self.groups is None:
             return False
-        slope, chance = self.groups.corrected, DIFFERENT / self.n_classes
-        apart, error = abs(slope.value - 1), max(slope.error, 1e-12)  # 0 of groups that are copies of one another
-        beyond = 2 * stdtr(slope.df, -apart / error) < chance
-        return self.groups.p_value < chance or bool(slope.error < LOOSE and apart > APART and beyond)
+        slopes, chance = self.groups.corrected, DIFFERENT / self.n_classes
+        apart = abs(slopes.common - 1)
+        error = max(slopes.common_error, 1e-12)  # 0 of groups that are copies of one another
+        beyond = 2 * stdtr(slopes.df, -apart / error) < chance
+        return self.groups.p_value < chance or bool(error < LOOSE and apart > APART and beyond)
 
     @property
     def lapses(self) -> Question | None:
@@ -183,7 +185,7 @@ def _sentences(n_trials: int, n_factors: int, c: Situation) -> list[str]:
         adding = remedy(c.lacks[0].family, c.name, c.terms, guess_rate=c.rates[0])
         lines.append(f"{sentence(c.lacks, c.use.gain)}. {adding}")
     lines += [_separated(n_trials, n_factors, c)] if c.unbounded else [_size(c)] if c.verdict != NO_EFFECT else []
-    lines += [_groups(c, c.groups, c.groups.corrected)] if c.groups and c.groups.corrected else []
+    lines += [_groups(c, c.groups)] if c.groups else []
     return [f"{observer}: {lines[0]}", *lines[1:]]
 
 
@@ -248,15 +250,15 @@ def _size(c: Situation) -> str:
     return f"weights come out {size} and {covered}{ENDINGS[c.verdict]}{doubt}"
 
 
-def _groups(c: Situation, groups: Replication, common: Common) -> str:
+def _groups(c: Situation, groups: Replication) -> str:
     """Do groups of trials replicate one another?"""
-    error = f" ± {common.error:.1g}" if common.df > 1 else ""  # of two groups the jackknife tells little
-    slope = f"{common.value:.2f}{error}"
+    slopes = groups.corrected
+    error = f" ± {slopes.common_error:.1g}" if slopes.df > 1 else ""  # of two groups the jackknife tells little
+    slope = f"{slopes.common:.2f}{error}"
     if not c.differ:
-        alike = "replicate one another" if common.error < LOOSE else "are too short to be compared"
+        alike = "replicate one another" if slopes.common_error < LOOSE else "are too short to be compared"
         return f"groups {alike}: corrected weights of one are {slope} times those of the others"
-    slopes = [group.corrected.value for group in groups.groups if group.corrected]
-    lowest, highest = (f"{value:.2f}".replace("-", "−") for value in (min(slopes), max(slopes)))
+    lowest, highest = (f"{end(slopes.value):.2f}".replace("-", "−") for end in (np.nanmin, np.nanmax))
     return (
         f"groups do not replicate one another: corrected weights of one are {lowest} to {highest} times those of the "
         f"others, {slope} in all (p = {groups.p_value:.1g} that these are alike): fit each group alone, or add what "

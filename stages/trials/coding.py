@@ -19,11 +19,10 @@ import pandas as pd
 from formulaic import Formula, ModelSpec, SimpleFormula
 from formulaic.transforms import basis_spline, stateful_transform
 from formulaic.utils.variables import Variable
-from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
-from stages.trials.values import Table, is_number, key, levels, numbers, words
+from stages.trials.values import Floats, Table, is_number, key, levels, numbers, words
 from stages.trials.where import aliased, restored
 
 LAG = r"\b(?P<lag>lags?)\(\s*(?P<column>`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(?P<order>\d+)\s*)?\)"
@@ -32,8 +31,6 @@ PATTERN = r"[\w.]+\*(?=\s*(?:$|[-+:),])|\s+\*)"  # a product has its second fact
 POINT = r"(?<![\w.])\.(?![\w.])"  # all columns
 MOST_LAGS = 1000
 LARGEST = 1e100  # beyond it squares of factors are no longer finite
-
-Floats = NDArray[np.float64]
 
 
 @stateful_transform  # type: ignore[untyped-decorator]
@@ -71,7 +68,10 @@ class Coding:
         return pd.DataFrame(held, table.frame.index)
 
     def learn(self, complete: pd.DataFrame) -> Floats:
-        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors."""
+        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors.
+
+        Raises InputError for a row that cannot be coded.
+        """
         in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula))}
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
@@ -79,9 +79,10 @@ class Coding:
         with explained(self.text, self.columns):
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
-        if not factors.size:
-            raise InputError(f"{complete.index[0]}: {self.why_not(complete.iloc[[0]])}")
-        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]]
+        is_learned = self.spec.structure is not None  # from at least one row
+        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]] if is_learned else []
+        for row in np.flatnonzero(np.isnan(factors).any(axis=1) | (not is_learned))[:1]:
+            raise InputError(f"{complete.index[row]}: {self.why_not(complete.iloc[[row]])}")
         terms = {restored(term, self.columns): which for term, which in self.spec.term_indices.items()}
         self.terms = {term: [j - 1 for j in which] for term, which in terms.items() if term != "1"}
         return factors
@@ -161,7 +162,7 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
     left, _, right = replaced(rf"\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", spread, text).rpartition("~")
     if left.strip(" `") not in ("", *responses):
         expected = " or ".join(responses)
-        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left)}")
+        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left.strip())}")
     without_lags = replaced(POINT, lambda _: summed(every), right)
     right = replaced(LAG, lagged, without_lags)
     if re.search(r"\w\([^()]*\blags\(", without_lags) or re.search(r"\blags?\(", re.sub("`[^`]*`", "", right)):

@@ -13,19 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import coding, long, programs, responses, values, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, key, keys, words
+from stages.trials.values import FEW, Bools, Floats, Table, key, keys, words
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -78,9 +75,6 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     factors = code.learn(frame[complete])
     for name in values.repeated([*code.names, "bias"]):
         raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own); rename a column")
-    for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
-        one = frame[complete].iloc[[row]]
-        raise InputError(f"{one.index[0]}: {code.why_not(one)}")
     groups, labels = None, list[str]()
     if p.groups:
         first, *more = (words(table.frame[name][complete]) for name in p.groups)
@@ -142,7 +136,7 @@ def coded(
     columns, left_out = columns_of(table, p, others, rows, whole, yes)
     if not columns and (p.formula is None or re.search(coding.POINT, p.formula)):
         needed = "it needs columns of numbers or of few words that vary, besides the response"
-        reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
+        reasons = first_of([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
     code = coding.of_formula(p.formula or coding.summed(columns), table, columns, asked)
     code.numeric = numeric
@@ -209,6 +203,6 @@ def complete_rows(
         raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = np.asarray(taken & ~np.logical_or.reduce([*lacks.values()]))
     if not complete.any():
-        which = some([*lacking])
+        which = first_of([*lacking])
         raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
     return complete, lacking

@@ -12,11 +12,7 @@ from numpy.typing import NDArray
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import design
-from stages.trials.values import Table
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
+from stages.trials.values import Bools, Floats, Table
 
 MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
 TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.values import PERHAPS, Table, check_numbers, key, keys, levels
+from stages.trials.values import PERHAPS, Floats, Table, check_numbers, key, keys, levels
 
 TRUTH = {"1": "1", "true": "1", "0": "0", "false": "0"}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -24,8 +24,6 @@ OUTCOMES = {  # in signal detection: whether there was a signal, whether the res
     **dict.fromkeys(("falsealarm", "fa"), (0.0, 1.0)),
     **dict.fromkeys(("correctrejection", "correctreject", "cr"), (0.0, 0.0)),
 }
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

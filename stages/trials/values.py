@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
@@ -28,6 +29,8 @@ MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", 
 MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Read = tuple[pd.DataFrame, list[str]]  # columns as a file holds them, and notes on what was made of it
 
 
