@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import Comparison, Model, compare
 from stages.figures.style import FAINT, saved
-from stages.files.account import counted, measured, named, read_account, some
+from stages.files.account import counted, first_of, measured, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate, read_study
 from stages.files.reading import Fit
@@ -87,12 +87,14 @@ def models_of(studies: Sequence[str]) -> dict[str, list[Model]]:
         rows = [rows_of(study) for study in studies]
         shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
         if not len(shared):
-            raise InputError(f"{some([*studies])} share no trials: they are not of one file, or take other rows of it")
+            raise InputError(
+                f"{first_of([*studies])} share no trials: they are not of one file, or take other rows of it"
+            )
         say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
         finished = [refitted(*one, own.get_indexer(shared)) for one, own in zip(finished, rows, strict=True)]
     names = [name for name in finished[0][1] if all(name in results for _, results, _ in finished)]
     if not names:
-        raise InputError(f"the studies share no response: {studies[0]} has {some([*finished[0][1]])}")
+        raise InputError(f"the studies share no response: {studies[0]} has {first_of([*finished[0][1]])}")
 
     def model(study: str, fit: Fit, results: Results, name: str) -> Model:
         return Model(study, results[name], fit.train.factors, fit.train.responses[:, fit.classes.index(name)])

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from stages.files import DATA
-from stages.files.account import counted, named, read_account, some
+from stages.files.account import counted, first_of, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
 from stages.files.tables import AGAIN
@@ -76,7 +76,7 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         raise InputError(why)
     said = [*new.notes, counted(len(factors), "trial")]
     if reasons := [f"{study.study.names[j]} ({why})" for j, why in study.why_not.items()]:
-        said.append(f"not fitted, and taken to be as in the study: {some(reasons)}")
+        said.append(f"not fitted, and taken to be as in the study: {first_of(reasons)}")
     if lacking.any():
         said.append(f"lines left empty because a value is missing: {lacking.sum()}")
     if why:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.files.account import MOST, counted, lacking, some
+from stages.files.account import MOST, counted, first_of, lacking
 from stages.files.errors import run_stage
 from stages.files.parameters import Prepare, read_study
 from stages.files.writing import Outputs
@@ -70,10 +70,13 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
 def summary(document: dict[str, Any]) -> list[str]:
     """What a person should know before anything is fitted, a line each."""
     n, factors, groups = document["trials"], document["factors"], document["groups"]
-    lines = [*document["notes"], f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {some(factors)}"]
+    lines = [
+        *document["notes"],
+        f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {first_of(factors)}",
+    ]
     lines += [f"{name}: {100 * fraction:.1f} % yes" for name, fraction in document["yes"].items()]
     if groups:
-        lines.append(f"{counted(len(groups), 'group')}: {some(groups)}")
+        lines.append(f"{counted(len(groups), 'group')}: {first_of(groups)}")
     if n["read"] > n["taken"]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} trials are excluded by where")
     if n["taken"] > n["used"]:
@@ -85,7 +88,7 @@ def summary(document: dict[str, Any]) -> list[str]:
     left_out: dict[str, list[str]] = {}
     for name, why in document["left_out"].items():
         left_out.setdefault(why, []).append(name)
-    lines += [f"no factor, as {why}: {some(names)}" for why, names in left_out.items()]
+    lines += [f"no factor, as {why}: {first_of(names)}" for why, names in left_out.items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
     if n["test"]:

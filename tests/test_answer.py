@@ -120,7 +120,7 @@ def test_of_several_classes_all_verdicts_are_named_and_the_worst_is_told() -> No
     verdicts, use, size = answer(*classes, n_trials=10_000, n_factors=256)
     assert verdicts == (
         "10 000 trials, 256 factors, 10 classes (yes/no responses): use corrected: class 6, class 7, class 8, class 9; "
-        "good enough: class 0, class 1, class 2, class 3, class 4 and 1 more"
+        "good enough: class 0, class 1, class 2, class 3, class 4, class 5"
     )
     assert use.startswith(f"class 9, signal 10 (sd of the true logit): {USEFUL}")
     assert size.startswith("weights come out 9 ± 0.1 % too large")
@@ -229,7 +229,7 @@ def test_rates_are_told_and_their_model_must_hold_too() -> None:
 def test_families_are_told_but_not_single_factors_or_all_together() -> None:
     terms: dict[str, Any] = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
     terms |= {"factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
-    assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.00012"]
+    assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.0001"]
     assert together(terms | {"p": [0.1, 1e-19, 0.1]}, 9)[0].endswith("frame… (8) p < 1e-12")
     assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []
 
@@ -283,8 +283,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
         assert written.startswith("300 trials, 4 factors, ")
         assert "nats per trial better than a constant" in written
         assert line in written
-        printed = capsys.readouterr().out
-        assert all(f"{line[1:]}.\n" in printed for line in written.splitlines())  # as sentences, in capitals
+        assert capsys.readouterr().out.startswith(written)
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:

@@ -26,9 +26,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeFloat, model_validator
 
 from comparisons.git import DVC, base, outcome, output
-from stages.current import check_parameters
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError, run
+from stages.files.parameters import check_parameters
 
 REPORT = Path("report")
 FAILURES = ("worse than allowed", "missing", "not a number")

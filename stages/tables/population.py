@@ -14,7 +14,7 @@ import pandas as pd
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array
 from hdlogit.observers.population import Population, population
-from stages.files.account import counted, some
+from stages.files.account import counted, first_of
 from stages.files.families import families
 
 
@@ -81,7 +81,7 @@ def in_words(of: Population, level: float, n_observers: int) -> str:
 def _below(limit: float, p_values: Array, of: Population) -> str:
     """`2 of 5 factors (a, b)`: those with smaller p-values."""
     names = [name for name, p in zip(of.names, p_values, strict=True) if p < limit]
-    return f"{len(names) or 'none'} of {counted(len(of.names), 'factor')}" + (f" ({some(names)})" if names else "")
+    return f"{len(names) or 'none'} of {counted(len(of.names), 'factor')}" + (f" ({first_of(names)})" if names else "")
 
 
 def family_tests(of: Population) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
@@ -136,7 +136,7 @@ def coded(
     columns, left_out = columns_of(table, p, others, rows, whole, yes)
     if not columns and (p.formula is None or re.search(coding.POINT, p.formula)):
         needed = "it needs columns of numbers or of few words that vary, besides the response"
-        reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
+        reasons = first_of([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
     code = coding.of_formula(p.formula or coding.summed(columns), table, columns, asked)
     code.numeric = numeric
@@ -200,6 +200,6 @@ def complete_rows(
         raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = np.asarray(taken & ~np.logical_or.reduce([*lacks.values()]))
     if not complete.any():
-        which = some([*lacking])
+        which = first_of([*lacking])
         raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
     return complete, lacking

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.documents import one_line
 from stages.files.errors import InputError, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
@@ -84,7 +84,7 @@ def contents(path: Path) -> Read:
         archive = zipfile.ZipFile(path)
         members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
         if len(members) != 1:
-            raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
+            raise InputError(f"{path.name} holds {first_of(members) or 'nothing'}; it must be one file")
         inner, unpacked = members[0], archive.open(members[0])
     else:
         inner, unpacked = path.stem if is_packed else path.name, PACKED.get(ending, open)(path, "rb")
