@@ -3,7 +3,6 @@
 The formulas are in `hdlogit.inference.infer`.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -46,17 +45,15 @@ class Correction(NamedTuple):
 
 def correct(observed: Observed, setting: Setting) -> Correction:
     """By the equations, which are more precise; by the link with rates, or with shrinkage and a signal."""
-    has_rates = setting.rates != (0, 0)
-    if has_rates or setting.shrinkage:
-        reason: str | None = NO_SIGNAL
-        if observed.eta_squared > observed.s_squared:
-            noise = np.sqrt(observed.variance)
-            link = fit_link(observed.index, noise, observed.responses, setting.rates)
-            reason = link.reason
-        if not reason:
+    has_rates, reason = setting.rates != (0, 0), NO_SIGNAL
+    if (has_rates or setting.shrinkage) and observed.eta_squared > observed.s_squared:
+        noise = np.sqrt(observed.variance)
+        link = fit_link(observed.index, noise, observed.responses, setting.rates)
+        if not link.reason:
             return by_link(link, observed, setting)
-        if has_rates:
-            raise Refused(reason)
+        reason = link.reason
+    if has_rates:
+        raise Refused(reason)
     return _by_equations(observed, setting)
 
 
@@ -70,7 +67,7 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     rough = ROUGH_SLOPE * (1 - setting.shrinkage)
     signal = float(np.sqrt(max(eta_squared - observed.s_squared, 1e-3))) / rough
-    near = _measured(observed, setting, rough, signal=signal, intercept=b / rough)
+    near = _measured(observed, setting, alpha=rough, signal=signal, intercept=b / rough)
     law = _law(observed.carried, onto @ fitted)
     try:
         found = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
@@ -147,9 +144,8 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
     fitted, noise = observed.fitted, observed.noise
     alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
     rates = {"guess_rate": link.guess_rate, "lapse_rate": link.lapse_rate}
-    a = _measured(observed, setting, alpha, signal=link.gain, intercept=link.intercept, **rates)
-    corrected = fitted / alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, observed.log_length)) / alpha
+    a = _measured(observed, setting, alpha=alpha, signal=link.gain, intercept=link.intercept, **rates)
+    corrected, moves = fitted / alpha, (np.eye(len(fitted)) - np.outer(fitted, observed.log_length)) / alpha
     stretched = corrected * link.errors[0]
     corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
@@ -165,7 +161,8 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
 def as_fitted(observed: Observed, setting: Setting) -> Correction:
     """Where nothing tells how large the true weights are: the fitted ones."""
     signal = float(np.sqrt(max(observed.eta_squared, INVISIBLE**2)))
-    a = _measured(observed, setting, 1.0, signal=signal, s=NOISELESS * signal)
+    b = float(observed.fitted[-1])
+    a = _measured(observed, setting, alpha=1.0, signal=signal, intercept=b, s=NOISELESS * signal)
     return Correction(a, _known_link(a, 0.0, 0.0), observed.fitted, observed.noise)
 
 
@@ -185,19 +182,9 @@ def _known_link(a: Asymptotics, log_gain: float, intercept: float) -> Link:
     return Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gain, intercept, 0.0, 0.0]), 0.0)
 
 
-def _measured(observed: Observed, setting: Setting, alpha: float, **known: float) -> Asymptotics:
-    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of
-    ŵ."""
-    b = float(observed.fitted[-1])
-    measured = Asymptotics(
-        kappa=setting.kappa,
-        signal=float(np.sqrt(max(observed.eta_squared, 0.0))),
-        intercept=b,
-        ridge=setting.ridge,
-        shrinkage=setting.shrinkage,
-        alpha=alpha,
-        s=float(np.sqrt(observed.s_squared)),
-        lambda_=setting.kappa / (observed.curvature + setting.ridge),
-        b=b,
-    )
-    return replace(measured, **known)
+def _measured(observed: Observed, setting: Setting, **known: float) -> Asymptotics:
+    """What the data tell without equations; known: α, signal, intercept, and what else is."""
+    kappa, size = setting.kappa, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    lambda_ = kappa / (observed.curvature + setting.ridge)
+    data = {"s": float(np.sqrt(observed.s_squared)), "lambda_": lambda_, "b": float(observed.fitted[-1])}
+    return Asymptotics(**{"kappa": kappa, **size, **data, **known})

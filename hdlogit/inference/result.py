@@ -154,17 +154,15 @@ class ClassInference:
 
         ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z
         with k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are, and
-        ŵ_j/n_j is the same in all units of the factors. The mean over the weights that have an estimate. Its
-        error is what an α̂ nearer to 1 by its own error would change.
+        ŵ_j/n_j is the same in all units of the factors. The mean over the weights; its error is what an α̂
+        nearer to 1 by its own error would change.
         """
         if self.separated:
             return self.separated.others.expected_classical_coverage(level)
-        known = np.isfinite(self.corrected[:-1])
-        if not known.any():
+        fitted, corrected, unit = self.estimate[:-1], self.corrected[:-1], self.null_error
+        if not len(unit):
             return level, 0.0
-        fitted, corrected = self.estimate[:-1][known], self.corrected[:-1][known]
-        unit = self.null_error[known]
-        half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
+        half = ndtri(0.5 + level / 2) * self.classical_error[:-1] / unit
         ratio = np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0)
         k = np.clip(1 - ratio, -0.999, 0.999)
 
