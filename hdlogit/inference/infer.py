@@ -41,11 +41,11 @@ from hdlogit.asymptotics.predictions import best_logits, debiased_logits
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Correction, as_fitted, by_link, correct
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.observed import Observed, Setting
-from hdlogit.inference.observer import Asymptotes, Rates
+from hdlogit.inference.observed import Observed
+from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import ClassInference, LeaveOneOut
-from hdlogit.inference.separation import constant, separation_of, which, with_separation
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
+from hdlogit.inference.separation import constant, is_by_chance, separated_trials, separation_of, which, with_separation
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Rates, Refused, Responses, Setting
 
 __all__ = ["ClassInference", "infer"]
 
@@ -111,13 +111,14 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
         by_fit = _result(by_link(link, observed, setting), observed, setting)
         fields = joint._asdict() | {"link": by_fit.link}
         return replace(by_fit, **fields, predictor=joint.corrected, predictor_sd=0.0)
-    separation = separation_of(x, y) if setting.shrinkage else None
-    if separation is None or separation.by_chance:
-        found = correct(observed, setting)
-        if separation and not found.link.length:
+    separated = separated_trials(x, y) if setting.shrinkage else None
+    if separated is None or is_by_chance(separated, x.shape[1]):
+        correction = correct(observed, setting)
+        if separated is not None and not correction.link.length:
             nothing = "nothing tells how large its weights are"
             raise Refused(f"the factors separate its responses so well that {nothing}")
-        return _result(found, observed, setting)
+        return _result(correction, observed, setting)
+    separation = separation_of(x, y, separated)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
     left, y_left = x[separation.left][:, separation.kept], y[separation.left]
     if not left.size:

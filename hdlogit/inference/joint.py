@@ -26,9 +26,9 @@ from scipy.special import chdtrc
 
 from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
-from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
+from hdlogit.inference.observer import Block, Evaluation, Posterior, flat, highest, maximise
 from hdlogit.inference.profiles import ROOTS, profile
-from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, listed, measure
+from hdlogit.inference.sums import Array, Factors, Names, Rates, Responses, Units, listed, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow

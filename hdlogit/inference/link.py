@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, expit
 
 from hdlogit.inference.index import law_of_index
-from hdlogit.inference.observer import Block, Posterior, Rates, flat, highest
-from hdlogit.inference.sums import Array
+from hdlogit.inference.observer import Block, Posterior, flat, highest
+from hdlogit.inference.sums import Array, Rates
 
 LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it

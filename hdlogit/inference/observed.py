@@ -9,66 +9,15 @@ from scipy.linalg import blas
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each
-from hdlogit.inference.observer import Rates
-from hdlogit.inference.sums import (
-    Array,
-    Factors,
-    Names,
-    Refused,
-    Responses,
-    Units,
-    add_up,
-    inverse_root,
-    measure,
-    precision_of,
-)
+from hdlogit.inference.sums import Array, Factors, Refused, Responses, Setting, inverse_root
 
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance: a factor that has more and is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
-ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 DECIDES = "its responses are separable but for a trial, which alone decides the fit (use shrinkage)"
-
-
-class Setting:
-    """What is common to all classes; in standardised factors."""
-
-    def __init__(
-        self,
-        factors: Factors,
-        responses: Responses,
-        fitted: Array,
-        ridge: float,
-        shrinkage: float,
-        rates: Rates,
-        names: Names,
-    ) -> None:
-        """As of `infer`; fitted: (p + 1, k). Raises Refused where the factors allow no inference."""
-        n, p = factors.shape
-        if ridge == 0 and n <= p + 1:
-            needed = "without ridge there must be more trials than coefficients"
-            raise Refused(f"{n} trials for {p} factors: {needed}")
-        self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
-        self.units = measure(factors, names)
-        self.near = self.units.coefficients(fitted)  # (p + 1, k)
-        sums = add_up(factors, responses, self.units, self.near, shrinkage)
-        self.hessians, self.gradients, self.means, self.correlation = sums
-        self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
-        if ridge == 0:
-            self.precision = precision_of(self.correlation, n, names)
-        self.penalty = np.append(n * ridge / self.units.scale**2, 0.0)  # (p + 1,) of the summed loss
-        self.ridge = _theory_ridge(self.correlation, self.units, ridge)  # for factors of variance 1
-
-    def spread(self, coefficients: Array) -> Array:
-        """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
-        return np.append(self.correlation @ coefficients[:-1], 0.0)
-
-    def trace(self, covariance: Array) -> float:
-        """tr(CΣ): the noise variance of logits."""
-        return float(np.vdot(covariance[:-1, :-1], self.correlation))
 
 
 class Observed:
@@ -141,20 +90,6 @@ def _leave_out(
     if alone.any():  # the fit without it says nothing of it: its logit is as good as any
         z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
     return [z, residual, d, w, *others]
-
-
-def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
-    if ridge == 0:
-        return 0.0
-    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
-    spread = p * float((covariance**2).sum() / np.trace(covariance) ** 2) - 1
-    if spread - (p + 1) / units.n_trials > ANISOTROPIC:
-        raise Refused(
-            "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance: "
-            "standardise them (in a study, standardise: true), or use shrinkage if they are correlated"
-        )
-    return ridge / float(np.mean(units.scale**2))
 
 
 def _newton(c: int, setting: Setting) -> tuple[Array, Array]:

@@ -23,10 +23,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
-from hdlogit.inference.sums import Array, inverse_root
+from hdlogit.inference.sums import Array, Rates, inverse_root
 
-Rate = float | Literal["tied"] | None  # None: to be estimated; tied: as the other one
-Rates = tuple[Rate, float | None]  # guess and lapse rate
 Asymptotes = Literal["none", "estimate", "tied"]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
