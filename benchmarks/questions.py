@@ -27,7 +27,7 @@ from hdlogit.exact import fit
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import usefulness
 from hdlogit.inference.questions import ASYMMETRY, LINK, Question, questions
-from stages.tables.answer import CORRECTED, GOOD, LACKING, USELESS, VAGUE, Situation
+from stages.tables.answer import CORRECTED, GOOD, LACKING, USELESS, Situation
 
 Array = NDArray[np.float64]
 Drawn = tuple[Array, NDArray[np.bool_], str]  # factors, responses, asymptotes
@@ -135,7 +135,7 @@ def of_observer(kind: str, n: int, replicates: int) -> str:
         tally["found"] += any(one.family == right and one.p_value < 0.05 / len(found) for one in found)
         tally["first"] += bool(lacks) and lacks == right
         tally["other"] += bool(lacks) and lacks != right
-        tally["told"] += bool(found) and verdict not in (GOOD, CORRECTED, VAGUE)
+        tally["told"] += bool(found) and verdict not in (GOOD, CORRECTED)
     rates = ", ".join(f"{name} {tally[name] / max(fits, 1):.2f}" for name in ("found", "first", "other", "told"))
     return f"{n} trials, {kind}: {fits} fits, {rates}"
 

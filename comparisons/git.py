@@ -57,11 +57,6 @@ def base(revision: str | None) -> str:
     raise InputError(f"HEAD has no common history with {tried}: git fetch --unshallow, or set BASE")
 
 
-def described(sha: str) -> str:
-    """A commit for a person: its short hash and its subject."""
-    return output("git", "show", "--no-patch", "--format=%h (%s)", sha)
-
-
 def outcome(revision: str | None) -> Outcome:
     """In a commit, or (None) in the folder as it is. Raises InputError, naming the file.
 
@@ -79,7 +74,7 @@ def outcome(revision: str | None) -> Outcome:
         try:
             metrics.append(flatten(dict(json.loads(text))))
         except (ValueError, TypeError) as error:
-            where = f" at {described(revision)}" if revision else ""
+            where = f" at {revision[:10]}" if revision else ""
             raise InputError(f"{path}{where} does not hold metrics by name, as JSON: {error}") from None
     if len(metrics) > 1:
         metrics = [pd.DataFrame(metrics).mean(numeric_only=True).to_dict()]

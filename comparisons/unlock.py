@@ -7,16 +7,14 @@ setting.
 from __future__ import annotations
 
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 from dvc.exceptions import DvcException
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.strictyaml import load
 
-from stages.files.errors import InputError, run
+from comparisons.git import DVC, output
+from stages.files.errors import run
 
 
 def main() -> None:
@@ -30,13 +28,10 @@ def main() -> None:
 def allow_no_git() -> None:
     """Set core.no_scm, without which DVC refuses to work where there is no git, as in an unpacked archive."""
     config, here = Path(".dvc/config.local"), Path.cwd()
-    is_set = config.exists() and re.search(r"no_scm\s*=\s*true", config.read_text(encoding="utf-8"))
-    if is_set or any((above / ".git").exists() for above in (here, *here.parents)):
-        return
-    command = [sys.executable, "-m", "dvc", "config", "--local", "core.no_scm", "true"]  # other settings stay
-    if subprocess.run(command, check=False).returncode:
-        raise InputError(f"{config} cannot be written")
-    print(f"there is no git here: {config} tells DVC so (core.no_scm)")
+    is_set = config.exists() and "no_scm" in config.read_text(encoding="utf-8")
+    if not is_set and not any((above / ".git").exists() for above in (here, *here.parents)):
+        output(*DVC, "config", "--local", "core.no_scm", "true")  # other settings stay
+        print(f"there is no git here: {config} tells DVC so (core.no_scm)")
 
 
 def is_half_written(lock: Path) -> bool:

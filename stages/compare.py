@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from hdlogit.inference import infer
 from hdlogit.inference.comparison import Comparison, Model, compare
 from stages.figures.style import FAINT, saved
-from stages.files.account import counted, measured, named, read_account, some
+from stages.files.account import counted, first_of, measured, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import Evaluate, read_study
 from stages.files.reading import Fit
@@ -29,9 +29,7 @@ from stages.tables.inferred import Results
 from stages.terminal import say, table
 from stages.trials.prepared import prepare
 
-Finished = tuple[Fit, Results, Evaluate]  # of a study, as `read_finished` gives it
-
-HEADINGS = ("study", "leave-\none-out", "gain", "±", "para-\nmeters", "AIC", "BIC", "more", "p")
+HEADINGS = ("study", "leave-\none-out", "gain", "para-\nmeters", "AIC", "BIC", "more", "p")
 NOTES = """\
 Leave-one-out: cross-entropy of the best prediction, nats per trial, each trial
 predicted without it. Gain: over the first study, ± its standard error. More:
@@ -40,81 +38,69 @@ test that these tell nothing."""
 
 
 def main() -> None:
-    arguments = parse()
-    out = Path(arguments.out).absolute() if arguments.out else None
-    if out and out.exists():
+    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
+    parser.add_argument("studies", nargs="+", help="folders of studies of the same trials; others are beside the first")
+    parser.add_argument("--out", type=Path, help="a new file for the figure, as in gains.png")
+    arguments = parser.parse_args()
+    if len(arguments.studies) < 2:
+        raise InputError(f"{arguments.studies[0]} alone: it must be two studies or more, as in: studies/a studies/b")
+    if arguments.out and arguments.out.exists():
         raise InputError(f"{arguments.out} exists already; --out must name a new file")
-    found = side_by_side(arguments.studies)
-    if out:
-        draw(out, found)
+    compared = side_by_side(arguments.studies)
+    if arguments.out:
+        draw(arguments.out.absolute(), compared)
 
 
 def side_by_side(studies: Sequence[str]) -> dict[str, list[Comparison]]:
     """Print a table for each response (of each observer), and give their rows."""
-    found = dict[str, list[Comparison]]()
+    compared = dict[str, list[Comparison]]()
 
     def of_observer(observer: str, folder: str) -> None:
         own = [str(Path(study, Path(folder).relative_to(studies[0]))) for study in studies]
-        models = models_of(own)
-        for name in models[0]:
+        for name, models in models_of(own).items():
             try:
-                rows = compare([one[name]._replace(name=study) for one, study in zip(models, studies, strict=True)])
+                rows = compare([model._replace(name=study) for model, study in zip(models, studies, strict=True)])
             except ValueError as reason:
                 raise InputError(f"{named(name, 'class')}: {reason}") from None
             say(sentence(named(name, "class"), rows))
             table(HEADINGS, map(row, rows))
-            found[f"{observer}, {name}" if observer else name] = rows
+            compared[f"{observer}, {name}" if observer else name] = rows
 
     for_each(studies[0], of_observer)
     say(NOTES)
-    for k in range(1, len(studies)) if len(found) > 1 else ():
-        gains = np.array([rows[k].gain for rows in found.values()])
+    for k in range(1, len(studies)) if len(compared) > 1 else ():
+        gains = np.array([rows[k].gain for rows in compared.values()])
         mean = measured(float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains))))
         better = f"{studies[k]} predicts better than {studies[0]} in {(gains > 0).sum()} of {len(gains)}"
         say(f"{better}; mean gain {mean} nats per trial (standard error between them)")
-    return found
+    return compared
 
 
-def models_of(studies: Sequence[str]) -> list[dict[str, Model]]:
-    """For each study the responses that all share, by name, of the same trials."""
+def models_of(studies: Sequence[str]) -> dict[str, list[Model]]:
+    """The studies' models of each response that all share, of the same trials."""
     finished = []
     for study in studies:
         with contextlib.chdir(study):
             finished.append(read_finished())
     first = finished[0][0].train.responses
     if not all(np.array_equal(fit.train.responses, first) for fit, *_ in finished):
-        finished = on_shared_trials(studies, finished)
-    shared = [name for name in finished[0][1] if all(name in results for _, results, _ in finished)]
-    if not shared:
-        raise InputError(f"the studies share no response: {studies[0]} has {some([*finished[0][1]])}")
-    return [
-        {
-            name: Model(study, results[name], fit.train.factors, fit.train.responses[:, fit.classes.index(name)])
-            for name in shared
-        }
-        for study, (fit, results, _) in zip(studies, finished, strict=True)
-    ]
+        rows = [rows_of(study) for study in studies]
+        shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
+        if not len(shared):
+            raise InputError(
+                f"{first_of([*studies])} share no trials: they are not of one file, or take other rows of it"
+            )
+        say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
+        finished = [refitted(*one, own.get_indexer(shared)) for one, own in zip(finished, rows, strict=True)]
+    names = [name for name in finished[0][1] if all(name in results for _, results, _ in finished)]
+    if not names:
+        raise InputError(f"the studies share no response: {studies[0]} has {first_of([*finished[0][1]])}")
 
+    def model(study: str, fit: Fit, results: Results, name: str) -> Model:
+        return Model(study, results[name], fit.train.factors, fit.train.responses[:, fit.classes.index(name)])
 
-def on_shared_trials(studies: Sequence[str], finished: Sequence[Finished]) -> list[Finished]:
-    """Each fitted again to the trials that all have, if they are from one file."""
-    from hdlogit.exact import fit as fit_exactly  # only here: it brings torch
-
-    rows = [rows_of(study) for study in studies]
-    shared = rows[0][np.all([rows[0].isin(own) for own in rows], axis=0)]
-    if not len(shared):
-        raise InputError(f"{some([*studies])} share no trials: they are not of one file, or take other rows of it")
-    say(f"all are fitted again to the {counted(len(shared), 'trial')} that they share")
-    found = list[Finished]()
-    for study, own, (fit, _, p) in zip(studies, rows, finished, strict=True):
-        chosen, ridge = own.get_indexer(shared), fit.evidence["ridge"]
-        trials = fit.train._replace(factors=fit.train.factors[chosen], responses=fit.train.responses[chosen])
-        fitted = fit_exactly(*trials, ridge, polish=True)
-        if reasons := [reason for reason in fitted.reasons if reason]:
-            raise InputError(f"{study} has no estimate for the trials that are shared: {reasons[0]}")
-        results = infer(*trials, fitted.coefficients, ridge, 0.0, p.asymptotes, *p.known_rates, fit.factors)
-        found.append((replace(fit, train=trials), dict(zip(fit.classes, results, strict=True)), p))
-    return found
+    of_studies = [*zip(studies, finished, strict=True)]
+    return {name: [model(study, fit, results, name) for study, (fit, results, _) in of_studies] for name in names}
 
 
 def rows_of(study: str) -> pd.MultiIndex:
@@ -127,6 +113,18 @@ def rows_of(study: str) -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([[account["file"]["sha256"]] * len(rows), rows, rows.groupby(rows).cumcount()])
 
 
+def refitted(fit: Fit, _: Results, p: Evaluate, chosen: NDArray[np.intp]) -> tuple[Fit, Results, Evaluate]:
+    """A study as if it had only these of its trials."""
+    from hdlogit.exact import fit as fit_exactly  # only here: it brings torch
+
+    trials = fit.train._replace(factors=fit.train.factors[chosen], responses=fit.train.responses[chosen])
+    fitted = fit_exactly(*trials, ridge := fit.evidence["ridge"], polish=True)
+    if reasons := [reason for reason in fitted.reasons if reason]:
+        raise InputError(f"there is no estimate for the trials that are shared: {reasons[0]}")
+    results = infer(*trials, fitted.coefficients, ridge, 0.0, p.asymptotes, *p.known_rates, fit.factors)
+    return replace(fit, train=trials), dict(zip(fit.classes, results, strict=True)), p
+
+
 def sentence(name: str, rows: Sequence[Comparison]) -> str:
     """Which model predicts best, and whether by more than its error."""
     first, best = rows[0], max(rows[1:], key=lambda one: one.gain)
@@ -137,35 +135,26 @@ def sentence(name: str, rows: Sequence[Comparison]) -> str:
 
 
 def row(one: Comparison) -> tuple[str, ...]:
-    numbers = (f"{one.leave_one_out:.4f}", f"{one.gain:.4f}", f"{one.gain_error:.4f}", f"{one.n_parameters}")
-    likelihood = ("" if math.isnan(value) else f"{value:.1f}" for value in (one.aic, one.bic))
-    return Path(one.name).name, *numbers, *likelihood, str(one.df or ""), f"{one.p_value:.2g}" if one.df else ""
+    gain = measured(one.gain, one.gain_error) if one.gain_error else ""  # none of the first over itself
+    likelihood = ("" if np.isnan(value) else f"{value:.1f}" for value in (one.aic, one.bic))
+    nested = (f"{one.df}", f"{one.p_value:.2g}") if one.df else ("", "")
+    return Path(one.name).name, f"{one.leave_one_out:.4f}", gain, f"{one.n_parameters}", *likelihood, *nested
 
 
-def draw(path: Path, found: Mapping[str, Sequence[Comparison]]) -> None:
+def draw(path: Path, compared: Mapping[str, Sequence[Comparison]]) -> None:
     """What each study gains over the first, with two standard errors."""
-    rows = [(name, one) for name, some_rows in found.items() for one in some_rows[1:]]
+    rows = [(name, one) for name, of_response in compared.items() for one in of_response[1:]]
     with saved(path, 150, [path.suffix[1:] or "png"]) as figure:
         figure.set_size_inches(6, 1.2 + 0.3 * len(rows))
         axes = figure.subplots()
         gains, errors = [one.gain for _, one in rows], [2 * one.gain_error for _, one in rows]
         axes.errorbar(gains, range(len(rows)), xerr=errors, fmt="o", capsize=3)
         axes.axvline(0, color=FAINT, lw=0.8)
-        labels = [one.name if len(found) == 1 else f"{one.name}, {name}" for name, one in rows]
+        labels = [one.name if len(compared) == 1 else f"{one.name}, {name}" for name, one in rows]
         axes.set_yticks(range(len(rows)), labels)
         axes.invert_yaxis()
-        first = next(iter(found.values()))[0].name
+        first = next(iter(compared.values()))[0].name
         axes.set_xlabel(f"gain over {first} (nats per trial; bars: 2 standard errors)")
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m stages.compare", description=__doc__)
-    parser.add_argument("studies", nargs="+", help="folders of studies of the same trials; others are beside the first")
-    parser.add_argument("--out", help="a new file for the figure, as in gains.png")
-    arguments = parser.parse_args()
-    if len(arguments.studies) < 2:
-        raise InputError(f"{arguments.studies[0]} alone: it must be two studies or more, as in: studies/a studies/b")
-    return arguments
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pandas as pd
 
 from hdlogit.inference.double_pass import double_pass
 from hdlogit.scores.calibration import calibration_curve
+from hdlogit.scores.predictions import cross_entropies
 from hdlogit.scores.recovery import recovery
 from stages.files.account import named
 from stages.files.errors import SAID, InputError, run_stage
@@ -59,7 +60,7 @@ def main() -> None:
             metrics["test"] = scores.prediction_metrics(shown, curve.error)
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
-        metrics["train"] = {"cross_entropy": scores.training_cross_entropy(fit)}
+        metrics["train"] = {"cross_entropy": float(*cross_entropies(*fit.train, fit.coefficients[None]))}
         notices, answer = general_notices(fit, results, source), list[str]()
         if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
@@ -87,7 +88,7 @@ def write_inference(
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
     fit, level, n_trials = answered.fit, answered.p.interval_level, len(answered.fit.train.factors)
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
-    classes = inference.class_table(answered, asked)
+    classes = inference.class_table(answered)
     expected = theory.theory_metrics(answered.classes, classes, level)
     situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
@@ -99,7 +100,6 @@ def write_inference(
         "curve_bins": bins,
         "curve": curve,
         "goals": planning.goal_table(dict(zip(fit.classes, answered.classes, strict=True)), n_trials, len(fit.labels)),
-        "planning": planning.planning_table(answered.classes, n_trials),
     }
     along = psychometric.along(answered)
     tables["psychometric"] = psychometric.psychometric_table(answered, along)
@@ -139,7 +139,7 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     passes = double_pass(*fit.train, fit.groups)
     metrics["replication"] = replication.replication_metrics(classes, passes)
     lines = [replication.double_pass_line(fit.classes, passes)] if passes else []
-    return classes, lines
+    return [one if one.corrected.df else None for one in classes], lines
 
 
 def general_notices(fit: Fit, results: Results, source: str) -> list[str]:

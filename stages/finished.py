@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stages.current import check_current
 from stages.files import OBSERVERS
 from stages.files.account import first_of, named
 from stages.files.errors import InputError
-from stages.files.parameters import Evaluate, Study, observer, read_parameters
+from stages.files.parameters import Evaluate, Study, check_current, observer, read_parameters
 from stages.files.reading import Fit
 from stages.tables.inferred import Results, read_and_infer
 from stages.terminal import say

@@ -14,7 +14,7 @@ from hdlogit.asymptotics.planning import Plan, base_rate_for, inflation_for, pla
 from stages.files.account import counted, named
 from stages.files.errors import InputError, run
 from stages.finished import for_each, read_finished
-from stages.tables.planning import GOALS, Planned, neediest
+from stages.tables.planning import Planned, goal_table, neediest
 from stages.terminal import say, table
 
 COLUMNS = {
@@ -27,6 +27,7 @@ COLUMNS = {
     "best\nloss": "{0.best:.4f}",
     "Bayes\nloss": "{0.bayes:.4f}",
 }
+GOALS = "trials", "in all", "more"
 FACTORS = 0.9, 1.1, 1.5, 2, 3, 5, 10, 30, 100  # of the fewest trials, if none are named
 TIMES = 1, 2, 3, 5, 10, 30  # of the trials that a study has
 NOTES = """\
@@ -81,30 +82,21 @@ def observer_of(arguments: argparse.Namespace) -> Planned:
 def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequence[int]]:
     """The class that needs the most trials, and how many to tabulate, by default what it has, and more.
 
-    Says how many more each goal needs.
+    Prints how many more each goal needs.
     """
     with contextlib.chdir(folder):
         _, results, _ = read_finished()
-    name, observer = neediest({name: c for name, c in results.items() if not c.reason})
-    n_trials = round(observer.n_factors / results[name].theory.kappa)
+    classes = {name: c for name, c in results.items() if not c.reason}
+    name, observer = neediest(classes)
+    n_trials = round(observer.n_factors / classes[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
+    if not observer.signal > 0:
+        raise InputError(f"{size}: no factor predicts them better than chance, so nothing tells how many are needed")
     say(f"{size}. Needed for {named(name, 'class')}, with its signal of {observer.signal:.3g}:")
-    if observer.signal > 0:
-        say(*(needed(n_trials, goal, observer) for goal in GOALS))
-    else:
-        nothing = "nothing tells how many trials it needs"
-        say(f"No factor predicts its responses better than chance would: {nothing}.")
+    goals = goal_table(classes, n_trials, 0)[["goal", "n_trials", "more"]].itertuples(index=False)
+    rows = [(goal, f"{needed:.0f}", f"{more:.0f}") for goal, needed, more in goals]
+    table(GOALS, [[cell.replace("nan", "no number is enough") for cell in row] for row in rows])
     return observer, sizes or [n_trials * times for times in TIMES]
-
-
-def needed(n_trials: int, goal: str, observer: Planned) -> str:
-    """How many trials a goal needs, and how many more that is."""
-    guesses, n = observer.guess_rate > 0 or observer.lapse_rate > 0, observer.trials_for(goal)
-    if n is None:
-        why = ", as the observer guesses or lapses: use corrected ones" if guesses else ""
-        return f"no number of trials is enough {goal}{why}"
-    least = "at least " if guesses and "corrected" in goal else ""  # the theory assumes that rates are known
-    return f"{least}{n} trials, {goal}: {f'{n - n_trials} more' if n > n_trials else 'reached'}"
 
 
 def cells(line: Plan) -> list[str]:

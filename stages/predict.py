@@ -1,7 +1,7 @@
 """What the observer of a study will answer to new trials: `python -m stages.predict studies/rat new.csv --out p.csv`.
 
 For each trial, and each class, the probability of a yes and an interval of it; empty where a value is missing, or
-cannot be coded as the study's: a new word, say, a number beyond a spline, or another value of a constant column.
+cannot be coded as the study's: a new word, say, or a number beyond a spline.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from hdlogit.inference import ClassInference
 from stages.files import DATA
-from stages.files.account import counted, named, read_account
+from stages.files.account import counted, first_of, named, read_account
 from stages.files.errors import InputError, run
 from stages.files.parameters import observer, read_study
 from stages.files.tables import AGAIN
@@ -29,7 +28,6 @@ from stages.terminal import say, table
 from stages.trials.prepared import prepare, sha256
 from stages.trials.values import key, keys, words
 
-BATCH = 2048  # trials
 KEYS = ("probability", "low", "high")
 
 Array = NDArray[np.float64]
@@ -66,9 +64,6 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
         study = prepare(p, Path(p.trials))
         if sha256(Path(p.trials)) != account["file"]["sha256"] or study.names != account["factors"]:
             raise InputError(f"{p.trials} is not what the study was run with; {AGAIN}")
-    for name, c in results.items():
-        if c.reason:
-            print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
     new = study.study.open(trials)
     labels = new.frame[[name for name in dict.fromkeys([p.trial, *p.groups]) if p.trial and name in new.frame]]
     labels = labels.apply(words)  # 007 stays
@@ -79,46 +74,40 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     whole = np.asarray(np.isfinite(factors).all(axis=1))
     if why and not whole.any():
         raise InputError(why)
-    numbers = {name: predicted(c, factors, whole, level) for name, c in results.items()}
     said = [*new.notes, counted(len(factors), "trial")]
+    if reasons := [f"{study.study.names[j]}: {why}" for j, why in study.why_not.items()]:
+        said.append(f"predictions hold where factors depend on one another as in the study ({first_of(reasons)})")
     if lacking.any():
         said.append(f"lines left empty because a value is missing: {lacking.sum()}")
     if why:
         n = len(factors) - int(lacking.sum()) - int(whole.sum())
         said.append(f"lines left empty because a value cannot be coded: {n}, the first: {why}")
     say(*said)
-    scored = [each for each in study.study.responses if each.column in new.frame and not p.count]
-    report(numbers, {each.name: each.code(new) for each in scored}, level)
-    of = {name: f"[{name}]" if len(numbers) > 1 else "" for name in numbers}
-    columns = {f"{key}{of[name]}": values for name in numbers for key, values in zip(KEYS, numbers[name], strict=True)}
-    return labels.join(pd.DataFrame(columns, new.frame.index))
-
-
-def predicted(c: ClassInference, factors: Array, whole: NDArray[np.bool_], level: float) -> Array:
-    """Probability, low and high (3, n_trials); NaN where the factors (n_trials, n_factors) are not `whole`."""
-    numbers = np.full((3, len(factors)), np.nan)
-    rows = np.flatnonzero(whole)
-    if not c.reason:
-        batches = np.split(rows, range(BATCH, len(rows), BATCH))
-        for batch in tqdm(batches, unit="batch", disable=None, leave=False):
-            numbers[:, batch] = c.predict(factors[batch], level)
-    return numbers
-
-
-def report(numbers: dict[str, Array], given: dict[str, Array], level: float) -> None:
-    """Means over the predicted rows, and of classes whose responses are `given` how well they were predicted.
-
-    By class: numbers: probability, low, high (3, n_rows); given: 1 for yes, 0 for no, NaN where missing (n_rows,).
-    """
-    rows = list[list[str]]()
-    for name, (p, low, high) in numbers.items():
-        yes = given.get(name, np.full(len(p), np.nan))
-        likely = np.where(yes == 1, p, 1 - p)[np.isfinite(yes + p)]  # probability of what was answered
-        values = [p, high - low, -np.log(likely), likely > 0.5]
-        means = [np.nanmean(value) if np.isfinite(value).any() else np.nan for value in values]
-        rows.append([name, *(f"{mean:.3f}" if np.isfinite(mean) else "-" for mean in means)])
+    table_of_trials, rows = pd.DataFrame(index=new.frame.index), list[list[str]]()
+    for (name, c), response in zip(results.items(), study.study.responses, strict=True):
+        numbers = np.full((3, len(factors)), np.nan)  # probability, low, high
+        if c.reason:
+            print(f"{named(name, 'class')} is left empty: {c.reason}", file=sys.stderr)
+        else:
+            numbers[:, whole] = c.predict(factors[whole], level)
+        suffix = f"[{name}]" if len(results) > 1 else ""
+        table_of_trials[[f"{key}{suffix}" for key in KEYS]] = numbers.T
+        is_scored = response.column in new.frame and not p.count
+        yes = response.code(new) if is_scored else np.full(len(factors), np.nan)
+        rows.append([name, *scores(numbers[0], numbers[2] - numbers[1], yes)])
     headings = "class", "mean probability\nof yes", f"mean width of\n{100 * level:g} % intervals"
     table([*headings, "cross-entropy\n(nats)", "fraction\npredicted right"], rows)
+    return labels.join(table_of_trials)
+
+
+def scores(p: Array, width: Array, yes: Array) -> Iterator[str]:
+    """Mean probability of a yes and width of its interval; cross-entropy, and fraction of right predictions.
+
+    Of trials (n,); yes: 1, 0, or NaN where there is no response.
+    """
+    likely = np.where(yes == 1, p, 1 - p)[np.isfinite(yes + p)]  # probability of what was answered
+    for values in (p, width, -np.log(likely), likely > 0.5):
+        yield f"{np.nanmean(values):.3f}" if np.isfinite(values).any() else "-"
 
 
 def parse() -> argparse.Namespace:

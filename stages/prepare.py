@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.files.account import MOST, counted, lacking, some
+from stages.files.account import MOST, counted, first_of, lacking
 from stages.files.errors import run_stage
 from stages.files.parameters import Prepare, read_study
 from stages.files.writing import Outputs
-from stages.trials.checks import stable
-from stages.trials.prepared import Prepared, prepare, sha256
+from stages.trials.prepared import Prepared, prepare, sha256, stable
 
 
 def main() -> None:
@@ -35,8 +34,8 @@ def main() -> None:
 
 def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
     """What data/trials.json holds: names, counts, and what was left out."""
-    study, selection = prepared.study, prepared.selection
-    at = {j: position for position, j in enumerate(selection.fitted)}
+    study, selected = prepared.study, prepared.selected
+    at = {j: position for position, j in enumerate(selected)}
     terms = {name: [at[j] for j in indices if j in at] for name, indices in study.coding.terms.items()}
     for pattern in p.factor_patterns:
         if pattern not in terms:  # as in frame*
@@ -49,8 +48,8 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
         "terms": {name: indices for name, indices in terms.items() if indices},
         "groups": study.labels,
         "in_order": study.table.frame.index.is_unique,  # rows that stand for several trials do not tell their order
-        "mean": selection.mean[selection.fitted].tolist(),
-        "sd": selection.sd[selection.fitted].tolist(),
+        "mean": prepared.mean[selected].tolist(),
+        "sd": prepared.sd[selected].tolist(),
         "standardise": p.standardise,
         "trials": {
             "read": len(study.taken),
@@ -62,7 +61,7 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
         },
         "yes": {response.name: stable(fraction) for response, fraction in yes},
         "missing": {name: {"trials": n, "first": place} for name, (n, place) in study.lacking.items()},
-        "left_out": study.left_out | {study.names[j]: why for j, why in selection.why_not.items()},
+        "left_out": study.left_out | {study.names[j]: why for j, why in prepared.why_not.items()},
         "notes": [*study.table.notes],
         "file": {"name": Path(p.trials).name, "sha256": sha256(Path(p.trials))},
     }
@@ -71,10 +70,13 @@ def describe(p: Prepare, prepared: Prepared) -> dict[str, Any]:
 def summary(document: dict[str, Any]) -> list[str]:
     """What a person should know before anything is fitted, a line each."""
     n, factors, groups = document["trials"], document["factors"], document["groups"]
-    lines = [*document["notes"], f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {some(factors)}"]
+    lines = [
+        *document["notes"],
+        f"{counted(n['used'], 'trial')}, {counted(len(factors), 'factor')}: {first_of(factors)}",
+    ]
     lines += [f"{name}: {100 * fraction:.1f} % yes" for name, fraction in document["yes"].items()]
     if groups:
-        lines.append(f"{counted(len(groups), 'group')}: {some(groups)}")
+        lines.append(f"{counted(len(groups), 'group')}: {first_of(groups)}")
     if n["read"] > n["taken"]:
         lines.append(f"{n['read'] - n['taken']} of {n['read']} trials are excluded by where")
     if n["taken"] > n["used"]:
@@ -86,7 +88,7 @@ def summary(document: dict[str, Any]) -> list[str]:
     left_out: dict[str, list[str]] = {}
     for name, why in document["left_out"].items():
         left_out.setdefault(why, []).append(name)
-    lines += [f"no factor, as {why}: {some(names)}" for why, names in left_out.items()]
+    lines += [f"no factor, as {why}: {first_of(names)}" for why, names in left_out.items()]
     if 0 < 2 * n["repeated"] <= n["used"]:
         lines.append(f"exact copies of an earlier trial, in factors and response: {n['repeated']}")
     if n["test"]:

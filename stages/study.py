@@ -50,33 +50,22 @@ def main() -> None:
     if Path(name).name != name:
         raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
     formulas = arguments.formula or [None]
-    names = [f"{name}-{k}" for k in range(1, len(formulas) + 1)] if len(formulas) > 1 else [name]
-    folders = [STUDIES / each for each in names]
+    folders = [STUDIES / f"{name}-{k}" for k in range(1, len(formulas) + 1)] if formulas[1:] else [STUDIES / name]
     values = [given(arguments, formula) for formula in formulas]
     documents = [checked(folder, files, each) for folder, each in zip(folders, values, strict=True)]
     for folder, document in zip(folders, documents, strict=True):
-        if len(folders) > 1:
+        if folders[1:]:
             say(f"{folder.name}: {document['prepare']['formula']}")
-        fit(folder, files, document)
-    if len(folders) > 1:
+        make(folder, files, document)
+        status = reproduce(folder, document.get("observers", ()))
+        if status == 0 or "observers" in document:
+            summary.main(folder)
+        if status:
+            sys.exit(status)
+    if folders[1:]:
         picture = folders[0] / DATA / "compare.png"
         compare.draw(picture, compare.side_by_side([*map(shown, folders)]))
         say(f"Figure: {picture}")
-
-
-def fit(folder: Path, files: list[Path], document: Any) -> None:
-    """Make or change the study, run it, and print the answer. Exits where a stage has failed, of observers at last."""
-    is_new = not folder.exists()
-    make(folder, files, document)
-    status = reproduce(folder, document.get("observers", ()))
-    if status and "observers" not in document:
-        sys.exit(status)
-    summary.main(folder)
-    if is_new:
-        study = shlex.quote(shown(folder))
-        print(f"To keep it: git add {study} && git commit -m {shlex.quote(f'Study {folder.name}')}")
-    if status:
-        sys.exit(status)
 
 
 def checked(folder: Path, files: list[Path], values: dict[str, Any]) -> Any:
@@ -320,6 +309,7 @@ def shown(path: Path) -> str:
 # --- the command line
 
 MANY: dict[str, Any] = {"nargs": "+"}
+PAIR: dict[str, Any] = {"nargs": 2, "type": setting}
 SEVERAL: dict[str, Any] = {"action": "append"}
 OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, how it is given
     ("--response", "prepare.response", "column, or column=value that is a yes; may be repeated", SEVERAL),
@@ -336,12 +326,7 @@ OPTIONS: list[tuple[str, str, str, dict[str, Any]]] = [  # option, key, help, ho
     ("--value", "prepare.value", "a long file's column of values", {}),
     ("--intervals", "prepare.intervals", "two endings of column names, or a long file's column", MANY),
     ("--smooth", "evaluate.smooth", "factors with a smooth kernel, by pattern, as in: 'frame*'", MANY),
-    (
-        "--axis",
-        "plot.axis",
-        'label and spacing of numbered factors, as in: "time (ms)" 20',
-        {"nargs": 2, "type": setting},
-    ),
+    ("--axis", "plot.axis", 'label and spacing of numbered factors, as in: "time (ms)" 20', PAIR),
 ]
 
 
@@ -352,12 +337,8 @@ def parse() -> argparse.Namespace:
     add("--name", help="of the study, which is in studies/ (default: the file's name)")
     for option, key, text, how in OPTIONS:
         add(option, dest=key, help=text, metavar=option.strip("-").upper(), **how)
-    add(
-        "--formula",
-        **SEVERAL,
-        default=[],
-        help="as in: ~ contrast * side + lag(choice, 1); of several, a study of each",
-    )
+    text = "as in: ~ contrast * side + lag(choice, 1); of several, a study of each"
+    add("--formula", **SEVERAL, default=[], help=text)
     text = "estimate, tied (half of the lapses are a yes), or guess and lapse rate, as in 0.5,estimate"
     add("--rates", type=rates, default={}, help=text)
     text = "the response is whether one of two was right: guess rate 0.5"

@@ -15,11 +15,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages.current import check_current
 from stages.files import DATA, OBSERVERS
-from stages.files.account import named, some
+from stages.files.account import first_of, named
 from stages.files.errors import InputError, run
-from stages.files.parameters import Study, read_parameters
+from stages.files.parameters import Study, check_current, observer, read_parameters
 from stages.files.tables import read_json, read_lines, read_table
 from stages.files.writing import Outputs
 from stages.page.render import render_observers
@@ -38,7 +37,7 @@ def main(folder: str | Path = ".") -> None:
     """Print what came out in this folder."""
     with contextlib.chdir(folder):
         parameters = read_parameters()
-        if isinstance(parameters, Study) and parameters.observers:
+        if isinstance(parameters, Study) and parameters.observers and not observer():
             summarise_observers(parameters, parameters.observers)
         else:
             summarise()
@@ -47,9 +46,11 @@ def main(folder: str | Path = ".") -> None:
 def summarise() -> None:
     check_current()
     answer = read_lines("inference/answer.txt")
+    beside = [*sentences(answer, read_json("metrics.json"), read_table("trajectory.csv"))]  # begins with the answer
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(
-        *sentences(answer, read_json("metrics.json"), read_table("trajectory.csv")),
+        *answer,
+        *beside[len(answer) :],
         f"Page:    {folder / 'report.html'}",
         f"Figures: {folder / 'figures'}",
         f"Numbers: {folder / 'metrics.json'}",
@@ -153,7 +154,7 @@ def write_population(
             continue
         said.append(f"{of}{in_words(found, level, len(study.observers or {}))}")
         if others:
-            said.append(f"{of}not of the population, as some observers lack them: {some(others)}")
+            said.append(f"{of}not of the population, as some observers lack them: {first_of(others)}")
         tests += [{"class": name} | test for test in family_tests(found)]
         means.append(population_table(found, level))
         means[-1].insert(0, "class", name)

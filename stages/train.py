@@ -31,8 +31,8 @@ class Fitted(NamedTuple):
     coefficients: Floats
     checkpoints: dict[int, Floats]  # coefficients after these epochs; of an exact fit as if after one
     losses: dict[str, Any]  # the table loss.csv: epoch, loss
-    evidence: dict[str, Any]  # solver, ridge, checkpoints (epochs); of each class max_gradient, converged,
-    # shrinkage, reasons (why it has no estimate, or None), and if any is separated, separating (by which factors)
+    evidence: dict[str, Any]  # ridge; of each class max_gradient, converged, shrinkage, reasons (why it has no
+    # estimate, or None), and if any is separated, separating (by which factors)
 
 
 def main() -> None:
@@ -46,7 +46,8 @@ def main() -> None:
         means = trials.factors.mean(axis=0, dtype=np.float64)
         for epoch, coefficients in fitted.checkpoints.items():
             outputs.model(checkpoint_name(epoch), coefficients, means)
-        outputs.model("model.safetensors", fitted.coefficients, means, **fitted.evidence)
+        how = {"solver": p.solver, "checkpoints": [*fitted.checkpoints], **fitted.evidence}
+        outputs.model("model.safetensors", fitted.coefficients, means, **how)
         outputs.table("loss.csv", fitted.losses)
 
 
@@ -63,7 +64,6 @@ def fit_by_adam(p: Train, trials: Trials) -> Fitted:
     )
     losses: list[float] = []
     checkpoints: dict[int, Floats] = {}
-    printed = {*range(0, p.num_epochs, max(p.num_epochs // 32, 1)), p.num_epochs - 1}  # as in the notebook
     # Some 34 checkpoints, with the first and the last, each a sixth later than the one before: most is early.
     kept = {round(count) - 1 for count in np.geomspace(1, p.num_epochs, 41).tolist()}
     with tqdm(total=p.num_epochs, unit="epoch", disable=None) as progress:
@@ -75,18 +75,14 @@ def fit_by_adam(p: Train, trials: Trials) -> Fitted:
                 )
             losses.append(loss)
             progress.update()
+            progress.set_postfix(loss=f"{loss:.5f}", refresh=False)
             if epoch in kept:  # copied, as training changes it in place
                 checkpoints[epoch] = training.coefficients.cpu().double().numpy().copy()
-            if epoch in printed:
-                progress.set_postfix(loss=f"{loss:.5f}")
-                if progress.disable:  # no terminal
-                    print(f"Iteration: {epoch} - Loss: {loss:.5f}", flush=True)
+    print(f"{p.num_epochs} epochs, loss {losses[-1]:.5f} nats")
     coefficients = training.coefficients.cpu().double().numpy()
     gradients = largest_gradient(trials.factors, trials.responses, coefficients)
     evidence = {
-        "solver": p.solver,
         "ridge": 0.0,
-        "checkpoints": [*checkpoints],
         "max_gradient": gradients.tolist(),
         "converged": (gradients <= p.tolerance).tolist(),
         "shrinkage": [0.0] * n_classes,
@@ -114,24 +110,20 @@ def fit_exactly(p: Train, trials: Trials, classes: Sequence[str], factors: Seque
             fitted = fit(*trials, strength, p.tolerance, p.max_iterations, advance, True, p.shrinkage)
         except ValueError as error:
             raise InputError(f"data/train: {error}") from None
-    without, shrunk = list[str](), list[str]()
+    without = list[str]()
     for k, (name, reason) in enumerate(zip(classes, fitted.reasons, strict=True)):
         by = [factors[j] for j in fitted.separating[k] or []]
-        what = f"{named(name, 'class')}: {separate(by)} its responses" if by else ""
         if reason:
-            without.append(f"{what}{NONE}" if by else f"{named(name, 'class')}: {reason}")
-        elif by and (shrinkage := fitted.shrinkage[k]):
-            shrunk.append(f"{what}; shrinkage is {shrinkage:.3g}")
+            why = f"{separate(by)} its responses{NONE}" if by else reason
+            without.append(f"{named(name, 'class')}: {why}")
     if len(without) == len(classes):
         kind = InputError if "not converged" in without[0] else NoEstimateError
         raise kind(f"data/train: {without[0]}{f' (and {len(without) - 1} more)' if without[1:] else ''}")
     reached, loss = fitted.converged, float(fitted.loss[fitted.converged].mean())
     gradient = f"largest gradient {fitted.max_gradient[reached].max():.1e}"
-    print(*without, *shrunk, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
+    print(*without, f"{fitted.iterations.max()} iterations, {gradient}, loss {loss:.7f} nats", sep="\n")
     evidence = {  # not how many iterations it took: that depends on the processor
-        "solver": p.solver,
         "ridge": strength,
-        "checkpoints": [0],
         # Below the tolerance, and on the way to no estimate, a gradient depends on the processor.
         "max_gradient": np.where(reached, np.maximum(fitted.max_gradient, p.tolerance), 0).tolist(),
         "converged": reached.tolist(),

@@ -12,7 +12,7 @@ import pytest
 from hdlogit.inference.comparison import Usefulness
 from hdlogit.inference.families import MEMORY, PREVIOUS, TREND
 from hdlogit.inference.questions import LINK, RISING, Question
-from hdlogit.inference.replication import Common, Group, Replication, Slope
+from hdlogit.inference.replication import Replication, Slopes
 from hdlogit.inference.result import ClassInference
 from stages.tables.answer import Situation, together, trustworthy, unanswered
 from stages.tables.remedies import remedy
@@ -21,11 +21,8 @@ from tests.conftest import Project, run_here
 
 
 def groups(*slopes: float, common: float, error: float = 0.06, df: int = 9, q: float = 8.0) -> Replication:
-    none = np.zeros(0)
-    of_groups = [
-        Group(k, 100, None, None, Slope(slope, 0.1, none, none, slope, 1.0, 0.1, 100)) for k, slope in enumerate(slopes)
-    ]
-    return Replication(of_groups, Common(common, error, q, df), Common(common, error, q, df))
+    n, both = len(slopes), Slopes(np.array(slopes), np.full(len(slopes), 0.1), common, error, q, df)
+    return Replication([*range(n)], [100] * n, [""] * n, both, both, np.ones(n))
 
 
 USE = Usefulness(0.69, 0.6, 0.59, 0.1, 0.01, 300.0, 40, 1e-20)
@@ -94,7 +91,7 @@ def test_the_verdict_in_a_few_words() -> None:
         (FINE, "good enough"),
         (FINE._replace(alpha=1.18), "use corrected"),
         (FINE._replace(coverage=0.93), "use corrected"),
-        (FINE._replace(alpha_error=1.3), "use corrected, to be safe"),
+        (FINE._replace(alpha_error=1.3), "use corrected"),
         (FINE._replace(alpha=1.18, asked=(SQUARES,)), "model lacks squares of the factors"),
         (FINE._replace(asked=(rising, SQUARES)), "model lacks a rising function"),
         (FINE._replace(use=useless), "no effect shown"),
@@ -114,23 +111,24 @@ def test_a_difference_below_its_own_error_is_none() -> None:
     )
     for certain in (vague._replace(alpha_error=0.07), vague._replace(coverage_error=0.02)):
         assert sized(certain).endswith("use the corrected column")
-    both = sized(FINE._replace(name="1", alpha=1.11), vague._replace(name="2"))
-    assert "11 % too large at worst (class 1) and classical 95 % intervals cover 92 ± 4 %; use" in both
     for unknown in (vague._replace(alpha_error=1.3), vague._replace(coverage_error=0.08)):
-        assert sized(unknown).endswith("do not tell whether it is needed")
+        assert sized(unknown).endswith("use the corrected column")
 
 
-def test_without_a_signal_there_are_no_weights_to_speak_of() -> None:
-    assert "no factor predicts" in answer(FINE._replace(signal=0.0))[1]
-
-
-def test_of_many_classes_the_range_and_the_worst_are_told() -> None:
+def test_of_several_classes_all_verdicts_are_named_and_the_worst_is_told() -> None:
     classes = [FINE._replace(name=str(k), signal=1.0 + k, alpha=1 + 0.01 * k) for k in range(10)]
-    use, size = answer(*classes, n_trials=10_000, n_factors=256)
-    assert use.startswith(
-        "10 000 trials, 256 factors, 10 classes (yes/no responses), signal 1 to 10 (sd of the true logit)"
+    verdicts, use, size = answer(*classes, n_trials=10_000, n_factors=256)
+    assert verdicts == (
+        "10 000 trials, 256 factors, 10 classes (yes/no responses): use corrected: class 6, class 7, class 8, class 9; "
+        "good enough: class 0, class 1, class 2, class 3, class 4, class 5"
     )
-    assert "9 ± 0.1 % too large at worst (class 9)" in size
+    assert use.startswith(f"class 9, signal 10 (sd of the true logit): {USEFUL}")
+    assert size.startswith("weights come out 9 ± 0.1 % too large")
+    verdicts, use, lack, size = answer(FINE, ODD._replace(alpha=3.0), ODD._replace(name="7"))
+    assert verdicts.endswith(": model lacks squares of the factors: b, class 7; good enough: choice=right")
+    assert use.startswith(f"b: {USEFUL}")
+    assert lack.startswith("the model lacks squares of the factors")
+    assert size.startswith("if the model held")
 
 
 def test_first_it_is_told_whether_the_factors_tell_anything() -> None:
@@ -140,8 +138,8 @@ def test_first_it_is_told_whether_the_factors_tell_anything() -> None:
         "cross-entropy 0.6315 nats per trial against 0.6302, leave-one-out)"
     ]
     weak = noise._replace(use=noise.use._replace(p_value=1e-4))
-    use, size = answer(FINE, weak)
-    assert "the factors matter to choice=right (all factors together: p = 0.0001), but so many weights predict" in use
+    use, size = answer(weak)
+    assert "the factors matter (all factors together: p = 0.0001), but so many weights predict" in use
     assert size.endswith("of what use they are is said above")
 
 
@@ -219,14 +217,6 @@ def test_a_remedy_keeps_a_guess_rate_that_was_given_and_names_the_column() -> No
         assert remedy(MEMORY, name, {}).endswith(f"with lags({column}, 3)")
 
 
-def test_of_several_classes_those_whose_model_does_not_hold_are_named_and_decide_nothing() -> None:
-    use, lack, size = answer(FINE, ODD._replace(alpha=3.0), ODD._replace(name="7"))
-    assert use.startswith(f"3 000 trials, 40 factors, 1 of 3 classes (yes/no responses), {SIGNAL}: {USEFUL}")
-    assert lack.startswith("the model of b, class 7 lacks squares of the factors")
-    assert size.startswith("weights come out 2.8 ± 0.1 % too large")
-    assert size.endswith("good enough")
-
-
 def test_rates_are_told_and_their_model_must_hold_too() -> None:
     rates = FINE._replace(rates=(0.05, 0.02), alpha=0.53, coverage=2.9e-9)
     use, size = answer(rates)
@@ -293,8 +283,7 @@ def test_evaluate_writes_and_prints_it_and_so_does_the_summary(
         assert written.startswith("300 trials, 4 factors, ")
         assert "nats per trial better than a constant" in written
         assert line in written
-        printed = capsys.readouterr().out
-        assert all(f"{line[1:]}.\n" in printed for line in written.splitlines())  # as sentences, in capitals
+        assert capsys.readouterr().out.startswith(written)
 
 
 def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
@@ -310,7 +299,6 @@ def test_groups_that_differ_are_neither_alike_nor_good_enough() -> None:
         _, size, last = answer(FINE._replace(groups=one))
         assert size.endswith("good enough")
         assert last == line
-    assert "groups replicate one another in b:" in answer(FINE, ODD._replace(groups=groups(1, 1, common=1)))[-1]
     for differing, lowest, highest in (
         (groups(-0.02, 1.72, common=1.1, error=0.2, q=86.0), "−0.02", "1.72"),
         (groups(1.2, 1.4, common=1.3, error=0.03), "1.20", "1.40"),

@@ -84,7 +84,7 @@ def test_few_discrete_factors_with_rates_are_fitted_jointly() -> None:
     factors = (rng.random((5000, 5)) < 0.3).astype(float)
     truth = np.array([2.0, -2.0, 3.0, 0.0, 1.0, -1.0])
     p = 0.05 + 0.9 * expit(factors @ truth[:-1] + truth[-1])
-    responses = rng.random((5000, 10)) < p[:, None]
+    responses = rng.random((5000, 6)) < p[:, None]
     classes = inferred(factors, responses, fit(factors, responses), asymptotes="estimate")
     assert all(c.profiles is not None for c in classes)
     assert covered(classes, truth[:, None]).mean() > 0.88

@@ -461,12 +461,14 @@ def test_a_unix_time_is_a_factor_like_any_other() -> None:
     np.testing.assert_allclose(found.coefficients[1] * 1e5, plain.coefficients[1], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
 def test_factors_of_any_scale(scale: float) -> None:
     factors, responses = problem(24, 500, 3, 2)
     found, plain = fit(factors * scale, responses), fit(factors, responses)
     assert found.converged.all()
     np.testing.assert_allclose(found.coefficients[:-1] * scale, plain.coefficients[:-1], rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="factor 0 has a standard deviation of"):
+        fit(factors * scale**2, responses)
 
 
 # --- the interface ---------------------------------------------------------------------------------------

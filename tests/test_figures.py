@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from scipy.special import expit, logit
 from scipy.stats import linregress
 
-from stages import plot
 from stages.figures import FIGURES, coefficients, history, predictions, style, weights
 from stages.files.families import families
-from tests.conftest import Project, run_here
 
 SHARES = pd.DataFrame(
     {"predicted": [0.001, 0.4, 0.9], "observed": [0.0, 0.5, 0.8], "low": [0, 0.4, 0.7], "high": [0.01, 0.6, 0.9]}
@@ -248,34 +242,7 @@ def test_an_interval_without_end_runs_to_the_edge_of_axes_that_hold_the_rest(fig
     assert (x.tolist(), y[0], y[1] > high) == ([1, 1], 11, True)
 
 
-# --- the stage
-
-
-BOTH = {"calibration", "recovery", "weights"}
-EACH = {
-    "adam": BOTH | {"trajectory"},
-    "exact": BOTH | {"intervals", "planning", "psychometric"},
-}
-
-
-@pytest.fixture(scope="module")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The figures of small fits, by solver."""
-    folders = {}
-    for solver in EACH:
-        project = Project.small(tmp_path_factory.mktemp(solver) / "project")
-        project.set(train={"solver": solver}, plot={"class_index": 1, "formats": ["svg"]})
-        with contextlib.chdir(project.folder):
-            run_here("simulate", "train", "evaluate", "plot")
-        folders[solver] = project.folder
-    return folders
-
-
-def test_every_figure_is_drawn_as_png_and_in_the_formats_that_were_asked(drawings: dict[str, Path]) -> None:
-    for solver, names in EACH.items():
-        found = {path.name for path in (drawings[solver] / "data/figures").iterdir()}
-        assert found == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    assert imread(drawings["adam"] / "data/figures/recovery.png").shape[:2] == (round(4.4 * 40), round(4.4 * 40))
+# --- files
 
 
 def test_a_figure_that_lacks_a_table_a_column_or_a_row_is_skipped() -> None:
@@ -314,28 +281,8 @@ def test_a_figure_for_a_column_is_as_wide_with_its_letters_in_the_file(tmp_path:
     assert b"/Type3" not in content
 
 
-@pytest.mark.parametrize("solver", EACH)
-def test_no_key_of_a_table_is_a_label(drawings: dict[str, Path], solver: str) -> None:
-    for path in (drawings[solver] / "data/figures").glob("*.svg"):
-        labels = re.findall("<!-- (.*) -->", path.read_text())  # what each text says
-        assert labels, path
-        assert not [label for label in labels if "_" in label and "$" not in label], path
-
-
 def test_dollar_signs_in_names_are_letters(tmp_path: Path) -> None:
     with style.saved(tmp_path / "f.svg", 40, ("svg",)) as figure:
         weights.weights(figure, fitted(["$$", "price_$_and_$", "US$ vs A$"], [1, 2, 3]), {})
     for name in ("$$", "price_$_and_$", "US$ vs A$"):
         assert f"<!-- {name} -->" in (tmp_path / "f.svg").read_text()
-
-
-def test_where_the_chosen_class_is_left_out_another_is_drawn(
-    drawings: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(drawings["exact"], tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    for name in ("coefficients.csv", "inference/coefficients.csv", "inference/classes.csv"):
-        path = tmp_path / "data" / name
-        path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("1,")))
-    plot.main()
-    assert "Weights of class 0" in (tmp_path / "data/figures/weights.svg").read_text()

@@ -229,7 +229,8 @@ def test_any_text_is_a_formula_or_refused_in_one_line(text: str) -> None:
     table = Table("t.csv", pd.DataFrame({name: [1.0] for name in ("x", "y", "a b")}))
 
     def parse() -> None:
-        assert set(coding.of_formula(text, table, ["x", "a b"], ["y"]).origins) <= {"x", "a b"}
+        columns = coding.of_formula(text, table, ["x", "a b"], ["y"])
+        assert {columns.origin(name) for name in columns.columns.values()} <= {"x", "a b", "y"}
 
     assert one_line(parse)
 

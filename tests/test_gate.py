@@ -97,7 +97,7 @@ def test_metrics_of_other_parameters_are_not_judged(
     repository.write("data/metrics.json", '{"test": {"cross_entropy": 0.123}}')
     repository.write("params.yaml", "train: {epochs: 11, solver: adam}\n")
     line = refuses(lambda: gate.main(["HEAD"]))
-    assert line.startswith("error: params.yaml: train is not what evaluate last ran with: all numbers are from ")
+    assert line.startswith("error: params.yaml: train is not what evaluate last ran with; `dvc repro`")
     show.main()
     printed = " ".join(capsys.readouterr().out.split())
     assert "Workspace: params.yaml: train is not what" in printed
@@ -246,12 +246,6 @@ def test_what_is_no_number_fails_and_what_was_none_is_new() -> None:
             assert judge(rule, 0.5, bad) == "not a number"
             assert judge(rule, bad, 0.5) == "new"
             assert judge(Rule(better="neither"), 0.5, bad) == "changed"
-
-
-def test_exactly_what_is_allowed_passes() -> None:
-    assert 0.8 - 0.7 > 0.1  # as floats
-    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.8) == "worse within tolerance"
-    assert judge(Rule(better="lower", absolute=0.1), 0.7, 0.800001) == "worse than allowed"
 
 
 def test_the_names_are_those_of_dvc(repository: Repository) -> None:

@@ -104,7 +104,7 @@ def test_every_figure_of_an_exact_fit_is_drawn_with_and_without_the_truth(weak: 
     plot.main()
     names = {path.stem for path in (weak.data / "figures").iterdir()}
     assert "trajectory" not in names  # it has no epochs
-    assert {"intervals", "planning"} <= names
+    assert {"intervals", "recovery"} <= names
     (weak.data / "observer.npy").unlink()
     weak.set(evaluate={"guess_rate": 0.1})
     evaluate.main()

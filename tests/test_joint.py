@@ -103,10 +103,10 @@ def test_rates_that_no_link_determines_are_no_crash() -> None:
 
 @pytest.mark.parametrize(("n", "slope"), [(60, 2.0), (200, 4.0), (800, 1.0)])
 def test_small_files_of_two_alternatives_are_all_answered_and_covered(n: int, slope: float) -> None:
-    x, y, p = two_alternatives(2, n, slope, 24)
+    x, y, p = two_alternatives(2, n, slope, 16)
     found = classes(x, y, guess_rate=0.5)
     assert {c.guess_rate for c in found} == {0.5}
-    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.85  # by chance of 24: 0.87
+    assert covered(found, np.array([[slope], [0.3]])).mean(axis=1).min() > 0.85  # by chance of 16: 0.86
     assert np.mean([c.p_values()[0] < 0.05 for c in found]) > 0.9
     predicted = [c.predict(LEVELS[:, None]) for c in found]
     inside = np.array([(new.low <= p) & (p <= new.high) for new in predicted])
@@ -150,7 +150,7 @@ def test_weights_that_the_responses_do_not_determine_are_named() -> None:
 def test_few_factors_are_fitted_jointly_whatever_the_link_says() -> None:
     rng, truth = np.random.default_rng(4), np.array([1.0, -1.0, 0.5, 0.0])
     x = rng.normal(size=(500, 3))
-    y = rng.random((500, 20)) < 0.05 + 0.9 * expit(x @ truth[:-1])[:, None]
+    y = rng.random((500, 12)) < 0.05 + 0.9 * expit(x @ truth[:-1])[:, None]
     found = classes(x, y)
     assert all(c.profiles is not None for c in found)
     assert covered(found, truth[:, None]).mean() > 0.88
@@ -190,7 +190,7 @@ def test_rates_that_are_given_are_never_dropped() -> None:
 def test_a_term_of_several_factors_is_tested_by_the_fit_without_it() -> None:
     rng = np.random.default_rng(6)
     x = rng.normal(size=(1500, 3))
-    y = rng.random((1500, 20)) < 0.03 + 0.94 * expit(2 * x[:, :1])
+    y = rng.random((1500, 12)) < 0.03 + 0.94 * expit(2 * x[:, :1])
     found = classes(x, y)
     null = [joint_test(c, [1, 2], x, column)[1] for c, column in zip(found, y.T, strict=True)]
     assert kstest(null, "uniform").pvalue > 0.01
@@ -199,7 +199,7 @@ def test_a_term_of_several_factors_is_tested_by_the_fit_without_it() -> None:
 
 def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
     plain, joint_, z, covers = [], [], [], []
-    for seed in range(15):
+    for seed in range(8):
         x, y, truth = and_its_square(seed)
         coefficients = fit(x, y[:, None])[:, 0]
         found = joint(x, y)
@@ -214,7 +214,7 @@ def test_the_joint_fit_has_the_direction_that_the_plain_fit_misses() -> None:
     assert np.median(plain) < -0.15  # 0 in truth
     assert np.median(joint_) == pytest.approx(0, abs=0.03)
     assert np.mean(np.abs(z) < 1.96) >= 0.92
-    assert np.mean(covers) == pytest.approx(0.95, abs=0.04)
+    assert np.mean(covers) == pytest.approx(0.95, abs=0.05)  # of 8 fits
 
 
 def test_with_hardly_any_asymptotes_the_joint_fit_is_the_plain_one() -> None:

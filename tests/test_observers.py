@@ -105,7 +105,7 @@ def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
     capsys.readouterr()
     summary.main(folder)
     shown = capsys.readouterr().out
-    assert "no population mean: a population needs two observers with an inference; of 1 there are 1" in shown
+    assert "no population mean: a population needs two observers with an inference; there are 1" in shown
     assert shown.count("no estimate") == 3
     assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv", "index.html"]
 

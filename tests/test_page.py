@@ -7,6 +7,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -34,7 +35,8 @@ RUNS = ("adam", "exact", "study")
 
 def simulation(solver: str) -> None:
     Path("params.yaml").write_text(yaml.safe_dump(SHIPPED))
-    Project(Path.cwd()).set(**{**SMALL, "train": {**SMALL["train"], "solver": solver}})
+    plots = {**SMALL["plot"], "class_index": 1, "formats": ["svg"]}
+    Project(Path.cwd()).set(**{**SMALL, "train": {**SMALL["train"], "solver": solver}, "plot": plots})
     run_here("simulate", "train", "evaluate", "plot")
 
 
@@ -98,7 +100,7 @@ def test_it_carries_everything_with_it_and_every_figure(run: Path) -> None:
     page = Elements(report(run))
     addresses = [a[key] for _, a in page.found for key in ("src", "href") if key in a]
     assert [address for address in addresses if not address.startswith(("data:", "#"))] == []
-    assert len(page.named("img")) == len([*(run / "data/figures").iterdir()])
+    assert len(page.named("img")) == len([*(run / "data/figures").glob("*.png")])
     assert all(image["alt"] for image in page.named("img"))
 
 
@@ -109,6 +111,31 @@ def test_the_same_run_gives_the_same_bytes(
     monkeypatch.chdir(again)
     plot.main()
     assert report(again).read_bytes() == report(runs["exact"]).read_bytes()
+
+
+@pytest.mark.parametrize(("solver", "others"), [("adam", {"trajectory"}), ("exact", {"intervals", "psychometric"})])
+def test_every_figure_is_drawn_as_png_and_in_the_formats_that_were_asked(
+    runs: dict[str, Path], solver: str, others: set[str]
+) -> None:
+    names = {"calibration", "recovery", "weights"} | others
+    files = [*(runs[solver] / "data/figures").iterdir()]
+    assert {path.name for path in files} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    for path in (path for path in files if path.suffix == ".svg"):
+        labels = re.findall("<!-- (.*) -->", path.read_text())  # what each text says
+        assert labels, path
+        assert not [label for label in labels if "_" in label and "$" not in label], path  # no key of a table
+
+
+def test_where_the_chosen_class_is_left_out_another_is_drawn(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs["exact"], tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("coefficients.csv", "inference/coefficients.csv", "inference/classes.csv"):
+        path = tmp_path / "data" / name
+        path.write_text("".join(line for line in path.read_text().splitlines(True) if not line.startswith("1,")))
+    plot.main()
+    assert "Weights of class 0" in (tmp_path / "data/figures/weights.svg").read_text()
 
 
 def keys(metrics: dict[str, Any], path: str = "") -> Iterator[str]:

@@ -125,43 +125,12 @@ def test_a_row_that_cannot_be_predicted_is_empty_and_the_others_are_as_alone(
     ) in printed
 
 
-def with_columns_that_are_not_fitted(n: int, seed: int) -> pd.DataFrame:
-    """Constant, copied and dependent columns, and a level of which all rows lack a value."""
-    table = trials(n, seed).drop(columns="sure")
-    table = table.assign(speed=np.random.default_rng([seed, 1]).normal(1e3, 5, n), block=2, lab="x")
-    table = table.assign(percent=100 * table.contrast, total=3 * table.contrast - table.speed)
-    lacking = table[: n // 10].assign(rule="d", speed=np.nan)
-    return pd.concat([table, lacking], ignore_index=True)
-
-
-@pytest.mark.parametrize("formula", [None, "~ ."])
-def test_a_condition_that_was_never_fitted_is_not_predicted(
-    formula: str | None, predicted: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_study(tmp_path / "study", table=with_columns_that_are_not_fitted(2000, 0), formula=formula)
-    new = with_columns_that_are_not_fitted(10, 1)[:10].drop(columns="choice").astype({"block": float})
-    alone = predicted(new, "alone.csv")
-    assert alone.notna().all(axis=None)
-    differ = {
-        "block": (3, "block must be '2', as in every trial of the study"),
-        "lab": ("y", "lab must be 'x', as in every trial of the study"),
-        "rule": ("d", "rule"),
-        "percent": (0.0, "percent must be as in the study, where it follows from contrast"),
-        "total": (0.0, "total must be as in the study, where it follows from contrast, speed"),
-    }
-    for name, (value, reason) in differ.items():
-        other = new.astype(object)
-        other.loc[4, name] = value
-        found = predicted(other, f"{name}.csv")
-        assert np.flatnonzero(found.isna().all(axis=1)).tolist() == [4], name
-        pd.testing.assert_frame_equal(found.drop(4), alone.drop(4))
-        printed = " ".join(capsys.readouterr().out.split())
-        assert f"a value cannot be coded: 1, the first: new.csv, line 6: {reason}" in printed
-    pd.testing.assert_frame_equal(predicted(new.drop(columns=["block", "lab"]), "without.csv"), alone)
-    far = new.assign(contrast=1e4 * new.contrast, percent=1e6 * new.contrast).assign(
-        total=3e4 * new.contrast - new.speed
+def test_what_predictions_rest_on_is_said(predicted: Predict, tmp_path: Path, capsys: Any) -> None:
+    run_study(
+        tmp_path / "study", table=trials(3000, 0).assign(percent=lambda t: 100 * t.contrast), formula="~ . - sure"
     )
-    assert predicted(far, "far.csv").notna().all(axis=None)
+    assert predicted(trials(9, 1).assign(percent=7)).notna().all(axis=None)
+    assert "as in the study (percent: it follows from contrast)" in capsys.readouterr().out
 
 
 def as_long(n: int, seed: int) -> pd.DataFrame:

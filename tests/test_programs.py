@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
 import json
-import lzma
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,13 +39,7 @@ def psychopy(path: Path) -> None:
         for i, row in enumerate(table.itertuples()):
             key = "None" if loop == "trials" and i == 3 else row.key
             rows.append(
-                {
-                    f"{loop}.thisN": i,
-                    "contrast": row.contrast,
-                    "key_resp.keys": key,
-                    "key_resp.rt": 0.4,
-                    **always,
-                }
+                {f"{loop}.thisN": i, "contrast": row.contrast, "key_resp.keys": key, "key_resp.rt": 0.4} | always
             )
     pd.DataFrame(rows).assign(**{"": ""}).to_csv(path, index=False, encoding="utf-8-sig")
 
@@ -102,8 +92,8 @@ def lab_js(path: Path) -> None:
 
 def e_prime(path: Path) -> None:
     """UTF-16, a path as first line."""
-    table = [{"ExperimentName": "x", "Subject": 1, "Trial": i, "contrast": row.contrast, "Stimulus.RESP": row.key,
-              "Stimulus.RT": 300, "Stimulus.OnsetTime": i} for i, row in enumerate(trials().itertuples())]  # fmt: skip
+    always = {"ExperimentName": "x", "Subject": 1, "Stimulus.RT": 300}
+    table = [{"contrast": row.contrast, "Stimulus.RESP": row.key} | always for row in trials().itertuples()]
     text = "C:\\Users\\lab\\merged.emrg2\n" + pd.DataFrame(table).to_csv(index=False, sep="\t")
     path.write_bytes(text.encode("utf-16"))
 
@@ -112,13 +102,7 @@ def e_prime_log(path: Path) -> None:
     """Frames of lines; the block's comes after those of its trials."""
     lines = ["*** Header Start ***", "Subject: 7", "Experiment: x", "*** Header End ***"]
     for row in trials().itertuples():
-        pairs = {
-            "Procedure": "TrialProc",
-            "contrast": row.contrast,
-            "Stimulus.RESP": row.key,
-            "Stimulus.CRESP": "",
-        }
-        cells = [f"\t{name}: {value}" for name, value in pairs.items()]
+        cells = ["\tProcedure: TrialProc", f"\tcontrast: {row.contrast}", f"\tStimulus.RESP: {row.key}"]
         lines += ["Level: 3", "*** LogFrame Start ***", *cells, "*** LogFrame End ***"]
     lines += ["Level: 2", "*** LogFrame Start ***", "\tProcedure: BlockProc", "*** LogFrame End ***"]
     path.write_bytes("\r\n".join(lines).encode("utf-16"))
@@ -181,10 +165,13 @@ def test_a_contrast_that_is_missing_on_the_other_side_is_0_and_no_choice_is_none
     np.testing.assert_array_equal(study.coding.encode(new), expected)
 
 
+def arrays(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {name: table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float) for name in table}
+
+
 def matlab(path: Path, table: pd.DataFrame) -> None:
     """A struct of arrays within another."""
-    columns = {name: table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float) for name in table}
-    scipy.io.savemat(path, {"data": {"trials": columns, "subject": "s1", "gamma": np.arange(256.0)}})
+    scipy.io.savemat(path, {"data": {"trials": arrays(table), "subject": "s1", "gamma": np.arange(256.0)}})
 
 
 def matlab_array_of_structs(path: Path, table: pd.DataFrame) -> None:
@@ -212,13 +199,8 @@ def hdf(file: h5py.File, group: h5py.Group, name: str, value: Any) -> None:
 def matlab_73(path: Path, table: pd.DataFrame) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         trials = file.create_group("data").create_group("trials")
-        for name in table:
-            hdf(
-                file,
-                trials,
-                name,
-                table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float),
-            )
+        for name, values in arrays(table).items():
+            hdf(file, trials, name, values)
         hdf(file, file["data"], "subject", "s1")
     with path.open("r+b") as raw:
         raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(128))
@@ -229,8 +211,8 @@ def nwb(path: Path, table: pd.DataFrame) -> None:
         file.attrs["nwb_version"] = "2.6.0"
         trials = file.create_group("intervals/trials")
         trials.attrs["colnames"] = np.array([*table, "spikes"], h5py.string_dtype())
-        for name in table:
-            trials[name] = table[name].to_numpy(object if table[name].dtype.kind not in "fi" else float)
+        for name, values in arrays(table).items():
+            trials[name] = values
         trials["spikes"], trials["spikes_index"] = np.arange(5.0), np.zeros(len(table), int)
 
 
@@ -249,37 +231,22 @@ def excel_file(path: Path, table: pd.DataFrame) -> None:
     main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
     kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
+    relations = f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{kind}/'
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"/>',
+        "_rels/.rels": f'{relations}officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{kind}"><sheets><sheet name="a" sheetId="1" r:id="r1"/></sheets>'
+        "</workbook>",
+        "xl/_rels/workbook.xml.rels": f'{relations}worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>",
+    }
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("[Content_Types].xml", f'<Types xmlns="{package}/content-types"/>')
-        archive.writestr(
-            "_rels/.rels",
-            f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{kind}/officeDocument" '
-            'Target="xl/workbook.xml"/></Relationships>',
-        )
-        archive.writestr(
-            "xl/workbook.xml",
-            f'<workbook {main} xmlns:r="{kind}"><sheets><sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
-        )
-        archive.writestr(
-            "xl/_rels/workbook.xml.rels",
-            f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{kind}/worksheet" '
-            'Target="worksheets/sheet1.xml"/></Relationships>',
-        )
-        archive.writestr("xl/worksheets/sheet1.xml", f"<worksheet {main}><sheetData>{data}</sheetData></worksheet>")
+        for part, text in parts.items():
+            archive.writestr(part, text)
 
 
-def packed(pack: Callable[[bytes], bytes]) -> Callable[[Path, pd.DataFrame], None]:
-    def write(path: Path, table: pd.DataFrame) -> None:
-        path.write_bytes(pack(table.to_csv(index=False).encode()))
-
-    return write
-
-
-def zipped(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("session 1/t.csv", data)
-    return buffer.getvalue()
+def to_csv(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(path, index=False)
 
 
 def labelled(path: Path, table: pd.DataFrame) -> None:
@@ -298,17 +265,10 @@ FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
     (lambda path, table: table.to_stata(path, write_index=False), "t.dta", ""),
     (lambda path, table: table.to_json(path, orient="records"), "t.json", ""),
     (lambda path, table: table.to_json(path), "t.json", ""),
-    (
-        lambda path, table: path.write_text(json.dumps({"s": 1, "trials": table.to_dict("list")})),
-        "t.json",
-        "trials.",
-    ),
+    (lambda path, table: path.write_text(json.dumps({"trials": table.to_dict("list")})), "t.json", "trials."),
     (lambda path, table: table.to_json(path, orient="records", lines=True), "t.jsonl", ""),
     (lambda path, table: table.to_parquet(path, index=False), "t.pqt", ""),
-    (packed(gzip.compress), "t.csv.gz", ""),
-    (packed(bz2.compress), "t.csv.bz2", ""),
-    (packed(lzma.compress), "t.csv.xz", ""),
-    (packed(zipped), "t.csv.zip", ""),
+    *((to_csv, f"t.csv.{packed}", "") for packed in ("gz", "bz2", "xz", "zip")),
 ]
 
 
@@ -350,6 +310,7 @@ HEADERS = [  # what stands above, or among, the trials
     ("Subject: 7\nDate: 1 May\n\n{header}\n{rows}", "column names are in line 4"),
     ("# {header}\n{rows}", ""),
     ("{header}\n{first}\n{header}\n{rest}", "column names are repeated in line 22"),
+    ("{header}\n{first}\n{other}", "column names are repeated in line 22"),  # with columns in another order
     ('{header}\nHow strong?,Which?,What?\n"{{""ImportId"":""QID1""}}","{{}}","{{}}"\n{rows}', "Qualtrics"),
     ("{header}\n{rows}\nEND OF FILE", ""),
     ("{header}\n{rows}\nEND OF FILE,,", ""),
@@ -360,18 +321,12 @@ HEADERS = [  # what stands above, or among, the trials
 def test_the_line_of_names_is_found(form: str, note: str, tmp_path: Path) -> None:
     header, *rows = frame().to_csv(index=False).splitlines()
     parts = {"rows": rows, "first": rows[:20], "rest": rows[20:]}
-    text = form.format(header=header, **{name: "\n".join(part) for name, part in parts.items()})
+    other = frame().iloc[20:, ::-1].to_csv(index=False)
+    text = form.format(header=header, other=other, **{name: "\n".join(part) for name, part in parts.items()})
     (tmp_path / "t.csv").write_text(text + "\n")
     study = learn(asked(), tmp_path / "t.csv")
     np.testing.assert_array_equal(study.factors[:, 0], frame().contrast)
     assert note in " ".join(study.table.notes)
-
-
-def test_files_that_were_joined_with_columns_in_another_order_are_put_in_order(tmp_path: Path) -> None:
-    table = frame()
-    other = table.iloc[20:, ::-1].to_csv(index=False)
-    (tmp_path / "t.csv").write_text(table[:20].to_csv(index=False) + other)
-    np.testing.assert_array_equal(coded(tmp_path / "t.csv")[1][:, 0], table.contrast)
 
 
 def test_a_file_without_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -426,30 +381,30 @@ def test_codes_of_signal_detection_tell_response_and_signal(words: tuple[str, ..
 
 @pytest.mark.parametrize("form", ["n_yes/n", "p*n", "count"])
 def test_a_row_may_stand_for_several_trials(form: str, tmp_path: Path) -> None:
-    table = pd.DataFrame({"level": [0.1, 0.2, 0.3], "n_yes": [2, 0, 5], "n": [4, 3, 5]}).assign(
-        p=lambda t: t.n_yes / t.n
-    )
     expected = [(0.1, True)] * 2 + [(0.1, False)] * 2 + [(0.2, False)] * 3 + [(0.3, True)] * 5
     if form == "count":
-        rows = [(0.1, 1, 2), (0.1, 0, 2), (0.2, 0, 3), (0.3, 1, 5), (0.3, 0, 0)]
-        table = pd.DataFrame(rows, columns=["level", "yes", "freq"])
+        table = pd.DataFrame({"level": [0.1, 0.1, 0.2, 0.3, 0.3], "yes": [1, 0, 0, 1, 0], "n": [2, 2, 3, 5, 0]})
+    else:
+        table = pd.DataFrame({"level": [0.1, 0.2, 0.3], "n_yes": [2, 0, 5], "n": [4, 3, 5], "p": [0.5, 0, 1]})
     table.to_csv(tmp_path / "t.csv", index=False)
-    keys = {"response": "yes", "count": "freq"} if form == "count" else {"response": form}
+    keys = {"response": "yes", "count": "n"} if form == "count" else {"response": form}
     _, factors, responses = coded(tmp_path / "t.csv", factors="level", **keys)
     assert [*zip(factors[:, 0], responses[:, 0], strict=True)] == expected
-    table = table.astype({"freq" if form == "count" else "n": float})
-    table.iloc[1, -1 if form == "count" else 2] = 2.5
-    table.to_csv(tmp_path / "t.csv", index=False)
+    table.assign(n=table.n.where(table.index != 1, 2.5)).to_csv(tmp_path / "t.csv", index=False)
     assert "t.csv, line 3: " in refused(tmp_path / "t.csv", factors="level", **keys)
 
 
 def test_factors_are_named_in_order_and_by_patterns(tmp_path: Path) -> None:
-    table = frame().assign(frame2=np.arange(40) % 7, frame1=np.arange(40) % 5, other=1.5)
-    table.to_csv(tmp_path / "t.csv", index=False)
+    frame().assign(frame2=np.arange(40) % 7, frame1=np.arange(40) % 5, other=1.5).to_csv(
+        tmp_path / "t.csv", index=False
+    )
     assert coded(tmp_path / "t.csv", factors=["frame*", "contrast"])[0] == ["frame2", "frame1", "contrast"]
-    assert "no column 'contrst'; the nearest is contrast" in refused(tmp_path / "t.csv", factors="contrst")
-    assert "the response or a group" in refused(tmp_path / "t.csv", factors="choice")
-    assert "no column 'zzzzzz'; it must be one of contrast, rule" in refused(tmp_path / "t.csv", factors="zzzzzz")
+    for name, message in (
+        ("contrst", "no column 'contrst'; the nearest is contrast"),
+        ("choice", "the response or a group"),
+        ("zzzzzz", "no column 'zzzzzz'; it must be one of contrast, rule"),
+    ):
+        assert message in refused(tmp_path / "t.csv", factors=name)
 
 
 def test_several_files_are_told_apart_by_their_names(tmp_path: Path) -> None:

@@ -60,11 +60,10 @@ def coefficients() -> pd.DataFrame:
 
 
 def test_the_answer_tells_each_thing_once(answer: str) -> None:
-    exists, use, size, separated, _ = answer.splitlines()  # the last one is on the other class
-    assert exists.startswith("400 trials, 5 factors, 1 of 2 classes (yes/no responses), signal")
-    assert exists.endswith("without shrinkage there is no estimate of choice=right; use the corrected column")
+    verdicts, exists, use, separated, _ = answer.splitlines()  # the last one is on thresholds
+    assert verdicts.startswith("400 trials, 5 factors, 2 classes (yes/no responses): separated by")
+    assert exists == "choice=right: without shrinkage there is no estimate; use the corrected column"
     assert "nats per trial better than a constant" in use
-    assert size.endswith("good enough")  # of the other class
     assert separated == (
         f"factors {C}, {C_CONTRAST} separate 20 of 400 trials of choice=right; without bounds (95 % intervals): "
         f"{C} [{coefficients().low[C]:.2g}, ∞], {C_CONTRAST} [−∞, ∞]; "

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import root
 from scipy.special import expit
 
 from hdlogit.inference.sums import Refused
@@ -47,9 +47,9 @@ def direct(x: Array, y: NDArray[np.bool_], strengths: Array) -> tuple[Array, flo
         loss = np.logaddexp(0, np.where(y, -z, z)).mean() + 0.5 * beta @ k @ beta
         return float(loss), design.T @ (expit(z) - y) / len(x) + k @ beta
 
-    found = minimize(objective, np.zeros(15), jac=True, method="BFGS", options={"gtol": 1e-10})
-    p = expit(design @ found.x)
-    return found.x, objective(found.x)[0], (design.T * (p * (1 - p))) @ design / len(x) + k
+    beta = root(lambda beta: objective(beta)[1], np.zeros(15), tol=1e-12).x
+    p = expit(design @ beta)
+    return beta, objective(beta)[0], (design.T * (p * (1 - p))) @ design / len(x) + k
 
 
 def restricted(x: Array, y: NDArray[np.bool_], log_strengths: Array) -> float:

@@ -34,9 +34,9 @@ def repeated(x: Array, weights: Array, bias: float, repetitions: int, seed: int 
 def test_intervals_of_one_weak_factor_are_no_narrower_than_the_textbooks(kind: str, weight: float) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(500, 1)) if kind == "normal" else np.exp(0.8 * rng.normal(size=(500, 1)))
-    classes = repeated(x, np.array([weight]), 0.0, 150)
-    low, high = binom.interval(0.999, 150, 0.95)
-    assert low <= 150 * covered(classes, np.array([[weight], [0.0]]))[0].mean() <= high
+    classes = repeated(x, np.array([weight]), 0.0, 80)
+    low, high = binom.interval(0.999, 80, 0.95)
+    assert low <= 80 * covered(classes, np.array([[weight], [0.0]]))[0].mean() <= high
     assert all(c.corrected_error[0] * c.theory.alpha > 0.97 * c.null_error[0] for c in classes)
 
 

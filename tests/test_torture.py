@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from comparisons import unlock
-from stages.current import check_current, check_parameters
 from stages.files.errors import InputError
+from stages.files.parameters import check_current, check_parameters
 from tests.conftest import ROOT, Project, run_here
 from tests.torture import damage
 

@@ -71,7 +71,7 @@ def test_a_backtick_in_a_text_is_itself(tmp_path: Path) -> None:
 )
 def test_where_compares_columns_with_values(text: str) -> None:
     table = Table("t.csv", pd.DataFrame({"x": [1.0, 2.0], "y.z": [1.0, 1.0]}))
-    with pytest.raises(InputError, match="where = |has no column"):
+    with pytest.raises(InputError, match=r"where = |has no column"):
         where.taken(table, text)
 
 

@@ -25,13 +25,12 @@ from typing import Literal, TypeGuard
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeFloat, model_validator
 
-from comparisons.git import DVC, base, described, outcome, output
-from stages.current import check_parameters
+from comparisons.git import DVC, base, outcome, output
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError, run
+from stages.files.parameters import check_parameters
 
 REPORT = Path("report")
-ROUNDING = 1e-12  # of a difference, relative to its terms; metrics have 6 digits
 FAILURES = ("worse than allowed", "missing", "not a number")
 
 
@@ -67,7 +66,6 @@ class Rule(BaseModel):
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a finite number; a boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -102,9 +100,7 @@ def judge(rule: Rule, old: object, new: object) -> str:
     worse = rule.badness(new) - rule.badness(old)
     if worse <= 0:
         return "better"
-    # Not `worse > allowed`: between values near the largest float it may be a NaN, which is not good either.
-    good = worse <= rule.allowed(old) + ROUNDING * abs(old)
-    return "worse within tolerance" if good else "worse than allowed"
+    return "worse within tolerance" if worse <= rule.allowed(old) else "worse than allowed"
 
 
 def compare(rules: Mapping[str, Rule], now: Mapping[str, object], before: Mapping[str, object]) -> pd.DataFrame:
@@ -148,7 +144,7 @@ def judgement(base: str) -> tuple[str, bool]:
 def report(base: str) -> None:
     """Replace the report, once all of it is known."""
     parts = [
-        f"# What this change does\n\nCompared with {described(base)}.",
+        f"# What this change does\n\nCompared with {output('git', 'show', '-s', '--format=%h (%s)', base)}.",
         "Figures, old beside new where DVC's cache holds the old ones: plots/index.html, kept with the run.",
         f"## Metrics\n\n{judgement(base)[0]}",
         f"## Rules\n\n{output('git', 'diff', '--shortstat', base, '--', str(read_rules()[0])) or 'None changed.'}",
@@ -165,11 +161,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("base", nargs="?", help="what to compare with (default: origin's branch)")
     options.add_argument("--report", action="store_true", help="write what changed, good or not")
-    arguments_given = options.parse_args(arguments)
-    compared_with = base(arguments_given.base)
-    if arguments_given.report:
-        return report(compared_with)
-    text, good = judgement(compared_with)
+    asked = options.parse_args(arguments)
+    if asked.report:
+        return report(base(asked.base))
+    text, good = judgement(base(asked.base))
     print(text)
     sys.exit(not good)
 

@@ -105,7 +105,6 @@ def positions(ax: Axes, values: Sequence[Any]) -> dict[Any, float]:
         logarithmic(ax.xaxis)
         return {value: float(value) for value in values}
     ax.set_xticks(range(len(values)), map(written, values))
-    ax.set_xlim(-0.5, len(values) - 0.5)
     return {value: float(i) for i, value in enumerate(values)}
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from comparisons.experiments.chart import written
 from comparisons.git import Outcome, experiments, outcome
-from stages.current import check_parameters
 from stages.files.errors import InputError, run
+from stages.files.parameters import check_parameters
 from stages.terminal import say, table
 
 SCORES = ("cross_entropy", "accuracy", "calibration_slope")  # of held-out trials, or else leave-one-out

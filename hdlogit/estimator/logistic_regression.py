@@ -25,7 +25,7 @@ except ImportError:
 
 from hdlogit.exact import Shrinkage, fit
 from hdlogit.inference import ClassInference, infer
-from hdlogit.inference.comparison import gain_over_constant
+from hdlogit.inference.comparison import usefulness
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.questions import Question, missing, questions, sentence
 from hdlogit.inference.terms import joint_test
@@ -100,8 +100,10 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         Raises ValueError, in one line, where no estimate exists or the arguments are impossible.
         """
         self._check_parameters()
-        names, given = getattr(y, "columns", None), np.asarray(y, object if isinstance(y, list) else None)
-        if given.dtype == object and given.ndim and pd.isna(given).any():  # which NumPy would take for a third label
+        names, objects = getattr(y, "columns", None), np.asarray(y, object if isinstance(y, list) else None)
+        if (
+            objects.dtype == object and objects.ndim and pd.isna(objects).any()
+        ):  # which NumPy would take for a third label
             raise ValueError("y holds missing labels; leave trials without a label out of X and y")
         types = (np.float64, np.float32)
         factors, labels = validate_data(self, X, y, dtype=types, order="C", multi_output=True)
@@ -247,8 +249,8 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _check_parameters(self) -> None:
         choices = {"shrinkage": (0, "auto", "always"), "asymptotes": get_args(Asymptotes)}
         for name, allowed in choices.items():
-            if (given := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {given!r}")
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
         self._level(None)
 
     def _level(self, level: float | None) -> float:
@@ -325,7 +327,7 @@ class LogisticRegression(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _missing(self, X: NDArray[np.floating], responses: NDArray[np.bool_]) -> Iterator[str]:
         """A line for each response whose model lacks something that can be told without the trials' order."""
         for k, asked in enumerate(self._ask(X, responses, None, in_order=False)):
-            gain = gain_over_constant(self.inference_[k], responses[:, k]) if asked else 0.0
+            gain = usefulness(self.inference_[k], X, responses[:, k]).gain if asked else 0.0
             if lacking := missing(asked, gain, responses.shape[1]):
                 yield self._line(k, sentence(lacking, gain))
 

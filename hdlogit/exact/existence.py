@@ -16,9 +16,9 @@ so s_i x_i·v < TILT on S proves it. It needs a point at which g + c is small: t
 tilted by c·w, which exists if the estimate exists by some margin, and is close to it. No Hessian is needed,
 and a proof on a sample is a proof for all trials.
 
-*In doubt,* also where factors depend on one another, so that M has no inverse, Newton's method in double
-precision goes on, for one class over all trials (`hdlogit.exact.newton`). *Where that gives neither a proof
-nor a separation,* as with quasi-separation and the narrowest of gaps, the linear programme decides.
+*In doubt,* Newton's method in double precision goes on, for one class over all trials
+(`hdlogit.exact.newton`). *Where that gives neither a proof nor a separation,* as with quasi-separation and
+the narrowest of gaps, the linear programme decides.
 """
 
 from __future__ import annotations
@@ -49,8 +49,7 @@ def prove(
     x, y = sample.subset  # S
     signs = np.where((y == 0) | (y == 1), 2 * y - 1, 0)[classes]  # (n, m)
     tilt = np.asarray(signs @ x, dtype=np.float64) * (-TILT / len(x))
-    # NaN, which proves nothing, if there is none
-    inverse = inverse_of(sample.coordinates.moments.astype(np.float32))
+    inverse = inverse_of(sample.coordinates.moments)  # NaN, which proves nothing, if there is none
 
     def holds(gradient: Array, rows: NDArray[np.intp]) -> Mask:
         found = np.abs(gradient).max(axis=1) < BOUND  # cheap: all others are far from a proof
@@ -67,33 +66,28 @@ def prove(
     return holds(gradient, np.arange(len(v))), iterations
 
 
-def decide(sample: Sample, k: int, tolerance: float) -> tuple[bool | None, Array | None, list[int] | None]:
-    """Whether the estimate of class k exists (None: undecided), v there if known, factors that separate."""
+def decide(sample: Sample, k: int, tolerance: float) -> tuple[bool | None, Array]:
+    """Whether the estimate of class k exists (None: undecided); v about there, or what separates."""
     nothing = np.zeros_like(sample.ridge)  # where no response is certain: there curvature would vanish
     exists, v = newton(sample, k, nothing, tolerance)
     if exists is None:
-        try:
+        with suppress(RuntimeError):
             direction = _separating(sample, k)
-        except RuntimeError:
-            return None, None, None
-        return direction is None, None, None if direction is None else _chief(direction)
-    return exists, v, None if exists else factors_that_separate(sample, k, v)
+            return (True, v) if direction is None else (False, direction)
+    return exists, v
 
 
 def factors_that_separate(sample: Sample, k: int, v: Array) -> list[int]:
     """Few factors that separate class k, as v (n_factors + 1,) does; many where the trials are many."""
-    direction = None
     if sample.trials.factors.size <= LARGEST_PROGRAMME:
         with suppress(RuntimeError):
             direction = _separating(sample, k)
-    return _chief(v[:-1] if direction is None else direction)
+            v = v if direction is None else direction
+    size = np.abs(v[:-1])
+    return list(np.flatnonzero(size > CHIEF * size.max()).tolist())
 
 
 def _separating(sample: Sample, k: int) -> Array | None:
     trials, c = sample.trials, sample.coordinates
     found = find_separation(trials.factors, trials.responses[:, k], c.center, c.units, every_trial=False)
-    return None if found is None else found[0][:-1]
-
-
-def _chief(weights: Array) -> list[int]:
-    return list(np.flatnonzero(np.abs(weights) > CHIEF * np.abs(weights).max()).tolist())
+    return None if found is None else found[0]

@@ -4,8 +4,8 @@ For one class, over all trials and in double precision, it is slow. With the Hes
 x_iᵀ (a sum, no mean) and the step δ = −H⁻¹g, |x_i·δ| < 1 for all trials proves that the estimate exists:
 with q_i = |r_i| + s_i p_i (1 − p_i) x_i·δ in the place of |r_i|, Σ q_i s_i x_i is 0, and q_i > 0 as p_i (1 −
 p_i) <= |r_i| (`hdlogit.exact.existence`). Half of that leaves room for rounding, and what rounding may have
-done to g counts as well: along a factor that only one trial has, that is all there is. Where a step leads
-too far its length is bisected, as no curvature tells how far an outlier is.
+done to g counts as well: along a factor that only one trial has, that is all there is. A step that leads
+too far is halved.
 """
 
 from __future__ import annotations
@@ -15,25 +15,18 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each, total
-from hdlogit.exact.coordinates import inverse_of
-from hdlogit.exact.objective import Array, Floats, misfits
+from hdlogit.exact.coordinates import inverse_of, pseudo_inverse_of
+from hdlogit.exact.objective import Array, misfits
 from hdlogit.exact.sample import Sample
 
-STEPS, BISECTIONS = 60, 100
+STEPS = 60
 POLISHING = 12  # steps at most
 POLISHED_AT_ONCE = 2**24  # numbers in Hessians
 SINGULAR = 1e-8  # eigenvalue of a Hessian of unit diagonal: with less, rounding leaves no proof
-SMALLEST = 1e-14  # with less, no step
 ROUNDING = 16 * np.finfo(np.float64).eps  # of a gradient, as a fraction of the sum of its terms' sizes
 
 
-def newton(
-    sample: Sample,
-    k: int,
-    v: Array,
-    tolerance: float,
-    known: bool = False,
-) -> tuple[bool | None, Array]:
+def newton(sample: Sample, k: int, v: Array, tolerance: float, known: bool = False) -> tuple[bool | None, Array]:
     """Whether the estimate of class k exists (if not known), and where Newton's method from v (n_factors +
     1,) ended.
 
@@ -47,17 +40,17 @@ def newton(
         hessian, gradient, sizes, separated = _derivatives(sample, k, v)
         if separated and may_be_separated:
             return False, v
-        mean = gradient[None] / len(sample.trials.factors)
+        mean = gradient / len(sample.trials.factors)
         sample.report(mean)
-        largest = float(sample.coordinates.largest(mean)[0])
+        largest = float(np.abs(mean).max())
         # so close, only rounding prevents it
         arrived = exists and (largest <= tolerance or largest > before / 2)
-        root = _inverse_root(sample, hessian, SMALLEST if exists else SINGULAR)
-        step = -root @ (root.T @ gradient)
+        inverse, regular = _inverse(hessian)
+        step = -inverse @ gradient
         if arrived or not np.isfinite(step).all():
             break
-        in_doubt = np.abs(root) @ (np.abs(root).T @ (ROUNDING * sizes))  # of the step
-        if _largest_change(sample, step, in_doubt) < 0.5:
+        in_doubt = np.abs(inverse) @ (ROUNDING * sizes)  # of the step
+        if regular and _largest_change(sample, step, in_doubt) < 0.5:
             exists, before = True, largest
         v = v + _length(sample, k, v, step) * step
     return exists, v
@@ -86,21 +79,10 @@ def _derivatives(sample: Sample, k: int, v: Array) -> tuple[Array, Array, Array,
     return hessian + np.diag(penalty), gradient + penalty * v, sizes, not n_misfits.any()
 
 
-def _inverse_root(sample: Sample, hessian: Array, singular: float) -> Array:
-    """R with R Rᵀ the inverse of H in the directions in which factors vary; NaN where H is singular."""
-    projector = sample.coordinates.projector
-    rank = round(projector.trace()) + 1
-    diagonal = np.diagonal(hessian)[:, None]
-    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1))
-    try:
-        values, vectors = np.linalg.eigh(hessian / scale / scale.T)
-    except np.linalg.LinAlgError:  # not finite
-        values = np.zeros(len(hessian))
-    if not values[-rank] > singular:
-        return np.full((len(hessian), rank), np.nan)
-    root = vectors[:, -rank:] / np.sqrt(values[-rank:]) / scale
-    root[:-1] = projector @ root[:-1]
-    return np.asarray(root)
+def _inverse(hessian: Array) -> tuple[Array, bool]:
+    """H⁻¹, and whether rounding leaves a proof: the eigenvalues of H, scaled to a unit diagonal."""
+    inverse = np.asarray(inverse_of(hessian), np.float64)
+    return inverse, bool(np.vdot(np.diagonal(inverse), np.diagonal(hessian)) < 1 / SINGULAR)
 
 
 def _largest_change(sample: Sample, step: Array, in_doubt: Array) -> float:
@@ -114,19 +96,15 @@ def _largest_change(sample: Sample, step: Array, in_doubt: Array) -> float:
 
 
 def _length(sample: Sample, k: int, v: Array, step: Array) -> float:
-    """What fraction of the step to take: all, or to where the slope along it is at most half of that at v."""
+    """What fraction of the step to take: halved until the slope along it rises to at most half of that at v."""
 
     def slope(length: float) -> float:
         gradient = sample.evaluate((v + length * step)[None], np.array([k]))[2]
         return float(gradient[0] @ step)
 
-    first, low, high, length = slope(0.0), 0.0, 1.0, 1.0
-    for _ in range(BISECTIONS if first < 0 else 0):  # else it is rounding
-        here = slope(length)
-        if abs(here) <= -first / 2 or (here < 0 and length == 1):
-            break
-        low, high = (length, high) if here < 0 else (low, length)
-        length = (low + high) / 2
+    first, length = slope(0.0), 1.0
+    while first < 0 and slope(length) > -first / 2:  # else it is rounding
+        length /= 2
     return length
 
 
@@ -147,8 +125,7 @@ def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
         for _ in range(POLISHING):
             there = v[some] - np.matvec(inverses, gradient)
             gradient_there = sample.evaluate(there, classes[some])[2]
-            largest = sample.coordinates.largest
-            better = (largest(gradient_there) < largest(gradient) / 2)[:, None]
+            better = np.abs(gradient_there).max(1, keepdims=True) < np.abs(gradient).max(1, keepdims=True) / 2
             if not better.any():
                 break
             v[some] = np.where(better, there, v[some])
@@ -156,8 +133,8 @@ def polished(sample: Sample, classes: NDArray[np.intp], v: Array) -> Array:
     return v
 
 
-def _inverse_hessian(sample: Sample, v: Array) -> Floats:
-    """Of the objective of a class at v, from the copy, in the directions in which factors vary."""
+def _inverse_hessian(sample: Sample, v: Array) -> Array:
+    """Of the objective of a class at v, from the copy."""
 
     def of_part(part: int) -> Array:
         logits = sample.logits(v[None], part)[0]
@@ -165,10 +142,5 @@ def _inverse_hessian(sample: Sample, v: Array) -> Floats:
         return np.asarray(weighted.T @ weighted, np.float64)
 
     hessian = total(of_part, range(len(sample.factors)), waiting=2) / sample.n_trials + np.diag(sample.ridge)
-    c = sample.coordinates
-    if c.dependent:
-        hessian[:-1, :-1] += np.eye(len(c.projector)) - c.projector
-    inverse = inverse_of(hessian.astype(sample.factors[0].dtype))
-    if c.dependent:
-        inverse[:-1] = c.projector @ inverse[:-1]
-    return inverse
+    inverse = pseudo_inverse_of if sample.coordinates.needs_double else inverse_of
+    return np.asarray(inverse(hessian), np.float64)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hdlogit.compute.threads import cut, each
-from hdlogit.exact.coordinates import Coordinates, coordinates_of, independent_coordinates
+from hdlogit.exact.coordinates import Coordinates, coordinates_of
 from hdlogit.exact.objective import Array, Floats, Mask, Trials
 
 FACTORS = 2**25  # numbers in the copy's factors: 128 MB in single precision
@@ -43,15 +43,12 @@ class Sample:
         tolerance: float,
         progress: Callable[[float], None],
     ) -> Sample:
-        """With coordinates from some trials, or from all where factors depend on one another."""
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
         most = min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))
         rows = sampled_rows(n_trials, most)
         subset = rows[:: max(1, round(len(rows) / max(SUBSET_PER_FACTOR * n_factors, SUBSET)))]
-        c = coordinates_of(trials.factors[subset], ridge)
-        if c.dependent:
-            c = independent_coordinates(c, trials, ridge)
+        c = coordinates_of(trials, subset, ridge)
         dtype = np.float64 if tolerance < SINGLE or c.needs_double else np.float32
 
         def copy(chosen: slice | NDArray[np.intp]) -> tuple[Floats, Floats]:
@@ -65,7 +62,7 @@ class Sample:
         parts = cut(len(rows), n_factors + LOGIT * n_classes, PART)
         copies = list(each(lambda part: copy(part if len(rows) == n_trials else rows[part]), parts))
         factors, responses = map(list, zip(*copies, strict=True))
-        penalty = np.square(np.sqrt(ridge) * np.append(c.units, 0))
+        penalty = ridge * np.append(c.units, 0) ** 2
         return cls(trials, c, penalty, len(rows), factors, responses, copy(subset), progress)
 
     def logits(self, v: Array, part: int, out: Floats | None = None) -> Floats:
@@ -89,7 +86,7 @@ class Sample:
 
     def report(self, gradient: Array) -> None:
         """That a step has been made, to this gradient (n, n_factors + 1)."""
-        self.progress(float(self.coordinates.largest(gradient).max()))
+        self.progress(float(np.abs(gradient).max()))
 
 
 def sampled_rows(n_trials: int, most: int) -> NDArray[np.intp]:

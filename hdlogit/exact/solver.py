@@ -65,17 +65,20 @@ class Class:
     k: int
     v: Array  # (n_factors + 1,)
     proven: bool  # that the estimate exists
+    coefficients: Array  # (n_factors + 1,), for the factors as they are; NaN until they are evaluated
     under_way: bool = True
     reason: str | None = None  # why it has no estimate
     separating: list[int] | None = None
     iterations: int = 0
-    # Of all trials, at v, once they have been evaluated there:
-    coefficients: Array | None = None  # (n_factors + 1,)
+    # Of all trials, at v, once they have been evaluated there, as the coefficients:
     loss: float = np.nan
     gradient: Array | None = None  # (n_factors + 1,), the objective's
     max_gradient: float = np.inf
     separated: bool = False  # every residual is below 1/2
     improved: bool = True  # this gradient is less than half of the one before
+
+    def end(self, reason: str | None = None) -> None:
+        self.under_way, self.reason = False, reason
 
 
 def fit(
@@ -94,8 +97,7 @@ def fit(
     responses:  (n_trials, n_classes) bool, or numbers in [0, 1].
     ridge:      >= 0, on the weights alone; scikit-learn's C is 1 / (n_trials · ridge).
     tolerance:  a class has converged when max |gradient| <= tolerance. The gradient is that of the class's
-                objective, for factors as deviations from their means in units of the power of two nearest
-                to their standard deviations: scikit-learn's `tol`, for factors of mean 0 and deviation 1.
+                objective for standardised factors: scikit-learn's `tol`, if factors have mean 0, deviation 1.
     max_iterations: steps of the descent after which a class counts as not converged.
     progress:   called after each step of the descent with its number and the largest gradient left.
     polish:     go on from there until the gradient is only rounding, so that float32 weights and six digits
@@ -106,163 +108,146 @@ def fit(
                 and its logits are the same for any linear combinations of the factors (Sterzinger &
                 Kosmidis, arXiv:2311.07419). `separating` still names what made it necessary.
 
-    Raises ValueError for arrays that do not fit together or are of another kind, for factors that are not
-    finite, and for an impossible ridge or tolerance.
+    A constant factor has a weight of 0; of equal optima of dependent factors one is found. Raises ValueError
+    for arrays that do not fit together, factors that are not finite, and an impossible ridge or tolerance.
     """
     x, y = np.asarray(factors), np.asarray(responses)
     check(x, y, ridge, tolerance)
-    softness, always = x.shape[1] / sum(x.shape), shrinkage == "always"  # 1 − δ
-    used = np.full(y.shape[1], softness if always else 0.0)
-    steps = count(1)
+    softness, steps = x.shape[1] / sum(x.shape), count(1)  # 1 − δ
 
     def report(left: float) -> None:
         if progress:
             progress(next(steps), left)
 
-    def solved(y: NDArray[Any]) -> list[Class]:
-        sample = Sample.draw(Trials(x, y), ridge, tolerance, report)
-        return Solver(sample, tolerance, max_iterations).solve(polish)
-
-    def soft(y: NDArray[Any]) -> NDArray[Any]:
-        return np.asarray(y * (1 - softness) + softness / 2)
+    def solved(y: NDArray[Any], softness: float) -> list[Class]:
+        trials = Trials(x, y * (1 - softness) + softness / 2 if softness else y)
+        return _solve(Sample.draw(trials, ridge, tolerance, report), tolerance, max_iterations, polish)
 
     with single_threaded_blas(), np.errstate(over="ignore", invalid="ignore"):  # not finite: refused by name
-        classes = solved(soft(y) if always else y)
-        missing = [c.k for c in classes if c.reason and shrinkage == "auto"]
-        for k, c in zip(missing, solved(soft(y[:, missing])) if missing else [], strict=True):
-            c.separating = classes[k].separating
-            classes[k], used[k] = c, softness
-    return _result(classes, used)
-
-
-def _result(classes: list[Class], shrinkage: Array) -> ExactFit:
-    nothing = np.full_like(classes[0].v, np.nan)
-    estimates = [nothing if c.reason or c.coefficients is None else c.coefficients for c in classes]
+        used = np.full(y.shape[1], softness if shrinkage == "always" else 0.0)
+        classes = solved(y, used[0])
+        if shrinkage == "auto" and (missing := [c.k for c in classes if c.reason]):
+            for k, c in zip(missing, solved(y[:, missing], softness), strict=True):
+                c.separating = classes[k].separating
+                classes[k], used[k] = c, softness
+    reached = np.array([not c.reason for c in classes])
     return ExactFit(
-        coefficients=np.column_stack(estimates),
+        coefficients=np.where(reached, np.stack([c.coefficients for c in classes], axis=1), np.nan),
         reasons=[c.reason for c in classes],
         separating=[c.separating for c in classes],
-        loss=np.array([np.nan if c.reason else c.loss for c in classes]),
+        loss=np.where(reached, [c.loss for c in classes], np.nan),
         max_gradient=np.array([c.max_gradient for c in classes]),
-        converged=np.array([not c.reason for c in classes]),
+        converged=reached,
         iterations=np.array([c.iterations for c in classes]),
-        shrinkage=shrinkage,
+        shrinkage=used,
     )
 
 
-@dataclass(frozen=True)
-class Solver:
-    """The steps of the module's docstring, and what they must reach: see `fit`."""
+def _solve(sample: Sample, tolerance: float, max_iterations: int, polish: bool) -> list[Class]:
+    """The steps of the module's docstring."""
+    classes = _begin(sample)
+    for _ in range(ROUNDS):
+        going = [c for c in classes if c.under_way]
+        if not going:
+            break
+        _minimise(sample, going, tolerance, max_iterations)
+        _evaluate(sample, going)
+        _prove(sample, [c for c in going if c.max_gradient <= tolerance and not c.proven], max_iterations)
+        for c in going:
+            _judge(sample, c, tolerance, max_iterations)
+    for c in classes:
+        if c.under_way:
+            c.end(_not_converged(c, tolerance, max_iterations))
+    at_minimum = [c for c in classes if not c.reason]
+    if polish and at_minimum and sample.n_trials == len(sample.trials.factors):
+        for c, v in zip(at_minimum, polished(sample, *_stacked(at_minimum)), strict=True):
+            c.v = v
+        _evaluate(sample, at_minimum)
+    return classes
 
-    sample: Sample
-    tolerance: float
-    max_iterations: int
 
-    def solve(self, polish: bool) -> list[Class]:
-        classes = self.begin()
-        for _ in range(ROUNDS):
-            going = [c for c in classes if c.under_way]
-            if not going:
-                break
-            self.minimise(going)
-            self.evaluate(going)
-            self.prove([c for c in going if c.max_gradient <= self.tolerance and not c.proven])
-            for c in going:
-                self.judge(c)
-        for c in classes:
-            if c.under_way:
-                self.end(c, self.not_converged(c))
-        at_minimum = [c for c in classes if not c.reason]
-        if polish and at_minimum and self.sample.n_trials == len(self.sample.trials.factors):
-            v = polished(self.sample, *_stacked(at_minimum))
-            for c, there in zip(at_minimum, v, strict=True):
-                c.v = there
-            self.evaluate(at_minimum)
-        return classes
+def _begin(sample: Sample) -> list[Class]:
+    """All classes at half the bias that is best without factors: it grows with the weights."""
+    rates, n = sample.trials.responses.mean(axis=0, dtype=np.float64), len(sample.trials.factors)
+    v = np.zeros((len(rates), len(sample.ridge)))
+    v[:, -1] = np.log((rates + 0.5 / n) / (1 - rates + 0.5 / n)) / 2
+    classes = [Class(k, v[k], bool(sample.ridge.any()), np.full_like(v[k], np.nan)) for k in range(len(v))]
+    for k in np.flatnonzero((rates == 0) | (rates == 1)):
+        classes[k].end(ALIKE)
+    return classes
 
-    def begin(self) -> list[Class]:
-        """All classes at half the bias that is best without factors: it grows with the weights."""
-        y, (factors, some) = self.sample.trials.responses, self.sample.subset
-        yes, n = some.sum(axis=1, dtype=np.float64), len(factors)
-        alike = (y.min(axis=0) == 1) | (y.max(axis=0) == 0)
-        v = np.zeros((len(some), factors.shape[1]))
-        v[:, -1] = np.log((yes + 0.5) / (n - yes + 0.5)) / 2
-        classes = [Class(k, v[k], proven=bool(self.sample.ridge.any())) for k in range(len(v))]
-        for k in np.flatnonzero(alike):
-            self.end(classes[k], ALIKE)
-        return classes
 
-    def minimise(self, going: list[Class]) -> None:
-        """Step 2: to the copy's minimum, or to where a class's responses are separated."""
-        rows, v = _stacked(going)
-        state = start(self.sample, v, rows)
-        known = [state.gradient[i] if c.gradient is None else c.gradient for i, c in enumerate(going)]
-        state = state.shifted(np.array(known) - state.gradient)
-        may_be_separated = self.sample.trials.hard[rows] & ~np.array([c.proven for c in going])
+def _minimise(sample: Sample, going: list[Class], tolerance: float, max_iterations: int) -> None:
+    """Step 2: to the copy's minimum, or to where a class's responses are separated."""
+    rows, v = _stacked(going)
+    state = start(sample, v, rows)
+    known = [state.gradient[i] if c.gradient is None else c.gradient for i, c in enumerate(going)]
+    state = state.shifted(np.array(known) - state.gradient)
+    may_be_separated = sample.trials.hard[rows] & ~np.array([c.proven for c in going])
 
-        def arrived(now: State) -> Mask:
-            small = self.sample.coordinates.largest(now.gradient) <= COPY_TOLERANCE * self.tolerance
-            return np.asarray(small | (may_be_separated[now.rows] & now.separates))
+    def arrived(now: State) -> Mask:
+        small = np.abs(now.gradient).max(axis=1) <= COPY_TOLERANCE * tolerance
+        return np.asarray(small | (may_be_separated[now.rows] & now.separates))
 
-        v, _, iterations = descend(self.sample, state, arrived, self.steps(going))
-        for i, c in enumerate(going):
-            c.v = v[i] if np.isfinite(v[i]).all() else c.v
-            c.iterations += int(iterations[i])
+    v, _, iterations = descend(sample, state, arrived, _steps_left(going, max_iterations))
+    for i, c in enumerate(going):
+        c.v = v[i] if np.isfinite(v[i]).all() else c.v
+        c.iterations += int(iterations[i])
 
-    def steps(self, classes: list[Class]) -> NDArray[np.int64]:
-        return np.array([min(STEPS, self.max_iterations - c.iterations) for c in classes])
 
-    def evaluate(self, classes: list[Class]) -> None:
-        """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
-        rows, v = _stacked(classes)
-        coefficients, loss, gradient, separated = self.sample.evaluate(v, rows)
-        if not np.isfinite(gradient).all():
-            self.sample.trials.refuse()
-        largest = self.sample.coordinates.largest(gradient)
-        for i, c in enumerate(classes):
-            c.improved = bool(largest[i] < c.max_gradient / 2)
-            c.coefficients, c.gradient = coefficients[i], gradient[i]
-            c.loss, c.max_gradient, c.separated = float(loss[i]), float(largest[i]), bool(separated[i])
+def _evaluate(sample: Sample, classes: list[Class]) -> None:
+    """Step 3: all trials, in double precision. Raises ValueError where the factors are not finite."""
+    rows, v = _stacked(classes)
+    coefficients, loss, gradient, separated = sample.evaluate(v, rows)
+    if not np.isfinite(gradient).all():
+        sample.trials.refuse()
+    for i, c in enumerate(classes):
+        largest = float(np.abs(gradient[i]).max())
+        c.improved = largest < c.max_gradient / 2
+        c.coefficients, c.gradient, c.max_gradient = coefficients[i], gradient[i], largest
+        c.loss, c.separated = float(loss[i]), bool(separated[i])
 
-    def prove(self, at_minimum: list[Class]) -> None:
-        """Step 4, for all classes at once; no proof where factors depend on one another."""
-        if not at_minimum or self.sample.coordinates.dependent:
-            return
+
+def _prove(sample: Sample, at_minimum: list[Class], max_iterations: int) -> None:
+    """Step 4, for all classes at once."""
+    if at_minimum:
         rows, v = _stacked(at_minimum)
-        proven, iterations = existence.prove(self.sample, v, rows, self.steps(at_minimum))
+        proven, iterations = existence.prove(sample, v, rows, _steps_left(at_minimum, max_iterations))
         for i, c in enumerate(at_minimum):
             c.proven, c.iterations = bool(proven[i]), c.iterations + int(iterations[i])
 
-    def judge(self, c: Class) -> None:
-        """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
-        if not c.proven and c.separated and self.sample.trials.hard[c.k]:
-            c.separating = existence.factors_that_separate(self.sample, c.k, c.v)
-            return self.end(c, SEPARATED)
-        if c.max_gradient > self.tolerance and c.iterations >= self.max_iterations:
-            return self.end(c, self.not_converged(c))
-        if not c.proven:
-            exists, v, c.separating = existence.decide(self.sample, c.k, self.tolerance)
-            if not exists:
-                return self.end(c, UNDECIDED if exists is None else SEPARATED)
-            c.proven = True
-            if c.max_gradient > self.tolerance and v is not None:
-                c.v = v
-                self.evaluate([c])
-        if c.max_gradient > self.tolerance and not c.improved:
-            _, c.v = newton(self.sample, c.k, c.v, self.tolerance, known=True)
-            self.evaluate([c])
-            if c.max_gradient > self.tolerance:
-                return self.end(c, self.not_converged(c))
-        if c.max_gradient <= self.tolerance:
-            self.end(c)
 
-    def end(self, c: Class, reason: str | None = None) -> None:
-        c.under_way, c.reason = False, reason
+def _judge(sample: Sample, c: Class, tolerance: float, max_iterations: int) -> None:
+    """Steps 4 and 5, for a class by itself: has it ended, or from where does it go on?"""
+    separated = not c.proven and c.separated and sample.trials.hard[c.k]
+    if not separated and c.max_gradient > tolerance and c.iterations >= max_iterations:
+        return c.end(_not_converged(c, tolerance, max_iterations))
+    if not c.proven:
+        exists, v = (False, c.v) if separated else existence.decide(sample, c.k, tolerance)
+        if not exists:
+            c.separating = None if exists is None else existence.factors_that_separate(sample, c.k, v)
+            return c.end(UNDECIDED if exists is None else SEPARATED)
+        c.proven = True
+        if c.max_gradient > tolerance:
+            c.v = v
+            _evaluate(sample, [c])
+    if c.max_gradient > tolerance and not c.improved:
+        _, c.v = newton(sample, c.k, c.v, tolerance, known=True)
+        _evaluate(sample, [c])
+        if c.max_gradient > tolerance:
+            return c.end(_not_converged(c, tolerance, max_iterations))
+    if c.max_gradient <= tolerance:
+        c.end()
 
-    def not_converged(self, c: Class) -> str:
-        more = "more of them are needed, or " if c.iterations >= self.max_iterations else "it needs "
-        reached = f"max |gradient| is {c.max_gradient:.2g} > tolerance {self.tolerance:.2g}"
-        return f"not converged, {reached} after {c.iterations} iterations; {more}a larger tolerance"
+
+def _not_converged(c: Class, tolerance: float, max_iterations: int) -> str:
+    more = "more of them are needed, or " if c.iterations >= max_iterations else "it needs "
+    reached = f"max |gradient| is {c.max_gradient:.2g} > tolerance {tolerance:.2g}"
+    return f"not converged, {reached} after {c.iterations} iterations; {more}a larger tolerance"
+
+
+def _steps_left(classes: list[Class], max_iterations: int) -> NDArray[np.int64]:
+    return np.array([min(STEPS, max_iterations - c.iterations) for c in classes])
 
 
 def _stacked(classes: list[Class]) -> tuple[NDArray[np.intp], Array]:

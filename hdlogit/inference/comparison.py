@@ -79,23 +79,11 @@ def constant_losses(responses: Responses) -> Array:
 
 def usefulness(result: ClassInference, factors: Factors, responses: Responses) -> Usefulness:
     """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
-    constant, best, y = _leave_one_out(result, responses)
-    classical = float(losses(result.leave_one_out.plain, y).mean())
+    y, logits = _predicted(result, responses), result.leave_one_out
+    constant, classical, best = constant_losses(y), losses(logits.plain, y), losses(logits.best, y)
     statistic, df, p_value = score_test(factors, responses, np.arange(factors.shape[1]))
-    means = float(constant.mean()), classical, float(best.mean())
+    means = float(constant.mean()), float(classical.mean()), float(best.mean())
     return Usefulness(*means, *_paired(constant, best), statistic, df, p_value)
-
-
-def gain_over_constant(result: ClassInference, responses: Responses) -> float:
-    """`Usefulness.gain` alone, which needs no factors."""
-    constant, best, _ = _leave_one_out(result, responses)
-    return float((constant - best).mean())
-
-
-def _leave_one_out(result: ClassInference, responses: Responses) -> tuple[Array, Array, Responses]:
-    """Losses of the constant and of the best prediction, and the responses of the trials that have them."""
-    y = responses[:: -(-len(responses) // len(result.leave_one_out.best))]
-    return constant_losses(y), losses(result.leave_one_out.best, y), y
 
 
 def compare(models: Sequence[Model]) -> list[Comparison]:
@@ -110,14 +98,19 @@ def compare(models: Sequence[Model]) -> list[Comparison]:
 
 
 def _beside(first: Model, model: Model) -> Comparison:
-    y, result = model.responses, model.result
-    some = y[:: -(-len(y) // len(result.leave_one_out.best))]
-    mine, other = losses(result.leave_one_out.best, some), losses(first.result.leave_one_out.best, some)
+    result, n = model.result, len(model.responses)
+    y = _predicted(result, model.responses)
+    mine, other = losses(result.leave_one_out.best, y), losses(first.result.leave_one_out.best, y)
     gain, error = _paired(other, mine)
-    likelihood, k = _log_likelihood(model), len(result.estimate) + result.link.known.count(None)
+    deviance, k = _deviance(model), len(result.estimate) + result.link.known.count(None)
     df, p_value = _nested(first, model)
-    aic, bic = 2 * k - 2 * likelihood, k * np.log(len(y)) - 2 * likelihood
-    return Comparison(model.name, float(mine.mean()), gain, error, k, aic, float(bic), df, p_value)
+    aic, bic = deviance + 2 * k, deviance + k * float(np.log(n))
+    return Comparison(model.name, float(mine.mean()), gain, error, k, aic, bic, df, p_value)
+
+
+def _predicted(result: ClassInference, responses: Responses) -> Responses:
+    """Responses of the trials that were left out one by one: with many trials, some."""
+    return responses[:: -(-len(responses) // len(result.leave_one_out.best))]
 
 
 def _paired(first: Array, second: Array) -> tuple[float, float]:
@@ -126,32 +119,33 @@ def _paired(first: Array, second: Array) -> tuple[float, float]:
     return float(d.mean()), float(d.std(ddof=1) / np.sqrt(len(d)))
 
 
-def _log_likelihood(model: Model) -> float:
-    """The maximum, nats; NaN with ridge or shrinkage, or rates that were not fitted together with the weights."""
-    c, y = model.result, model.responses
-    joint = c.profiles is not None
+def _deviance(model: Model) -> float:
+    """−2 maximum of the log-likelihood; NaN with ridge or shrinkage, or rates not fitted together with the weights."""
+    c, joint = model.result, model.result.profiles is not None
     if (c.guess_rate + c.lapse_rate > 0 and not joint) or c.theory.ridge or c.theory.shrinkage:
         return np.nan
     w = c.corrected if joint else c.estimate
     z = np.asarray(model.factors @ w[:-1] + w[-1], np.float64)
-    return -float(losses(np.asarray(log_odds(z, c.guess_rate, c.lapse_rate), np.float64), y).sum())
+    log_odds_of_yes = np.asarray(log_odds(z, c.guess_rate, c.lapse_rate), np.float64)
+    return 2 * float(losses(log_odds_of_yes, model.responses).sum())
 
 
 def _nested(first: Model, second: Model) -> tuple[int, float]:
-    """(Degrees of freedom, p-value) of what the larger of two nested models adds; (0, NaN) of others."""
+    """(Degrees of freedom, p-value) of what the larger of two nested models adds; (0, NaN) of others.
+
+    Nested: every factor of one model is a linear combination of the other's.
+    """
     small, large = sorted((first, second), key=lambda model: model.factors.shape[1])
-    c = small.result
-    if c.guess_rate + c.lapse_rate > 0 or c.theory.ridge or not _within(small.factors, large.factors):
+    c, every = small.result, max(len(small.responses) // ROWS, 1)
+    if c.guess_rate + c.lapse_rate > 0 or c.theory.ridge:
         return 0, np.nan
-    added = np.arange(small.factors.shape[1], small.factors.shape[1] + large.factors.shape[1])
-    _, df, p_value = score_test(np.hstack([small.factors, large.factors]), small.responses, added)
+    z, x = (np.asarray(model.factors[::every], np.float64) for model in (small, large))
+    z, x = ((a - a.mean(axis=0)) / np.maximum(a.std(axis=0), 1e-300) for a in (z, x))
+    unexplained = np.square(z - x @ np.linalg.lstsq(x, z, rcond=None)[0]).mean(axis=0)
+    if unexplained.max() >= NESTED:
+        return 0, np.nan
+    p = small.factors.shape[1]
+    _, df, p_value = score_test(
+        np.hstack([small.factors, large.factors]), small.responses, p + np.arange(large.factors.shape[1])
+    )
     return df, p_value
-
-
-def _within(small: Factors, large: Factors) -> bool:
-    """Whether every factor of one model is a linear combination of the other's."""
-    rows = slice(None, None, max(len(small) // ROWS, 1))
-    x, z = (np.asarray(factors[rows], np.float64) for factors in (large, small))
-    x, z = ((a - a.mean(axis=0)) / np.maximum(a.std(axis=0), 1e-300) for a in (x, z))
-    rest = z - x @ np.linalg.lstsq(x, z, rcond=None)[0]
-    return bool((np.square(rest).mean(axis=0) < NESTED).all())

@@ -28,12 +28,12 @@ from scipy.special import expit, xlogy
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
-from hdlogit.inference.families import LAGS, MEMORY, Family, families
+from hdlogit.inference.families import MEMORY, before, families
 from hdlogit.inference.joint import SMALL, is_for_joint_fit, likelihood_ratio
 from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
-from hdlogit.inference.terms import DEPENDENT, Residuals, Test, Trials
+from hdlogit.inference.terms import DEPENDENT, Columns, Residuals, Test, Trials
 
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
@@ -85,20 +85,20 @@ def questions(
     n, (guess_rate, lapse_rate) = len(factors), result.link.known
     left_out = np.arange(0, n, -(-n // len(result.leave_one_out.best)))  # with many trials, one by one only some
     y, best = np.asarray(responses[left_out], bool), result.leave_one_out.best
+    group = np.unique(np.zeros(n) if groups is None else groups, return_inverse=True)[1]
     with single_threaded_blas():
         if (guess_rate, lapse_rate) == (0, 0):
             left, trials = _as_fitted(result, factors, responses), np.arange(n)
         else:
             left, trials = _with_rates(result, factors[left_out], y), left_out
 
-        def tested(name: str, family: Family) -> Test:
-            if by_fit := _by_fit(result, factors, responses, family):
-                return by_fit
-            lags = LAGS if name == MEMORY and len(trials) == n else 0
-            return left.test(lambda rows: family.columns(trials[rows]), family.known[trials], lags)
+        def tested(name: str, columns: Columns) -> Test:
+            memory = before(group)[1] if name == MEMORY and len(trials) == n else None
+            by_fit = _by_fit(result, factors, responses, columns)
+            return by_fit or left.test(lambda rows: columns(trials[rows]), memory)
 
-        lacking = families(factors, responses, names, groups, in_order=in_order)
-        tests = {name: tested(name, family) for name, family in lacking.items()}
+        lacking = families(factors, responses, names, group, in_order=in_order)
+        tests = {name: tested(name, columns) for name, columns in lacking.items()}
     asked = [Question.of(name, len(trials), test) for name, test in tests.items() if test.df]
     asked += _of_link(result, y)
     index = np.asarray(factors[left_out] @ result.estimate[:-1])  # so that trials of equal factors stay together
@@ -154,24 +154,21 @@ def _with_rates(result: ClassInference, factors: Factors, y: Responses) -> Resid
     return Residuals(design, taken * (y - p) * slope / variance, taken * slope**2 / variance)
 
 
-def _by_fit(result: ClassInference, factors: Factors, responses: Responses, family: Family) -> Test | None:
+def _by_fit(result: ClassInference, factors: Factors, responses: Responses, columns: Columns) -> Test | None:
     """By the likelihood ratio: with few trials and factors squares and a rate can be so much alike that no score test
-    tells them apart, and there is time to fit again. None for other fits, and where in the trials that know the
-    columns, a factor does not vary, or the columns add nothing to the factors.
+    tells them apart, and there is time to fit again. None for other fits, and where the columns add nothing.
     """
-    (n, p), df = factors.shape, family.columns(slice(0, 1)).shape[1]
-    if result.profiles is None or n * (p + 1) ** 2 > SMALL or not is_for_joint_fit(n, p + df):
+    (n, p), z = factors.shape, columns(slice(0, 1))
+    if result.profiles is None or n * (p + 1) ** 2 > SMALL or not is_for_joint_fit(n, p + z.shape[1]):
         return None
-    trials = np.flatnonzero(family.known)
-    x, columns = factors[trials], family.columns(trials)
-    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
-    t = np.column_stack([x, np.ones(len(x))])
-    new, sizes, _ = np.linalg.svd(columns - t @ np.linalg.lstsq(t, columns)[0], full_matrices=False)
+    z, t = columns(slice(0, n)), np.column_stack([factors, np.ones(n)])
+    z = z / np.maximum(np.linalg.norm(z, axis=0), 1e-300)
+    new, sizes, _ = np.linalg.svd(z - t @ np.linalg.lstsq(t, z)[0], full_matrices=False)
     new = new[:, sizes**2 > DEPENDENT]
-    if not new.shape[1] or not np.ptp(x, axis=0).all():
+    if not new.shape[1]:
         return None
     term = p + np.arange(new.shape[1])
-    s, p_value = likelihood_ratio(np.hstack([x, new]), responses[trials], result.link.known, term)
+    s, p_value = likelihood_ratio(np.hstack([factors, new]), responses, result.link.known, term)
     return Test(s, len(term), p_value)
 
 

@@ -14,7 +14,7 @@ leaving out those with large errors would leave out large slopes.
 Groups that differ are found by Q = Σ (slope_g − slope)²/var_g (Cochran 1954).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -32,26 +32,15 @@ from hdlogit.inference.sums import NUMBERS, Array, Factors, Names, Responses, me
 MOST = 2**25  # numbers in the factors of the others, 256 MB: of more, evenly spaced trials stand for all
 
 
-class Slope(NamedTuple):
-    """Slope of a group's weights on those of the others, for standardised factors: product/size."""
+class Slopes(NamedTuple):
+    """Slopes of groups' weights on those of the others, for standardised factors, and of all groups together."""
 
-    value: float
-    error: float  # its standard error, for the noise of both
-    own: Array  # (p,) weights of the group,
-    others: Array  # and of the others
-    product: float
-    size: float  # positive
-    variance: float  # of the product, by the group's own noise
-    trials: int
-
-
-class Common(NamedTuple):
-    """Slope of all groups together."""
-
-    value: float
-    error: float  # its standard error, by the jackknife over groups
-    q: float  # by how much the groups' slopes differ: χ² of df if only by chance
-    df: int
+    value: Array  # (G,) NaN: there is no estimate, or the others' weights are no larger than their noise
+    error: Array  # (G,) standard errors, for the noise of both
+    common: float = np.nan  # NaN: fewer than two groups have a slope
+    common_error: float = np.nan  # its standard error, by the jackknife over groups
+    q: float = np.nan  # by how much slopes differ: χ² of df if only by chance
+    df: int = 0
 
     @property
     def p_value(self) -> float:
@@ -59,23 +48,15 @@ class Common(NamedTuple):
         return float(chdtrc(self.df, self.q))
 
 
-class Group(NamedTuple):
-    """One group beside the others."""
-
-    number: int
-    trials: int
-    reason: str | None = None  # why there is no estimate
-    classical: Slope | None = None  # None: there is no estimate, or the others' weights are no larger than their noise
-    corrected: Slope | None = None
-    covered: float | None = None  # fraction of factors in which the interval of the difference of weights holds 0
-
-
 class Replication(NamedTuple):
-    """Groups of one class."""
+    """G groups of one class."""
 
-    groups: list[Group]
-    classical: Common | None  # None: fewer than two groups have an estimate
-    corrected: Common | None
+    groups: list[int]
+    trials: list[int]
+    reasons: list[str]  # why a group has no estimate, or ""
+    classical: Slopes
+    corrected: Slopes
+    covered: Array  # (G,) fraction of factors in which the interval of the difference of corrected weights holds 0
 
     @property
     def p_value(self) -> float:
@@ -83,7 +64,7 @@ class Replication(NamedTuple):
 
         With rates, corrected weights of short groups run away.
         """
-        return max(one.p_value for one in (self.classical, self.corrected) if one)
+        return float(np.nanmax([self.classical.p_value, self.corrected.p_value]))
 
 
 def replicate(
@@ -101,50 +82,43 @@ def replicate(
     factors: (n, p); responses: (n,) bool; groups: (n,), at least two different numbers; guess_rate, lapse_rate: known
     ones, and names, as of `infer`.
     """
-    p = factors.shape[1]
-    units, z = measure(factors), float(ndtri(0.5 + level / 2))
+    p, z, units = factors.shape[1], float(ndtri(0.5 + level / 2)), measure(factors)
     blocks = (units.standardise(factors[rows])[:, :-1] for rows in cut(len(factors), p))
-    m, scale = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors), units.scale
+    m = sum((t.T @ t for t in blocks), np.zeros((p, p))) / len(factors)
+    numbers, trials = np.unique(groups, return_counts=True)
 
     def of_trials(rows: NDArray[np.intp]) -> ClassInference:
         try:
             fitted = fit(factors[rows], responses[rows, None], polish=True)
         except ValueError as error:
             return ClassInference.refused(str(error), p)
-        trials, rates = (factors[rows], responses[rows, None]), (guess_rate, lapse_rate)
-        [c] = infer(*trials, fitted.coefficients, 0.0, 0.0, "none", *rates, names)
+        rates = guess_rate, lapse_rate
+        [c] = infer(factors[rows], responses[rows, None], fitted.coefficients, 0.0, 0.0, "none", *rates, names)
         return replace(c, reason=fitted.reasons[0] or c.reason)
 
-    def compared(number: int) -> Group:
-        inside, outside = np.flatnonzero(groups == number), np.flatnonzero(groups != number)
-        own, others, n = of_trials(inside), of_trials(outside[:: -(-len(outside) * p // MOST)]), len(inside)
-        if reason := own.reason or (f"the others: {others.reason}" if others.reason else None):
-            return Group(number, n, reason)
-        difference = own.corrected[:-1] - others.corrected[:-1]
-        covered = np.abs(difference) <= z * np.hypot(own.corrected_error[:-1], others.corrected_error[:-1])
-        classical = _slope(own.estimate, others.estimate, own.noise, others.noise, scale, m, n)
-        noises = _given_scale(own), _given_scale(others)
-        corrected = _slope(own.corrected, others.corrected, *noises, scale, m, n)
-        return Group(number, n, None, classical, corrected, float(covered.mean()))
+    own, others = list[ClassInference](), list[ClassInference]()
+    for number in tqdm(numbers.tolist(), "replication", unit="group", disable=None, leave=False):
+        outside = np.flatnonzero(groups != number)
+        own.append(of_trials(np.flatnonzero(groups == number)))
+        others.append(of_trials(outside[:: -(-len(outside) * p // MOST)]))
+    of_others = (c.reason and f"the others: {c.reason}" for c in others)
+    reasons = [c.reason or reason or "" for c, reason in zip(own, of_others, strict=True)]
+    known = np.array([not reason for reason in reasons])
 
-    numbers = tqdm(np.unique(groups).tolist(), "replication", unit="group", disable=None, leave=False)
-    each = [compared(number) for number in numbers]
-    classical = [one.classical for one in each if one.classical]
-    corrected = [one.corrected for one in each if one.corrected]
-    return Replication(each, _common(classical, m), _common(corrected, m))
+    def of_groups(value: Callable[[ClassInference], Array]) -> Array:
+        """(2, G, …) of each group and of the others; NaN where there is no estimate."""
+        values = np.array([[value(c) for c in side] for side in (own, others)])
+        values[:, ~known] = np.nan
+        return values
 
-
-def _slope(
-    own: Array, others: Array, noise: Array, others_noise: Array, scale: Array, m: Array, trials: int
-) -> Slope | None:
-    p, unit = len(scale), np.outer(scale, scale)
-    w, v, of_w, of_v = own[:-1] * scale, others[:-1] * scale, noise[:p, :p] * unit, others_noise[:p, :p] * unit
-    product, size, along = float(v @ m @ w), float(v @ m @ v - np.vdot(m, of_v)), m @ v
-    if not size > 0:
-        return None
-    variance, rest = float(along @ of_w @ along), m @ (w - 2 * product / size * v)
-    error = float(np.sqrt(variance + rest @ of_v @ rest)) / size
-    return Slope(product / size, error, w, v, product, size, variance, trials)
+    unit = np.outer(units.scale, units.scale)
+    noise = of_groups(lambda c: c.noise[:p, :p] * unit), of_groups(lambda c: _given_scale(c)[:p, :p] * unit)
+    classical = _slopes(of_groups(lambda c: c.estimate[:-1] * units.scale), noise[0], m, trials)
+    corrected = _slopes(of_groups(lambda c: c.corrected[:-1] * units.scale), noise[1], m, trials)
+    weights, errors = of_groups(lambda c: c.corrected[:-1]), of_groups(lambda c: c.corrected_error[:-1])
+    inside = np.abs(weights[0] - weights[1]) <= z * np.hypot(*errors)
+    covered = np.where(known, inside.mean(axis=1), np.nan)
+    return Replication(numbers.tolist(), trials.tolist(), reasons, classical, corrected, covered)
 
 
 def _given_scale(c: ClassInference) -> Array:
@@ -152,27 +126,35 @@ def _given_scale(c: ClassInference) -> Array:
     what knowing the signal takes away. With rates it adds more.
     """
     by_equations = c.profiles is None and c.guess_rate + c.lapse_rate == 0
-    return c.noise / c.theory.alpha**2 if by_equations else c.covariance
+    return c.noise / c.theory.alpha**2 if by_equations else c.covariance[:-2, :-2]
 
 
-def _common(slopes: Sequence[Slope], m: Array) -> Common | None:
-    """The slope of all groups.
+def _slopes(weights: Array, noise: Array, m: Array, trials: NDArray[np.integer]) -> Slopes:
+    """weights (2, G, p) of groups and of the others, with their noise (2, G, p, p).
 
-    Its error is what each group adds (infinitesimal jackknife), by its own weights and by what it moves those of the
-    others, r_g: these are close to the mean of all groups but g, so that without g all of them move by about
-    (mean r − r_g) G/(G − 1). Both parts nearly cancel where groups are alike, as the weights of a group that happen to
-    be long lengthen those of the pooled groups, too.
+    The error of the common slope is what each group adds (infinitesimal jackknife), by its own weights and by what it
+    moves those of the others, r_g: these are close to the mean of all groups but g, so that without g all of them move
+    by about (mean r − r_g) G/(G − 1). Both parts nearly cancel where groups are alike, as the weights of a group that
+    happen to be long lengthen those of the pooled groups, too.
 
     In Q a group's slope on all groups, itself among them, stands for slope_g: it is nearer to the common one by the
     others' part of the trials.
     """
-    if len(slopes) < 2:
-        return None
-    _, _, own, others, product, size, own_noise, n = (np.array(values) for values in zip(*slopes, strict=True))
-    slope = float(product.sum() / size.sum())
-    gradient = (own - 2 * slope * others) @ m
-    moved = len(n) / (len(n) - 1) * (others.mean(axis=0) - others)
-    added = product - slope * size + np.vecdot(gradient.sum(axis=0) - gradient, moved)
-    error = float(np.sqrt(len(n) / (len(n) - 1) * np.square(added - added.mean()).sum()) / size.sum())
-    q = np.square((1 - n / n.sum()) * (product - slope * size)) / own_noise
-    return Common(slope, error, float(q.sum()), len(n) - 1)
+    (w, r), (of_w, of_r) = weights, noise
+    along = r @ m
+    product, size = np.vecdot(along, w), np.vecdot(along, r) - np.einsum("ij,gij->g", m, of_r)
+    size = np.where(size > 0, size, np.nan)
+    own_noise, rest = np.einsum("gi,gij,gj->g", along, of_w, along), (w - 2 * (product / size)[:, None] * r) @ m
+    error = np.sqrt(own_noise + np.einsum("gi,gij,gj->g", rest, of_r, rest)) / size
+    known = np.isfinite(size)
+    slopes, n_groups = Slopes(product / size, error), int(known.sum())
+    if n_groups < 2:
+        return slopes
+    w, r, product, size, own_noise, n = (each[known] for each in (w, r, product, size, own_noise, trials))
+    common = float(product.sum() / size.sum())
+    gradient = (w - 2 * common * r) @ m
+    moved = n_groups / (n_groups - 1) * (r.mean(axis=0) - r)
+    added = product - common * size + np.vecdot(gradient.sum(axis=0) - gradient, moved)
+    common_error = np.sqrt(n_groups / (n_groups - 1) * np.square(added - added.mean()).sum()) / size.sum()
+    q = np.square((1 - n / n.sum()) * (product - common * size)) / own_noise
+    return slopes._replace(common=common, common_error=float(common_error), q=float(q.sum()), df=n_groups - 1)

@@ -126,7 +126,9 @@ def _name(names: Sequence[str], values: Array) -> str:
             coded.setdefault(word, ([], []))[int(value > 0.5)].append(level)
         else:
             parts.append(f"{name} = {value:g}")
-    parts += [f"{word} is {on[0] if on else 'not ' + ' or '.join(off)}" for word, (off, on) in coded.items()]
+    for word, (off, on) in coded.items():
+        neither = f"neither {' nor '.join(off)}" if off[1:] else f"not {''.join(off)}"
+        parts.append(f"{word} is {on[0] if on else neither}")
     return ", ".join(parts)
 
 

@@ -67,7 +67,7 @@ def random_effects(estimates: Array, covariances: Array, groups: NDArray[np.intp
     start = [spread[groups == g].mean() / unit[g] for g in range(n_groups)]
 
     def loss(x: Array) -> tuple[float, Array]:
-        effects, log_determinant = _given(estimates, covariances, known, (x * unit)[groups])
+        effects, log_determinant = _at(estimates, covariances, known, (x * unit)[groups])
         w, r = effects.precisions, effects.residuals
         scores = np.einsum("kij,kj->ki", w, r)
         value = log_determinant - np.linalg.slogdet(effects.covariance)[1] + np.vdot(r, scores)
@@ -77,10 +77,10 @@ def random_effects(estimates: Array, covariances: Array, groups: NDArray[np.intp
 
     options = {"maxiter": 500, "ftol": 1e-12, "gtol": 1e-7}
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n_groups, options=options)
-    return _given(estimates, covariances, known, (best.x * unit)[groups])[0]
+    return _at(estimates, covariances, known, (best.x * unit)[groups])[0]
 
 
-def _given(
+def _at(
     estimates: Array, covariances: Array, known: NDArray[np.bool_], tau_squared: Array
 ) -> tuple[RandomEffects, float]:
     """What follows from these τ² (p,), and Σ log |V_i + T|."""

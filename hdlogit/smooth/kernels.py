@@ -25,7 +25,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,69 +91,65 @@ def fit_smooth(
     with single_threaded_blas():
         x = np.column_stack([(factors - units.centre) / scale, np.ones(n)]) @ basis
         chosen = choose(x, y, groups, eigenvalues)
-        penalty = np.zeros(p + 1)
+        minimum, penalty = chosen.minimum, np.zeros(p + 1)
         for group, values, strength in zip(groups, eigenvalues, np.exp(chosen.log_strengths), strict=True):
             penalty[group] = strength * values
-        found = _size(x, y, chosen.minimum, penalty)
-    minimum, back = chosen.minimum, basis / np.append(scale, 1.0)[:, None]
-    back[-1] -= units.centre @ back[:-1]  # to coefficients of the factors as given
+        index, sd, dispersion = _leave_one_out(x, minimum, penalty)
+        alpha, alpha_error = _size(index, sd, y, minimum)
+    back = basis / np.append(scale, 1.0)[:, None]
+    back[-1] -= units.centre @ back[:-1]  # to coefficients of the factors in their own units
     inverse = minimum.root @ minimum.root.T
-    noise = found.dispersion * inverse + chosen.change @ chosen.covariance @ chosen.change.T
-    corrected = minimum.coefficients / found.alpha
-    covariance = noise / found.alpha**2 + found.stretch * np.outer(corrected, corrected)
+    noise = dispersion * inverse + chosen.change @ chosen.covariance @ chosen.change.T
+    spread = np.append((x.T @ (x @ minimum.coefficients) / n)[:-1], 0.0)  # Σ̂ŵ
+    along = dispersion * (spread @ inverse @ spread) / (minimum.coefficients @ spread) ** 2  # v
+    corrected = minimum.coefficients / alpha
+    covariance = noise / alpha**2 + max(alpha_error**2 - along, 0.0) * np.outer(corrected, corrected)
     of_each = 1 - np.diag(inverse) * penalty  # effective parameters
     return Smooth(
         families=groups,
         estimate=back @ minimum.coefficients,
         corrected=back @ corrected,
         covariance=back @ covariance @ back.T,
-        alpha=found.alpha,
-        alpha_error=found.alpha_error,
-        dispersion=found.dispersion,
+        alpha=alpha,
+        alpha_error=alpha_error,
+        dispersion=dispersion,
         strengths=np.exp(chosen.log_strengths) * [scale[group[0]] ** 2 / n for group in groups],
         effective=np.array([of_each[group].sum() for group in groups]),
-        leave_one_out=found.left_out,
+        leave_one_out=index,
     )
 
 
-class _Size(NamedTuple):
-    """How much too large the fitted weights are."""
-
-    alpha: float
-    alpha_error: float  # standard error of log α̂
-    stretch: float  # what of its variance is not in f P⁻¹
-    dispersion: float  # f
-    left_out: Array  # (n,) V_i
-
-
-def _size(x: Array, y: Array, fit: Minimum, penalty: Array) -> _Size:
-    n, w = len(y), fit.leverage
-    left = 1 - fit.curvature * w
+def _leave_one_out(x: Array, fit: Minimum, penalty: Array) -> tuple[Array, Array, float]:
+    """V_i (n,), the standard deviation of its sampling noise (n,), and f."""
+    left = 1 - fit.curvature * fit.leverage
     f = float(np.mean(fit.residual**2) / np.mean(fit.curvature * left))
-    index = fit.logit - w * fit.residual / left
     towards = (x @ fit.root) @ fit.root.T  # P⁻¹x̃_i
-    noise = f * np.maximum(w - towards**2 @ penalty - fit.curvature * w**2, 0.0) / left**2
-    effective = float(np.sum(fit.curvature * w)) - 1  # the bias is no parameter of the equations
+    variance = fit.leverage - towards**2 @ penalty - fit.curvature * fit.leverage**2
+    sd = np.sqrt(f * np.maximum(variance, 0.0)) / left
+    return fit.logit - fit.leverage * fit.residual / left, sd, f
+
+
+def _size(index: Array, sd: Array, y: Array, fit: Minimum) -> tuple[float, float]:
+    """α̂, how much too large the fitted weights are, and the standard error of log α̂."""
+    effective = float(np.sum(fit.curvature * fit.leverage)) - 1  # the bias is no parameter of the equations
     b = float(fit.coefficients[-1])
     try:
         try:
-            prior = observer_from_fit(effective / n, float(index.var()), b).theory.alpha
+            prior = observer_from_fit(effective / len(y), float(index.var()), b).theory.alpha
         except NoSignal:
-            prior = without_signal(effective / n, b).alpha
+            prior = without_signal(effective / len(y), b).alpha
     except OutsideTheory as reason:
         raise Refused(f"with {effective:.3g} effective parameters: {reason}") from reason
-    log_alpha, error = float(np.log(prior)), APART
-    a_squared = float(index.var() - noise.mean())
+    noise = float(np.mean(sd**2))
+    a_squared = float(index.var()) - noise
     if a_squared > 0:
-        link = fit_link(index - index.mean(), np.sqrt(noise), y > 0, (0.0, 0.0))
-        variance = link.covariance[0, 0] + (noise.mean() / a_squared) ** 2 / (2 * effective)
+        link = fit_link(index - index.mean(), sd, y > 0, (0.0, 0.0))
+        variance = link.covariance[0, 0] + (noise / a_squared) ** 2 / (2 * effective)
         if not link.reason and np.isfinite(variance):
             trust = APART**2 / (APART**2 + variance)
-            log_alpha += trust * (np.log(link.length / link.gain) - log_alpha)
-            error = float(np.sqrt(trust * variance))
-    spread = np.append((x.T @ (x @ fit.coefficients) / n)[:-1], 0.0)  # Σ̂ŵ
-    along = f * float(np.square(fit.root.T @ spread).sum()) / float(fit.coefficients @ spread) ** 2
-    return _Size(float(np.exp(log_alpha)), error, max(error**2 - along, 0.0), f, index)
+            log_alpha = np.log(prior) + trust * np.log(link.length / link.gain / prior)
+            return float(np.exp(log_alpha)), float(np.sqrt(trust * variance))
+    return float(prior), APART
 
 
 def _check(n: int, p: int, y: Array, groups: list[NDArray[np.intp]]) -> None:

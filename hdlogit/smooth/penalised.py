@@ -31,10 +31,7 @@ from hdlogit.inference.sums import Array, Refused, inverse_root
 STEPS = 100
 DEPENDENT = 1e-10  # part of the curvature of a coefficient that those before it leave
 ENOUGH = 1e-11  # length of the gradient, per trial
-WEAKEST, STRONGEST = (
-    np.log(1e-4),
-    np.log(1e9),
-)  # of λ, in units of the curvature of a weight: hardly any; a line
+WEAKEST, STRONGEST = np.log([1e-4, 1e9])  # λ in units of the curvature of a weight: hardly any; a line
 STEP = 1e-3  # of second derivatives of R
 SEPARATED = (
     "the factors outside the families, or straight lines over these, separate its responses or repeat one another, so "
@@ -114,14 +111,14 @@ def choose(x: Array, y: Array, families: Sequence[NDArray[np.intp]], eigenvalues
     def fit(log_strengths: Array) -> tuple[Minimum, Array, float, Array]:
         """The fit, ∂β̂/∂log λ (p + 1, F), −R and its gradient."""
         penalties = np.exp(log_strengths)[:, None] * units
-        found = minimise(x, y, penalties.sum(axis=0), last[0])
-        last[0] = beta = found.coefficients
-        change = -found.root @ (found.root.T @ (penalties * beta).T)
-        bend = found.curvature * (1 - 2 * (y - found.residual))  # D'
-        gradient = ranks - penalties @ (beta**2 + np.square(found.root).sum(axis=1))
-        gradient -= (bend * found.leverage) @ (x @ change)
-        restricted = found.value + ranks @ log_strengths / 2 + np.log(np.diag(found.root)).sum()
-        return found, change, -restricted, -gradient / 2
+        fitted = minimise(x, y, penalties.sum(axis=0), last[0])
+        last[0] = beta = fitted.coefficients
+        change = -fitted.root @ (fitted.root.T @ (penalties * beta).T)
+        bend = fitted.curvature * (1 - 2 * (y - fitted.residual))  # D'
+        gradient = ranks - penalties @ (beta**2 + np.square(fitted.root).sum(axis=1))
+        gradient -= (bend * fitted.leverage) @ (x @ change)
+        restricted = fitted.value + ranks @ log_strengths / 2 + np.log(np.diag(fitted.root)).sum()
+        return fitted, change, -restricted, -gradient / 2
 
     curvature = np.log(len(x) * y.mean() * (1 - y.mean()))  # of a weight, if no factor matters
     bounds = [(curvature + WEAKEST, curvature + STRONGEST)] * len(families)
@@ -129,5 +126,5 @@ def choose(x: Array, y: Array, families: Sequence[NDArray[np.intp]], eigenvalues
     rho = np.asarray(minimize(lambda r: fit(r)[2:], begin, jac=True, bounds=bounds, method="L-BFGS-B").x)
     around = [fit(rho + d)[3] - fit(rho - d)[3] for d in STEP * np.eye(len(rho))]
     curved, vectors = np.linalg.eigh((np.array(around) + np.transpose(around)) / (4 * STEP))
-    found, change, *_ = fit(rho)
-    return Chosen(rho, found, change, (vectors / np.maximum(curved, 1e-6)) @ vectors.T)
+    fitted, change, *_ = fit(rho)
+    return Chosen(rho, fitted, change, (vectors / np.maximum(curved, 1e-6)) @ vectors.T)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stages.figures import coefficients, history, predictions, theory, weights
+from stages.figures import coefficients, history, predictions, weights
 
 
 class Drawing(NamedTuple):
@@ -46,7 +46,6 @@ STIMULUS = {
     "inference/psychometric": "class stimulus condition quantity estimate low high",
     **RATES,
 }
-PLAN = "n_trials weight_rmse corrected_weight_rmse test_cross_entropy test_best_cross_entropy bayes_cross_entropy"
 SLOPES = "group classical classical_error corrected corrected_error"
 
 FIGURES = (  # in the page's order; of those with the same name the first that can be drawn
@@ -59,5 +58,4 @@ FIGURES = (  # in the page's order; of those with the same name the first that c
     Drawing("model", "calibration", predictions.calibration, {"calibration": BINS, "inference/calibration_best": BINS}),
     Drawing("model", "calibration", predictions.calibration, {"calibration": BINS}),
     Drawing("replication", "replication", coefficients.replication, {"inference/replication": SLOPES}),
-    Drawing("planning", "planning", theory.planning, {"inference/planning": PLAN}),
 )

@@ -35,12 +35,7 @@ def measured(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def some(names: list[str]) -> str:
-    """The first names of a list, and the last."""
-    return ", ".join(names[:MOST]) + (f", … {names[-1]}" if names[MOST:] else "")
-
-
-def first_of(names: Sequence[str], most: int = 5) -> str:
+def first_of(names: Sequence[str], most: int = MOST) -> str:
     """`a, b, c, d, e and 3 more`."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

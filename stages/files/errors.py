@@ -10,8 +10,7 @@ from pathlib import Path
 
 from stages.files import OBSERVERS
 
-# Set where a command of ours runs DVC: it prints the answer, and reads from this file whether a stage has named its
-# error, as DVC fails alike without one.
+# Set where a command runs DVC and prints the answer: a file that is made where a stage has named its error.
 SAID = "HDLOGIT_SAID"
 
 
@@ -43,8 +42,6 @@ def run(main: Callable[[], None]) -> None:
 
 def check_memory(needed: float, what: str, instead: str) -> None:
     """Raise InputError where this machine has less memory than `what` needs, in bytes."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         sizes = f"needs {needed / 1e9:.3g} GB of memory, but this machine has {there / 1e9:.3g}"

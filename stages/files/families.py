@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.errors import InputError
 
 FEWEST = 4  # numbers that make a family
@@ -52,7 +52,7 @@ def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFra
         literal = pattern.replace("[", "[[]").replace("…", "*")  # names have brackets, families a …
         matching = {j for j, name in enumerate(names) if fnmatchcase(name, literal)}
         if not matching:
-            there = some([*names])
+            there = first_of([*names])
             raise InputError(f"evaluate.smooth: {pattern}: no factor has such a name; there are {there}")
         taken |= matching
     chosen = families(names).assign(factor=names).loc[sorted(taken)].sort_values("position", kind="stable")
@@ -62,7 +62,6 @@ def smooth_families(names: Sequence[str], patterns: Sequence[str]) -> pd.DataFra
     parts = [part for _, part in chosen.groupby("family")]
     for part in parts:
         steps = np.diff(part.position)
-        for k in np.flatnonzero(~np.isclose(steps, steps[steps > 0].min(initial=np.inf))):
-            pair = " and ".join(part.factor.iloc[k : k + 2])
-            raise InputError(f"evaluate.smooth: a kernel's factors must be evenly spaced, but {pair} are not")
+        if not np.allclose(steps, steps[0]) or steps[0] == 0:
+            raise InputError(f"evaluate.smooth: {part.family.iloc[0]}: a kernel's factors must be evenly spaced")
     return pd.concat(parts) if parts else chosen

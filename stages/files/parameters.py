@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from stages.files import OBSERVERS
+from stages.files import DATA, OBSERVERS
 from stages.files.documents import read_yaml, validate
 from stages.files.errors import InputError
+from stages.files.tables import AGAIN, reading
 
 FILE = Path("params.yaml")
 
@@ -257,3 +259,36 @@ def read_parameters(path: Path | None = None) -> Simulation | Study:
     """The same for either."""
     path = path or file_of_parameters()
     return read_study(path) if "prepare" in read_yaml(path) else read_simulation(path)
+
+
+# --- do the results in data/ belong to these parameters? Those of an earlier run must not look so.
+
+STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
+
+
+def check_current() -> None:
+    """Raise InputError where a stage that makes numbers has failed, or last ran with other parameters."""
+    for name in ("model.safetensors", "metrics.json"):  # DVC removes the outputs of a stage before it runs it
+        if not (DATA / name).exists():
+            raise InputError(f"{DATA / name} is missing: the last run has not come to its end; {AGAIN}")
+    check_parameters()
+
+
+def check_parameters() -> None:
+    """Raise InputError where a stage that makes numbers last ran with other parameters than params.yaml has.
+
+    Those of its run are in dvc.lock; without DVC there is none, and nothing to compare with.
+    """
+    file, alone = file_of_parameters(), observer()
+    lock = file.with_name("dvc.lock")
+    if not lock.exists():
+        return
+    recorded = read_yaml(lock)
+    parameters: Any = read_yaml(file)
+    with reading(lock):
+        for name in STAGES:
+            stage = recorded["stages"].get(f"{name}@{alone}" if alone else name, {})
+            for key, value in stage.get("params", {}).get(str(file), {}).items():
+                now = reduce(lambda tree, part: (tree or {}).get(part), key.split("."), parameters)
+                if now != value:
+                    raise InputError(f"{FILE}: {key} is not what {name} last ran with; {AGAIN}")

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from stages.files import DATA
 from stages.files.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 AGAIN = "`dvc repro` makes it again"
 TEXT = {  # columns of text, even if it looks like a number
@@ -30,16 +29,12 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"{path} is missing; {AGAIN}") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
     except Exception as error:  # parsers also pass on what Python raises: IndexError, struct.error
-        raise InputError(f"{path} is damaged: {' '.join(str(error).split())}; {AGAIN}") from None
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}; {AGAIN}") from None
 
 
 def read_table(name: str, *columns: str) -> pd.DataFrame:
     """A CSV file of text and numbers with at least these columns and one line."""
-    import pandas as pd  # takes a third of a second, which stages without a table to read do not need
-
     path = DATA / name
     with reading(path):
         table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)

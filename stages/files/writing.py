@@ -16,17 +16,15 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import save
 
 from stages.files import DATA
 from stages.files.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SIGNIFICANT_DIGITS = 6
 BIAS_STEP = 2.0**-20  # about 1e-6 logits, to which a bias is rounded
@@ -99,8 +97,6 @@ class Outputs:
 
     def table(self, name: str, columns: pd.DataFrame | Mapping[str, ArrayLike]) -> None:
         """A CSV file of equally long columns, numbers with SIGNIFICANT_DIGITS digits."""
-        import pandas as pd  # takes a third of a second, which stages without a table to write do not need
-
         table, path, digits = pd.DataFrame(columns), self.path(name), f"%.{SIGNIFICANT_DIGITS}g"
         table.to_csv(path, index=False, float_format=digits, na_rep="nan", lineterminator="\n")
 

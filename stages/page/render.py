@@ -81,20 +81,10 @@ def render_observers(means: pd.DataFrame, **values: Any) -> str:
 
 
 def template(name: str) -> Template:
-    templates = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    templates.filters |= {
-        "number": number,
-        "parameter": parameter,
-        "address": address,
-        "p": p_value,
-        "fixed": fixed,
-    }
+    templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined)
+    templates.trim_blocks = templates.lstrip_blocks = True
+    templates.filters |= {"number": number, "fixed": fixed, "p": p_value}
+    templates.filters |= {"parameter": parameter, "address": address}
     return templates.get_template(name)
 
 

@@ -2,8 +2,9 @@
 
 In this order: do the factors tell anything, does the model hold, how large are the weights, what do intervals cover,
 do groups of trials replicate one another, what has no answer. The verdict follows from the numbers as they are printed
-(`Percent.matters`), and there is one on weights only of classes whose model holds, whose factors predict better than a
-constant, and whose groups do not differ (`Situation.verdict`).
+(`Percent.matters`), and there is one on weights only where the model holds, factors predict better than a constant, and
+groups do not differ (`Situation.verdict`). Of several classes all verdicts are named, and the sentences are on the one
+that needs most care.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from scipy.special import stdtr
 
 from hdlogit.inference.comparison import Usefulness
@@ -40,18 +42,16 @@ DIFFERENT = 0.01  # p-value that groups have the same weights, over all classes
 LOOSE = 0.25  # error of the slope of groups from which on it tells nothing
 APART = 0.1  # of the slope of groups from 1: less is what corrections leave in short groups
 NOTHING = 0.05  # p-value of all factors together, from which on no effect of them is shown
-NO_SIGNAL = 1e-6
 
 LACKING, SEPARATED = "model lacks", "separated by"  # how such verdicts begin
 NO_EFFECT, USELESS = "no effect shown", "factors predict no better than a constant"
-DIFFER, CORRECTED, VAGUE = "groups of trials differ", "use corrected", "use corrected, to be safe"
+DIFFER, CORRECTED = "groups of trials differ", "use corrected"
 DOUBTED, GOOD = "good enough, unless it lapses", "good enough"
-ENDINGS = {  # of the sentence on weights and intervals: the first verdict that any class has
-    NO_EFFECT: "; of what use they are is said above",
+ENDINGS = {  # of the sentence on weights, by verdict; what needs most care comes first
+    NO_EFFECT: "",  # nothing is said of the size of what may not exist
     USELESS: "; of what use they are is said above",
     DIFFER: "; but they are means over groups that differ",
     CORRECTED: "; use the corrected column",
-    VAGUE: "; use the corrected column, as these trials do not tell whether it is needed",
     DOUBTED: ": a plain logistic regression is good enough",
     GOOD: ": a plain logistic regression is good enough",
 }
@@ -86,7 +86,7 @@ class Situation(NamedTuple):
     exists: bool = True  # whether there is an estimate without shrinkage
     n_separated: int = 0  # trials that a direction separates,
     unbounded: Mapping[str, tuple[float, float]] = {}  # intervals of the coefficients that these leave without bounds
-    groups: Replication | None = None
+    groups: Replication | None = None  # where two or more have a slope
     terms: Mapping[str, bool] = {}  # of the model: whether it has more than two values
     level: float = 0.95  # of intervals
     n_classes: int = 1
@@ -112,12 +112,13 @@ class Situation(NamedTuple):
     @property
     def differ(self) -> bool:
         """Whether its groups have different weights, beyond chance: slopes that differ, or one that is far from 1."""
-        if self.groups is None or self.groups.corrected is None:
+        if self.groups is None:
             return False
-        slope, chance = self.groups.corrected, DIFFERENT / self.n_classes
-        apart, error = abs(slope.value - 1), max(slope.error, 1e-12)  # 0 of groups that are copies of one another
-        beyond = 2 * stdtr(slope.df, -apart / error) < chance
-        return self.groups.p_value < chance or bool(slope.error < LOOSE and apart > APART and beyond)
+        slopes, chance = self.groups.corrected, DIFFERENT / self.n_classes
+        apart = abs(slopes.common - 1)
+        error = max(slopes.common_error, 1e-12)  # 0 of groups that are copies of one another
+        beyond = 2 * stdtr(slopes.df, -apart / error) < chance
+        return self.groups.p_value < chance or bool(error < LOOSE and apart > APART and beyond)
 
     @property
     def lapses(self) -> Question | None:
@@ -134,46 +135,58 @@ class Situation(NamedTuple):
             return f"{SEPARATED} {first_of([name for name in self.unbounded if name != 'bias'])}"
         if self.use.p_value >= NOTHING:  # NaN: not tested
             return NO_EFFECT
-        if self.use.gain <= 0 or self.signal < NO_SIGNAL:
+        if self.use.gain <= 0:
             return USELESS
         if self.differ:
             return DIFFER
         if self.off.matters(GOOD_SIZE) or self.short.matters(GOOD_COVERAGE) or not self.exists:
             return CORRECTED
-        if self.off.error > VAGUE_SIZE or 100 * self.coverage_error > VAGUE_COVERAGE:
-            return VAGUE
+        if self.off.error > VAGUE_SIZE or self.short.error > VAGUE_COVERAGE:
+            return CORRECTED
         return DOUBTED if self.lapses else GOOD
+
+    @property
+    def concern(self) -> int:
+        """The larger, the more care it needs."""
+        return -next((k for k, verdict in enumerate(ENDINGS) if verdict == self.verdict), -1)
 
 
 def trustworthy(n_trials: int, n_factors: int, classes: Sequence[Situation]) -> list[str]:
-    """The answer for the classes that have an inference: the range, and the worst.
-
-    Nothing follows from sizes and intervals of classes whose model lacks something.
-    """
+    """The answer for the classes that have an inference."""
     if not classes:
         return []
-    verdicts = [c.verdict for c in classes]
-    lacking = [c for c, verdict in zip(classes, verdicts, strict=True) if verdict.startswith(LACKING)]
-    separated = [c for c in classes if c.unbounded]
-    valid = [c for c in classes if c not in lacking]
-    sized = [c for c in valid or lacking if not c.unbounded]
-    shown = [] if valid and all(c.verdict == NO_EFFECT for c in sized) else sized  # no size of what may not exist
-    lines = []
-    if separated and valid:
-        lines = [f"without shrinkage there is no estimate{_of(separated)}; use the corrected column"]
-    lines += [_use(classes), *_lack(lacking)]
-    lines += [_size(shown, holds=bool(valid))] if shown else []
-    lines += _groups(classes)
-    head = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
-    if len(classes) > 1:
-        part = f"{len(sized)} of " if valid and 0 < len(sized) < len(classes) else ""
-        head += f", {part}{len(classes)} classes (yes/no responses)"
-    if valid:  # else nobody knows them
-        signals, rates = [c.signal for c in shown], zip(*(c.rates for c in shown), strict=True)
-        head += f", signal {_range(signals, '.2g')} (sd of the true logit)" if shown else ""
-        of_kinds = zip(("guess", "lapse"), rates, strict=False)
-        head += "".join(f", {kind} rate {_range(some, '.2f')}" for kind, some in of_kinds if any(some))
-    return [f"{head}: {lines[0]}", *lines[1:], *(_separated(n_trials, n_factors, c) for c in separated)]
+    worst = max(classes, key=lambda one: (one.concern, one.off))
+    size = f"{_spaced(n_trials)} trials, {counted(n_factors, 'factor')}"
+    head, *lines = _sentences(n_trials, n_factors, worst)
+    if len(classes) == 1:
+        return [f"{size}{head}", *lines]
+    verdicts = defaultdict[str, list[str]](list)
+    for one in sorted(classes, key=lambda one: -one.concern):
+        verdicts[one.verdict].append(named(one.name, "class"))
+    of_all = "; ".join(f"{verdict}: {first_of(names)}" for verdict, names in verdicts.items())
+    return [
+        f"{size}, {len(classes)} classes (yes/no responses): {of_all}",
+        f"{named(worst.name, 'class')}{head}",
+        *lines,
+    ]
+
+
+def _sentences(n_trials: int, n_factors: int, c: Situation) -> list[str]:
+    """On one class. Nothing follows from sizes and intervals if its model lacks something."""
+    observer = ""
+    if not c.lacks and not c.unbounded and c.verdict != NO_EFFECT:  # else nobody knows it
+        observer = f", signal {c.signal:.2g} (sd of the true logit)"
+        kinds = zip(("guess", "lapse"), c.rates, strict=True)
+        observer += "".join(f", {kind} rate {rate:.2f}" for kind, rate in kinds if rate)
+    lines = [_use(c.use)]
+    if c.unbounded and not c.lacks:
+        lines.insert(0, "without shrinkage there is no estimate; use the corrected column")
+    if c.lacks:
+        adding = remedy(c.lacks[0].family, c.name, c.terms, guess_rate=c.rates[0])
+        lines.append(f"{sentence(c.lacks, c.use.gain)}. {adding}")
+    lines += [_separated(n_trials, n_factors, c)] if c.unbounded else [_size(c)] if c.verdict != NO_EFFECT else []
+    lines += [_groups(c, c.groups)] if c.groups else []
+    return [f"{observer}: {lines[0]}", *lines[1:]]
 
 
 def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
@@ -208,75 +221,53 @@ def unanswered(
     return lines + [line.format(first_of(names)) for line, names in reasons.items()]
 
 
-def _use(classes: Sequence[Situation]) -> str:
+def _use(use: Usefulness) -> str:
     """Do the factors predict better than a constant?"""
-    c = min(classes, key=lambda one: (not one.use.p_value >= NOTHING and one.use.gain > 0, one.use.gain))
-    use, all_factors = c.use, f"all factors together: p = {c.use.p_value:.2g}"
+    all_factors = f"all factors together: p = {use.p_value:.2g}"
     losses = f"{use.best:.4f} nats per trial against {use.constant:.4f}, leave-one-out"
     if use.p_value >= NOTHING:
-        return f"no effect of the factors on the responses{_of([c])} is shown ({all_factors}; cross-entropy {losses})"
+        return f"no effect of the factors on the responses is shown ({all_factors}; cross-entropy {losses})"
     if use.gain <= 0:
-        matter = f"the factors matter{_of([c], 'to')} ({all_factors}), but " if use.p_value < NOTHING else ""
+        matter = f"the factors matter ({all_factors}), but " if use.p_value < NOTHING else ""  # NaN: not tested
         return f"{matter}so many weights predict no better than a constant: cross-entropy {losses}"
-    gain = f"{measured(use.gain, use.gain_error)} nats per trial better than a constant{_at_worst(c)}"
-    return f"predictions are {gain}, leave-one-out (R² {use.r_squared:.2g})"
+    gain = measured(use.gain, use.gain_error)
+    return f"predictions are {gain} nats per trial better than a constant, leave-one-out (R² {use.r_squared:.2g})"
 
 
-def _lack(classes: Sequence[Situation]) -> list[str]:
-    """A sentence: what the model lacks most, and what would be added."""
-    if not classes:
-        return []
-    c = max(classes, key=lambda one: one.lacks[0].gain)
-    adding = remedy(c.lacks[0].family, c.name, c.terms, guess_rate=c.rates[0])
-    return [f"{sentence(c.lacks, c.use.gain, _of(classes))}. {adding}"]
-
-
-def _size(classes: Sequence[Situation], *, holds: bool) -> str:
-    """One sentence: size of the weights, coverage, verdict. No verdict if the model does not hold."""
-    if max(c.signal for c in classes) < NO_SIGNAL:
-        return "no factor predicts the responses better than chance would"
-    largest = max(classes, key=lambda c: (c.off.matters(GOOD_SIZE), c.off))
-    shortest = max(classes, key=lambda c: (c.short.matters(GOOD_COVERAGE), c.short))
-    size, coverage = "of the right size", Percent(round(100 * shortest.coverage), shortest.short.error)
-    if largest.off.value:
-        size = f"{largest.off} too {'large' if largest.alpha >= 1 else 'small'}{_at_worst(largest)}"
-    covered = f"classical {100 * largest.level:g} % intervals cover {coverage if coverage.value else 'less than 1 %'}"
-    if not holds:
+def _size(c: Situation) -> str:
+    """Size of the weights, coverage, and what follows. Nothing does if the model does not hold."""
+    size = f"{c.off} too {'large' if c.alpha >= 1 else 'small'}" if c.off.value else "of the right size"
+    coverage = Percent(round(100 * c.coverage), c.short.error)
+    covered = f"classical {100 * c.level:g} % intervals cover {coverage if coverage.value else 'less than 1 %'}"
+    if c.lacks:
         return f"if the model held, weights would come out {size}, and {covered}"
-    verdicts = {c.verdict for c in classes}
-    ending = next(verdict for verdict in ENDINGS if verdict in verdicts)
     doubt = ""
-    if ending == DOUBTED:
-        lapses = min((c.lapses for c in classes if c.lapses), key=lambda one: one.p_value)
+    if c.verdict == DOUBTED and (lapses := c.lapses):
         doubt = (
             f", unless the observer guesses or lapses (p = {lapses.p_value:.1g} that not, of this test alone): with "
             f"such rates (--rates) weights would be {1 + lapses.steeper:.2g} times as large"
         )
-    return f"weights come out {size} and {covered}{ENDINGS[ending]}{doubt}"
+    return f"weights come out {size} and {covered}{ENDINGS[c.verdict]}{doubt}"
 
 
-def _groups(classes: Sequence[Situation]) -> list[str]:
-    """A sentence: do groups of trials replicate one another? Of several classes the one that does least."""
-    known = [(c, c.groups, c.groups.corrected) for c in classes if c.groups and c.groups.corrected]
-    if not known:
-        return []
-    c, groups, common = min(known, key=lambda one: (not one[0].differ, one[1].p_value))
-    error = f" ± {common.error:.1g}" if common.df > 1 else ""  # of two groups the jackknife tells little
-    slope = f"{common.value:.2f}{error}"
+def _groups(c: Situation, groups: Replication) -> str:
+    """Do groups of trials replicate one another?"""
+    slopes = groups.corrected
+    error = f" ± {slopes.common_error:.1g}" if slopes.df > 1 else ""  # of two groups the jackknife tells little
+    slope = f"{slopes.common:.2f}{error}"
     if not c.differ:
-        alike = "replicate one another" if common.error < LOOSE else "are too short to be compared"
-        return [f"groups {alike}{_of([c], 'in')}: corrected weights of one are {slope} times those of the others"]
-    slopes = [group.corrected.value for group in groups.groups if group.corrected]
-    lowest, highest = (f"{value:.2f}".replace("-", "−") for value in (min(slopes), max(slopes)))
-    return [
-        f"groups do not replicate one another{_of([c], 'in')}: corrected weights of one are {lowest} to {highest} "
-        f"times those of the others, {slope} in all (p = {groups.p_value:.1g} that these are alike): fit each group "
-        "alone, or add what changes between them"
-    ]
+        alike = "replicate one another" if slopes.common_error < LOOSE else "are too short to be compared"
+        return f"groups {alike}: corrected weights of one are {slope} times those of the others"
+    lowest, highest = (f"{end(slopes.value):.2f}".replace("-", "−") for end in (np.nanmin, np.nanmax))
+    return (
+        f"groups do not replicate one another: corrected weights of one are {lowest} to {highest} times those of the "
+        f"others, {slope} in all (p = {groups.p_value:.1g} that these are alike): fit each group alone, or add what "
+        "changes between them"
+    )
 
 
 def _separated(n_trials: int, n_factors: int, c: Situation) -> str:
-    """A line on what the separated trials of a class leave without bounds, and what tells the rest."""
+    """What the separated trials leave without bounds, and what tells the rest."""
     ends = {name: f"[{low:.2g}, {high:.2g}]" for name, (low, high) in c.unbounded.items()}
     intervals = [f"{named(name, 'factor')} {both.replace('-', '−')}".replace("inf", "∞") for name, both in ends.items()]
     rest = "; the other coefficients are what the trials that are left tell" if len(ends) <= n_factors else ""
@@ -284,21 +275,6 @@ def _separated(n_trials: int, n_factors: int, c: Situation) -> str:
         f"{separate([name for name in ends if name != 'bias'])} {_spaced(c.n_separated)} of {_spaced(n_trials)} trials "
         f"of {named(c.name, 'class')}; without bounds ({100 * c.level:g} % intervals): {first_of(intervals)}{rest}"
     )
-
-
-def _of(classes: Sequence[Situation], word: str = "of") -> str:
-    """` of a, b`, where there are several classes."""
-    several = classes[0].n_classes > 1
-    return f" {word} {first_of([named(c.name, 'class') for c in classes])}" if several else ""
-
-
-def _at_worst(c: Situation) -> str:
-    return f" at worst ({named(c.name, 'class')})" if c.n_classes > 1 else ""
-
-
-def _range(values: Sequence[float], digits: str) -> str:
-    low, high = f"{min(values):{digits}}", f"{max(values):{digits}}"
-    return low if low == high else f"{low} to {high}"
 
 
 def _spaced(n: int) -> str:

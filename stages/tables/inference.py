@@ -20,6 +20,8 @@ from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
 from hdlogit.inference.link import logistic_test
 from hdlogit.inference.questions import LINK, Question, questions
+from hdlogit.inference.result import Separated
+from hdlogit.inference.sums import Responses
 from hdlogit.inference.terms import joint_test
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.scores import recovery
@@ -67,40 +69,46 @@ def ask(inferred: Inferred) -> list[tuple[Usefulness, list[Question]]]:
     def of_class(k: int) -> tuple[Usefulness, list[Question]]:
         c, (x, y) = inferred.classes[k], (fit.train.factors, fit.train.responses[:, k])
         if c.separated:
-            return usefulness(c, x, y), [_logistic(inferred, k)]
+            return usefulness(c, x, y), _of_separated(c.separated, y, inferred.p.known_rates)
         return usefulness(c, x, y), questions(c, x, y, fit.factors, fit.groups, in_order=in_order)
 
     return [*each(of_class, range(len(inferred.classes)))]
 
 
+def _of_separated(separated: Separated, y: Responses, rates: Sequence[float | None]) -> list[Question]:
+    """Do the trials that are left follow a logistic function, with the known rates only?"""
+    others = separated.others
+    if not len(others.scale):  # no factor is left
+        return []
+    y, (guess_rate, lapse_rate) = thinned(y[separated.left], others), (rate or 0.0 for rate in rates)
+    test = logistic_test(*others.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    return [Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))]
+
+
 def question_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """What the model may lack: per class and family its test, and what it would gain, nats per trial."""
     pairs = zip(inferred.fit.classes, asked, strict=True)
-    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, some) in pairs for one in some])
+    return pd.DataFrame([{"class": name} | one._asdict() for name, (_, questions) in pairs for one in questions])
 
 
 def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     """Per class, leave-one-out cross-entropies of a constant, of the fit and of the best prediction."""
-    uses = [use for use, _ in asked]
-    table = pd.DataFrame([use._asdict() for use in uses])
+    table = pd.DataFrame([use._asdict() | {"r_squared": use.r_squared} for use, _ in asked])
     table.insert(0, "class", inferred.fit.classes)
-    return table.assign(r_squared=[use.r_squared for use in uses])
+    return table
 
 
-def class_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
+def class_table(inferred: Inferred) -> pd.DataFrame:
     """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
 
-    logistic_p: p-value of the test that the psychometric function is logistic, with known rates only;
     inflation: of the variance of a weight by correlations of factors; fitted_jointly: 1 if weights and rates were.
     """
     rows = []
-    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
+    for name, c in zip(inferred.fit.classes, inferred.classes, strict=True):
         observer = c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate
-        link = next((one for one in asked[k][1] if one.family == LINK), None) or _logistic(inferred, k)
         row = {
             "class": name,
             **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), observer, strict=True)),
-            "logistic_p": link.p_value,
             "alpha": c.theory.alpha,
             "inflation": c.inflation,
             "existence_threshold": existence_threshold(*observer),
@@ -120,19 +128,6 @@ def coverages(coefficients: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _logistic(inferred: Inferred, k: int) -> Question:
-    """Is the psychometric function logistic, with known rates only? Separated trials follow any function."""
-    c, y = inferred.classes[k], inferred.responses[:, k]
-    if c.separated:
-        y, c = inferred.fit.train.responses[c.separated.left, k], c.separated.others
-        if not len(c.scale):  # no factor is left
-            return Question(LINK, 2, 0.0, 1.0, 0.0)
-        y = thinned(y, c)
-    guess_rate, lapse_rate = (rate or 0.0 for rate in inferred.p.known_rates)
-    test = logistic_test(*c.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
-    return Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))
-
-
 def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The psychometric curve of each class along its leave-one-out index: bins of trials, and smooth curves.
 
@@ -148,7 +143,7 @@ def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
         if observer is not None:
             z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index[0])]
-            in_bins = [some.mean() for some in np.array_split(true, len(bins))]
+            in_bins = [part.mean() for part in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)
         return bins, smooth
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hdlogit.compute.threads import cut, each, single_threaded_blas
+from hdlogit.compute.threads import cut
 from hdlogit.inference.infer import infer
 from hdlogit.inference.result import ClassInference
 from hdlogit.scores.predictions import Booleans
@@ -44,19 +44,17 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
         alike = [name for name in names if fit.shrinkage[name] == strength]
         part = fit.part([fit.classes.index(name) for name in alike])
         penalties = fit.evidence["ridge"], strength
-        some = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
-        results |= dict(zip(alike, some, strict=True))
+        inferred = infer(*part.train, part.coefficients, *penalties, p.asymptotes, *p.known_rates, fit.factors)
+        results |= dict(zip(alike, inferred, strict=True))
     return fit, {name: results[name] for name in names}
 
 
 def estimated(fit: Fit, results: Results) -> Fit:
     """The classes that have an estimate, with the coefficients that inference begins with: a Newton step on."""
     part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
-    coefficients = part.coefficients.copy()
-    for k, name in enumerate(part.classes):
-        if name in results and not results[name].reason:
-            coefficients[:, k] = results[name].estimate
-    return replace(part, coefficients=coefficients)
+    inferred = {name: c.estimate for name, c in results.items() if not c.reason}
+    pairs = zip(part.classes, part.coefficients.T, strict=True)
+    return replace(part, coefficients=np.stack([inferred.get(name, stored) for name, stored in pairs], axis=1))
 
 
 def with_inference(fit: Fit, results: Results, p: Evaluate) -> Inferred | None:
@@ -82,10 +80,7 @@ def with_corrected(predicted: Predictions, fit: Fit, results: Results) -> Predic
     x, fitted = fit.test.factors, predicted.logits["fitted"]
     logits = predicted.logits | {name: fitted.copy() for name in CORRECTED}
 
-    def correct(k: int) -> None:
-        for rows in cut(*x.shape):
-            logits["corrected"][rows, k], logits["best"][rows, k] = results[fit.classes[k]].corrected_logits(x[rows])
-
-    with single_threaded_blas():
-        list(each(correct, [k for k, name in enumerate(fit.classes) if not results[name].reason]))
+    for k, name in enumerate(fit.classes):
+        for rows in cut(*x.shape) if not results[name].reason else ():
+            logits["corrected"][rows, k], logits["best"][rows, k] = results[name].corrected_logits(x[rows])
     return Predictions(predicted.responses, logits)

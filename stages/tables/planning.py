@@ -1,16 +1,16 @@
-"""How many trials: what the theory expects of other numbers of them, and how many reach what one may want."""
+"""How many trials reach what one may want of them, for an observer like this one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, plan, smallest_n_trials
+from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, smallest_n_trials
 from hdlogit.inference import ClassInference
 
 GOALS: dict[str, Callable[[Plan], bool]] = {
@@ -67,33 +67,3 @@ def goal_table(classes: Mapping[str, ClassInference], n_trials: int, n_groups: i
     more = (needed - n_trials).clip(lower=0)
     table = pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": needed, "more": more})
     return table.assign(groups=np.ceil(more * n_groups / n_trials)) if n_groups else table
-
-
-def planning_table(classes: Sequence[ClassInference], n_trials: int) -> pd.DataFrame:
-    """Weight errors and held-out cross-entropy to expect with other numbers of trials, for such an observer.
-
-    It has the root-mean-square signal of the classes, and their mean base rate (of the rarer response) and
-    rates; its factors are correlated as these are. Maximum likelihood, from where it exists to a hundred
-    times this experiment. Errors are in logits per standard deviation of a factor.
-    """
-    observers = [Planned.like(c) for c in classes]
-    means = pd.DataFrame(observers).mean()
-    signal = float(np.sqrt(np.mean([one.signal**2 for one in observers])))
-    observer = observers[0]._replace(signal=signal, **means[["base_rate", "guess_rate", "lapse_rate"]])
-    first = observer.smallest_n_trials()
-    sizes = sorted({int(n) for n in np.geomspace(1.01 * first + 1, 100 * max(n_trials, first), 40)})
-    scale = signal / math.sqrt(observer.n_factors)  # the root-mean-square true weight
-    rows = [
-        {
-            "n_trials": line.n_trials,
-            "weight_rmse": scale * (line.weight_error or 0),
-            "corrected_weight_rmse": scale * (line.debiased_weight_error or 0),
-            "classical_coverage": line.classical_coverage,
-            "test_cross_entropy": line.held_out,
-            "test_best_cross_entropy": line.best,
-            "bayes_cross_entropy": line.bayes,
-        }
-        for line in plan(**observer._asdict(), n_trials=sizes)
-        if line.exists
-    ]
-    return pd.DataFrame(rows)

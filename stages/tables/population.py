@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from hdlogit.inference.result import ClassInference
+from hdlogit.inference.sums import Array
 from hdlogit.observers.population import Population, population
-from stages.files.account import counted, some
+from stages.files.account import counted, first_of
 from stages.files.families import families
 
 
@@ -58,46 +59,32 @@ def _part(c: ClassInference, places: list[int]) -> ClassInference:
     )
 
 
-def population_table(found: Population, level: float) -> pd.DataFrame:
+def population_table(of: Population, level: float) -> pd.DataFrame:
     """One row per factor: the population mean with its interval, and how much observers differ."""
-    low, high = found.interval(level)
-    columns = {
-        "factor": found.names,
-        "mean": found.mean,
-        "error": found.error,
-        "low": low,
-        "high": high,
-        "p": found.p_values(),
-        "tau": found.tau,
-        "q": found.heterogeneity,
-        "i_squared": found.i_squared,
-        "heterogeneity_p": found.heterogeneity_p_values(),
-    }
-    return pd.DataFrame(columns)
+    low, high = of.interval(level)
+    means = {"factor": of.names, "mean": of.mean, "error": of.error, "low": low, "high": high, "p": of.p_values()}
+    differences = {"tau": of.tau, "q": of.heterogeneity, "i_squared": of.i_squared}
+    return pd.DataFrame({**means, **differences, "heterogeneity_p": of.heterogeneity_p_values()})
 
 
-def in_words(found: Population, level: float, n_observers: int) -> str:
+def in_words(of: Population, level: float, n_observers: int) -> str:
     """A sentence on the population."""
-    k, p = len(found.estimates), len(found.names)
-    effects = [name for name, chance in zip(found.names, found.p_values(), strict=True) if chance < 1 - level]
-    pairs = zip(found.names, found.heterogeneity_p_values(), strict=True)
-    differ = [name for name, chance in pairs if chance < 1 - level]
+    effects, differences = _below(1 - level, of.p_values(), of), _below(1 - level, of.heterogeneity_p_values(), of)
+    k = len(of.estimates)
     who = f"{k} observers" if k == n_observers else f"{k} of {n_observers} observers"
     return (
-        f"{who}: the population mean differs from 0 for {_of(effects, p)}, and observers differ in "
-        f"{_of(differ, p)} (p < {1 - level:.2g}, each factor tested alone)"
+        f"{who}: the population mean differs from 0 for {effects}, and observers differ in {differences} "
+        f"(p < {1 - level:.2g}, each factor tested alone)"
     )
 
 
-def family_tests(found: Population) -> list[dict[str, Any]]:
+def _below(limit: float, p_values: Array, of: Population) -> str:
+    """`2 of 5 factors (a, b)`: those with smaller p-values."""
+    names = [name for name, p in zip(of.names, p_values, strict=True) if p < limit]
+    return f"{len(names) or 'none'} of {counted(len(of.names), 'factor')}" + (f" ({first_of(names)})" if names else "")
+
+
+def family_tests(of: Population) -> list[dict[str, Any]]:
     """The joint test of each family: that the population mean of all its weights is 0."""
-    return [
-        {"family": name, "statistic": test.statistic, "df": test.df, "p_value": test.p_value}
-        for name, test in found.families.items()
-        if len(found.names) > 1 and np.isfinite(test.p_value)
-    ]
-
-
-def _of(names: list[str], p: int) -> str:
-    """`2 of 5 factors: a, b`."""
-    return f"{len(names) or 'none'} of {counted(p, 'factor')}" + (f" ({some(names)})" if names else "")
+    tests = {name: test for name, test in of.families.items() if len(of.names) > 1 and np.isfinite(test.p_value)}
+    return [{"family": name} | test._asdict() for name, test in tests.items()]

@@ -18,33 +18,33 @@ from stages.tables.inferred import Inferred
 LEVELS, BINS = 20, 10  # different stimuli up to which each is a point; else bins of equally many trials
 LOGARITHM = re.compile(r"(?:np\.)?(log|log2|log10)\(`?([^()`]+)`?\)")
 BASES = {"log": np.e, "log2": 2.0, "log10": 10.0}
-TOLD = 4  # conditions that the answer names
+CONDITIONS = 4  # that the answer names
 IN_WORDS = ("threshold", "slope", "d′ (yes/no)", "criterion (yes/no)", "guess rate", "lapse rate")
 
 
-def along(found: Inferred) -> list[Stimulus]:
+def along(inferred: Inferred) -> list[Stimulus]:
     """What the fit's factors are functions of, in its own units."""
-    account = found.fit.account
+    account = inferred.fit.account
     units = (np.array(account["mean"]), np.array(account["sd"])) if account and account["standardise"] else ()
-    return stimuli(found.fit.train.factors, found.fit.factors, *units) if account else []
+    return stimuli(inferred.fit.train.factors, inferred.fit.factors, *units) if account else []
 
 
-def psychometric_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
+def psychometric_table(inferred: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
     """A row for each class, condition and number, with its interval.
 
     Of several factors of two values the signal is the one by which responses differ most. Responses that are
     right or wrong (a guess rate is given) are no hits and false alarms.
     """
-    (x, y), p, rows = found.fit.train, found.p, list[tuple[str, Estimate]]()
-    for k, (name, c) in enumerate(zip(found.fit.classes, found.classes, strict=True)):
+    (x, y), p, rows = inferred.fit.train, inferred.p, list[tuple[str, *tuple[object, ...]]]()
+    for k, (name, c) in enumerate(zip(inferred.fit.classes, inferred.classes, strict=True)):
         if stimuli and _is_graded(stimuli[0]):
             estimates = thresholds(c, x, y[:, k], stimuli[0], p.interval_level, p.threshold_at or ())
         else:
             signals = [] if p.known_rates[0] else stimuli
             tried = [[*_detections(one, y[:, k], p.interval_level)] for one in signals]
             estimates = max(tried, key=lambda rows: sum(abs(d.estimate) for d in rows[::2]), default=[])
-        rows += [(name, row) for each in estimates for row in (each, *_without_logarithm(each))]
-    return pd.DataFrame([(name, *row) for name, row in rows], columns=["class", *Estimate._fields])
+        rows += [(name, *row) for each in estimates for row in (each, *_without_logarithm(each))]
+    return pd.DataFrame(rows, columns=["class", *Estimate._fields])
 
 
 def _is_graded(one: Stimulus) -> bool:
@@ -56,12 +56,11 @@ def _detections(one: Stimulus, yes: Responses, level: float) -> Iterator[Estimat
     """d′ and criterion, where the larger value of the stimulus is the signal."""
     for condition in one.conditions:
         x, y = one.x[condition.rows], yes[condition.rows]
-        counts = [(int(y[x == value].sum()), int((x == value).sum())) for value in (x.max(), x.min())]
-        found = detection(*counts[0], *counts[1], level)
-        note = "half a trial more of either response was added" if found.log_linear else ""
-        where = one.name, condition.name
-        yield Estimate(*where, "d′ (yes/no)", found.d_prime, *found.d_prime_interval, note)
-        yield Estimate(*where, "criterion (yes/no)", found.criterion, *found.criterion_interval, note)
+        signal, noise = y[x == x.max()], y[x == x.min()]
+        d = detection(int(signal.sum()), len(signal), int(noise.sum()), len(noise), level)
+        note = "half a trial more of either response was added" if d.log_linear else ""
+        yield Estimate(one.name, condition.name, "d′ (yes/no)", d.d_prime, *d.d_prime_interval, note)
+        yield Estimate(one.name, condition.name, "criterion (yes/no)", d.criterion, *d.criterion_interval, note)
 
 
 def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
@@ -72,20 +71,19 @@ def _without_logarithm(one: Estimate) -> Iterator[Estimate]:
         yield one._replace(stimulus=match[2], estimate=values[0], low=values[1], high=values[2])
 
 
-def points_table(found: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
+def points_table(inferred: Inferred, stimuli: Sequence[Stimulus]) -> pd.DataFrame:
     """Where there are thresholds, fractions of yes at each stimulus, or in bins; Wilson's 95 % interval."""
-    parts = [pd.DataFrame()]
-    for name, c, yes in zip(found.fit.classes, found.classes, found.fit.train.responses.T, strict=True):
-        for one in filter(_is_graded, stimuli):
-            for condition in one.conditions if not c.separated else ():
+    parts, responses = [pd.DataFrame()], inferred.fit.train.responses.T
+    for name, c, yes in zip(inferred.fit.classes, inferred.classes, responses, strict=True):
+        for one in filter(_is_graded, () if c.separated else stimuli):
+            for condition in one.conditions:
                 trials = pd.DataFrame({"x": one.x[condition.rows], "yes": yes[condition.rows]})
                 few = trials.x.nunique() <= LEVELS
                 bins = trials.x if few else pd.qcut(trials.x, BINS, duplicates="drop")
                 groups = trials.groupby(bins.rename("bin"), observed=True)
                 part = groups.agg(x=("x", "mean"), trials=("x", "size"), observed=("yes", "mean"))
                 part["low"], part["high"] = wilson(part.observed.to_numpy(), part.trials.to_numpy())
-                words = {"class": name, "stimulus": one.name, "condition": condition.name}
-                parts.append(part.assign(**words))
+                parts.append(part.assign(**{"class": name}, stimulus=one.name, condition=condition.name))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -94,15 +92,16 @@ def in_words(table: pd.DataFrame, level: float, holds: Mapping[str, bool]) -> li
     lines = []
     for (name, stimulus), rows in table.groupby(["class", "stimulus"], sort=False):
         parts = []
-        for condition, some in rows[rows.quantity.isin(IN_WORDS)].groupby("condition", sort=False):
-            rows_of = some[["quantity", *Estimate._fields[3:]]].itertuples(index=False)
-            numbers = ", ".join(_number(*row) for row in rows_of)
+        for condition, chosen in rows[rows.quantity.isin(IN_WORDS)].groupby("condition", sort=False):
+            columns = chosen[["quantity", "estimate", "low", "high", "note"]]
+            numbers = ", ".join(_number(*row) for row in columns.itertuples(index=False))
             parts.append(f"where {condition}: {numbers}" if condition else numbers)
-        more = f"; {len(parts) - TOLD} more in data/inference/psychometric.csv" if parts[TOLD:] else ""
+        rest = len(parts) - CONDITIONS
+        more = f"; {rest} more in data/inference/psychometric.csv" if rest > 0 else ""
         of = f"{named(name, 'class')}, " if table["class"].nunique() > 1 else ""
         is_counted = rows.quantity.str.startswith("d′").any()  # no model is fitted for d′
         held = "" if holds[name] or is_counted else "if the model held, "
-        text = f"{of}along {stimulus}: {held}{'; '.join(parts[:TOLD])}{more}"
+        text = f"{of}along {stimulus}: {held}{'; '.join(parts[:CONDITIONS])}{more}"
         lines.append(f"{text} ({100 * level:g} % intervals)")
     return lines
 

@@ -26,14 +26,13 @@ def replications(inferred: Inferred) -> list[Replication]:
 
 def replication_table(classes: Mapping[str, Replication], labels: Sequence[str]) -> pd.DataFrame:
     """One row per class and group; NaN and a reason where a group has no estimate."""
-    rows = []
+    tables = []
     for name, one in classes.items():
-        for g in one.groups:
-            row = {"class": name, "group": labels[g.number], "trials": g.trials}
-            for kind, slope in (("classical", g.classical), ("corrected", g.corrected)):
-                row[kind], row[f"{kind}_error"] = slope[:2] if slope else (np.nan, np.nan)
-            rows.append(row | {"covered": g.covered, "reason": g.reason or ""})
-    return pd.DataFrame(rows).astype({"covered": float})
+        table = pd.DataFrame({"class": name, "group": [labels[g] for g in one.groups], "trials": one.trials})
+        for kind in ("classical", "corrected"):
+            table[kind], table[f"{kind}_error"] = getattr(one, kind)[:2]
+        tables.append(table.assign(covered=one.covered, reason=one.reasons))
+    return pd.concat(tables, ignore_index=True)
 
 
 def replication_metrics(
@@ -47,14 +46,13 @@ def replication_metrics(
     for name in ("classical", "corrected"):
         keys = f"{name}_slope", f"{name}_slope_error", f"{name}_heterogeneity_p"
         metrics |= dict.fromkeys(keys)
-        if slopes := [common for one in classes if (common := getattr(one, name))]:
-            values, errors, q, df = zip(*slopes, strict=True)
+        if slopes := [slopes for one in classes if (slopes := getattr(one, name)).df]:
+            _, _, values, errors, q, df = zip(*slopes, strict=True)
             numbers = np.mean(values), np.linalg.norm(errors) / len(slopes), chdtrc(sum(df), sum(q))
             metrics |= dict(zip(keys, map(float, numbers), strict=True))
-    by_group = [*zip(*(one.groups for one in classes), strict=True)]
-    covered = [g.covered for group in by_group for g in group if g.covered is not None]
-    metrics["coverage"] = float(np.mean(covered)) if covered else None
-    metrics["groups_without_estimate"] = sum(any(g.reason for g in group) for group in by_group)
+    covered = np.concatenate([one.covered for one in classes])
+    metrics["coverage"] = None if np.isnan(covered).all() else float(np.nanmean(covered))
+    metrics["groups_without_estimate"] = sum(map(any, zip(*(one.reasons for one in classes), strict=True)))
     if passes:
         metrics["shared_stimuli"] = passes.stimuli
         metrics["double_pass_agreement"] = float(np.mean(passes.agreement))

@@ -84,11 +84,6 @@ def trajectory_table(fit: Fit) -> pd.DataFrame:
     return table
 
 
-def training_cross_entropy(fit: Fit) -> float:
-    """In nats per response."""
-    return float(predictions.cross_entropies(*fit.train, fit.coefficients[None])[0])
-
-
 def solver_metrics(fit: Fit) -> dict[str, Any]:
     """What the solver reported on all classes: whether all converged, and the largest gradient."""
     metrics = {

@@ -22,13 +22,13 @@ def smooth_table(fit: Fit, p: Evaluate) -> tuple[pd.DataFrame, list[str]]:
     for k, name in enumerate(tqdm(fit.classes, unit="class", desc="smooth", disable=None, leave=False)):
         of = f" of {named(name, 'class')}" if len(fit.classes) > 1 else ""
         try:
-            found = fit_smooth(fit.train.factors, fit.train.responses[:, k], [*groups.values()], fit.factors)
+            kernels = fit_smooth(fit.train.factors, fit.train.responses[:, k], [*groups.values()], fit.factors)
         except ValueError as reason:
             lines.append(f"there is no smooth kernel{of}: {reason}")
             continue
-        lines += [f"smooth kernel {family}{of}: {found.sentence(i)}" for i, family in enumerate(groups)]
-        ends = pd.DataFrame(found.interval(p.interval_level), columns=COLUMNS[-2:])
-        parts.append(chosen.join(ends.assign(smooth=found.corrected, **{"class": name}))[COLUMNS])
+        lines += [f"smooth kernel {family}{of}: {kernels.sentence(i)}" for i, family in enumerate(groups)]
+        ends = pd.DataFrame(kernels.interval(p.interval_level), columns=COLUMNS[-2:])
+        parts.append(chosen.join(ends.assign(smooth=kernels.corrected, **{"class": name}))[COLUMNS])
     if p.asymptotes != "none" or {p.guess_rate, p.lapse_rate} - {0, "auto"}:
         lines.append("smooth kernels know no guesses and lapses, which this study has: they are too small")
     return pd.concat(parts) if parts else pd.DataFrame(), lines

@@ -9,7 +9,6 @@ responses.py          which value is a yes; rows that stand for several trials
 choose.py             which columns can be factors, where nobody names any
 coding.py             columns as factors, by formula, and lags; learned from a study's trials and applied to others
 design.py             all of it: a study's trials, coded
-checks.py             constant, copied and dependent factors; trials to hold out
-prepared.py           trials ready to be fitted
+prepared.py           trials to hold out; constant, copied and dependent factors
 observers.py          who is in a file whose observers are fitted each alone
 """

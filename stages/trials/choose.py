@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from stages.trials.values import Floats
+
 Codes = NDArray[np.int64]
 
 LEAST = 20  # trials from which on content tells anything
@@ -52,7 +53,7 @@ def choose(
     """
     left_out, doubts = dict[str, str](), dict[str, str]()  # name -> why
     for name in [name for name in columns if name not in named]:
-        if why := by_name(name, is_number(columns[name])) or by_order(rows[name]):
+        if why := by_name(name, columns[name].dtype == float) or by_order(rows[name]):
             left_out[name] = why
         elif rows.index.is_unique and counts(rows[name]):  # rows that stand for several trials do not tell their order
             doubts[name] = f"{name} counts up or down in the order of the rows, as a block or a clock does"
@@ -79,10 +80,6 @@ def question(columns: Iterable[str], left_out: Mapping[str, str], doubts: Mappin
     return f"{'; '.join(listed[:3])}{more}; name what is a factor, as in: {command}"
 
 
-def is_number(column: pd.Series[Any]) -> bool:
-    return bool(column.dtype.kind == "f")
-
-
 def by_name(name: str, number: bool) -> str:
     """Why a column of this name is no factor, or ""."""
     words = "_".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)).lower()
@@ -97,14 +94,14 @@ def by_name(name: str, number: bool) -> str:
 
 def by_order(column: pd.Series[Any]) -> str:
     """Why a column, in the order of the file, is no factor, or ""."""
-    steps = np.diff(column.dropna()) if is_number(column) else np.array([])
+    steps = np.diff(column.dropna()) if column.dtype == float else np.array([])
     rises = len(steps) >= LEAST and ((steps == 1).mean() > 0.9 or (steps > 0).mean() > 0.97)
     return "it rises from row to row, as a counter or a clock does" if rises else ""
 
 
 def counts(column: pd.Series[Any]) -> bool:
     """Whether numbers only stay, go on to the next larger (or smaller) one, or from the last begin again."""
-    if not is_number(column) or len(values := column.dropna().to_numpy()) < LEAST:
+    if column.dtype != float or len(values := column.dropna().to_numpy()) < LEAST:
         return False
     for part in (values[:1000], values):  # most fail on the first
         numbers, ranks = np.unique(part, return_inverse=True)
@@ -148,7 +145,7 @@ def told(codes: Codes, yes: Floats) -> float:
 
 def by_threshold(column: pd.Series[Any], yes: Floats) -> float:
     """The fraction of the responses that a threshold on numbers tells, a missing value being larger than all."""
-    if not is_number(column) or not len(yes):
+    if column.dtype != float or not len(yes):
         return 0.0
     values = column.to_numpy()
     order = np.argsort(values)

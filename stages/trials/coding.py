@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -19,21 +19,18 @@ import pandas as pd
 from formulaic import Formula, ModelSpec, SimpleFormula
 from formulaic.transforms import basis_spline, stateful_transform
 from formulaic.utils.variables import Variable
-from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
-from stages.trials.values import Table, is_number, key, levels, numbers, words
+from stages.trials.values import Floats, Table, is_number, key, levels, numbers, words
 from stages.trials.where import aliased, restored
 
-LAG = r"\b(lags?)\(\s*(`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(\d+)\s*)?\)"
+LAG = r"\b(?P<lag>lags?)\(\s*(?P<column>`[^`]+`|[\w.]+)\s*(?:,\s*(?:k\s*=\s*)?(?P<order>\d+)\s*)?\)"
 IN_C = r"\bC\((\w+)"
 PATTERN = r"[\w.]+\*(?=\s*(?:$|[-+:),])|\s+\*)"  # a product has its second factor right after the *
 POINT = r"(?<![\w.])\.(?![\w.])"  # all columns
 MOST_LAGS = 1000
 LARGEST = 1e100  # beyond it squares of factors are no longer finite
-
-Floats = NDArray[np.float64]
 
 
 @stateful_transform  # type: ignore[untyped-decorator]
@@ -63,23 +60,18 @@ class Coding:
         """The column that a column or lag comes from."""
         return self.lags[name][0] if name in self.lags else name
 
-    @property
-    def origins(self) -> list[str]:
-        """The columns of the file that it needs."""
-        return [*dict.fromkeys(map(self.origin, self.columns.values()))]
-
     def frame(self, table: Table, groups: list[str]) -> pd.DataFrame:
         """The columns that factors are made from, as the file holds them; lags do not run across groups."""
-        codes = np.zeros(len(table.frame), np.int64)
-        if self.lags and groups:
-            by = pd.DataFrame({j: words(table.column(name)) for j, name in enumerate(groups)})
-            codes = by.groupby([*by.columns], dropna=False).ngroup().to_numpy()
+        by = [words(table.column(name)).to_numpy() for name in groups if self.lags] or [np.zeros(len(table.frame))]
         held = {name: table.column(self.origin(name)) for name in self.columns.values()}
-        held |= {name: held[name].groupby(codes).shift(k) for name, (_, k) in self.lags.items()}
+        held |= {name: held[name].groupby(by, dropna=False).shift(k) for name, (_, k) in self.lags.items()}
         return pd.DataFrame(held, table.frame.index)
 
     def learn(self, complete: pd.DataFrame) -> Floats:
-        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors."""
+        """Levels, names and terms, and what transforms need to know, of rows without missing values; their factors.
+
+        Raises InputError for a row that cannot be coded.
+        """
         in_c = {self.columns[alias] for alias in re.findall(IN_C, str(self.formula))}
         for name in self.columns.values():
             is_plain = self.origin(name) in self.numeric and name not in in_c
@@ -87,9 +79,10 @@ class Coding:
         with explained(self.text, self.columns):
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
-        if not factors.size:
-            raise InputError(f"{complete.index[0]}: {self.why_not(complete.iloc[[0]])}")
-        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]]
+        is_learned = self.spec.structure is not None  # from at least one row
+        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]] if is_learned else []
+        for row in np.flatnonzero(np.isnan(factors).any(axis=1) | (not is_learned))[:1]:
+            raise InputError(f"{complete.index[row]}: {self.why_not(complete.iloc[[row]])}")
         terms = {restored(term, self.columns): which for term, which in self.spec.term_indices.items()}
         self.terms = {term: [j - 1 for j in which] for term, which in terms.items() if term != "1"}
         return factors
@@ -147,36 +140,37 @@ class Coding:
         return np.asarray(matrix, np.float64)[:, 1:]
 
 
-def of_columns(names: list[str]) -> Coding:
-    """A factor for each column of numbers, and of words for each of its words but the first."""
-    columns = {f"_name{j}_": name for j, name in enumerate(names)}
-    return Coding("", Formula(" + ".join(columns)), columns, {})
-
-
 def of_formula(text: str, table: Table, every: Collection[str], responses: Collection[str]) -> Coding:
     """`every`: what `.` stands for. Raises InputError for what is not a formula of the table's columns."""
     lags: dict[str, tuple[str, int]] = {}
 
+    def spread(match: re.Match[str]) -> str:
+        pattern = re.search(PATTERN, match[0])[0]  # type: ignore[index]  # as the match holds one
+        names = [name for name in table.frame.columns if fnmatchcase(name, pattern) and name not in responses]
+        if not names:
+            raise refused(text, f"no column is like {pattern}; {nearest(pattern[:-1], table.frame.columns)}")
+        return f"({' + '.join(match[0].replace(pattern, f'`{name}`') for name in names)})"
+
     def lagged(match: re.Match[str]) -> str:
-        column, order = match[2].strip("`"), int(match[3] or 1)
+        column, order = match["column"].strip("`"), int(match["order"] or 1)
         table.column(column)
-        orders = range(1 if match[1] == "lags" else max(order, 1), min(order, MOST_LAGS) + 1)
+        orders = range(1 if match["lag"] == "lags" else max(order, 1), min(order, MOST_LAGS) + 1)
         new = {f"lag({column}, {k})": (column, k) for k in orders}
         lags.update(new)
         return summed(new) if new else match[0]
 
-    left, _, right = spread(text, [name for name in table.frame.columns if name not in responses]).rpartition("~")
+    left, _, right = replaced(rf"\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", spread, text).rpartition("~")
     if left.strip(" `") not in ("", *responses):
         expected = " or ".join(responses)
-        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left)}")
-    right = re.sub(POINT, summed(every), right)
-    with_lags = re.sub(LAG, lagged, right)
-    if re.search(r"\w\([^()]*\blags\(", right) or re.search(r"\blags?\(", re.sub("`[^`]*`", "", with_lags)):
+        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left.strip())}")
+    without_lags = replaced(POINT, lambda _: summed(every), right)
+    right = replaced(LAG, lagged, without_lags)
+    if re.search(r"\w\([^()]*\blags\(", without_lags) or re.search(r"\blags?\(", re.sub("`[^`]*`", "", right)):
         must = f"lag(column, k), k from 1 to {MOST_LAGS}, or, outside of any call, lags(column, k)"
         raise refused(text, f"a lag must be {must}, as in log(lag(dots, 1)) + lags(choice, 5)")
     if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", right):  # formulaic would write it out
         raise refused(text, "a power must be below 10")
-    plain, columns = aliased(with_lags, {*table.frame.columns, *table.unusable})
+    plain, columns = aliased(right, {*table.frame.columns, *table.unusable})
     with explained(text, columns):
         formula = Formula(plain)
         if not isinstance(formula, SimpleFormula):
@@ -201,19 +195,9 @@ def summed(names: Collection[str]) -> str:
     return f"({' + '.join(f'`{name}`' for name in names)})"
 
 
-def spread(text: str, columns: Collection[str]) -> str:
-    """A formula with each pattern such as `frame*` written out."""
-
-    def each(match: re.Match[str]) -> str:
-        if match[0].startswith("`"):
-            return match[0]
-        pattern = re.search(PATTERN, match[0])[0]  # type: ignore[index]  # as the match holds one
-        names = [name for name in columns if fnmatchcase(name, pattern)]
-        if not names:
-            raise refused(text, f"no column is like {pattern}; {nearest(pattern[:-1], columns)}")
-        return f"({' + '.join(match[0].replace(pattern, f'`{name}`') for name in names)})"
-
-    return re.sub(rf"`[^`]*`|\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", each, text)
+def replaced(pattern: str, new: Callable[[re.Match[str]], str], text: str) -> str:
+    """As re.sub, but not within `names`."""
+    return re.sub(rf"`[^`]*`|{pattern}", lambda match: match[0] if match[0].startswith("`") else new(match), text)
 
 
 def refused(text: str, why: str) -> InputError:

@@ -13,19 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import coding, long, programs, responses, values, where
 from stages.trials.choose import choose, question
 from stages.trials.read import read
-from stages.trials.values import FEW, Table, key, keys, words
+from stages.trials.values import FEW, Bools, Floats, Table, key, keys, words
 
 FILLED = 0.5  # of the trials in which a column must have a value, to be a factor that nobody has named
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,6 @@ class Study:
     coding: coding.Coding
     responses: list[responses.Response]
     left_out: dict[str, str]  # column -> why it is no factor
-    constants: dict[str, str]  # columns that would be factors, but have this one value in all trials
     taken: Bools  # (n_rows,) by where
     lacking: dict[str, tuple[int, str]]  # column -> how many taken rows lack a value, and where the first is
     rows: NDArray[np.object_]  # (n_trials,) where each stands in the file
@@ -72,17 +68,18 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     lacks |= {name: table.column(name).isna().to_numpy() for name in p.groups}
     whole = taken & ~np.logical_or.reduce([*lacks.values()])
 
-    code, left_out, constants, notes = coded(table, p, [each.column for each in classes], whole, yes[whole])
+    code, left_out, notes = coded(table, p, [each.column for each in classes], whole, yes[whole])
     frame = code.frame(table, p.groups)
     lacks = {str(name): frame[name].isna().to_numpy() for name in frame} | lacks
     complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
     factors = code.learn(frame[complete])
     for name in values.repeated([*code.names, "bias"]):
         raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own); rename a column")
-    for row in np.flatnonzero(np.isnan(factors).any(axis=1))[:1]:
-        one = frame[complete].iloc[[row]]
-        raise InputError(f"{one.index[0]}: {code.why_not(one)}")
-    groups, labels = grouped(table, p.groups, complete) if p.groups else (None, [])
+    groups, labels = None, list[str]()
+    if p.groups:
+        first, *more = (words(table.frame[name][complete]) for name in p.groups)
+        codes, names = pd.factorize(first.str.cat([each.to_numpy() for each in more], sep=", "))
+        groups, labels = codes.astype(np.int32), names.tolist()
     return Study(
         p=p,
         table=dataclasses.replace(table, notes=(*table.notes, *notes)),
@@ -90,7 +87,6 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
         coding=code,
         responses=classes,
         left_out=left_out,
-        constants=constants,
         taken=taken,
         lacking=lacking,
         rows=frame.index[complete].to_numpy(),
@@ -127,8 +123,8 @@ def laid_out(table: Table, p: Prepare, study: long.Places | None = None) -> tupl
 
 def coded(
     table: Table, p: Prepare, asked: list[str], whole: Bools, yes: Floats
-) -> tuple[coding.Coding, dict[str, str], dict[str, str], list[str]]:
-    """The coding; why other columns are no factors; those that are constant; and what the factors give away.
+) -> tuple[coding.Coding, dict[str, str], list[str]]:
+    """The coding; why other columns are no factors; and what the factors give away.
 
     `yes` (n_trials, n_classes) are the responses, in the columns `asked`, of the trials that are `whole`.
     """
@@ -137,32 +133,32 @@ def coded(
     numeric = {name for name, what in kinds.items() if what == "numbers"}
     rows = table.frame.assign(**{name: values.numbers(table.frame[name]) for name in numeric})
     others = {name: what for name, what in kinds.items() if name not in (*asked, *p.groups, p.trial)}
-    columns, left_out, constants = columns_of(table, p, others, rows, whole, yes)
-    code = coding.of_formula(p.formula, table, columns, asked) if p.formula else coding.of_columns(columns)
-    if not code.origins:
+    columns, left_out = columns_of(table, p, others, rows, whole, yes)
+    if not columns and (p.formula is None or re.search(coding.POINT, p.formula)):
         needed = "it needs columns of numbers or of few words that vary, besides the response"
-        reasons = some([f"{name}: {why}" for name, why in left_out.items()][:3])
+        reasons = first_of([f"{name}: {why}" for name, why in left_out.items()][:3])
         raise InputError(f"{table.name} holds no factor: {needed}{f' ({reasons})' if reasons else ''}")
+    code = coding.of_formula(p.formula or coding.summed(columns), table, columns, asked)
     code.numeric = numeric
-    for name in [name for name in code.origins if name in numeric]:
-        values.check_numbers(name, table.frame[name][whole])
     fitted = [name for name in code.columns.values() if name not in code.lags]
+    for name in [name for name in fitted if name in numeric]:
+        values.check_numbers(name, table.frame[name][whole])
     gives_away, doubts = choose(rows[fitted][whole], rows[fitted], yes, fitted)
     notes = [*(f"{name}: {why}" for name, why in gives_away.items()), *doubts.values()]
-    return code, left_out, constants, notes
+    return code, left_out, notes
 
 
 def columns_of(
     table: Table, p: Prepare, kinds: Mapping[str, str], rows: pd.DataFrame, whole: Bools, yes: Floats
-) -> tuple[list[str], dict[str, str], dict[str, str]]:
-    """The columns that are factors, of those of `kinds`; why others are none; and the values of constant ones.
+) -> tuple[list[str], dict[str, str]]:
+    """The columns that are factors, of those of `kinds`, and why others are none.
 
     `rows` are those of the table, with numbers as such; `yes` the responses in those that are `whole`.
     """
     if p.formula and not re.search(coding.POINT, p.formula):
-        return [], {}, {}
+        return [], {}
     named = [name for pattern in p.factor_patterns for name in matching(table, pattern, kinds)]
-    columns, left_out, constants = list[str](), dict[str, str](), dict[str, str]()
+    columns, left_out = list[str](), dict[str, str]()
     for name in named or kinds:
         column = table.frame[name][whole].dropna()
         n_missing = int(whole.sum()) - len(column)
@@ -171,21 +167,20 @@ def columns_of(
         elif kinds[name] == "text":
             left_out[name] = f"it is text, of more than {FEW} values"
         elif column.nunique() == 1:
-            [constants[name]] = words(column[:1])
-            shown = constants[name] if kinds[name] == "numbers" else show(constants[name])
-            left_out[name] = f"it is {shown} in every trial"
+            [value] = words(column[:1])
+            left_out[name] = f"it is {value if kinds[name] == 'numbers' else show(value)} in every trial"
         elif n_missing > FILLED * whole.sum() and not named:
             left_out[name] = f"it is missing in {n_missing / whole.sum():.0%} of the trials"
         else:
             columns.append(name)
     if named or not columns:
-        return columns, left_out, constants
+        return columns, left_out
     places = (p.value, p.position, p.intervals)
     left_out |= {name: f"it {why}" for name, why in table.unusable.items() if name not in places}
     aside, doubts = choose(rows[columns][whole], rows[columns], yes, table.numeric | {"signal"})
     if doubt := question(columns, aside, doubts):
         raise InputError(f"{table.name}: {doubt}")
-    return [name for name in columns if name not in aside], left_out | aside, constants
+    return [name for name in columns if name not in aside], left_out | aside
 
 
 def matching(table: Table, pattern: str, names: Collection[str]) -> list[str]:
@@ -202,21 +197,12 @@ def complete_rows(
 ) -> tuple[Bools, dict[str, tuple[int, str]]]:
     """Which rows are taken and lack nothing; and by column how many lack it, and where the first is."""
     missing = {name: pd.Series(rows & taken, table.frame.index) for name, rows in lacks.items()}
-    lacking = {name: (int(rows.sum()), values.first(rows)) for name, rows in missing.items() if rows.any()}
+    lacking = {name: (int(rows.sum()), str(rows.idxmax())) for name, rows in missing.items() if rows.any()}
     if refuse and lacking:
         name, (_, place) = next(iter(lacking.items()))
         raise InputError(f"{place}: {name} is missing; with missing: drop such trials are left out")
     complete = np.asarray(taken & ~np.logical_or.reduce([*lacks.values()]))
     if not complete.any():
-        which = some([*lacking])
+        which = first_of([*lacking])
         raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
     return complete, lacking
-
-
-def grouped(table: Table, groups: list[str], complete: Bools) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes of the trials' groups, and the groups' labels, in order of appearance."""
-    by = pd.DataFrame({j: words(table.frame[name][complete]) for j, name in enumerate(groups)})
-    labels = [" ".join(parts) for parts in by.drop_duplicates().to_numpy(str)]
-    for label in values.repeated(labels):
-        raise InputError(f"{table.name}: two groups are both named {show(label)}; rename one")
-    return by.groupby([*by.columns], sort=False).ngroup().to_numpy(np.int32), labels

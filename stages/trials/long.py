@@ -12,7 +12,7 @@ from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import where
-from stages.trials.values import Table, check_numbers, first, levels, numbers, plain, words
+from stages.trials.values import Table, check_numbers, kind, levels, numbers, words
 
 Places = list[list[str]]  # a study's positions, each a factor, and its two intervals, if it has any
 RESTART = "columns in which trial numbers restart must be there, and named as group"
@@ -24,7 +24,7 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
     With an interval, the factor is the second interval's value minus the first's. Other columns that are constant in
     each trial stay; a response that differs between a trial's intervals (which of them was chosen) has its value in the
     second. What a trial has no row for is missing; places that are not the study's are ignored.
-    Raises InputError for trials that have a value twice, of which only a part is taken, or with both intervals marked.
+    Raises InputError for trials that have a value twice, or of which only a part is taken.
     """
     frame, trial, value = table.frame, str(p.trial), str(p.value)
     keys = [str(p.position), *([p.intervals] if isinstance(p.intervals, str) else [])]
@@ -32,7 +32,7 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
     taken = where.taken(table, p.where if study is None else None, only=True)
     for name, column in held.items():
         if (missing := column.isna() & taken).any():
-            raise InputError(f"{first(missing)}: {name} is missing")
+            raise InputError(f"{missing.idxmax()}: {name} is missing")
     places = study or [levels(held[name][taken]) for name in keys]
     if keys[1:] and taken.any() and len(places[1]) != 2:
         raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
@@ -84,47 +84,38 @@ def of_trials(
     """The columns that have one value in each trial, and why others have not; `marks` are those of the second interval.
 
     `rows`: trial, interval, and whether it is taken, of each row of the frame.
-    Raises InputError for a trial with both intervals marked, or none.
     """
     last = np.argsort(-rows.interval, kind="stable")  # rows of the second interval before others
     own = last[np.unique(rows.trial.iloc[last], return_index=True)[1]]
     whole, unusable = frame.iloc[own].set_axis(labels), dict[str, str]()
-    of = rows[rows.taken]
-    inner = frame[rows.taken.to_numpy()].set_axis(of.index)
-    differs = inner.groupby(of.trial).nunique(dropna=False) > 1
-    within = inner.groupby([of.trial, of.interval]).nunique(dropna=False) > 1
-    has_both = of.groupby("trial").interval.nunique() == 2
-    for name in differs.columns[differs.any()]:
-        if name not in marks or within[name].any():
-            which = labels.iloc[differs[name].idxmax()]
+    frame = frame.set_axis(rows.index)
+    differs = frame.groupby(rows.trial).nunique(dropna=False) > 1
+    within = frame[rows.taken].groupby([rows.trial, rows.interval]).nunique(dropna=False) > 1
+    taken = rows.groupby("trial").taken.any()
+    for name in differs.columns[differs[taken].any()]:
+        if name in marks and not within[name].any():  # that marks both intervals or none is missing
+            whole[name] = whole[name].where((differs[name] & (rows.interval.iloc[own] == 1).to_numpy()).to_numpy())
+        else:
+            which = labels[taken.to_numpy()].iloc[differs.loc[taken, name].argmax()]
             unusable[name] = f"differs within {which}; it must have one value a trial"
-            continue
-        for trial in has_both.index[has_both & ~differs[name]][:1]:
-            why = "is the same in both intervals; it must mark one of them, as it does in other trials"
-            raise InputError(f"{labels.iloc[trial]}: {name} {why}")
-        whole[name] = whole[name].where((rows.interval.iloc[own] == 1).to_numpy())
     return whole.drop(columns=[*unusable]), unusable
 
 
 def differences(table: Table, one: str, other: str) -> Table:
-    """Two columns per factor, one for each interval, become one: the second minus the first.
+    """Two columns of numbers per factor, one for each interval, become one: the second minus the first.
 
-    `contrast_1` and `contrast_2`, with the endings `_1` and `_2`, become `contrast`. A word in either stays.
+    `contrast_1` and `contrast_2`, with the endings `_1` and `_2`, become `contrast`. What is not a number is missing.
     """
-    frame = table.frame
-    bases = [name.removesuffix(one) for name in frame if name.endswith(one) and name != one]
-    bases = [base for base in bases if base + other in frame and one != other]
-    if not bases:
-        raise InputError(f"{table.name}: no two columns differ in the endings {one!r} and {other!r} alone (intervals)")
-    rest = frame.drop(columns=[base + ending for base in bases for ending in (one, other)])
-    for base in bases:
-        if base in rest:
-            pair = f"{base}{one} and {base}{other}"
-            raise InputError(f"{table.name}: the difference of {pair} would be named like another column")
-        first_, second = frame[base + one], frame[base + other]
-        difference = words(numbers(second) - numbers(first_))
-        for column in (first_, second):  # whether a word matters shows later
-            difference = difference.fillna(words(column.where(numbers(column).isna())))
-        rest = rest.assign(**{base: plain(difference)})
+    is_number = {name for name, column in table.frame.items() if kind(column) == "numbers"}
+    bases = [name.removesuffix(one) for name in table.frame if name.endswith(one) and name in is_number]
+    bases = [base for base in bases if base and base + other in is_number and one != other]
+    rest = table.frame.drop(columns=[base + ending for base in bases for ending in (one, other)])
+    if not bases or {*bases} & {*rest}:
+        rest_of = "; but no column may be named without them" if bases else ""
+        what = f"two columns of numbers must differ in the endings {one!r} and {other!r} alone (intervals){rest_of}"
+        raise InputError(f"{table.name}: {what}")
+    factors = {base: numbers(table.frame[base + other]) - numbers(table.frame[base + one]) for base in bases}
     note = f"factors are the difference of two columns: the one in {other} minus the one in {one}"
-    return dataclasses.replace(table, frame=rest, numeric=frozenset(bases), notes=(*table.notes, note))
+    return dataclasses.replace(
+        table, frame=rest.assign(**factors), numeric=frozenset(bases), notes=(*table.notes, note)
+    )

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from stages.files.account import some
+from stages.files.account import first_of
 from stages.files.errors import InputError
 from stages.trials.values import Read
 
@@ -41,7 +41,7 @@ def table_of(tree: Any, name: str) -> Read:
             columns |= {f"{key}[{j}]" if key else str(j): matrix[:, j] for j in range(matrix.shape[1])}
         else:
             others.append(key)
-    return pd.DataFrame(columns), [f"of another length than {n}, and left out: {some(others)}"] if others else []
+    return pd.DataFrame(columns), [f"of another length than {n}, and left out: {first_of(others)}"] if others else []
 
 
 def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
@@ -91,8 +91,9 @@ def read_json(source: Any, name: str) -> Read:
         document = json.loads(text)
     except json.JSONDecodeError:
         document = [json.loads(line) for line in text.splitlines() if line.strip()]
-    values = [*document.values()] if isinstance(document, dict) else []
-    if values and all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values):
+    columns = [*document.values()] if isinstance(document, dict) else []
+    is_flat = all(isinstance(each, dict) and not {*map(type, each.values())} & {dict, list} for each in columns)
+    if columns and is_flat and all(each.keys() == columns[0].keys() for each in columns):
         return pd.DataFrame(document), []
     return table_of(document, name)
 

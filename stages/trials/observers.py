@@ -24,8 +24,8 @@ def observers_of(p: Prepare, table: Table) -> tuple[dict[str, tuple[str, int]], 
     if not taken.all():
         lines.append(f"{int((~taken).sum())} of {n}: excluded by where")
     if missing.any():
-        why = f"{by} is missing (an empty cell, or a word such as NA, which can name no observer)"
-        lines.append(f"{int(missing.sum())} of {n}: {why}; the first: {values.first(missing)}")
+        why = f"{by} is missing (empty, or a word such as NA); the first: {missing.idxmax()}"
+        lines.append(f"{int(missing.sum())} of {n}: {why}")
     counts = values.words(column[taken]).value_counts()
     if counts.empty:
         raise InputError(f"{table.name}: no row names an observer in {by}{''.join(f'; {line}' for line in lines)}")

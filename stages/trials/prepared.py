@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from stages.files.documents import show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
 from stages.trials import design
-from stages.trials.checks import Selection, hold_out, select
-from stages.trials.values import Table, words
+from stages.trials.values import Bools, Floats, Table
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+MOST_CHECKED = 2000  # factors up to which dependent ones are looked for; time grows as their number cubed
+TOLERANCE = 1e-9  # 1 - R² below which a factor follows from others
 
 
 @dataclass(frozen=True)
@@ -27,69 +24,105 @@ class Prepared:
 
     study: design.Study
     test: Bools  # (n_trials,) held out
-    selection: Selection  # by the trials to train on
+    why_not: dict[int, str]  # factors that are not fitted, by their index among all
+    mean: Floats  # (n_factors,) of all, over the trials to train on
+    sd: Floats
+
+    @property
+    def selected(self) -> list[int]:
+        """The factors that are fitted."""
+        return [j for j in range(len(self.study.names)) if j not in self.why_not]
 
     @property
     def names(self) -> list[str]:
-        """Of the factors that are fitted."""
-        return [self.study.names[j] for j in self.selection.fitted]
+        """Theirs."""
+        return [self.study.names[j] for j in self.selected]
 
     def fitted(self, factors: Floats) -> Floats:
         """The factors that are fitted, of all (n_rows, n_factors); standardised if the study is."""
-        chosen, selection = self.selection.fitted, self.selection
-        factors = factors[:, chosen] if selection.why_not else factors
-        return (factors - selection.mean[chosen]) / selection.sd[chosen] if self.study.p.standardise else factors
+        chosen, selected = factors[:, self.selected] if self.why_not else factors, self.selected
+        return (chosen - self.mean[selected]) / self.sd[selected] if self.study.p.standardise else chosen
 
     def code(self, table: Table) -> tuple[Floats, Bools, str]:
         """Other trials: factors (n_rows, n_fitted), NaN where they cannot be predicted; which rows lack a value; and
         the first row that lacks none and cannot be coded, with its line.
         """
-        study = self.study
-        frame = study.coding.frame(table, study.p.groups)
+        coding = self.study.coding
+        frame = coding.frame(table, self.study.p.groups)
         lacking = frame.isna().any(axis=1).to_numpy()
         complete = frame[~lacking]
-        coded = study.coding.encode(complete)
-        reasons = {"": np.isnan(coded).any(axis=1)}  # why -> in which rows; "": what the coding says
-        for (j, why), rows in zip(self.selection.why_not.items(), self.selection.differs(coded).T, strict=True):
-            reasons[f"{study.names[j]} must be as in the study, where {why}"] = rows
-        for name in [name for name in study.constants if name in table.frame]:
-            value, held = study.constants[name], words(table.frame[name])[~lacking]
-            differs = (held.notna() & (held != value)).to_numpy()
-            reasons[f"{name} must be {show(value)}, as in every trial of the study"] = differs
-        wrong = pd.DataFrame(reasons, complete.index)
-        is_wrong = wrong.any(axis=1).to_numpy()
         factors = np.full((len(frame), len(self.names)), np.nan)
-        factors[~lacking] = np.where(is_wrong[:, None], np.nan, self.fitted(coded))
-        for row in np.flatnonzero(is_wrong)[:1]:
-            why = wrong.columns[wrong.iloc[row]][0] or study.coding.why_not(complete.iloc[[row]])
-            return factors, lacking, f"{complete.index[row]}: {why}"
+        factors[~lacking] = self.fitted(coding.encode(complete))
+        for row in np.flatnonzero(np.isnan(factors[~lacking]).any(axis=1))[:1]:
+            return factors, lacking, f"{complete.index[row]}: {coding.why_not(complete.iloc[[row]])}"
         return factors, lacking, ""
 
 
 def prepare(p: Prepare, trials: Path | Table) -> Prepared:
     """Code and split the trials. Raises InputError, in one line, for what cannot be fitted."""
     study = design.learn(p, trials)
-    name = study.table.name
     test = hold_out(p, len(study.yes), study.groups)
     if test.all() or (p.held_out and not test.any()):
-        units = f"{len(study.labels)} groups" if p.held_out_by == "group" else f"{len(test)} trials"
-        which = f"{'all' if test.all() else 'none'} of {units}"
-        raise InputError(
-            f"params.yaml: prepare.held_out = {p.held_out}, which holds out {which}; it must hold out a part, or be 0"
-        )
+        which = f"all {len(test)} trials" if test.all() else f"none of {len(test)} trials, {len(study.labels)} groups"
+        raise InputError(f"params.yaml: prepare.held_out = {p.held_out} holds out {which}; it must be a part, or 0")
     for response, yes in zip(study.responses, study.yes[~test].mean(axis=0), strict=True):
         if yes in (0, 1):
-            what = f"{response.name} is {'always' if yes else 'never'} a yes"
-            raise InputError(f"{name}: {what} in the {int((~test).sum())} trials to train on; there is nothing to fit")
-    selection = select(study.factors[~test], study.names)
-    if not selection.fitted:
-        raise InputError(f"{name}: no factor varies, so there is no weight to fit")
-    return Prepared(study, test, selection)
+            what = f"{response.name} is {'always' if yes else 'never'} a yes in the {(~test).sum()} trials to train on"
+            raise InputError(f"{study.table.name}: {what}; there is nothing to fit")
+    why_not, mean, sd = undetermined(study.factors[~test], study.names)
+    if len(why_not) == len(study.names):
+        raise InputError(f"{study.table.name}: no factor varies, so there is no weight to fit")
+    return Prepared(study, test, why_not, mean, sd)
+
+
+def hold_out(p: Prepare, n_trials: int, groups: NDArray[np.integer] | None) -> Bools:
+    """Which trials are held out, (n_trials,): about the fraction `held_out`, the last, or whole groups, or any."""
+    wanted = round(p.held_out * n_trials)
+    if p.held_out_by == "last" or wanted == 0:
+        return np.arange(n_trials) >= n_trials - wanted
+    codes = np.arange(n_trials) if p.held_out_by == "trial" or groups is None else groups
+    sizes = np.bincount(codes)
+    shuffled = np.random.default_rng(p.seed).permutation(len(sizes))
+    before = np.cumsum(sizes[shuffled]) - sizes[shuffled] / 2  # a unit is taken if most of it is wanted
+    return np.isin(codes, shuffled[before < wanted])
+
+
+def undetermined(factors: Floats, names: list[str]) -> tuple[dict[int, str], Floats, Floats]:
+    """Why factors (n_trials, n_factors) that do not vary, or follow from earlier ones, are no use; mean, sd of all."""
+    n, mean = len(factors), factors.mean(axis=0)
+    sd = (factors - mean).std(axis=0)
+    sd[sd <= 1e-12 * np.abs(mean)] = 0
+    why_not = {int(j): f"it is {mean[j]:.6g} in every trial" for j in np.flatnonzero(sd == 0)}
+    varying = [j for j in range(len(names)) if j not in why_not]
+    if 0 < len(varying) < min(n, MOST_CHECKED + 1):
+        scaled = (factors[:, varying] - mean[varying]) / sd[varying]
+        correlations = scaled.T @ scaled / n
+        kept = independent(correlations)
+        for j in sorted({*range(len(varying))} - {*kept}):
+            slopes = np.linalg.solve(correlations[np.ix_(kept, kept)], correlations[kept, j])
+            sources = [names[varying[i]] for i in np.array(kept)[np.abs(slopes) > 1e-6]]
+            why_not[varying[j]] = f"it follows from {', '.join(sources[:5])}{', …' if sources[5:] else ''}"
+    return why_not, np.array([*map(stable, mean)]), np.array([*map(stable, sd)])
+
+
+def independent(correlations: Floats) -> list[int]:
+    """The columns of which a part remains, given the earlier ones, by Gaussian elimination."""
+    if np.linalg.eigvalsh(correlations)[0] > TOLERANCE:
+        return [*range(len(correlations))]
+    rest, columns = correlations.copy(), list[int]()
+    for j in range(len(rest)):
+        if rest[j, j] > TOLERANCE:
+            columns.append(j)
+            rest[j + 1 :, j + 1 :] -= np.outer(rest[j + 1 :, j], rest[j, j + 1 :] / rest[j, j])
+    return columns
+
+
+def stable(value: float) -> float:
+    """Without the last digits, which differ between processors."""
+    return float(f"{value:.12g}")
 
 
 def sha256(path: Path) -> str:
     """Of a folder: that of its files, joined in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

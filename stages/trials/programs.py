@@ -41,9 +41,7 @@ PROGRAMS = (
     Program("IBL (choice 0 is no response, a missing contrast is 0)", ("contrastLeft", "contrastRight"), values=IBL),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
-NAMES_OF_PRACTICE = (
-    r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|test_part|block_?type|running|procedure)(\W.*)?"
-)
+PHASES = r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|block_?type|running|procedure)(\W.*)?"  # columns
 PRACTICE = r".*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 
@@ -62,7 +60,7 @@ def recognised(table: Table, p: Prepare) -> Table:
         kept &= frame[filled].notna().any(axis=1)
     if program.event[0] in telling:
         kept &= _matches(frame[program.event[0]], program.event[1])
-    for name in _like(telling, NAMES_OF_PRACTICE):
+    for name in _like(telling, PHASES):
         flag = r"yes|y|true|1(\.0)?" if re.match(PRACTICE, name, re.I) else "$^"
         kept &= ~(_matches(frame[name], flag) | _matches(frame[name], PRACTICE))
     if program.most in telling:

@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from stages.files.account import some
+from stages.files.account import first_of
+from stages.files.documents import one_line
 from stages.files.errors import InputError, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
 from stages.trials.text import read_text, tabulate
@@ -60,12 +61,10 @@ def read_one(path: Path) -> Table:
             columns = {name: plain(frame.pop(j)) for j, name in named.items()}  # one by one, to save memory
     except InputError:
         raise
-    except ImportError as error:
-        raise InputError(f"{path.name}: reading it needs the package {error.name}; pip install {error.name}") from None
     except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise, and may quote them
-        quoted = "".join(sign if sign.isprintable() else " " for sign in str(error)).split()
-        why = f"damaged, or not what its ending says: {' '.join(quoted)[:300] or type(error).__name__}"
-        raise InputError(f"{path.name}: {getattr(error, 'strerror', None) or why}") from None
+        quoted = repr(one_line(error))[1:-1][:300] or type(error).__name__
+        why = getattr(error, "strerror", None) or f"it cannot be read as what its ending says: {quoted}"
+        raise InputError(f"{path.name}: {why}") from None
     if not len(frame):
         raise InputError(f"{path.name} holds no trials: it must be a line of column names, and then a line per trial")
     what, numbers = ("line", frame.index) if frame.index.name == "line" else ("row", range(1, len(frame) + 1))
@@ -85,7 +84,7 @@ def contents(path: Path) -> Read:
         archive = zipfile.ZipFile(path)
         members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
         if len(members) != 1:
-            raise InputError(f"{path.name} holds {some(members) or 'nothing'}; it must be one file")
+            raise InputError(f"{path.name} holds {first_of(members) or 'nothing'}; it must be one file")
         inner, unpacked = members[0], archive.open(members[0])
     else:
         inner, unpacked = path.stem if is_packed else path.name, PACKED.get(ending, open)(path, "rb")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
 from stages.files.parameters import Prepare
-from stages.trials.values import PERHAPS, Table, check_numbers, first, key, keys, levels
+from stages.trials.values import PERHAPS, Floats, Table, check_numbers, key, keys, levels
 
 TRUTH = {"1": "1", "true": "1", "0": "0", "false": "0"}
 OUTCOMES = {  # in signal detection: whether there was a signal, whether the response was yes
@@ -25,8 +25,6 @@ OUTCOMES = {  # in signal detection: whether there was a signal, whether the res
     **dict.fromkeys(("correctrejection", "correctreject", "cr"), (0.0, 0.0)),
 }
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Response:
@@ -34,13 +32,11 @@ class Response:
 
     name: str
     column: str
-    yes: list[str]
-    no: list[str]
+    values: dict[str, float]  # key of a word -> 1 for yes, 0 for no
 
     def code(self, table: Table) -> Floats:
         """1 for yes, 0 for no, NaN where it is missing; (n_rows,)."""
-        code = {key(word): 1.0 for word in self.yes} | {key(word): 0.0 for word in self.no}
-        return np.asarray(keys(table.column(self.column)).map(code), np.float64)
+        return np.asarray(keys(table.column(self.column)).map(self.values), np.float64)
 
 
 def expanded(table: Table, p: Prepare) -> Table:
@@ -58,7 +54,7 @@ def expanded(table: Table, p: Prepare) -> Table:
     n_yes = (n_yes * n).round() if "*" in name and is_pair else n_yes
     if (wrong := (n_yes < 0) | (n_yes > n) | (n_yes % 1 > 0) | (n % 1 > 0)).any():
         what = f"{n_yes[wrong].iloc[0]:g} of {n[wrong].iloc[0]:g} trials"
-        raise InputError(f"{first(wrong)}: {name if is_pair else p.count} says {what}; both must be whole numbers")
+        raise InputError(f"{wrong.idxmax()}: {name if is_pair else p.count} says {what}; both must be whole numbers")
     sizes = n.to_numpy(int)
     rows = np.repeat(np.arange(len(sizes)), sizes)
     frame = table.frame.drop(columns=names).iloc[rows]
@@ -82,7 +78,7 @@ def resolve(table: Table, response: str, taken: NDArray[np.bool_]) -> Response:
         yes = [word for word in held if OUTCOMES[outcome(word)][1]]
         if not 0 < len(yes) < len(held):
             raise InputError(f"{table.name}: by its {name} every response was the same; it must hold both responses")
-        return Response(name, name, yes, [word for word in held if word not in yes])
+        return Response(name, name, {key(word): float(word in yes) for word in held})
     truth = TRUTH.get(key(value or "1")) if held == ["0", "1"] else None
     yes = [word for word in held if key(word) == (truth or key(value))]
     if value and not yes:
@@ -97,7 +93,7 @@ def resolve(table: Table, response: str, taken: NDArray[np.bool_]) -> Response:
     if not yes:
         choices = " or ".join(f"{name}={word}" for word in held)
         raise InputError(f"{table.name}: {name} holds {listed}; which is yes? {choices}")
-    return Response(response, name, yes, [word for word in held if word not in yes])
+    return Response(response, name, {key(word): float(word in yes) for word in held})
 
 
 def outcome(word: str) -> str:

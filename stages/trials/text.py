@@ -138,8 +138,7 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
             above = [*above, ""]
         elif len(above) == width - 1 and len({cells[0] for cells in below}) == len(below):
             above = ["", *above]
-        if len(above) == width:
-            names, start = above, at
+        names, start = (above, at) if len(above) == width else (names, start)
     texts = [j for j, each in enumerate(names) if each and not is_number(each)]
     again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in rows[at + 1 :] if cells != names)
     if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):

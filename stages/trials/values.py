@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from stages.files.documents import nearest, show
 from stages.files.errors import InputError
@@ -21,12 +22,15 @@ NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 COMMA = r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?"  # a number with a decimal comma
 THOUSANDS = r"[-+]?\d{1,3}(?:[.,]\d{3})+(?:[.,]\d+)?"  # 1.234.567 or 1,234.5
 CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command a terminal
+QUOTED = re.compile(r"""^\[?(["'])(.*)\1\]?$""")  # ['f'], "f" and 'f'
 EXACT = 2**53  # whole numbers from which on float64 would make others of some
 
 MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None", "NaT"]
 MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
 PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
 
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 Read = tuple[pd.DataFrame, list[str]]  # columns as a file holds them, and notes on what was made of it
 
 
@@ -100,13 +104,8 @@ def keys(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def key(word: object) -> str:
     """The same for words that differ only in case, quotes or brackets, and for equal numbers."""
-    text = bare(str(word))
+    text = QUOTED.sub(r"\2", str(word))
     return written(float(text)) if is_number(text) and abs(float(text)) < EXACT else text.casefold()
-
-
-def bare(word: str) -> str:
-    """`['f']`, `"f"` and `'f'` as f."""
-    return re.sub(r"""^\[?(["'])(.*)\1\]?$""", r"\2", word)
 
 
 def is_number(word: str) -> bool:
@@ -120,11 +119,6 @@ def levels(column: pd.Series[Any]) -> list[str]:
 
 def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, n in Counter(names).items() if n > 1]
-
-
-def first(rows: pd.Series[Any]) -> str:
-    """Where the first of the rows is that are true."""
-    return str(rows.index[np.argmax(rows)])
 
 
 def kind(column: pd.Series[Any]) -> Literal["numbers", "words", "text"]:
@@ -144,7 +138,7 @@ def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     if (wrong := column.notna() & ~np.isfinite(number)).any():
         what = f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number, with a decimal point"
         how = "correct it, leave it empty if it is missing, or take other rows (where) or columns (formula)"
-        raise InputError(f"{first(wrong)}: {what}; {how}")
+        raise InputError(f"{wrong.idxmax()}: {what}; {how}")
     return number
 
 
@@ -155,6 +149,6 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     alike: dict[str, list[str]] = {}
     for word in counts.index:
         alike.setdefault(key(word), []).append(word)
-    spelling = {word: bare(same[0]) for same in alike.values() for word in same}
+    spelling = {word: QUOTED.sub(r"\2", same[0]) for same in alike.values() for word in same}
     changed = [" = ".join(map(show, same)) for same in alike.values() if len(same) > 1]
     return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""

@@ -63,8 +63,7 @@ def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.b
                 raise TypeError("it names no column")
             holds &= _holds(condition, pd.DataFrame(columns, table.frame.index)).fillna(False).to_numpy(bool)
         except Exception as error:  # whatever Python and pandas raise
-            why = "".join(sign if sign.isprintable() else " " for sign in one_line(error))[:200]
-            part = show(restored(ast.unparse(condition), names))
+            part, why = show(restored(ast.unparse(condition), names)), repr(one_line(error))[1:-1][:200]
             raise InputError(f"where = {show(text)}: {part}: {why}; {FORM}") from None
     return holds
 

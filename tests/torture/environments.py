@@ -83,7 +83,6 @@ TRIED: dict[str, Callable[[Project], None]] = {
     "umask 077": under("sh", "-c", 'umask 077; exec "$@"', "sh"),
     "LANG=C": under("env", "LANG=C", "LC_ALL=C"),
     "HOME unset": under("env", "-u", "HOME"),
-    "python -OO": under("env", "PYTHONOPTIMIZE=2"),
     "OMP_NUM_THREADS=64": under("env", "OMP_NUM_THREADS=64", "OPENBLAS_NUM_THREADS=64", "MKL_NUM_THREADS=64"),
 }
 
