@@ -53,19 +53,20 @@ class Observed:
         mean_square, mean_curvature = setting.means[c].tolist()
         self.curvature = float(mean_curvature * (d @ kept) / d.sum())  # v = mean D(1 − h)
         self.dispersion = mean_square / self.curvature  # f
-        others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
-        gradient, spread = setting.spread(others), setting.spread(fitted)
+        others, correlation = fitted[:-1] - self.axes @ omega, setting.correlation
+        gradient, spread = (np.append(correlation @ w, 0.0) for w in (others, fitted[:-1]))
         # Var(rest)
-        self.eta_squared = float(others @ gradient + self.rest.var() - (z - carried @ omega).var())
+        self.eta_squared = float(others @ gradient[:-1] + self.rest.var() - (z - carried @ omega).var())
         self.eta_gradient = 2 * gradient  # (p + 1,) its derivative in ŵ
         # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
         self.log_length = spread / max(float(fitted @ spread), 1e-300)
-        after_ridge = self.inverse
+        after_ridge, of_logits = self.inverse, 1.0
         if setting.ridge:
             after_ridge = self.inverse - (self.inverse * setting.penalty) @ self.inverse
+            traces = (np.vdot(c[:-1, :-1], correlation) for c in (after_ridge, self.inverse))
+            of_logits = float(np.divide(*traces))  # of the noise variance of logits
         self.noise = self.dispersion * after_ridge  # (p + 1, p + 1) of ŵ
         self.along = float(self.log_length @ self.noise @ self.log_length)  # v_u: variance of that log length
-        of_logits = setting.trace(after_ridge) / setting.trace(self.inverse)
         self.variance = self.dispersion * of_logits * w / kept  # (m,) s_i², the noise of V_i
         self.s_squared = float(self.variance.mean())
 

@@ -123,14 +123,6 @@ class Setting:
         squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
         return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n
 
-    def spread(self, coefficients: Array) -> Array:
-        """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
-        return np.append(self.correlation @ coefficients[:-1], 0.0)
-
-    def trace(self, covariance: Array) -> float:
-        """tr(CΣ): the noise variance of logits."""
-        return float(np.vdot(covariance[:-1, :-1], self.correlation))
-
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
     """(p,) [Σ⁻¹]_jj = 1/(1 − R²), of the factors; (n − p)/n makes the inverse of a sample covariance unbiased.
