@@ -70,13 +70,13 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
     near = _measured(observed, setting, alpha=rough, signal=signal, intercept=b / rough)
     law = _law(observed.carried, onto @ fitted)
     try:
-        found = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
+        observer = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
     except NoSignal:
         a = without_signal(kappa, b, **size)
         corrected = np.append(fitted[:-1] / a.alpha, a.intercept)
         link = _known_link(a, np.nan, 0.0)
         return Correction(a, link, corrected, noise / a.alpha**2, dominant=onto @ fitted / a.alpha)
-    a, change = found.theory, found.change
+    a, change = observer.theory, observer.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([observed.eta_gradient / eta_squared, np.eye(len(fitted))[-1], *onto])
     sampled = float(np.sqrt((observed.rest**2).var() / n)) / eta_squared  # … and log η² with the trials
@@ -88,17 +88,17 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
     # Along x_D weights have a scale of their own: β_D less what the others' corrected weights add there.
     others, axes = onto.copy(), observed.axes[chosen]
     others[:, chosen] = 0.0
-    corrected[chosen] = axes @ (found.dominant - others @ corrected)
+    corrected[chosen] = axes @ (observer.dominant - others @ corrected)
     moves[chosen] = axes @ (change[3:] @ data - others @ moves)
     with_data[chosen] = axes @ (change[3:, 0] - others @ with_data)
     log_gamma, stretch = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
-    information = _least_covariance(found, law, observed.rest, n)
+    information = _least_covariance(observer, law, observed.rest, n)
     at_least = np.zeros(len(fitted))
     at_least[chosen] = np.diag(axes @ information[1:, 1:] @ axes.T)
     at_least[-1] = max(float(information[0, 0]), float(noise[-1, -1]) / a.alpha**2)
     covariance = _propagated(noise, moves, sampled * with_data, at_least)
     link = _known_link(a, log_gamma, at_least[-1])
-    return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, found.dominant)
+    return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, observer.dominant)
 
 
 def _law(t: Array, omega: Array) -> Dominant:
@@ -115,15 +115,15 @@ def _law(t: Array, omega: Array) -> Dominant:
     return Dominant(np.asarray(values @ np.linalg.inv(lost).T), np.asarray(mass), omega)
 
 
-def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
+def _least_covariance(observer: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
     """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a
     logistic curve over leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of what the other factors add.
     """
-    a, places = found.theory, (np.arange(POINTS) + 0.5) / POINTS
+    a, places = observer.theory, (np.arange(POINTS) + 0.5) / POINTS
     mean = a.slope_of_truth * np.quantile(rest, places)  # (POINTS,)
-    at = (a.intercept + law.values @ found.dominant)[:, None]  # (k, 1)
+    at = (a.intercept + law.values @ observer.dominant)[:, None]  # (k, 1)
 
     def yes(stretch: float, sign: float = 1.0) -> tuple[Array, Array]:
         return probability_and_slope(sign * (at + stretch * mean), stretch * a.sd_of_truth)

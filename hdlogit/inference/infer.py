@@ -133,33 +133,33 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
     return with_separation(shrunken, others, separation, x, y, setting.names)
 
 
-def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInference:
+def _result(correction: Correction, observed: Observed, setting: Setting) -> ClassInference:
     """From standardised factors to those that were given."""
-    units, a, fitted, chosen = setting.units, found.theory, observed.fitted, observed.dominant
+    units, a, fitted, chosen = setting.units, correction.theory, observed.fitted, observed.dominant
     slope, factor = a.slope_of_truth, np.append(units.scale, 1.0)
-    estimate, corrected = units.original(fitted), units.original(found.corrected)
-    covariance = units.original(units.original(found.with_rates).T)
+    estimate, corrected = units.original(fitted), units.original(correction.corrected)
+    covariance = units.original(units.original(correction.with_rates).T)
     null_error = np.sqrt(np.diag(observed.noise)[:-1]) / units.scale
     to_bias = np.append(-units.centre / units.scale, 1.0)
     variances = np.append(np.diag(observed.inverse)[:-1], to_bias @ observed.inverse @ to_bias)
     predictor = np.append(slope * fitted[:-1], a.intercept)
     if slope:  # dominant factors have a slope of their own
-        predictor[chosen] += observed.axes[chosen] @ (found.dominant - slope * observed.onto @ fitted)
-    index = observed.rest + observed.carried @ (a.alpha * found.dominant)
-    best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
-    b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(found.dominant)))
+        predictor[chosen] += observed.axes[chosen] @ (correction.dominant - slope * observed.onto @ fitted)
+    index = observed.rest + observed.carried @ (a.alpha * correction.dominant)
+    best = observed.rest + observed.carried @ (correction.dominant / max(slope, 1e-300))
+    b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(correction.dominant)))
     leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
-        link=replace(found.link, gain=signal),  # along the whole index, dominant factors included
+        link=replace(correction.link, gain=signal),  # along the whole index, dominant factors included
         estimate=estimate,
         noise=observed.noise / np.outer(factor, factor),
         classical_error=np.sqrt(variances) / factor,
         corrected=corrected,
         covariance=covariance,
         z=np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3])),
-        stretch=found.stretch,
-        with_stretch=found.with_stretch / factor,
+        stretch=correction.stretch,
+        with_stretch=correction.with_stretch / factor,
         along=observed.along,
         predictor=units.original(predictor),
         predictor_sd=a.sd_of_truth,

@@ -147,7 +147,7 @@ def _root(posterior: Posterior, phi: Array, best: float, of: Array, along: Array
 
     def root(value: float) -> float:
         near = min(points, key=lambda other: abs(other - value))
-        points[value], found = maximise(posterior, points[near] + (value - near) * tangent, of)
-        return float(np.copysign(np.sqrt(2 * max(best - found.value, 0.0)), value - estimate))
+        points[value], end = maximise(posterior, points[near] + (value - near) * tangent, of)
+        return float(np.copysign(np.sqrt(2 * max(best - end.value, 0.0)), value - estimate))
 
     return root

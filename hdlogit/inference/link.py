@@ -72,11 +72,11 @@ def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates 
     """
     law, cells = law_of_index(index, noise, responses)
     posterior = _posterior(cells, rates)
-    phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
+    phi, end = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
     gain, b, guess, lapse = posterior.theta(phi).tolist()
     # In units of the parameters' own errors, so that a flat direction is no rounding error.
-    unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
-    inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
+    unit = 1 / np.sqrt(np.maximum(np.diag(end.squares), 1e-300))
+    inverse = np.linalg.pinv(end.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
     link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, rates)
     return replace(link, reason=_reason(link))

@@ -31,14 +31,14 @@ class Observed:
 
         Raises Refused where its coefficients are not near a minimum, or a trial alone decides the fit.
         """
-        some = slice(None, None, -(-len(factors) // SAMPLE))
+        sample = slice(None, None, -(-len(factors) // SAMPLE))
         fitted, root = _newton(c, setting)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
         self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
         # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
         self.onto = np.column_stack([self.axes.T @ setting.correlation, np.zeros(len(self.dominant))])
-        x, self.responses = factors[some], responses[some]  # (m,)
+        x, self.responses = factors[sample], responses[sample]  # (m,)
         towards = self.inverse @ self.onto.T
         left_out = _leave_out(x, self.responses, fitted, root, self.axes, towards, setting)
         z, residual, d, w, carried, influence = left_out

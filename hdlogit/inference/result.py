@@ -21,12 +21,6 @@ from hdlogit.psychometric.function import log_odds
 NONE: Array = np.zeros(0)
 
 
-def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, Array]:
-    """(low, high), estimate ± z error."""
-    half = ndtri(0.5 + level / 2) * error
-    return estimate - half, estimate + half
-
-
 class LeaveOneOut(NamedTuple):
     """Logits of each trial, predicted from the fit to all others, so that no trial need be held out.
 
@@ -186,7 +180,7 @@ class ClassInference:
             return values_at(self.profiles, -z), values_at(self.profiles, z)
         if self.separated:
             return self.separated.interval(level)
-        low, high = wald_interval(self.corrected, self.corrected_error, level)
+        low, high = self.corrected + np.outer([-z, z], self.corrected_error)
         w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
         null_variance = (self.null_error / self.theory.alpha) ** 2
         # Ends of {β: first β² − 2 middle β + last ≤ 0}; the near one is nearer to 0.
@@ -208,7 +202,8 @@ class ClassInference:
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """The textbook's Wald interval (low, high)."""
-        return wald_interval(self.estimate, self.classical_error, level)
+        low, high = self.estimate + ndtri(0.5 + level / 2) * np.outer([-1, 1], self.classical_error)
+        return low, high
 
     def p_values(self) -> Array:
         """Two-sided p-values of the tests that a coefficient is 0."""

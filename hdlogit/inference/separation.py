@@ -53,10 +53,10 @@ def separated_trials(factors: NDArray[np.floating], responses: NDArray[np.bool_]
 
     centre, scale = factors.mean(axis=0, dtype=np.float64), factors.std(axis=0, dtype=np.float64)
     try:
-        found = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
+        separating = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
     except RuntimeError:
         return None
-    return found and found[1]
+    return separating and separating[1]
 
 
 def is_by_chance(separated: NDArray[np.bool_], n_factors: int) -> bool:
@@ -87,8 +87,8 @@ def _reaches(cone: Array, row: Array) -> bool:
     """Whether some c has cone · c ≥ 0 and row · c > 0."""
     if not np.abs(row).max() >= SEEN:
         return False
-    found = linprog(-row, A_ub=-cone, b_ub=np.zeros(len(cone)), bounds=[(-1, 1)] * len(row))
-    return bool(found.status == 0 and -found.fun > SEEN)
+    solved = linprog(-row, A_ub=-cone, b_ub=np.zeros(len(cone)), bounds=[(-1, 1)] * len(row))
+    return bool(solved.status == 0 and -solved.fun > SEEN)
 
 
 def with_separation(
@@ -168,12 +168,12 @@ def _score_root(
 
     def root(c: float) -> float:
         start[j] = c
-        start[:], found = maximise(logistic, start, fixed)
+        start[:], end = maximise(logistic, start, fixed)
         others = np.delete(np.arange(len(start)), j)
-        cross, whole = found.hessian[others, j], found.hessian[np.ix_(others, others)]
-        information = found.hessian[j, j] - TINY - cross @ np.linalg.solve(whole, cross)
+        cross, whole = end.hessian[others, j], end.hessian[np.ix_(others, others)]
+        information = end.hessian[j, j] - TINY - cross @ np.linalg.solve(whole, cross)
         if information < NOTHING * (x[:, j] @ x[:, j]):  # the others separate the trials, whatever c is
             return 0.0
-        return -float((found.gradient[j] + TINY * c) / np.sqrt(dispersion * information))
+        return -float((end.gradient[j] + TINY * c) / np.sqrt(dispersion * information))
 
     return root, float(scale[j]) if is_weight else 1.0
