@@ -63,8 +63,8 @@ class Observed:
         after_ridge, of_logits = self.inverse, 1.0
         if setting.ridge:
             after_ridge = self.inverse - (self.inverse * setting.penalty) @ self.inverse
-            traces = (np.vdot(c[:-1, :-1], correlation) for c in (after_ridge, self.inverse))
-            of_logits = float(np.divide(*traces))  # of the noise variance of logits
+            left, whole = (float(np.vdot(c[:-1, :-1], correlation)) for c in (after_ridge, self.inverse))
+            of_logits = left / whole  # of their noise variance
         self.noise = self.dispersion * after_ridge  # (p + 1, p + 1) of ŵ
         self.along = float(self.log_length @ self.noise @ self.log_length)  # v_u: variance of that log length
         self.variance = self.dispersion * of_logits * w / kept  # (m,) s_i², the noise of V_i
