@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hdlogit.compute import threads
+from hdlogit.psychometric import simulation
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.psychometric.simulation import CHUNK, TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
 from tests import notebook
