@@ -34,17 +34,18 @@ def main() -> None:
 
 
 def check_one(folder: str, arguments: argparse.Namespace) -> None:
+    lines = list[list[str]]()
     with contextlib.chdir(folder):
         fit, results, p = read_finished()
         for name, c in results.items():
             if c.reason:
                 say(f"{named(name, 'class')} has no inference: {c.reason}")
-        checks = {name: repeat(fit, name, c, p, arguments) for name, c in results.items() if not c.reason}
-    for name, one in checks.items():
-        without = f"; {len(one.reasons)} more have no inference: {one.reasons[0]}" if one.reasons else ""
-        say(f"{named(name, 'class')}: {one.repetitions} repetitions of your experiment{without}")
-    level = 100 * p.interval_level
-    table(HEADINGS, [row for name, one in checks.items() for row in rows(name, one, fit.factors, level)], {0, 5})
+                continue
+            found = repeat(fit, name, c, p, arguments)
+            without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
+            say(f"{named(name, 'class')}: {found.repetitions} repetitions of your experiment{without}")
+            lines += rows(name, found, fit.factors, 100 * p.interval_level)
+    table(HEADINGS, lines, {0, 5})
     say(NOTES)
 
 

@@ -88,8 +88,7 @@ def write_inference(
     """The tables of the classes that have an inference, and their metrics; gives the answer in words."""
     fit, level, n_trials = answered.fit, answered.p.interval_level, len(answered.fit.train.factors)
     asked, coefficients = inference.ask(answered), inference.coefficient_table(answered)
-    classes = inference.class_table(answered)
-    expected = theory.theory_metrics(answered.classes, classes, level)
+    classes = theory.class_table(answered)
     situations = inference.situations(answered, asked, groups)
     bins, curve = inference.curve_tables(answered)
     tables = {
@@ -111,7 +110,8 @@ def write_inference(
     for name, table in tables.items():
         if len(table):
             outputs.table(f"inference/{name}.csv", table)
-    metrics["inference"], metrics["theory"] = {"level": level}, expected
+    metrics["inference"] = {"level": level}
+    metrics["theory"] = theory.theory_metrics(classes, float(answered.classes[0].theory.kappa), len(fit.factors))
     if fit.observer is not None:
         metrics["inference"] |= inference.coverages(coefficients)
         metrics["recovery"] |= inference.corrected_recovery(answered)

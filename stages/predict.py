@@ -75,8 +75,8 @@ def predict(folder: str, trials: Path) -> pd.DataFrame:
     if why and not whole.any():
         raise InputError(why)
     said = [*new.notes, counted(len(factors), "trial")]
-    if reasons := [f"{study.study.names[j]}: {why}" for j, why in study.why_not.items()]:
-        said.append(f"predictions hold where factors depend on one another as in the study ({first_of(reasons)})")
+    if reasons := [f"{study.study.names[j]} ({why})" for j, why in study.why_not.items()]:
+        said.append(f"not fitted, and taken to be as in the study: {first_of(reasons)}")
     if lacking.any():
         said.append(f"lines left empty because a value is missing: {lacking.sum()}")
     if why:

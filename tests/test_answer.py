@@ -229,7 +229,7 @@ def test_rates_are_told_and_their_model_must_hold_too() -> None:
 def test_families_are_told_but_not_single_factors_or_all_together() -> None:
     terms: dict[str, Any] = {"class": [*"aaa"], "term": ["tone", "frame…", "all"]}
     terms |= {"factors": [1, 8, 9], "p": [0.1, 0.00012, 0.1]}
-    assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.00012"]
+    assert together(terms, 9) == ["factors tested together: frame… (8) p = 0.0001"]
     assert together(terms | {"p": [0.1, 1e-19, 0.1]}, 9)[0].endswith("frame… (8) p < 1e-12")
     assert together(terms | {"class": ["a", "b", "b"]}, 9) == together({}, 9) == []
 

@@ -248,6 +248,11 @@ def test_what_is_no_number_fails_and_what_was_none_is_new() -> None:
             assert judge(Rule(better="neither"), 0.5, bad) == "changed"
 
 
+def test_what_only_informs_has_no_tolerance() -> None:
+    lines = compare({"fit.*": Rule(better="neither")}, {"fit.steps": 12}, {"fit.steps": 10})
+    assert [*lines.iloc[0]] == ["fit.steps", "10", "12", "+2", "-", "changed"]
+
+
 def test_the_names_are_those_of_dvc(repository: Repository) -> None:
     shown = json.loads(repository.run("dvc", "metrics", "diff", "--json", "--all", "HEAD").stdout)
     ours_too = ours(str(repository.data / "metrics.json")).keys()

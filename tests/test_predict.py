@@ -130,7 +130,7 @@ def test_what_predictions_rest_on_is_said(predicted: Predict, tmp_path: Path, ca
         tmp_path / "study", table=trials(3000, 0).assign(percent=lambda t: 100 * t.contrast), formula="~ . - sure"
     )
     assert predicted(trials(9, 1).assign(percent=7)).notna().all(axis=None)
-    assert "as in the study (percent: it follows from contrast)" in capsys.readouterr().out
+    assert "taken to be as in the study: percent (it follows from contrast)" in capsys.readouterr().out
 
 
 def as_long(n: int, seed: int) -> pd.DataFrame:

@@ -245,10 +245,6 @@ def excel_file(path: Path, table: pd.DataFrame) -> None:
             archive.writestr(part, text)
 
 
-def to_csv(path: Path, table: pd.DataFrame) -> None:
-    table.to_csv(path, index=False)
-
-
 def labelled(path: Path, table: pd.DataFrame) -> None:
     """SPSS: the choice as a number with labels."""
     numbers = table.assign(choice=(table.choice == "right").astype(float))
@@ -264,11 +260,10 @@ FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
     (labelled, "t.sav", ""),
     (lambda path, table: table.to_stata(path, write_index=False), "t.dta", ""),
     (lambda path, table: table.to_json(path, orient="records"), "t.json", ""),
-    (lambda path, table: table.to_json(path), "t.json", ""),
     (lambda path, table: path.write_text(json.dumps({"trials": table.to_dict("list")})), "t.json", "trials."),
     (lambda path, table: table.to_json(path, orient="records", lines=True), "t.jsonl", ""),
     (lambda path, table: table.to_parquet(path, index=False), "t.pqt", ""),
-    *((to_csv, f"t.csv.{packed}", "") for packed in ("gz", "bz2", "xz", "zip")),
+    (lambda path, table: table.to_csv(path, index=False), "t.csv.gz", ""),
 ]
 
 

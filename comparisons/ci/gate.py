@@ -111,6 +111,7 @@ def compare(rules: Mapping[str, Rule], now: Mapping[str, object], before: Mappin
         change = allowed = "-"
         if is_number(old):
             change = f"{new - old:+.3g}" if is_number(new) else "-"
+        if is_number(old) and rule.better != "neither":
             off = "" if rule.target is None else f" off {rule.target:g}"
             allowed = f"{'-' if rule.better == 'higher' else '+'}{rule.allowed(old):.3g}{off}"
         gone = "missing" if rule.required else "gone"

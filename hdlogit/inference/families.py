@@ -6,6 +6,8 @@ rows are not in the order of the trials, products of factors whose rarer values 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,19 +26,20 @@ DIFFERENCES, TRENDS = "differences between groups", "trends within groups"
 TREND, MEMORY, PREVIOUS = "a trend over trials", "previous responses", "factors of the previous trial"
 
 
+class Family(NamedTuple):
+    columns: Columns
+    known: NDArray[np.bool_]  # (n,) in which trials
+
+
 def families(
     factors: Factors,
     responses: Responses,
     names: Names,
-    group: NDArray[np.intp],
+    groups: NDArray[np.generic] | None = None,
     *,
     in_order: bool = True,
-) -> dict[str, Columns]:
-    """Columns that a model of these factors (n, p) may lack, by name.
-
-    group: (n,) numbers from 0; other arguments: as of `questions`. What was before the first trials of a group is
-    unknown, and taken to be the mean of all.
-    """
+) -> dict[str, Family]:
+    """Columns that a model of these factors (n, p) may lack, by name. Arguments: as of `questions`."""
     n, p = factors.shape
     some = np.asarray(factors[:: max(n // ENOUGH, 1)], np.float64)
     centre, scale = some.mean(axis=0), np.maximum(some.std(axis=0), 1e-300)
@@ -52,36 +55,31 @@ def families(
     def products(j: int, others: list[int]) -> Columns:
         return lambda trials: standard(trials, [j]) * standard(trials, others)
 
-    asked = dict[str, Columns]()
+    asked, always = dict[str, Family](), np.ones(n, bool)
     if len(more):
-        asked[SQUARES] = lambda trials: standard(trials, more) ** 2
+        asked[SQUARES] = Family(lambda trials: standard(trials, more) ** 2, always)
     most = 1 if p == 2 else MOST_PRODUCTS  # two factors have one product
     for j in sorted(two, key=lambda j: -rarer[j])[:most]:
         others = [k for k in range(p) if k != j and n * rarer[j] * rarer.get(k, 0.5) >= FEW]
         if rarer[j] >= RARE and others:
-            asked[f"{PRODUCTS}{names[j]}"] = products(j, others)
+            asked[f"{PRODUCTS}{names[j]}"] = Family(products(j, others), always)
+    _, group = np.unique(np.zeros(n) if groups is None else groups, return_inverse=True)
     member, time = np.eye(group.max() + 1), np.linspace(-0.5, 0.5, n)
     middle = np.bincount(group, time) / np.bincount(group)
     if len(member) > 1:
-        asked[DIFFERENCES] = lambda trials: member[group[trials], 1:]
+        asked[DIFFERENCES] = Family(lambda trials: member[group[trials], 1:], always)
     y = np.asarray(responses, np.float64)
     conditions = [factors[:, j] for j in more] + [np.unique(factors[:, two], axis=0, return_inverse=True)[1].ravel()]
     if not in_order or _is_sorted(y, group, 2) or any(_is_sorted(column, group, 3) for column in conditions):
         return asked
     if len(member) > 1:
-        asked[TRENDS] = lambda trials: member[group[trials]] * (time - middle[group])[trials, None]
-    asked[TREND] = lambda trials: time[trials, None]
-    back, known = before(group)
-    asked[MEMORY] = lambda trials: (y - y.mean())[back[trials]] * known[trials]
-    asked[PREVIOUS] = lambda trials: standard(back[trials, 0], np.arange(p)) * known[trials, :1]
+        asked[TRENDS] = Family(lambda trials: member[group[trials]] * (time - middle[group])[trials, None], always)
+    asked[TREND] = Family(lambda trials: time[trials, None], always)
+    back = np.arange(n)[:, None] - np.arange(1, LAGS + 1)  # (n, LAGS) the trials before
+    known = (back >= 0) & (group[back] == group[:, None])
+    asked[MEMORY] = Family(lambda trials: y[back[trials]], known.all(axis=1))
+    asked[PREVIOUS] = Family(lambda trials: standard(back[trials, 0], np.arange(p)), known[:, 0])
     return asked
-
-
-def before(group: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """(n, LAGS) the trials 1, 2, … before, and whether they are of the same group."""
-    n = len(group)
-    back = np.arange(n)[:, None] - np.arange(1, LAGS + 1)
-    return back, (back >= 0) & (group[back] == group[:, None])
 
 
 def _is_sorted(column: NDArray[np.generic], group: NDArray[np.intp], fewest: int) -> bool:

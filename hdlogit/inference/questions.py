@@ -28,12 +28,12 @@ from scipy.special import expit, xlogy
 
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.curve import bins_of
-from hdlogit.inference.families import MEMORY, before, families
+from hdlogit.inference.families import LAGS, MEMORY, Family, families
 from hdlogit.inference.joint import SMALL, is_for_joint_fit, likelihood_ratio
 from hdlogit.inference.link import asymmetry_test, logistic_test
 from hdlogit.inference.result import ClassInference
 from hdlogit.inference.sums import Array, Factors, Names, Responses, Units
-from hdlogit.inference.terms import DEPENDENT, Columns, Residuals, Test, Trials
+from hdlogit.inference.terms import DEPENDENT, Residuals, Test, Trials
 
 BINS = 15  # of the index, for whether P(y = 1) rises
 SAMPLES, SEED = 999, 0  # sets of responses that are drawn
@@ -85,20 +85,20 @@ def questions(
     n, (guess_rate, lapse_rate) = len(factors), result.link.known
     left_out = np.arange(0, n, -(-n // len(result.leave_one_out.best)))  # with many trials, one by one only some
     y, best = np.asarray(responses[left_out], bool), result.leave_one_out.best
-    group = np.unique(np.zeros(n) if groups is None else groups, return_inverse=True)[1]
     with single_threaded_blas():
         if (guess_rate, lapse_rate) == (0, 0):
             left, trials = _as_fitted(result, factors, responses), np.arange(n)
         else:
             left, trials = _with_rates(result, factors[left_out], y), left_out
 
-        def tested(name: str, columns: Columns) -> Test:
-            memory = before(group)[1] if name == MEMORY and len(trials) == n else None
-            by_fit = _by_fit(result, factors, responses, columns)
-            return by_fit or left.test(lambda rows: columns(trials[rows]), memory)
+        def tested(name: str, family: Family) -> Test:
+            if by_fit := _by_fit(result, factors, responses, family):
+                return by_fit
+            lags = LAGS if name == MEMORY and len(trials) == n else 0
+            return left.test(lambda rows: family.columns(trials[rows]), family.known[trials], lags)
 
-        lacking = families(factors, responses, names, group, in_order=in_order)
-        tests = {name: tested(name, columns) for name, columns in lacking.items()}
+        lacking = families(factors, responses, names, groups, in_order=in_order)
+        tests = {name: tested(name, family) for name, family in lacking.items()}
     asked = [Question.of(name, len(trials), test) for name, test in tests.items() if test.df]
     asked += _of_link(result, y)
     index = np.asarray(factors[left_out] @ result.estimate[:-1])  # so that trials of equal factors stay together
@@ -115,22 +115,22 @@ def missing(asked: Sequence[Question], gain: float, n_classes: int = 1) -> list[
     return [one for one in asked if one.p_value < chance and (one.gain > least or one.steeper > STEEPER)]
 
 
-def sentence(lacking: Sequence[Question], gain: float, of: str = "") -> str:
-    """What is missing, the largest gain first, in words; of: whose model, as in " of class 3"."""
+def sentence(lacking: Sequence[Question], gain: float) -> str:
+    """What is missing, the largest gain first, in words; gain: as of `missing`."""
     first, *others = lacking
     share = f", {100 * first.gain / gain:.0f} % of what its factors gain" if gain > 0 else ""
     gained = f"about {first.gain:.2g} nats per trial would be gained{share}"
-    text = f"the model{of} lacks {first.family} ({p_in_words(first.p_value)}; {gained})"
+    text = f"the model lacks {first.family} ({p_in_words(first.p_value)}; {gained})"
     if first.family == RISING:
-        text = f"a yes does not become more frequent all along the index{of} ({p_in_words(first.p_value)})"
+        text = f"a yes does not become more frequent all along the index ({p_in_words(first.p_value)})"
     also = [one.family for one in others if one.family != RISING]
     beside = f"; perhaps because of it, tests of {', '.join(also)} fail, too" if also else ""
     return f"{text}{beside}: weights and intervals, corrected ones too, may be far off"
 
 
-def p_in_words(p: float, digits: int = 1) -> str:
+def p_in_words(p: float) -> str:
     """`p = 0.02`; far out no distribution here is known."""
-    return f"p = {p:.{digits}g}" if p > 1e-12 else "p < 1e-12"
+    return f"p = {p:.1g}" if p > 1e-12 else "p < 1e-12"
 
 
 def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
@@ -154,21 +154,24 @@ def _with_rates(result: ClassInference, factors: Factors, y: Responses) -> Resid
     return Residuals(design, taken * (y - p) * slope / variance, taken * slope**2 / variance)
 
 
-def _by_fit(result: ClassInference, factors: Factors, responses: Responses, columns: Columns) -> Test | None:
+def _by_fit(result: ClassInference, factors: Factors, responses: Responses, family: Family) -> Test | None:
     """By the likelihood ratio: with few trials and factors squares and a rate can be so much alike that no score test
-    tells them apart, and there is time to fit again. None for other fits, and where the columns add nothing.
+    tells them apart, and there is time to fit again. None for other fits, and where in the trials that know the
+    columns, a factor does not vary, or the columns add nothing to the factors.
     """
-    (n, p), z = factors.shape, columns(slice(0, 1))
-    if result.profiles is None or n * (p + 1) ** 2 > SMALL or not is_for_joint_fit(n, p + z.shape[1]):
+    (n, p), df = factors.shape, family.columns(slice(0, 1)).shape[1]
+    if result.profiles is None or n * (p + 1) ** 2 > SMALL or not is_for_joint_fit(n, p + df):
         return None
-    z, t = columns(slice(0, n)), np.column_stack([factors, np.ones(n)])
-    z = z / np.maximum(np.linalg.norm(z, axis=0), 1e-300)
-    new, sizes, _ = np.linalg.svd(z - t @ np.linalg.lstsq(t, z)[0], full_matrices=False)
+    trials = np.flatnonzero(family.known)
+    x, columns = factors[trials], family.columns(trials)
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    t = np.column_stack([x, np.ones(len(x))])
+    new, sizes, _ = np.linalg.svd(columns - t @ np.linalg.lstsq(t, columns)[0], full_matrices=False)
     new = new[:, sizes**2 > DEPENDENT]
-    if not new.shape[1]:
+    if not new.shape[1] or not np.ptp(x, axis=0).all():
         return None
     term = p + np.arange(new.shape[1])
-    s, p_value = likelihood_ratio(np.hstack([factors, new]), responses, result.link.known, term)
+    s, p_value = likelihood_ratio(np.hstack([x, new]), responses[trials], result.link.known, term)
     return Test(s, len(term), p_value)
 
 

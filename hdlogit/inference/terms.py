@@ -63,20 +63,31 @@ class Residuals:
         p = np.concatenate([*each(lambda rows: expit(design(rows) @ coefficients), cut(len(factors), len(fitted)))])
         return cls(design, responses - p, p * (1 - p))
 
-    def test(self, added: Columns, memory: NDArray[np.bool_] | None = None) -> Test:
-        """Of added columns. memory: (n, J), where these are known, if they are the responses 1, … J trials before."""
-        n, q = len(self.residual), self.design(slice(0, 1)).shape[1]
+    def test(self, added: Columns, known: NDArray[np.bool_] | None = None, lags: int = 0) -> Test:
+        """Of columns that are known in some trials (n,), or in all: the others are left out.
+
+        lags: J, if the columns hold the responses 1, 2, … J trials before.
+        """
+        n = len(self.residual)
+        known = np.ones(n, bool) if known is None else known
         try:
             root, f, m = self._information
+            expected = self._memory(lags, known) if lags else 0.0
         except np.linalg.LinAlgError:
             return UNDETERMINED
-        expected = 0.0 if memory is None else self._memory(memory)
+        curvature, residual = self.curvature * known, self.residual * known
 
         def one(rows: slice) -> tuple[Array, Array]:
             columns = np.hstack([self.design(rows), added(rows)])
-            return (columns * self.curvature[rows, None]).T @ columns, columns.T @ self.residual[rows]
+            return (columns * curvature[rows, None]).T @ columns, columns.T @ residual[rows]
 
+        q = len(root)
         squares, u = total(one, cut(n, q + added(slice(0, 1)).shape[1]))
+        if not known.all():  # the fit is no maximum over some of its trials
+            inner = inverse_root(squares[:q, :q])
+            if inner is None:
+                return UNDETERMINED
+            root, m = inner, m * float(np.mean(known))
         half = root.T @ squares[:q, q:]
         left = squares[q:, q:] - half.T @ half
         u = u[q:] - half.T @ (root.T @ u[:q]) - expected
@@ -89,19 +100,19 @@ class Residuals:
             return UNDETERMINED
         return Test(s, df, float(fdtrc(df, m - df, s / df * (m - df) / max(m - s, 1e-9))))
 
-    def _memory(self, known: NDArray[np.bool_]) -> Array:
-        """(J,) mean of u where Z holds the responses 1, 2, … trials before, which have had a part in the fit.
+    def _memory(self, lags: int, known: NDArray[np.bool_]) -> Array:
+        """(lags,) mean of u where Z holds the responses 1, 2, … trials before, which have had a part in the fit.
 
         −Σ D_i D_{i−k} t̃_iᵀH⁻¹t̃_{i−k}, as ψ_i moves with y_{i−k}: much where the factors of successive trials are alike.
         """
-        root, lags = self._information[0], known.shape[1]
+        root = self._information[0]
 
         def of_rows(rows: slice) -> Array:
             wide = slice(max(rows.start - lags, 0), rows.stop)
             t = self.curvature[wide, None] * (self.design(wide) @ root)
             t = np.pad(t, ((lags - rows.start + wide.start, 0), (0, 0)))
-            back = (t[lags - k : len(t) - k] for k in range(1, lags + 1))
-            return np.array([np.vecdot(t[lags:], one) @ known[rows, k] for k, one in enumerate(back)])
+            here = t[lags:] * known[rows, None]
+            return np.array([np.vdot(here, t[lags - k : len(t) - k]) for k in range(1, lags + 1)])
 
         return -np.asarray(total(of_rows, cut(len(known), len(root))))
 

@@ -28,10 +28,11 @@ def paper(
     """Markdown: the arguments are those of `render`."""
     shown = tables["shown"]
     several = shown["class"].nunique() > 1
-    groups = [columns for _, kind, columns in column_groups(shown, metrics) if kind != "truth"]
-    rows = largest(shown, [column for columns in groups for column in columns], MOST)
+    groups = {kind: columns for _, kind, columns in column_groups(shown, metrics) if kind != "truth"}
+    rows = largest(shown, [column for columns in groups.values() for column in columns], MOST)
     exact = shown.loc[rows.index].to_csv(index=False)
-    rows.columns = pd.Index(["class", "factor", *(word for columns in groups for word in words(columns))])
+    heads = [word for kind, columns in groups.items() for word in (kind, *[*columns.values()][1:])]
+    rows.columns = pd.Index(["class", "factor", *heads])
     rows = rows if several else rows.drop(columns="class")
     latex = rows.to_latex(index=False, escape=True, column_format="l" + "r" * (len(rows.columns) - 1))
     for sign, maths in MATHS.items():
@@ -47,13 +48,6 @@ def paper(
     software, *papers = (HERE / "references.txt").read_text(encoding="utf-8").splitlines()
     cited = [software, *(one for one in papers if f"{one.split()[0]} " in said)]  # whose first author is named
     return "\n\n".join([*parts, "## References", "\n".join(f"- {one}" for one in cited)])
-
-
-def words(columns: Mapping[str, str]) -> Iterator[str]:
-    """Headings of a group of columns: what the weight is, and of the others the words of the page."""
-    weight, *others = columns
-    yield {"estimate": "classical"}.get(weight, weight)
-    yield from (columns[other] for other in others)
 
 
 def methods(

@@ -195,7 +195,7 @@ def together(terms: Mapping[str, Sequence[Any]], n_factors: int) -> list[str]:
     some = [(term, n, p) for _, term, n, p in rows if 1 < n < n_factors and math.isfinite(p)]
     if len({*terms.get("class", ())}) > 1 or not some:
         return []
-    return [f"factors tested together: {first_of([f'{term} ({n}) {p_in_words(p, 2)}' for term, n, p in some])}"]
+    return [f"factors tested together: {first_of([f'{term} ({n}) {p_in_words(p)}' for term, n, p in some])}"]
 
 
 def unanswered(
@@ -205,7 +205,7 @@ def unanswered(
 
     missing: classes without an estimate, and why; separating: by class, the factors.
     """
-    lines, reasons = list[str](), defaultdict[str, list[str]](list)
+    lines, without = list[str](), defaultdict[tuple[str, str], list[str]](list)
     for name, factors in separating.items():
         line = f"{separate(factors)} the responses of {named(name, 'class')}"
         if name in missing:
@@ -214,11 +214,11 @@ def unanswered(
             lines.append(f"{line}; they were shrunk for the fit")
     for name, reason in missing.items():
         if name not in separating:
-            reasons[f"no estimate of {{}}: {reason}"].append(named(name, "class"))
+            without["estimate", reason].append(named(name, "class"))
     for name, c in results.items():
         if c.reason:
-            reasons[f"no corrections and intervals of {{}}: {c.reason}"].append(named(name, "class"))
-    return lines + [line.format(first_of(names)) for line, names in reasons.items()]
+            without["corrections and intervals", c.reason].append(named(name, "class"))
+    return lines + [f"no {what} of {first_of(names)}: {reason}" for (what, reason), names in without.items()]
 
 
 def _use(use: Usefulness) -> str:

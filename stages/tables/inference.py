@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.inference.comparison import Usefulness, usefulness
 from hdlogit.inference.curve import psychometric_curve
@@ -96,27 +94,6 @@ def usefulness_table(inferred: Inferred, asked: Asked) -> pd.DataFrame:
     table = pd.DataFrame([use._asdict() | {"r_squared": use.r_squared} for use, _ in asked])
     table.insert(0, "class", inferred.fit.classes)
     return table
-
-
-def class_table(inferred: Inferred) -> pd.DataFrame:
-    """One row per class: where it is on the map, from the data alone (columns as in `theory.theory_metrics`).
-
-    inflation: of the variance of a weight by correlations of factors; fitted_jointly: 1 if weights and rates were.
-    """
-    rows = []
-    for name, c in zip(inferred.fit.classes, inferred.classes, strict=True):
-        observer = c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate
-        row = {
-            "class": name,
-            **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), observer, strict=True)),
-            "alpha": c.theory.alpha,
-            "inflation": c.inflation,
-            "existence_threshold": existence_threshold(*observer),
-            "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
-            "fitted_jointly": int(c.profiles is not None),
-        }
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def coverages(coefficients: pd.DataFrame) -> dict[str, float]:

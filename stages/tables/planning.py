@@ -32,10 +32,8 @@ class Planned(NamedTuple):
 
     @classmethod
     def like(cls, c: ClassInference) -> Planned:
-        """Where no is the rarer response, the two are exchanged."""
         rates = c.guess_rate, c.lapse_rate
-        yes = base_rate_for(float(c.theory.intercept), c.signal, *rates)
-        base_rate, rates = (yes, rates) if yes <= 0.5 else (1 - yes, rates[::-1])
+        base_rate = base_rate_for(float(c.theory.intercept), c.signal, *rates)
         return cls(len(c.centre), c.signal, base_rate, *rates, c.inflation)
 
     def smallest_n_trials(self) -> int:

@@ -1,36 +1,59 @@
-"""What the theory expects of this experiment, from the data alone."""
+"""Where each class is on the map of the theory, and what that expects of this experiment, from the data alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hdlogit.asymptotics.existence import existence_threshold
+from hdlogit.asymptotics.planning import smallest_n_trials
 from hdlogit.asymptotics.predictions import predict
 from hdlogit.inference import ClassInference
+from stages.tables.inferred import Inferred
+
+EXPECTED = {  # columns of the `class_table` -> properties of `Expected`
+    "train_cross_entropy": "training",
+    "test_cross_entropy": "held_out",
+    "test_corrected_cross_entropy": "debiased",
+    "test_best_cross_entropy": "best",
+    "bayes_cross_entropy": "bayes",
+}
 
 
-def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level: float) -> dict[str, Any]:
-    """Means over the classes; table: the `class_table`.
+def class_table(inferred: Inferred) -> pd.DataFrame:
+    """One row per class. What is expected is to be compared with measured values.
 
-    Position on the map: kappa, signal (sd of the true logits), existence_threshold (kappa must be below it
-    for a maximum-likelihood estimate to exist), smallest_n_trials (at which it does); these two are for the
-    worst class. The rest is to be compared with measured values.
+    signal: sd of the true logits; existence_threshold: kappa must be below it for a maximum-likelihood
+    estimate to exist; smallest_n_trials: at which it does; inflation: of the variance of a weight by
+    correlations of factors; fitted_jointly: 1 if weights and rates were.
     """
-    bounded = [c for c in classes if not c.separated]  # it knows nothing of the others
-    expected = [predict(c.theory) for c in bounded]
-    kappa, n_factors = float(classes[0].theory.kappa), len(classes[0].estimate) - 1
-    means = {
-        "train_cross_entropy": [e.training for e in expected],
-        "test_cross_entropy": [e.held_out for e in expected],
-        "test_corrected_cross_entropy": [e.debiased for e in expected],
-        "test_best_cross_entropy": [e.best for e in expected],
-        "bayes_cross_entropy": [e.bayes for e in expected],
-        "classical_coverage": [c.expected_classical_coverage(level)[0] for c in bounded],
-    }
+    rows = []
+    for name, c in zip(inferred.fit.classes, inferred.classes, strict=True):
+        observer = c.signal, float(c.theory.intercept), c.guess_rate, c.lapse_rate
+        row = {
+            "class": name,
+            **dict(zip(("signal", "intercept", "guess_rate", "lapse_rate"), observer, strict=True)),
+            "alpha": c.theory.alpha,
+            "inflation": c.inflation,
+            "existence_threshold": existence_threshold(*observer),
+            "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
+            "fitted_jointly": int(c.profiles is not None),
+            "residual_sd": _residual_sd(c),
+        }
+        if not c.separated:  # the theory knows nothing of the others
+            expected = predict(c.theory)
+            row |= {column: getattr(expected, key) for column, key in EXPECTED.items()}
+            row["classical_coverage"] = c.expected_classical_coverage(inferred.p.interval_level)[0]
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def theory_metrics(table: pd.DataFrame, kappa: float, n_factors: int) -> dict[str, Any]:
+    """Means over the classes, but for where an estimate exists: of the worst. table: the `class_table`."""
+    means = table.reindex(columns=[*EXPECTED, "classical_coverage"]).mean()
     return {
         "n_trials": round(n_factors / kappa),
         "kappa": kappa,
@@ -38,8 +61,8 @@ def theory_metrics(classes: Sequence[ClassInference], table: pd.DataFrame, level
         "existence_threshold": table.existence_threshold.min(),
         "smallest_n_trials": int(table.smallest_n_trials.max()),
         "weight_slope": table.alpha.mean(),
-        "residual_sd": float(np.mean([_residual_sd(c) for c in classes])),
-        **{name: float(np.mean(values)) if values else None for name, values in means.items()},
+        "residual_sd": table.residual_sd.mean(),
+        **{name: None if math.isnan(mean) else mean for name, mean in means.items()},
     }
 
 

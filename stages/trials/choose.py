@@ -22,7 +22,6 @@ Codes = NDArray[np.int64]
 
 LEAST = 20  # trials from which on content tells anything
 LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for, before all trials decide
-MOSTLY = 0.99  # of the trials that a column must tell to be suspicious, where it does not tell all
 FEW = 5  # trials that either of two columns must fail to tell, for both together to be suspicious
 
 ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier trial, or what would be correct
@@ -60,12 +59,11 @@ def choose(
     n_looked_at = int(np.clip(3e5 / max(len(columns.columns), 1), *LOOKED_AT))
     sample = np.unique(np.linspace(0, len(yes) - 1, n_looked_at).astype(int))
     for y in yes.T if len(yes) >= LEAST else ():
-        alone, pairs, nearly = leaks(columns.drop(columns=[*left_out]).iloc[sample], y[sample])
-        suspects = [name for name in columns if name in {*alone, *nearly, *itertools.chain(*pairs)}]
-        alone, pairs, nearly = leaks(columns[suspects], y)
+        alone, pairs = leaks(columns.drop(columns=[*left_out]).iloc[sample], y[sample])
+        suspects = [name for name in columns if name in {*alone, *itertools.chain(*pairs)}]
+        alone, pairs = leaks(columns[suspects], y)
         left_out |= dict.fromkeys(alone, "it alone determines the response")
         doubts |= {b: f"{a} and {b} together determine the response" for a, b in pairs}
-        doubts |= {a: f"{a} determines the response in nearly all trials" for a in nearly}
     return left_out, doubts
 
 
@@ -113,22 +111,18 @@ def counts(column: pd.Series[Any]) -> bool:
 # --- what gives the response away
 
 
-def leaks(columns: pd.DataFrame, yes: Floats) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Columns that tell all responses (n_trials,) alone; pairs that do, where neither does, first the one that tells
-    more; and columns of a few values that tell nearly all.
-    """
+def leaks(columns: pd.DataFrame, yes: Floats) -> tuple[list[str], list[tuple[str, str]]]:
+    """Columns that tell all responses (n_trials,) alone; and pairs that do, first the one that tells more."""
     few = coded(columns)
-    by_value = {name: told(codes, yes) for name, codes in few.items()}
-    tell = {name: max(by_value.get(name, 0.0), by_threshold(columns[name], yes)) for name in columns}
+    tell = {name: by_threshold(columns[name], yes) for name in columns}
+    tell |= {name: max(tell[name], told(codes, yes)) for name, codes in few.items()}
     alone = [name for name in columns if tell[name] == 1]
     left = [name for name in columns if (1 - tell[name]) * len(yes) >= FEW]
     of_two = {name: few[name].astype(float) for name in left if name in few and few[name].max() == 1}  # words, too
     ordered = columns[left].assign(**of_two).select_dtypes("float64")
     pairs = {frozenset((a, b)) for b in left if b in few for a in separated(ordered, few[b], yes) if a != b}
     by_tell = [tuple(sorted(pair, key=lambda name: (-tell[name], name))) for pair in pairs]
-    is_varied = 0.1 < yes.mean() < 0.9
-    nearly = [name for name, codes in few.items() if is_varied and codes.max() < 6 and MOSTLY <= by_value[name] < 1]
-    return alone, sorted(by_tell), nearly
+    return alone, sorted(by_tell)
 
 
 def coded(columns: pd.DataFrame) -> dict[str, Codes]:

@@ -91,12 +91,10 @@ class Coding:
         """Factors (n_rows, n_factors) of rows without missing values; NaN in those that cannot be coded."""
         values = self._values(complete)
         is_known = values.notna().all(axis=1).to_numpy()
-        factors = np.full((len(complete), len(self.names)), np.nan)
-        if is_known.any():
-            coded = self._matrix(values[is_known])
-            coded[~(np.abs(coded) <= LARGEST).all(axis=1)] = np.nan
-            factors = np.full((len(complete), coded.shape[1]), np.nan)
-            factors[is_known] = coded + 0.0  # no −0, which equals 0 but has other bytes
+        coded = self._matrix(values[is_known]) if is_known.any() else np.zeros((0, len(self.names)))
+        factors = np.full((len(complete), coded.shape[1]), np.nan)
+        coded[~(np.abs(coded) <= LARGEST).all(axis=1)] = np.nan
+        factors[is_known] = coded + 0.0  # no −0, which equals 0 but has other bytes
         return factors
 
     def why_not(self, row: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -157,7 +157,13 @@ def columns_of(
     """
     if p.formula and not re.search(coding.POINT, p.formula):
         return [], {}
-    named = [name for pattern in p.factor_patterns for name in matching(table, pattern, kinds)]
+    named = list[str]()
+    for pattern in p.factor_patterns:
+        like = [pattern] if pattern in kinds else [name for name in kinds if fnmatchcase(name, pattern)]
+        if not like:
+            table.column(pattern)
+            raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
+        named += like
     columns, left_out = list[str](), dict[str, str]()
     for name in named or kinds:
         column = table.frame[name][whole].dropna()
@@ -181,15 +187,6 @@ def columns_of(
     if doubt := question(columns, aside, doubts):
         raise InputError(f"{table.name}: {doubt}")
     return [name for name in columns if name not in aside], left_out | aside
-
-
-def matching(table: Table, pattern: str, names: Collection[str]) -> list[str]:
-    """Of the names of columns that can be factors, those like a pattern."""
-    like = [pattern] if pattern in names else [name for name in names if fnmatchcase(name, pattern)]
-    if not like:
-        table.column(pattern)
-        raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
-    return like
 
 
 def complete_rows(

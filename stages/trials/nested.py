@@ -85,16 +85,12 @@ def are_records(item: Any) -> bool:
 
 
 def read_json(source: Any, name: str) -> Read:
-    """Records, one a line perhaps, a list for each column, or what pandas' `to_json` writes."""
+    """Records, perhaps one a line, or a list for each column."""
     text = source.read().decode("utf-8-sig")
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
         document = [json.loads(line) for line in text.splitlines() if line.strip()]
-    columns = [*document.values()] if isinstance(document, dict) else []
-    is_flat = all(isinstance(each, dict) and not {*map(type, each.values())} & {dict, list} for each in columns)
-    if columns and is_flat and all(each.keys() == columns[0].keys() for each in columns):
-        return pd.DataFrame(document), []
     return table_of(document, name)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
-import lzma
 import re
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,6 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 
-from stages.files.account import first_of
 from stages.files.documents import one_line
 from stages.files.errors import InputError, check_memory
 from stages.trials.nested import read_hdf, read_json, table_of
@@ -28,7 +24,6 @@ from stages.trials.values import CONTROL, Read, Table, plain, repeated
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
 PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for a byte of a file, and of a compressed one
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
-PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 def read(paths: Path | Sequence[Path]) -> Table:
@@ -74,22 +69,14 @@ def read_one(path: Path) -> Table:
 
 
 def contents(path: Path) -> Read:
-    ending = path.suffix.lower()
-    is_packed = ending in (*PACKED, ".zip")
+    is_packed = path.suffix.lower() == ".gz"
     size = path.stat().st_size * (PER_PACKED if is_packed else PER_BYTE)
     check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
     if size > MUCH:
         print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
-    if ending == ".zip":
-        archive = zipfile.ZipFile(path)
-        members = [each for each in archive.namelist() if not each.endswith("/") and "__MACOSX" not in each]
-        if len(members) != 1:
-            raise InputError(f"{path.name} holds {first_of(members) or 'nothing'}; it must be one file")
-        inner, unpacked = members[0], archive.open(members[0])
-    else:
-        inner, unpacked = path.stem if is_packed else path.name, PACKED.get(ending, open)(path, "rb")
-    with unpacked as source:
-        return READERS.get(Path(inner).suffix.lower(), read_text)(source, path.name)
+    ending = Path(path.stem if is_packed else path.name).suffix.lower()
+    with gzip.open(path) if is_packed else path.open("rb") as source:
+        return READERS.get(ending, read_text)(source, path.name)
 
 
 # --- a reader for each kind of file: of a binary file, and the name for messages

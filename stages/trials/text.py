@@ -58,10 +58,9 @@ def read_text(source: Any, name: str) -> Read:
 
 
 def decode(data: bytes, name: str) -> str:
-    """UTF-8, UTF-16 with or without a mark, or else Windows' code page."""
-    is_wide = data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[1:200:2].count(0) > 0.9 * len(data[1:200:2]) > 0
+    """UTF-16 by its mark, UTF-8, or else Windows' code page."""
     try:
-        text = data.decode("utf-16" if is_wide else "utf-8-sig")
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     if "\0" in text:

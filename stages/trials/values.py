@@ -65,9 +65,9 @@ def plain(column: pd.Series[Any]) -> pd.Series[Any]:
         column = column.map(written, na_action="ignore").astype("str")
     column = column.str.strip()
     column = column.mask(column.isin(MISSING))
-    is_true = column.str.lower().map({"true": 1.0, "false": 0.0})
-    if is_true.notna().any() and is_true.notna().equals(column.notna()):
-        return is_true.astype(np.float64)
+    is_true = (lower := column.str.lower()) == "true"
+    if column.notna().any() and (is_true | (lower == "false") | column.isna()).all():
+        return is_true.astype(np.float64).where(column.notna())
     present = column[~column.isin(PERHAPS)].dropna()
     if (
         len(present) and (numbers(present).abs() < EXACT).all() and not present.str.match(r"[-+]?0\d").any()
@@ -150,5 +150,7 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     for word in counts.index:
         alike.setdefault(key(word), []).append(word)
     spelling = {word: QUOTED.sub(r"\2", same[0]) for same in alike.values() for word in same}
+    if all(word == new for word, new in spelling.items()):
+        return column, ""
     changed = [" = ".join(map(show, same)) for same in alike.values() if len(same) > 1]
     return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""
