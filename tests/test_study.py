@@ -287,7 +287,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--trial", "who", "--position", "who", "--value", "contrast"], "but these must differ"),
     (["--correct", "--intervals", "_1", "_2"], "which was chosen"),
     (["--name", "rat", "--by", "day"], "it is another study, which needs another --name"),
-    (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
+    (["--held-out", "0.001"], "held_out = 0.001 holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]
 
