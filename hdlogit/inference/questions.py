@@ -180,9 +180,8 @@ def _of_link(result: ClassInference, y: Responses) -> list[Question]:
     asymmetry, unless rates explain it.
     """
     asked, known = list[Question](), result.link.known
-    guess_rate, lapse_rate = known
-    if guess_rate != "tied" and known != (None, None):
-        test = logistic_test(*result.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    if known[0] != "tied" and known != (None, None):
+        test = logistic_test(*result.index, y, known)
         name, df = (OTHER_RATE, 1) if None in known else (LINK, 2)
         asked.append(Question.of(name, len(y), Test(test.statistic, df, test.p_value), test.steeper))
     by_rates = bool(asked) and asked[0].family == LINK and asked[0].p_value < UNLIKELY
