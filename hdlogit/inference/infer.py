@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdlogit.asymptotics.existence import OutsideTheory
-from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.asymptotics.predictions import best_logits, corrected_logits
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Correction, as_fitted, by_link, correct
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
@@ -147,7 +147,7 @@ def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInf
     index = observed.rest + observed.carried @ (a.alpha * found.dominant)
     best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
     b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(found.dominant)))
-    leave_one_out = LeaveOneOut(observed.index + b, debiased_logits(a, index + b), best_logits(a, best + b))
+    leave_one_out = LeaveOneOut(observed.index + b, corrected_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
         link=replace(found.link, gain=signal),  # along the whole index, dominant factors included

@@ -34,7 +34,7 @@ class LeaveOneOut(NamedTuple):
     """
 
     plain: Array  # V, of the fit
-    debiased: Array  # of the corrected weights
+    corrected: Array  # of the corrected weights
     best: Array  # logit of π(V) = P(y = 1 | V)
 
 
@@ -243,7 +243,7 @@ class ClassInference:
         """Of new trials (n, p): log-odds by the corrected coefficients, and the best ones for a typical
         noise."""
         coefficients = self.predictor if self.separated else self.corrected
-        debiased, best = (factors @ w[:-1] + w[-1] for w in (coefficients, self.predictor))
+        corrected, best = (factors @ w[:-1] + w[-1] for w in (coefficients, self.predictor))
         best = logit_of_probability(best, self.predictor_sd)
-        debiased, best = (log_odds(logits, self.guess_rate, self.lapse_rate) for logits in (debiased, best))
-        return np.asarray(debiased, np.float64), np.asarray(best, np.float64)
+        corrected, best = (log_odds(logits, self.guess_rate, self.lapse_rate) for logits in (corrected, best))
+        return np.asarray(corrected, np.float64), np.asarray(best, np.float64)
