@@ -21,7 +21,7 @@ COLUMNS = {
     "trials": "{0.n_trials}",
     "weight\nslope": "{0.alpha:.3f}",
     "error": "{0.weight_error:.3f}",
-    "corrected\nerror": "{0.debiased_weight_error:.3f}",
+    "corrected\nerror": "{0.corrected_weight_error:.3f}",
     "95 %\ncover": "{0.classical_coverage:.3f}",
     "held-out\nloss": "{0.held_out:.4f}",
     "best\nloss": "{0.best:.4f}",

@@ -43,7 +43,9 @@ def test_leave_one_out_is_what_fits_without_the_trial_say() -> None:
 def test_a_fit_to_noise_predicts_worse_than_a_constant_and_its_test_is_uniform() -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(300, 40))
-    found = [usefulness(model("", x, y).result, x, y) for y in rng.random((60, 300)) < 0.6]
+    responses = rng.random((300, 40)) < 0.6
+    results = infer(x, responses, fit(x, responses).coefficients)
+    found = [usefulness(result, x, y) for result, y in zip(results, responses.T, strict=True)]
     assert np.mean([one.classical > one.constant for one in found]) > 0.9
     assert kstest([one.p_value for one in found], "uniform").pvalue > 0.01
 
@@ -70,16 +72,20 @@ def test_a_penalised_fit_has_no_aic() -> None:
 
 def test_nested_models_are_told_and_tested_and_others_are_not() -> None:
     rng = np.random.default_rng(4)
-    x, p_values = rng.normal(size=(400, 60)), []
-    for _ in range(40):
-        y = rng.random(400) < expit(x[:, :20] @ np.full(20, 0.3))
-        small, large = model("small", x[:, :20], y), model("large", x @ np.triu(np.ones((60, 60))), y)
-        first, second = compare([small, large]), compare([large, small])
-        assert first[1].df == second[1].df == 40
-        assert first[1].gain == pytest.approx(-second[1].gain)
-        assert first[1].gain_error > 0
-        p_values.append(first[1].p_value)
-        assert first[0].df == 0
+    x = rng.normal(size=(400, 60))
+    others, responses = x @ np.triu(np.ones((60, 60))), rng.random((400, 40)) < expit(x[:, :20] @ np.full((20, 1), 0.3))
+    of_small = infer(x[:, :20], responses, fit(x[:, :20], responses).coefficients)
+    of_large = infer(others, responses, fit(others, responses).coefficients)
+    p_values = []
+    for y, one, other in zip(responses.T, of_small, of_large, strict=True):
+        small, large = Model("small", one, x[:, :20], y), Model("large", other, others, y)
+        first, second = compare([small, large])
+        assert (first.df, second.df) == (0, 40)
+        assert second.gain_error > 0
+        p_values.append(second.p_value)
+    _, reverse = compare([large, small])
+    assert reverse.df == 40
+    assert reverse.gain == pytest.approx(-second.gain)
     assert kstest(p_values, "uniform").pvalue > 0.01
     assert compare([small, model("other", x[:, 15:40], y)])[1].df == 0
 

@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import kstest
 
 from hdlogit.asymptotics.existence import existence_threshold
-from hdlogit.asymptotics.predictions import best_logits, debiased_logits
+from hdlogit.asymptotics.predictions import best_logits, corrected_logits
 from hdlogit.exact import fit as exact_fit
 from hdlogit.inference import infer
 from hdlogit.inference.terms import joint_test
@@ -65,7 +65,7 @@ def test_on_the_notebooks_trials_the_bias_is_gone(fitted: Fitted) -> None:
 def test_on_the_notebooks_trials_the_best_prediction_wins_on_fresh_trials(fitted: Fitted) -> None:
     rng = np.random.default_rng(20_240_501)
     plain: list[float] = []
-    debiased: list[float] = []
+    corrected: list[float] = []
     best: list[float] = []
     for c, inference in enumerate(fitted.classes):
         w, beta = fitted.coefficients[:, c], fitted.problem.observer[:, c]
@@ -75,12 +75,12 @@ def test_on_the_notebooks_trials_the_best_prediction_wins_on_fresh_trials(fitted
         p = expit(truth)
         for logits, results in (
             (new, plain),
-            (debiased_logits(inference.theory, new), debiased),
+            (corrected_logits(inference.theory, new), corrected),
             (best_logits(inference.theory, new), best),
         ):
             results.append((p * np.logaddexp(0, -logits) + (1 - p) * np.logaddexp(0, logits)).mean())
     assert np.mean(plain) == pytest.approx(0.1016, abs=5e-4)
-    assert np.mean(debiased) == pytest.approx(0.0957, abs=5e-4)
+    assert np.mean(corrected) == pytest.approx(0.0957, abs=5e-4)
     assert np.mean(best) <= 0.0945
 
 

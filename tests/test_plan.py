@@ -95,8 +95,8 @@ def test_a_study_tells_how_many_more_trials_it_needs(
     assert "500 trials of 40 factors. Needed for strong, with its signal of 4:" in printed
     assert f"for weights that are right to 5 % {needed} {needed - 500} " in printed
     assert "for classical 95 % intervals that cover 94 % " in printed
-    uncorrelated = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1)
-    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1, inflation=4)
+    uncorrelated = n_trials_until(40, 4.0, base_rate, lambda line: (line.corrected_weight_error or inf) <= 0.1)
+    needed = n_trials_until(40, 4.0, base_rate, lambda line: (line.corrected_weight_error or inf) <= 0.1, inflation=4)
     assert needed > 3 * uncorrelated
     assert f"for corrected weights whose error is 10 % {needed} {needed - 500} " in printed
     for line in theory.plan(40, 4.0, base_rate, [500, 1000]):
@@ -111,7 +111,7 @@ def test_with_guesses_and_lapses_only_corrected_weights_become_right(
     printed = of_study(project, monkeypatch, capsys)
     assert "for weights that are right to 5 % no number is enough no number is enough " in printed
     base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
-    needed = n_trials_until(40, 2.0, base_rate, lambda line: (line.debiased_weight_error or inf) <= 0.1, 0.5, 0.02)
+    needed = n_trials_until(40, 2.0, base_rate, lambda line: (line.corrected_weight_error or inf) <= 0.1, 0.5, 0.02)
     assert f"for corrected weights whose error is 10 % {needed} {needed - 500} " in printed
 
 
@@ -153,9 +153,9 @@ def test_correlated_factors_make_errors_as_much_larger_as_the_plan_says(
     errors = np.stack([c.corrected[:-1] for c in classes], axis=1) - weights
     shown = np.sqrt((errors**2).mean() / (weights**2).mean())
     [alone], [together] = (theory.plan(p, 2.0, 0.5, [n], inflation=i) for i in (1.0, inflation))
-    assert together.debiased_weight_error == pytest.approx(shown, rel=0.15)
-    assert alone.debiased_weight_error is not None
-    assert alone.debiased_weight_error < 0.6 * shown
+    assert together.corrected_weight_error == pytest.approx(shown, rel=0.15)
+    assert alone.corrected_weight_error is not None
+    assert alone.corrected_weight_error < 0.6 * shown
 
 
 def test_a_correlation_of_all_pairs_is_planned_for(
@@ -169,7 +169,7 @@ def test_a_correlation_of_all_pairs_is_planned_for(
     plan.main()
     shown = capsys.readouterr().out
     [line] = theory.plan(8, 2.0, 0.5, [500], inflation=inflation_for(0.7, 8))
-    assert f"{line.debiased_weight_error:.3f}" in shown
+    assert f"{line.corrected_weight_error:.3f}" in shown
     assert "uncorrelated unless --correlation" in shown
     monkeypatch.setattr(sys, "argv", ["plan", "8", "--signal", "2", "--correlation", "1"])
     assert "correlation is 1: that of all pairs of 8 factors lies between -0.143 and 1" in refuses(plan.main)

@@ -14,7 +14,7 @@ from hdlogit.asymptotics.predictions import (
     bayes_cross_entropy,
     best_logits,
     best_ridge,
-    debiased_logits,
+    corrected_logits,
     held_out_cross_entropy,
     predict,
 )
@@ -59,8 +59,8 @@ def test_the_best_prediction_is_the_probability_given_the_fitted_logit() -> None
     for v in (-6.0, 0.0, 4.0):
         near = np.abs(fitted - v) < 0.1
         assert expit(best_logits(a, v)) == pytest.approx(expit(truth[near]).mean(), abs=0.01)
-    assert float(debiased_logits(a, a.b)) == pytest.approx(1.0)
-    assert float(debiased_logits(a, a.b + a.alpha)) == pytest.approx(2.0)
+    assert float(corrected_logits(a, a.b)) == pytest.approx(1.0)
+    assert float(corrected_logits(a, a.b + a.alpha)) == pytest.approx(2.0)
 
 
 # --- predictions
@@ -78,7 +78,7 @@ def test_predicted_cross_entropies_are_those_of_a_simulated_theory() -> None:
 
     assert q.bayes == pytest.approx(cross_entropy(truth), rel=0.005)
     assert q.held_out == pytest.approx(cross_entropy(new), rel=0.005)
-    assert q.debiased == pytest.approx(cross_entropy(debiased_logits(a, new)), rel=0.005)
+    assert q.corrected == pytest.approx(cross_entropy(corrected_logits(a, new)), rel=0.005)
     assert q.best == pytest.approx(cross_entropy(best_logits(a, new)), rel=0.005)
 
 
@@ -141,7 +141,7 @@ def test_the_plan_says_what_the_theory_says() -> None:
     assert rows[0].bayes == rows[3].bayes == bayes_cross_entropy(16.0)
     assert rows[2].alpha == pytest.approx(1.2316226, abs=1e-6)
     assert rows[2].weight_error == pytest.approx(np.hypot(0.2316226, 1.3827780 / 16), abs=1e-6)
-    assert rows[2].debiased_weight_error == pytest.approx(1.3827780 / 16 / 1.2316226, abs=1e-6)
+    assert rows[2].corrected_weight_error == pytest.approx(1.3827780 / 16 / 1.2316226, abs=1e-6)
     coverages = [row.classical_coverage for row in rows[1:] if row.classical_coverage is not None]
     assert coverages == sorted(coverages)
     assert coverages[-1] > 0.94

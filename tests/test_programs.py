@@ -326,7 +326,7 @@ def test_the_line_of_names_is_found(form: str, note: str, tmp_path: Path) -> Non
 
 def test_a_file_without_names_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(frame().to_csv(index=False).splitlines()[1:]))
-    message = "t.csv, line 1 must name the columns, but it holds values; add a line above it that gives each of the 3"
+    message = "t.csv, line 1 must name the columns, but it holds values; add a line above it with the names of the 3"
     assert message in refused(tmp_path / "t.csv", response="right")
     spectrum = pd.DataFrame({"0.5": [1, 2, 3], "1.5": [3, 1, 2], "choice": [0, 1, 1]})  # numbers may be names
     spectrum.to_csv(tmp_path / "t.csv", index=False)

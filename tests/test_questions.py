@@ -124,11 +124,11 @@ def test_a_score_test_with_many_trials_is_the_textbook_s() -> None:
 def test_after_a_wrong_fit_with_rates_what_is_missing_is_still_found() -> None:
     """Squares look like guesses, and a fit with rates finds some: the squares are still missing from it."""
     rng = np.random.default_rng(6)
-    x, logit = trials(rng, 3000)
+    x, logit = trials(rng, 2000)
     found = asked(x, squared(x, logit, rng), asymptotes="estimate")
     assert found[0].family == "squares of the factors"
     assert found[0].p_value < 1e-6
-    x, logit = trials(rng, 3000)
+    x, logit = trials(rng, 2000)
     right = asked(x, guessing(x, logit, rng), asymptotes="estimate")
     assert min(question.p_value for question in right) > 0.05 / len(right)
 

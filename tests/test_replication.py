@@ -58,7 +58,7 @@ def test_one_group_overstates_what_the_theory_says_and_the_correction_corrects_i
 
 def test_the_error_of_the_common_slope_is_its_scatter_and_equal_groups_are_seldom_told_apart() -> None:
     rng = np.random.default_rng(3)
-    x, _, groups = days(6, 150, 12, 1.5)
+    x, _, groups = days(4, 150, 12, 1.5)
     beta = rng.standard_normal(12) / SPREAD[:12] / 2
     y = rng.random((len(x), 24)) < 1 / (1 + np.exp(-(x - 1) @ beta))[:, None]
     found = [replicate(x, column, groups) for column in y.T]

@@ -232,7 +232,7 @@ def test_weights_come_out_too_large_noisier_than_classical_and_symmetric_in_the_
     )
     p = predict(a)
     assert p.training < p.bayes < p.best < p.held_out
-    assert p.best <= p.debiased
+    assert p.best <= p.corrected
     assert p.classical_coverage < 0.95
 
 

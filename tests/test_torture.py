@@ -45,41 +45,28 @@ def test_the_plots_of_a_study_without_held_out_trials_are_of_columns_that_it_has
             assert column in (here / file).read_text().splitlines()[0].split(",")
 
 
-def test_a_lock_that_a_killed_dvc_left_is_removed(
+def test_locks_that_a_killed_dvc_left_half_written_are_removed_and_all_comes_back(
     copy: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(copy.folder)
-    rwlock = copy.folder / ".dvc/tmp/rwlock"
-    for content in ('{"read": {', ""):
-        rwlock.write_text(content)
-        assert copy.run("dvc", "status").returncode != 0
+    rwlock, lock, of_study = map(Path, (".dvc/tmp/rwlock", "dvc.lock", "studies/rat/dvc.lock"))
+    whole, half = {}, {}
+    for file in (lock, of_study):
+        whole[file] = file.read_text()
+        half[file] = whole[file][: whole[file].index("outs:") + 3]
+    conflict = f"<<<<<<< HEAD\n{whole[lock]}=======\n{whole[lock]}>>>>>>> other\n"  # for a person to resolve
+    for file, content in ((rwlock, "{}"), (lock, whole[lock]), (lock, conflict), (of_study, whole[of_study])):
+        file.write_text(content)
         unlock.main()
-        assert "rwlock was left half-written" in capsys.readouterr().out
-        assert not rwlock.exists()
-    assert copy.run("dvc", "status").returncode == 0
-    rwlock.write_text("{}")
-    unlock.main()
-    assert (capsys.readouterr().out, rwlock.read_text()) == ("", "{}")
-
-
-@pytest.mark.parametrize("folder", [".", "studies/rat"])
-def test_a_dvc_lock_that_a_killed_dvc_left_is_removed_and_all_comes_back(
-    folder: str, copy: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(copy.folder)
-    lock = copy.folder / folder / "dvc.lock"
-    whole = lock.read_text()
-    half, conflict = whole[: whole.index("outs:") + 3], f"<<<<<<< HEAD\n{whole}=======\n{whole}>>>>>>> other\n"
-
-    def said(content: str) -> str:
-        lock.write_text(content)
+        assert (file.read_text(), capsys.readouterr().out) == (content, "")
+    for file, content in ((of_study, half[of_study]), (rwlock, '{"read": {'), (rwlock, ""), (lock, half[lock])):
+        file.write_text(content)
+        assert (file, content) != (rwlock, "") or copy.run("dvc", "status").returncode != 0
         unlock.main()
-        return capsys.readouterr().out
-
-    assert (said(whole), said(conflict)) == ("", "")  # a merge's conflict is for a person to resolve
-    assert "dvc.lock was left half-written" in said(half)
+        assert f"{file} was left half-written" in capsys.readouterr().out
+        assert not file.exists()
     assert copy.repro() == []  # all comes back from the cache
-    assert folder != "." or lock.read_text() == whole
+    assert lock.read_text() == whole[lock]
 
 
 def test_after_a_failed_stage_its_outputs_are_missing_and_no_number_looks_current(copy: Project) -> None:

@@ -29,7 +29,7 @@ class Plan:
     bayes: float  # cross-entropy of the true probabilities on new trials
     alpha: float | None = None  # slope of the fitted weights on the true ones, 1 is the right size
     weight_error: float | None = None  # of the classical fit
-    debiased_weight_error: float | None = None
+    corrected_weight_error: float | None = None
     classical_coverage: float | None = None  # of nominal 95 % intervals
     held_out: float | None = None  # cross-entropy on new trials
     best: float | None = None  # the same, for the best prediction from the fitted logit
@@ -138,7 +138,7 @@ def plan(
             return Plan(n, kappa, False, bayes)
         a = solve(kappa, signal, intercept, guess_rate=guess_rate, lapse_rate=lapse_rate)
         p = predict(a, inflation)
-        errors = p.weight_error, p.debiased_weight_error
+        errors = p.weight_error, p.corrected_weight_error
         return Plan(n, kappa, True, bayes, a.alpha, *errors, p.classical_coverage, p.held_out, p.best)
 
     return [line(n) for n in n_trials]

@@ -23,12 +23,12 @@ Array = NDArray[np.float64]
 # --- what to do with a fitted logit ----------------------------------------------------------------
 
 
-def debiased_logits(a: Asymptotics, logits: ArrayLike) -> Array:
-    """β0 + (V − b) / α: the logits of the debiased weights. Right on average over fits, not the best
+def corrected_logits(a: Asymptotics, logits: ArrayLike) -> Array:
+    """β0 + (V − b) / α: the logits of the corrected weights. Right on average over fits, not the best
     prediction.
     """
-    debiased = a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha
-    return log_odds(debiased, a.guess_rate, a.lapse_rate).astype(np.float64)
+    corrected = a.intercept + (np.asarray(logits, dtype=np.float64) - a.b) / a.alpha
+    return log_odds(corrected, a.guess_rate, a.lapse_rate).astype(np.float64)
 
 
 def best_logits(a: Asymptotics, logits: ArrayLike) -> Array:
@@ -51,11 +51,11 @@ class Predictions:
 
     training: float  # cross-entropy of the fit on its own trials
     held_out: float  # … on new ones
-    debiased: float  # … of its debiased logits
+    corrected: float  # … of its corrected logits
     best: float  # … of π(V)
     bayes: float  # … of the true probabilities
     weight_error: float  # rmse of the fitted weights; infinite where γ = 0
-    debiased_weight_error: float
+    corrected_weight_error: float
     classical_coverage: float  # of 95 % Wald intervals
 
 
@@ -68,16 +68,16 @@ def predict(a: Asymptotics, inflation: float = 1.0) -> Predictions:
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = a.s * np.sqrt(inflation)
         weight_errors = np.array([np.hypot((a.alpha - 1) * a.signal, noise), noise / a.alpha]) / a.signal
-    debiased = log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64)
+    corrected = log_odds(sign * a.intercept + (q.v - q.mean) / a.alpha, floor, ceiling).astype(np.float64)
     trained = trials(a)
     return Predictions(
         training=_mean(trained, _loss(trained.u)),  # without the penalty
         held_out=_mean(q, _loss(q.v)),
-        debiased=_mean(q, _loss(debiased)),
+        corrected=_mean(q, _loss(corrected)),
         best=_entropy(q),
         bayes=bayes_cross_entropy(a.signal, a.intercept, a.guess_rate, a.lapse_rate),
         weight_error=float(weight_errors[0]),
-        debiased_weight_error=float(weight_errors[1]),
+        corrected_weight_error=float(weight_errors[1]),
         classical_coverage=classical_coverage(a, inflation=inflation),
     )
 

@@ -6,7 +6,7 @@ Everything is in units in which a factor has variance 1. Without ridge this is n
 invariant under linear maps of the factors. The other way round, from a fit to the observer: `inverse`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +34,8 @@ FURTHEST = 10.0  # no unknown (a logarithm, or a ratio to the spread of logits) 
 WILD = 100.0  # what the equations are said to be off by there, and where they cannot be evaluated
 CLOSEST = 1 - 1e-6  # κ/h: nearer to the frontier α, which grows like 1 / (1 − κ/h), is lost in rounding
 
+PATH, EASY = 12, 0.5  # steps from an easier problem, and its 1 − κ/h
+
 MAX_KAPPA = 10.0  # the domain that ridge and shrinkage were tested on
 RAREST_PER_KAPPA = 0.005  # … and the rarer responses per factor
 
@@ -60,14 +62,9 @@ def solve(
     unknown = [np.nan] * 4  # α, s, λ, b
     problem = Asymptotics(kappa, signal, intercept, ridge, shrinkage, *unknown, **rates)
     _check(problem)
-    answer = _solved_from(_start(problem))
-    for path in _from_easy_to(problem):
-        if answer.residual <= ACCEPTED:
-            break
-        answer = _start(path[0])
-        for step in path:
-            near = {"alpha": answer.alpha, "s": answer.s, "lambda_": answer.lambda_, "b": answer.b}
-            answer = _solved_from(replace(step, **near))
+    answer = solved_from(start(problem))
+    if answer.residual > ACCEPTED and ridge == shrinkage == 0:
+        answer = _from_easier(problem)
     if answer.residual > ACCEPTED:
         raise OutsideTheory(
             f"the equations could not be solved at kappa {kappa:g}, signal {signal:g}, "
@@ -77,7 +74,18 @@ def solve(
     return answer
 
 
-def _solved_from(start: Asymptotics) -> Asymptotics:
+def _from_easier(problem: Asymptotics) -> Asymptotics:
+    """Maximum likelihood, from an observer without rates and with more trials, little by little."""
+    room, answer = 1 - problem.kappa / _limit(problem), problem
+    for t in np.linspace(0.0, 1.0, PATH):
+        step = replace(problem, guess_rate=t * problem.guess_rate, lapse_rate=t * problem.lapse_rate)
+        step = replace(step, kappa=(1 - EASY ** (1 - t) * room**t) * _limit(step))
+        near = {name: getattr(answer, name) for name in ("alpha", "s", "lambda_", "b")}
+        answer = solved_from(replace(step, **near) if t else start(step))
+    return answer
+
+
+def solved_from(start: Asymptotics) -> Asymptotics:
     """The solution of the problem in `start`, sought from the values of α, s, λ and b there."""
     x, residual = root(lambda x: log_ratios(_at(start, x)), _unknowns(start))
     return replace(_at(start, x), residual=residual)
@@ -112,45 +120,23 @@ def root(equations: Callable[[Array], Array], start: Array) -> tuple[Array, floa
 # --- where to start
 
 
-def _start(problem: Asymptotics) -> Asymptotics:
-    return _small_logits(problem) if problem.ridge > 0 or problem.shrinkage > 0 else _tabled(problem)
-
-
-def _from_easy_to(problem: Asymptotics) -> Iterator[list[Asymptotics]]:
-    """Problems, each solved from the one before: first with strong ridge, few factors, or weak signal."""
-    if problem.ridge > 0:
-        strong = max(problem.ridge, 0.5, 0.5 * problem.kappa)
-        count = int(np.ceil(np.log(strong / problem.ridge) / np.log(3))) + 1
-        yield [replace(problem, ridge=float(ridge)) for ridge in np.geomspace(strong, problem.ridge, count)]
-    elif problem.shrinkage > 0:
-        yield [replace(problem, kappa=problem.kappa * part) for part in (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
-    else:
-        part = problem.kappa / _limit(problem)
-        room = [float(r) for r in np.geomspace(0.5, 1 - part, 12)]
-        yield [replace(problem, kappa=_limit(problem) * (1 - r)) for r in room]
-        weaker = [float(t) for t in np.geomspace(1 / max(problem.signal, 1), 1, 12)]
-        path = [replace(problem, signal=t * problem.signal, intercept=t * problem.intercept) for t in weaker]
-        yield [replace(step, kappa=part * _limit(step)) for step in path]
+def start(problem: Asymptotics) -> Asymptotics:
+    """About where the fit ends up, to a few per cent without guesses and lapses."""
+    return _small_logits(problem) if problem.ridge > 0 or problem.shrinkage > 0 else _by_room(problem)
 
 
 def _limit(a: Asymptotics) -> float:
     return frontier(a.signal, a.intercept, a.guess_rate, a.lapse_rate).kappa
 
 
-# α, and how far log(s/α) has moved from its classical value to its value on the frontier, are nearly
-# functions of ε = κ/h alone. Taken from the solution at γ = 3, β0 = 0; they are only starting points.
-_TABLE_ROOM = -np.log1p(-np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999]))
-_TABLE_ALPHA = np.array([1, 1.04, 1.1, 1.16, 1.24, 1.33, 1.47, 1.66, 1.99, 2.73, 3.8, 6.1, 8.98, 45])
-_MOVED = 0, 0.043, 0.09, 0.14, 0.195, 0.256, 0.325, 0.405, 0.505, 0.643, 0.748, 0.847, 0.901, 0.994
-
-
-def _tabled(problem: Asymptotics) -> Asymptotics:
-    """Where maximum likelihood ends up, to a few per cent without guesses and lapses."""
+def _by_room(problem: Asymptotics) -> Asymptotics:
+    """Maximum likelihood: α is nearly (1 − κ/h)^−0.45 for any observer, and log(s/α) has moved from its
+    classical value to that on the frontier by nearly 1 − 1/α (seen, not derived).
+    """
     kappa, signal, intercept = max(problem.kappa, 1e-12), max(problem.signal, 1e-3), problem.intercept
     edge = frontier(signal, intercept, problem.guess_rate, problem.lapse_rate)
-    room = -np.log1p(-min(kappa / edge.kappa, 0.9999))
-    moved = np.interp(room, _TABLE_ROOM, _MOVED)
-    alpha = float(np.exp(np.interp(room, _TABLE_ROOM, np.log(_TABLE_ALPHA))))
+    alpha = (1 - min(kappa / edge.kappa, 0.9999)) ** -0.45
+    moved = 1 - 1 / alpha
     information = probability_and_slope(intercept, signal)[1]  # per trial, of a weight without effect
     classical, at_edge = np.sqrt(kappa / information), -signal / edge.signal
     s = float(alpha * classical * (at_edge / np.sqrt(edge.kappa / information)) ** moved)
@@ -180,15 +166,12 @@ def _check(a: Asymptotics) -> None:
     check_rates(*rates)
     if any(rates) and (a.ridge or a.shrinkage):
         raise OutsideTheory("with guess and lapse rates the equations are for maximum likelihood alone")
-    if not 0 < a.kappa <= MAX_KAPPA:
-        allowed = f"n_factors / n_trials must be above 0 and at most {MAX_KAPPA:g}"
-        raise OutsideTheory(f"kappa is {a.kappa:g}: {allowed}")
-    if not 0 <= a.ridge < np.inf:
-        raise OutsideTheory(f"ridge is {a.ridge:g}: it must be 0 or a positive number")
-    if not 0 <= a.shrinkage < 1:
-        raise OutsideTheory(f"shrinkage is {a.shrinkage:g}: it must be at least 0 and below 1")
-    if a.ridge == 0 and a.kappa >= 1:
-        raise OutsideTheory(f"kappa is {a.kappa:g}: without ridge it must be below 1")
+    possible = 0 < a.kappa <= MAX_KAPPA if a.ridge > 0 else 0 < a.kappa < 1
+    if not (possible and 0 <= a.ridge < np.inf and 0 <= a.shrinkage < 1):
+        raise OutsideTheory(
+            f"kappa is {a.kappa:g}, ridge is {a.ridge:g}, shrinkage is {a.shrinkage:g}: kappa must be above 0 and "
+            f"below 1, or with ridge at most {MAX_KAPPA:g}; ridge 0 or more, shrinkage from 0 to below 1"
+        )
     likelihood = a.ridge == 0 and a.shrinkage == 0
     check_observer(a.signal, a.intercept, RAREST if likelihood else max(RAREST, RAREST_PER_KAPPA * a.kappa))
     if likelihood and a.kappa >= CLOSEST * (limit := existence_threshold(a.signal, a.intercept, *rates)):

@@ -16,7 +16,7 @@ from hdlogit.inference import ClassInference
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
-    "for corrected weights whose error is 10 %": lambda line: (line.debiased_weight_error or math.inf) <= 0.1,
+    "for corrected weights whose error is 10 %": lambda line: (line.corrected_weight_error or math.inf) <= 0.1,
 }
 
 

@@ -17,7 +17,7 @@ from stages.tables.inferred import Inferred
 EXPECTED = {  # columns of the `class_table` -> properties of `Expected`
     "train_cross_entropy": "training",
     "test_cross_entropy": "held_out",
-    "test_corrected_cross_entropy": "debiased",
+    "test_corrected_cross_entropy": "corrected",
     "test_best_cross_entropy": "best",
     "bayes_cross_entropy": "bayes",
 }

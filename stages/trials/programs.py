@@ -61,8 +61,8 @@ def recognised(table: Table, p: Prepare) -> Table:
     if program.event[0] in telling:
         kept &= _matches(frame[program.event[0]], program.event[1])
     for name in _like(telling, PHASES):
-        flag = r"yes|y|true|1(\.0)?" if re.match(PRACTICE, name, re.I) else "$^"
-        kept &= ~(_matches(frame[name], flag) | _matches(frame[name], PRACTICE))
+        words = rf"{PRACTICE}|yes|y|true|1(\.0)?" if re.match(PRACTICE, name, re.I) else PRACTICE
+        kept &= ~_matches(frame[name], words)
     if program.most in telling:
         asked = [name for name in (response.partition("=")[0] for response in p.responses) if name in frame]
         most = frame[program.most][kept & frame[asked].notna().all(axis=1)].mode()

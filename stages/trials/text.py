@@ -100,13 +100,12 @@ def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter:
     is_filled = (cells != "").any(axis=1)
     cells, n_cells = cells[is_filled], n_cells[is_filled]
     pairs = zip(cells[:HEAD].to_numpy(), n_cells[:HEAD], strict=True)
-    names, start, notes = find_names(
-        [[" ".join(cell.split()) for cell in row[:n]] for row, n in pairs], cells.index, name
-    )
+    head = [[" ".join(cell.split()) for cell in row[:n]] for row, n in pairs]
+    names, start, notes = find_names(head, cells.index, name)
     last = max((j for j, each in enumerate(names, start=1) if each), default=0)  # that has a name
     width, cells, n_cells = len(names), cells[start:], n_cells[start:]
     first, beyond = cells[0].str.strip(), (cells.iloc[:, width:] != "").any(axis=1)
-    is_faulty = (n_cells < last) | (n_cells > max(cells.shape[1], width)) | beyond
+    is_faulty = (n_cells < last) | (n_cells > cells.shape[1]) | beyond
     is_row = (first != END) & ~(is_faulty & first.str.startswith(COMMENTS))
     for line in cells.index[is_row & is_faulty][:1]:
         raise InputError(f"{name}, line {line}: {n_cells[line]} values where the first line names {width} columns")
@@ -140,11 +139,9 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
         names, start = (above, at) if len(above) == width else (names, start)
     texts = [j for j, each in enumerate(names) if each and not is_number(each)]
     again = any(cells[j : j + 1] == [names[j]] for j in texts for cells in rows[at + 1 :] if cells != names)
-    if names and (not texts or (len(texts) < len([*filter(None, names)]) and again)):
-        raise InputError(
-            f"{name}, line {lines[start - 1]} must name the columns, but it holds values; add a line above it that "
-            f"gives each of the {width} columns a name, as in: x,side,choice"
-        )
+    if any(map(is_number, names)) and (not texts or again):
+        what = f"but it holds values; add a line above it with the names of the {width}, as in: x,side,choice"
+        raise InputError(f"{name}, line {lines[start - 1]} must name the columns, {what}")
     if any(cell.startswith('{"ImportId"') for cell in [*below[2:3], []][0]):
         return names, start + 2, ["Qualtrics' two further lines of names are left out"]
     notes = [f"column names are in line {lines[start - 1]}; what is above is left out"] if start > 1 else []

@@ -58,8 +58,8 @@ def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     held = pd.api.types.infer_dtype(column)
     if held == "categorical":
         return plain(column.astype(object))
-    is_exact = held != "integer" or not column.abs().max() >= EXACT
-    if held in ("boolean", "floating", "integer", "mixed-integer-float") and is_exact:
+    is_large = held == "integer" and column.abs().max() >= EXACT
+    if held in ("boolean", "floating", "integer", "mixed-integer-float") and not is_large:
         return column.astype(np.float64)
     if column.dtype != "str":
         column = column.map(written, na_action="ignore").astype("str")
@@ -69,9 +69,8 @@ def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     if column.notna().any() and (is_true | (lower == "false") | column.isna()).all():
         return is_true.astype(np.float64).where(column.notna())
     present = column[~column.isin(PERHAPS)].dropna()
-    if (
-        len(present) and (numbers(present).abs() < EXACT).all() and not present.str.match(r"[-+]?0\d").any()
-    ):  # 007 is a name
+    is_exact = (numbers(present).abs() < EXACT) & ~present.str.match(r"[-+]?0\d")  # 007 is a name
+    if len(present) and is_exact.all():
         return numbers(column)
     return column.str.replace(CONTROL, "�", regex=True)
 
