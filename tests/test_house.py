@@ -30,7 +30,7 @@ ROOMS: dict[str, set[str]] = {  # of hdlogit, and which other rooms each may imp
     "exact": {"compute"},
     "inference": {"asymptotics", "compute", "exact", "psychometric", "scores"},
     "observers": {"asymptotics", "inference"},
-    "psychometric": set(),
+    "psychometric": {"compute"},
     "scores": {"compute", "exact", "psychometric"},
     "smooth": {"asymptotics", "compute", "inference"},
 }

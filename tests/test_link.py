@@ -192,10 +192,10 @@ def test_a_p_value_is_as_small_as_ten_classes_need() -> None:
 
 def test_with_a_known_guess_rate_a_half_the_test_is_of_what_is_above_it() -> None:
     """Two alternatives: guesses at 1/2 are no surprise, lapses are."""
-    guessing = [logistic_test(*draw(seed, 1500, 3.0, 0.0, 0.5, 0.0)[:3], guess_rate=0.5) for seed in range(6)]
+    guessing = [logistic_test(*draw(seed, 1500, 3.0, 0.0, 0.5, 0.0)[:3], (0.5, 0.0)) for seed in range(6)]
     assert sum(test.p_value < 0.05 for test in guessing) <= 1
     assert any(test.statistic > 0 for test in guessing)
-    assert logistic_test(*draw(0, 3000, 4.0, 0.0, 0.5, 0.1)[:3], guess_rate=0.5).p_value < 0.01
+    assert logistic_test(*draw(0, 3000, 4.0, 0.0, 0.5, 0.1)[:3], (0.5, 0.0)).p_value < 0.01
     assert logistic_test(*draw(0, 1500, 3.0, 0.0, 0.5, 0.0)[:3]).p_value < 0.01
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from hdlogit.compute import threads
 from hdlogit.psychometric import simulation
 from hdlogit.psychometric.function import logits, probability
 from hdlogit.psychometric.simulation import CHUNK, TEST, TRAIN, draw_notebook_trials, draw_observer, draw_trials
@@ -66,14 +65,11 @@ def test_the_first_trials_of_more_are_the_same(seed: int, fewer: int, more: int,
     assert np.array_equal(few[1], many[1][:fewer])
 
 
-@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("cores", [1, 2, 7])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_any_number_of_threads_draws_the_same_trials(
-    threads: int, dtype: Float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_number_of_threads_draws_the_same_trials(cores: int, dtype: Float, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = draw(5, TRAIN, 5 * CHUNK + 1, dtype=dtype)
-    monkeypatch.setattr(os, "cpu_count", lambda: threads)
-    monkeypatch.setattr(simulation, "QUEUE", 2)
+    monkeypatch.setattr(threads, "CORES", cores)
     factors, responses = draw(5, TRAIN, 5 * CHUNK + 1, dtype=dtype)
     assert np.array_equal(factors, expected[0])
     assert np.array_equal(responses, expected[1])

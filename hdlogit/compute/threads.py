@@ -89,19 +89,14 @@ def single_threaded_blas() -> Iterator[None]:
     """Within this, BLAS and OpenMP use the thread that calls them, and no other."""
     torch = sys.modules.get("torch")  # if it is not imported yet, it is not in use
     threads = torch.get_num_threads() if torch else 0
-    blas = _libraries().lib_controllers  # directly: ThreadpoolController.limit takes as long as a small fit
-    numbers = [library.get_num_threads() for library in blas]
-    try:
+    with _libraries().limit(limits=1):
         if torch:
             torch.set_num_threads(1)
-        for library in blas:
-            library.set_num_threads(1)
-        yield
-    finally:
-        if torch:
-            torch.set_num_threads(threads)
-        for library, number in zip(blas, numbers, strict=True):
-            library.set_num_threads(number)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(threads)
 
 
 @cache

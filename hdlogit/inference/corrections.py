@@ -3,7 +3,6 @@
 The formulas are in `hdlogit.inference.infer`.
 """
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from hdlogit.asymptotics.equations import Asymptotics
 from hdlogit.asymptotics.inverse import NONE, Dominant, NoSignal, Observer, observer_from_fit, without_signal
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.inference.link import Link, fit_link
-from hdlogit.inference.observed import Observed, Setting
-from hdlogit.inference.sums import Array, Refused
+from hdlogit.inference.observed import Observed
+from hdlogit.inference.sums import Array, Refused, Setting
 
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
 NOISELESS = 1e-4  # noise, in units of the signal, of logits that are taken as they are
@@ -46,17 +45,15 @@ class Correction(NamedTuple):
 
 def correct(observed: Observed, setting: Setting) -> Correction:
     """By the equations, which are more precise; by the link with rates, or with shrinkage and a signal."""
-    has_rates = setting.rates != (0, 0)
-    if has_rates or setting.shrinkage:
-        reason: str | None = NO_SIGNAL
-        if observed.eta_squared > observed.s_squared:
-            noise = np.sqrt(observed.variance)
-            link = fit_link(observed.index, noise, observed.responses, setting.rates)
-            reason = link.reason
-        if not reason:
+    has_rates, reason = setting.rates != (0, 0), NO_SIGNAL
+    if (has_rates or setting.shrinkage) and observed.eta_squared > observed.s_squared:
+        noise = np.sqrt(observed.variance)
+        link = fit_link(observed.index, noise, observed.responses, setting.rates)
+        if not link.reason:
             return by_link(link, observed, setting)
-        if has_rates:
-            raise Refused(reason)
+        reason = link.reason
+    if has_rates:
+        raise Refused(reason)
     return _by_equations(observed, setting)
 
 
@@ -70,16 +67,16 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
         raise Refused("its fitted logits do not vary, so there is nothing to infer from them")
     rough = ROUGH_SLOPE * (1 - setting.shrinkage)
     signal = float(np.sqrt(max(eta_squared - observed.s_squared, 1e-3))) / rough
-    near = _measured(observed, setting, rough, signal=signal, intercept=b / rough)
+    near = _measured(observed, setting, alpha=rough, signal=signal, intercept=b / rough)
     law = _law(observed.carried, onto @ fitted)
     try:
-        found = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
+        observer = observer_from_fit(kappa, eta_squared, b, law, **size, near=near)
     except NoSignal:
         a = without_signal(kappa, b, **size)
         corrected = np.append(fitted[:-1] / a.alpha, a.intercept)
         link = _known_link(a, np.nan, 0.0)
         return Correction(a, link, corrected, noise / a.alpha**2, dominant=onto @ fitted / a.alpha)
-    a, change = found.theory, found.change
+    a, change = observer.theory, observer.change
     # How the data that the equations take, (log η², b, ω), move with the fitted coefficients …
     data = np.stack([observed.eta_gradient / eta_squared, np.eye(len(fitted))[-1], *onto])
     sampled = float(np.sqrt((observed.rest**2).var() / n)) / eta_squared  # … and log η² with the trials
@@ -91,17 +88,17 @@ def _by_equations(observed: Observed, setting: Setting) -> Correction:
     # Along x_D weights have a scale of their own: β_D less what the others' corrected weights add there.
     others, axes = onto.copy(), observed.axes[chosen]
     others[:, chosen] = 0.0
-    corrected[chosen] = axes @ (found.dominant - others @ corrected)
+    corrected[chosen] = axes @ (observer.dominant - others @ corrected)
     moves[chosen] = axes @ (change[3:] @ data - others @ moves)
     with_data[chosen] = axes @ (change[3:, 0] - others @ with_data)
     log_gamma, stretch = (float(c @ data @ noise @ data.T @ c) + (sampled * c[0]) ** 2 for c in change[:2])
-    information = _least_covariance(found, law, observed.rest, n)
+    information = _least_covariance(observer, law, observed.rest, n)
     at_least = np.zeros(len(fitted))
     at_least[chosen] = np.diag(axes @ information[1:, 1:] @ axes.T)
     at_least[-1] = max(float(information[0, 0]), float(noise[-1, -1]) / a.alpha**2)
     covariance = _propagated(noise, moves, sampled * with_data, at_least)
     link = _known_link(a, log_gamma, at_least[-1])
-    return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, found.dominant)
+    return Correction(a, link, corrected, covariance, stretch, noise @ log_alpha / a.alpha, observer.dominant)
 
 
 def _law(t: Array, omega: Array) -> Dominant:
@@ -118,15 +115,15 @@ def _law(t: Array, omega: Array) -> Dominant:
     return Dominant(np.asarray(values @ np.linalg.inv(lost).T), np.asarray(mass), omega)
 
 
-def _least_covariance(found: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
+def _least_covariance(observer: Observer, law: Dominant, rest: Array, n_trials: int) -> Array:
     """Covariance (1 + d, 1 + d) of (β̂0, β̂_D), from what n_trials responses tell of (log γ, β0, β_D) by a
     logistic curve over leave-one-out logits.
 
     By Fisher's information at the solution, over POINTS quantiles of what the other factors add.
     """
-    a, places = found.theory, (np.arange(POINTS) + 0.5) / POINTS
+    a, places = observer.theory, (np.arange(POINTS) + 0.5) / POINTS
     mean = a.slope_of_truth * np.quantile(rest, places)  # (POINTS,)
-    at = (a.intercept + law.values @ found.dominant)[:, None]  # (k, 1)
+    at = (a.intercept + law.values @ observer.dominant)[:, None]  # (k, 1)
 
     def yes(stretch: float, sign: float = 1.0) -> tuple[Array, Array]:
         return probability_and_slope(sign * (at + stretch * mean), stretch * a.sd_of_truth)
@@ -147,9 +144,8 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
     fitted, noise = observed.fitted, observed.noise
     alpha = link.length / link.gain if min(link.length, link.gain) > INVISIBLE else 1.0
     rates = {"guess_rate": link.guess_rate, "lapse_rate": link.lapse_rate}
-    a = _measured(observed, setting, alpha, signal=link.gain, intercept=link.intercept, **rates)
-    corrected = fitted / alpha
-    moves = (np.eye(len(fitted)) - np.outer(fitted, observed.log_length)) / alpha
+    a = _measured(observed, setting, alpha=alpha, signal=link.gain, intercept=link.intercept, **rates)
+    corrected, moves = fitted / alpha, (np.eye(len(fitted)) - np.outer(fitted, observed.log_length)) / alpha
     stretched = corrected * link.errors[0]
     corrected[-1], stretched[-1] = link.intercept, 0.0
     at_least = np.zeros(len(fitted))
@@ -165,7 +161,8 @@ def by_link(link: Link, observed: Observed, setting: Setting) -> Correction:
 def as_fitted(observed: Observed, setting: Setting) -> Correction:
     """Where nothing tells how large the true weights are: the fitted ones."""
     signal = float(np.sqrt(max(observed.eta_squared, INVISIBLE**2)))
-    a = _measured(observed, setting, 1.0, signal=signal, s=NOISELESS * signal)
+    b = float(observed.fitted[-1])
+    a = _measured(observed, setting, alpha=1.0, signal=signal, intercept=b, s=NOISELESS * signal)
     return Correction(a, _known_link(a, 0.0, 0.0), observed.fitted, observed.noise)
 
 
@@ -185,19 +182,9 @@ def _known_link(a: Asymptotics, log_gain: float, intercept: float) -> Link:
     return Link(a.signal, a.intercept, 0.0, 0.0, np.diag([log_gain, intercept, 0.0, 0.0]), 0.0)
 
 
-def _measured(observed: Observed, setting: Setting, alpha: float, **known: float) -> Asymptotics:
-    """What the data tell without equations, with this α; where nothing else is known, signal and intercept of
-    ŵ."""
-    b = float(observed.fitted[-1])
-    measured = Asymptotics(
-        kappa=setting.kappa,
-        signal=float(np.sqrt(max(observed.eta_squared, 0.0))),
-        intercept=b,
-        ridge=setting.ridge,
-        shrinkage=setting.shrinkage,
-        alpha=alpha,
-        s=float(np.sqrt(observed.s_squared)),
-        lambda_=setting.kappa / (observed.curvature + setting.ridge),
-        b=b,
-    )
-    return replace(measured, **known)
+def _measured(observed: Observed, setting: Setting, **known: float) -> Asymptotics:
+    """What the data tell without equations; known: α, signal, intercept, and what else is."""
+    kappa, size = setting.kappa, {"ridge": setting.ridge, "shrinkage": setting.shrinkage}
+    lambda_ = kappa / (observed.curvature + setting.ridge)
+    data = {"s": float(np.sqrt(observed.s_squared)), "lambda_": lambda_, "b": float(observed.fitted[-1])}
+    return Asymptotics(**{"kappa": kappa, **size, **data, **known})

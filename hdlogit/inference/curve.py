@@ -75,4 +75,4 @@ def bins_of(v: Array, noise: float, most: int = BINS) -> list[NDArray[np.intp]]:
         near = slice(max(low - 1, 0), max(high, low))
         few = (gaps[near] > 1e-9 * noise).mean() < 0.25
         limits.append(near.start + int(gaps[near].argmax()) + 1 if few else place)
-    return [some for some in np.split(order, np.unique(limits)) if len(some)]
+    return [rows for rows in np.split(order, np.unique(limits)) if len(rows)]

@@ -41,11 +41,11 @@ from hdlogit.asymptotics.predictions import best_logits, corrected_logits
 from hdlogit.compute.threads import single_threaded_blas
 from hdlogit.inference.corrections import Correction, as_fitted, by_link, correct
 from hdlogit.inference.joint import fit_joint, is_for_joint_fit
-from hdlogit.inference.observed import Observed, Setting
-from hdlogit.inference.observer import Asymptotes, Rates
+from hdlogit.inference.observed import Observed
+from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import ClassInference, LeaveOneOut
-from hdlogit.inference.separation import constant, separation_of, which, with_separation
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Refused, Responses
+from hdlogit.inference.separation import constant, is_by_chance, separated_trials, separation_of, which, with_separation
+from hdlogit.inference.sums import NUMBERS, Factors, Names, Rates, Refused, Responses, Setting
 
 __all__ = ["ClassInference", "infer"]
 
@@ -111,13 +111,14 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
         by_fit = _result(by_link(link, observed, setting), observed, setting)
         fields = joint._asdict() | {"link": by_fit.link}
         return replace(by_fit, **fields, predictor=joint.corrected, predictor_sd=0.0)
-    separation = separation_of(x, y) if setting.shrinkage else None
-    if separation is None or separation.by_chance:
-        found = correct(observed, setting)
-        if separation and not found.link.length:
+    separated = separated_trials(x, y) if setting.shrinkage else None
+    if separated is None or is_by_chance(separated, x.shape[1]):
+        correction = correct(observed, setting)
+        if separated is not None and not correction.link.length:
             nothing = "nothing tells how large its weights are"
             raise Refused(f"the factors separate its responses so well that {nothing}")
-        return _result(found, observed, setting)
+        return _result(correction, observed, setting)
+    separation = separation_of(x, y, separated)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
     left, y_left = x[separation.left][:, separation.kept], y[separation.left]
     if not left.size:
@@ -132,33 +133,33 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
     return with_separation(shrunken, others, separation, x, y, setting.names)
 
 
-def _result(found: Correction, observed: Observed, setting: Setting) -> ClassInference:
+def _result(correction: Correction, observed: Observed, setting: Setting) -> ClassInference:
     """From standardised factors to those that were given."""
-    units, a, fitted, chosen = setting.units, found.theory, observed.fitted, observed.dominant
+    units, a, fitted, chosen = setting.units, correction.theory, observed.fitted, observed.dominant
     slope, factor = a.slope_of_truth, np.append(units.scale, 1.0)
-    estimate, corrected = units.original(fitted), units.original(found.corrected)
-    covariance = units.original(units.original(found.with_rates).T)
+    estimate, corrected = units.original(fitted), units.original(correction.corrected)
+    covariance = units.original(units.original(correction.with_rates).T)
     null_error = np.sqrt(np.diag(observed.noise)[:-1]) / units.scale
     to_bias = np.append(-units.centre / units.scale, 1.0)
     variances = np.append(np.diag(observed.inverse)[:-1], to_bias @ observed.inverse @ to_bias)
     predictor = np.append(slope * fitted[:-1], a.intercept)
     if slope:  # dominant factors have a slope of their own
-        predictor[chosen] += observed.axes[chosen] @ (found.dominant - slope * observed.onto @ fitted)
-    index = observed.rest + observed.carried @ (a.alpha * found.dominant)
-    best = observed.rest + observed.carried @ (found.dominant / max(slope, 1e-300))
-    b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(found.dominant)))
+        predictor[chosen] += observed.axes[chosen] @ (correction.dominant - slope * observed.onto @ fitted)
+    index = observed.rest + observed.carried @ (a.alpha * correction.dominant)
+    best = observed.rest + observed.carried @ (correction.dominant / max(slope, 1e-300))
+    b, signal = fitted[-1], float(np.hypot(a.signal, np.linalg.norm(correction.dominant)))
     leave_one_out = LeaveOneOut(observed.index + b, corrected_logits(a, index + b), best_logits(a, best + b))
     return ClassInference(
         theory=a,
-        link=replace(found.link, gain=signal),  # along the whole index, dominant factors included
+        link=replace(correction.link, gain=signal),  # along the whole index, dominant factors included
         estimate=estimate,
         noise=observed.noise / np.outer(factor, factor),
         classical_error=np.sqrt(variances) / factor,
         corrected=corrected,
         covariance=covariance,
         z=np.append(estimate[:-1] / null_error, corrected[-1] / np.sqrt(covariance[-3, -3])),
-        stretch=found.stretch,
-        with_stretch=found.with_stretch / factor,
+        stretch=correction.stretch,
+        with_stretch=correction.with_stretch / factor,
         along=observed.along,
         predictor=units.original(predictor),
         predictor_sd=a.sd_of_truth,

@@ -10,15 +10,11 @@ is fitted over all of (w, b, g, l) as `hdlogit.inference.observer` does it, with
 b̄²)/(2·10²), b̄ = b + x̄·w: psignifit's priors of the rates and a wide normal prior of the others, by which
 the signal, the sd of x·w, is about 10. It depends neither on units nor on the coding of factors, and matters
 only where the likelihood is all but flat: where a steeper curve, or one farther away, would change no
-response. Such a coefficient is named as undetermined. (With the same prior for each weight, however many, the
-steep maximum below would win with 60 factors, and weights come out three times too large.)
+response. Such a coefficient is named as undetermined.
 
-The likelihood may have two maxima, a shallow curve without lapses and a steep one with lapses. The higher one
-is taken: it is no nearer to the truth than the other, but its errors cover it, and the other's do not
-(docs/theory.md). Errors come from the squared scores, as those of the link.
-
-Like any maximum-likelihood estimate it is too long where factors are many (κ = n_factors/n_trials; in
-simulations its slope was .98 to 1.03 up to κ = 1/50, 1.03 to 1.10 at 1/40), while the link's is not.
+Of two maxima, a shallow curve without lapses and a steep one with lapses, the higher one is taken: its errors
+cover the truth, the other's do not. Errors come from the squared scores, as those of the link. Where factors
+are many the fit is too long, as any maximum-likelihood estimate, while the link's is not (docs/theory.md).
 """
 
 from collections.abc import Callable, Iterator
@@ -30,9 +26,9 @@ from scipy.special import chdtrc
 
 from hdlogit.compute.threads import cut, total
 from hdlogit.inference.link import Link
-from hdlogit.inference.observer import Block, Evaluation, Posterior, Rates, flat, highest, maximise
+from hdlogit.inference.observer import Block, Evaluation, Posterior, flat, highest, maximise
 from hdlogit.inference.profiles import ROOTS, profile
-from hdlogit.inference.sums import Array, Factors, Names, Responses, Units, listed, measure
+from hdlogit.inference.sums import Array, Factors, Names, Rates, Responses, Units, listed, measure
 
 LARGEST_KAPPA = 1 / 50
 MOST_FACTORS = 100  # with more, the direction needs no help, and Newton's steps become slow
@@ -151,7 +147,7 @@ def _root(posterior: Posterior, phi: Array, best: float, of: Array, along: Array
 
     def root(value: float) -> float:
         near = min(points, key=lambda other: abs(other - value))
-        points[value], found = maximise(posterior, points[near] + (value - near) * tangent, of)
-        return float(np.copysign(np.sqrt(2 * max(best - found.value, 0.0)), value - estimate))
+        points[value], end = maximise(posterior, points[near] + (value - near) * tangent, of)
+        return float(np.copysign(np.sqrt(2 * max(best - end.value, 0.0)), value - estimate))
 
     return root

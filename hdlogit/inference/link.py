@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 from scipy.special import chdtrc, expit
 
 from hdlogit.inference.index import law_of_index
-from hdlogit.inference.observer import Block, Posterior, Rates, flat, highest
-from hdlogit.inference.sums import Array
+from hdlogit.inference.observer import Block, Posterior, flat, highest
+from hdlogit.inference.sums import Array, Rates
 
 LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
@@ -72,37 +72,27 @@ def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates 
     """
     law, cells = law_of_index(index, noise, responses)
     posterior = _posterior(cells, rates)
-    phi, found = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
+    phi, end = highest(posterior, flat(posterior, cells.yes.sum() / cells.n.sum()))
     gain, b, guess, lapse = posterior.theta(phi).tolist()
     # In units of the parameters' own errors, so that a flat direction is no rounding error.
-    unit = 1 / np.sqrt(np.maximum(np.diag(found.squares), 1e-300))
-    inverse = np.linalg.pinv(found.squares * np.outer(unit, unit), hermitian=True)
+    unit = 1 / np.sqrt(np.maximum(np.diag(end.squares), 1e-300))
+    inverse = np.linalg.pinv(end.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
     link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, rates)
     return replace(link, reason=_reason(link))
 
 
-def logistic_test(
-    index: Array,
-    noise: ArrayLike,
-    responses: ArrayLike,
-    *,
-    guess_rate: float | None = 0.0,
-    lapse_rate: float | None = 0.0,
-    seed: int = 0,
-) -> LogisticTest:
-    """Twice the gain in log-likelihood by free rates over the given ones, and its p-value; as `fit_link`.
-
-    A rate that is None is free in both; the usual χ² is then a bound all the more.
+def logistic_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates = (0.0, 0.0)) -> LogisticTest:
+    """Twice the gain in log-likelihood by free rates over these, and its p-value; arguments as of `fit_link`.
 
     Rates cannot be negative, so where they are 0 the usual χ² with two degrees of freedom is only a bound,
-    used where it is small enough, or the statistic is so small that nobody needs a better one; else responses
-    are drawn from the fitted logistic function, at the same leave-one-out logits, until enough of them gain
-    more (Besag & Clifford, Biometrika 1991). A small p-value means that the responses do not follow a
-    logistic function of the index, from guess_rate to 1 − lapse_rate: its rates are others, or its shape is.
-    A criterion that drifts is hardly seen (docs/theory.md).
+    as where one is free anyhow; it is used where it is small enough, or the statistic is so small that nobody
+    needs a better one. Else responses are drawn from the fitted logistic function, at the same leave-one-out
+    logits, until enough of them gain more (Besag & Clifford, Biometrika 1991). A small p-value means that the
+    responses do not follow a logistic function of the index between these rates: its rates are others, or its
+    shape is. A criterion that drifts is hardly seen (docs/theory.md).
     """
-    (_, cells), rates = law_of_index(index, noise, responses), (guess_rate, lapse_rate)
+    _, cells = law_of_index(index, noise, responses)
 
     def gain(yes: Array, start: Array, enough: float = 1e-10) -> tuple[float, Array, float]:
         """Twice the gain of these responses, what it is over, and by which fraction Γ is larger."""
@@ -121,7 +111,7 @@ def logistic_test(
     assert cells.average is not None
     *of_link, guess, lapse = _posterior(cells, rates).theta(null)
     p = guess + (1 - guess - lapse) * (cells.average @ expit(cells.t @ of_link))
-    rng, drawn, exceeding = np.random.default_rng(seed), 0, 0
+    rng, drawn, exceeding = np.random.default_rng(0), 0, 0
     while drawn < MOST_SAMPLES and exceeding < ENOUGH:
         samples = rng.binomial(cells.n.astype(int), np.clip(p, 0.0, 1.0), (SAMPLES, len(p)))
         drawn += SAMPLES

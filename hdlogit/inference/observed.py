@@ -9,66 +9,15 @@ from scipy.linalg import blas
 from scipy.special import expit
 
 from hdlogit.compute.threads import cut, each
-from hdlogit.inference.observer import Rates
-from hdlogit.inference.sums import (
-    Array,
-    Factors,
-    Names,
-    Refused,
-    Responses,
-    Units,
-    add_up,
-    inverse_root,
-    measure,
-    precision_of,
-)
+from hdlogit.inference.sums import Array, Factors, Refused, Responses, Setting, inverse_root
 
 SAMPLE = 100_000  # trials whose leave-one-out logits are computed
 NOT_OPTIMAL = 0.1  # Newton decrement: a fit this many standard errors from its optimum is not an exact one
 MOST_DOMINANT = 3  # factors
 DOMINANT = 0.2  # of the index's variance: a factor that has more and is not normal has an equation of its own
 SKEWED, HEAVY = 0.5, 1.0  # skewness and excess kurtosis, beyond chance, of a factor that is not normal
-ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 ALONE = 1 - 1e-9  # leverage of a trial that alone decides a weight
 DECIDES = "its responses are separable but for a trial, which alone decides the fit (use shrinkage)"
-
-
-class Setting:
-    """What is common to all classes; in standardised factors."""
-
-    def __init__(
-        self,
-        factors: Factors,
-        responses: Responses,
-        fitted: Array,
-        ridge: float,
-        shrinkage: float,
-        rates: Rates,
-        names: Names,
-    ) -> None:
-        """As of `infer`; fitted: (p + 1, k). Raises Refused where the factors allow no inference."""
-        n, p = factors.shape
-        if ridge == 0 and n <= p + 1:
-            needed = "without ridge there must be more trials than coefficients"
-            raise Refused(f"{n} trials for {p} factors: {needed}")
-        self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
-        self.units = measure(factors, names)
-        self.near = self.units.coefficients(fitted)  # (p + 1, k)
-        sums = add_up(factors, responses, self.units, self.near, shrinkage)
-        self.hessians, self.gradients, self.means, self.correlation = sums
-        self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
-        if ridge == 0:
-            self.precision = precision_of(self.correlation, n, names)
-        self.penalty = np.append(n * ridge / self.units.scale**2, 0.0)  # (p + 1,) of the summed loss
-        self.ridge = _theory_ridge(self.correlation, self.units, ridge)  # for factors of variance 1
-
-    def spread(self, coefficients: Array) -> Array:
-        """(p + 1,) Σ w, with a 0 for the bias: w·Σw is the variance of the logits."""
-        return np.append(self.correlation @ coefficients[:-1], 0.0)
-
-    def trace(self, covariance: Array) -> float:
-        """tr(CΣ): the noise variance of logits."""
-        return float(np.vdot(covariance[:-1, :-1], self.correlation))
 
 
 class Observed:
@@ -82,14 +31,14 @@ class Observed:
 
         Raises Refused where its coefficients are not near a minimum, or a trial alone decides the fit.
         """
-        some = slice(None, None, -(-len(factors) // SAMPLE))
+        sample = slice(None, None, -(-len(factors) // SAMPLE))
         fitted, root = _newton(c, setting)
         self.fitted = fitted  # (p + 1,) ŵ
         self.inverse = root @ root.T  # (p + 1, p + 1) H⁻¹
         self.dominant, self.axes = _dominant(fitted, factors, setting)  # (d,) which; (p, d) x_D = t · axes
         # (d, p + 1): ω = onto · ŵ are the weights of x_D with what the other factors add along it.
         self.onto = np.column_stack([self.axes.T @ setting.correlation, np.zeros(len(self.dominant))])
-        x, self.responses = factors[some], responses[some]  # (m,)
+        x, self.responses = factors[sample], responses[sample]  # (m,)
         towards = self.inverse @ self.onto.T
         left_out = _leave_out(x, self.responses, fitted, root, self.axes, towards, setting)
         z, residual, d, w, carried, influence = left_out
@@ -104,19 +53,20 @@ class Observed:
         mean_square, mean_curvature = setting.means[c].tolist()
         self.curvature = float(mean_curvature * (d @ kept) / d.sum())  # v = mean D(1 − h)
         self.dispersion = mean_square / self.curvature  # f
-        others = np.append(fitted[:-1] - self.axes @ omega, 0.0)
-        gradient, spread = setting.spread(others), setting.spread(fitted)
+        others, correlation = fitted[:-1] - self.axes @ omega, setting.correlation
+        gradient, spread = (np.append(correlation @ w, 0.0) for w in (others, fitted[:-1]))
         # Var(rest)
-        self.eta_squared = float(others @ gradient + self.rest.var() - (z - carried @ omega).var())
+        self.eta_squared = float(others @ gradient[:-1] + self.rest.var() - (z - carried @ omega).var())
         self.eta_gradient = 2 * gradient  # (p + 1,) its derivative in ŵ
         # (p + 1,) derivative of the log length of ŵ, the sd of the fitted logits
         self.log_length = spread / max(float(fitted @ spread), 1e-300)
-        after_ridge = self.inverse
+        after_ridge, of_logits = self.inverse, 1.0
         if setting.ridge:
             after_ridge = self.inverse - (self.inverse * setting.penalty) @ self.inverse
+            left, whole = (float(np.vdot(c[:-1, :-1], correlation)) for c in (after_ridge, self.inverse))
+            of_logits = left / whole  # of their noise variance
         self.noise = self.dispersion * after_ridge  # (p + 1, p + 1) of ŵ
         self.along = float(self.log_length @ self.noise @ self.log_length)  # v_u: variance of that log length
-        of_logits = setting.trace(after_ridge) / setting.trace(self.inverse)
         self.variance = self.dispersion * of_logits * w / kept  # (m,) s_i², the noise of V_i
         self.s_squared = float(self.variance.mean())
 
@@ -141,20 +91,6 @@ def _leave_out(
     if alone.any():  # the fit without it says nothing of it: its logit is as good as any
         z[alone], residual[alone], w[alone] = fitted[-1], 0.0, np.median(w)
     return [z, residual, d, w, *others]
-
-
-def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
-    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
-    if ridge == 0:
-        return 0.0
-    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
-    spread = p * float((covariance**2).sum() / np.trace(covariance) ** 2) - 1
-    if spread - (p + 1) / units.n_trials > ANISOTROPIC:
-        raise Refused(
-            "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance: "
-            "standardise them (in a study, standardise: true), or use shrinkage if they are correlated"
-        )
-    return ridge / float(np.mean(units.scale**2))
 
 
 def _newton(c: int, setting: Setting) -> tuple[Array, Array]:

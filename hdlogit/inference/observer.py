@@ -23,10 +23,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
-from hdlogit.inference.sums import Array, inverse_root
+from hdlogit.inference.sums import Array, Rates, inverse_root
 
-Rate = float | Literal["tied"] | None  # None: to be estimated; tied: as the other one
-Rates = tuple[Rate, float | None]  # guess and lapse rate
 Asymptotes = Literal["none", "estimate", "tied"]
 
 PRIOR = 9.0  # Beta(1, 10): density in proportion to (1 − rate)⁹
@@ -159,9 +157,9 @@ def flat(posterior: Posterior, base_rate: float) -> Array:
 
 def highest(posterior: Posterior, start: Array, enough: float = ENOUGH) -> tuple[Array, Evaluation]:
     """The highest of the maxima that are reached from STARTS. start: (d + 1,) w and b."""
-    found = list[tuple[Array, Evaluation]]()
+    maxima = list[tuple[Array, Evaluation]]()
     for steeper, rate in STARTS if len(posterior.room) else STARTS[:1]:
         phi = np.clip(np.append(steeper * start, rate * posterior.room), *posterior.bounds)
-        found.append(maximise(posterior, phi, enough=enough))
-        start = found[-1][0][: len(start)]
-    return max(found, key=lambda each: each[1].value)
+        maxima.append(maximise(posterior, phi, enough=enough))
+        start = maxima[-1][0][: len(start)]
+    return max(maxima, key=lambda each: each[1].value)

@@ -43,11 +43,11 @@ def profile(root: Callable[[float], float], start: float, step: float, farthest:
     above, below = np.maximum.accumulate(roots[first:]), np.minimum.accumulate(roots[first::-1])
     rising = np.concatenate([np.diff(below)[::-1] < 0, [True], np.diff(above) > 0])
     values, roots = values[rising], roots[rising]
-    found = np.where(roots[0] < ROOTS, np.inf, -np.inf)
+    table = np.where(roots[0] < ROOTS, np.inf, -np.inf)
     if len(roots) > 1:
         reached = (roots[0] <= ROOTS) & (roots[-1] >= ROOTS)
-        found[reached] = PchipInterpolator(roots, values)(ROOTS[reached])
-    return found
+        table[reached] = PchipInterpolator(roots, values)(ROOTS[reached])
+    return table
 
 
 def values_at(profiles: Array, root: float) -> Array:

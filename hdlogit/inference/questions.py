@@ -87,7 +87,8 @@ def questions(
     y, best = np.asarray(responses[left_out], bool), result.leave_one_out.best
     with single_threaded_blas():
         if (guess_rate, lapse_rate) == (0, 0):
-            left, trials = _as_fitted(result, factors, responses), np.arange(n)
+            units, y_all = Units(n, result.centre, result.scale), np.asarray(responses, np.float64)
+            left, trials = Residuals.of_fit(factors, y_all, units, result.estimate), np.arange(n)
         else:
             left, trials = _with_rates(result, factors[left_out], y), left_out
 
@@ -133,11 +134,6 @@ def p_in_words(p: float) -> str:
     return f"p = {p:.1g}" if p > 1e-12 else "p < 1e-12"
 
 
-def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
-    units = Units(len(factors), result.centre, result.scale)
-    return Residuals.of_fit(factors, np.asarray(responses, np.float64), units, result.estimate)
-
-
 def _with_rates(result: ClassInference, factors: Factors, y: Responses) -> Residuals:
     """P' is that of the corrected logit; what it lacks for the noise of the fit costs power, but no size."""
     units = Units(len(factors), result.centre, result.scale)
@@ -180,9 +176,8 @@ def _of_link(result: ClassInference, y: Responses) -> list[Question]:
     asymmetry, unless rates explain it.
     """
     asked, known = list[Question](), result.link.known
-    guess_rate, lapse_rate = known
-    if guess_rate != "tied" and known != (None, None):
-        test = logistic_test(*result.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    if known[0] != "tied" and known != (None, None):
+        test = logistic_test(*result.index, y, known)
         name, df = (OTHER_RATE, 1) if None in known else (LINK, 2)
         asked.append(Question.of(name, len(y), Test(test.statistic, df, test.p_value), test.steeper))
     by_rates = bool(asked) and asked[0].family == LINK and asked[0].p_value < UNLIKELY

@@ -21,12 +21,6 @@ from hdlogit.psychometric.function import log_odds
 NONE: Array = np.zeros(0)
 
 
-def wald_interval(estimate: Array, error: Array, level: float) -> tuple[Array, Array]:
-    """(low, high), estimate ± z error."""
-    half = ndtri(0.5 + level / 2) * error
-    return estimate - half, estimate + half
-
-
 class LeaveOneOut(NamedTuple):
     """Logits of each trial, predicted from the fit to all others, so that no trial need be held out.
 
@@ -154,17 +148,15 @@ class ClassInference:
 
         ŵ_j = αβ_j + n_j Z, with n_j the null error, so a fitted weight is off by ŵ_j − β_j = kαβ_j + n_j Z
         with k = 1 − 1/α. That is also the law of kŵ_j + √(1 − k²) n_j Z', whatever the true weights are, and
-        ŵ_j/n_j is the same in all units of the factors. The mean over the weights that have an estimate. Its
-        error is what an α̂ nearer to 1 by its own error would change.
+        ŵ_j/n_j is the same in all units of the factors. The mean over the weights; its error is what an α̂
+        nearer to 1 by its own error would change.
         """
         if self.separated:
             return self.separated.others.expected_classical_coverage(level)
-        known = np.isfinite(self.corrected[:-1])
-        if not known.any():
+        fitted, corrected, unit = self.estimate[:-1], self.corrected[:-1], self.null_error
+        if not len(unit):
             return level, 0.0
-        fitted, corrected = self.estimate[:-1][known], self.corrected[:-1][known]
-        unit = self.null_error[known]
-        half = ndtri(0.5 + level / 2) * self.classical_error[:-1][known] / unit
+        half = ndtri(0.5 + level / 2) * self.classical_error[:-1] / unit
         ratio = np.divide(corrected, fitted, out=np.ones_like(fitted), where=fitted != 0)
         k = np.clip(1 - ratio, -0.999, 0.999)
 
@@ -188,7 +180,7 @@ class ClassInference:
             return values_at(self.profiles, -z), values_at(self.profiles, z)
         if self.separated:
             return self.separated.interval(level)
-        low, high = wald_interval(self.corrected, self.corrected_error, level)
+        low, high = self.corrected + np.outer([-z, z], self.corrected_error)
         w, rejected = self.corrected[:-1], self.p_values()[:-1] < 1 - level
         null_variance = (self.null_error / self.theory.alpha) ** 2
         # Ends of {β: first β² − 2 middle β + last ≤ 0}; the near one is nearer to 0.
@@ -210,7 +202,8 @@ class ClassInference:
 
     def classical_interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """The textbook's Wald interval (low, high)."""
-        return wald_interval(self.estimate, self.classical_error, level)
+        low, high = self.estimate + ndtri(0.5 + level / 2) * np.outer([-1, 1], self.classical_error)
+        return low, high
 
     def p_values(self) -> Array:
         """Two-sided p-values of the tests that a coefficient is 0."""

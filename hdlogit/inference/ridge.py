@@ -14,8 +14,6 @@ from hdlogit.exact import fit
 from hdlogit.inference.infer import infer
 from hdlogit.inference.sums import measure
 
-ROUNDS = 2  # each estimates the signal at one ridge, then the best ridge for that signal
-
 
 def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: Any) -> float:
     """One strength for all classes; factors, responses and `how` (tolerance, ...) are as in
@@ -23,11 +21,10 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
 
     The theory needs to know the observer: the strength of its signal (γ, the sd of its logits) and its
     intercept. They are estimated by SLOE (`hdlogit.inference.infer`) from a first exact fit without ridge.
-    Where that does not exist, or only just, from a fit with ridge: first with the strength that would suit a
-    signal of 1, then with that for the signal found; if the first shrinks so much that the signal cannot be
-    estimated, with a tenth or a hundredth of it. The result is best for the root-mean-square signal and the
-    mean size of the intercept over the classes where they can be estimated. Raises OutsideTheory where there
-    are none.
+    Where that does not exist, or only just, from a fit with the ridge that would suit a signal of 1, then
+    with that for the signal estimated; if the first shrinks too much, with a tenth or a hundredth of it. The
+    result is best for the root-mean-square signal and the mean size of the intercept over the classes where
+    they can be estimated. Raises OutsideTheory where there are none.
     """
     kappa, variance = factors.shape[1] / len(factors), float(np.mean(measure(factors).scale ** 2))
     varied = responses.any(axis=0) & ~responses.all(axis=0)
@@ -40,18 +37,16 @@ def choose(factors: NDArray[np.floating], responses: NDArray[np.bool_], **how: A
             if reason:  # the classes that remain have the weaker signals
                 raise OutsideTheory(f"class {c}: {reason}")
         results = infer(factors, responses, fitted.coefficients, ridge)
-        found = [result.theory for result in results if not result.reason]
-        if not found:
+        theories = [result.theory for result in results if not result.reason]
+        if not theories:
             raise OutsideTheory(str(results[0].reason))
-        signal = float(np.sqrt(np.mean([a.signal**2 for a in found])))
-        return best_ridge(kappa, signal, float(np.mean([abs(a.intercept) for a in found]))) * variance
+        signal = float(np.sqrt(np.mean([a.signal**2 for a in theories])))
+        return best_ridge(kappa, signal, float(np.mean([abs(a.intercept) for a in theories]))) * variance
 
     for part in (0.0, 1.0, 0.1, 0.01):
         try:
             strength = best_after(part * kappa * variance)
-            for _ in range(ROUNDS if part else 0):
-                strength = best_after(strength)
-            return strength
+            return best_after(best_after(strength)) if part else strength
         except OutsideTheory as error:
             reason = error
     raise reason

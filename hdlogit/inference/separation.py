@@ -15,7 +15,8 @@ The linear programme of `hdlogit.exact.separation` finds them all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +36,7 @@ NOTHING = 1e-6  # information, of what trials of probability 1/2 would have four
 FARTHEST = 127.0  # logits per sd from which on a bound is taken for infinite
 
 
-@dataclass(frozen=True)
-class Separation:
+class Separation(NamedTuple):
     """Of one class; coefficients are (p + 1,), the bias last."""
 
     left: NDArray[np.bool_]  # (n,) the trials that are not separated
@@ -44,37 +44,38 @@ class Separation:
     above: NDArray[np.bool_]  # (p + 1,) whether it may be ∞: some direction that separates has it > 0
     below: NDArray[np.bool_]  # (p + 1,) whether it may be −∞; if neither, the trials that are left tell it
 
-    @property
-    def by_chance(self) -> bool:
-        """All trials, because factors are many: which way each goes says nothing, and takes long to find."""
-        return not self.left.any() and len(self.above) > MANY * len(self.left)
 
-
-def separation_of(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> Separation | None:
-    """None where nothing is separated, or where the factors (n, p) are too many to find out."""
+def separated_trials(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """(n,) which trials some direction separates; None where none does, or factors (n, p) are too many to tell."""
     if factors.size > LARGEST:
         return None
     from hdlogit.exact.separation import find_separation  # only here: its room brings torch
 
     centre, scale = factors.mean(axis=0, dtype=np.float64), factors.std(axis=0, dtype=np.float64)
     try:
-        found = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
+        separating = find_separation(factors, responses, centre, 1 / scale, every_trial=True)
     except RuntimeError:
         return None
-    if found is None:
-        return None
-    separated, size = found[1], len(found[0])
-    by_chance = Separation(~separated, np.zeros(0, np.intp), *np.ones((2, size), np.bool_))
-    if by_chance.by_chance:
-        return by_chance
+    return separating and separating[1]
+
+
+def is_by_chance(separated: NDArray[np.bool_], n_factors: int) -> bool:
+    """All trials, because factors are many: which way each weight goes says nothing, and takes long to find."""
+    return bool(separated.all()) and n_factors + 1 > MANY * len(separated)
+
+
+def separation_of(
+    factors: NDArray[np.floating], responses: NDArray[np.bool_], separated: NDArray[np.bool_]
+) -> Separation:
+    """Which coefficients may be infinite. separated: (n,) the `separated_trials`."""
+    centre, scale = factors.mean(axis=0, dtype=np.float64), factors.std(axis=0, dtype=np.float64)
     x = np.column_stack([(factors - centre) / scale, np.ones(len(factors))])
-    left = x[~separated]
+    left, kept = x[~separated], np.zeros(0, np.intp)
     # (p + 1, m) the directions in which the trials that are left do not vary
     unseen = null_space(np.linalg.qr(left, mode="r"), rcond=SEEN)
-    kept = np.zeros(0, np.intp)
     if len(left):  # the constant is always kept
         order = qr(left[:, :-1] - left[:, :-1].mean(axis=0), mode="r", pivoting=True)[1]
-        kept = np.sort(order[: size - unseen.shape[1] - 1]).astype(np.intp)
+        kept = np.sort(order[: len(order) - unseen.shape[1]]).astype(np.intp)
     signs = np.where(responses, 1.0, -1.0)[:, None]
     cone = (signs * x)[separated] @ unseen  # what moves along c ∈ R^m: cone · c ≥ 0
     unseen[-1] -= centre / scale @ unseen[:-1]  # from the logit at the means to the bias
@@ -86,8 +87,8 @@ def _reaches(cone: Array, row: Array) -> bool:
     """Whether some c has cone · c ≥ 0 and row · c > 0."""
     if not np.abs(row).max() >= SEEN:
         return False
-    found = linprog(-row, A_ub=-cone, b_ub=np.zeros(len(cone)), bounds=[(-1, 1)] * len(row))
-    return bool(found.status == 0 and -found.fun > SEEN)
+    solved = linprog(-row, A_ub=-cone, b_ub=np.zeros(len(cone)), bounds=[(-1, 1)] * len(row))
+    return bool(solved.status == 0 and -solved.fun > SEEN)
 
 
 def with_separation(
@@ -167,12 +168,12 @@ def _score_root(
 
     def root(c: float) -> float:
         start[j] = c
-        start[:], found = maximise(logistic, start, fixed)
+        start[:], end = maximise(logistic, start, fixed)
         others = np.delete(np.arange(len(start)), j)
-        cross, whole = found.hessian[others, j], found.hessian[np.ix_(others, others)]
-        information = found.hessian[j, j] - TINY - cross @ np.linalg.solve(whole, cross)
+        cross, whole = end.hessian[others, j], end.hessian[np.ix_(others, others)]
+        information = end.hessian[j, j] - TINY - cross @ np.linalg.solve(whole, cross)
         if information < NOTHING * (x[:, j] @ x[:, j]):  # the others separate the trials, whatever c is
             return 0.0
-        return -float((found.gradient[j] + TINY * c) / np.sqrt(dispersion * information))
+        return -float((end.gradient[j] + TINY * c) / np.sqrt(dispersion * information))
 
     return root, float(scale[j]) if is_weight else 1.0

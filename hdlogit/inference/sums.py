@@ -9,6 +9,7 @@ shrinkage/2.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,12 @@ Array = NDArray[np.float64]
 Factors = NDArray[np.floating]
 Responses = NDArray[np.bool_]
 Names = Sequence[str] | range  # of factors
+Rate = float | Literal["tied"] | None  # None: to be estimated; tied: as the other one
+Rates = tuple[Rate, float | None]  # guess and lapse rate
 
 CONSTANT = 1e-12  # sd in units of the mean: what rounding leaves for a constant
 NUMBERS = range(2**31)  # for factors that have no names
+ANISOTROPIC = 0.1  # relative spread of the factors' covariance spectrum beyond chance, refused with ridge
 DEPENDENT = 1e-10  # 1 − R² of a factor given others: what rounding leaves
 
 
@@ -73,40 +77,54 @@ def measure(factors: Factors, names: Names = NUMBERS) -> Units:
     return Units(len(factors), centre, scale)
 
 
-def add_up(
-    factors: Factors, responses: Responses, units: Units, fitted: Array, shrinkage: float
-) -> tuple[Array, Array, Array, Array]:
-    """Sums over all trials; fitted (p + 1, k): of standardised factors.
+class Setting:
+    """What is common to all classes; in standardised factors."""
 
-    Hessians Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1); gradients −Σ ψ_i t̃_i (k, p + 1); means of ψ², D (k, 2),
-    t tᵀ (p, p).
-    """
-    (n, p), k = factors.shape, fitted.shape[1]
+    def __init__(
+        self,
+        factors: Factors,
+        responses: Responses,
+        fitted: Array,
+        ridge: float,
+        shrinkage: float,
+        rates: Rates,
+        names: Names,
+    ) -> None:
+        """As of `infer`; fitted: (p + 1, k). Raises Refused where the factors allow no inference."""
+        n, p = factors.shape
+        if ridge == 0 and n <= p + 1:
+            raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
+        self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
+        self.units = measure(factors, names)
+        self.near = self.units.coefficients(fitted)  # (p + 1, k)
+        # Σ D_i t̃_i t̃_iᵀ (k, p + 1, p + 1), −Σ ψ_i t̃_i (k, p + 1), means of ψ², D (k, 2), of t tᵀ (p, p)
+        self.hessians, self.gradients, self.means, self.correlation = self._add_up(factors, responses)
+        self.precision = np.ones(p)  # (p,) [Σ⁻¹]_jj, unbiased
+        if ridge == 0:
+            self.precision = _precision(self.correlation, n, names)
+        self.penalty = np.append(n * ridge / self.units.scale**2, 0.0)  # (p + 1,) of the summed loss
+        self.ridge = _theory_ridge(self.correlation, self.units, ridge)  # for factors of variance 1
 
-    def of_block(rows: slice) -> tuple[Array, Array, Array]:
-        t = units.standardise(factors[rows])
-        probability = expit(t @ fitted)
-        residual = (1 - shrinkage) * responses[rows] + shrinkage / 2 - probability
-        curvature = probability * (1 - probability)
-        squares = np.empty((k + 1, p + 1, p + 1))
-        for square, weight in zip(squares, np.sqrt([*curvature.T, np.ones(len(t))]), strict=True):
-            weighted = t * weight[:, None]
-            square[:] = weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
-        means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
-        return squares, residual.T @ t, means
+    def _add_up(self, factors: Factors, responses: Responses) -> tuple[Array, Array, Array, Array]:
+        (n, p), k = factors.shape, self.near.shape[1]
 
-    squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
-    return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n
+        def of_block(rows: slice) -> tuple[Array, Array, Array]:
+            t = self.units.standardise(factors[rows])
+            probability = expit(t @ self.near)
+            residual = (1 - self.shrinkage) * responses[rows] + self.shrinkage / 2 - probability
+            curvature = probability * (1 - probability)
+            squares = np.empty((k + 1, p + 1, p + 1))
+            for square, weight in zip(squares, np.sqrt([*curvature.T, np.ones(len(t))]), strict=True):
+                weighted = t * weight[:, None]
+                square[:] = weighted.T @ weighted  # the same matrix twice: BLAS computes only one half
+            means = np.stack([np.square(residual).sum(axis=0), curvature.sum(axis=0)], axis=1)
+            return squares, residual.T @ t, means
 
-
-def inverse_root(matrix: Array) -> Array | None:
-    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive
-    definite."""
-    factor, failed = lapack.dpotrf(matrix, lower=0, clean=1)
-    return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
+        squares, gradients, means = total(of_block, cut(n, p + 1), waiting=2)
+        return squares[:k], -gradients, means / n, squares[k, :-1, :-1] / n
 
 
-def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
+def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
     """(p,) [Σ⁻¹]_jj = 1/(1 − R²), of the factors; (n − p)/n makes the inverse of a sample covariance unbiased.
 
     Raises Refused where a factor is a linear combination of others (and the constant).
@@ -117,6 +135,27 @@ def precision_of(correlation: Array, n_trials: int, names: Names) -> Array:
         which = listed([names[j] for j in dependent.tolist()])
         raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, leave one out")
     return np.asarray(inverse * (n_trials - len(inverse)) / n_trials)
+
+
+def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
+    """Ridge for factors of variance 1. Raises Refused where they are not isotropic, as the theory demands."""
+    if ridge == 0:
+        return 0.0
+    covariance, p = correlation * np.outer(units.scale, units.scale), len(correlation)
+    spread = p * float((covariance**2).sum() / np.trace(covariance) ** 2) - 1
+    if spread - (p + 1) / units.n_trials > ANISOTROPIC:
+        raise Refused(
+            "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance: "
+            "standardise them (in a study, standardise: true), or use shrinkage if they are correlated"
+        )
+    return ridge / float(np.mean(units.scale**2))
+
+
+def inverse_root(matrix: Array) -> Array | None:
+    """R⁻¹ of the Cholesky factor, upper triangular: matrix⁻¹ = R⁻¹R⁻ᵀ. None where it is not positive
+    definite."""
+    factor, failed = lapack.dpotrf(matrix, lower=0, clean=1)
+    return None if failed else np.asarray(lapack.dtrtri(factor, lower=0)[0])
 
 
 def listed(names: Sequence[object]) -> str:

@@ -91,12 +91,12 @@ def stimuli(
     plain = sorted(now, key=lambda j: (len(words[j]), words[j]))
     two = [j for j in plain if len(np.unique(factors[:, j])) <= 2]
     many = [j for j in plain if j not in two]
-    found = []
+    lines = []
     for j in many or two:
         others = [k for k in two if k != j]
         if conditions := _conditions(factors, values[:, j], values[:, others], [words[k] for k in others]):
-            found.append(Stimulus(words[j], values[:, j], conditions))
-    return found[:1] if many else found
+            lines.append(Stimulus(words[j], values[:, j], conditions))
+    return lines[:1] if many else lines
 
 
 def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str]) -> list[Condition]:
@@ -119,17 +119,16 @@ def _conditions(factors: Factors, x: Array, others: Array, names: Sequence[str])
 
 def _name(names: Sequence[str], values: Array) -> str:
     """`lag = 1, cue is b`: columns of a coded word, cue[T.b], are that word."""
-    parts, coded = list[str](), dict[str, dict[str, float]]()
+    parts, coded = list[str](), dict[str, tuple[list[str], list[str]]]()
     for name, value in zip(names, values, strict=True):
         word, _, level = name.removesuffix("]").partition("[T.")
         if level:
-            coded.setdefault(word, {})[level] = value
+            coded.setdefault(word, ([], []))[int(value > 0.5)].append(level)
         else:
             parts.append(f"{name} = {value:g}")
-    for word, levels in coded.items():
-        found = [level for level, value in levels.items() if value > 0.5]
-        neither = f"neither {' nor '.join(levels)}" if len(levels) > 1 else f"not {' '.join(levels)}"
-        parts.append(f"{word} is {found[0] if found else neither}")
+    for word, (off, on) in coded.items():
+        neither = f"neither {' nor '.join(off)}" if off[1:] else f"not {''.join(off)}"
+        parts.append(f"{word} is {on[0] if on else neither}")
     return ", ".join(parts)
 
 

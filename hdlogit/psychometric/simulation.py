@@ -12,22 +12,19 @@ kept to reproduce its figures. Its held-out trials come from an independent stre
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from hdlogit.compute.threads import each, single_threaded_blas
 from hdlogit.psychometric.function import Floats, Rate, logits, probability
 
 OBSERVER, TRAIN, TEST = 0, 1, 2
 # trials that share a random stream; a constant of the data format: another value gives other trials
 CHUNK = 1024
 PIECE = 2**17  # numbers drawn before they are stored: one megabyte
-QUEUE = 1024  # chunks that may wait for a thread
 
 
 def draw_observer(seed: int, n_factors: int, n_classes: int, weight_scale: float, notebook: bool) -> Floats:
@@ -51,41 +48,24 @@ def draw_trials(
     """Fill `factors` (n_trials, n_factors) ~ N(0, 1) and `responses` (n_trials, n_classes) ~ Bernoulli(p) in
     place.
 
-    Rates change which responses are drawn, not the random streams.
-
-    Factors are drawn in float64 and rounded to the precision of `factors`; responses depend on the rounded
-    factors. All cores draw chunk by chunk; nothing of the size of the arrays is allocated, so they may be on
-    disk.
+    Rates change which responses are drawn, not the random streams. Factors are drawn in float64 and rounded
+    to the precision of `factors`; responses depend on the rounded ones. All cores draw chunk by chunk;
+    nothing of the size of the arrays is allocated, so they may be on disk.
     """
 
     def draw(start: int) -> None:
-        pieces = _draw_chunk(seed, split, start, coefficients, factors, responses.shape[1])
-        for rows, drawn, uniforms in pieces:
-            factors[rows] = drawn
-            responses[rows] = _respond(coefficients, drawn, uniforms, guess_rate, lapse_rate)
+        # Two streams, so that the first trials of a chunk do not depend on how many follow.
+        stimuli, choices = (_stream(seed, split, start // CHUNK, kind) for kind in (0, 1))
+        for rows in _pieces(start, min(start + CHUNK, len(factors)), coefficients):
+            factors[rows] = stimuli.standard_normal(factors[rows].shape)
+            uniforms = choices.random(responses[rows].shape)
+            responses[rows] = _respond(coefficients, factors[rows], uniforms, guess_rate, lapse_rate)
 
-    starts = range(0, factors.shape[0], CHUNK)
-    with (
-        threadpool_limits(1, user_api="blas"),  # every thread of the pool multiplies: BLAS's own would contend
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(starts), desc="simulate", unit="chunk", leave=False, disable=None) as progress,
-    ):
-        for first in range(0, len(starts), QUEUE):
-            for _ in pool.map(draw, starts[first : first + QUEUE]):  # iterating raises what a thread raised
-                progress.update()
-
-
-def _draw_chunk(
-    seed: int, split: int, start: int, coefficients: Floats, factors: Floats, n_classes: int
-) -> Iterator[tuple[slice, Floats, Floats]]:
-    """Piece by piece: rows, their factors and the uniform numbers that decide their responses."""
-    chunk, end = start // CHUNK, min(start + CHUNK, factors.shape[0])
-    # Two streams, so that the first trials of a chunk do not depend on how many follow.
-    stimuli, choices = _stream(seed, split, chunk, 0), _stream(seed, split, chunk, 1)
-    for rows in _pieces(start, end, coefficients):
-        n = rows.stop - rows.start
-        drawn = stimuli.standard_normal((n, factors.shape[1])).astype(factors.dtype, copy=False)
-        yield rows, drawn, choices.random((n, n_classes))
+    starts = range(0, len(factors), CHUNK)
+    with single_threaded_blas():  # every thread multiplies: BLAS's own would contend
+        chunks = each(draw, starts)
+        for _ in tqdm(chunks, "simulate", len(starts), unit="chunk", leave=False, disable=None):
+            pass
 
 
 def draw_notebook_trials(

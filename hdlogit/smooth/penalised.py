@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from hdlogit.inference.observer import Block, Posterior, maximise
 from hdlogit.inference.sums import Array, Refused, inverse_root
 
-STEPS = 100
 DEPENDENT = 1e-10  # part of the curvature of a coefficient that those before it leave
-ENOUGH = 1e-11  # length of the gradient, per trial
 WEAKEST, STRONGEST = np.log([1e-4, 1e9])  # λ in units of the curvature of a weight: hardly any; a line
 STEP = 1e-3  # of second derivatives of R
 SEPARATED = (
@@ -69,33 +68,19 @@ def spectrum(m: int) -> tuple[Array, Array]:
 
 
 def minimise(x: Array, y: Array, penalty: Array, start: Array) -> Minimum:
-    """By a trust region, for the penalty ½ Σ penalty_j β_j²; raises Refused where nothing is highest.
+    """For the penalty ½ Σ penalty_j β_j²; raises Refused where nothing is highest.
 
     That there is a highest is proven by (Newton decrement) · max √w_i < 1/2 (`hdlogit.exact.newton`).
     x: (n, p + 1) with a last column of 1; y: (n,) 0 or 1; penalty, start: (p + 1,).
     """
-
-    def loss(beta: Array) -> float:
-        return float(np.logaddexp(0, (1 - 2 * y) * (x @ beta)).sum() + 0.5 * penalty @ beta**2)
-
-    def residual(z: Array) -> Array:
-        return np.asarray(y * expit(-z) - (1 - y) * expit(z))
-
-    def gradient(beta: Array) -> Array:
-        return np.asarray(penalty * beta - x.T @ residual(x @ beta))
-
-    def hessian(beta: Array) -> Array:
-        z = x @ beta
-        return np.asarray((x.T * (expit(z) * expit(-z))) @ x + np.diag(penalty))
-
-    options = {"gtol": ENOUGH * len(x), "maxiter": STEPS}
-    beta = minimize(loss, start, jac=gradient, hess=hessian, method="trust-exact", options=options).x
-    z, bend = x @ beta, hessian(beta)
-    root = inverse_root(bend)
-    if root is not None and (np.diag(root) ** 2 * np.diag(bend)).max() < 1 / DEPENDENT:
-        leverage, decrement = np.square(x @ root).sum(axis=1), root.T @ gradient(beta)
+    block = Block(x, y, np.ones(len(x)))
+    beta, end = maximise(Posterior(lambda: [block], np.diag(penalty), (0.0, 0.0)), start)
+    z, root = x @ beta, inverse_root(end.hessian)
+    if root is not None and (np.diag(root) ** 2 * np.diag(end.hessian)).max() < 1 / DEPENDENT:
+        leverage, decrement = np.square(x @ root).sum(axis=1), root.T @ end.gradient
         if decrement @ decrement * leverage.max() < 0.25:
-            return Minimum(beta, -loss(beta), root, z, residual(z), expit(z) * expit(-z), leverage)
+            residual = y * expit(-z) - (1 - y) * expit(z)
+            return Minimum(beta, end.value, root, z, residual, expit(z) * expit(-z), leverage)
     raise Refused(SEPARATED)
 
 

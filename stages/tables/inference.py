@@ -78,8 +78,8 @@ def _of_separated(separated: Separated, y: Responses, rates: Sequence[float | No
     others = separated.others
     if not len(others.scale):  # no factor is left
         return []
-    y, (guess_rate, lapse_rate) = thinned(y[separated.left], others), (rate or 0.0 for rate in rates)
-    test = logistic_test(*others.index, y, guess_rate=guess_rate, lapse_rate=lapse_rate)
+    y = thinned(y[separated.left], others)
+    test = logistic_test(*others.index, y, (rates[0] or 0.0, rates[1] or 0.0))
     return [Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))]
 
 
