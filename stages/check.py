@@ -18,11 +18,11 @@ from stages.files.reading import Fit
 from stages.finished import for_each, read_finished
 from stages.terminal import say, table
 
-HEADINGS = "class", "intervals", "slope", "covered\n%", "bias\n%", "worst\nfactor", "covered\n%"
+HEADINGS = "class", "intervals", "slope", "covered\n%", "bias\ncovered %", "worst\nfactor", "covered\n%"
 NOTES = """\
 Slope: of the estimated logits on those that the responses were drawn from (1 =
-right size). Covered: how often intervals hold the truth, over all factors, and
-for the worst one; of perfect intervals, too, the worst is below by chance."""
+right size). Covered: how often intervals hold the truth: of all factors, of the
+bias, and of the worst factor, which by chance is below for perfect ones, too."""
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def rows(name: str, found: Check, factors: Sequence[str], level: float) -> Itera
             named(factors[int(one.by_factor.argmin())], "factor"),
             f"{100 * one.by_factor.min():.1f}",
         ]
-    yield ["", "perfect", "1", f"{level:g}", "0", "", f"{100 * found.by_chance[0]:.1f}"]
+    yield ["", "perfect", "1", f"{level:g}", f"{level:g}", "", f"{100 * found.by_chance[0]:.1f}"]
 
 
 def parse() -> argparse.Namespace:

@@ -122,9 +122,7 @@ def write_inference(
 
 
 def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Groups, list[str]]:
-    """The table of groups against one another, and its metrics; gives what the answer needs to know of each
-    class, and lines on what is left out or shared.
-    """
+    """The table of groups against one another, and its metrics; gives each class's, and lines on what is left out."""
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []

@@ -60,9 +60,8 @@ def main() -> None:
 def read_tables(class_index: int, classes: Sequence[str], axis: Sequence[Any] | None = None) -> dict[str, pd.DataFrame]:
     """The tables, by their paths in data/ without .csv; some only of the chosen class.
 
-    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its
-    bias, with the family and the position of factors whose names number them (not of simulated ones), and
-    with smooth ones. The chosen class is the one of this index (classes: names, if they have any), or the
+    And the best coefficients that there are, `shown`; of them `weights`, of the chosen class without its bias, with
+    families and smooth ones. The chosen class is the one of this index (classes: names, if they have any), or the
     first one where that has no estimate. axis: plot.axis.
     """
     inferred = (f"inference/{path.name}" for path in sorted(DATA.glob("inference/*.csv")))

@@ -144,11 +144,8 @@ def rates(text: str) -> dict[str, Any]:
         right = "estimate, tied, or guess and lapse rate, as in 0.5,0.02 or 0.5,estimate"
         raise InputError(f"--rates {text}: it must be {right}") from None
     asymptotes = "tied" if text == "tied" else "estimate" if "auto" in (guess_rate, lapse_rate) else "none"
-    return {
-        "evaluate.asymptotes": asymptotes,
-        "evaluate.guess_rate": guess_rate,
-        "evaluate.lapse_rate": lapse_rate,
-    }
+    values = {"asymptotes": asymptotes, "guess_rate": guess_rate, "lapse_rate": lapse_rate}
+    return {f"evaluate.{key}": value for key, value in values.items()}
 
 
 def assignment(text: str) -> tuple[str, Any]:

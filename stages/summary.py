@@ -1,8 +1,7 @@
 """The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
 
 Of observers who are fitted each alone: a verdict on each and the mean of the population, also on one page,
-data/index.html, with a figure, and in data/population.csv; data/coefficients.csv has the corrected weights of
-all.
+data/index.html, and in data/population.csv; data/coefficients.csv has the corrected weights of all.
 """
 
 from __future__ import annotations

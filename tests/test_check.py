@@ -41,7 +41,7 @@ def test_corrected_intervals_cover_and_classical_ones_do_not(
     printed = capsys.readouterr().out
     assert printed.count(": 60 repetitions of your experiment\n") == 2
     lines = [line.replace("±", " ").split() for line in printed.splitlines()]
-    perfect = ["perfect", "1", "95", "0", f"{100 * expected_by_rank(30, 60)[0]:.1f}"]
+    perfect = ["perfect", "1", "95", "95", f"{100 * expected_by_rank(30, 60)[0]:.1f}"]
     assert lines.count(perfect) == 2
     covered = {kind: [float(line[line.index(kind) + 3]) for line in lines if kind in line] for kind in KINDS}
     assert covered["corrected"] == pytest.approx([95, 95], abs=2)

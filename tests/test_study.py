@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from stages.trials.design import learn
 from stages.trials.observers import observers_of
 from stages.trials.read import read
 from tests.coding import asked
-from tests.conftest import ROOT, Project, copy_code
+from tests.conftest import ROOT, Project, copy_code, run_here
 
 RAT = ROOT / "studies" / "rat"
 TRIALS = "trials of mine.csv"
@@ -157,15 +158,33 @@ def test_experiments_run_from_the_root(made: tuple[Project, list[str]], tmp_path
     assert found["trials"]["test"] == 120
 
 
+def reproduced_here(folder: Path, observers: list[str]) -> int:
+    """As by DVC, but in this process, which has imported everything."""
+    for name in observers:
+        with contextlib.chdir(folder / "observers" / name):
+            run_here("prepare", "train", "evaluate")
+    return 0
+
+
 def test_each_observer_alone_with_the_same_parameters(
-    project: Project, monkeypatch: pytest.MonkeyPatch, refuses: Callable[..., str]
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    refuses: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with (project.folder.parent / TRIALS).open("a") as trials:
         trials.write("0.5,carl,1\n-0.5,carl,1\n,bert,1\n0.5,NA,1\n-0.5,,0\n0.5,NA,0\n")
     path = project.folder.parent / TRIALS
     pd.read_csv(path, dtype=str, keep_default_na=False).assign(day=1).to_csv(path, index=False)
-    shown = run(project, str(path), "--response", "choice", "--by", "who", "--group", "day", "--set", "plot.dpi=40")
     folder = project.folder / "studies/trials of mine"
+    monkeypatch.setattr(study, "STUDIES", folder.parent)
+    monkeypatch.setattr(study, "reproduce", reproduced_here)
+    options = ["--response=choice", "--by=who", "--group", "day", "--set=plot.dpi=40"]
+    monkeypatch.setattr(sys, "argv", ["study", str(path), *options])
+    study.main()
+    shown = capsys.readouterr().out.splitlines()
+    ran = Project(folder).run("dvc", "repro", "prepare@who-bert", PYTHONPATH="")
+    assert ran.returncode == 0, ran.stderr
     n = {name: int((pd.read_csv(folder / TRIALS).who == name).sum()) for name in ("anna b", "bert")}
     rows = [line.split() for line in shown if line.split() and line.split()[0] in ("anna", "bert")]
     assert [rows[0][2], *rows[1][1:4]] == [str(n["anna b"]), str(n["bert"] - 1), "of", str(n["bert"])]
@@ -188,7 +207,6 @@ def test_each_observer_alone_with_the_same_parameters(
 
     (folder / TRIALS).unlink()
     (folder / TRIALS).write_text("mine\n")
-    monkeypatch.setattr(study, "STUDIES", folder.parent)
     monkeypatch.setattr(sys, "argv", ["study", str(path)])
     assert "was changed by hand" in refuses(study.main)
     assert (folder / TRIALS).read_text() == "mine\n"
@@ -269,7 +287,7 @@ REFUSALS = [  # options besides file and response, and what must be in the line
     (["--trial", "who", "--position", "who", "--value", "contrast"], "but these must differ"),
     (["--correct", "--intervals", "_1", "_2"], "which was chosen"),
     (["--name", "rat", "--by", "day"], "it is another study, which needs another --name"),
-    (["--held-out", "0.001"], "held_out = 0.001, which holds out none of 300 trials"),
+    (["--held-out", "0.001"], "held_out = 0.001 holds out none of 300 trials"),
     (["nothing.csv"], "nothing.csv is missing"),
 ]
 

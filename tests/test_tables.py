@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pandas.testing import assert_series_equal
 
 from stages.trials.design import learn
+from stages.trials.values import plain
 from tests.coding import asked, coded, frame, one_line, refused
 
 
@@ -206,12 +208,20 @@ def test_encodings_are_found(encoding: str, tmp_path: Path) -> None:
     assert coded(tmp_path / "t.csv")[0] == ["größe"]
 
 
-@pytest.mark.parametrize("ending", ["parquet", "feather", "npy", "npz", "csv", "xlsx"])
-def test_a_file_that_is_not_what_its_ending_says_is_refused(ending: str, tmp_path: Path) -> None:
-    path = tmp_path / f"t.{ending}"
-    path.write_bytes(b"PK\x03\x04\0\0 not a table")
-    assert path.name in refused(path)
-    assert "No such file" in refused(tmp_path / f"absent.{ending}") if ending != "xlsx" else True
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        ([1, None, 3], object, [1.0, np.nan, 3.0]),
+        ([True, None], "boolean", [1.0, np.nan]),
+        ([1, None], "category", [1.0, np.nan]),
+        (["TRUE", "", "false"], "str", [1.0, np.nan, 0.0]),
+        ([b"1", b"x"], object, ["1", "x"]),
+        (["1", "007"], "str", ["1", "007"]),
+        ([2**53, 1], "int64", [str(2**53), "1"]),
+    ],
+)
+def test_a_column_of_any_kind_holds_numbers_or_words(values: Any, dtype: Any, expected: Any) -> None:
+    assert_series_equal(plain(pd.Series(values, dtype=dtype)), pd.Series(expected))
 
 
 @pytest.mark.parametrize("ending", ["parquet", "feather", "npy"])

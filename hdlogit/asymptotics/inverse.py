@@ -103,13 +103,7 @@ def observer_from_fit(
     raise OutsideTheory(f"no observer found for {what} and {len(dominant.fitted)} dominant factors")
 
 
-def without_signal(
-    kappa: float,
-    fitted_intercept: float,
-    *,
-    ridge: float = 0.0,
-    shrinkage: float = 0.0,
-) -> Asymptotics:
+def without_signal(kappa: float, fitted_intercept: float, *, ridge: float = 0.0, shrinkage: float = 0.0) -> Asymptotics:
     """The theory at γ = 0 with a given fitted intercept: what chance alone gives. η² = s² here."""
     start = solve(kappa, 0.0, ridge=ridge, shrinkage=shrinkage)
     _, found = _solved(start, (None, fitted_intercept, NONE), np.zeros(0))
@@ -120,35 +114,29 @@ def without_signal(
 
 
 def _without_dominant(
-    kappa: float,
-    eta_squared: float,
-    fitted_intercept: float,
-    ridge: float,
-    shrinkage: float,
-    near: Asymptotics | None,
+    kappa: float, eta_squared: float, fitted: float, ridge: float, shrinkage: float, near: Asymptotics | None
 ) -> Asymptotics:
-    if near:
-        found = _walk(near, eta_squared, fitted_intercept, 1)
+    if near and near.s > 0:
+        found = _walk(near, eta_squared, fitted, 1)
         if found.residual <= ACCEPTED and WEAKEST < found.signal <= MAX_SIGNAL:
             return found
-    near = _nearby(kappa, eta_squared, fitted_intercept, ridge, shrinkage)
+    near = _nearby(kappa, eta_squared, fitted, ridge, shrinkage)
     for legs in (1, 4, 16):
-        found = _walk(near, eta_squared, fitted_intercept, legs)
+        found = _walk(near, eta_squared, fitted, legs)
         if found.residual <= ACCEPTED and found.signal <= MAX_SIGNAL:
             return found
     raise OutsideTheory(
         f"no observer whose true logits have a standard deviation of at most {MAX_SIGNAL:g} gives such a fit: "
         f"{kappa:.3g} factors per trial, leave-one-out logits of variance {eta_squared:.3g}, fitted intercept "
-        f"{fitted_intercept:.3g}, ridge {ridge:g}, shrinkage {shrinkage:g}"
+        f"{fitted:.3g}, ridge {ridge:g}, shrinkage {shrinkage:g}"
     )
 
 
-def _walk(start: Asymptotics, eta_squared: float, fitted_intercept: float, legs: int) -> Asymptotics:
+def _walk(found: Asymptotics, eta_squared: float, fitted: float, legs: int) -> Asymptotics:
     """From one fit's observer to another's, in so many steps of log η² and b; its residual may be large."""
-    found = start
-    for part in np.arange(1, legs + 1) / legs:
-        variance = float(start.eta ** (2 - 2 * part) * eta_squared**part)
-        intercept = float(start.b + part * (fitted_intercept - start.b))
+    variances = np.geomspace(found.eta**2, eta_squared, legs + 1)[1:].tolist()
+    intercepts = np.linspace(found.b, fitted, legs + 1)[1:].tolist()
+    for variance, intercept in zip(variances, intercepts, strict=True):
         _, found = _solved(found, (variance, intercept, NONE), np.zeros(0))
     return found
 

@@ -36,13 +36,7 @@ class Sample:
     progress: Callable[[float], None]  # told the largest gradient left, after each step
 
     @classmethod
-    def draw(
-        cls,
-        trials: Trials,
-        ridge: float,
-        tolerance: float,
-        progress: Callable[[float], None],
-    ) -> Sample:
+    def draw(cls, trials: Trials, ridge: float, tolerance: float, progress: Callable[[float], None]) -> Sample:
         n_trials, n_factors = trials.factors.shape
         n_classes = trials.responses.shape[1]
         most = min(max(FACTORS // n_factors, PER_FACTOR * n_factors), max(1, LOGITS // n_classes))

@@ -87,7 +87,8 @@ def questions(
     y, best = np.asarray(responses[left_out], bool), result.leave_one_out.best
     with single_threaded_blas():
         if (guess_rate, lapse_rate) == (0, 0):
-            left, trials = _as_fitted(result, factors, responses), np.arange(n)
+            units, y_all = Units(n, result.centre, result.scale), np.asarray(responses, np.float64)
+            left, trials = Residuals.of_fit(factors, y_all, units, result.estimate), np.arange(n)
         else:
             left, trials = _with_rates(result, factors[left_out], y), left_out
 
@@ -131,11 +132,6 @@ def sentence(lacking: Sequence[Question], gain: float) -> str:
 def p_in_words(p: float) -> str:
     """`p = 0.02`; far out no distribution here is known."""
     return f"p = {p:.1g}" if p > 1e-12 else "p < 1e-12"
-
-
-def _as_fitted(result: ClassInference, factors: Factors, responses: Responses) -> Residuals:
-    units = Units(len(factors), result.centre, result.scale)
-    return Residuals.of_fit(factors, np.asarray(responses, np.float64), units, result.estimate)
 
 
 def _with_rates(result: ClassInference, factors: Factors, y: Responses) -> Residuals:

@@ -49,8 +49,6 @@ class Smooth:
     corrected: Array  # ŵ/α̂, and the bias
     covariance: Array  # (p + 1, p + 1) of it
     alpha: float  # α̂
-    alpha_error: float  # standard error of log α̂
-    dispersion: float  # f
     strengths: Array  # (F,) μ of the penalties (μ/2) wᵀKw on the mean loss, λ = n μ
     effective: Array  # (F,) effective parameters
     leave_one_out: Array  # (n,) V_i
@@ -111,8 +109,6 @@ def fit_smooth(
         corrected=back @ corrected,
         covariance=back @ covariance @ back.T,
         alpha=alpha,
-        alpha_error=alpha_error,
-        dispersion=dispersion,
         strengths=np.exp(chosen.log_strengths) * [scale[group[0]] ** 2 / n for group in groups],
         effective=np.array([of_each[group].sum() for group in groups]),
         leave_one_out=index,

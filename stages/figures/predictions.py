@@ -10,19 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from stages.figures.style import (
-    CLASSICAL,
-    CLASSICAL_POINTS,
-    CORRECTED,
-    CORRECTED_POINTS,
-    DATA,
-    TRUTH,
-    class_of,
-    heading,
-    legend_below,
-    panels,
-    points,
-)
+from stages.figures import style
+from stages.figures.style import CLASSICAL, CORRECTED, DATA, TRUTH, class_of, heading, panels, points
 
 SOURCES = {"test": "held-out", "loo": "leave-one-out", "train": "training"}  # predictions, the best first
 CLAMP = 1e-5  # probabilities nearer to 0 or 1 are drawn at this distance
@@ -41,9 +30,9 @@ def calibration(figure: Figure, classical: pd.DataFrame, best: pd.DataFrame | No
     """
     [ax] = panels(figure, 4.6, 4.8)
     source = next(name for name in SOURCES if name in metrics)
-    curves = [("classical", classical, metrics[source], CLASSICAL_POINTS)]
+    curves = [("classical", classical, metrics[source], style.CLASSICAL_POINTS)]
     if best is not None:
-        curves.append(("best prediction", best, metrics[source]["best"], CORRECTED_POINTS))
+        curves.append(("best prediction", best, metrics[source]["best"], style.CORRECTED_POINTS))
     edge = logit_axes(ax, pd.concat([curve[["predicted", "observed"]] for _, curve, *_ in curves]))
     ends = np.array([edge, 1 - edge])
     for words, curve, scores, look in curves:
@@ -90,7 +79,8 @@ def along_index(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classes
     guess_rate, lapse_rate = rates_of(curve, classes)
     low, high = np.clip([curve.grid.iloc[0], curve.grid.iloc[-1]], -FLAT, FLAT)
     inside = bins[bins["index"].between(low, high)]
-    points(ax, inside["index"], inside[ESTIMATE], label="responses", color=DATA, fmt="o", ms=4, zorder=2, clip_on=False)
+    look: dict[str, Any] = {"label": "responses", "color": DATA, "fmt": "o", "ms": 4}
+    points(ax, inside["index"], inside[ESTIMATE], zorder=2, clip_on=False, **look)
     fitted, has_rates = "fitted", max(guess_rate, lapse_rate) > 0
     if has_rates:  # else the fitted curve is the logistic one
         fitted = f"with guess rate {guess_rate:.3g} and lapse rate {lapse_rate:.3g}"
@@ -108,7 +98,7 @@ def along_index(figure: Figure, bins: pd.DataFrame, curve: pd.DataFrame, classes
     if len(inside) < len(bins):
         note += f"; {len(bins) - len(inside)} of {len(bins)} bins lie beyond, where the curve is flat"
     heading(ax, f"Psychometric curve of {class_of(curve)}", note)
-    legend_below(ax)
+    style.legend_below(ax)
 
 
 def rates_of(table: pd.DataFrame, classes: pd.DataFrame) -> tuple[float, float]:
@@ -135,12 +125,15 @@ def along_stimulus(
         color, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
         threshold, slope = (numbers.loc[(*which, condition, name)] for name in ("threshold", "slope"))
         logits = 4 * slope.estimate / between * (grid - threshold.estimate)
-        ax.plot(grid, guess_rate + between * logistic(logits), lw=1.6, color=color, label=condition or "fitted")
+        fitted = guess_rate + between * logistic(logits)
+        ax.plot(grid, fitted, lw=1.6, color=color, label=condition or "fitted")
         aside = 0.01 * (k - last / 2) * (grid[-1] - grid[0])  # so that bars of several conditions are seen
         points(ax, rows.x + aside, rows[ESTIMATE], color=color, fmt=marker, ms=4, clip_on=False)
         interval = threshold[["estimate", "low", "high"]].to_numpy(float)[None]
-        points(ax, [guess_rate + between / 2], interval, horizontal=True, color=color, fmt="|", ms=9, capsize=3)
+        middle = [guess_rate + between / 2]
+        points(ax, middle, interval, horizontal=True, color=color, fmt="|", ms=9, capsize=3)
     ax.set(xlabel=observed.stimulus.iloc[0], ylabel="probability of yes", ylim=(-0.02, 1.02))
-    heading(ax, f"Psychometric function of {class_of(observed)}", "bars on the curves: threshold with its interval")
+    note = "bars on the curves: threshold with its interval"
+    heading(ax, f"Psychometric function of {class_of(observed)}", note)
     if last:
-        legend_below(ax)
+        style.legend_below(ax)

@@ -129,7 +129,7 @@ def heading(ax: Axes, title: str, note: str = "") -> None:
 
 
 def legend_below(ax: Axes, *others: Axes) -> None:
-    """One legend below the figure, of all panels, each label once; in as many columns as there is room for."""
+    """One legend below the figure, of all panels, each label once, in as many columns as fit."""
     entries: dict[Any, Any] = {}
     for one in (ax, *others):
         handles, labels = one.get_legend_handles_labels()

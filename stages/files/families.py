@@ -35,10 +35,9 @@ def families(names: Sequence[str], axis: Sequence[Any] | None = None) -> pd.Data
         family = max(way, key=lambda one: sizes[one], default=None)
         if family is None or sizes[family] < FEWEST:
             rows.append((None, math.nan, ""))
-        elif family.startswith("lag("):
-            rows.append((family, way[family], "trials back"))
         else:
-            rows.append((family, spacing * way[family], label))
+            is_lag = family.startswith("lag(")
+            rows.append((family, way[family] * (1 if is_lag else spacing), "trials back" if is_lag else label))
     return pd.DataFrame(rows, columns=["family", "position", "axis"])
 
 

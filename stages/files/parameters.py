@@ -268,7 +268,7 @@ STAGES = ("simulate", "prepare", "train", "evaluate")  # those that make numbers
 
 def check_current() -> None:
     """Raise InputError where a stage that makes numbers has failed, or last ran with other parameters."""
-    for name in ("model.safetensors", "metrics.json"):  # DVC removes the outputs of a stage before it runs it
+    for name in ("train", "model.safetensors", "metrics.json"):  # DVC removes a stage's outputs before it runs it
         if not (DATA / name).exists():
             raise InputError(f"{DATA / name} is missing: the last run has not come to its end; {AGAIN}")
     check_parameters()

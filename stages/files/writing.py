@@ -31,11 +31,7 @@ BIAS_STEP = 2.0**-20  # about 1e-6 logits, to which a bias is rounded
 
 
 class Outputs:
-    """The outputs of one run of a stage; none of them appears in data/ before the run has succeeded.
-
-    with Outputs("train") as outputs:
-        outputs.table("loss.csv", {"epoch": epochs, "loss": losses})
-    """
+    """The outputs of one run of a stage; none of them appears in data/ before the run has succeeded."""
 
     def __init__(self, stage: str) -> None:
         self._stage, self._folder = stage, DATA / ".partial"

@@ -94,14 +94,15 @@ def corrections(classes: pd.DataFrame, evaluate: Parameters, metrics: Mapping[st
     level = f"{100 * metrics['inference']['level']:g} % intervals"
     if classes.fitted_jointly.all():
         yield (
-            f"{per_trial} corrected by a fit of weights, bias and the rates that were estimated together, with the "
-            f"priors of Schütt et al. (2016) for rates; {level} are those of likelihood ratios."
+            f"{per_trial} corrected by a fit of weights, bias and the rates that were estimated together, with "
+            f"the priors of Schütt et al. (2016) for rates; {level} are those of likelihood ratios."
         )
     else:
         yield (
-            f"{per_trial} corrected for the factor α = {between(classes.alpha, 3)} by which weights of such fits "
-            "differ from the true ones on average (Sur & Candès 2019), estimated from leave-one-out logits "
-            f"(Yadlowsky et al. 2021); {level} hold the noise of each weight (Bellec 2022) and the error of α."
+            f"{per_trial} corrected for the factor α = {between(classes.alpha, 3)} by which weights of such "
+            "fits differ from the true ones on average (Sur & Candès 2019), estimated from leave-one-out "
+            f"logits (Yadlowsky et al. 2021); {level} hold the noise of each weight (Bellec 2022) and the "
+            "error of α."
         )
 
 

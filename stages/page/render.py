@@ -122,7 +122,7 @@ def column_groups(table: pd.DataFrame, metrics: Mapping[str, Any]) -> list[tuple
 
 
 def largest(table: pd.DataFrame, columns: Sequence[str], rows: int = MOST) -> pd.DataFrame:
-    """Class, factor and these numbers as text: of so many rows that are largest in size, in the table's order."""
+    """Class, factor and these numbers as text, of the rows that are largest in size, in the table's order."""
     sizes = table["corrected" if "corrected" in table else "fitted"].abs().fillna(0)
     most = sizes[np.isfinite(sizes)].max()
     decimals = max(0, 3 - math.floor(math.log10(most))) if most > 0 else 3

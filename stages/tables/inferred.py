@@ -50,7 +50,7 @@ def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
 
 
 def estimated(fit: Fit, results: Results) -> Fit:
-    """The classes that have an estimate, with the coefficients that inference begins with: a Newton step on."""
+    """The classes that have an estimate, with the coefficients of which inference speaks, a Newton step on."""
     part = fit.part([k for k, name in enumerate(fit.classes) if name not in fit.missing])
     inferred = {name: c.estimate for name, c in results.items() if not c.reason}
     pairs = zip(part.classes, part.coefficients.T, strict=True)

@@ -1,4 +1,4 @@
-"""Where each class is on the map of the theory, and what that expects of this experiment, from the data alone."""
+"""Where each class is on the map of the theory, and what that expects of this experiment."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def plain(column: pd.Series[Any]) -> pd.Series[Any]:
     held = pd.api.types.infer_dtype(column)
     if held == "categorical":
         return plain(column.astype(object))
-    is_large = held == "integer" and column.abs().max() >= EXACT
+    is_large = held == "integer" and column.dropna().abs().max() >= EXACT
     if held in ("boolean", "floating", "integer", "mixed-integer-float") and not is_large:
         return column.astype(np.float64)
     if column.dtype != "str":
