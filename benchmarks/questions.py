@@ -2,6 +2,7 @@
 
     python -m benchmarks.questions --replicates 60      a line each; half an hour
     python -m benchmarks.questions history squares      only those whose names have these words
+    python -m benchmarks.questions iris --replicates 500 --seed 99      other responses
 
 Clean designs: responses follow the model, trials are in eight groups. A family of tests should reject in 5 % of
 replicates at .05, all together (Bonferroni) in about as many. `wrong` is a verdict that asserts a family, or says "good
@@ -102,9 +103,9 @@ def family(question: Question) -> str:
     return "products" if question.family.startswith("products") and "signal" not in question.family else question.family
 
 
-def of_design(design: Design, replicates: int) -> str:
+def of_design(design: Design, replicates: int, seed: int) -> str:
     x, truth, p = truth_of(design)
-    asymptotes, rng = "estimate" if design.asymptotes else "none", np.random.default_rng(8)
+    asymptotes, rng = "estimate" if design.asymptotes else "none", np.random.default_rng(seed)
     counts, any_of, verdicts, slopes = defaultdict[str, list[bool]](list), list[bool](), Counter[str](), list[float]()
     metric = np.atleast_2d(np.cov(x, rowvar=False)) @ truth
     for _ in trange(replicates, desc=design.name, leave=False):
@@ -144,6 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="in the names of designs and observers")
     parser.add_argument("--replicates", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=8, help="of the responses to clean designs")
     arguments = parser.parse_args()
 
     def wanted(name: str) -> bool:
@@ -154,7 +156,7 @@ def main() -> None:
             print(of_observer(kind, n, arguments.replicates), flush=True)
     for design in CLEAN:
         if wanted(design.name):
-            print(of_design(design, arguments.replicates), flush=True)
+            print(of_design(design, arguments.replicates, arguments.seed), flush=True)
 
 
 if __name__ == "__main__":

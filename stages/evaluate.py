@@ -122,13 +122,13 @@ def write_inference(
 
 
 def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) -> tuple[Groups, list[str]]:
-    """The table of groups against one another, and its metrics; gives each class's, and lines on what is left out."""
+    """The table of groups against one another, and its metrics; gives each class's, and notices."""
     fit, none = answered.fit, [None] * len(answered.classes)
     if fit.groups is None:
         return none, []
     is_shrunk = fit.evidence["ridge"] or any(fit.shrinkage[name] for name in fit.classes)
     if is_shrunk or (fit.groups == fit.groups[0]).all():
-        return none, ["replication is left out: it is for two groups or more, and fits without ridge and shrinkage"]
+        return none, ["replication is left out: it needs two groups, and no ridge and shrinkage"]
     from stages.tables import replication  # brings torch
 
     classes = replication.replications(answered)

@@ -48,5 +48,5 @@ def read_finished() -> tuple[Fit, Results, Evaluate]:
     fit, results = read_and_infer(p)
     if all(c.reason for c in results.values()):
         why = [f"{named(name, 'class')}: {c.reason}" for name, c in results.items()]
-        raise InputError(f"there is no inference: {first_of(why) or 'it is for exact fits, train.solver: exact'}")
+        raise InputError(f"there is no inference: {first_of(why) or 'it needs train.solver: exact'}")
     return fit, results, p

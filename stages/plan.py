@@ -91,7 +91,7 @@ def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequenc
     n_trials = round(observer.n_factors / classes[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"
     if not observer.signal > 0:
-        raise InputError(f"{size}: no factor predicts them better than chance, so nothing tells how many are needed")
+        raise InputError(f"{size}: no factor beats chance, so nothing tells how many are needed")
     say(f"{size}. Needed for {named(name, 'class')}, with its signal of {observer.signal:.3g}:")
     goals = goal_table(classes, n_trials, 0)[["goal", "n_trials", "more"]].itertuples(index=False)
     rows = [(goal, f"{needed:.0f}", f"{more:.0f}") for goal, needed, more in goals]
@@ -122,7 +122,7 @@ def parse() -> argparse.Namespace:
     keys = "n_factors", "base_rate", "guess_rate", "lapse_rate", "correlation"
     named = [key for key in keys if getattr(arguments, key) is not None]
     if named if arguments.study is not None else "n_factors" not in named:
-        parser.error("n_factors is needed; but with --study neither it nor rates and correlations, which it gives")
+        parser.error("n_factors is needed; but --study gives it, and rates and correlations, too")
     return arguments
 
 

@@ -48,9 +48,10 @@ def main() -> None:
     files = [file for named in arguments.trials for file in named]
     name = arguments.name or name_of(files)
     if Path(name).name != name:
-        raise InputError(f"--name {name}: it must be that of a folder in {shown(STUDIES)}, without / and not . or ..")
+        raise InputError(f"--name {name}: it must name a folder in {shown(STUDIES)}, without /")
     formulas = arguments.formula or [None]
-    folders = [STUDIES / f"{name}-{k}" for k in range(1, len(formulas) + 1)] if formulas[1:] else [STUDIES / name]
+    numbers = [f"-{k}" for k in range(1, len(formulas) + 1)] if formulas[1:] else [""]
+    folders = [STUDIES / f"{name}{number}" for number in numbers]
     values = [given(arguments, formula) for formula in formulas]
     documents = [checked(folder, files, each) for folder, each in zip(folders, values, strict=True)]
     for folder, document in zip(folders, documents, strict=True):
@@ -105,8 +106,8 @@ def make(folder: Path, files: list[Path], document: Any) -> None:
 def find(text: str) -> list[Path]:
     """The files that an argument names: a file, a folder of files, or a pattern as in data/*.csv."""
     path = Path(text).expanduser()
-    names = [str(path)] if path.is_file() else glob.glob(str(path / "*" if path.is_dir() else path))  # noqa: PTH207
-    if files := [file for file in map(Path, sorted(names)) if file.is_file()]:
+    pattern = glob.escape(str(path)) if path.is_file() else str(path / "*" if path.is_dir() else path)
+    if files := [file for file in map(Path, sorted(glob.glob(pattern))) if file.is_file()]:  # noqa: PTH207
         return files
     raise InputError(f"{text} is missing or not a file")
 
@@ -123,7 +124,7 @@ def folder_of(files: list[Path]) -> Path:
 
 
 def given(arguments: argparse.Namespace, formula: str | None = None) -> dict[str, Any]:
-    """The parameters that the command line names; a formula takes the place of factors, and they of a formula."""
+    """The parameters that are named; a formula takes the place of factors, and they of a formula."""
     values = {key: value for key, value in vars(arguments).items() if "." in key and value is not None}
     for key in ("response", "factors", "group", "intervals"):  # one column, or a list of them
         if len(columns := values.get(f"prepare.{key}", ())) == 1:

@@ -1,4 +1,4 @@
-"""The results in a few lines: `python -m stages.summary studies/rat`, which also ends `make repro` and `make study`.
+"""The results in a few lines: `python -m stages.summary studies/rat`; they also end `make repro` and `make study`.
 
 Of observers who are fitted each alone: a verdict on each and the mean of the population, also on one page,
 data/index.html, and in data/population.csv; data/coefficients.csv has the corrected weights of all.
@@ -45,11 +45,11 @@ def main(folder: str | Path = ".") -> None:
 def summarise() -> None:
     check_current()
     answer = read_lines("inference/answer.txt")
-    beside = [*sentences(answer, read_json("metrics.json"), read_table("trajectory.csv"))]  # begins with the answer
+    page = [*sentences(answer, read_json("metrics.json"), read_table("trajectory.csv"))]  # the answer first
     folder = DATA.resolve()  # absolute, so that it can be clicked, and is right in any folder
     say(
         *answer,
-        *beside[len(answer) :],
+        *page[len(answer) :],
         f"Page:    {folder / 'report.html'}",
         f"Figures: {folder / 'figures'}",
         f"Numbers: {folder / 'metrics.json'}",
@@ -160,7 +160,8 @@ def write_population(
         cells = pd.MultiIndex.from_product([who, [name], found.names], names=["observer", "class", "factor"])
         values = {"pooled": found.shrunk.ravel(), "pooled_error": found.shrunk_error.ravel()}
         pooled.append(pd.DataFrame(values, cells).reset_index())
-        drawn.append((places.join(means[-1].rename(columns={"mean": "corrected"})), pd.DataFrame(found.estimates.T)))
+        weights_of_class = places.join(means[-1].rename(columns={"mean": "corrected"}))
+        drawn.append((weights_of_class, pd.DataFrame(found.estimates.T)))
     if not means:
         return said, tests, pd.DataFrame(), pd.DataFrame(columns=["observer", "class", "factor"])
     from stages.figures import style, weights  # matplotlib takes a while

@@ -165,7 +165,7 @@ class Parameters(Section):
         guess_rate, lapse_rate = (rate or 0.0 for rate in evaluate.known_rates)
         yield from too_large("evaluate", guess_rate, lapse_rate)
         if evaluate.asymptotes == "tied" and evaluate.known_rates != (None, None):
-            yield "evaluate.asymptotes = 'tied', so guess_rate and lapse_rate must be auto: they are one, estimated"
+            yield "evaluate.asymptotes = 'tied', so guess_rate and lapse_rate must be auto"
         if index >= n_classes:
             yield f"plot.class_index = {index}, but it must be below the number of classes, {n_classes}"
 
@@ -200,7 +200,7 @@ class Study(Parameters):
         if (p.by is None) != (self.observers is None):
             yield "observers must be given where prepare.by is, and not otherwise"
         if p.formula and p.factors:
-            yield f"prepare.factors = {p.factors!r}, but formula is not null; only one of them names the factors"
+            yield f"prepare.factors = {p.factors!r}, but formula is not null; one names the factors"
         if p.held_out_by == "group" and p.group is None:
             yield "prepare.held_out_by = 'group', but group is null; it must name a column"
         long = [p.trial, p.position, p.value]

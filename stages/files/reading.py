@@ -86,7 +86,7 @@ def read_fit() -> Fit:
     shapes += [(x.shape[1] + 1, y.shape[1]) for x, y in (train, test)]
     is_grouped = len(groups) == len(train.factors) and groups.max(initial=0) < max(len(labels), 1)
     if {*shapes} != {(len(factors) + 1, len(classes))} or not is_grouped:
-        raise InputError(f"{DATA}: trials, their names and groups, models and observer do not fit together; {AGAIN}")
+        raise InputError(f"{DATA}: trials, names, groups, models and observer do not fit together; {AGAIN}")
     with reading(DATA / "model.safetensors"):
         shrinkage = dict(zip(classes, evidence["shrinkage"], strict=True))
         missing = {name: why for name, why in zip(classes, evidence["reasons"], strict=True) if why}
