@@ -41,10 +41,11 @@ def check_one(folder: str, arguments: argparse.Namespace) -> None:
             if c.reason:
                 say(f"{named(name, 'class')} has no inference: {c.reason}")
                 continue
-            found = repeat(fit, name, c, p, arguments)
-            without = f"; {len(found.reasons)} more have no inference: {found.reasons[0]}" if found.reasons else ""
-            say(f"{named(name, 'class')}: {found.repetitions} repetitions of your experiment{without}")
-            lines += rows(name, found, fit.factors, 100 * p.interval_level)
+            result = repeat(fit, name, c, p, arguments)
+            reasons = result.reasons
+            without = f"; {len(reasons)} more have no inference: {reasons[0]}" if reasons else ""
+            say(f"{named(name, 'class')}: {result.repetitions} repetitions of your experiment{without}")
+            lines += rows(name, result, fit.factors, 100 * p.interval_level)
     table(HEADINGS, lines, {0, 5})
     say(NOTES)
 
@@ -71,9 +72,9 @@ def repeat(fit: Fit, name: str, c: ClassInference, p: Evaluate, arguments: argpa
             raise InputError(f"{named(name, 'class')}: {error}") from None
 
 
-def rows(name: str, found: Check, factors: Sequence[str], level: float) -> Iterator[list[str]]:
+def rows(name: str, result: Check, factors: Sequence[str], level: float) -> Iterator[list[str]]:
     """Lines of the table, readable at 80 columns: both kinds of intervals, and perfect ones."""
-    for kind, one in (("classical", found.classical), ("corrected", found.corrected)):
+    for kind, one in (("classical", result.classical), ("corrected", result.corrected)):
         yield [
             name if kind == "classical" else "",
             kind,
@@ -83,7 +84,7 @@ def rows(name: str, found: Check, factors: Sequence[str], level: float) -> Itera
             named(factors[int(one.by_factor.argmin())], "factor"),
             f"{100 * one.by_factor.min():.1f}",
         ]
-    yield ["", "perfect", "1", f"{level:g}", f"{level:g}", "", f"{100 * found.by_chance[0]:.1f}"]
+    yield ["", "perfect", "1", f"{level:g}", f"{level:g}", "", f"{100 * result.by_chance[0]:.1f}"]
 
 
 def parse() -> argparse.Namespace:

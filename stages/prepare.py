@@ -82,7 +82,8 @@ def summary(document: dict[str, Any]) -> list[str]:
     if n["taken"] > n["used"]:
         lines.append(f"{counted(n['taken'] - n['used'], 'trial')} left out because a value is missing:")
     missing = [*lacking(document)]
-    lines += [f"  {name} is missing in {counted(k, 'trial')}; the first: {where}" for name, k, where in missing[:MOST]]
+    for name, k, first in missing[:MOST]:
+        lines.append(f"  {name} is missing in {counted(k, 'trial')}; the first: {first}")
     if missing[MOST:]:
         lines.append(f"  … and {counted(len(missing) - MOST, 'more column')}")
     left_out: dict[str, list[str]] = {}

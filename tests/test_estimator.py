@@ -94,7 +94,7 @@ def test_intervals_cover_where_the_textbooks_do_not(many: tuple[Experiment, Logi
 
 def test_what_cannot_be_corrected_is_as_fitted_without_errors(named: tuple[pd.DataFrame, NDArray[np.str_]]) -> None:
     X, y = named
-    line = "not corrected: factors age, again are linearly dependent: these data cannot tell them apart, leave one out"
+    line = "not corrected: factors age, again are linearly dependent: these data cannot tell them apart, omit one"
     with pytest.warns(UserWarning, match=f"^{line}; coefficients are as fitted, without errors and tests$"):
         model = LogisticRegression(tol=1e-9).fit(X.assign(again=X["age"]), y)
     textbook = sm.Logit(y == "right", sm.add_constant(X)).fit(disp=0)
@@ -183,7 +183,7 @@ def test_works_where_scikit_learns_own_estimators_do(named: tuple[pd.DataFrame, 
         ({"shrinkage": 0.1}, "ab", "shrinkage must be one of 0, 'auto', 'always', got 0.1"),
         ({"asymptotes": "both"}, "ab", "asymptotes must be one of 'none', 'estimate', 'tied', got 'both'"),
         ({"level": 95}, "ab", "level must be between 0 and 1, got 95"),
-        ({"guess_rate": 1.5}, "ab", "rates must be from 0 to 0.5, and together at most 0.99, got 1.5 and 0"),
+        ({"guess_rate": 1.5}, "ab", "rates must be from 0 to 0.5, together at most 0.99, got 1.5 and 0"),
         ({"max_iter": 1, "shrinkage": 0}, "ab", "not converged, max |gradient|"),
         ({}, "abc", "Only binary classification is supported. The type of the target is multiclass."),
         ({}, "a", "y has one class; two are needed"),

@@ -264,12 +264,12 @@ def test_what_is_wrong_with_the_factors_is_named(small: tuple[Experiment, Array]
     assert reason(np.column_stack([x, np.full(900, 0.1)])).startswith("factor 60 is constant")
     for dependent in (3 * x[:, 7] + 1, x[:, 1] - x[:, 4]):
         assert reason(np.column_stack([x, dependent])).endswith(
-            "are linearly dependent: these data cannot tell them apart, leave one out"
+            "are linearly dependent: these data cannot tell them apart, omit one"
         )
     broken = x.copy()
     broken[17, 5] = np.nan
     assert "must be finite numbers" in reason(broken)
-    assert "more trials than" in str(infer(x[:50], problem.responses[:50], coefficients)[0].reason)
+    assert "trials must outnumber" in str(infer(x[:50], problem.responses[:50], coefficients)[0].reason)
     with pytest.raises(ValueError, match="they must be"):
         infer(x, problem.responses[:-1], coefficients)
     with pytest.raises(ValueError, match="together at most"):

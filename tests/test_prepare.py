@@ -137,7 +137,7 @@ def test_the_first_trial_without_a_value_is_named_however_many_follow(study: Stu
 def test_where_every_trial_lacks_some_value_the_columns_are_named(study: Study) -> None:
     study.table.loc[:120, "contrast"] = np.nan
     study.table.loc[100:, "rule"] = None
-    with pytest.raises(InputError, match=r"t\.csv: every trial lacks a value \(of contrast, rule\), so none is left"):
+    with pytest.raises(InputError, match=r"t\.csv: every trial lacks a value \(of contrast, rule\); correct the file"):
         study.prepare(factors=["contrast", "rule"])
 
 
@@ -188,7 +188,7 @@ def test_two_runs_write_the_same_bytes(study: Study) -> None:
         ({"held_out": 0.04, "held_out_by": "group"}, "prepare.held_out = 0.04 holds out none of 199 trials, 10 groups"),
         ({"held_out": 0.001}, "prepare.held_out = 0.001 holds out none of 199 trials"),
         ({"response": []}, "prepare.response = []"),
-        ({"held_out": 0.999}, "holds out all 199 trials"),
+        ({"held_out": 0.999}, "holds out all of 199 trials"),
         ({"formula": "I(contrast - contrast)"}, "no factor varies"),
         ({"trials": "absent.csv"}, "absent.csv: No such file"),
     ],

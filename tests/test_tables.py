@@ -526,7 +526,7 @@ LONG_FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], 
         "yes differs within t.csv, trial 3; it must have one value a trial",
     ),
     (lambda t: t.assign(p=t.t * 2 + t.p), {}, "t.csv holds no factor: it needs columns of numbers"),
-    (lambda t: t.assign(i=t.i + t.p), {}, "i must number two intervals, but it holds ['1', '2', '3']"),
+    (lambda t: t.assign(i=t.i + t.p), {}, "i must number two intervals, but holds ['1', '2', '3']"),
     (lambda t: t, {"where": "t > 99"}, "no row fulfils where"),
 ]
 

@@ -103,11 +103,11 @@ def check_observer(signal: float, intercept: float, rarest: float = RAREST) -> N
     """Raises OutsideTheory unless 0 ≤ γ ≤ 100 and the rarer response has at least the probability
     `rarest`.
     """
-    if not 0 <= signal <= MAX_SIGNAL:
-        allowed = f"the sd of the true logits must be from 0 to {MAX_SIGNAL:g}"
-        raise OutsideTheory(f"signal is {signal:g}: {allowed}")
-    if not np.isfinite(intercept):
-        raise OutsideTheory(f"intercept is {intercept:g}: it must be a finite number")
+    if not (0 <= signal <= MAX_SIGNAL and np.isfinite(intercept)):
+        raise OutsideTheory(
+            f"signal is {signal:g}, intercept is {intercept:g}: the sd of the true logits must be from 0 to "
+            f"{MAX_SIGNAL:g}, their mean finite"
+        )
     rarer = float(probability_and_slope(-abs(intercept), signal)[0])
     if rarer < rarest:
         raise OutsideTheory(

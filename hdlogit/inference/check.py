@@ -82,7 +82,7 @@ def check(
 
 
 def expected_by_rank(n_factors: int, repetitions: int, level: float = 0.95) -> Array:
-    """Mean coverages (n_factors,), from worst to best, if intervals are perfect and independent: simulated."""
+    """Mean coverages (n_factors,), worst to best, if intervals are perfect and independent: simulated."""
     covered = np.random.default_rng(0).binomial(repetitions, level, (200, n_factors))
     return np.asarray(np.sort(covered, axis=1).mean(axis=0) / repetitions)
 

@@ -44,7 +44,7 @@ from hdlogit.inference.joint import fit_joint, is_for_joint_fit
 from hdlogit.inference.observed import Observed
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import ClassInference, LeaveOneOut
-from hdlogit.inference.separation import constant, is_by_chance, separated_trials, separation_of, which, with_separation
+from hdlogit.inference.separation import is_by_chance, separated_trials, separation_of, with_separation
 from hdlogit.inference.sums import NUMBERS, Factors, Names, Rates, Refused, Responses, Setting
 
 __all__ = ["ClassInference", "infer"]
@@ -115,21 +115,19 @@ def _infer_class(x: Factors, y: Responses, observed: Observed, setting: Setting)
     if separated is None or is_by_chance(separated, x.shape[1]):
         correction = correct(observed, setting)
         if separated is not None and not correction.link.length:
-            nothing = "nothing tells how large its weights are"
-            raise Refused(f"the factors separate its responses so well that {nothing}")
+            raise Refused("the factors separate its responses, and nothing tells how large its weights are")
         return _result(correction, observed, setting)
     separation = separation_of(x, y, separated)
     shrunken = _result(as_fitted(observed, setting), observed, setting)
-    left, y_left = x[separation.left][:, separation.kept], y[separation.left]
+    left, y_left = x[separation.left][:, separation.kept], y[separation.left, None]
     if not left.size:
-        return with_separation(shrunken, constant(y_left), separation, x, y, setting.names)
+        return with_separation(shrunken, None, separation, x, y, setting.names)
     from hdlogit.exact import fit  # only here: it brings torch
 
-    limit, kept = fit(left, y_left[:, None]), [str(setting.names[j]) for j in separation.kept]
-    [others] = infer(left, y_left[:, None], limit.coefficients, names=kept)
+    limit = fit(left, y_left)
+    [others] = infer(left, y_left, limit.coefficients, names=[str(setting.names[j]) for j in separation.kept])
     if reason := limit.reasons[0] or others.reason:
-        n_separated, factor = len(y) - len(y_left), which(separation, setting.names)
-        raise Refused(f"without the {n_separated} trials that are separated by {factor}: {reason}")
+        raise Refused(f"without the {len(y) - len(left)} trials that the factors separate: {reason}")
     return with_separation(shrunken, others, separation, x, y, setting.names)
 
 
@@ -175,11 +173,11 @@ def _result(correction: Correction, observed: Observed, setting: Setting) -> Cla
 def _rates(asymptotes: Asymptotes, guess_rate: float | None, lapse_rate: float | None) -> Rates:
     guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
     if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
-        raise ValueError(f"rates must be from 0 to 0.5, and together at most 0.99, got {guess:g} and {lapse:g}")
+        raise ValueError(f"rates must be from 0 to 0.5, together at most 0.99, got {guess:g} and {lapse:g}")
     if asymptotes == "none":
         return guess, lapse
     if asymptotes == "estimate":
         return guess_rate, lapse_rate
     if (guess_rate, lapse_rate) != (None, None):
-        raise ValueError("asymptotes tied: guess and lapse rate are one, which is estimated; none can be given")
+        raise ValueError("asymptotes tied: guess and lapse rate are one, and estimated; none can be given")
     return "tied", None

@@ -39,7 +39,7 @@ SKEWED = 0.2  # signed root two standard errors from the maximum that is so far 
 
 
 class JointFit(NamedTuple):
-    """Of p factors; coefficients end with the bias. Fields as of `hdlogit.inference.result.ClassInference`."""
+    """Of p factors; coefficients end with the bias. Fields as those of a `ClassInference`."""
 
     link: Link  # along its own index
     corrected: Array  # (p + 1,)

@@ -168,4 +168,5 @@ def _reason(link: Link) -> str | None:
         f"{rate:.2g} ± {e:.2g}" for rate, e in zip((link.guess_rate, link.lapse_rate), of_rates, strict=True)
     )
     slope = f"log slope {np.log(link.gain):.2g} ± {error:.2g}"
-    return f"slope and rates are not determined by these trials ({slope}, guess rate {guess}, lapse rate {lapse})"
+    numbers = f"{slope}, guess rate {guess}, lapse rate {lapse}"
+    return f"slope and rates are not determined by these trials ({numbers})"

@@ -80,7 +80,7 @@ class ClassInference:
     with_stretch: Array  # (p + 1,) covariance of the corrected weights, as if α were known, with log α̂
     dominant: NDArray[np.intp]  # (d,) factors that carry much of the index and are not normal
     leave_one_out: LeaveOneOut
-    index: tuple[Array, Array]  # as `fit_link` takes it: V, centred, dominant factors at the others' scale, and s
+    index: tuple[Array, Array]  # as `fit_link` takes it: V, dominant factors at the others' scale, and s
     predictor_sd: float = 0.0  # typical sd of the true logit about the predictor; 0: nothing is averaged over
     stretch: float = 0.0  # variance of log α, the error that all weights share, but those of dominant factors
     along: float = np.nan  # variance of log |ŵ|, by its noise

@@ -46,7 +46,7 @@ class Separation(NamedTuple):
 
 
 def separated_trials(factors: NDArray[np.floating], responses: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-    """(n,) which trials some direction separates; None where none does, or factors (n, p) are too many to tell."""
+    """(n,) which trials a direction separates; None where none does, or there are too many factors to tell."""
     if factors.size > LARGEST:
         return None
     from hdlogit.exact.separation import find_separation  # only here: its room brings torch
@@ -60,7 +60,7 @@ def separated_trials(factors: NDArray[np.floating], responses: NDArray[np.bool_]
 
 
 def is_by_chance(separated: NDArray[np.bool_], n_factors: int) -> bool:
-    """All trials, because factors are many: which way each weight goes says nothing, and takes long to find."""
+    """All trials, because factors are many: which way a weight goes says nothing, and takes long to find."""
     return bool(separated.all()) and n_factors + 1 > MANY * len(separated)
 
 
@@ -93,7 +93,7 @@ def _reaches(cone: Array, row: Array) -> bool:
 
 def with_separation(
     shrunken: ClassInference,
-    others: ClassInference,
+    others: ClassInference | None,
     separation: Separation,
     factors: NDArray[np.floating],
     responses: NDArray[np.bool_],
@@ -101,8 +101,10 @@ def with_separation(
 ) -> ClassInference:
     """Coefficients of which some are infinite: score tests of these, the ordinary inference of the others.
 
-    shrunken: of all trials, for predictions; others: from the trials that are left, of the kept factors.
+    shrunken: of all trials, for predictions; others: from the trials that are left, of the kept factors; None
+    where there are none of either.
     """
+    others = others or _constant(responses[separation.left])
     above, below = separation.above, separation.below
     infinite, finite = np.flatnonzero(above | below), np.flatnonzero(~(above | below))
     places = np.append(separation.kept, len(above) - 1)
@@ -121,7 +123,8 @@ def with_separation(
     covariance[np.ix_(finite, finite)] = others.covariance[np.ix_(of_finite, of_finite)]
     known = others if len(separation.kept) else shrunken
     separated = Separated(separation.left, places, infinite, profiles, others, shrunken)
-    one = len(infinite) == 1
+    moved = [names[j] for j in infinite.tolist() if j < factors.shape[1]]
+    one, which = len(infinite) == 1, f"factor{'s' * (len(moved) > 1)} {listed(moved)}"
     whose = "the interval of its weight has no end" if one else "the intervals of their weights have no end"
     return replace(
         shrunken,
@@ -134,12 +137,12 @@ def with_separation(
         predictor=shrunken.estimate,
         predictor_sd=0.0,
         separated=separated,
-        note=f"{which(separation, names)} separate{'s' * one} {separated.n_separated} of {len(responses)} "
+        note=f"{which} separate{'s' * one} {separated.n_separated} of {len(responses)} "
         f"trials: {whose}, and the other coefficients are what the trials that are left tell",
     )
 
 
-def constant(responses: NDArray[np.bool_]) -> ClassInference:
+def _constant(responses: NDArray[np.bool_]) -> ClassInference:
     """Of trials (n,) for which no factor is left: logit of the rate, classical error; NaN of no trials."""
     result = ClassInference.refused(None, 0)
     if not len(responses):
@@ -147,12 +150,6 @@ def constant(responses: NDArray[np.bool_]) -> ClassInference:
     n_yes, n_no = int(responses.sum()), int((~responses).sum())
     b, error = np.log([n_yes / n_no]), np.sqrt([1 / n_yes + 1 / n_no])
     return replace(result, corrected=b, covariance=np.diag([error[0] ** 2, 0, 0]), z=b / error)
-
-
-def which(separation: Separation, names: Names) -> str:
-    """The factors that separate trials."""
-    moved = np.flatnonzero((separation.above | separation.below)[:-1]).tolist()
-    return f"factor{'s' * (len(moved) > 1)} {listed([names[j] for j in moved])}"
 
 
 def _score_root(

@@ -93,7 +93,7 @@ class Setting:
         """As of `infer`; fitted: (p + 1, k). Raises Refused where the factors allow no inference."""
         n, p = factors.shape
         if ridge == 0 and n <= p + 1:
-            raise Refused(f"{n} trials for {p} factors: without ridge there must be more trials than coefficients")
+            raise Refused(f"{n} trials for {p} factors: without ridge trials must outnumber coefficients")
         self.shrinkage, self.rates, self.names, self.kappa = shrinkage, rates, names, p / n
         self.units = measure(factors, names)
         self.near = self.units.coefficients(fitted)  # (p + 1, k)
@@ -125,7 +125,7 @@ class Setting:
 
 
 def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
-    """(p,) [Σ⁻¹]_jj = 1/(1 − R²), of the factors; (n − p)/n makes the inverse of a sample covariance unbiased.
+    """(p,) [Σ⁻¹]_jj = 1/(1 − R²); (n − p)/n makes the inverse of a sample covariance unbiased.
 
     Raises Refused where a factor is a linear combination of others (and the constant).
     """
@@ -133,7 +133,7 @@ def _precision(correlation: Array, n_trials: int, names: Names) -> Array:
     inverse = (vectors**2 / np.maximum(values, 1e-14)).sum(axis=1)
     if len(dependent := np.flatnonzero(inverse > 1 / DEPENDENT)):
         which = listed([names[j] for j in dependent.tolist()])
-        raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, leave one out")
+        raise Refused(f"factors {which} are linearly dependent: these data cannot tell them apart, omit one")
     return np.asarray(inverse * (n_trials - len(inverse)) / n_trials)
 
 
@@ -145,7 +145,7 @@ def _theory_ridge(correlation: Array, units: Units, ridge: float) -> float:
     spread = p * float((covariance**2).sum() / np.trace(covariance) ** 2) - 1
     if spread - (p + 1) / units.n_trials > ANISOTROPIC:
         raise Refused(
-            "with ridge the theory is for isotropic factors, but these are correlated or of unequal variance: "
+            "with ridge the theory is for isotropic factors, these are correlated or of unequal variance: "
             "standardise them (in a study, standardise: true), or use shrinkage if they are correlated"
         )
     return ridge / float(np.mean(units.scale**2))

@@ -76,8 +76,8 @@ def stimuli(
     """The factor of more than two values, if others are conditions (two values) or a line along it in each.
 
     Without such a factor, those of two values, each a stimulus among the conditions that the others make.
-    factors: (n, p), which are (x − centre)/scale. Names with a colon are products. Lagged factors are no conditions
-    of the stimulus: everything is said where they are at their mean.
+    factors: (n, p), which are (x − centre)/scale. Names with a colon are products. Lagged factors are no
+    conditions of the stimulus: everything is said where they are at their mean.
     """
     p, words = factors.shape[1], [*map(str, names[: factors.shape[1]])]
     if p > MOST_FACTORS:
@@ -170,8 +170,10 @@ def _of_condition(tests: _Tests, one: Condition, x: Array, at: Sequence[float]) 
     for q in (None, *at):
 
         def height(theta: Array, q: float | None = q) -> Any:
-            """The logit at the centre above that where P(yes) = q; None: half of the function without rates."""
-            odds = 1.0 if q is None else np.maximum(q - theta[-2], LEAST) / np.maximum(1 - theta[-1] - q, LEAST)
+            """The logit at the centre above that where P(yes) = q; None: half of it without rates."""
+            if q is None:
+                return (at_zero + centre * of) @ theta
+            odds = np.maximum(q - theta[-2], LEAST) / np.maximum(1 - theta[-1] - q, LEAST)
             return (at_zero + centre * of) @ theta - np.log(odds)
 
         def off(theta: Array, angle: float, height: Function = height) -> Any:
@@ -195,7 +197,8 @@ def _of_condition(tests: _Tests, one: Condition, x: Array, at: Sequence[float]) 
     yield "slope", float(slope(tests.theta)), *tests.interval(slope), ""
     smallest, largest = sorted(map(abs, tests.interval(lambda theta: of @ theta)))
     for name, size in (("width", WIDTH), ("JND", JND)):
-        width, low, high = (size / w if w else math.inf for w in (abs(weight), largest, 0.0 if flat else smallest))
+        slopes = abs(weight), largest, 0.0 if flat else smallest
+        width, low, high = (size / w if w else math.inf for w in slopes)
         yield name, width, low, high, note
 
 
@@ -270,7 +273,7 @@ class _Tests:
         return self.values(lambda theta, value: function(theta) - value, value, *bounds)
 
     def values(self, off: Callable[[Array, float], Any], value: float, *bounds: float) -> tuple[float, float]:
-        """(low, high) of the values at which `off` is not rejected to be 0, around this one, between bounds."""
+        """(low, high) of the values around this one at which `off` = 0 is not rejected, between bounds."""
 
         def excess(tried: float) -> float:
             return self.z(lambda theta: off(theta, tried)) - self.quantile

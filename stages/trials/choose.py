@@ -21,7 +21,7 @@ from stages.trials.values import Floats
 Codes = NDArray[np.int64]
 
 LEAST = 20  # trials from which on content tells anything
-LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for, before all trials decide
+LOOKED_AT = 300, 3000  # trials, of many columns the fewer, in which leaks are looked for at first
 FEW = 5  # trials that either of two columns must fail to tell, for both together to be suspicious
 
 ASIDE = (  # what programs name so is no stimulus, unless it is of an earlier trial, or what would be correct
@@ -54,7 +54,7 @@ def choose(
     for name in [name for name in columns if name not in named]:
         if why := by_name(name, columns[name].dtype == float) or by_order(rows[name]):
             left_out[name] = why
-        elif rows.index.is_unique and counts(rows[name]):  # rows that stand for several trials do not tell their order
+        elif rows.index.is_unique and counts(rows[name]):  # else rows have no order
             doubts[name] = f"{name} counts up or down in the order of the rows, as a block or a clock does"
     n_looked_at = int(np.clip(3e5 / max(len(columns.columns), 1), *LOOKED_AT))
     sample = np.unique(np.linspace(0, len(yes) - 1, n_looked_at).astype(int))
@@ -115,10 +115,10 @@ def leaks(columns: pd.DataFrame, yes: Floats) -> tuple[list[str], list[tuple[str
     """Columns that tell all responses (n_trials,) alone; and pairs that do, first the one that tells more."""
     few = coded(columns)
     tell = {name: by_threshold(columns[name], yes) for name in columns}
-    tell |= {name: max(tell[name], told(codes, yes)) for name, codes in few.items()}
+    tell |= {name: max(tell[name], by_codes(codes, yes)) for name, codes in few.items()}
     alone = [name for name in columns if tell[name] == 1]
     left = [name for name in columns if (1 - tell[name]) * len(yes) >= FEW]
-    of_two = {name: few[name].astype(float) for name in left if name in few and few[name].max() == 1}  # words, too
+    of_two = {name: few[name].astype(float) for name in left if name in few and few[name].max() == 1}
     ordered = columns[left].assign(**of_two).select_dtypes("float64")
     pairs = {frozenset((a, b)) for b in left if b in few for a in separated(ordered, few[b], yes) if a != b}
     by_tell = [tuple(sorted(pair, key=lambda name: (-tell[name], name))) for pair in pairs]
@@ -131,7 +131,7 @@ def coded(columns: pd.DataFrame) -> dict[str, Codes]:
     return {name: each for name, each in codes.items() if len(each) and each.max() < min(20, len(each) / 10)}
 
 
-def told(codes: Codes, yes: Floats) -> float:
+def by_codes(codes: Codes, yes: Floats) -> float:
     """The fraction of the trials in which the response is the more frequent one of its code."""
     n, n_yes = np.bincount(codes), np.bincount(codes, yes)
     return float(np.maximum(n_yes, n - n_yes).sum() / len(yes))

@@ -62,7 +62,8 @@ class Coding:
 
     def frame(self, table: Table, groups: list[str]) -> pd.DataFrame:
         """The columns that factors are made from, as the file holds them; lags do not run across groups."""
-        by = [words(table.column(name)).to_numpy() for name in groups if self.lags] or [np.zeros(len(table.frame))]
+        groups = groups if self.lags else []
+        by = [words(table.column(name)).to_numpy() for name in groups] or [np.zeros(len(table.frame))]
         held = {name: table.column(self.origin(name)) for name in self.columns.values()}
         held |= {name: held[name].groupby(by, dropna=False).shift(k) for name, (_, k) in self.lags.items()}
         return pd.DataFrame(held, table.frame.index)
@@ -80,7 +81,8 @@ class Coding:
             self.spec = ModelSpec.from_spec(self.formula, output="numpy", na_action="ignore")
         factors = self.encode(complete)
         is_learned = self.spec.structure is not None  # from at least one row
-        self.names = [restored(name, self.columns) for name in self.spec.column_names[1:]] if is_learned else []
+        names = self.spec.column_names[1:] if is_learned else ()
+        self.names = [restored(name, self.columns) for name in names]
         for row in np.flatnonzero(np.isnan(factors).any(axis=1) | (not is_learned))[:1]:
             raise InputError(f"{complete.index[row]}: {self.why_not(complete.iloc[[row]])}")
         terms = {restored(term, self.columns): which for term, which in self.spec.term_indices.items()}
@@ -159,11 +161,12 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
 
     left, _, right = replaced(rf"\w+\([^()`]*?{PATTERN}[^()]*\)|{PATTERN}", spread, text).rpartition("~")
     if left.strip(" `") not in ("", *responses):
-        expected = " or ".join(responses)
-        raise refused(text, f"its left side must be the response, {expected}, or empty, but it is {show(left.strip())}")
+        expected = f"the response, {' or '.join(responses)}, or empty"
+        raise refused(text, f"its left side must be {expected}, but it is {show(left.strip())}")
     without_lags = replaced(POINT, lambda _: summed(every), right)
     right = replaced(LAG, lagged, without_lags)
-    if re.search(r"\w\([^()]*\blags\(", without_lags) or re.search(r"\blags?\(", re.sub("`[^`]*`", "", right)):
+    rest = re.sub("`[^`]*`", "", right)
+    if re.search(r"\w\([^()]*\blags\(", without_lags) or re.search(r"\blags?\(", rest):
         must = f"lag(column, k), k from 1 to {MOST_LAGS}, or, outside of any call, lags(column, k)"
         raise refused(text, f"a lag must be {must}, as in log(lag(dots, 1)) + lags(choice, 5)")
     if re.search(r"\*\*\s*\(?\s*\d{2}|\^\s*\d{2}", right):  # formulaic would write it out
@@ -174,8 +177,8 @@ def of_formula(text: str, table: Table, every: Collection[str], responses: Colle
         if not isinstance(formula, SimpleFormula):
             raise ValueError("it must be one sum of terms")
         used = {columns[alias]: alias for alias in re.findall(r"_name\d+_", str(formula))}
-        unknown = {str(name) for name in formula.required_variables if Variable.Role.VALUE in name.roles} - {*columns}
-    for name in sorted({*used} - {*lags} | unknown):
+        variables = {str(each) for each in formula.required_variables if Variable.Role.VALUE in each.roles}
+    for name in sorted({*used} - {*lags} | (variables - {*columns})):
         table.column(name)
         if name in responses:
             raise refused(text, f"{name} is the response; only its past, lag({name}, 1), can be a factor")

@@ -74,7 +74,7 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
     complete, lacking = complete_rows(table, taken, lacks, p.missing == "refuse")
     factors = code.learn(frame[complete])
     for name in values.repeated([*code.names, "bias"]):
-        raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own); rename a column")
+        raise InputError(f"{table.name}: two factors are named {name} (bias is the fit's own)")
     groups, labels = None, list[str]()
     if p.groups:
         first, *more = (words(table.frame[name][complete]) for name in p.groups)
@@ -98,8 +98,8 @@ def learn(p: Prepare, trials: Path | Table) -> Study:
 
 
 def cleaned(table: Table, p: Prepare) -> Table:
-    """A file's rows with what a program means by them, missing words as missing, and spellings of one word as one; and
-    a column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection).
+    """A file's rows with what a program means by them, missing words as missing, spellings of one word as one, and a
+    column `signal` where a response holds outcomes (hit, miss, false alarm, correct rejection).
     """
     frame, notes = table.frame.copy(deep=False), [*table.notes]
     missing = {key(word) for word in p.missing_words or ()}
@@ -162,7 +162,7 @@ def columns_of(
         like = [pattern] if pattern in kinds else [name for name in kinds if fnmatchcase(name, pattern)]
         if not like:
             table.column(pattern)
-            raise InputError(f"factors = {show(pattern)}: it is the response or a group, which cannot be a factor")
+            raise InputError(f"factors = {show(pattern)}: the response or a group cannot be a factor")
         named += like
     columns, left_out = list[str](), dict[str, str]()
     for name in named or kinds:
@@ -201,5 +201,5 @@ def complete_rows(
     complete = np.asarray(taken & ~np.logical_or.reduce([*lacks.values()]))
     if not complete.any():
         which = first_of([*lacking])
-        raise InputError(f"{table.name}: every trial lacks a value (of {which}), so none is left; correct the file")
+        raise InputError(f"{table.name}: every trial lacks a value (of {which}); correct the file")
     return complete, lacking

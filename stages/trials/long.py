@@ -35,7 +35,7 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
             raise InputError(f"{missing.idxmax()}: {name} is missing")
     places = study or [levels(held[name][taken]) for name in keys]
     if keys[1:] and taken.any() and len(places[1]) != 2:
-        raise InputError(f"{table.name}: {keys[1]} must number two intervals, but it holds {show(places[1][:5])}")
+        raise InputError(f"{table.name}: {keys[1]} must number two intervals, but holds {show(places[1][:5])}")
 
     groups = [name for name in p.groups if name in frame and name not in (value, *keys)]
     by = pd.DataFrame({trial: held[trial]} | {name: words(frame[name]) for name in groups})
@@ -44,7 +44,8 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
     for name in [name for name in heads if name != trial]:
         labels += f", {name} " + heads[name].fillna("?")
     codes = [pd.Index(known).get_indexer(held[name]) for name, known in zip(keys, places, strict=True)]
-    rows = pd.DataFrame({"trial": by.groupby([*by], sort=False, dropna=False).ngroup().to_numpy(), "taken": taken})
+    trials = by.groupby([*by], sort=False, dropna=False).ngroup().to_numpy()
+    rows = pd.DataFrame({"trial": trials, "taken": taken})
     rows["position"], rows["interval"] = codes[0], codes[1] if keys[1:] else 0
     placed = ((rows.position >= 0) & (rows.interval >= 0)).to_numpy()
 
@@ -59,7 +60,8 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
     factors = [f"{value}[{known}]" for known in places[0]]
     check_numbers(value, table.column(value)[placed & taken])
     cube = np.full((len(keys), len(labels), len(factors)), np.nan)
-    cube[tuple(rows.loc[placed, ["interval", "trial", "position"]].to_numpy().T)] = numbers(frame[value])[placed]
+    at = rows.loc[placed, ["interval", "trial", "position"]].to_numpy().T
+    cube[tuple(at)] = numbers(frame[value])[placed]
     values = pd.DataFrame(cube[-1] - cube[0] if keys[1:] else cube[0], labels, factors)
     marks = {response.partition("=")[0] for response in p.responses} if keys[1:] else set[str]()
     rest = frame.drop(columns=[value, *keys, *factors], errors="ignore")
@@ -81,7 +83,7 @@ def pivot(table: Table, p: Prepare, study: Places | None = None) -> tuple[Places
 def of_trials(
     frame: pd.DataFrame, rows: pd.DataFrame, labels: pd.Series[str], marks: Collection[str]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The columns that have one value in each trial, and why others have not; `marks` are those of the second interval.
+    """The columns that have one value in each trial, and why others have not; `marks` have that of the second interval.
 
     `rows`: trial, interval, and whether it is taken, of each row of the frame.
     """
@@ -94,7 +96,8 @@ def of_trials(
     taken = rows.groupby("trial").taken.any()
     for name in differs.columns[differs[taken].any()]:
         if name in marks and not within[name].any():  # that marks both intervals or none is missing
-            whole[name] = whole[name].where((differs[name] & (rows.interval.iloc[own] == 1).to_numpy()).to_numpy())
+            is_second = (rows.interval.iloc[own] == 1).to_numpy()
+            whole[name] = whole[name].where(differs[name].to_numpy() & is_second)
         else:
             which = labels[taken.to_numpy()].iloc[differs.loc[taken, name].argmax()]
             unusable[name] = f"differs within {which}; it must have one value a trial"
@@ -112,8 +115,8 @@ def differences(table: Table, one: str, other: str) -> Table:
     rest = table.frame.drop(columns=[base + ending for base in bases for ending in (one, other)])
     if not bases or {*bases} & {*rest}:
         rest_of = "; but no column may be named without them" if bases else ""
-        what = f"two columns of numbers must differ in the endings {one!r} and {other!r} alone (intervals){rest_of}"
-        raise InputError(f"{table.name}: {what}")
+        what = f"two columns of numbers must differ in the endings {one!r} and {other!r} alone"
+        raise InputError(f"{table.name}: {what} (intervals){rest_of}")
     factors = {base: numbers(table.frame[base + other]) - numbers(table.frame[base + one]) for base in bases}
     note = f"factors are the difference of two columns: the one in {other} minus the one in {one}"
     return dataclasses.replace(

@@ -63,12 +63,13 @@ def prepare(p: Prepare, trials: Path | Table) -> Prepared:
     study = design.learn(p, trials)
     test = hold_out(p, len(study.yes), study.groups)
     if test.all() or (p.held_out and not test.any()):
-        which = f"all {len(test)} trials" if test.all() else f"none of {len(test)} trials, {len(study.labels)} groups"
-        raise InputError(f"params.yaml: prepare.held_out = {p.held_out} holds out {which}; it must be a part, or 0")
+        units = f"{len(test)} trials, {len(study.labels)} groups"
+        which = f"{'all' if test.all() else 'none'} of {units}; it must be a part, or 0"
+        raise InputError(f"params.yaml: prepare.held_out = {p.held_out} holds out {which}")
     for response, yes in zip(study.responses, study.yes[~test].mean(axis=0), strict=True):
         if yes in (0, 1):
-            what = f"{response.name} is {'always' if yes else 'never'} a yes in the {(~test).sum()} trials to train on"
-            raise InputError(f"{study.table.name}: {what}; there is nothing to fit")
+            what = f"{response.name} is {'always' if yes else 'never'} a yes in the {(~test).sum()} trials"
+            raise InputError(f"{study.table.name}: {what} to train on; there is nothing to fit")
     why_not, mean, sd = undetermined(study.factors[~test], study.names)
     if len(why_not) == len(study.names):
         raise InputError(f"{study.table.name}: no factor varies, so there is no weight to fit")
@@ -76,7 +77,7 @@ def prepare(p: Prepare, trials: Path | Table) -> Prepared:
 
 
 def hold_out(p: Prepare, n_trials: int, groups: NDArray[np.integer] | None) -> Bools:
-    """Which trials are held out, (n_trials,): about the fraction `held_out`, the last, or whole groups, or any."""
+    """Which trials are held out, (n_trials,): about the fraction `held_out`, the last, groups, or any."""
     wanted = round(p.held_out * n_trials)
     if p.held_out_by == "last" or wanted == 0:
         return np.arange(n_trials) >= n_trials - wanted
@@ -88,7 +89,7 @@ def hold_out(p: Prepare, n_trials: int, groups: NDArray[np.integer] | None) -> B
 
 
 def undetermined(factors: Floats, names: list[str]) -> tuple[dict[int, str], Floats, Floats]:
-    """Why factors (n_trials, n_factors) that do not vary, or follow from earlier ones, are no use; mean, sd of all."""
+    """Which factors (n_trials, n_factors) do not vary or follow from earlier ones, and why; mean and sd."""
     n, mean = len(factors), factors.mean(axis=0)
     sd = (factors - mean).std(axis=0)
     sd[sd <= 1e-12 * np.abs(mean)] = 0

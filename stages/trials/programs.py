@@ -54,8 +54,7 @@ def recognised(table: Table, p: Prepare) -> Table:
     program = next((each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns)), None)
     if program is None:
         return table
-    telling = frame[[name for name in frame.columns if name not in (p.where or "")]]
-    kept = pd.Series(True, frame.index)
+    kept, telling = pd.Series(True, frame.index), frame[[name for name in frame if name not in (p.where or "")]]
     if filled := [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name, re.I)]:
         kept &= frame[filled].notna().any(axis=1)
     if program.event[0] in telling:

@@ -48,13 +48,13 @@ def expanded(table: Table, p: Prepare) -> Table:
     if not is_pair and p.count is None:
         return table
     if is_pair and (p.responses[1:] or p.count):
-        raise InputError(f"response = {show(name)}: counts can be the only response, and have no column count")
+        raise InputError(f"response = {show(name)}: counts must be the only response, without count")
     names = names if is_pair else [str(p.count)]
     n, n_yes = (check_numbers(each, table.column(each)).fillna(0) for each in (names[-1], names[0]))
     n_yes = (n_yes * n).round() if "*" in name and is_pair else n_yes
     if (wrong := (n_yes < 0) | (n_yes > n) | (n_yes % 1 > 0) | (n % 1 > 0)).any():
         what = f"{n_yes[wrong].iloc[0]:g} of {n[wrong].iloc[0]:g} trials"
-        raise InputError(f"{wrong.idxmax()}: {name if is_pair else p.count} says {what}; both must be whole numbers")
+        raise InputError(f"{wrong.idxmax()}: {p.count or name} says {what}; both must be whole numbers")
     sizes = n.to_numpy(int)
     rows = np.repeat(np.arange(len(sizes)), sizes)
     frame = table.frame.drop(columns=names).iloc[rows]
@@ -66,7 +66,7 @@ def expanded(table: Table, p: Prepare) -> Table:
 
 
 def resolve(table: Table, response: str, taken: NDArray[np.bool_]) -> Response:
-    """What `column` or `column=value` means, by the values in the taken rows. Raises InputError unless it has two."""
+    """What `column` or `column=value` means. Raises InputError unless the taken rows hold two values."""
     name, _, value = (response, "", "") if response in table.frame else response.partition("=")
     column = table.column(name)[taken]
     held = [word for word in levels(column) if word.casefold() not in PERHAPS or key(word) == key(value)]
