@@ -53,7 +53,7 @@ def correct(observed: Observed, setting: Setting) -> Correction:
             return by_link(link, observed, setting)
         reason = link.reason
     if has_rates:
-        raise Refused(reason)
+        raise RatesNotDetermined(reason) if None in setting.rates else Refused(reason)
     return _by_equations(observed, setting)
 
 

@@ -68,8 +68,8 @@ def infer(
     rounded, as a Newton step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage:
     1 − δ of the soft responses y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and
     lapse rates are estimated, tied: as one, g = l, half of the rate of lapses that do not depend on the
-    stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated; names: of the
-    factors, for the lines. Raises ValueError where shapes or rates are impossible.
+    stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated, nor determined by
+    these responses (then a `note` says so); names: of the factors, for the lines. Raises ValueError where shapes or rates are impossible.
     """
     (n, p), n_classes = factors.shape, responses.shape[-1]
     if responses.shape != (n, n_classes) or coefficients.shape != (p + 1, n_classes):
@@ -93,6 +93,10 @@ def infer(
                 y = np.asarray(responses[:, c])
                 observed = Observed(factors, y, c, setting)
                 results.append(_infer_class(factors, y, observed, setting))
+            except RatesNotDetermined as reason:
+                known = (rate if isinstance(rate, float) else 0.0 for rate in rates)
+                [without] = infer(factors, y[:, None], coefficients[:, [c]], ridge, shrinkage, "none", *known, names)
+                results.append(replace(without, note=f"{reason}: all of this is without estimated rates"))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results

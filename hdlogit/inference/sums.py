@@ -35,6 +35,10 @@ class Refused(ValueError):  # noqa: N818  # a finding about the data rather than
     """These data, or this class, allow no inference; the message is one line with the reason."""
 
 
+class RatesNotDetermined(Refused):
+    """Guess or lapse rates were to be estimated, and these responses do not tell them."""
+
+
 @dataclass(frozen=True)
 class Units:
     """Centre and scale of the factors: x = centre + scale · t."""
