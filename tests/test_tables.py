@@ -173,8 +173,8 @@ def test_differences_are_of_columns_of_numbers_and_their_few_words_are_missing(t
 @pytest.mark.parametrize(
     ("text", "keys", "message"),
     [
-        ("x,choice\n1,left\n2\n", {}, "line 3: 1 values where the first line names 2 columns"),
-        ("x,choice\na,1,left\nb,right\n", {}, "line 2: 3 values where the first line names 2 columns"),
+        ("x,choice\n1,left\n2\n", {}, "line 3: 1 values, but 2 columns have names"),
+        ("x,choice\na,1,left\nb,right\n", {}, "line 2: 3 values, but 2 columns have names"),
         (
             "x;dots;choice\n.1;900;left\n.3;1,201;right\n" + ".5;8;left\n" * 9,
             {"formula": "~ x + dots"},

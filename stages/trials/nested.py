@@ -1,4 +1,4 @@
-"""Arrays, structs and lists of records within one another, as MATLAB, HDF5, JSON and NumPy hold them, as columns."""
+"""Arrays, structs and records within one another, as MATLAB, HDF5, JSON and NumPy hold them, as columns."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Array = np.ndarray[Any, Any]
 
 
 def table_of(tree: Any, name: str) -> Read:
-    """The columns of a tree, with dotted names; and what is left out, because it has another length than most have.
+    """The columns of a tree, with dotted names; and what is left out, as it has another length than most.
 
-    A list of records, also one within each record of another list (trials in blocks), has a row for each. A matrix of
-    a row for each trial has columns x[0], x[1], … Raises InputError if there is nothing of two rows or more.
+    A list of records, also one within each of another (trials in blocks), has a row for each. A matrix of a row
+    for each trial has columns x[0], x[1], … Raises InputError if there is nothing of two rows or more.
     """
     arrays = {key: value for key, value in arrays_of(tree, "") if value.ndim and len(value)}
     lengths = Counter(len(value) for value in arrays.values() if value.ndim == 1 and len(value) > 1)
     lengths = lengths or Counter(len(value) for value in arrays.values() if value.ndim == 2)
     if not lengths:
-        raise InputError(f"{name} holds no column of trials: it must be arrays of a value for each trial, or records")
+        raise InputError(f"{name} holds no trials: it must be arrays of a value for each trial, or records")
     n = max(lengths, key=lambda length: (lengths[length], length))
     columns, others = dict[str, Any](), list[str]()
     for key, value in arrays.items():
@@ -41,7 +41,8 @@ def table_of(tree: Any, name: str) -> Read:
             columns |= {f"{key}[{j}]" if key else str(j): matrix[:, j] for j in range(matrix.shape[1])}
         else:
             others.append(key)
-    return pd.DataFrame(columns), [f"of another length than {n}, and left out: {first_of(others)}"] if others else []
+    notes = [f"of another length than {n}, and left out: {first_of(others)}"] if others else []
+    return pd.DataFrame(columns), notes
 
 
 def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
@@ -66,7 +67,7 @@ def arrays_of(tree: Any, name: str) -> Iterator[tuple[str, Array]]:
 
 
 def records_in(items: list[Any]) -> list[dict[str, Any]]:
-    """The records of a list of them, of several lists (a subject's each, say), or of blocks that hold a list each."""
+    """The records of a list, of several lists (one a subject, say), or of blocks that hold a list each."""
     if items and all(map(are_records, items)):
         items = [record for item in items for record in item]
     if not any(isinstance(item, dict) for item in items) or not all(isinstance(item, dict | None) for item in items):
@@ -112,7 +113,7 @@ def _value(item: Any, file: h5py.File) -> Any:
     if "MATLAB_empty" in item.attrs:
         return []
     values = item[()]
-    if isinstance(values, np.ndarray) and values.dtype == h5py.ref_dtype:  # cells, or the fields of an array of structs
+    if isinstance(values, np.ndarray) and values.dtype == h5py.ref_dtype:  # cells, or structs' fields
         return [_value(file[reference], file) for reference in values.T.ravel()]
     if item.attrs.get("MATLAB_class") == b"char":
         texts = ["".join(map(chr, row)) for row in np.atleast_2d(values.T)]

@@ -38,23 +38,25 @@ PROGRAMS = (
     Program("Gorilla", ("Experiment ID", "Response Type"), event=("Response Type", "response")),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender", time="duration"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="LogFrame.Level"),
-    Program("IBL (choice 0 is no response, a missing contrast is 0)", ("contrastLeft", "contrastRight"), values=IBL),
+    Program("IBL (choice 0 is no response, no contrast is 0)", ("contrastLeft", "contrastRight"), values=IBL),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
-PHASES = r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|block_?type|running|procedure)(\W.*)?"  # columns
+PHASES = r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|block_?type|running|procedure)(\W.*)?"
 PRACTICE = r".*(practi[cs]|\bprac|training|train_|warm.?up|familiari|tutorial|demo\b|example|instruct).*"
 
 
 def recognised(table: Table, p: Prepare) -> Table:
-    """The trials among a program's rows, with a note. Which of them are practice is told by words such as that.
+    """The trials among a program's rows, with a note. Practice is told by words such as that.
 
     Nothing is left out by a column that `where` names: then the person has decided.
     """
     frame = table.frame
-    program = next((each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns)), None)
-    if program is None:
+    programs = [each for each in PROGRAMS if all(_like(frame, pattern) for pattern in each.columns)]
+    if not programs:
         return table
-    kept, telling = pd.Series(True, frame.index), frame[[name for name in frame if name not in (p.where or "")]]
+    program = programs[0]
+    kept = pd.Series(True, frame.index)
+    telling = frame[[name for name in frame if name not in (p.where or "")]]
     if filled := [name for name in _like(frame, program.filled) if not re.match(PRACTICE, name, re.I)]:
         kept &= frame[filled].notna().any(axis=1)
     if program.event[0] in telling:
@@ -74,7 +76,8 @@ def recognised(table: Table, p: Prepare) -> Table:
         frame = frame.assign(**{name: numbers(frame[name]).replace(*program.values[name])})
     time = {program.time: f"is the reaction time in {program.name}"} if program.time in frame else {}
     frame = frame.drop(columns=[*time])
-    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), unusable={**table.unusable, **time})
+    unusable = {**table.unusable, **time}
+    return dataclasses.replace(table, frame=frame, notes=(*table.notes, note), unusable=unusable)
 
 
 def _like(frame: pd.DataFrame, pattern: str) -> list[str]:

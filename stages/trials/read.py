@@ -1,4 +1,4 @@
-"""A person's file, of any kind, as a data frame of numbers and words: its ending and its content tell what it is."""
+"""A person's file, of any kind, as a data frame of numbers and words; its ending tells what it is."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from stages.trials.text import read_text, tabulate
 from stages.trials.values import CONTROL, Read, Table, plain, repeated
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
-PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for a byte of a file, and of a compressed one
+PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for one of a file, compressed or not
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 
 
 def read(paths: Path | Sequence[Path]) -> Table:
-    """Files of trials, or all in a folder, below one another. Of several, a column `file` has the names, no endings.
+    """Files of trials, or all in a folder, below one another; a column `file` has the names of several.
 
     Raises InputError, in one line, for what is not a table.
     """
@@ -51,17 +51,17 @@ def read_one(path: Path) -> Table:
             names = [re.sub(CONTROL, "�", " ".join(str(name).split())) for name in frame.columns]
             named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
             for name in repeated(named.values()):
-                raise InputError(f"{path.name}: the column {name!r} occurs twice; every column needs a name of its own")
+                raise InputError(f"{path.name}: the column {name!r} occurs twice; rename one")
             frame.columns = range(len(names))
             columns = {name: plain(frame.pop(j)) for j, name in named.items()}  # one by one, to save memory
     except InputError:
         raise
-    except Exception as error:  # on damaged bytes the libraries pass on whatever theirs raise, and may quote them
+    except Exception as error:  # on damaged bytes the libraries raise anything, and may quote them
         quoted = repr(one_line(error))[1:-1][:300] or type(error).__name__
         why = getattr(error, "strerror", None) or f"it cannot be read as what its ending says: {quoted}"
         raise InputError(f"{path.name}: {why}") from None
     if not len(frame):
-        raise InputError(f"{path.name} holds no trials: it must be a line of column names, and then a line per trial")
+        raise InputError(f"{path.name} holds no trials: it must be a line of names, and a line per trial")
     what, numbers = ("line", frame.index) if frame.index.name == "line" else ("row", range(1, len(frame) + 1))
     start = f"{path.name}, {what} "
     rows = pd.DataFrame(columns, frame.index, copy=False)
@@ -112,7 +112,7 @@ def _matlab(source: Any, name: str) -> Read:
     source.seek(0)
     variables = loadmat(source, squeeze_me=True, simplify_cells=True)
     if any(type(value).__name__ == "MatlabOpaque" for value in variables.values()):
-        raise InputError(f"{name} holds a table or object of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
+        raise InputError(f"{name} holds a table of MATLAB's own; writetable(…, 'trials.csv') saves its rows")
     return table_of(variables, name)
 
 

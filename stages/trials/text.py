@@ -17,21 +17,21 @@ from stages.files.account import first_of
 from stages.files.errors import InputError
 from stages.trials.values import COMMA, THOUSANDS, Read, is_number
 
-DELIMITERS = ";\t|, "  # of equally good ones the first: commas also occur in numbers and names, blanks in both
+DELIMITERS = ";\t|, "  # of equally good ones the first: others occur in numbers and names
 HEAD = 2000  # lines from which delimiter and column names are found
 COMMENTS = ("#", "%", "//")
 END = "END OF FILE"  # Gorilla's last line
 
-AS_TEXT: dict[str, Any] = {"header": None, "dtype": "str", "keep_default_na": False, "skip_blank_lines": False}
+AS_TEXT: Any = {"header": None, "dtype": "str", "keep_default_na": False, "skip_blank_lines": False}
 
 csv.field_size_limit(2**31 - 1)  # a cell may hold a recording
 
 
 def read_text(source: Any, name: str) -> Read:
-    """A text file as columns; the index has the lines. Raises InputError, with the line, for what is not a table."""
+    """A text file as columns; the index has the lines. Raises InputError for what is not a table."""
     text = decode(source.read(), name)
     if text.startswith("Scenario -") and "Logfile written" in text[:1000]:
-        raise InputError(f"{name} is a log of Presentation, a line per event; it must be a table of one row per trial")
+        raise InputError(f"{name} is a log of Presentation, a line per event; it must be a table of trials")
     if "*** LogFrame Start ***" in text[: 1 << 18]:
         return read_log_frames(text)
     text = re.sub(r'\A"?sep=[^\r\n]*', "", text)  # Excel's own first line
@@ -43,7 +43,8 @@ def read_text(source: Any, name: str) -> Read:
     stray = "a quote begins a cell that takes in the lines below; remove or close it"
     try:
         source = io.BytesIO(text.encode())
-        cells = pd.read_csv(source, sep=delimiter, names=columns, usecols=columns, skipinitialspace=True, **AS_TEXT)
+        blanks = {"sep": delimiter, "skipinitialspace": True}
+        cells = pd.read_csv(source, names=columns, usecols=columns, **blanks, **AS_TEXT)
     except pd.errors.ParserError as error:
         if row := re.search(r"EOF inside string starting at row (\d+)", str(error)):
             raise InputError(f"{name}, line {int(row[1]) + 1}: {stray}") from None
@@ -82,8 +83,8 @@ def usual(n_cells: Iterable[int]) -> int:
 
 
 def fit(lines: list[str], delimiter: str) -> tuple[bool, float, int]:
-    """How well a delimiter splits lines: whether most become rows, not words of a running text; what fraction has as
-    many cells as the most frequent row; and, between equals, as cells may hold other delimiters, how many cells.
+    """How well a delimiter splits lines: whether most become rows, not words of a running text; what
+    fraction has as many cells as most; and how many, as cells may hold other delimiters.
     """
     n_cells = lengths([line for line in lines if not line.isspace()], delimiter)
     width = usual(n_cells)
@@ -92,10 +93,10 @@ def fit(lines: list[str], delimiter: str) -> tuple[bool, float, int]:
 
 
 def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter: str = "") -> Read:
-    """Cells of a text or a sheet as columns. The index of both has the lines, of which each has so many cells.
+    """Cells of a text or a sheet as columns. The index of both has the lines, each of so many cells.
 
-    What stands above the column names is ignored. A repeated line of names is dropped, and if it has another order, the
-    rows below it are re-ordered. Raises InputError for a row of another length.
+    What stands above the column names is ignored. A repeated line of names is dropped, and if it has another
+    order, the rows below it are re-ordered. Raises InputError for a row of another length.
     """
     is_filled = (cells != "").any(axis=1)
     cells, n_cells = cells[is_filled], n_cells[is_filled]
@@ -108,7 +109,7 @@ def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter:
     is_faulty = (n_cells < last) | (n_cells > cells.shape[1]) | beyond
     is_row = (first != END) & ~(is_faulty & first.str.startswith(COMMENTS))
     for line in cells.index[is_row & is_faulty][:1]:
-        raise InputError(f"{name}, line {line}: {n_cells[line]} values where the first line names {width} columns")
+        raise InputError(f"{name}, line {line}: {n_cells[line]} values, but {width} columns have names")
     cells = cells.loc[is_row, range(width)]
     alike = cells[first[is_row].isin(names)].apply(lambda column: column.str.strip())
     repeated = [line for line, row in alike.iterrows() if sorted(row) == sorted(names)]
@@ -122,11 +123,12 @@ def tabulate(cells: pd.DataFrame, n_cells: pd.Series[int], name: str, delimiter:
 
 
 def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[list[str], int, list[str]]:
-    """Column names, the first row below them, and notes. They stand in the first row that is as long as most are, or in
-    a comment above. One may lack: an empty last one, or that of the names of rows, as R writes them.
+    """Column names, the first row below them, and notes. They stand in the first row that is as long as most
+    are, or in a comment above. One may lack: an empty last one, or that of R's names of rows.
     """
     width = usual(len(cells) for cells in rows if not cells[0].startswith(COMMENTS))
-    at = next((i for i, cells in enumerate(rows) if len(cells) == width and not cells[0].startswith(COMMENTS)), 0)
+    is_whole = [len(cells) == width and not cells[0].startswith(COMMENTS) for cells in rows]
+    at = is_whole.index(True) if any(is_whole) else 0
     names, below, start = (rows or [[]])[at], rows[at:], at + 1
     if at and any(map(is_number, names)):
         above = rows[at - 1]
@@ -149,8 +151,8 @@ def find_names(rows: list[list[str]], lines: pd.Index[int], name: str) -> tuple[
 
 
 def with_points(cells: pd.DataFrame) -> pd.DataFrame:
-    """Decimal commas as points: in columns without points, unless commas may separate thousands, because three digits
-    follow each and another column has points.
+    """Decimal commas as points: in columns without points, unless commas may separate thousands, as
+    three digits follow each and another column has points.
     """
     columns = {j: cells[j].str.strip() for j in cells}
     pointed = [j for j, column in columns.items() if column.str.fullmatch(COMMA.replace(",", r"\.")).any()]
@@ -162,9 +164,10 @@ def with_points(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_log_frames(text: str) -> Read:
-    """E-Prime's own log: a frame of `name: value` lines is a row. LogFrame.Level tells trials, blocks, … apart."""
+    """E-Prime's own log: a frame of `name: value` lines is a row, LogFrame.Level tells trials from blocks."""
     text = text.replace("\r\n", "\n")
     head = dict(re.findall(r"(?m)^(Subject|Session|Group|Experiment): (.*?)\s*$", text))
     frames = re.findall(r"(?s)Level: (\d+)\s+\*\*\* LogFrame Start \*\*\*\n(.*?)\*\*\* LogFrame End", text)
     pair = re.compile(r"(?m)^[ \t]*([^:\n]+):[ \t]*(.*?)[ \t]*$")
-    return pd.DataFrame([head | {"LogFrame.Level": level} | dict(pair.findall(body)) for level, body in frames]), []
+    rows = [head | {"LogFrame.Level": level} | dict(pair.findall(body)) for level, body in frames]
+    return pd.DataFrame(rows), []

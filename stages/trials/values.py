@@ -25,9 +25,9 @@ CONTROL = "[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # signs that command
 QUOTED = re.compile(r"""^\[?(["'])(.*)\1\]?$""")  # ['f'], "f" and 'f'
 EXACT = 2**53  # whole numbers from which on float64 would make others of some
 
-MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None", "NaT"]
-MISSING += ["undefined", "#NULL!", ".", ".."]  # of JavaScript, SPSS, SAS and Stata
-PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; elsewhere perhaps a condition
+MISSING = ["", "NA", "<NA>", "N/A", "n/a", "#N/A", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None"]
+MISSING += ["NaT", "undefined", "#NULL!", ".", ".."]  # of pandas, JavaScript, SPSS, SAS and Stata
+PERHAPS = ["none", "-", "--", "?", "na"]  # missing in a response and among numbers; else perhaps not
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -54,7 +54,7 @@ class Table:
 
 
 def plain(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Any column as float64 or str. Text of numbers becomes numbers, true and false 1 and 0 in whatever case."""
+    """Any column as float64 or str. Text of numbers becomes numbers, true and false in any case 1 and 0."""
     held = pd.api.types.infer_dtype(column)
     if held == "categorical":
         return plain(column.astype(object))
@@ -135,14 +135,15 @@ def check_numbers(name: str, column: pd.Series[Any]) -> pd.Series[Any]:
     """A column of numbers as such. Raises InputError, with its place, for a word or what is not finite."""
     number = numbers(column)
     if (wrong := column.notna() & ~np.isfinite(number)).any():
-        what = f"{name} is {show(column[wrong].iloc[0])}, but it must be a finite number, with a decimal point"
+        value = show(column[wrong].iloc[0])
+        what = f"{name} is {value}, but it must be a finite number, with a decimal point"
         how = "correct it, leave it empty if it is missing, or take other rows (where) or columns (formula)"
         raise InputError(f"{wrong.idxmax()}: {what}; {how}")
     return number
 
 
 def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
-    """Words that differ only in case, quotes or brackets as one, in its most frequent spelling; and what was merged."""
+    """Words that differ only in case, quotes or brackets as the most frequent; and what was merged."""
     if column.dtype.kind == "f" or len(counts := column.value_counts()) > 5 * FEW:
         return column, ""
     alike: dict[str, list[str]] = {}
@@ -152,4 +153,5 @@ def merged(column: pd.Series[Any]) -> tuple[pd.Series[Any], str]:
     if all(word == new for word, new in spelling.items()):
         return column, ""
     changed = [" = ".join(map(show, same)) for same in alike.values() if len(same) > 1]
-    return plain(column.map(spelling).astype("str")), f"one value: {', '.join(changed[:5])}" if changed else ""
+    note = f"one value: {', '.join(changed[:5])}" if changed else ""
+    return plain(column.map(spelling).astype("str")), note

@@ -1,4 +1,4 @@
-"""Which rows are taken: `block == 2 and rule != "none"`, in pandas' query syntax; missing values are as in SQL."""
+"""Which rows are taken: `block == 2 and rule != "none"`, in pandas' query syntax; missing as in SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stages.trials.values import Table, keys, numbers, plain
 
 EQUAL = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.In: operator.eq, ast.NotIn: operator.ne}
 ORDER = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge}
-# Names, perhaps in backticks or with points, that are not called and no argument's; and strings, which hold anything.
+# Names, in backticks or with points, that are not called and no argument's; and strings, which hold anything.
 NAME = r"""`([^`]+)`|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|(?<![\w.])([A-Za-z_]\w*(?:\.\w+)*)(?![\w(]|\s*=[^=])"""
 FORM = 'it must compare columns with values, as in: block == 2 and rule in ("a", "b") and not rt > 3'
 
@@ -43,7 +43,7 @@ def restored(text: object, names: Mapping[str, str]) -> str:
 def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.bool_]:
     """Whether all conditions hold, (n_rows,); `only` those that the table's columns decide.
 
-    A comparison with a missing value holds for no row, also under `not`. Raises InputError for any other text.
+    A comparison with a missing value holds for no row, also under `not`. Raises InputError for other texts.
     """
     holds = np.ones(len(table.frame), bool)
     if text is None:
@@ -54,7 +54,8 @@ def taken(table: Table, text: str | None, *, only: bool = False) -> NDArray[np.b
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(f"where = {show(text)}, but {FORM}") from None
     for condition in conditions:
-        names = {each.id: aliases.get(each.id, each.id) for each in ast.walk(condition) if isinstance(each, ast.Name)}
+        ids = [node.id for node in ast.walk(condition) if isinstance(node, ast.Name)]
+        names = {alias: aliases.get(alias, alias) for alias in ids}
         if only and not {*names.values()} <= {*table.frame.columns}:
             continue
         columns = {alias: table.column(name) for alias, name in names.items()}
