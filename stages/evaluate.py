@@ -24,7 +24,7 @@ from stages.files.reading import Fit
 from stages.files.writing import Outputs
 from stages.tables import inference, inferred, planning, psychometric, scores, theory
 from stages.tables.answer import together, trustworthy, unanswered
-from stages.tables.inferred import Inferred, Results
+from stages.tables.inferred import Inferred
 from stages.tables.scores import Predictions
 from stages.tables.smooth import smooth_table
 
@@ -61,7 +61,7 @@ def main() -> None:
         if fit.observer is not None:
             metrics["recovery"] = recovery(fit.coefficients, fit.observer.coefficients)
         metrics["train"] = {"cross_entropy": float(*cross_entropies(*fit.train, fit.coefficients[None]))}
-        notices, answer = general_notices(fit, results, source), list[str]()
+        notices, answer = general_notices(fit, source), list[str]()
         if answered:
             metrics["loo"] = scores.prediction_metrics(predictions["loo"])
             groups, lines = write_replication(outputs, answered, metrics)
@@ -69,6 +69,8 @@ def main() -> None:
             notices += lines
         metrics["fit"] = scores.solver_metrics(fit)
         outputs.json("metrics.json", metrics)
+        notes = {name: c.note for name, c in results.items() if c.note and not c.separated}
+        answer += [f"{named(name, 'class')}: {note}" for name, note in notes.items()]
         answer += unanswered(fit.missing, results, fit.separating)
         if p.smooth:
             kernels, lines = smooth_table(whole, p)
@@ -140,10 +142,9 @@ def write_replication(outputs: Outputs, answered: Inferred, metrics: Metrics) ->
     return [one if one.corrected.df else None for one in classes], lines
 
 
-def general_notices(fit: Fit, results: Results, source: str) -> list[str]:
-    """Lines on what is left out of all classes, and on what is unusual in one."""
-    notes = {name: c.note for name, c in results.items() if c.note and not c.separated}
-    lines = [f"{named(name, 'class')}: {note}" for name, note in notes.items()]
+def general_notices(fit: Fit, source: str) -> list[str]:
+    """Lines on what is left out of all classes."""
+    lines = list[str]()
     if fit.evidence["solver"] != "exact":
         lines.append("intervals and corrections are left out: they are for exact fits, train.solver: exact")
     if fit.evidence["ridge"] or any(fit.shrinkage.values()):

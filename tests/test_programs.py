@@ -154,11 +154,13 @@ def test_a_contrast_that_is_missing_on_the_other_side_is_0_and_no_choice_is_none
     choice = np.where(np.arange(N) == 4, 0, rng.choice([-1, 1], N))
     table = pd.DataFrame({"contrastLeft": np.where(left, contrast, np.nan), "choice": choice})
     table["contrastRight"] = np.where(left, np.nan, contrast)
+    table.loc[7, ["contrastLeft", "contrastRight"]] = np.nan  # missing on both sides is missing
     table.to_parquet(tmp_path / "t.pqt")
     _, factors, responses = coded(tmp_path / "t.pqt", response="choice=1", factors=["contrastLeft", "contrastRight"])
     expected = np.column_stack([np.where(left, contrast, 0), np.where(left, 0, contrast)])
-    np.testing.assert_array_equal(factors, np.delete(expected, 4, axis=0))
-    np.testing.assert_array_equal(responses[:, 0], np.delete(choice, 4) == 1)
+    np.testing.assert_array_equal(factors, np.delete(expected, [4, 7], axis=0))
+    np.testing.assert_array_equal(responses[:, 0], np.delete(choice, [4, 7]) == 1)
+    expected[7] = np.nan
     study = learn(asked(response="choice=1", factors=["contrastLeft", "contrastRight"]), tmp_path / "t.pqt")
     table.drop(columns="choice").to_parquet(tmp_path / "new.pqt")
     new = study.coding.frame(study.open(tmp_path / "new.pqt"), [])
@@ -252,6 +254,10 @@ def labelled(path: Path, table: pd.DataFrame) -> None:
 
 
 FORMATS: list[tuple[Callable[[Path, pd.DataFrame], Any], str, str]] = [
+    (lambda path, table: table.to_json(path), "t.json", ""),
+    (lambda path, table: table.to_json(path, orient="split"), "t.json", ""),
+    (lambda path, table: table.to_csv(path, index=False), "t.csv.xz", ""),
+    (lambda path, table: table.to_csv(path, index=False), "t.csv.zip", ""),
     (matlab, "t.mat", "data.trials."),
     (matlab_array_of_structs, "t.mat", "data.trials."),
     (matlab_73, "t.mat", "data.trials."),

@@ -12,7 +12,7 @@ from hdlogit.asymptotics.inverse import NONE, Dominant, NoSignal, Observer, obse
 from hdlogit.asymptotics.logistic_normal import probability_and_slope
 from hdlogit.inference.link import Link, fit_link
 from hdlogit.inference.observed import Observed
-from hdlogit.inference.sums import Array, Refused, Setting
+from hdlogit.inference.sums import Array, RatesNotDetermined, Refused, Setting
 
 GROUPS = {1: 16, 2: 5, 3: 3}  # of trials along each axis, for the distribution of dominant factors
 NOISELESS = 1e-4  # noise, in units of the signal, of logits that are taken as they are

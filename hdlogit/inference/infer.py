@@ -45,7 +45,16 @@ from hdlogit.inference.observed import Observed
 from hdlogit.inference.observer import Asymptotes
 from hdlogit.inference.result import ClassInference, LeaveOneOut
 from hdlogit.inference.separation import is_by_chance, separated_trials, separation_of, with_separation
-from hdlogit.inference.sums import NUMBERS, Factors, Names, Rates, Refused, Responses, Setting
+from hdlogit.inference.sums import (
+    NUMBERS,
+    Factors,
+    Names,
+    Rates,
+    RatesNotDetermined,
+    Refused,
+    Responses,
+    Setting,
+)
 
 __all__ = ["ClassInference", "infer"]
 
@@ -68,8 +77,9 @@ def infer(
     rounded, as a Newton step comes first; ridge: μ of the penalty n (μ/2)‖w‖² on the summed loss; shrinkage:
     1 − δ of the soft responses y* = δ y + (1 − δ)/2 that were fitted, 0 = none; asymptotes: whether guess and
     lapse rates are estimated, tied: as one, g = l, half of the rate of lapses that do not depend on the
-    stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated, nor determined by
-    these responses (then a `note` says so); names: of the factors, for the lines. Raises ValueError where shapes or rates are impossible.
+    stimulus; a number fixes a rate, which is 0 where it is neither given nor estimated. Rates that these
+    responses do not determine are not estimated, and a `note` says so. names: of the factors, for the lines.
+    Raises ValueError where shapes or rates are impossible.
     """
     (n, p), n_classes = factors.shape, responses.shape[-1]
     if responses.shape != (n, n_classes) or coefficients.shape != (p + 1, n_classes):
@@ -94,8 +104,9 @@ def infer(
                 observed = Observed(factors, y, c, setting)
                 results.append(_infer_class(factors, y, observed, setting))
             except RatesNotDetermined as reason:
-                known = (rate if isinstance(rate, float) else 0.0 for rate in rates)
-                [without] = infer(factors, y[:, None], coefficients[:, [c]], ridge, shrinkage, "none", *known, names)
+                guess, lapse = (rate if isinstance(rate, float) else 0.0 for rate in rates)
+                fitted = coefficients[:, [c]]
+                [without] = infer(factors, y[:, None], fitted, ridge, shrinkage, "none", guess, lapse, names)
                 results.append(replace(without, note=f"{reason}: all of this is without estimated rates"))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))

@@ -85,7 +85,7 @@ def methods(
 
 def corrections(classes: pd.DataFrame, evaluate: Parameters, metrics: Mapping[str, Any]) -> Iterator[str]:
     """How weights were corrected, and for which rates."""
-    estimated = [name for name in RATES if evaluate["asymptotes"] != "none" and evaluate[name] == "auto"]
+    estimated = [name for name in RATES if classes.rates_estimated.any() and evaluate[name] == "auto"]
     if estimated or classes[[*RATES]].to_numpy().any():
         how = {name: "estimated" if name in estimated else "fixed" for name in RATES}
         guess, lapse = (f"{between(classes[name], 3)} ({how[name]})" for name in RATES)

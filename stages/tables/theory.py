@@ -28,7 +28,8 @@ def class_table(inferred: Inferred) -> pd.DataFrame:
 
     signal: sd of the true logits; existence_threshold: kappa must be below it for a maximum-likelihood
     estimate to exist; smallest_n_trials: at which it does; inflation: of the variance of a weight by
-    correlations of factors; fitted_jointly: 1 if weights and rates were.
+    correlations of factors; fitted_jointly, rates_estimated: 1 if weights and
+    rates were.
     """
     rows = []
     for name, c in zip(inferred.fit.classes, inferred.classes, strict=True):
@@ -41,6 +42,7 @@ def class_table(inferred: Inferred) -> pd.DataFrame:
             "existence_threshold": existence_threshold(*observer),
             "smallest_n_trials": smallest_n_trials(len(inferred.fit.factors), *observer),
             "fitted_jointly": int(c.profiles is not None),
+            "rates_estimated": int(None in c.link.known),
             "residual_sd": _residual_sd(c),
         }
         if not c.separated:  # the theory knows nothing of the others

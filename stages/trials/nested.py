@@ -86,12 +86,18 @@ def are_records(item: Any) -> bool:
 
 
 def read_json(source: Any, name: str) -> Read:
-    """Records, perhaps one a line, or a list for each column."""
+    """Records, perhaps one a line, a list for each column, or what pandas writes."""
     text = source.read().decode("utf-8-sig")
     try:
         document = json.loads(text)
     except json.JSONDecodeError:
         document = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if isinstance(document, dict) and document:
+        if document.keys() >= {"columns", "data"}:  # pandas' orient="split"
+            return pd.DataFrame(document["data"], columns=document["columns"]), []
+        columns = [[*value.values()] if isinstance(value, dict) else [[]] for value in document.values()]
+        if not any(isinstance(value, list | dict) for column in columns for value in column):  # orient="columns"
+            return pd.DataFrame(document), []
     return table_of(document, name)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,11 @@ class Program:
     event: tuple[str, str] = ("", "")  # trials have such a value in this column
     most: str = ""  # trials have the most frequent value of this column, of rows with a response
     time: str = ""  # the column of reaction times, where its name does not say so
-    values: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # what a number in a column means
+    none: str = ""  # the column in which 0 means that there was no response
+    sides: tuple[str, ...] = ()  # of two columns, each is missing where the other holds the value: then it is 0
 
 
-IBL = {"choice": (0, np.nan), "contrastLeft": (np.nan, 0), "contrastRight": (np.nan, 0)}
+IBL = ("contrastLeft", "contrastRight")
 PROGRAMS = (
     Program("PsychoPy", (r".*\.thisN", "psychopyVersion|expName|frameRate|expVersion"), filled=r".*\.thisN"),
     Program("jsPsych", ("trial_type", "trial_index", "time_elapsed"), most="trial_type"),
@@ -38,7 +38,7 @@ PROGRAMS = (
     Program("Gorilla", ("Experiment ID", "Response Type"), event=("Response Type", "response")),
     Program("lab.js", ("sender", "sender_type", "sender_id"), most="sender", time="duration"),
     Program("E-Prime", ("ExperimentName|Experiment", "Subject", r".*\.RESP"), most="LogFrame.Level"),
-    Program("IBL (choice 0 is no response, no contrast is 0)", ("contrastLeft", "contrastRight"), values=IBL),
+    Program("IBL (choice 0 is no response, a contrast missing on one side is 0)", IBL, none="choice", sides=IBL),
     Program("Bpod", (r".*\bTrialTypes", r".*\bTrialStartTimestamp")),
 )
 PHASES = r"(.*[._ ])?(practi[cs]e|phase|stage|part|section|task|block_?type|running|procedure)(\W.*)?"
@@ -72,8 +72,11 @@ def recognised(table: Table, p: Prepare) -> Table:
     note = f"looks like {program.name}"
     if n := len(table.frame) - len(frame):
         note += f": left out {counted(n, 'row')} (practice, instructions, …)"
-    for name in [name for name in program.values if name in frame]:
-        frame = frame.assign(**{name: numbers(frame[name]).replace(*program.values[name])})
+    if program.none in frame:
+        frame = frame.assign(**{program.none: numbers(frame[program.none]).replace(0, np.nan)})
+    if program.sides:
+        sides = frame[[*program.sides]].apply(numbers)
+        frame = frame.assign(**sides.fillna(0.0).where(sides.notna().any(axis=1)))
     time = {program.time: f"is the reaction time in {program.name}"} if program.time in frame else {}
     frame = frame.drop(columns=[*time])
     unusable = {**table.unusable, **time}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
+from pandas.io.common import get_handle
 
 from stages.files.documents import one_line
 from stages.files.errors import InputError, check_memory
@@ -23,6 +25,8 @@ from stages.trials.values import CONTROL, Read, Table, plain, repeated
 
 UNNAMED = r"Unnamed: \d+|__index_level_\d+__|"  # pandas' names for a column without a name: row numbers
 PER_BYTE, PER_PACKED = 8, 40  # bytes of memory that reading takes for one of a file, compressed or not
+PACKED = (".gz", ".bz2", ".xz", ".zip")  # endings of one compressed file
+CRASH = (".mat", ".h5", ".hdf5", ".nwb", ".sav", ".zsav")  # endings that C libraries read
 MUCH = 2e9  # bytes of memory from which on it is said what reading needs
 
 
@@ -47,7 +51,7 @@ def read_one(path: Path) -> Table:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of constructors and units that our columns do not need
-            frame, notes = contents(path)
+            frame, notes = (apart if path.suffix.lower() in CRASH else contents)(path)
             names = [re.sub(CONTROL, "�", " ".join(str(name).split())) for name in frame.columns]
             named = {j: name for j, name in enumerate(names) if not re.fullmatch(UNNAMED, name)}
             for name in repeated(named.values()):
@@ -68,15 +72,21 @@ def read_one(path: Path) -> Table:
     return Table(path.name, rows.set_axis([f"{start}{number}" for number in numbers]), tuple(notes))
 
 
+def apart(path: Path) -> Read:
+    """In a process of its own: of damaged bytes some C libraries crash, which is no exception."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(contents, path).result()
+
+
 def contents(path: Path) -> Read:
-    is_packed = path.suffix.lower() == ".gz"
+    is_packed = path.suffix.lower() in PACKED
     size = path.stat().st_size * (PER_PACKED if is_packed else PER_BYTE)
     check_memory(size, f"{path.name}, read as a whole,", "save a part of its columns or rows")
     if size > MUCH:
         print(f"reading {path.name} needs about {size / 1e9:.1f} GB of memory", flush=True)
     ending = Path(path.stem if is_packed else path.name).suffix.lower()
-    with gzip.open(path) if is_packed else path.open("rb") as source:
-        return READERS.get(ending, read_text)(source, path.name)
+    with get_handle(path, "rb", compression="infer" if is_packed else None, is_text=False) as opened:
+        return READERS.get(ending, read_text)(opened.handle, path.name)
 
 
 # --- a reader for each kind of file: of a binary file, and the name for messages
