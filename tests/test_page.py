@@ -231,7 +231,8 @@ def test_the_paper_has_the_numbers_of_the_study(runs: dict[str, Path]) -> None:
 @pytest.mark.parametrize("joint", [True, False])
 def test_the_paper_says_how_weights_were_corrected(joint: bool) -> None:
     shown = pd.DataFrame({"class": "yes", "factor": ["a", "b", "bias"]})
-    rates = {"guess_rate": [0.5], "lapse_rate": [0.02], "alpha": [0.7], "fitted_jointly": [float(joint)]}
+    rates = {"guess_rate": [0.5], "lapse_rate": [0.02], "alpha": [0.7], "rates_estimated": [1.0]}
+    rates["fitted_jointly"] = [float(joint)]
     parameters = {
         "train": {"solver": "exact", "shrinkage": 0},
         "evaluate": {"asymptotes": "estimate", "guess_rate": 0.5, "lapse_rate": "auto"},
