@@ -155,6 +155,16 @@ def test_what_is_not_determined_is_said(separable: bool) -> None:
     assert np.isfinite(link.covariance).all()
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_step_between_two_points_of_the_law_is_no_slope(seed: int) -> None:
+    """Half a yes, where the guess rate is said to be a half: seed 1 finds such a step, of a tiny error."""
+    rng = np.random.default_rng(seed)
+    u, noise = rng.normal(size=(2, 300))
+    v, responses = u + 0.7 * noise, rng.random(300) < expit(0.7 * u)
+    link = fit_link(v - v.mean(), 0.7, responses, (0.5, 0.0))
+    assert "not determined" in str(link.reason)
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("seed", range(20))
 def test_wild_trials_give_finite_answers(seed: int) -> None:

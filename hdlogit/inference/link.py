@@ -26,6 +26,7 @@ from hdlogit.inference.sums import Array, Rates
 
 LEAST, MOST = 0.01, 100.0  # of Γ
 UNDETERMINED = 0.1  # standard error of a rate above which little but the prior (sd 0.083) determines it
+ROUGH = 5.0  # logits between two points of the index's law, from which on they tell a step, but not its slope
 UNKNOWN = 1.0  # standard error of log Γ above which nothing tells how steep the link is
 NOTHING = 0.5  # a statistic that means nothing; two conditions, which any parameters fit, have less than 0.1
 SMALL = 4.0  # a statistic that means so little, p > .05, that the bound will do
@@ -79,7 +80,7 @@ def fit_link(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates 
     inverse = np.linalg.pinv(end.squares * np.outer(unit, unit), hermitian=True)
     moves = posterior.moves * unit / np.array([gain, 1, 1, 1])[:, None]  # of (log Γ, b, g, l)
     link = Link(gain, b, guess, lapse, moves @ inverse @ moves.T, law.sd, rates)
-    return replace(link, reason=_reason(link))
+    return replace(link, reason=_reason(link, ROUGH / max(float(np.ptp(cells.t[:2, 0])), 1e-300)))
 
 
 def logistic_test(index: Array, noise: ArrayLike, responses: ArrayLike, rates: Rates = (0.0, 0.0)) -> LogisticTest:
@@ -159,10 +160,11 @@ def _posterior(cells: Block, rates: Rates, **prior: float) -> Posterior:
     return Posterior(lambda: [cells], np.zeros((2, 2)), rates, lowest, highest, **prior)
 
 
-def _reason(link: Link) -> str | None:
-    at_bound = not 1.001 * LEAST < link.gain < MOST / 1.001
+def _reason(link: Link, steepest: float) -> str | None:
     error, *of_rates = link.errors[[0, 2, 3]].tolist()
-    if not at_bound and error <= UNKNOWN and max(of_rates) <= UNDETERMINED:
+    if not 1.001 * LEAST < link.gain < min(steepest, MOST / 1.001):
+        error = np.inf
+    if error <= UNKNOWN and max(of_rates) <= UNDETERMINED:
         return None
     guess, lapse = (
         f"{rate:.2g} ± {e:.2g}" for rate, e in zip((link.guess_rate, link.lapse_rate), of_rates, strict=True)
