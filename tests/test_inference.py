@@ -272,7 +272,7 @@ def test_what_is_wrong_with_the_factors_is_named(small: tuple[Experiment, Array]
     assert "trials must outnumber" in str(infer(x[:50], problem.responses[:50], coefficients)[0].reason)
     with pytest.raises(ValueError, match="they must be"):
         infer(x, problem.responses[:-1], coefficients)
-    with pytest.raises(ValueError, match="together at most"):
+    with pytest.raises(ValueError, match="together below 1"):
         infer(x, problem.responses, coefficients, guess_rate=0.5, lapse_rate=0.5)
 
 
