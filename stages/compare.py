@@ -29,6 +29,7 @@ from stages.tables.inferred import Results
 from stages.terminal import say, table
 from stages.trials.prepared import prepare
 
+SUFFIXES = ".png", ".svg", ".pdf"
 HEADINGS = ("study", "leave-\none-out", "gain", "para-\nmeters", "AIC", "BIC", "more", "p")
 NOTES = """\
 Leave-one-out: cross-entropy of the best prediction, nats per trial, each trial
@@ -44,8 +45,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if len(arguments.studies) < 2:
         raise InputError(f"{arguments.studies[0]} alone: it must be two studies or more, as in: studies/a studies/b")
-    if arguments.out and arguments.out.exists():
-        raise InputError(f"{arguments.out} exists already; --out must name a new file")
+    if arguments.out and (arguments.out.exists() or arguments.out.suffix not in SUFFIXES):
+        raise InputError(f"--out {arguments.out}: it must name a new file, that ends in {', '.join(SUFFIXES)}")
     compared = side_by_side(arguments.studies)
     if arguments.out:
         draw(arguments.out.absolute(), compared)
@@ -144,7 +145,7 @@ def row(one: Comparison) -> tuple[str, ...]:
 def draw(path: Path, compared: Mapping[str, Sequence[Comparison]]) -> None:
     """What each study gains over the first, with two standard errors."""
     rows = [(name, one) for name, of_response in compared.items() for one in of_response[1:]]
-    with saved(path, 150, [path.suffix[1:] or "png"]) as figure:
+    with saved(path, 150, [path.suffix[1:]]) as figure:
         figure.set_size_inches(6, 1.2 + 0.3 * len(rows))
         axes = figure.subplots()
         gains, errors = [one.gain for _, one in rows], [2 * one.gain_error for _, one in rows]

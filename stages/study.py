@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parse()
     files = [file for named in arguments.trials for file in named]
     name = arguments.name or name_of(files)
-    if Path(name).name != name:
+    if "/" in name or name in (".", ".."):
         raise InputError(f"--name {name}: it must name a folder in {shown(STUDIES)}, without /")
     formulas = arguments.formula or [None]
     numbers = [f"-{k}" for k in range(1, len(formulas) + 1)] if formulas[1:] else [""]
@@ -58,9 +58,9 @@ def main() -> None:
         if folders[1:]:
             say(f"{folder.name}: {document['prepare']['formula']}")
         make(folder, files, document)
-        status = reproduce(folder, document.get("observers", ()))
+        status, errors = reproduce(folder, document.get("observers", ()))
         if status == 0 or "observers" in document:
-            summary.main(folder)
+            summary.main(folder, errors)
         if status:
             sys.exit(status)
     if folders[1:]:
@@ -285,8 +285,8 @@ def dvc(*words: str, folder: Path, **options: Any) -> subprocess.CompletedProces
     return subprocess.run(command, cwd=folder, env=environment, text=True, check=False, **options)
 
 
-def reproduce(folder: Path, observers: Collection[str]) -> int:
-    """Run what is out of date, and give the exit status. Of several observers none stops the others."""
+def reproduce(folder: Path, observers: Collection[str]) -> tuple[int, list[str]]:
+    """Run what is out of date; the exit status, and the errors. Of several observers none stops the others."""
     if observers:
         say(counted(len(observers), "observer"))
     sys.stdout.flush()
@@ -298,7 +298,8 @@ def reproduce(folder: Path, observers: Collection[str]) -> int:
         if status and not said.exists():
             command = f"`dvc repro {shlex.quote(shown(folder))}/dvc.yaml`"
             raise InputError(f"DVC failed, perhaps as another DVC is at work here; {command} goes on, or says why")
-    return min(status, 1)
+        errors = said.read_text(encoding="utf-8").splitlines() if said.exists() else []
+    return min(status, 1), errors
 
 
 def shown(path: Path) -> str:

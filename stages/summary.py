@@ -32,12 +32,12 @@ WITHOUT = "no corrections"
 MADE = "coefficients.csv", "psychometric.csv", "population.*", "index.html"  # of all observers
 
 
-def main(folder: str | Path = ".") -> None:
-    """Print what came out in this folder."""
+def main(folder: str | Path = ".", errors: Sequence[str] = ()) -> None:
+    """Print what came out in this folder. errors: of observers' stages, as `folder: why`, if they have just run."""
     with contextlib.chdir(folder):
         parameters = read_parameters()
         if isinstance(parameters, Study) and parameters.observers and not observer():
-            summarise_observers(parameters, parameters.observers)
+            summarise_observers(parameters, parameters.observers, errors)
         else:
             summarise()
 
@@ -56,7 +56,7 @@ def summarise() -> None:
     )
 
 
-def summarise_observers(study: Study, folders: Mapping[str, Any]) -> None:
+def summarise_observers(study: Study, folders: Mapping[str, Any], errors: Sequence[str]) -> None:
     """A verdict on each observer, one table of all corrected weights, the population, and a page."""
     rows, left_out = dict[str, list[list[str]]](), list[str]()
     observers, weights, functions = list[Observer](), list[pd.DataFrame](), list[pd.DataFrame]()
@@ -75,7 +75,8 @@ def summarise_observers(study: Study, folders: Mapping[str, Any]) -> None:
                     left_out += [f"{name}: {reason}" for reason in reasons]
             except InputError as error:
                 rows[folder] = [[name, "", "", "", "no estimate"]]
-                left_out.append(f"{name}: {error}")
+                own = [line.partition(": ")[2] for line in errors if line.startswith(f"{folder}: ")]
+                left_out.append(f"{name}: {[*own, error][0]}")
     left_out += [f"left out: {why}" for why in study.left_out]
     every = [row for of_observer in rows.values() for row in of_observer]
     table(HEADINGS, every, text=(0, 4))

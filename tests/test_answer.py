@@ -156,9 +156,11 @@ def test_where_the_model_lacks_something_nothing_is_good_enough_and_it_says_what
     assert lack == (
         "the model lacks squares of the factors (p = 1e-09; about 0.02 nats per trial would be gained, 20 % of what "
         "its factors gain); perhaps because of it, tests of guesses or lapses fail, too: weights and intervals, "
-        "corrected ones too, may be far off. To add them: --formula (prepare.formula) with I(x**2) for each factor x"
+        "corrected ones too, may be far off. To add them: --formula (prepare.formula) with I(x ** 2) for each factor x"
     )
     assert size.startswith("if the model held, weights would come out 2.8 ± 0.1 % too large, and classical 95 %")
+    named = answer(ODD._replace(terms={"tone": True, "C(side)": False}))[1]
+    assert named.endswith("To add them: --formula (prepare.formula) with I(tone ** 2)")
     chance = ODD._replace(asked=(SQUARES._replace(p_value=0.02),))
     assert answer(chance)[-1].startswith("if the model held")
     assert answer(*[chance] * 10)[-1].endswith("good enough")  # one of many tests

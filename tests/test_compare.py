@@ -50,7 +50,9 @@ def test_the_better_of_two_models_is_told_with_its_test_and_a_figure(
     assert row[-2] == "1"
     assert float(row[-1]) < 1e-9
     assert Path("gains.png").read_bytes().startswith(b"\x89PNG")
-    assert "gains.png exists already" in refuses(compare.main)
+    assert "--out gains.png: it must name a new file" in refuses(compare.main)
+    monkeypatch.setattr(sys, "argv", ["compare", "linear", "squared", "--out", "gains.xyz"])
+    assert "that ends in .png, .svg, .pdf" in refuses(compare.main)
     study(tmp_path / "others", monkeypatch, "~ a", seed=2)
     monkeypatch.setattr(sys, "argv", ["compare", "linear", "others"])
     assert "linear, others share no trials: they are not of one file" in refuses(compare.main)

@@ -103,8 +103,10 @@ def test_the_population_is_that_of_the_library_and_goes_where_there_is_none(
 
     forget(folder, "ben")
     capsys.readouterr()
-    summary.main(folder)
+    summary.main(folder, ["who-ben: a factor separates"])
     shown = capsys.readouterr().out
+    assert "ben: a factor separates\n" in shown
+    assert "max: data/model.safetensors is missing: the last run has not come to its end" in shown
     assert "no population mean: a population needs two observers with an inference; there are 1" in shown
     assert shown.count("no estimate") == 3
     assert sorted(path.name for path in (folder / "data").glob("[!.]*")) == ["coefficients.csv", "index.html"]

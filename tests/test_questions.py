@@ -28,7 +28,7 @@ def trials(rng: np.random.Generator, n: int = 1200) -> tuple[Array, Array]:
     return x, 1.2 * (x[:, 0] - 0.5) + x[:, 1:] @ np.linspace(-0.8, 0.8, 11)
 
 
-def asked(x: Array, y: NDArray[np.bool_], groups: Array | None = None, **rates: str) -> list[Question]:
+def asked(x: Array, y: NDArray[np.bool_], groups: Array | None = None, **rates: object) -> list[Question]:
     [result] = infer(x, y[:, None], fit(x, y[:, None]).coefficients, **rates)  # type: ignore[arg-type]
     assert result.reason is None
     return questions(result, x, y, NAMES, groups)
@@ -146,6 +146,17 @@ def test_the_guess_rate_of_two_alternatives_is_no_square(slope: float, rates: di
         found.append(of["squares of the factors"])
         assert ASYMMETRY not in of  # it would be the same
     assert kstest(found, "uniform", alternative="greater").pvalue > 0.05
+
+
+def test_a_trial_that_is_certain_hides_nothing_that_the_model_lacks() -> None:
+    """Its probability is 1 to the last digit, which once made all residuals NaN."""
+    rng = np.random.default_rng(21)
+    x, logit = trials(rng, 550)
+    logit *= 4
+    far = np.argmax(logit)
+    x[far], logit[far] = 60 * x[far], 60 * logit[far]
+    families_asked = {one.family for one in asked(x, drawn(0.5 + 0.5 * expit(logit), rng), guess_rate=0.5)}
+    assert families_asked >= {"squares of the factors", "previous responses"}
 
 
 def test_a_group_of_one_trial_and_factors_that_do_not_vary_among_known_trials_are_no_fault() -> None:

@@ -276,11 +276,13 @@ def test_rates_are_estimated_or_given_each_alone(text: str, expected: tuple[obje
 
 REFUSALS = [  # options besides file and response, and what must be in the line
     (["--name", "a/b"], "without /"),
+    (["--name", ".."], "must name a folder"),
     (["--response", "choise"], "the nearest is choice"),
     (["--group", "whom"], "the nearest is who"),
     (["--formula", "{1}"], "it names no factor"),
     (["--held-out", "2"], "held_out = 2, but it must be less than 1"),
     (["--by", "contrast"], "error: -"),
+    (["--rates", "0.7,0"], "evaluate.guess_rate = 0.7, but it must be less than or equal to 0.5"),
     (["--rates", "half"], "guess and lapse rate, as in 0.5,0.02"),
     (["--set", "train.rigde=auto"], "the nearest is ridge"),
     (["--intervals", "_1"], "two endings of column names"),

@@ -187,8 +187,8 @@ def _result(correction: Correction, observed: Observed, setting: Setting) -> Cla
 
 def _rates(asymptotes: Asymptotes, guess_rate: float | None, lapse_rate: float | None) -> Rates:
     guess, lapse = guess_rate or 0.0, lapse_rate or 0.0
-    if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse <= 0.99):
-        raise ValueError(f"rates must be from 0 to 0.5, together at most 0.99, got {guess:g} and {lapse:g}")
+    if not (min(guess, lapse) >= 0 and max(guess, lapse) <= 0.5 and guess + lapse < 1):
+        raise ValueError(f"rates must be from 0 to 0.5, together below 1, got {guess:g} and {lapse:g}")
     if asymptotes == "none":
         return guess, lapse
     if asymptotes == "estimate":

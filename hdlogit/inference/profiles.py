@@ -20,34 +20,38 @@ GAP, NARROW = 0.3, 1e-3  # between what is computed: most in signed roots, least
 def profile(root: Callable[[float], float], start: float, step: float, farthest: float = np.inf) -> Array:
     """(161,) the values that have the signed roots ROOTS, −∞ and ∞ beyond those that are reached.
 
-    root: rises with the value; start, step: where its values are first computed, to ± farthest steps.
+    root: rises with the value, on the whole; start, step: where its values are first computed, to ± farthest steps.
     """
     nodes = {start: root(start)}
     for side in (-1.0, 1.0):
         value, stride = start, side * step
         while side * nodes[value] < FAR and abs(value - start) < farthest * step:
-            if value != start and -NEAR < side * nodes[value] <= 0:
+            if value != start and -NEAR < side * nodes[value] < 0:
                 break
             value, stride = value + stride, 2 * stride
             nodes[value] = root(value)
     while True:  # halve the widest gap
-        values, roots = np.array(sorted(nodes.items())).T
+        values = np.array(sorted(nodes))
+        roots = _outermost(np.array([nodes[value] for value in values]), int(np.searchsorted(values, start)))
         gaps = np.where(np.diff(values) > NARROW * step, np.diff(np.clip(roots, -FAR, FAR)), 0.0)
         widest = int(gaps.argmax())
         if gaps[widest] <= GAP:
             break
         middle = float(values[widest] + values[widest + 1]) / 2
         nodes[middle] = root(middle)
-    # Outwards from the start roots rise, but for rounding where a coefficient is all but infinite.
-    first = int(np.searchsorted(values, start))
-    above, below = np.maximum.accumulate(roots[first:]), np.minimum.accumulate(roots[first::-1])
-    rising = np.concatenate([np.diff(below)[::-1] < 0, [True], np.diff(above) > 0])
+    rising = np.append(True, np.diff(roots) > 0)
     values, roots = values[rising], roots[rising]
     table = np.where(roots[0] < ROOTS, np.inf, -np.inf)
     if len(roots) > 1:
         reached = (roots[0] <= ROOTS) & (roots[-1] >= ROOTS)
         table[reached] = PchipInterpolator(roots, values)(ROOTS[reached])
     return table
+
+
+def _outermost(roots: Array, start: int) -> Array:
+    """Rising roots: where there are several maxima, a value is rejected only if all beyond it are."""
+    above = np.minimum.accumulate(roots[:start:-1])[::-1]
+    return np.concatenate([np.maximum.accumulate(roots[:start]), roots[start : start + 1], above])
 
 
 def values_at(profiles: Array, root: float) -> Array:

@@ -140,7 +140,7 @@ def _with_rates(result: ClassInference, factors: Factors, y: Responses) -> Resid
     p, ends = expit(result.leave_one_out.best), 1 - result.guess_rate - result.lapse_rate
     inside = (p - result.guess_rate) / ends
     taken, inside = np.abs(inside - 0.5) < 0.5 - EDGE, np.clip(inside, EDGE, 1 - EDGE)
-    slope, variance = ends * inside * (1 - inside), p * (1 - p)
+    slope, variance = ends * inside * (1 - inside), np.where(taken, p * (1 - p), 1.0)
     estimated = np.diag(result.link.covariance)[2:] > 0
     rates = np.stack([(1 - inside) / slope, -inside / slope], axis=1)[:, estimated]
 

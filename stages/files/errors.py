@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.files import OBSERVERS
 
-# Set where a command runs DVC and prints the answer: a file that is made where a stage has named its error.
+# Set where a command runs DVC and prints the answer: a file to which stages add the errors that they name.
 SAID = "HDLOGIT_SAID"
 
 
@@ -60,6 +60,7 @@ def _fail(message: str, status: int = 1) -> None:
     if here.parent.name == OBSERVERS:
         message = f"{here.name}: {message}"
     if SAID in os.environ:
-        Path(os.environ[SAID]).touch()
+        with Path(os.environ[SAID]).open("a", encoding="utf-8") as said:
+            said.write(f"{message}\n")
     print(f"error: {message}", file=sys.stderr)
     sys.exit(status)

@@ -25,6 +25,7 @@ def whole(value: Any) -> Any:
 Integer = Annotated[int, BeforeValidator(whole)]
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 1)]  # what numpy.random.RandomState and torch both accept
 Rate = Annotated[float, Field(ge=0, lt=1)]
+KnownRate = Annotated[float, Field(ge=0, le=0.5)]
 Count = Annotated[Integer, Field(ge=1, le=1_000_000)]
 Trials = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
 Text = Annotated[str, Field(min_length=1)]
@@ -115,8 +116,8 @@ class Evaluate(Section):
     calibration_bins: Annotated[Integer, Field(ge=1, le=1000)]
     interval_level: Annotated[float, Field(ge=0.01, le=0.9999)]
     asymptotes: Literal["none", "estimate", "tied"]
-    guess_rate: Rate | Literal["auto"]
-    lapse_rate: Rate | Literal["auto"]
+    guess_rate: KnownRate | Literal["auto"]
+    lapse_rate: KnownRate | Literal["auto"]
     smooth: Texts | None = None
     threshold_at: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
 
@@ -270,7 +271,7 @@ def check_current() -> None:
     """Raise InputError where a stage that makes numbers has failed, or last ran with other parameters."""
     for name in ("train", "model.safetensors", "metrics.json"):  # DVC removes a stage's outputs before it runs it
         if not (DATA / name).exists():
-            raise InputError(f"{DATA / name} is missing: the last run has not come to its end; {AGAIN}")
+            raise InputError(f"{DATA / name} is missing: the last run has not come to its end; `dvc repro` says why")
     check_parameters()
 
 

@@ -16,7 +16,7 @@ WORDS = {
     OTHER_RATE: "--rates estimate (evaluate.asymptotes) estimates both",
     ASYMMETRY: "It is steeper on one side than a logistic one: try a transform of the factors, as in log(x)",
     RISING: "No guess or lapse rate explains that: look at the figure of the psychometric function",
-    SQUARES: "I(x**2) for each factor x",
+    SQUARES: "{squares}",
     TREND: "a column that counts the trials",
     DIFFERENCES: "C(group), or fit each group alone",
     TRENDS: "C(group) * t, if t counts the trials",
@@ -36,13 +36,20 @@ def remedy(family: str, response: str, terms: Mapping[str, bool], *, guess_rate:
     column = "response" if column.isdigit() else column if column.isidentifier() else f"`{column}`"
     kind = PRODUCTS if family.startswith(PRODUCTS) else family
     rates = f"--rates {guess_rate:g},estimate" if guess_rate else "--rates estimate"
-    words = WORDS[kind].format(response=column, rates=rates)
+    graded = [term for term, is_graded in terms.items() if is_graded]
+    is_short = 0 < len(graded) < 4 and all(map(NAME.fullmatch, graded))
+    squares = " + ".join(_squares(terms)) if is_short else "I(x ** 2) for each factor x"
+    words = WORDS[kind].format(response=column, rates=rates, squares=squares)
     if kind in (LINK, OTHER_RATE, ASYMMETRY, RISING):
         return words
     formula = _formula(family, column, terms) if all(map(NAME.fullmatch, terms)) else ""
     if formula and len(formula) <= LONGEST:
         return f"To add them: --formula '~ {formula}'"
     return f"To add {'it' if kind == TREND else 'them'}: --formula (prepare.formula) with {words}"
+
+
+def _squares(terms: Mapping[str, bool]) -> list[str]:
+    return [f"I({term} ** 2)" for term, is_graded in terms.items() if is_graded]
 
 
 def _formula(family: str, column: str, terms: Mapping[str, bool]) -> str:
@@ -53,7 +60,7 @@ def _formula(family: str, column: str, terms: Mapping[str, bool]) -> str:
         both = " + ".join(others)
         return f"{factor} * {f'({both})' if others[1:] else both}" if factor in terms and others else ""
     added = {
-        SQUARES: [f"I({term} ** 2)" for term, is_graded in terms.items() if is_graded],
+        SQUARES: _squares(terms),
         MEMORY: [f"lags({column}, 3)"],
         PREVIOUS: [] if "*" in "".join(terms) else [f"lag({term}, 1)" for term in terms],
     }.get(family, [])
