@@ -296,7 +296,8 @@ def reproduce(folder: Path, observers: Collection[str]) -> tuple[int, list[str]]
         stdout = subprocess.DEVNULL if observers else None  # the lines of many are too many
         status = dvc(*words, folder=folder, env={SAID: str(said)}, stdout=stdout).returncode
         if status and not said.exists():
-            raise InputError(f"DVC failed; `dvc repro {shlex.quote(shown(folder))}/dvc.yaml` says why")
+            command = f"`dvc repro {shlex.quote(shown(folder))}/dvc.yaml`"
+            raise InputError(f"DVC failed, perhaps as another DVC is at work here; {command} goes on, or says why")
         errors = said.read_text(encoding="utf-8").splitlines() if said.exists() else []
     return min(status, 1), errors
 

@@ -104,6 +104,13 @@ def test_the_verdict_in_a_few_words() -> None:
         assert case.verdict == verdict
 
 
+def test_where_no_effect_is_shown_nothing_is_told_of_the_size_of_weights() -> None:
+    useless = Usefulness(0.69, 0.7, 0.7, -0.01, 0.01, 3.0, 3, 0.4)
+    for case in (FINE, FINE._replace(asked=(SQUARES,))):
+        assert not any("weights would come out" in line for line in answer(case._replace(use=useless)))
+        assert not any("weights come out" in line for line in answer(case._replace(use=useless)))
+
+
 def test_a_difference_below_its_own_error_is_none() -> None:
     vague = FINE._replace(alpha=0.92, alpha_error=0.09, coverage=0.92, coverage_error=0.04)
     assert sized(vague).endswith(

@@ -19,6 +19,7 @@ from hdlogit.asymptotics.theory import solve
 from hdlogit.exact import fit
 from hdlogit.inference import ClassInference
 from stages import plan
+from stages.tables.planning import goal_table
 from tests.conftest import Project
 from tests.inferred import inferred
 
@@ -113,6 +114,22 @@ def test_with_guesses_and_lapses_only_corrected_weights_become_right(
     base_rate = base_rate_for(0.0, 2.0, 0.5, 0.02)
     needed = n_trials_until(40, 2.0, base_rate, lambda line: (line.corrected_weight_error or inf) <= 0.1, 0.5, 0.02)
     assert f"for corrected weights whose error is 10 % {needed} {needed - 500} " in printed
+
+
+def test_trials_for_a_smaller_error_are_counted_from_the_errors_that_a_study_has() -> None:
+    """As of fits with rates, whose errors are larger than theory has them, and in whatever units."""
+    nothing = ClassInference.refused("", 2)
+    study = replace(
+        nothing,
+        theory=replace(nothing.theory, kappa=2 / 800, signal=4.8, intercept=0.0),
+        link=replace(nothing.link, gain=4.8, guess_rate=0.5, lapse_rate=0.03),
+        scale=np.array([2.0, 0.5]),
+        corrected=np.array([1.5, -8.0, 0.0]),  # per sd 3 and -4
+        covariance=np.diag([0.25, 4.0, 1.0, 1.0, 1.0]),  # errors per sd 1 and 1
+        inflation=1.0,
+    )
+    *_, error = goal_table({"correct": study}, 800, 0).n_trials
+    assert error == pytest.approx(800 * 2 / 25 / 0.1**2)
 
 
 def test_without_a_signal_nothing_tells_how_many_trials_are_needed(

@@ -184,7 +184,10 @@ def _sentences(n_trials: int, n_factors: int, c: Situation) -> list[str]:
     if c.lacks:
         adding = remedy(c.lacks[0].family, c.name, c.terms, guess_rate=c.rates[0])
         lines.append(f"{sentence(c.lacks, c.use.gain)}. {adding}")
-    lines += [_separated(n_trials, n_factors, c)] if c.unbounded else [_size(c)] if c.verdict != NO_EFFECT else []
+    if c.unbounded:
+        lines.append(_separated(n_trials, n_factors, c))
+    elif not c.use.p_value >= NOTHING:  # NaN: not tested
+        lines.append(_size(c))
     lines += [_groups(c, c.groups)] if c.groups else []
     return [f"{observer}: {lines[0]}", *lines[1:]]
 

@@ -13,10 +13,11 @@ from hdlogit.asymptotics.existence import OutsideTheory
 from hdlogit.asymptotics.planning import Plan, base_rate_for, intercept_for, n_trials_until, smallest_n_trials
 from hdlogit.inference import ClassInference
 
+ERROR = 0.1  # of corrected weights, wanted
 GOALS: dict[str, Callable[[Plan], bool]] = {
     "for weights that are right to 5 %": lambda line: abs((line.alpha or math.inf) - 1) <= 0.05,
     "for classical 95 % intervals that cover 94 %": lambda line: (line.classical_coverage or 0) >= 0.94,
-    "for corrected weights whose error is 10 %": lambda line: (line.corrected_weight_error or math.inf) <= 0.1,
+    "for corrected weights whose error is 10 %": lambda line: (line.corrected_weight_error or math.inf) <= ERROR,
 }
 
 
@@ -56,12 +57,23 @@ def neediest(classes: Mapping[str, ClassInference]) -> tuple[str, Planned]:
     return max(observers.items(), key=lambda item: item[1].smallest_n_trials())
 
 
+def corrected_error(c: ClassInference) -> float:
+    """Of the corrected weights, per sd of their factors: root-mean-square error over root-mean-square weight."""
+    with np.errstate(all="ignore"):  # weights may be infinite, or all 0
+        errors = np.sqrt(np.diag(c.covariance)[: len(c.scale)]) * c.scale
+        return float(np.linalg.norm(errors) / np.linalg.norm(c.corrected[:-1] * c.scale))
+
+
 def goal_table(classes: Mapping[str, ClassInference], n_trials: int, n_groups: int) -> pd.DataFrame:
     """Trials for each goal, of the class that needs the most, how many more, and as many groups; NaN: no
     number is enough.
     """
     name, observer = neediest(classes)
     needed = pd.Series([observer.trials_for(goal) for goal in GOALS], dtype=float)
+    # Theory takes factors to be normal, and rates as known. The study's own errors fall with the root of the trials.
+    by_error = n_trials * (corrected_error(classes[name]) / ERROR) ** 2
+    if np.isfinite(by_error):
+        needed.iloc[-1] = max(needed.iloc[-1], round(by_error))
     more = (needed - n_trials).clip(lower=0)
     table = pd.DataFrame({"class": name, "goal": [*GOALS], "n_trials": needed, "more": more})
     return table.assign(groups=np.ceil(more * n_groups / n_trials)) if n_groups else table
