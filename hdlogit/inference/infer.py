@@ -107,7 +107,8 @@ def infer(
                 guess, lapse = (rate if isinstance(rate, float) else 0.0 for rate in rates)
                 fitted = coefficients[:, [c]]
                 [without] = infer(factors, y[:, None], fitted, ridge, shrinkage, "none", guess, lapse, names)
-                results.append(replace(without, note=f"{reason}: all of this is without estimated rates"))
+                note = f"{reason}: all of this is without estimated rates"
+                results.append(without if without.reason else replace(without, note=note))
             except (OutsideTheory, Refused) as reason:
                 results.append(ClassInference.refused(str(reason), p))
     return results
