@@ -100,8 +100,11 @@ def write_inference(
         "usefulness": inference.usefulness_table(answered, asked),
         "curve_bins": bins,
         "curve": curve,
-        "goals": planning.goal_table(dict(zip(fit.classes, answered.classes, strict=True)), n_trials, len(fit.labels)),
     }
+    # Of classes that are separated nobody knows what their infinite weights need.
+    bounded = {name: c for name, c in zip(fit.classes, answered.classes, strict=True) if not c.separated}
+    if bounded:
+        tables["goals"] = planning.goal_table(bounded, n_trials, len(fit.labels))
     along = psychometric.along(answered)
     tables["psychometric"] = psychometric.psychometric_table(answered, along)
     tables["psychometric_points"] = psychometric.points_table(answered, along)

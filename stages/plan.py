@@ -86,7 +86,9 @@ def of_study(folder: str, sizes: Sequence[int] | None) -> tuple[Planned, Sequenc
     """
     with contextlib.chdir(folder):
         _, results, _ = read_finished()
-    classes = {name: c for name, c in results.items() if not c.reason}
+    classes = {name: c for name, c in results.items() if not (c.reason or c.separated)}
+    if not classes:
+        raise InputError(f"{folder}: factors separate its trials, so nothing tells how many are needed")
     name, observer = neediest(classes)
     n_trials = round(observer.n_factors / classes[name].theory.kappa)
     size = f"{counted(n_trials, 'trial')} of {counted(observer.n_factors, 'factor')}"

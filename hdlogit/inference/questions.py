@@ -119,7 +119,10 @@ def missing(asked: Sequence[Question], gain: float, n_classes: int = 1) -> list[
 def sentence(lacking: Sequence[Question], gain: float) -> str:
     """What is missing, the largest gain first, in words; gain: as of `missing`."""
     first, *others = lacking
-    share = f", {100 * first.gain / gain:.0f} % of what its factors gain" if gain > 0 else ""
+    ratio = first.gain / gain if gain > 0 else 0.0
+    share = (
+        f", {f'{ratio:.0f} times' if ratio > 2 else f'{100 * ratio:.0f} % of'} what its factors gain" if ratio else ""
+    )
     gained = f"about {first.gain:.2g} nats per trial would be gained{share}"
     text = f"the model lacks {first.family} ({p_in_words(first.p_value)}; {gained})"
     if first.family == RISING:
