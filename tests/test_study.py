@@ -107,8 +107,8 @@ def test_named_again_it_changes_what_it_is_told_to(
 ) -> None:
     folder = Path(shutil.copytree(made[0].folder / "studies/mine", tmp_path / "mine"))
     monkeypatch.setattr(study, "STUDIES", tmp_path)
-    monkeypatch.setattr(study, "reproduce", lambda folder, observers: 0)
-    monkeypatch.setattr(summary, "main", lambda folder: None)
+    monkeypatch.setattr(study, "reproduce", lambda folder, observers: (0, []))
+    monkeypatch.setattr(summary, "main", lambda folder, errors: None)
     before = (folder / "params.yaml").read_text()
     monkeypatch.setattr(sys, "argv", ["study", "--name=mine", "--set=plot.dpi=41", "--axis", "time (ms)", "20"])
     study.main()
@@ -158,12 +158,12 @@ def test_experiments_run_from_the_root(made: tuple[Project, list[str]], tmp_path
     assert found["trials"]["test"] == 120
 
 
-def reproduced_here(folder: Path, observers: list[str]) -> int:
+def reproduced_here(folder: Path, observers: list[str]) -> tuple[int, list[str]]:
     """As by DVC, but in this process, which has imported everything."""
     for name in observers:
         with contextlib.chdir(folder / "observers" / name):
             run_here("prepare", "train", "evaluate")
-    return 0
+    return 0, []
 
 
 def test_each_observer_alone_with_the_same_parameters(
