@@ -168,7 +168,7 @@ def write_population(
     from stages.figures import style, weights  # matplotlib takes a while
 
     outputs.table("population.csv", pd.concat(means))
-    formats = [*dict.fromkeys(["png", *p.formats])]  # the page shows the first
+    formats = ["png", *p.formats]  # the page shows the first
     with style.saved(outputs.path("population.png"), p.dpi, formats, p.width) as figure:
         means_of_class, own = drawn[min(p.class_index, len(drawn) - 1)]
         weights.weights(figure, means_of_class, {"inference": {"level": level}}, own)

@@ -79,7 +79,7 @@ def constant_losses(responses: Responses) -> Array:
 
 def usefulness(result: ClassInference, factors: Factors, responses: Responses) -> Usefulness:
     """Of a class with an inference; factors (n, p), responses (n,) bool: those that it is from."""
-    y, logits = _predicted(result, responses), result.leave_one_out
+    y, logits = responses[result.left_out(len(responses))], result.leave_one_out
     constant, classical, best = constant_losses(y), losses(logits.plain, y), losses(logits.best, y)
     statistic, df, p_value = score_test(factors, responses, np.arange(factors.shape[1]))
     means = float(constant.mean()), float(classical.mean()), float(best.mean())
@@ -99,18 +99,13 @@ def compare(models: Sequence[Model]) -> list[Comparison]:
 
 def _beside(first: Model, model: Model) -> Comparison:
     result, n = model.result, len(model.responses)
-    y = _predicted(result, model.responses)
+    y = model.responses[result.left_out(n)]
     mine, other = losses(result.leave_one_out.best, y), losses(first.result.leave_one_out.best, y)
     gain, error = _paired(other, mine)
     deviance, k = _deviance(model), len(result.estimate) + result.link.known.count(None)
     df, p_value = _nested(first, model)
     aic, bic = deviance + 2 * k, deviance + k * float(np.log(n))
     return Comparison(model.name, float(mine.mean()), gain, error, k, aic, bic, df, p_value)
-
-
-def _predicted(result: ClassInference, responses: Responses) -> Responses:
-    """Responses of the trials that were left out one by one: with many trials, some."""
-    return responses[:: -(-len(responses) // len(result.leave_one_out.best))]
 
 
 def _paired(first: Array, second: Array) -> tuple[float, float]:

@@ -83,7 +83,7 @@ def questions(
     if result.reason or result.theory.ridge or result.theory.shrinkage or result.separated:
         return []
     n, (guess_rate, lapse_rate) = len(factors), result.link.known
-    left_out = np.arange(0, n, -(-n // len(result.leave_one_out.best)))  # with many trials, one by one only some
+    left_out = np.arange(n)[result.left_out(n)]
     y, best = np.asarray(responses[left_out], bool), result.leave_one_out.best
     with single_threaded_blas():
         if (guess_rate, lapse_rate) == (0, 0):

@@ -115,6 +115,10 @@ class ClassInference:
             reason=reason,
         )
 
+    def left_out(self, n_trials: int) -> slice:
+        """Which of the n trials were left out one by one: all, or some, evenly spaced."""
+        return slice(None, None, -(-n_trials // len(self.leave_one_out.best)))
+
     @property
     def signal(self) -> float:
         """Standard deviation of the true logit over the trials, with dominant factors."""

@@ -26,7 +26,7 @@ from hdlogit.scores import recovery
 from stages.files.families import families
 from stages.files.reading import Fit
 from stages.tables.answer import Situation
-from stages.tables.inferred import Inferred, thinned
+from stages.tables.inferred import Inferred
 from stages.tables.scores import names_table
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def _of_separated(separated: Separated, y: Responses, rates: Sequence[float | No
     others = separated.others
     if not len(others.scale):  # no factor is left
         return []
-    y = thinned(y[separated.left], others)
+    y = y[separated.left]
+    y = y[others.left_out(len(y))]
     test = logistic_test(*others.index, y, (rates[0] or 0.0, rates[1] or 0.0))
     return [Question(LINK, 2, test.statistic, test.p_value, (test.statistic - 2) / (2 * len(y)))]
 
@@ -118,7 +119,8 @@ def curve_tables(inferred: Inferred) -> tuple[pd.DataFrame, pd.DataFrame]:
         bins = pd.DataFrame({key: curve[key] for key in BINS})
         smooth = pd.DataFrame({key: curve[key] for key in CURVE})
         if observer is not None:
-            z = logits(thinned(inferred.fit.train.factors, c), observer.coefficients[:, k])
+            factors = inferred.fit.train.factors
+            z = logits(factors[c.left_out(len(factors))], observer.coefficients[:, k])
             true = probability(z, *observer.rates[:, k])[np.argsort(c.index[0])]
             in_bins = [part.mean() for part in np.array_split(true, len(bins))]
             smooth["true"] = np.interp(smooth["grid"], bins["index"], in_bins)

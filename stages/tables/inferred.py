@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -29,8 +28,9 @@ class Inferred:
 
     @property
     def responses(self) -> Booleans:
-        """Those of the trials that were left out one by one: all, or some, evenly spaced."""
-        return np.asarray(thinned(self.fit.train.responses, self.classes[0]))
+        """Those of the trials that were left out one by one."""
+        responses = self.fit.train.responses
+        return np.asarray(responses[self.classes[0].left_out(len(responses))])
 
 
 def read_and_infer(p: Evaluate) -> tuple[Fit, Results]:
@@ -61,11 +61,6 @@ def with_inference(fit: Fit, results: Results, p: Evaluate) -> Inferred | None:
     """The part of a fit that has an inference."""
     places = [k for k, name in enumerate(fit.classes) if name in results and not results[name].reason]
     return Inferred(fit.part(places), [results[fit.classes[k]] for k in places], p) if places else None
-
-
-def thinned(trials: Any, c: ClassInference) -> Any:
-    """Of an array over all trials, those that were left out one by one for this class."""
-    return trials[:: -(-len(trials) // len(c.index[0]))]
 
 
 def left_out_predictions(inferred: Inferred) -> Predictions:
